@@ -1,0 +1,2 @@
+//! Keystead: Valkey inside your process.
+

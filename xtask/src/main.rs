@@ -1,0 +1,3 @@
+//! The project's one entry point for everything repetitive.
+
+fn main() {}
