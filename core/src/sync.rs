@@ -1,6 +1,8 @@
-//! The one shim over synchronisation primitives: parking_lot and std in builds, loom's under `cfg(loom)`.
+//! The one shim over synchronisation primitives: std's in builds, loom's under `cfg(loom)`.
 //!
-//! Everything that loom models imports from here, so that the same source runs under the model checker.
+//! Everything that loom models imports from here, so that the same source runs under the model checker. The mutex is std's and not
+//! parking_lot's because of fork: a contended parking_lot mutex leaves its state in a process-wide table that no fork handler can
+//! reach, while std's is one word on Linux, which the handlers hold across the fork.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
@@ -14,29 +16,24 @@ pub(crate) use std::sync::{
 };
 
 #[cfg(not(loom))]
-pub(crate) use parking_lot::{Mutex, MutexGuard};
+use std::sync as imp;
 
 #[cfg(loom)]
-pub(crate) use self::loom_mutex::{Mutex, MutexGuard};
+use loom::sync as imp;
 
-#[cfg(loom)]
-mod loom_mutex {
-    pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+pub(crate) type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
 
-    /// loom's mutex with parking_lot's signatures (no poisoning).
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+/// A mutex without poisoning: a panic under it ends one command, not the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(imp::Mutex<T>);
 
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(imp::Mutex::new(value))
+    }
 
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("a loom thread that panics ends the model")
-        }
-
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
-        }
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

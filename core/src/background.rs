@@ -1,0 +1,53 @@
+//! The background thread of an engine: keeps the coarse clock and reclaims what has expired.
+//!
+//! One thread per engine and process, started on demand, ended with the engine. It holds the engine only weakly.
+
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::engine::Inner;
+use crate::expire::reaper;
+use crate::fork;
+use crate::keyspace::access::TICK_MS;
+use crate::sync::Arc;
+
+/// Which process runs the thread of an engine.
+#[derive(Default)]
+pub(crate) struct Background {
+    /// [`fork::generation`] of the process that runs it, 0 before the first.
+    running_in: AtomicU64,
+}
+
+impl Background {
+    /// Starts the thread unless this process runs it already.
+    #[inline]
+    pub(crate) fn ensure(&self, engine: &Arc<Inner>) {
+        let here = fork::generation();
+        if self.running_in.load(Ordering::Relaxed) != here {
+            self.start(engine, here);
+        }
+    }
+
+    #[cold]
+    fn start(&self, engine: &Arc<Inner>, here: u64) {
+        if self.running_in.swap(here, Ordering::Relaxed) == here || engine.keyspace.clock.is_manual() {
+            return;
+        }
+        let weak = Arc::downgrade(engine);
+        let started = std::thread::Builder::new().name("keystead".into()).spawn(move || run(&weak));
+        if started.is_err() {
+            // Out of threads: expired keys stay invisible but keep their memory until a later call succeeds.
+            self.running_in.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn run(engine: &Weak<Inner>) {
+    loop {
+        std::thread::sleep(Duration::from_millis(TICK_MS));
+        let Some(engine) = engine.upgrade() else { return };
+        engine.keyspace.clock.refresh();
+        reaper::reap(&engine.keyspace);
+    }
+}

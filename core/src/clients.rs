@@ -1,0 +1,80 @@
+//! The registry of sessions, and what CLIENT INFO and CLIENT LIST tell about each.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use crate::session::ClientAddress;
+use crate::sync::{Arc, Mutex};
+
+/// What others may know of a session. Written by the session itself, read by CLIENT LIST.
+#[derive(Debug)]
+pub(crate) struct ClientInfo {
+    pub(crate) id: u64,
+    pub(crate) address: ClientAddress,
+    pub(crate) created_ms: u64,
+    pub(crate) names: Mutex<ClientNames>,
+    pub(crate) db: AtomicUsize,
+    pub(crate) resp3: AtomicBool,
+    /// Number of the last command in the command table; `usize::MAX` before the first.
+    pub(crate) last_command: AtomicUsize,
+    pub(crate) last_seen_ms: AtomicU64,
+    pub(crate) commands: AtomicU64,
+    /// Commands in the transaction, -1 outside of one.
+    pub(crate) queued: AtomicI64,
+    pub(crate) watching: AtomicUsize,
+}
+
+/// What the client told about itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientNames {
+    pub(crate) name: String,
+    pub(crate) library: String,
+    pub(crate) library_version: String,
+}
+
+/// All open sessions.
+#[derive(Default)]
+pub(crate) struct Clients {
+    open: Mutex<BTreeMap<u64, Arc<ClientInfo>>>,
+    next_id: AtomicU64,
+    opened: AtomicU64,
+}
+
+impl Clients {
+    pub(crate) fn register(&self, address: ClientAddress, now_ms: u64) -> Arc<ClientInfo> {
+        let info = Arc::new(ClientInfo {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
+            address,
+            created_ms: now_ms,
+            names: Mutex::new(ClientNames::default()),
+            db: AtomicUsize::new(0),
+            resp3: AtomicBool::new(false),
+            last_command: AtomicUsize::new(usize::MAX),
+            last_seen_ms: AtomicU64::new(now_ms),
+            commands: AtomicU64::new(0),
+            queued: AtomicI64::new(-1),
+            watching: AtomicUsize::new(0),
+        });
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().insert(info.id, info.clone());
+        info
+    }
+
+    pub(crate) fn forget(&self, id: u64) {
+        self.open.lock().remove(&id);
+    }
+
+    /// Every open session, by id.
+    pub(crate) fn all(&self) -> Vec<Arc<ClientInfo>> {
+        self.open.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Sessions opened since the start.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,92 @@
+//! Finds the keys of an argv from the command's key specs, for what must know them without parsing:
+//! EXEC's lock set, COMMAND GETKEYS, ACLs and tracking.
+
+use super::spec::{BeginSearch, FindKeys, KeyFlags, KeySpec, Spec};
+use crate::num;
+
+/// Calls `visit` with the position of each key in `argv` (name included) and its spec's flags.
+///
+/// Returns `false` where the arguments can't hold what the specs promise, such as a bad key count.
+pub fn each_position(spec: &Spec, argv: &[&[u8]], mut visit: impl FnMut(usize, KeyFlags)) -> bool {
+    spec.keys.iter().all(|key_spec| match positions(key_spec, argv) {
+        Some(positions) => {
+            positions.for_each(|position| visit(position, key_spec.flags));
+            true
+        }
+        None => false,
+    })
+}
+
+fn positions(spec: &KeySpec, argv: &[&[u8]]) -> Option<impl Iterator<Item = usize>> {
+    let start = match spec.begin {
+        BeginSearch::Index(index) => index,
+        BeginSearch::Keyword(keyword, from) => match find_keyword(argv, keyword, from) {
+            Some(position) => position + 1,
+            // The keyword is optional: no keyword, no keys.
+            None => return Some((0..0).step_by(1)),
+        },
+        BeginSearch::Unknown => return Some((0..0).step_by(1)),
+    };
+    match spec.find {
+        FindKeys::Range { last, step, limit } => {
+            let last = match last {
+                last if last >= 0 => start + last as usize,
+                -1 if limit > 1 => start + (argv.len().saturating_sub(start)) / limit - 1,
+                last => argv.len().checked_add_signed(last as isize)?,
+            };
+            (start <= last && last < argv.len()).then(|| (start..last + 1).step_by(step))
+        }
+        FindKeys::KeyNum { at, first, step } => {
+            let count = usize::try_from(num::parse_i64(argv.get(start + at)?)?).ok()?;
+            let first = start + first;
+            let end = first.checked_add(count.checked_mul(step)?)?;
+            (count > 0 && end <= argv.len()).then(|| (first..end).step_by(step))
+        }
+        FindKeys::Unknown => Some((0..0).step_by(1)),
+    }
+}
+
+fn find_keyword(argv: &[&[u8]], keyword: &str, from: i32) -> Option<usize> {
+    let is_keyword = |position: &usize| argv[*position].eq_ignore_ascii_case(keyword.as_bytes());
+    match usize::try_from(from) {
+        Ok(from) => (from..argv.len()).find(is_keyword),
+        Err(_) => (1..=argv.len().checked_add_signed(from as isize)?).rev().find(is_keyword),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(find: FindKeys, begin: BeginSearch, argv: &[&str]) -> Option<Vec<usize>> {
+        let argv: Vec<&[u8]> = argv.iter().map(|word| word.as_bytes()).collect();
+        positions(&KeySpec { begin, find, flags: KeyFlags::RO, notes: "" }, &argv).map(Iterator::collect)
+    }
+
+    #[test]
+    fn ranges_count_from_both_ends() {
+        let one = FindKeys::Range { last: 0, step: 1, limit: 0 };
+        let all = FindKeys::Range { last: -1, step: 1, limit: 0 };
+        let pairs = FindKeys::Range { last: -1, step: 2, limit: 0 };
+        assert_eq!(found(one, BeginSearch::Index(1), &["get", "k"]), Some(vec![1]));
+        assert_eq!(found(one, BeginSearch::Index(1), &["get"]), None);
+        assert_eq!(found(all, BeginSearch::Index(1), &["del", "a", "b", "c"]), Some(vec![1, 2, 3]));
+        assert_eq!(found(pairs, BeginSearch::Index(1), &["mset", "a", "1", "b", "2"]), Some(vec![1, 3]));
+    }
+
+    #[test]
+    fn a_key_count_must_fit_the_arguments() {
+        let counted = FindKeys::KeyNum { at: 0, first: 1, step: 1 };
+        assert_eq!(found(counted, BeginSearch::Index(1), &["x", "2", "a", "b", "z"]), Some(vec![2, 3]));
+        assert_eq!(found(counted, BeginSearch::Index(1), &["x", "3", "a", "b"]), None);
+        assert_eq!(found(counted, BeginSearch::Index(1), &["x", "-1", "a"]), None);
+    }
+
+    #[test]
+    fn a_missing_keyword_means_no_keys() {
+        let one = FindKeys::Range { last: 0, step: 1, limit: 0 };
+        let store = BeginSearch::Keyword("STORE", 2);
+        assert_eq!(found(one, store, &["sort", "k", "store", "d"]), Some(vec![3]));
+        assert_eq!(found(one, store, &["sort", "k"]), Some(vec![]));
+    }
+}

@@ -1,0 +1,68 @@
+//! The command machinery: what a command declares, how its arguments are read and its reply is written, and the one place
+//! that runs it.
+//!
+//! The commands themselves live in [`crate::commands`].
+
+pub mod arg;
+pub mod keys;
+pub mod reply;
+pub mod run;
+pub mod shape;
+pub mod spec;
+pub mod table;
+pub mod tape;
+
+pub use arg::{Arg, Args, Argv, Positive};
+pub use keystead_macros::{Arg, Command};
+pub use reply::{Form, Reply};
+pub use run::Context;
+
+use crate::error::Result;
+use crate::keyspace::{Db, Key};
+
+/// A command that parses from its words and encodes back to them; derived.
+pub trait Parse<'a>: Sized {
+    /// What it declares.
+    const SPEC: &'static spec::Spec;
+    /// Words of its name: two for subcommands.
+    const NAME_WORDS: usize;
+
+    /// Reads the arguments behind the command's name.
+    ///
+    /// # Errors
+    /// Whatever the server answers to these arguments.
+    fn parse(args: &mut Args<'a>) -> Result<Self>;
+
+    /// The words it was read from, or equivalent ones, name first.
+    fn encode(&self) -> Argv;
+
+    /// Calls `visit` for each of its keys.
+    fn each_key(&self, visit: &mut dyn FnMut(&Key<'a>));
+}
+
+/// A command that only reads.
+pub trait Read {
+    /// Does it. The shards of its keys are locked.
+    ///
+    /// # Errors
+    /// The error reply; what was written to `reply` before is dropped.
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()>;
+}
+
+/// A command that may change keys.
+pub trait Write {
+    /// Does it. The shards of its keys are locked.
+    ///
+    /// # Errors
+    /// The error reply; it must come before any change.
+    fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()>;
+}
+
+/// A command about the session or the engine rather than about keys.
+pub trait Session {
+    /// Does it. No shard is locked, unless a transaction holds some.
+    ///
+    /// # Errors
+    /// The error reply; it must come before any change.
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()>;
+}

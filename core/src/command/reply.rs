@@ -1,0 +1,393 @@
+//! The reply sink: every command writes its answer once into one flat, reusable buffer.
+//!
+//! The form of the bytes is chosen per session: RESP2 and RESP3 for sockets, a tape of fixed-width headers for
+//! bindings, which decode it after the shards are unlocked. Reading tapes is [`super::tape`]'s work.
+
+use crate::error::Error;
+
+/// How replies are laid out in the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// RESP text, as a socket client reads it.
+    Resp,
+    /// Binary tape: a tag byte, then a fixed-width little-endian header, then the payload. See [`super::tape`].
+    Tape,
+}
+
+/// Tags of the tape form.
+pub(crate) mod tag {
+    pub(crate) const NULL: u8 = 0;
+    pub(crate) const OK: u8 = 1;
+    pub(crate) const SIMPLE: u8 = 2;
+    pub(crate) const BULK: u8 = 3;
+    pub(crate) const INTEGER: u8 = 4;
+    pub(crate) const ERROR: u8 = 5;
+    pub(crate) const ARRAY: u8 = 6;
+    pub(crate) const MAP: u8 = 7;
+    pub(crate) const SET: u8 = 8;
+    pub(crate) const DOUBLE: u8 = 9;
+    pub(crate) const BOOLEAN: u8 = 10;
+    pub(crate) const VERBATIM: u8 = 11;
+    pub(crate) const BIG_NUMBER: u8 = 12;
+    pub(crate) const PUSH: u8 = 13;
+    pub(crate) const NULL_ARRAY: u8 = 14;
+}
+
+/// The sink. Aggregates are written head first; their elements follow.
+#[derive(Debug)]
+pub struct Reply {
+    buffer: Vec<u8>,
+    form: Form,
+    resp3: bool,
+}
+
+/// An aggregate whose length was not known when its head was written. Close it with [`Reply::close`].
+#[derive(Debug)]
+#[must_use = "an open aggregate must be closed"]
+pub struct Open {
+    at: usize,
+    kind: Aggregate,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Aggregate {
+    Array,
+    Map,
+}
+
+impl Reply {
+    /// A sink of the given form, speaking RESP2 until [`Reply::set_resp3`].
+    pub fn new(form: Form) -> Self {
+        Self { buffer: Vec::new(), form, resp3: false }
+    }
+
+    /// The bytes written so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Empties the buffer and keeps its memory up to 64 KiB.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.buffer.shrink_to(64 * 1024);
+    }
+
+    /// Drops the first `count` bytes, which were sent.
+    pub fn consume(&mut self, count: usize) {
+        self.buffer.drain(..count);
+    }
+
+    /// Whether nothing has been written.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Bytes written.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Forgets everything after the first `len` bytes: a command that fails half-way replies only its error.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.buffer.truncate(len);
+    }
+
+    /// The form chosen at construction.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Whether the session speaks RESP3: maps, sets, doubles and nulls of their own.
+    pub fn resp3(&self) -> bool {
+        self.resp3
+    }
+
+    /// Chooses RESP3 (`true`) or RESP2 for what is written from now on.
+    pub fn set_resp3(&mut self, resp3: bool) {
+        self.resp3 = resp3;
+    }
+
+    /// `+OK`.
+    pub fn ok(&mut self) {
+        match self.form {
+            Form::Resp => self.buffer.extend_from_slice(b"+OK\r\n"),
+            Form::Tape => self.buffer.push(tag::OK),
+        }
+    }
+
+    /// A status line, such as `PONG`.
+    pub fn simple(&mut self, text: &str) {
+        match self.form {
+            Form::Resp => self.line(b'+', text.as_bytes()),
+            Form::Tape => self.tape_bytes(tag::SIMPLE, text.as_bytes()),
+        }
+    }
+
+    /// An error line.
+    pub fn error(&mut self, error: &Error) {
+        match self.form {
+            Form::Resp => self.line(b'-', error.as_bytes()),
+            Form::Tape => {
+                self.buffer.push(tag::ERROR);
+                self.buffer.push(error.kind() as u8);
+                self.buffer.extend_from_slice(&(error.as_bytes().len() as u32).to_le_bytes());
+                self.buffer.extend_from_slice(error.as_bytes());
+            }
+        }
+    }
+
+    /// A signed integer.
+    pub fn integer(&mut self, value: i64) {
+        match self.form {
+            Form::Resp => self.head(b':', value),
+            Form::Tape => self.tape_word(tag::INTEGER, value as u64),
+        }
+    }
+
+    /// A count of something in memory, which always fits an i64.
+    pub fn count(&mut self, value: usize) {
+        self.integer(value as i64);
+    }
+
+    /// A binary-safe string.
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        match self.form {
+            Form::Resp => {
+                self.buffer.reserve(bytes.len() + 16);
+                self.head(b'$', bytes.len() as i64);
+                self.buffer.extend_from_slice(bytes);
+                self.buffer.extend_from_slice(b"\r\n");
+            }
+            Form::Tape => self.tape_bytes(tag::BULK, bytes),
+        }
+    }
+
+    /// An integer as a bulk string.
+    pub fn bulk_integer(&mut self, value: i64) {
+        self.bulk(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// A bulk string, or null where there is none.
+    pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.bulk(bytes),
+            None => self.null(),
+        }
+    }
+
+    /// No value: `$-1` in RESP2, `_` in RESP3.
+    pub fn null(&mut self) {
+        match (self.form, self.resp3) {
+            (Form::Resp, false) => self.buffer.extend_from_slice(b"$-1\r\n"),
+            (Form::Resp, true) => self.buffer.extend_from_slice(b"_\r\n"),
+            (Form::Tape, _) => self.buffer.push(tag::NULL),
+        }
+    }
+
+    /// No aggregate: `*-1` in RESP2, `_` in RESP3.
+    pub fn null_array(&mut self) {
+        match (self.form, self.resp3) {
+            (Form::Resp, false) => self.buffer.extend_from_slice(b"*-1\r\n"),
+            (Form::Resp, true) => self.buffer.extend_from_slice(b"_\r\n"),
+            (Form::Tape, _) => self.buffer.push(tag::NULL_ARRAY),
+        }
+    }
+
+    /// Head of an array; `len` elements follow.
+    pub fn array(&mut self, len: usize) {
+        self.aggregate(b'*', tag::ARRAY, len);
+    }
+
+    /// Head of a map; `len` pairs of key and value follow. In RESP2 a flat array.
+    pub fn map(&mut self, len: usize) {
+        if self.resp3 {
+            self.aggregate(b'%', tag::MAP, len);
+        } else {
+            self.aggregate(b'*', tag::ARRAY, len * 2);
+        }
+    }
+
+    /// Head of a set; `len` members follow. In RESP2 an array.
+    pub fn set(&mut self, len: usize) {
+        if self.resp3 {
+            self.aggregate(b'~', tag::SET, len);
+        } else {
+            self.aggregate(b'*', tag::ARRAY, len);
+        }
+    }
+
+    /// Head of an out-of-band message; `len` elements follow. In RESP2 an array.
+    pub fn push(&mut self, len: usize) {
+        if self.resp3 {
+            self.aggregate(b'>', tag::PUSH, len);
+        } else {
+            self.aggregate(b'*', tag::ARRAY, len);
+        }
+    }
+
+    /// A double; in RESP2 its shortest decimal form as a bulk string.
+    pub fn double(&mut self, value: f64) {
+        match (self.form, self.resp3) {
+            (Form::Tape, true) => self.tape_word(tag::DOUBLE, value.to_bits()),
+            (Form::Resp, true) => {
+                let mut text = Vec::with_capacity(24);
+                crate::num::write_f64(&mut text, value);
+                self.line(b',', &text);
+            }
+            (_, false) => {
+                let mut text = Vec::with_capacity(24);
+                crate::num::write_f64(&mut text, value);
+                self.bulk(&text);
+            }
+        }
+    }
+
+    /// A boolean; in RESP2 the integer 0 or 1.
+    pub fn boolean(&mut self, value: bool) {
+        match (self.form, self.resp3) {
+            (_, false) => self.integer(value.into()),
+            (Form::Resp, true) => self.buffer.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
+            (Form::Tape, true) => self.buffer.extend_from_slice(&[tag::BOOLEAN, value.into()]),
+        }
+    }
+
+    /// Text with a three-letter format (`txt`, `mkd`); in RESP2 a bulk string.
+    pub fn verbatim(&mut self, format: &[u8; 3], text: &[u8]) {
+        match (self.form, self.resp3) {
+            (_, false) => self.bulk(text),
+            (Form::Resp, true) => {
+                self.head(b'=', text.len() as i64 + 4);
+                self.buffer.extend_from_slice(format);
+                self.buffer.push(b':');
+                self.buffer.extend_from_slice(text);
+                self.buffer.extend_from_slice(b"\r\n");
+            }
+            (Form::Tape, true) => {
+                self.buffer.push(tag::VERBATIM);
+                self.buffer.extend_from_slice(&(text.len() as u32 + 4).to_le_bytes());
+                self.buffer.extend_from_slice(format);
+                self.buffer.push(b':');
+                self.buffer.extend_from_slice(text);
+            }
+        }
+    }
+
+    /// An integer beyond 64 bits, as decimal digits; in RESP2 a bulk string.
+    pub fn big_number(&mut self, digits: &str) {
+        match (self.form, self.resp3) {
+            (_, false) => self.bulk(digits.as_bytes()),
+            (Form::Resp, true) => self.line(b'(', digits.as_bytes()),
+            (Form::Tape, true) => self.tape_bytes(tag::BIG_NUMBER, digits.as_bytes()),
+        }
+    }
+
+    /// Begins an array whose length only the end knows.
+    pub fn open_array(&mut self) -> Open {
+        self.open(Aggregate::Array)
+    }
+
+    /// Begins a map whose number of pairs only the end knows.
+    pub fn open_map(&mut self) -> Open {
+        self.open(Aggregate::Map)
+    }
+
+    /// Ends what [`Reply::open_array`] (`len` elements) or [`Reply::open_map`] (`len` pairs) began.
+    pub fn close(&mut self, open: Open, len: usize) {
+        match self.form {
+            Form::Tape => {
+                let (tag, len) = match open.kind {
+                    Aggregate::Array => (tag::ARRAY, len),
+                    Aggregate::Map if self.resp3 => (tag::MAP, len),
+                    Aggregate::Map => (tag::ARRAY, len * 2),
+                };
+                self.buffer[open.at] = tag;
+                self.buffer[open.at + 1..open.at + 5].copy_from_slice(&(len as u32).to_le_bytes());
+            }
+            Form::Resp => {
+                let body = self.buffer.split_off(open.at);
+                match open.kind {
+                    Aggregate::Array => self.array(len),
+                    Aggregate::Map => self.map(len),
+                }
+                self.buffer.extend_from_slice(&body);
+            }
+        }
+    }
+
+    fn open(&mut self, kind: Aggregate) -> Open {
+        let at = self.buffer.len();
+        if self.form == Form::Tape {
+            self.buffer.extend_from_slice(&[0; 5]);
+        }
+        Open { at, kind }
+    }
+
+    fn aggregate(&mut self, sigil: u8, tag: u8, len: usize) {
+        match self.form {
+            Form::Resp => self.head(sigil, len as i64),
+            Form::Tape => {
+                self.buffer.push(tag);
+                self.buffer.extend_from_slice(&(len as u32).to_le_bytes());
+            }
+        }
+    }
+
+    fn head(&mut self, sigil: u8, value: i64) {
+        self.line(sigil, itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    fn line(&mut self, sigil: u8, text: &[u8]) {
+        self.buffer.push(sigil);
+        self.buffer.extend_from_slice(text);
+        self.buffer.extend_from_slice(b"\r\n");
+    }
+
+    fn tape_word(&mut self, tag: u8, word: u64) {
+        self.buffer.push(tag);
+        self.buffer.extend_from_slice(&word.to_le_bytes());
+    }
+
+    fn tape_bytes(&mut self, tag: u8, bytes: &[u8]) {
+        self.buffer.reserve(bytes.len() + 5);
+        self.buffer.push(tag);
+        self.buffer.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        self.buffer.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resp(resp3: bool, write: impl FnOnce(&mut Reply)) -> String {
+        let mut reply = Reply::new(Form::Resp);
+        reply.set_resp3(resp3);
+        write(&mut reply);
+        String::from_utf8(reply.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn both_protocols_write_their_own_nulls_maps_and_doubles() {
+        assert_eq!(resp(false, Reply::null), "$-1\r\n");
+        assert_eq!(resp(true, Reply::null), "_\r\n");
+        assert_eq!(resp(false, |reply| reply.map(2)), "*4\r\n");
+        assert_eq!(resp(true, |reply| reply.map(2)), "%2\r\n");
+        assert_eq!(resp(false, |reply| reply.double(1.5)), "$3\r\n1.5\r\n");
+        assert_eq!(resp(true, |reply| reply.double(1.5)), ",1.5\r\n");
+        assert_eq!(resp(true, |reply| reply.verbatim(b"txt", b"hi")), "=6\r\ntxt:hi\r\n");
+    }
+
+    #[test]
+    fn an_aggregate_of_unknown_length_gets_its_head_in_place() {
+        let nested = |reply: &mut Reply| {
+            reply.array(2);
+            let open = reply.open_map();
+            reply.bulk(b"a");
+            reply.integer(1);
+            reply.close(open, 1);
+            reply.ok();
+        };
+        assert_eq!(resp(false, nested), "*2\r\n*2\r\n$1\r\na\r\n:1\r\n+OK\r\n");
+        assert_eq!(resp(true, nested), "*2\r\n%1\r\n$1\r\na\r\n:1\r\n+OK\r\n");
+    }
+}

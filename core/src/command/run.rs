@@ -1,0 +1,206 @@
+//! The only place that locks: resolves a command, queues it in a transaction or runs it, and settles what it did.
+//!
+//! The order is always the same: parse, find the keys' shards, check the memory limit, lock the shards in ascending order, execute, hand the
+//! effects to the log while still holding them, unlock, then free and notify. Nothing is locked while anything executed already holds
+//! a lock, so commands can't wait for each other in a circle.
+
+use smallvec::SmallVec;
+
+use super::spec::{Flags, Spec};
+use super::table::{self, Found};
+use super::{Args, Parse, Read, Reply, Session, Write};
+use crate::engine::Inner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::db::shards_of;
+use crate::keyspace::locks::Locks;
+use crate::keyspace::{Db, Effect};
+use crate::session::State;
+use crate::sync::Arc;
+
+/// Parses a command from its whole argv, executes it and writes the reply.
+pub type Run = for<'c, 'e, 'a> fn(&mut Context<'c, 'e>, &'a [&'a [u8]], &mut Reply) -> Result<()>;
+
+/// What a command runs in.
+pub struct Context<'c, 'e> {
+    pub(crate) engine: &'c Arc<Inner>,
+    pub(crate) session: &'c mut State,
+    /// The shards that a transaction holds for all its commands.
+    pub(crate) transaction: Option<Locked<'c, 'e>>,
+}
+
+/// The locks of a running transaction and what its commands have done so far.
+pub(crate) struct Locked<'c, 'e> {
+    pub(crate) db: &'c mut Db<'e>,
+    pub(crate) effects: &'c mut Vec<Effect>,
+}
+
+/// Executes one command of a session and writes its reply, or its error, to `reply`.
+pub(crate) fn execute(engine: &Arc<Inner>, session: &mut State, argv: &[&[u8]], reply: &mut Reply) {
+    let start = reply.len();
+    let mut context = Context { engine, session, transaction: None };
+    if let Err(error) = dispatch(&mut context, argv, reply) {
+        reply.truncate(start);
+        reply.error(&error);
+    }
+}
+
+fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) -> Result<()> {
+    let admitted = table::resolve(argv).and_then(|found| admit(context, found).map(|()| found));
+    let found = match admitted {
+        Ok(found) => found,
+        Err(error) => {
+            context.engine.stats.rejected(table::by_name(argv.first().copied().unwrap_or_default()), &error);
+            context.session.poison_transaction();
+            return Err(error);
+        }
+    };
+    if context.session.queues(found.spec) {
+        context.session.queue(found, argv);
+        reply.simple("QUEUED");
+        return Ok(());
+    }
+    call(context, found, argv, reply)
+}
+
+/// What is checked before a command is queued or run.
+fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
+    let flags = found.spec.flags;
+    if !context.session.authenticated && !flags.contains(Flags::NO_AUTH) {
+        return Err(Error::new(ErrorKind::NoAuth, "NOAUTH Authentication required."));
+    }
+    if context.session.in_transaction() && flags.contains(Flags::NO_MULTI) {
+        return Err(Error::command("Command not allowed inside a transaction"));
+    }
+    if flags.contains(Flags::DENYOOM) && context.engine.is_over_memory() {
+        return Err(Error::out_of_memory());
+    }
+    Ok(())
+}
+
+/// Runs an admitted command, measures it and counts it.
+pub(crate) fn call(context: &mut Context<'_, '_>, found: Found, argv: &[&[u8]], reply: &mut Reply) -> Result<()> {
+    let engine = context.engine;
+    let start = reply.len();
+    let timer = engine.keyspace.clock.timer();
+    context.session.began(found);
+    let result = (found.spec.run)(context, argv, reply);
+    let elapsed = timer.elapsed();
+    engine.stats.called(found, elapsed, result.as_ref().err());
+    engine.log_if_slow(found, argv, elapsed, context.session);
+    #[cfg(debug_assertions)]
+    if result.is_ok() {
+        super::shape::check(found.spec, &reply.as_bytes()[start..], reply.form());
+    }
+    let _ = start;
+    result
+}
+
+/// Runs a command that reads keys.
+pub fn read<'a, C: Parse<'a> + Read>(
+    context: &mut Context<'_, '_>,
+    argv: &'a [&'a [u8]],
+    reply: &mut Reply,
+) -> Result<()> {
+    let command: C = parse(context, argv)?;
+    context.with_db(&command, argv, |db| command.execute(db, reply))
+}
+
+/// Runs a command that may change keys.
+pub fn write<'a, C: Parse<'a> + Write>(
+    context: &mut Context<'_, '_>,
+    argv: &'a [&'a [u8]],
+    reply: &mut Reply,
+) -> Result<()> {
+    let command: C = parse(context, argv)?;
+    context.with_db(&command, argv, |db| command.execute(db, reply))
+}
+
+/// Runs a command about the session or the engine.
+pub fn session<'a, C: Parse<'a> + Session>(
+    context: &mut Context<'_, '_>,
+    argv: &'a [&'a [u8]],
+    reply: &mut Reply,
+) -> Result<()> {
+    let command: C = parse(context, argv)?;
+    command.execute(context, reply)
+}
+
+/// Runs a container of subcommands without a subcommand: its arity has refused that already, unless it answers on its own.
+pub fn container(_: &mut Context<'_, '_>, argv: &[&[u8]], _: &mut Reply) -> Result<()> {
+    Err(Error::arity(&String::from_utf8_lossy(argv[0]).to_lowercase()))
+}
+
+fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a [u8]]) -> Result<C> {
+    C::parse(&mut Args::new(&argv[C::NAME_WORDS..], C::SPEC, context.engine.keyspace.seed))
+}
+
+impl<'e> Context<'_, 'e> {
+    fn with_db<'a, C: Parse<'a>>(
+        &mut self,
+        command: &C,
+        argv: &[&[u8]],
+        run: impl FnOnce(&mut Db<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let index = self.session.db;
+        if let Some(Locked { db, effects }) = &mut self.transaction {
+            db.select(index);
+            let result = run(db);
+            db.settle(index, argv, effects);
+            return result;
+        }
+        let keyspace = &self.engine.keyspace;
+        let mut db = Db::new(keyspace, index, locks_for(&keyspace.shards, command));
+        let result = run(&mut db);
+        let mut effects = Vec::new();
+        db.settle(index, argv, &mut effects);
+        log(&db, &effects);
+        db.release();
+        result
+    }
+
+    /// Runs `work` on the whole keyspace, with every shard locked. `argv` is what the log gets if it changes anything.
+    pub(crate) fn with_keyspace<R>(&mut self, argv: &[&[u8]], work: impl FnOnce(&mut Db<'_>) -> Result<R>) -> Result<R> {
+        let index = self.session.db;
+        if let Some(Locked { db, effects }) = &mut self.transaction {
+            db.select(index);
+            let result = work(db);
+            db.settle(index, argv, effects);
+            return result;
+        }
+        let keyspace = &self.engine.keyspace;
+        let mut db = Db::new(keyspace, index, Locks::all(&keyspace.shards));
+        let result = work(&mut db);
+        let mut effects = Vec::new();
+        db.settle(index, argv, &mut effects);
+        log(&db, &effects);
+        db.release();
+        result
+    }
+}
+
+/// Appends effects to the log, as one atomic group where there are several.
+pub(crate) fn log(db: &Db<'_>, effects: &[Effect]) {
+    if let Some(journal) = db.keyspace().hooks.journal().filter(|_| !effects.is_empty()) {
+        journal.append(effects);
+    }
+}
+
+fn locks_for<'e, 'a, C: Parse<'a>>(
+    shards: &'e [crate::sync::Mutex<crate::keyspace::shard::ShardData>],
+    command: &C,
+) -> Locks<'e> {
+    if C::SPEC.whole_keyspace {
+        return Locks::all(shards);
+    }
+    let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+    command.each_key(&mut |key| hashes.push(key.hash()));
+    match hashes[..] {
+        [hash] => Locks::one(shards, hash),
+        _ => Locks::of(shards, shards_of(hashes.iter())),
+    }
+}
+
+/// Whether running the command means locking every shard.
+pub(crate) fn needs_every_shard(spec: &Spec) -> bool {
+    spec.whole_keyspace
+}

@@ -1,0 +1,148 @@
+//! The table of commands at run time: finds a command by its name and numbers all of them for statistics.
+//!
+//! The list itself is [`crate::commands::LIST`].
+
+use std::sync::LazyLock;
+
+use hashbrown::HashMap;
+
+use super::spec::Spec;
+use crate::commands::LIST;
+use crate::error::{Error, ErrorKind};
+
+/// A command in the list, with its subcommands.
+#[derive(Debug)]
+pub struct Listed {
+    /// What it declares.
+    pub spec: &'static Spec,
+    /// Its subcommands, for containers.
+    pub subcommands: &'static [&'static Spec],
+}
+
+/// A command found by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// What it declares; a subcommand's own spec where the name has two words.
+    pub spec: &'static Spec,
+    /// Its number, below [`count`].
+    pub id: usize,
+}
+
+struct Table {
+    by_name: HashMap<&'static str, Found>,
+    count: usize,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let all = LIST.iter().flat_map(|listed| std::iter::once(listed.spec).chain(listed.subcommands.iter().copied()));
+    let by_name: HashMap<_, _> = all.enumerate().map(|(id, spec)| (spec.name, Found { spec, id })).collect();
+    Table { count: by_name.len(), by_name }
+});
+
+/// Longest name with its subcommand; anything longer is unknown.
+const MAX_NAME: usize = 40;
+
+/// Number of commands and subcommands.
+pub fn count() -> usize {
+    TABLE.count
+}
+
+/// All commands and subcommands with their numbers, in no order.
+pub fn all() -> impl Iterator<Item = Found> {
+    TABLE.by_name.values().copied()
+}
+
+/// The command of this name, in any case of letters; subcommands as `container|name`.
+pub fn by_name(name: &[u8]) -> Option<Found> {
+    let mut lower = [0; MAX_NAME];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    TABLE.by_name.get(std::str::from_utf8(lower).ok()?).copied()
+}
+
+fn subcommand(container: &str, name: &[u8]) -> Option<Found> {
+    let mut full = [0; MAX_NAME];
+    let full = full.get_mut(..container.len() + 1 + name.len())?;
+    full[..container.len()].copy_from_slice(container.as_bytes());
+    full[container.len()] = b'|';
+    full[container.len() + 1..].copy_from_slice(name);
+    by_name(full)
+}
+
+/// The command that an argv names.
+///
+/// # Errors
+/// The server's texts for unknown commands, unknown subcommands and wrong numbers of arguments.
+pub fn resolve(argv: &[&[u8]]) -> Result<Found, Error> {
+    let name = argv.first().copied().unwrap_or_default();
+    let found = by_name(name).filter(|found| !found.spec.name.contains('|')).ok_or_else(|| unknown(argv))?;
+    if !found.spec.container || argv.len() == 1 {
+        return check_arity(found, argv);
+    }
+    match subcommand(found.spec.name, argv[1]) {
+        Some(found) => check_arity(found, argv),
+        None => Err(unknown_subcommand(found.spec, argv[1])),
+    }
+}
+
+fn check_arity(found: Found, argv: &[&[u8]]) -> Result<Found, Error> {
+    if found.spec.arity_allows(argv.len()) { Ok(found) } else { Err(Error::arity(found.spec.name)) }
+}
+
+fn unknown(argv: &[&[u8]]) -> Error {
+    const QUOTED: usize = 128;
+    let name = argv.first().copied().unwrap_or_default();
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(&name[..name.len().min(QUOTED)]);
+    text.extend_from_slice(b"', with args beginning with: ");
+    let mut quoted = 0;
+    for word in argv.iter().skip(1) {
+        if quoted >= QUOTED {
+            break;
+        }
+        let word = &word[..word.len().min(QUOTED - quoted)];
+        text.push(b'\'');
+        text.extend_from_slice(word);
+        text.extend_from_slice(b"' ");
+        quoted += word.len() + 3;
+    }
+    Error::from_bytes(ErrorKind::Command, text)
+}
+
+fn unknown_subcommand(container: &Spec, name: &[u8]) -> Error {
+    const QUOTED: usize = 128;
+    let mut text = b"ERR unknown subcommand '".to_vec();
+    text.extend_from_slice(&name[..name.len().min(QUOTED)]);
+    text.extend_from_slice(format!("'. Try {} HELP.", container.name.to_uppercase()).as_bytes());
+    Error::from_bytes(ErrorKind::Command, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_short_and_lower_case() {
+        let listed: usize = LIST.iter().map(|listed| 1 + listed.subcommands.len()).sum();
+        assert_eq!(listed, count());
+        for found in all() {
+            assert!(found.spec.name.len() <= MAX_NAME);
+            assert_eq!(found.spec.name, found.spec.name.to_lowercase());
+            assert!(found.spec.summary.ends_with('.'), "{}: {}", found.spec.name, found.spec.summary);
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        assert_eq!(by_name(b"GeT").unwrap().spec.name, "get");
+        assert!(by_name(b"nosuch").is_none());
+        assert!(by_name(&[b'x'; 200]).is_none());
+    }
+
+    #[test]
+    fn unknown_commands_are_quoted_as_the_server_does() {
+        let error = resolve(&[b"foo", b"bar", b"b\r\nz"]).unwrap_err();
+        assert_eq!(error.as_bytes(), b"ERR unknown command 'foo', with args beginning with: 'bar' 'b  z' ");
+    }
+}

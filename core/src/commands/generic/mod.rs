@@ -1,0 +1,9 @@
+//! Commands on keys of any type.
+
+pub(crate) mod delete;
+pub(crate) mod expire;
+pub(crate) mod object;
+pub(crate) mod rename;
+pub(crate) mod scan;
+pub(crate) mod sort;
+pub(crate) mod ttl;

@@ -1,0 +1,162 @@
+//! OBJECT: how a value is stored and when it was used.
+
+use crate::command::{Command, Read, Reply, Session, Context};
+use crate::error::{Error, Result};
+use crate::keyspace::access::Recording;
+use crate::keyspace::entry::Kind;
+use crate::keyspace::{Db, Entry, Key};
+use crate::value::string::is_embedded;
+
+/// Holds the commands that look into how a value is stored.
+#[derive(Command)]
+#[command(
+    name = "OBJECT", group = Generic, since = "2.2.3", complexity = "Depends on subcommand.", arity = -2,
+    container, reply = "any",
+)]
+pub struct Object {}
+
+/// Returns how the value of a key is stored.
+///
+/// Returns null where there is no such key.
+#[derive(Command)]
+#[command(
+    name = "OBJECT|ENCODING", group = Generic, since = "2.2.3", complexity = "O(1)", arity = 3,
+    flags(READONLY), tips("nondeterministic_output"),
+    reply = "bulk | null",
+)]
+pub struct ObjectEncoding<'a> {
+    #[key(RO)]
+    key: Key<'a>,
+}
+
+impl Read for ObjectEncoding<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        reply.bulk_or_null(db.peek(&self.key).map(|entry| encoding(&entry).as_bytes()));
+        Ok(())
+    }
+}
+
+/// Valkey's name of an entry's encoding.
+pub(crate) fn encoding(entry: &Entry<'_>) -> &'static str {
+    match entry.kind() {
+        Kind::Int => "int",
+        Kind::Embedded if is_embedded(entry.key().len(), entry.value_len(), entry.deadline().is_some()) => "embstr",
+        Kind::Embedded | Kind::Raw | Kind::RawHeap => "raw",
+        Kind::HashPacked => "listpack",
+        Kind::HashTable => "hashtable",
+    }
+}
+
+/// Returns the logarithmic access frequency of a key, under an LFU policy.
+///
+/// Returns null where there is no such key.
+#[derive(Command)]
+#[command(
+    name = "OBJECT|FREQ", group = Generic, since = "4.0.0", complexity = "O(1)", arity = 3,
+    flags(READONLY), tips("nondeterministic_output"),
+    reply = "int | null",
+)]
+pub struct ObjectFreq<'a> {
+    #[key(RO)]
+    key: Key<'a>,
+}
+
+impl Read for ObjectFreq<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        let Some(entry) = db.peek(&self.key) else {
+            reply.null();
+            return Ok(());
+        };
+        let recording = db.keyspace().recording();
+        if recording == Recording::Recency {
+            return Err(Error::command(
+                "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+                 between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
+        reply.integer(recording.frequency(entry.stamp(), db.now()).into());
+        Ok(())
+    }
+}
+
+/// Returns the seconds since the last access to a key.
+///
+/// Returns null where there is no such key.
+#[derive(Command)]
+#[command(
+    name = "OBJECT|IDLETIME", group = Generic, since = "2.2.3", complexity = "O(1)", arity = 3,
+    flags(READONLY), tips("nondeterministic_output"),
+    reply = "int | null",
+)]
+pub struct ObjectIdleTime<'a> {
+    #[key(RO)]
+    key: Key<'a>,
+}
+
+impl Read for ObjectIdleTime<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        let Some(entry) = db.peek(&self.key) else {
+            reply.null();
+            return Ok(());
+        };
+        let recording = db.keyspace().recording();
+        if recording != Recording::Recency {
+            return Err(Error::command(
+                "An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+                 policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
+        let now = db.keyspace().clock.coarse_ms();
+        reply.count((recording.idle_ms(entry.stamp(), now) / 1000) as usize);
+        Ok(())
+    }
+}
+
+/// Returns the number of references to the value of a key: always 1, values are not shared.
+///
+/// Returns null where there is no such key.
+#[derive(Command)]
+#[command(
+    name = "OBJECT|REFCOUNT", group = Generic, since = "2.2.3", complexity = "O(1)", arity = 3,
+    flags(READONLY), tips("nondeterministic_output"),
+    reply = "int | null",
+)]
+pub struct ObjectRefCount<'a> {
+    #[key(RO)]
+    key: Key<'a>,
+}
+
+impl Read for ObjectRefCount<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        match db.peek(&self.key) {
+            Some(_) => reply.integer(1),
+            None => reply.null(),
+        }
+        Ok(())
+    }
+}
+
+/// Returns what the subcommands do.
+#[derive(Command)]
+#[command(
+    name = "OBJECT|HELP", group = Generic, since = "6.2.0", complexity = "O(1)", arity = 2,
+    flags(LOADING, STALE),
+    reply = "array(simple)",
+)]
+pub struct ObjectHelp {}
+
+impl Session for ObjectHelp {
+    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        crate::commands::help(
+            reply,
+            "OBJECT",
+            &[
+                ("ENCODING <key>", "How the value of <key> is stored."),
+                ("FREQ <key>", "Logarithmic access frequency of <key>, under an LFU policy."),
+                ("IDLETIME <key>", "Seconds since the last access to <key>."),
+                ("REFCOUNT <key>", "References to the value of <key>."),
+            ],
+        );
+        Ok(())
+    }
+}

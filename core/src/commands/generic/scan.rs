@@ -1,0 +1,195 @@
+//! KEYS, SCAN, RANDOMKEY and TYPE: finding out what there is.
+
+use crate::command::{Arg, Args, Command, Read, Reply};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::{Db, Key, scan};
+use crate::num;
+use crate::pattern::glob_matches;
+
+/// Returns the keys that match a pattern.
+///
+/// O(keys): it holds every shard while it looks; use SCAN on anything that serves users.
+#[derive(Command)]
+#[command(
+    name = "KEYS", group = Generic, since = "1.0.0", complexity = "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", arity = 2,
+    flags(READONLY), acl(DANGEROUS), tips("request_policy:all_shards", "nondeterministic_output_order"),
+    whole_keyspace, reply = "array(bulk)",
+)]
+pub struct Keys<'a> {
+    #[arg(kind = Pattern)]
+    pattern: &'a [u8],
+}
+
+impl Read for Keys<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        let open = reply.open_array();
+        let mut count = 0;
+        scan::each(db, |entry| {
+            if glob_matches(self.pattern, entry.key(), false) {
+                reply.bulk(entry.key());
+                count += 1;
+            }
+        });
+        reply.close(open, count);
+        Ok(())
+    }
+}
+
+/// The options that SCAN and its relatives for values share.
+pub(crate) struct ScanOptions<'a> {
+    pub(crate) cursor: u64,
+    pub(crate) pattern: Option<&'a [u8]>,
+    pub(crate) count: usize,
+    pub(crate) type_name: Option<&'a [u8]>,
+    pub(crate) novalues: bool,
+}
+
+/// Which of the options beside MATCH and COUNT a command of the family takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// SCAN: TYPE.
+    Keys,
+    /// HSCAN: NOVALUES.
+    Fields,
+}
+
+/// Elements looked at per call unless COUNT says otherwise.
+const DEFAULT_COUNT: i64 = 10;
+
+/// The cursor of a SCAN, as text.
+pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64> {
+    num::parse_u64(text).ok_or_else(|| Error::command("invalid cursor"))
+}
+
+impl<'a> ScanOptions<'a> {
+    pub(crate) fn parse(cursor: u64, words: &[&'a [u8]], family: Family) -> Result<Self> {
+        let mut options =
+            Self { cursor, pattern: None, count: DEFAULT_COUNT as usize, type_name: None, novalues: false };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().copied().ok_or_else(Error::syntax);
+            match &word.to_ascii_lowercase()[..] {
+                b"match" => options.pattern = Some(value()?),
+                b"count" => {
+                    let count = num::parse_i64(value()?).ok_or_else(Error::not_an_integer)?;
+                    options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(Error::syntax)?;
+                }
+                b"type" if family == Family::Keys => {
+                    let name = value()?;
+                    check_type(name)?;
+                    options.type_name = Some(name);
+                }
+                b"novalues" if family == Family::Fields => options.novalues = true,
+                b"novalues" => return Err(Error::command("NOVALUES option can only be used in HSCAN")),
+                _ => return Err(Error::syntax()),
+            }
+        }
+        options.pattern = options.pattern.filter(|pattern| *pattern != b"*");
+        Ok(options)
+    }
+
+    pub(crate) fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob_matches(pattern, name, false))
+    }
+}
+
+fn check_type(name: &[u8]) -> Result<()> {
+    const TYPES: &[&str] = &["string", "list", "set", "zset", "hash", "stream"];
+    if TYPES.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    let text = [b"ERR unknown type name '", name, b"'"].concat();
+    Err(Error::from_bytes(ErrorKind::Command, text))
+}
+
+/// Iterates over the keys, some at a time.
+///
+/// Returns the cursor for the next call, 0 at the end, and keys. A key that exists from the first call to the last is returned at
+/// least once, whatever happens to the others meanwhile.
+#[derive(Command)]
+#[command(
+    name = "SCAN", group = Generic, since = "2.8.0", complexity = "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", arity = -2,
+    flags(READONLY), tips("nondeterministic_output", "request_policy:special", "response_policy:special"),
+    history(("6.0.0", "Added the `TYPE` subcommand.")),
+    whole_keyspace, custom_parse, reply = "array(bulk | array(bulk))",
+)]
+pub struct Scan<'a> {
+    #[arg(kind = Integer)]
+    cursor: &'a [u8],
+    #[arg(token = "MATCH", kind = Pattern)]
+    pattern: Option<&'a [u8]>,
+    #[arg(token = "COUNT")]
+    count: Option<i64>,
+    #[arg(token = "TYPE", since = "6.0.0")]
+    r#type: Option<&'a [u8]>,
+}
+
+impl<'a> Scan<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let cursor = args.required()?;
+        let options = ScanOptions::parse(parse_cursor(cursor)?, args.take_rest(), Family::Keys)?;
+        Ok(Self {
+            cursor,
+            pattern: options.pattern,
+            count: Some(options.count as i64),
+            r#type: options.type_name,
+        })
+    }
+}
+
+impl Read for Scan<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        let count = self.count.unwrap_or(DEFAULT_COUNT) as usize;
+        let mut found = Vec::new();
+        let next = scan::scan(db, parse_cursor(self.cursor)?, count, |entry| {
+            let of_type = self.r#type.is_none_or(|name| name.eq_ignore_ascii_case(entry.value().type_name().as_bytes()));
+            if of_type && self.pattern.is_none_or(|pattern| glob_matches(pattern, entry.key(), false)) {
+                found.push(entry.key());
+            }
+        });
+        reply.array(2);
+        reply.bulk(next.to_string().as_bytes());
+        reply.array(found.len());
+        found.into_iter().for_each(|key| reply.bulk(key));
+        Ok(())
+    }
+}
+
+/// Returns a key drawn at random, every key with the same chance.
+///
+/// Returns null where the database is empty.
+#[derive(Command)]
+#[command(
+    name = "RANDOMKEY", group = Generic, since = "1.0.0", complexity = "O(1)", arity = 1,
+    flags(READONLY), tips("request_policy:all_shards", "response_policy:special", "nondeterministic_output"),
+    whole_keyspace, reply = "bulk | null",
+)]
+pub struct RandomKey {}
+
+impl Read for RandomKey {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        reply.bulk_or_null(db.random_key());
+        Ok(())
+    }
+}
+
+/// Returns the type of the value of a key.
+///
+/// Returns `none` where there is no such key.
+#[derive(Command)]
+#[command(
+    name = "TYPE", group = Generic, since = "1.0.0", complexity = "O(1)", arity = 2,
+    flags(READONLY, FAST),
+    reply = "simple",
+)]
+pub struct Type<'a> {
+    #[key(RO)]
+    key: Key<'a>,
+}
+
+impl Read for Type<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        reply.simple(db.lookup_untouched(&self.key).map_or("none", |entry| entry.value().type_name()));
+        Ok(())
+    }
+}

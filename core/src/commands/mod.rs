@@ -1,0 +1,55 @@
+//! The commands: one small file each, or one for a family that shares its logic.
+//!
+//! [`LIST`] names every command once; whatever needs to know what commands there are reads it.
+
+pub(crate) mod generic;
+pub(crate) mod string;
+pub(crate) mod transactions;
+
+use crate::command::table::Listed;
+use crate::command::{Parse, Reply};
+
+/// Writes the list: `Struct` for a command, `Struct { Struct, ... }` for a container and its subcommands.
+macro_rules! commands {
+    ($( $group:ident: $( $module:ident::$command:ident $({ $($sub:ident),* $(,)? })? ),* $(,)?; )*) => {
+        /// Every command of the engine, in the order of groups and names.
+        pub static LIST: &[Listed] = &[
+            $( $( Listed {
+                spec: <$group::$module::$command as Parse<'static>>::SPEC,
+                subcommands: &[$( $( <$group::$module::$sub as Parse<'static>>::SPEC, )* )?],
+            }, )* )*
+        ];
+    };
+}
+
+commands! {
+    generic:
+        delete::Del, delete::Exists, delete::Touch, delete::Unlink,
+        expire::Expire, expire::ExpireAt, expire::PExpire, expire::PExpireAt,
+        object::Object { ObjectEncoding, ObjectFreq, ObjectHelp, ObjectIdleTime, ObjectRefCount },
+        rename::Copy, rename::Move, rename::Rename, rename::RenameNx,
+        scan::Keys, scan::RandomKey, scan::Scan, scan::Type,
+        sort::Sort, sort::SortRo,
+        ttl::ExpireTime, ttl::PExpireTime, ttl::PTtl, ttl::Persist, ttl::Ttl;
+    string:
+        append::Append,
+        counter::Decr, counter::DecrBy, counter::Incr, counter::IncrBy,
+        get::Get, get::GetDel, get::GetEx, get::StrLen,
+        incrbyfloat::IncrByFloat,
+        lcs::Lcs,
+        many::MGet, many::MSet, many::MSetNx,
+        range::GetRange, range::SetRange, range::Substr,
+        set::DelIfEq, set::GetSet, set::PSetEx, set::Set, set::SetEx, set::SetNx;
+    transactions:
+        exec::Exec, multi::Discard, multi::Multi, watch::Unwatch, watch::Watch;
+}
+
+/// Writes a container's HELP: its subcommands with a line about each.
+pub(crate) fn help(reply: &mut Reply, container: &str, subcommands: &[(&str, &str)]) {
+    reply.array(1 + (subcommands.len() + 1) * 2);
+    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for (usage, what) in subcommands.iter().chain(&[("HELP", "Print this help.")]) {
+        reply.simple(usage);
+        reply.simple(&format!("    {what}"));
+    }
+}

@@ -1,0 +1,157 @@
+//! GETRANGE, its old name SUBSTR, and SETRANGE.
+
+use super::check_length;
+use crate::command::{Command, Read, Reply, Write};
+use crate::error::{Error, Result};
+use crate::keyspace::entry::Kind;
+use crate::keyspace::shard::NewValue;
+use crate::keyspace::{Db, EventClass, Key};
+use crate::value::HeapValue;
+
+/// Returns a part of the string of a key; negative positions count from the end.
+///
+/// Returns an empty string where the range or the key does not exist.
+#[derive(Command)]
+#[command(
+    name = "GETRANGE", group = String, since = "2.4.0", complexity = "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.", arity = 4,
+    flags(READONLY),
+    reply = "bulk",
+)]
+pub struct GetRange<'a> {
+    #[key(RO, ACCESS)]
+    key: Key<'a>,
+    start: i64,
+    end: i64,
+}
+
+impl Read for GetRange<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        range(db, &self.key, self.start, self.end, reply)
+    }
+}
+
+/// Returns a part of the string of a key; the old name of GETRANGE.
+#[derive(Command)]
+#[command(
+    name = "SUBSTR", group = String, since = "1.0.0", complexity = "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.", arity = 4,
+    flags(READONLY),
+    deprecated("2.0.0", "`GETRANGE`"),
+    reply = "bulk",
+)]
+pub struct Substr<'a> {
+    #[key(RO, ACCESS)]
+    key: Key<'a>,
+    start: i64,
+    end: i64,
+}
+
+impl Read for Substr<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        range(db, &self.key, self.start, self.end, reply)
+    }
+}
+
+fn range(db: &Db<'_>, key: &Key<'_>, start: i64, end: i64, reply: &mut Reply) -> Result<()> {
+    match db.lookup(key) {
+        Some(entry) => {
+            let text = entry.value().text()?;
+            reply.bulk(&text[clamp(start, end, text.len())]);
+        }
+        None => reply.bulk(b""),
+    }
+    Ok(())
+}
+
+/// The part of `0..len` that inclusive positions name, negative ones counting from the end.
+fn clamp(start: i64, end: i64, len: usize) -> std::ops::Range<usize> {
+    let len = len as i64;
+    if start < 0 && end < 0 && start > end {
+        return 0..0;
+    }
+    let from_start = |position: i64| if position < 0 { (position + len).max(0) } else { position };
+    let (start, end) = (from_start(start), from_start(end).min(len - 1));
+    if start > end { 0..0 } else { start as usize..end as usize + 1 }
+}
+
+/// Overwrites a part of the string of a key, padding with zero bytes where it is too short.
+///
+/// Returns the new length.
+#[derive(Command)]
+#[command(
+    name = "SETRANGE", group = String, since = "2.2.0", complexity = "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument.", arity = 4,
+    flags(WRITE, DENYOOM),
+    reply = "int",
+)]
+pub struct SetRange<'a> {
+    #[key(RW, UPDATE)]
+    key: Key<'a>,
+    offset: i64,
+    value: &'a [u8],
+}
+
+impl Write for SetRange<'_> {
+    fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
+        let offset = usize::try_from(self.offset).map_err(|_| Error::command("offset is out of range"))?;
+        let old = match db.peek(&self.key) {
+            Some(entry) => Some(entry.value().text()?.len()),
+            None => None,
+        };
+        if self.value.is_empty() {
+            reply.count(old.unwrap_or(0));
+            return Ok(());
+        }
+        let end = offset.saturating_add(self.value.len());
+        check_length(db, end)?;
+        self.write(db, offset, end, old)?;
+        db.notify(EventClass::String, "setrange", self.key.bytes());
+        reply.count(end.max(old.unwrap_or(0)));
+        Ok(())
+    }
+}
+
+impl SetRange<'_> {
+    fn write(&self, db: &mut Db<'_>, offset: usize, end: usize, old: Option<usize>) -> Result<()> {
+        let Some(mut entry) = db.lookup_mut(&self.key) else {
+            let mut bytes = vec![0; end];
+            bytes[offset..].copy_from_slice(self.value);
+            return db.insert(&self.key, NewValue::Bytes(Kind::Raw, &bytes), None);
+        };
+        let fits = old.is_some_and(|old| end <= old);
+        let in_place = entry.edit_heap(|value| match value {
+            HeapValue::Str(bytes) => {
+                bytes.resize(bytes.len().max(end), 0);
+                bytes[offset..end].copy_from_slice(self.value);
+                ((), true)
+            }
+            HeapValue::Hash(_) => unreachable!("the caller has checked the type"),
+        });
+        if in_place.is_some() {
+            return Ok(());
+        }
+        if fits && entry.kind() == Kind::Raw {
+            entry.edit_bytes(|bytes| bytes[offset..end].copy_from_slice(self.value));
+            return Ok(());
+        }
+        let mut bytes = entry.value().text()?.to_vec();
+        bytes.resize(bytes.len().max(end), 0);
+        bytes[offset..end].copy_from_slice(self.value);
+        entry.set_value(NewValue::Bytes(Kind::Raw, &bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_inclusive_and_count_from_both_ends() {
+        assert_eq!(clamp(0, -1, 5), 0..5);
+        assert_eq!(clamp(-3, -2, 5), 2..4);
+        assert_eq!(clamp(-100, 100, 5), 0..5);
+        assert_eq!(clamp(3, 2, 5), 0..0);
+        assert_eq!(clamp(-1, -5, 5), 0..0);
+        assert_eq!(clamp(0, 0, 0), 0..0);
+        assert_eq!(clamp(i64::MIN, i64::MAX, 5), 0..5);
+        assert_eq!(clamp(7, 9, 5), 0..0);
+    }
+}

@@ -1,0 +1,109 @@
+//! EXEC: runs what MULTI queued, under the locks of all its keys.
+
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use crate::command::run::{self, Locked, needs_every_shard};
+use crate::command::spec::Flags;
+use crate::command::{Command, Context, Reply, Session, keys};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::locks::Locks;
+use crate::keyspace::{Db, Effect, Key};
+use crate::session::{Queued, Transaction};
+
+/// Runs the commands queued since MULTI, as one atomic step.
+///
+/// Returns their replies, or null where a watched key has changed. A command that fails does not stop the others.
+#[derive(Command)]
+#[command(
+    name = "EXEC", group = Transactions, since = "1.2.0", complexity = "Depends on commands in the transaction", arity = 1,
+    flags(NOSCRIPT, LOADING, STALE, SKIP_COMMANDLOG),
+    reply = "array(any) | nullarray",
+)]
+pub struct Exec {}
+
+impl Session for Exec {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let Some(transaction) = context.session.end_transaction() else {
+            return Err(Error::command("EXEC without MULTI"));
+        };
+        let result = context.exec(&transaction, reply);
+        context.unwatch();
+        result
+    }
+}
+
+impl Context<'_, '_> {
+    fn exec(&mut self, transaction: &Transaction, reply: &mut Reply) -> Result<()> {
+        if transaction.poisoned {
+            return Err(Error::new(
+                ErrorKind::ExecAborted,
+                "EXECABORT Transaction discarded because of previous errors.",
+            ));
+        }
+        let may_grow = transaction.queue.iter().any(|queued| queued.found.spec.flags.contains(Flags::DENYOOM));
+        if may_grow && self.engine.is_over_memory() {
+            return Err(Error::out_of_memory());
+        }
+        let keyspace = &self.engine.keyspace;
+        let mut db = Db::new(keyspace, self.session.db, self.locks_of(transaction));
+        if self.watched_changed(&mut db) {
+            db.release();
+            reply.null_array();
+            return Ok(());
+        }
+        let mut effects = Vec::new();
+        reply.array(transaction.queue.len());
+        for queued in &transaction.queue {
+            self.run_queued(queued, &mut db, &mut effects, reply);
+        }
+        run::log(&db, &effects);
+        db.release();
+        Ok(())
+    }
+
+    fn run_queued(&mut self, queued: &Queued, db: &mut Db<'_>, effects: &mut Vec<Effect>, reply: &mut Reply) {
+        let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
+        let start = reply.len();
+        let mut context = Context {
+            engine: self.engine,
+            session: self.session,
+            transaction: Some(Locked { db, effects }),
+        };
+        if let Err(error) = run::call(&mut context, queued.found, &argv, reply) {
+            reply.truncate(start);
+            reply.error(&error);
+        }
+    }
+
+    /// The shards of all queued commands and of the watched keys.
+    fn locks_of(&self, transaction: &Transaction) -> Locks<'_> {
+        let keyspace = &self.engine.keyspace;
+        let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
+        for queued in &transaction.queue {
+            if needs_every_shard(queued.found.spec) {
+                return Locks::all(&keyspace.shards);
+            }
+            let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
+            keys::each_position(queued.found.spec, &argv, |position, _| {
+                shards.push(Key::new(argv[position], keyspace.seed).shard());
+            });
+        }
+        shards.extend(self.session.watched.iter().map(|watched| Key::new(&watched.key, keyspace.seed).shard()));
+        Locks::of(&keyspace.shards, shards)
+    }
+
+    /// Whether a watched key was changed or has expired since WATCH.
+    fn watched_changed(&self, db: &mut Db<'_>) -> bool {
+        if self.session.watch_flag.load(Ordering::Acquire) {
+            return true;
+        }
+        self.session.watched.iter().any(|watched| {
+            let home = db.select(watched.db);
+            let stale = db.is_stale(&db.key(&watched.key));
+            db.select(home);
+            stale && !watched.was_stale
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! The engine: opening and closing, sessions, the background thread, and what is counted.
+//!
+//! The typed methods of the hot commands are in [`crate::hot`]; everything else goes through [`Session::execute`].
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Weak};
+use std::time::Duration;
+
+use crate::background::Background;
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::command::Form;
+use crate::command::table::Found;
+use crate::config::Config;
+use crate::error::Result;
+use crate::keyspace::{Journal, Keyspace, Observer};
+use crate::latency::{LatencyMonitor, SlowLog};
+use crate::session::{ClientAddress, Session, State};
+use crate::stats::Stats;
+use crate::sync::{Arc, Mutex};
+
+/// A handle to an engine. Clones are the same engine; it ends with the last of them.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync + 'static>() {}
+    const fn is_send<T: Send + 'static>() {}
+    is_send_and_sync::<Engine>();
+    is_send::<Session>();
+};
+
+/// Everything an engine consists of.
+pub(crate) struct Inner {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) config: Arc<Config>,
+    pub(crate) clients: Clients,
+    pub(crate) stats: Stats,
+    pub(crate) slow_log: Mutex<SlowLog>,
+    pub(crate) latency: Mutex<LatencyMonitor>,
+    pub(crate) started_ms: u64,
+    pub(crate) run_id: String,
+    background: Background,
+}
+
+/// Engines that were opened by name and are alive.
+static NAMED: LazyLock<Mutex<HashMap<String, Weak<Inner>>>> = LazyLock::new(Mutex::default);
+
+/// How an engine is to be opened.
+#[derive(Default)]
+pub struct Builder {
+    name: Option<String>,
+    config: Config,
+    clock: Option<Clock>,
+}
+
+impl Builder {
+    /// The name under which every opener in this process gets the same engine.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The options; they count only for whoever opens the engine first.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The clock, by default the system's. With a manual one there is no background thread: time moves, and expired keys
+    /// are reclaimed, only in [`Engine::advance`].
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Opens the engine.
+    ///
+    /// # Errors
+    /// Options that can't be honoured.
+    pub fn open(self) -> Result<Engine> {
+        let Some(name) = self.name else { return Ok(Engine { inner: Inner::new(self.config, self.clock) }) };
+        let mut named = NAMED.lock();
+        if let Some(inner) = named.get(&name).and_then(Weak::upgrade) {
+            return Ok(Engine { inner });
+        }
+        named.retain(|_, engine| engine.strong_count() > 0);
+        let inner = Inner::new(self.config, self.clock);
+        named.insert(name, Arc::downgrade(&inner));
+        Ok(Engine { inner })
+    }
+}
+
+impl Engine {
+    /// A private engine with default options.
+    pub fn new() -> Engine {
+        Engine { inner: Inner::new(Config::default(), None) }
+    }
+
+    /// The engine of this name in this process, opened with default options if nobody has yet.
+    ///
+    /// # Errors
+    /// None today; names that stand for files will have some.
+    pub fn open(name: impl Into<String>) -> Result<Engine> {
+        Engine::builder().name(name).open()
+    }
+
+    /// Chooses options before opening.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A session whose replies are of `form`.
+    pub fn session(&self, form: Form) -> Session {
+        self.session_from(form, ClientAddress::InProcess)
+    }
+
+    /// A session of a client behind a socket.
+    pub fn session_from(&self, form: Form, address: ClientAddress) -> Session {
+        Session::new(self.clone(), form, address)
+    }
+
+    /// Moves a manual clock forward and reclaims what has expired by then. Returns how many keys and fields were reclaimed.
+    ///
+    /// # Panics
+    /// If the engine runs on the system's clock.
+    pub fn advance(&self, time: Duration) -> usize {
+        self.inner.keyspace.clock.advance(time);
+        self.reap()
+    }
+
+    /// Reclaims everything that has expired by now, as the background thread does on its own. Returns how much that was.
+    pub fn reap(&self) -> usize {
+        crate::expire::reaper::reap(&self.inner.keyspace)
+    }
+
+    /// Sends the effects of all write commands to `journal` from now on. Possible once per engine; says whether it was accepted.
+    pub fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
+        self.inner.keyspace.hooks.set_journal(journal)
+    }
+
+    /// Tells `observer` of every change from now on.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.inner.keyspace.hooks.observe(observer);
+    }
+
+    /// Bytes in use by data, tables and timers.
+    pub fn used_bytes(&self) -> usize {
+        self.inner.keyspace.used_bytes()
+    }
+
+    /// The options.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine::new()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("run_id", &self.inner.run_id).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn new(config: Config, clock: Option<Clock>) -> Arc<Inner> {
+        let clock = clock.unwrap_or_default();
+        let config = Arc::new(config);
+        let inner = Arc::new(Inner {
+            started_ms: clock.now_ms(),
+            keyspace: Keyspace::new(clock, config.clone()),
+            config,
+            clients: Clients::default(),
+            stats: Stats::default(),
+            slow_log: Mutex::new(SlowLog::default()),
+            latency: Mutex::new(LatencyMonitor::default()),
+            run_id: run_id(),
+            background: Background::default(),
+        });
+        crate::fork::protect(&inner);
+        inner.ensure_background();
+        inner
+    }
+
+    /// Starts the background thread if this process does not run it yet: at the start, and in a forked child.
+    #[inline]
+    pub(crate) fn ensure_background(self: &Arc<Self>) {
+        self.background.ensure(self);
+    }
+
+    /// Whether the data exceeds `maxmemory`.
+    #[inline]
+    pub(crate) fn is_over_memory(&self) -> bool {
+        let limit = self.config.maxmemory();
+        limit != 0 && self.keyspace.used_bytes() as u64 > limit
+    }
+
+    /// Puts a command on the slow log if it took longer than `slowlog-log-slower-than`.
+    #[inline]
+    pub(crate) fn log_if_slow(&self, found: Found, argv: &[&[u8]], elapsed: Duration, session: &State) {
+        let Some(threshold) = self.config.slow_log_threshold() else { return };
+        if elapsed >= threshold {
+            self.stats.log_slow(self, found, argv, elapsed, session);
+        }
+    }
+}
+
+/// Forty random hexadecimal digits.
+fn run_id() -> String {
+    (0..5).map(|_| format!("{:08x}", crate::keyspace::access::random() as u32)).collect()
+}

@@ -1,0 +1,92 @@
+//! Reclaims what has expired: asks each shard's wheels for due timers and removes the keys and fields behind them.
+//!
+//! Visibility never depends on it, since look-ups judge deadlines themselves; it bounds how long memory stays taken. A lock is
+//! held for at most [`BUDGET`] timers at a time.
+
+use crate::expire::wheel::{Fired, Wheel};
+use crate::keyspace::db::Db;
+use crate::keyspace::key::SHARDS;
+use crate::keyspace::locks::Locks;
+use crate::keyspace::{Key, Keyspace};
+use crate::value::Value;
+use smallvec::SmallVec;
+
+/// Timers handled per hold of a shard's lock.
+const BUDGET: usize = 64;
+
+/// Reclaims everything due by now in all shards; returns how many keys and fields that were.
+pub(crate) fn reap(keyspace: &Keyspace) -> usize {
+    (0..SHARDS).map(|shard| reap_shard(keyspace, shard)).sum()
+}
+
+fn reap_shard(keyspace: &Keyspace, index: usize) -> usize {
+    let mut reclaimed = 0;
+    let mut database = 0;
+    loop {
+        let mut data = keyspace.shards[index].lock();
+        if database >= data.databases() {
+            return reclaimed;
+        }
+        let Some(mut wheel) = data.take_wheel(database) else {
+            database += 1;
+            continue;
+        };
+        let mut db = Db::new(keyspace, database, Locks::One(index, data));
+        let (count, more) = turn(&mut db, index, &mut wheel);
+        reclaimed += count;
+        db.locks_mut().shard_mut(index).put_wheel(database, wheel);
+        let mut effects = Vec::new();
+        db.settle(database, &[], &mut effects);
+        if let Some(journal) = keyspace.hooks.journal().filter(|_| !effects.is_empty()) {
+            journal.append(&effects);
+        }
+        db.release();
+        if !more {
+            database += 1;
+        }
+    }
+}
+
+/// Handles up to [`BUDGET`] due timers. Returns how many keys and fields went, and whether more timers are due.
+fn turn(db: &mut Db<'_>, shard: usize, wheel: &mut Wheel) -> (usize, bool) {
+    let now = db.now();
+    let mut reclaimed = 0;
+    let progress = wheel.advance(now, BUDGET, |id| {
+        let (count, next) = fire(db, shard, id, now);
+        reclaimed += count;
+        next
+    });
+    (reclaimed, progress.more)
+}
+
+/// Looks up the entries that a timer may stand for and reclaims what is due.
+fn fire(db: &mut Db<'_>, shard: usize, id: u32, now: u64) -> (usize, Fired) {
+    let mut reclaimed = 0;
+    let mut next: Option<u64> = None;
+    for at in db.timer_candidates(shard, id) {
+        let entry = db.entry_at(shard, at);
+        let deadline = entry.deadline();
+        let mut fields = next_field_deadline(&entry.value());
+        let is_due = deadline.is_some_and(|deadline| deadline <= now);
+        if is_due || fields.is_some_and(|deadline| deadline <= now) {
+            let name: SmallVec<[u8; 64]> = SmallVec::from_slice(entry.key());
+            let key = Key::new(&name, db.keyspace().seed);
+            if is_due {
+                db.expire_key(&key);
+                reclaimed += 1;
+                continue;
+            }
+            reclaimed += crate::value::hash::expire_fields(db, &key);
+            fields = db.peek(&key).and_then(|entry| next_field_deadline(&entry.value()));
+        }
+        next = next.into_iter().chain(deadline).chain(fields).min();
+    }
+    (reclaimed, next.map_or(Fired::Gone, Fired::Later))
+}
+
+fn next_field_deadline(value: &Value<'_>) -> Option<u64> {
+    match value {
+        Value::Hash(hash) => hash.next_deadline(),
+        _ => None,
+    }
+}

@@ -1,0 +1,645 @@
+//! A database as a command sees it: the only way to entries.
+//!
+//! Here, and only here, expired keys become invisible, accesses are stamped and counted, memory is accounted for, WATCH marks are
+//! raised, snapshots get old versions, and changes are recorded for the log and for observers; so no command can forget
+//! any of it. What to lock is decided in `command::run`, how an entry is stored in [`super::shard`].
+
+use std::cell::Cell;
+
+use smallvec::SmallVec;
+
+use super::arena::Ref;
+use super::entry::{self, Kind};
+use super::hooks::{Effect, Event, EventClass};
+use super::key::Key;
+use super::locks::Locks;
+use super::shard::{NewValue, ShardData};
+use super::{Keyspace, key};
+use crate::command::Argv;
+use crate::error::{Error, Result};
+use crate::value::{HeapValue, Value};
+
+/// The locked part of a database.
+pub struct Db<'e> {
+    keyspace: &'e Keyspace,
+    index: usize,
+    /// Unix milliseconds, read once per command and only when a deadline has to be judged; 0 is "not yet".
+    now: Cell<u64>,
+    locks: Locks<'e>,
+    // Declared behind the locks: what is dropped here is dropped after the unlock.
+    effects: Effects,
+}
+
+/// What a command did, for those who must hear of it.
+#[derive(Default)]
+struct Effects {
+    changes: u64,
+    /// The commands that replace the one being executed in the log; `None`: log it as it came.
+    rewritten: Option<Vec<Effect>>,
+    /// Deletions of expired keys met on the way, logged before the command.
+    expirations: Vec<Effect>,
+    modified: Vec<(usize, Box<[u8]>)>,
+    events: Vec<Event>,
+    garbage: Vec<HeapValue>,
+}
+
+impl<'e> Db<'e> {
+    pub(crate) fn new(keyspace: &'e Keyspace, index: usize, locks: Locks<'e>) -> Self {
+        Self { keyspace, index, now: Cell::new(0), locks, effects: Effects::default() }
+    }
+
+    /// The database's number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Makes another database the one that keys are looked up in, and returns the previous one.
+    pub fn select(&mut self, index: usize) -> usize {
+        std::mem::replace(&mut self.index, index)
+    }
+
+    pub(crate) fn keyspace(&self) -> &'e Keyspace {
+        self.keyspace
+    }
+
+    /// A key with its hash.
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        Key::new(bytes, self.keyspace.seed)
+    }
+
+    /// Unix time in milliseconds; the same for the whole command, script or transaction.
+    pub fn now(&self) -> u64 {
+        if self.now.get() == 0 {
+            self.now.set(self.keyspace.clock.now_ms());
+        }
+        self.now.get()
+    }
+
+    fn shard(&self, key: &Key<'_>) -> &ShardData {
+        self.locks.shard(key.shard())
+    }
+
+    fn shard_mut(&mut self, key: &Key<'_>) -> &mut ShardData {
+        self.locks.shard_mut(key.shard())
+    }
+
+    pub(crate) fn locks(&self) -> &Locks<'e> {
+        &self.locks
+    }
+
+    pub(crate) fn locks_mut(&mut self) -> &mut Locks<'e> {
+        &mut self.locks
+    }
+
+    fn is_expired(&self, shard: &ShardData, at: Ref) -> bool {
+        shard.head(at).deadline(&shard.arena, at).is_some_and(|deadline| deadline <= self.now())
+    }
+
+    /// Finds a key for reading: counts a hit or a miss and stamps the access. O(1).
+    #[inline]
+    pub fn lookup(&self, key: &Key<'_>) -> Option<Entry<'_>> {
+        let found = self.peek(key);
+        let shard = self.shard(key);
+        match &found {
+            Some(entry) => {
+                bump(&shard.stats.hits);
+                stamp(self.keyspace, shard, entry.at);
+            }
+            None => bump(&shard.stats.misses),
+        }
+        found
+    }
+
+    /// Finds a key and leaves no trace: neither a hit nor an access. O(1).
+    #[inline]
+    pub fn peek(&self, key: &Key<'_>) -> Option<Entry<'_>> {
+        let shard = self.shard(key);
+        let at = shard.find(self.index, key)?;
+        (!self.is_expired(shard, at)).then_some(Entry { shard, at })
+    }
+
+    /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).
+    pub fn lookup_untouched(&self, key: &Key<'_>) -> Option<Entry<'_>> {
+        let found = self.peek(key);
+        let stats = &self.shard(key).stats;
+        bump(if found.is_some() { &stats.hits } else { &stats.misses });
+        found
+    }
+
+    /// Whether the key exists, without a trace.
+    pub fn contains(&self, key: &Key<'_>) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// Whether an entry of the key is there but past its deadline: what WATCH has to remember.
+    pub(crate) fn is_stale(&self, key: &Key<'_>) -> bool {
+        let shard = self.shard(key);
+        shard.find(self.index, key).is_some_and(|at| self.is_expired(shard, at))
+    }
+
+    /// Finds a key for writing and stamps the access; reclaims it if it has expired. O(1).
+    #[inline]
+    pub fn lookup_mut<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
+        let at = self.find_live(key)?;
+        stamp(self.keyspace, self.shard(key), at);
+        Some(EntryMut { db: self, key: *key, at })
+    }
+
+    fn find_live(&mut self, key: &Key<'_>) -> Option<Ref> {
+        let shard = self.shard(key);
+        let at = shard.find(self.index, key)?;
+        if self.is_expired(shard, at) {
+            self.expire(key, at);
+            return None;
+        }
+        Some(at)
+    }
+
+    /// Stores a value, whatever was there before; the old deadline goes with the old value. O(1).
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn insert(&mut self, key: &Key<'_>, value: NewValue<'_>, deadline: Option<u64>) -> Result<()> {
+        match self.find_live(key) {
+            Some(at) => {
+                self.preserve(key, at);
+                let db = self.index;
+                let (_, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
+                self.effects.garbage.extend(old);
+                let shard = self.shard(key);
+                stamp(self.keyspace, shard, shard.find(db, key).expect("the entry was just written"));
+            }
+            None => {
+                let stamp = self.keyspace.first_stamp();
+                let db = self.index;
+                self.shard_mut(key).create(db, key, value, deadline, stamp)?;
+                self.notify(EventClass::New, "new", key.bytes());
+            }
+        }
+        self.modified(key);
+        Ok(())
+    }
+
+    /// Removes a key and says whether it was there. O(1); large values are dropped after the unlock.
+    pub fn remove(&mut self, key: &Key<'_>) -> bool {
+        match self.find_live(key) {
+            Some(at) => {
+                self.delete(key, at);
+                self.modified(key);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn delete(&mut self, key: &Key<'_>, at: Ref) {
+        self.preserve(key, at);
+        let db = self.index;
+        let owned = self.shard_mut(key).delete(db, key.hash(), at);
+        self.effects.garbage.extend(owned);
+    }
+
+    /// Takes the value and the deadline of a key out of the database, to put them elsewhere. O(1).
+    pub(crate) fn take(&mut self, key: &Key<'_>) -> Option<(Taken, Option<u64>)> {
+        let at = self.find_live(key)?;
+        self.preserve(key, at);
+        let db = self.index;
+        let shard = self.shard_mut(key);
+        let head = shard.head(at);
+        let deadline = head.deadline(&shard.arena, at);
+        let taken = match head.kind() {
+            Kind::Int => match shard.value(at) {
+                Value::Int(number) => Taken::Int(number),
+                _ => unreachable!("the kind says integer"),
+            },
+            kind if kind.on_heap() => {
+                let owned = shard.delete(db, key.hash(), at).expect("the kind says heap");
+                self.modified(key);
+                return Some((Taken::Heap(kind, owned), deadline));
+            }
+            kind => Taken::Bytes(kind, head.value(&shard.arena, at).to_vec()),
+        };
+        shard.delete(db, key.hash(), at);
+        self.modified(key);
+        Some((taken, deadline))
+    }
+
+    /// A copy of the value and the deadline of a key. O(size of the value).
+    pub(crate) fn copy(&mut self, key: &Key<'_>) -> Option<(Taken, Option<u64>)> {
+        let at = self.find_live(key)?;
+        let shard = self.shard(key);
+        let head = shard.head(at);
+        let taken = match shard.value(at) {
+            Value::Int(number) => Taken::Int(number),
+            _ if head.kind().on_heap() => Taken::Heap(head.kind(), shard.owned(at).clone()),
+            _ => Taken::Bytes(head.kind(), head.value(&shard.arena, at).to_vec()),
+        };
+        Some((taken, head.deadline(&shard.arena, at)))
+    }
+
+    /// Moves a value with its deadline to another key, or to a key of another database, over whatever is there. `None`: no such key.
+    ///
+    /// # Errors
+    /// The system has no memory; then the value is lost to both.
+    pub(crate) fn relocate(&mut self, from: &Key<'_>, to: &Key<'_>, target: usize) -> Result<Option<()>> {
+        let Some((mut value, deadline)) = self.take(from) else { return Ok(None) };
+        let home = self.select(target);
+        let moved = self.insert(to, value.as_new(), deadline);
+        self.adopt_field_deadlines(to);
+        self.select(home);
+        moved.map(Some)
+    }
+
+    /// Arms the timer of a value that was inserted whole and has deadlines inside.
+    pub(crate) fn adopt_field_deadlines(&mut self, key: &Key<'_>) {
+        let Some(entry) = self.peek(key) else { return };
+        if let Value::Hash(hash) = entry.value()
+            && let Some(deadline) = hash.next_deadline()
+        {
+            let db = self.index;
+            self.shard_mut(key).arm(db, key.hash(), deadline);
+        }
+    }
+
+    /// Reclaims an expired entry, tells the log and the observers.
+    fn expire(&mut self, key: &Key<'_>, at: Ref) {
+        self.delete(key, at);
+        bump(&self.shard(key).stats.expired);
+        if self.keyspace.hooks.journal().is_some() {
+            let argv = vec![self.keyspace.config.expired_delete_command().to_vec(), key.bytes().to_vec()];
+            self.effects.expirations.push(Effect { db: self.index, argv });
+        }
+        self.notify(EventClass::Expired, "expired", key.bytes());
+        self.mark(key);
+    }
+
+    /// Hands the version of an entry that a running snapshot has not visited yet to its writer, before it changes.
+    ///
+    /// Snapshots come with the persistence layer; until one has started there is nothing to preserve.
+    #[inline]
+    fn preserve(&mut self, key: &Key<'_>, at: Ref) {
+        if let Some(epoch) = self.keyspace.snapshot_epoch() {
+            let index = self.index;
+            let shard = self.shard(key);
+            if shard.head(at).epoch() != epoch {
+                self.keyspace.hand_to_snapshot(index, shard, at);
+                entry::set_epoch(&shard.arena, at, epoch);
+            }
+        }
+    }
+
+    /// Records a change of a key: for WATCH, for the log, for observers.
+    #[inline]
+    fn modified(&mut self, key: &Key<'_>) {
+        self.effects.changes += 1;
+        self.mark(key);
+    }
+
+    #[inline]
+    fn mark(&mut self, key: &Key<'_>) {
+        let db = self.index;
+        let shard = self.shard(key);
+        if !shard.watchers.is_empty() {
+            shard.watchers.touch(db, key.bytes());
+        }
+        if self.keyspace.hooks.observed() {
+            self.effects.modified.push((db, key.bytes().into()));
+        }
+    }
+
+    /// Announces a keyspace event to whoever subscribed to its class.
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        if self.keyspace.hooks.observed() {
+            self.effects.events.push(Event { class, name, db: self.index, key: key.into() });
+        }
+    }
+
+    /// Writes these words to the log in place of the command that is being executed. May be called several times.
+    ///
+    /// Commands whose repetition would not have the same effect call it: relative deadlines, random choices, floats.
+    pub fn propagate(&mut self, argv: Argv) {
+        let db = self.index;
+        self.effects.rewritten.get_or_insert_default().push(Effect { db, argv });
+    }
+
+    /// How many changes the command has made so far.
+    pub fn changes(&self) -> u64 {
+        self.effects.changes
+    }
+
+    /// Counts changes that no single key stands for, such as FLUSHALL's.
+    pub(crate) fn add_changes(&mut self, changes: u64) {
+        self.effects.changes += changes;
+    }
+
+    /// Closes one command: hands its effects to the log while the shards are still locked.
+    pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Vec<Effect>) {
+        let rewritten = self.effects.rewritten.take();
+        let changes = std::mem::take(&mut self.effects.changes);
+        into.append(&mut self.effects.expirations);
+        if changes > 0 {
+            self.keyspace.dirty.fetch_add(changes, crate::sync::Ordering::Relaxed);
+            if self.keyspace.hooks.journal().is_some() {
+                match rewritten {
+                    Some(effects) => into.extend(effects),
+                    None => into.push(Effect { db, argv: argv.iter().map(|word| word.to_vec()).collect() }),
+                }
+            }
+        }
+    }
+
+    /// Ends the work: accounts memory, unlocks, then drops what was removed and tells the observers.
+    pub(crate) fn release(mut self) {
+        let keyspace = self.keyspace;
+        self.locks.each_mut(|shard| keyspace.report(shard));
+        let Self { locks, effects, .. } = self;
+        drop(locks);
+        if !effects.modified.is_empty() || !effects.events.is_empty() {
+            keyspace.hooks.tell(&effects.modified, &effects.events);
+        }
+        crate::lazyfree::discard(effects.garbage);
+    }
+
+    /// Number of keys in this database, expired ones that the reaper has not reached included. O(shards).
+    pub fn len(&self) -> usize {
+        self.locks.indices().into_iter().map(|index| self.locks.shard(index).len(self.index)).sum()
+    }
+
+    /// Whether the database holds no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes every key of this database and returns how many there were. Needs every shard. O(keys).
+    pub(crate) fn clear(&mut self) -> usize {
+        let db = self.index;
+        let count = self.len();
+        let mut garbage = Vec::new();
+        for index in self.locks.indices() {
+            let shard = self.locks.shard_mut(index);
+            let shared = &*shard;
+            let seed = self.keyspace.seed;
+            shared.watchers.touch_where(db, |name| shared.find(db, &Key::new(name, seed)).is_some());
+            garbage.extend(shard.clear(db));
+        }
+        self.effects.garbage.append(&mut garbage);
+        count
+    }
+
+    /// Exchanges two databases. Needs every shard.
+    pub(crate) fn swap(&mut self, one: usize, other: usize) {
+        let seed = self.keyspace.seed;
+        for index in self.locks.indices() {
+            let shard = self.locks.shard_mut(index);
+            let shared = &*shard;
+            for db in [one, other] {
+                shared.watchers.touch_where(db, |name| {
+                    let key = Key::new(name, seed);
+                    shared.find(one, &key).is_some() || shared.find(other, &key).is_some()
+                });
+            }
+            shard.swap(one, other);
+        }
+        self.effects.changes += 1;
+    }
+
+    /// A fair random key that is not expired. Expected O(1); O(keys) where nearly all have expired.
+    pub(crate) fn random_key(&self) -> Option<&[u8]> {
+        super::scan::random_key(self)
+    }
+
+    /// Entries of a locked shard that a timer of this id may stand for: those of its bucket and tag.
+    pub(crate) fn timer_candidates(&self, shard: usize, id: u32) -> SmallVec<[Ref; 4]> {
+        let mut found = SmallVec::new();
+        if let Some(space) = self.locks.shard(shard).space(self.index) {
+            space.table.find(key::hash_of_timer(id), |at| {
+                found.push(at);
+                false
+            });
+        }
+        found
+    }
+
+    /// The entry at a reference, expired or not.
+    pub(crate) fn entry_at(&self, shard: usize, at: Ref) -> Entry<'_> {
+        Entry { shard: self.locks.shard(shard), at }
+    }
+
+    /// Reclaims a key that has expired.
+    pub(crate) fn expire_key(&mut self, key: &Key<'_>) {
+        let found = self.find_live(key);
+        debug_assert!(found.is_none(), "only an expired key is reclaimed");
+    }
+
+    pub(crate) fn live_entry<'d>(&self, shard: &'d ShardData, at: Ref) -> Option<Entry<'d>> {
+        (!self.is_expired(shard, at)).then_some(Entry { shard, at })
+    }
+}
+
+/// Reads a key under the lock of its shard alone: the fast path of reads that need no [`Db`].
+#[inline]
+pub(crate) fn read_one<R>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    read: impl FnOnce(Option<Entry<'_>>) -> R,
+) -> R {
+    let shard = keyspace.shards[key.shard()].lock();
+    let found = shard.find(db, key).filter(|at| {
+        let head = shard.head(*at);
+        !head.has_deadline()
+            || head.deadline(&shard.arena, *at).is_some_and(|deadline| deadline > keyspace.clock.now_ms())
+    });
+    match found {
+        Some(at) => {
+            bump(&shard.stats.hits);
+            stamp(keyspace, &shard, at);
+            read(Some(Entry { shard: &shard, at }))
+        }
+        None => {
+            bump(&shard.stats.misses);
+            read(None)
+        }
+    }
+}
+
+#[inline]
+fn stamp(keyspace: &Keyspace, shard: &ShardData, at: Ref) {
+    let old = shard.head(at).stamp();
+    entry::set_stamp(&shard.arena, at, keyspace.recording().next(old, keyspace.clock.coarse_ms()));
+}
+
+#[inline]
+fn bump(counter: &Cell<u64>) {
+    counter.set(counter.get().wrapping_add(1));
+}
+
+/// A value taken out of the keyspace or copied from it.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Int(i64),
+    Bytes(Kind, Vec<u8>),
+    Heap(Kind, HeapValue),
+}
+
+impl Taken {
+    /// As a value to insert.
+    pub(crate) fn as_new(&mut self) -> NewValue<'_> {
+        match self {
+            Taken::Int(number) => NewValue::Int(*number),
+            Taken::Bytes(kind, bytes) => NewValue::Bytes(*kind, bytes),
+            Taken::Heap(kind, value) => NewValue::Heap(*kind, std::mem::take(value)),
+        }
+    }
+}
+
+/// An entry being read.
+pub struct Entry<'d> {
+    shard: &'d ShardData,
+    at: Ref,
+}
+
+impl<'d> Entry<'d> {
+    /// Its value.
+    #[inline]
+    pub fn value(&self) -> Value<'d> {
+        self.shard.value(self.at)
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &'d [u8] {
+        self.shard.head(self.at).key(&self.shard.arena, self.at)
+    }
+
+    /// Its deadline in unix milliseconds, if it has one.
+    pub fn deadline(&self) -> Option<u64> {
+        self.shard.head(self.at).deadline(&self.shard.arena, self.at)
+    }
+
+    /// Whether a string value is known to be pure ASCII; bindings choose the cheaper conversion by it.
+    #[inline]
+    pub fn is_ascii(&self) -> bool {
+        self.shard.head(self.at).ascii()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.shard.head(self.at).kind()
+    }
+
+    /// Bytes of the value as it stands in the entry.
+    pub(crate) fn value_len(&self) -> usize {
+        self.shard.head(self.at).value_len
+    }
+
+    pub(crate) fn stamp(&self) -> u32 {
+        self.shard.head(self.at).stamp()
+    }
+
+    /// Bytes of memory that the entry takes.
+    pub fn bytes(&self) -> usize {
+        self.shard.entry_bytes(self.at)
+    }
+}
+
+/// An entry being changed. Every change through it is recorded.
+pub struct EntryMut<'d, 'e> {
+    db: &'d mut Db<'e>,
+    key: Key<'d>,
+    at: Ref,
+}
+
+impl<'d, 'e> EntryMut<'d, 'e> {
+    /// Its value.
+    pub fn value(&self) -> Value<'_> {
+        self.db.shard(&self.key).value(self.at)
+    }
+
+    /// Its deadline in unix milliseconds, if it has one.
+    pub fn deadline(&self) -> Option<u64> {
+        let shard = self.db.shard(&self.key);
+        shard.head(self.at).deadline(&shard.arena, self.at)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.db.shard(&self.key).head(self.at).kind()
+    }
+
+    /// The database, for its clock, log and events.
+    pub fn db(&mut self) -> &mut Db<'e> {
+        self.db
+    }
+
+    /// Gives the entry another value; its deadline stays.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn set_value(&mut self, value: NewValue<'_>) -> Result<()> {
+        let deadline = self.deadline();
+        self.db.preserve(&self.key, self.at);
+        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
+        let (at, old) = self.db.shard_mut(&self.key).replace(db, hash, at, value, deadline)?;
+        self.at = at;
+        self.db.effects.garbage.extend(old);
+        self.db.modified(&self.key);
+        Ok(())
+    }
+
+    /// Sets or removes the deadline, in unix milliseconds.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub fn set_deadline(&mut self, deadline: Option<u64>) -> Result<()> {
+        self.db.preserve(&self.key, self.at);
+        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
+        self.at = self.db.shard_mut(&self.key).set_deadline(db, hash, at, deadline)?;
+        self.db.modified(&self.key);
+        Ok(())
+    }
+
+    /// Edits the bytes of a string in the entry, its length unchanged. Returns `None` if they are not in the entry.
+    pub(crate) fn edit_bytes(&mut self, edit: impl FnOnce(&mut [u8])) -> Option<()> {
+        matches!(self.kind(), Kind::Raw | Kind::Embedded).then(|| {
+            self.db.preserve(&self.key, self.at);
+            let at = self.at;
+            self.db.shard_mut(&self.key).edit_string(at, edit);
+            self.db.modified(&self.key);
+        })
+    }
+
+    /// Edits the heap value, if the entry owns one. `edit` says whether it changed anything beside what it returns.
+    pub(crate) fn edit_heap<R>(&mut self, edit: impl FnOnce(&mut HeapValue) -> (R, bool)) -> Option<R> {
+        if !self.kind().on_heap() {
+            return None;
+        }
+        self.db.preserve(&self.key, self.at);
+        let at = self.at;
+        let (result, changed) = self.db.shard_mut(&self.key).edit_owned(at, edit);
+        if changed {
+            self.db.modified(&self.key);
+        }
+        Some(result)
+    }
+
+    /// Arms a timer for something inside the value, such as a field with a deadline.
+    pub(crate) fn arm(&mut self, deadline: u64) {
+        let (db, hash) = (self.db.index, self.key.hash());
+        self.db.shard_mut(&self.key).arm(db, hash, deadline);
+    }
+
+    /// Removes the entry.
+    pub fn remove(self) {
+        self.db.delete(&self.key, self.at);
+        self.db.modified(&self.key);
+    }
+}
+
+impl From<super::arena::OutOfMemory> for Error {
+    fn from(_: super::arena::OutOfMemory) -> Self {
+        Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
+    }
+}
+
+/// The shards of a set of keys.
+pub(crate) fn shards_of<'k>(hashes: impl Iterator<Item = &'k u64>) -> SmallVec<[usize; 16]> {
+    hashes.map(|hash| key::shard_of(*hash)).collect()
+}

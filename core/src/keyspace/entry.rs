@@ -1,0 +1,287 @@
+//! The layout of an entry in a shard's arena, and nothing but the layout.
+//!
+//! ```text
+//! word 0   bits 0-4 kind, 5 deadline follows, 6 long lengths follow, 7 snapshot epoch, 8 value is ASCII,
+//!          9-39 access stamp, 40-47 key length, 48-63 value length
+//! [word]   long lengths: key length in the low half, value length in the high half
+//! [word]   deadline, unix milliseconds
+//! key bytes, value bytes, padding to 8
+//! ```
+//!
+//! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
+
+use super::arena::{Arena, OutOfMemory, Ref};
+
+/// Type and encoding of a value, in five bits of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// String: a 64-bit integer.
+    Int = 0,
+    /// String: bytes that arrived in one piece and are short (`embstr`).
+    Embedded = 1,
+    /// String: bytes in the entry.
+    Raw = 2,
+    /// String: bytes on the heap.
+    RawHeap = 3,
+    /// Hash: a listpack in the entry.
+    HashPacked = 4,
+    /// Hash: a table on the heap.
+    HashTable = 5,
+}
+
+impl Kind {
+    fn from_bits(bits: u64) -> Kind {
+        match bits & 0x1f {
+            0 => Kind::Int,
+            1 => Kind::Embedded,
+            2 => Kind::Raw,
+            3 => Kind::RawHeap,
+            4 => Kind::HashPacked,
+            5 => Kind::HashTable,
+            other => unreachable!("no kind {other}: headers are only written from kinds"),
+        }
+    }
+
+    /// Whether the value bytes are a handle into the shard's heap.
+    pub(crate) fn on_heap(self) -> bool {
+        matches!(self, Kind::RawHeap | Kind::HashTable)
+    }
+}
+
+const HAS_DEADLINE: u64 = 1 << 5;
+const LONG: u64 = 1 << 6;
+const EPOCH: u64 = 1 << 7;
+const ASCII: u64 = 1 << 8;
+const STAMP_SHIFT: u32 = 9;
+const STAMP_MASK: u64 = 0x7fff_ffff << STAMP_SHIFT;
+const KEY_SHIFT: u32 = 40;
+const VALUE_SHIFT: u32 = 48;
+
+/// The decoded head of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    word: u64,
+    pub(crate) key_len: usize,
+    pub(crate) value_len: usize,
+    key_at: usize,
+}
+
+impl Head {
+    /// Reads the head of the entry at `at`.
+    #[inline]
+    pub(crate) fn read(arena: &Arena, at: Ref) -> Head {
+        let word = arena.word(at, 0);
+        let mut key_at = 8;
+        let (key_len, value_len) = if word & LONG == 0 {
+            ((word >> KEY_SHIFT) as usize & 0xff, (word >> VALUE_SHIFT) as usize)
+        } else {
+            let lengths = arena.word(at, 1);
+            key_at += 8;
+            (lengths as u32 as usize, (lengths >> 32) as usize)
+        };
+        if word & HAS_DEADLINE != 0 {
+            key_at += 8;
+        }
+        Head { word, key_len, value_len, key_at }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::from_bits(self.word)
+    }
+
+    /// 31 bits of access time or frequency; see [`super::access`].
+    pub(crate) fn stamp(&self) -> u32 {
+        ((self.word & STAMP_MASK) >> STAMP_SHIFT) as u32
+    }
+
+    /// Whether every byte of a string value is ASCII.
+    pub(crate) fn ascii(&self) -> bool {
+        self.word & ASCII != 0
+    }
+
+    /// Which of two alternating snapshots visited the entry last.
+    pub(crate) fn epoch(&self) -> bool {
+        self.word & EPOCH != 0
+    }
+
+    /// Bytes of the whole entry.
+    pub(crate) fn size(&self) -> usize {
+        self.key_at + self.key_len + self.value_len
+    }
+
+    #[inline]
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.word & HAS_DEADLINE != 0
+    }
+
+    /// The deadline in unix milliseconds.
+    #[inline]
+    pub(crate) fn deadline(&self, arena: &Arena, at: Ref) -> Option<u64> {
+        self.has_deadline().then(|| arena.word(at, self.key_at / 8 - 1))
+    }
+
+    #[inline]
+    pub(crate) fn key<'a>(&self, arena: &'a Arena, at: Ref) -> &'a [u8] {
+        &arena.bytes(at, self.key_at + self.key_len)[self.key_at..]
+    }
+
+    #[inline]
+    pub(crate) fn value<'a>(&self, arena: &'a Arena, at: Ref) -> &'a [u8] {
+        &arena.bytes(at, self.size())[self.key_at + self.key_len..]
+    }
+
+    /// Key and value in one go.
+    #[inline]
+    pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {
+        arena.bytes(at, self.size())[self.key_at..].split_at(self.key_len)
+    }
+
+    #[inline]
+    pub(crate) fn value_mut<'a>(&self, arena: &'a mut Arena, at: Ref) -> &'a mut [u8] {
+        &mut arena.bytes_mut(at, self.size())[self.key_at + self.key_len..]
+    }
+}
+
+/// Whether the entry at `at` has exactly this key.
+#[inline]
+pub(crate) fn key_is(arena: &Arena, at: Ref, key: &[u8]) -> bool {
+    let head = Head::read(arena, at);
+    head.key_len == key.len() && head.key(arena, at) == key
+}
+
+/// Writes the access stamp, if it differs from what is there: a read must not dirty a cache line for nothing.
+#[inline]
+pub(crate) fn set_stamp(arena: &Arena, at: Ref, stamp: u32) {
+    let word = arena.word(at, 0);
+    let new = word & !STAMP_MASK | (u64::from(stamp) << STAMP_SHIFT) & STAMP_MASK;
+    if new != word {
+        arena.set_word(at, 0, new);
+    }
+}
+
+/// Writes a deadline over the one that the entry has.
+pub(crate) fn overwrite_deadline(arena: &Arena, at: Ref, deadline: u64) {
+    let head = Head::read(arena, at);
+    debug_assert!(head.has_deadline(), "only an entry with a deadline has room for one");
+    arena.set_word(at, head.key_at / 8 - 1, deadline);
+}
+
+/// Marks the entry as visited by the snapshot of this epoch.
+pub(crate) fn set_epoch(arena: &Arena, at: Ref, epoch: bool) {
+    let word = arena.word(at, 0) & !EPOCH;
+    arena.set_word(at, 0, if epoch { word | EPOCH } else { word });
+}
+
+/// Records whether the string value is pure ASCII.
+pub(crate) fn set_ascii(arena: &Arena, at: Ref, ascii: bool) {
+    let word = arena.word(at, 0) & !ASCII;
+    arena.set_word(at, 0, if ascii { word | ASCII } else { word });
+}
+
+/// What a new entry is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) deadline: Option<u64>,
+    pub(crate) stamp: u32,
+    pub(crate) ascii: bool,
+    pub(crate) epoch: bool,
+}
+
+impl Parts<'_> {
+    fn is_long(&self) -> bool {
+        self.key.len() > 0xff || self.value.len() > 0xffff
+    }
+
+    /// Bytes of the entry.
+    pub(crate) fn size(&self) -> usize {
+        let words = 1 + usize::from(self.is_long()) + usize::from(self.deadline.is_some());
+        words * 8 + self.key.len() + self.value.len()
+    }
+
+    /// Allocates the entry and writes it.
+    pub(crate) fn store(&self, arena: &mut Arena) -> Result<Ref, OutOfMemory> {
+        let at = arena.alloc(self.size())?;
+        self.write(arena, at);
+        Ok(at)
+    }
+
+    /// Writes the entry over an allocation of its size class.
+    pub(crate) fn write(&self, arena: &mut Arena, at: Ref) {
+        let mut word = self.kind as u64 | (u64::from(self.stamp) << STAMP_SHIFT) & STAMP_MASK;
+        for (bit, set) in [(HAS_DEADLINE, self.deadline.is_some()), (EPOCH, self.epoch), (ASCII, self.ascii)] {
+            if set {
+                word |= bit;
+            }
+        }
+        let mut next = 1;
+        if self.is_long() {
+            word |= LONG;
+            arena.set_word(at, 1, self.key.len() as u64 | (self.value.len() as u64) << 32);
+            next += 1;
+        } else {
+            word |= (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT;
+        }
+        if let Some(deadline) = self.deadline {
+            arena.set_word(at, next, deadline);
+            next += 1;
+        }
+        arena.set_word(at, 0, word);
+        let body = &mut arena.bytes_mut(at, self.size())[next * 8..];
+        body[..self.key.len()].copy_from_slice(self.key);
+        body[self.key.len()..].copy_from_slice(self.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts<'a>(key: &'a [u8], value: &'a [u8], deadline: Option<u64>) -> Parts<'a> {
+        Parts { kind: Kind::Raw, key, value, deadline, stamp: 0xabcdef, ascii: true, epoch: false }
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let mut arena = Arena::new();
+        let long_key = vec![b'k'; 300];
+        let long_value = vec![b'v'; 70_000];
+        for key in [&b""[..], b"key", &long_key] {
+            for value in [&b""[..], b"value", &long_value] {
+                for deadline in [None, Some(0), Some(1_700_000_000_123)] {
+                    let parts = parts(key, value, deadline);
+                    let at = parts.store(&mut arena).unwrap();
+                    let head = Head::read(&arena, at);
+                    assert_eq!(head.key_and_value(&arena, at), (key, value));
+                    assert_eq!(head.key(&arena, at), key);
+                    assert_eq!(head.value(&arena, at), value);
+                    assert_eq!(head.deadline(&arena, at), deadline);
+                    assert_eq!((head.stamp(), head.kind(), head.ascii()), (0xabcdef, Kind::Raw, true));
+                    assert_eq!(head.size(), parts.size());
+                    assert!(key_is(&arena, at, key) && !key_is(&arena, at, b"other"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_and_sixteen_bytes_take_forty() {
+        assert_eq!(parts(&[0; 16], &[0; 16], None).size(), 40);
+        assert_eq!(parts(&[0; 16], &[0; 16], Some(1)).size(), 48);
+    }
+
+    #[test]
+    fn stamp_and_deadline_change_in_place() {
+        let mut arena = Arena::new();
+        let at = parts(b"k", b"v", Some(5)).store(&mut arena).unwrap();
+        set_stamp(&arena, at, 7);
+        overwrite_deadline(&arena, at, 9);
+        set_epoch(&arena, at, true);
+        let head = Head::read(&arena, at);
+        assert_eq!((head.stamp(), head.deadline(&arena, at), head.epoch()), (7, Some(9), true));
+        assert_eq!(head.key_and_value(&arena, at), (&b"k"[..], &b"v"[..]));
+    }
+}

@@ -1,0 +1,95 @@
+//! Whom the keyspace tells about changes: the log, and observers such as tracking, blocked clients and notifications.
+//!
+//! The keyspace calls these at fixed points of every command and knows nothing of who listens.
+
+use std::sync::{Arc, OnceLock, RwLock};
+
+use crate::command::Argv;
+use crate::sync::{AtomicBool, Ordering};
+
+/// Receives the effects of write commands, in their order per key.
+pub trait Journal: Send + Sync {
+    /// Called while the shards of the commands' keys are locked. Several commands are one atomic group.
+    fn append(&self, commands: &[Effect]);
+}
+
+/// A command to repeat on a copy of the data to get the same effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// Database it applies to.
+    pub db: usize,
+    /// The words of the command.
+    pub argv: Argv,
+}
+
+/// Classes of keyspace events, as `notify-keyspace-events` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named after Valkey's classes")]
+pub enum EventClass {
+    Generic,
+    String,
+    Hash,
+    Expired,
+    Evicted,
+    New,
+}
+
+/// Something that happened to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its class.
+    pub class: EventClass,
+    /// Valkey's name of the event, such as `set` or `expire`.
+    pub name: &'static str,
+    /// Database of the key.
+    pub db: usize,
+    /// The key.
+    pub key: Box<[u8]>,
+}
+
+/// Hears of changes after the shards are unlocked.
+pub trait Observer: Send + Sync {
+    /// The key was created, changed or removed: cached copies are stale and blocked clients may be served.
+    fn modified(&self, db: usize, key: &[u8]);
+
+    /// A keyspace event.
+    fn notified(&self, event: &Event);
+}
+
+/// The listeners of one keyspace.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    journal: OnceLock<Arc<dyn Journal>>,
+    observers: RwLock<Vec<Arc<dyn Observer>>>,
+    observed: AtomicBool,
+}
+
+impl Hooks {
+    /// Sets the log, once in the life of a keyspace. Returns whether it was accepted.
+    pub(crate) fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
+        self.journal.set(journal).is_ok()
+    }
+
+    pub(crate) fn journal(&self) -> Option<&dyn Journal> {
+        self.journal.get().map(|journal| &**journal)
+    }
+
+    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
+        self.observers.write().expect("no observer panics while it is added").push(observer);
+        self.observed.store(true, Ordering::Release);
+    }
+
+    /// Whether anybody observes; checked before anything is collected for them.
+    #[inline]
+    pub(crate) fn observed(&self) -> bool {
+        self.observed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn tell(&self, modified: &[(usize, Box<[u8]>)], events: &[Event]) {
+        let observers = self.observers.read().expect("no observer panics while it is added");
+        for observer in observers.iter() {
+            modified.iter().for_each(|(db, key)| observer.modified(*db, key));
+            events.iter().for_each(|event| observer.notified(event));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A key with its hash: computed once per command, used for the shard, the bucket and the tag.
+
+use std::sync::LazyLock;
+
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_micro_inline};
+
+/// Number of shards of a keyspace, a power of two.
+pub(crate) const SHARDS: usize = if cfg!(loom) { 2 } else { 256 };
+
+/// Bits of the hash that choose the shard. The table takes its bucket from the bits below and its tag from the top
+/// byte; the three must never overlap, or tables fill unevenly.
+const SHARD_SHIFT: u32 = 40;
+
+/// The secrets that keys are hashed with, random per process so that nobody can prepare colliding keys.
+#[derive(Clone, Copy, Debug)]
+pub struct HashSeed(&'static RapidSecrets);
+
+static PROCESS_SECRETS: LazyLock<RapidSecrets> = LazyLock::new(|| {
+    use std::hash::{BuildHasher, RandomState};
+    RapidSecrets::seed(RandomState::new().hash_one(std::process::id()))
+});
+
+impl HashSeed {
+    /// The seed that all engines of this process share.
+    pub fn of_process() -> Self {
+        Self(&PROCESS_SECRETS)
+    }
+
+    /// The hash of `bytes`, 64 well mixed bits.
+    #[inline]
+    pub fn hash(self, bytes: &[u8]) -> u64 {
+        rapidhash_v3_micro_inline::<true, false>(bytes, self.0)
+    }
+}
+
+/// A key's bytes together with their hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    bytes: &'a [u8],
+    hash: u64,
+}
+
+impl<'a> Key<'a> {
+    /// Hashes `bytes`.
+    #[inline]
+    pub fn new(bytes: &'a [u8], seed: HashSeed) -> Self {
+        Self { bytes, hash: seed.hash(bytes) }
+    }
+
+    /// The key itself.
+    #[inline]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Its hash.
+    #[inline]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The index of its shard.
+    #[inline]
+    pub(crate) fn shard(&self) -> usize {
+        shard_of(self.hash)
+    }
+}
+
+/// The shard that a hash belongs to.
+#[inline]
+pub(crate) fn shard_of(hash: u64) -> usize {
+    (hash >> SHARD_SHIFT) as usize % SHARDS
+}
+
+/// What a timer remembers of a key: its tag and bucket bits, enough to find it again wherever its entry moved.
+#[inline]
+pub(crate) fn timer_id(hash: u64) -> u32 {
+    ((hash >> 56) as u32) << 24 | (hash as u32 & 0x00ff_ffff)
+}
+
+/// A hash with the bucket and tag bits that [`timer_id`] kept. Enough for tables of up to 2^24 buckets, 190 million
+/// entries in one shard.
+#[inline]
+pub(crate) fn hash_of_timer(id: u32) -> u64 {
+    u64::from(id >> 24) << 56 | u64::from(id & 0x00ff_ffff)
+}

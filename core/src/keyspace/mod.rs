@@ -1,0 +1,90 @@
+//! The keyspace: 256 shards, each one mutex over an arena of entries and the tables that find them.
+//!
+//! Commands reach entries only through [`Db`]; what they do with them is their own affair.
+
+pub(crate) mod access;
+pub(crate) mod arena;
+pub(crate) mod db;
+pub(crate) mod entry;
+pub(crate) mod heap;
+pub(crate) mod hooks;
+pub(crate) mod key;
+pub(crate) mod locks;
+pub(crate) mod scan;
+pub(crate) mod shard;
+pub(crate) mod table;
+pub(crate) mod watch;
+
+pub use db::{Db, Entry, EntryMut};
+pub use hooks::{Effect, Event, EventClass, Journal, Observer};
+pub use key::{HashSeed, Key};
+
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use access::Recording;
+use hooks::Hooks;
+use key::SHARDS;
+use shard::ShardData;
+
+/// All shards of an engine, and what every access needs beside them.
+pub(crate) struct Keyspace {
+    pub(crate) shards: Box<[Mutex<ShardData>]>,
+    pub(crate) seed: HashSeed,
+    pub(crate) clock: Clock,
+    pub(crate) config: Arc<Config>,
+    pub(crate) hooks: Hooks,
+    /// Bytes in use by all shards, as far as they have reported.
+    used: CachePadded<AtomicUsize>,
+    /// Changes since the last snapshot.
+    pub(crate) dirty: CachePadded<AtomicU64>,
+}
+
+impl Keyspace {
+    pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
+        let seed = HashSeed::of_process();
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::new(ShardData::new(seed))).collect(),
+            seed,
+            clock,
+            config,
+            hooks: Hooks::default(),
+            used: CachePadded::new(AtomicUsize::new(0)),
+            dirty: CachePadded::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// Bytes used by entries, tables, wheels and heap values; each shard may be off by [`Keyspace::REPORT_STEP`].
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Shards report a change of their memory only beyond this, to keep the total's cache line quiet.
+    const REPORT_STEP: usize = 4096;
+
+    /// Adds what a shard's memory changed by to the total.
+    #[inline]
+    pub(crate) fn report(&self, shard: &mut ShardData) {
+        let bytes = shard.bytes();
+        let before = shard.reported_bytes;
+        if bytes.abs_diff(before) >= Self::REPORT_STEP {
+            self.used.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+            shard.reported_bytes = bytes;
+        }
+    }
+
+    /// How access stamps are kept now.
+    #[inline]
+    pub(crate) fn recording(&self) -> Recording {
+        self.config.recording()
+    }
+
+    /// The stamp of an entry created now, by the coarse clock.
+    pub(crate) fn first_stamp(&self) -> u32 {
+        self.recording().first(self.clock.coarse_ms())
+    }
+}

@@ -1,0 +1,475 @@
+//! One shard: its arena and heap, and per database a table and a timing wheel.
+//!
+//! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
+//! expired, and whom a change concerns, is decided in [`super::db`].
+
+use super::arena::{Arena, OutOfMemory, Ref};
+use super::entry::{self, Head, Kind, Parts};
+use super::heap::{Handle, Heap};
+use super::key::{HashSeed, Key, timer_id};
+use super::table::Table;
+use super::watch::Watchers;
+use crate::expire::wheel::Wheel;
+use crate::value::{HeapValue, Value};
+use std::cell::Cell;
+
+/// What a shard's lock guards.
+pub(crate) struct ShardData {
+    pub(crate) arena: Arena,
+    pub(crate) heap: Heap,
+    spaces: Vec<Space>,
+    pub(crate) watchers: Watchers,
+    pub(crate) stats: ShardStats,
+    seed: HashSeed,
+    /// The memory last added to the engine's total.
+    pub(crate) reported_bytes: usize,
+}
+
+/// One database's part of the shard.
+#[derive(Default)]
+pub(crate) struct Space {
+    pub(crate) table: Table,
+    wheel: Option<Box<Wheel>>,
+    pub(crate) with_deadline: usize,
+    /// Hashes that hold fields with a deadline.
+    pub(crate) with_field_deadlines: usize,
+}
+
+/// Counters that reads bump under the lock, summed over the shards when somebody asks.
+#[derive(Default)]
+pub(crate) struct ShardStats {
+    pub(crate) hits: Cell<u64>,
+    pub(crate) misses: Cell<u64>,
+    pub(crate) expired: Cell<u64>,
+    pub(crate) expired_fields: Cell<u64>,
+}
+
+/// A value on its way into an entry.
+#[derive(Debug)]
+pub(crate) enum NewValue<'a> {
+    /// Bytes of a string or a packed collection.
+    Bytes(Kind, &'a [u8]),
+    /// An integer string.
+    Int(i64),
+    /// A value for the heap.
+    Heap(Kind, HeapValue),
+}
+
+/// Strings and packed collections above this many bytes live on the heap.
+pub(crate) const MAX_IN_ARENA: usize = 64 * 1024;
+
+impl NewValue<'_> {
+    /// Bytes, moved to the heap where they are too large for the arena.
+    fn placed(self) -> Self {
+        match self {
+            NewValue::Bytes(Kind::Raw | Kind::Embedded, bytes) if bytes.len() > MAX_IN_ARENA => {
+                NewValue::Heap(Kind::RawHeap, HeapValue::Str(bytes.to_vec()))
+            }
+            other => other,
+        }
+    }
+}
+
+impl ShardData {
+    pub(crate) fn new(seed: HashSeed) -> Self {
+        Self {
+            arena: Arena::new(),
+            heap: Heap::default(),
+            spaces: vec![Space::default()],
+            watchers: Watchers::default(),
+            stats: ShardStats::default(),
+            seed,
+            reported_bytes: 0,
+        }
+    }
+
+    /// Database `db`, if anything was ever stored in it.
+    #[inline]
+    pub(crate) fn space(&self, db: usize) -> Option<&Space> {
+        self.spaces.get(db)
+    }
+
+    fn space_mut(&mut self, db: usize) -> &mut Space {
+        if self.spaces.len() <= db {
+            self.spaces.resize_with(db + 1, Space::default);
+        }
+        &mut self.spaces[db]
+    }
+
+    /// Entries of database `db`, expired ones that nobody reclaimed yet included.
+    pub(crate) fn len(&self, db: usize) -> usize {
+        self.space(db).map_or(0, |space| space.table.len())
+    }
+
+    /// Number of databases that were ever used.
+    pub(crate) fn databases(&self) -> usize {
+        self.spaces.len()
+    }
+
+    /// Finds the entry of a key, expired or not. O(1).
+    #[inline]
+    pub(crate) fn find(&self, db: usize, key: &Key<'_>) -> Option<Ref> {
+        let arena = &self.arena;
+        self.space(db)?.table.find(key.hash(), |at| entry::key_is(arena, at, key.bytes()))
+    }
+
+    #[inline]
+    pub(crate) fn head(&self, at: Ref) -> Head {
+        Head::read(&self.arena, at)
+    }
+
+    /// The value of the entry at `at`.
+    #[inline]
+    pub(crate) fn value(&self, at: Ref) -> Value<'_> {
+        let head = self.head(at);
+        let bytes = head.value(&self.arena, at);
+        match head.kind() {
+            Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
+            Kind::Embedded | Kind::Raw => Value::Str(bytes),
+            Kind::HashPacked => Value::packed_hash(bytes),
+            Kind::RawHeap | Kind::HashTable => self.heap.get(Handle::from_bytes(bytes)).as_value(),
+        }
+    }
+
+    /// Bytes that the entry at `at` takes: its allocation, its table slot on average, and what it owns on the heap.
+    pub(crate) fn entry_bytes(&self, at: Ref) -> usize {
+        let head = self.head(at);
+        let own = Arena::class_bytes(head.size());
+        if head.kind().on_heap() {
+            own + self.heap.get(Handle::from_bytes(head.value(&self.arena, at))).bytes()
+        } else {
+            own
+        }
+    }
+
+    /// Stores an entry for a key that has none.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn create(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        stamp: u32,
+    ) -> Result<Ref, OutOfMemory> {
+        let at = self.store(key.bytes(), value, deadline, stamp, false)?;
+        self.space_mut(db);
+        let Self { arena, spaces, seed, .. } = self;
+        let space = &mut spaces[db];
+        space.table.insert(key.hash(), at, |other| rehash(arena, *seed, other));
+        if let Some(deadline) = deadline {
+            space.with_deadline += 1;
+            self.arm(db, key.hash(), deadline);
+        }
+        Ok(at)
+    }
+
+    /// Gives the entry at `at` another value and deadline. Returns where it is now, and the heap value it owned before.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn replace(
+        &mut self,
+        db: usize,
+        hash: u64,
+        at: Ref,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+    ) -> Result<(Ref, Option<HeapValue>), OutOfMemory> {
+        let head = self.head(at);
+        let before = head.deadline(&self.arena, at);
+        let old = head.kind().on_heap().then(|| Handle::from_bytes(head.value(&self.arena, at)));
+        let at = self.rewrite(db, hash, at, head, value.placed(), deadline)?;
+        self.deadline_changed(db, hash, before, deadline);
+        Ok((at, old.map(|handle| self.heap.take(handle))))
+    }
+
+    fn rewrite(
+        &mut self,
+        db: usize,
+        hash: u64,
+        at: Ref,
+        head: Head,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+    ) -> Result<Ref, OutOfMemory> {
+        let mut room = [0; 8];
+        let mut handle = None;
+        let (kind, bytes) = self.encode(value, &mut room, &mut handle);
+        // The key moves along: it is copied out only where the old block can't be written over.
+        let key_copy;
+        let size = head.size();
+        let new_parts = Parts {
+            kind,
+            key: &[],
+            value: bytes,
+            deadline,
+            stamp: head.stamp(),
+            ascii: is_ascii(kind, bytes),
+            epoch: head.epoch(),
+        };
+        key_copy = KeyCopy::of(head.key(&self.arena, at));
+        let parts = Parts { key: key_copy.bytes(), ..new_parts };
+        if Arena::class_bytes(size) == Arena::class_bytes(parts.size()) {
+            parts.write(&mut self.arena, at);
+            return Ok(at);
+        }
+        let new = match parts.store(&mut self.arena) {
+            Ok(new) => new,
+            Err(error) => {
+                if let Some(handle) = handle {
+                    self.heap.take(handle);
+                }
+                return Err(error);
+            }
+        };
+        self.spaces[db].table.replace(hash, at, new);
+        self.arena.free(at, size);
+        Ok(new)
+    }
+
+    fn encode<'v>(
+        &mut self,
+        value: NewValue<'v>,
+        room: &'v mut [u8; 8],
+        handle: &mut Option<Handle>,
+    ) -> (Kind, &'v [u8]) {
+        match value {
+            NewValue::Bytes(kind, bytes) => (kind, bytes),
+            NewValue::Int(number) => {
+                *room = number.to_le_bytes();
+                (Kind::Int, room)
+            }
+            NewValue::Heap(kind, value) => {
+                let new = self.heap.add(value);
+                *handle = Some(new);
+                room[..4].copy_from_slice(&new.to_bytes());
+                (kind, &room[..4])
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        key: &[u8],
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        stamp: u32,
+        epoch: bool,
+    ) -> Result<Ref, OutOfMemory> {
+        let mut room = [0; 8];
+        let mut handle = None;
+        let (kind, value) = self.encode(value.placed(), &mut room, &mut handle);
+        let parts = Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), epoch };
+        parts.store(&mut self.arena).inspect_err(|_| {
+            if let Some(handle) = handle {
+                self.heap.take(handle);
+            }
+        })
+    }
+
+    /// Changes or removes the deadline of the entry at `at` and returns where it is now.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn set_deadline(
+        &mut self,
+        db: usize,
+        hash: u64,
+        at: Ref,
+        deadline: Option<u64>,
+    ) -> Result<Ref, OutOfMemory> {
+        let head = self.head(at);
+        let before = head.deadline(&self.arena, at);
+        let at = match (before, deadline) {
+            (None, None) => return Ok(at),
+            (Some(_), Some(deadline)) => {
+                entry::overwrite_deadline(&self.arena, at, deadline);
+                at
+            }
+            _ => self.resize_for_deadline(db, hash, at, head, deadline)?,
+        };
+        self.deadline_changed(db, hash, before, deadline);
+        Ok(at)
+    }
+
+    fn resize_for_deadline(
+        &mut self,
+        db: usize,
+        hash: u64,
+        at: Ref,
+        head: Head,
+        deadline: Option<u64>,
+    ) -> Result<Ref, OutOfMemory> {
+        let (key, value) = head.key_and_value(&self.arena, at);
+        let (key, value) = (key.to_vec(), value.to_vec());
+        let parts = Parts {
+            kind: head.kind(),
+            key: &key,
+            value: &value,
+            deadline,
+            stamp: head.stamp(),
+            ascii: head.ascii(),
+            epoch: head.epoch(),
+        };
+        let new = parts.store(&mut self.arena)?;
+        self.spaces[db].table.replace(hash, at, new);
+        self.arena.free(at, head.size());
+        Ok(new)
+    }
+
+    fn deadline_changed(&mut self, db: usize, hash: u64, before: Option<u64>, after: Option<u64>) {
+        let space = &mut self.spaces[db];
+        match (before, after) {
+            (None, Some(_)) => space.with_deadline += 1,
+            (Some(_), None) => space.with_deadline -= 1,
+            _ => {}
+        }
+        // A later deadline needs no timer: the one already armed fires early and files itself again.
+        if let Some(after) = after
+            && before.is_none_or(|before| after < before)
+        {
+            self.arm(db, hash, after);
+        }
+    }
+
+    /// Arms a timer for the key of this hash.
+    pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
+        let space = &mut self.spaces[db];
+        let wheel = space.wheel.get_or_insert_with(|| Box::new(Wheel::new(0)));
+        wheel.arm(deadline, timer_id(hash));
+    }
+
+    /// Removes the entry at `at` and returns what it owned on the heap. O(1).
+    pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<HeapValue> {
+        let head = self.head(at);
+        let handle = head.kind().on_heap().then(|| Handle::from_bytes(head.value(&self.arena, at)));
+        let Self { arena, spaces, seed, .. } = self;
+        let space = &mut spaces[db];
+        let removed = space.table.remove(hash, |other| other == at, |other| rehash(arena, *seed, other));
+        debug_assert_eq!(removed, Some(at), "an entry that was found is in the table");
+        if head.has_deadline() {
+            space.with_deadline -= 1;
+        }
+        self.arena.free(at, head.size());
+        handle.map(|handle| self.heap.take(handle))
+    }
+
+    /// The heap value of the entry at `at`, whose kind says it owns one.
+    pub(crate) fn owned(&self, at: Ref) -> &HeapValue {
+        self.heap.get(self.handle(at))
+    }
+
+    fn handle(&self, at: Ref) -> Handle {
+        Handle::from_bytes(self.head(at).value(&self.arena, at))
+    }
+
+    /// Edits the heap value of the entry at `at`.
+    pub(crate) fn edit_owned<R>(&mut self, at: Ref, edit: impl FnOnce(&mut HeapValue) -> R) -> R {
+        let handle = self.handle(at);
+        self.heap.edit(handle, edit)
+    }
+
+    /// Edits the bytes of a string in place; its length stays.
+    pub(crate) fn edit_string(&mut self, at: Ref, edit: impl FnOnce(&mut [u8])) {
+        let head = self.head(at);
+        let value = head.value_mut(&mut self.arena, at);
+        edit(value);
+        let ascii = value.is_ascii();
+        entry::set_ascii(&self.arena, at, ascii);
+    }
+
+    /// Empties database `db` and returns what its entries owned on the heap. O(entries).
+    pub(crate) fn clear(&mut self, db: usize) -> Vec<HeapValue> {
+        if self.space(db).is_none() {
+            return Vec::new();
+        }
+        let space = std::mem::take(&mut self.spaces[db]);
+        let mut owned = Vec::new();
+        let alone = self.spaces.iter().all(|other| other.table.len() == 0);
+        for at in space.table.iter() {
+            let head = self.head(at);
+            if head.kind().on_heap() {
+                owned.push(self.heap.take(Handle::from_bytes(head.value(&self.arena, at))));
+            }
+            if !alone {
+                self.arena.free(at, head.size());
+            }
+        }
+        if alone {
+            self.arena.clear();
+            self.heap = Heap::default();
+        }
+        owned
+    }
+
+    /// Exchanges two databases.
+    pub(crate) fn swap(&mut self, one: usize, other: usize) {
+        self.space_mut(one.max(other));
+        self.spaces.swap(one, other);
+    }
+
+    /// Hash of the key of the entry at `at`.
+    pub(crate) fn hash_of(&self, at: Ref) -> u64 {
+        rehash(&self.arena, self.seed, at)
+    }
+
+    /// The wheel of database `db`, taken out so that its records can be checked against the shard.
+    pub(crate) fn take_wheel(&mut self, db: usize) -> Option<Box<Wheel>> {
+        self.spaces.get_mut(db)?.wheel.take()
+    }
+
+    /// Puts back what [`ShardData::take_wheel`] took.
+    pub(crate) fn put_wheel(&mut self, db: usize, wheel: Box<Wheel>) {
+        let armed_meanwhile = self.spaces[db].wheel.replace(wheel);
+        debug_assert!(armed_meanwhile.is_none(), "whoever takes the wheel returns new deadlines to it");
+    }
+
+    /// When the next timer of any database may be due.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        self.spaces.iter().filter_map(|space| space.wheel.as_ref()?.next_tick()).min()
+    }
+
+    /// Bytes that this shard uses: entries, tables, wheels, heap values.
+    pub(crate) fn bytes(&self) -> usize {
+        let spaces = self
+            .spaces
+            .iter()
+            .map(|space| space.table.bytes() + space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()));
+        self.arena.used() + self.heap.bytes() + spaces.sum::<usize>()
+    }
+
+    /// Bytes of tables and wheels of database `db`: what is overhead beside the entries.
+    pub(crate) fn overhead_bytes(&self, db: usize) -> (usize, usize) {
+        self.space(db)
+            .map_or((0, 0), |space| (space.table.bytes(), space.wheel.as_ref().map_or(0, |wheel| wheel.bytes())))
+    }
+}
+
+fn rehash(arena: &Arena, seed: HashSeed, at: Ref) -> u64 {
+    seed.hash(Head::read(arena, at).key(arena, at))
+}
+
+fn is_ascii(kind: Kind, value: &[u8]) -> bool {
+    match kind {
+        Kind::Embedded | Kind::Raw => value.is_ascii(),
+        _ => false,
+    }
+}
+
+/// A key copied out of the arena while its entry is rewritten; short keys need no allocation.
+struct KeyCopy {
+    bytes: smallvec::SmallVec<[u8; 64]>,
+}
+
+impl KeyCopy {
+    fn of(key: &[u8]) -> Self {
+        Self { bytes: smallvec::SmallVec::from_slice(key) }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}

@@ -1,0 +1,202 @@
+//! A session: the state of one client of the engine, in process or behind a socket.
+//!
+//! It knows its database, protocol, transaction and watched keys. What commands do with keys is not its affair.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::clients::ClientInfo;
+use crate::command::spec::Spec;
+use crate::command::table::Found;
+use crate::command::{Form, Reply, run};
+use crate::engine::Engine;
+use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::watch::WatchFlag;
+use crate::sync::Arc;
+
+/// One client's view of an [`Engine`]: executes commands one after the other and remembers SELECT, MULTI, WATCH, HELLO and CLIENT.
+///
+/// Sessions are cheap; give each thread its own.
+pub struct Session {
+    engine: Engine,
+    state: State,
+    reply: Reply,
+}
+
+/// What commands can see and change of a session.
+pub(crate) struct State {
+    pub(crate) db: usize,
+    pub(crate) authenticated: bool,
+    pub(crate) info: Arc<ClientInfo>,
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) watched: Vec<Watched>,
+    pub(crate) watch_flag: WatchFlag,
+    /// The client asked to end (QUIT).
+    pub(crate) quitting: bool,
+}
+
+/// Commands between MULTI and EXEC.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    pub(crate) queue: Vec<Queued>,
+    /// A command could not be queued: EXEC will refuse.
+    pub(crate) poisoned: bool,
+}
+
+/// A command waiting for EXEC.
+pub(crate) struct Queued {
+    pub(crate) found: Found,
+    pub(crate) argv: Vec<Box<[u8]>>,
+}
+
+/// A key under WATCH.
+pub(crate) struct Watched {
+    pub(crate) db: usize,
+    pub(crate) key: Box<[u8]>,
+    /// It had expired already when WATCH came, so its removal is no change.
+    pub(crate) was_stale: bool,
+}
+
+impl Session {
+    pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
+        let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
+        let authenticated = !engine.inner.config.requires_password();
+        let state = State {
+            db: 0,
+            authenticated,
+            info,
+            transaction: None,
+            watched: Vec::new(),
+            watch_flag: WatchFlag::new(AtomicBool::new(false)),
+            quitting: false,
+        };
+        Self { engine, state, reply: Reply::new(form) }
+    }
+
+    /// Executes one command and returns the reply, in the form that the session was opened with.
+    ///
+    /// Errors are replies too: `-ERR ...` in RESP, an error item on a tape.
+    pub fn execute(&mut self, argv: &[&[u8]]) -> &[u8] {
+        self.reply.clear();
+        self.run(argv);
+        self.reply.as_bytes()
+    }
+
+    /// Executes one command and appends its reply to those not yet taken with [`Session::take_replies`].
+    pub fn execute_pipelined(&mut self, argv: &[&[u8]]) {
+        self.run(argv);
+    }
+
+    fn run(&mut self, argv: &[&[u8]]) {
+        self.engine.inner.ensure_background();
+        run::execute(&self.engine.inner, &mut self.state, argv, &mut self.reply);
+    }
+
+    /// The replies since the last [`Session::clear_replies`].
+    pub fn replies(&self) -> &[u8] {
+        self.reply.as_bytes()
+    }
+
+    /// Forgets the replies that were read.
+    pub fn clear_replies(&mut self) {
+        self.reply.clear();
+    }
+
+    /// The sink, for what a listener writes itself, such as protocol errors.
+    pub fn reply(&mut self) -> &mut Reply {
+        &mut self.reply
+    }
+
+    /// The engine it belongs to.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The database that SELECT chose.
+    pub fn db(&self) -> usize {
+        self.state.db
+    }
+
+    /// The session's number, as CLIENT ID tells it.
+    pub fn id(&self) -> u64 {
+        self.state.info.id
+    }
+
+    /// Whether QUIT was executed.
+    pub fn is_quitting(&self) -> bool {
+        self.state.quitting
+    }
+
+    /// Whether the session speaks RESP3.
+    pub fn resp3(&self) -> bool {
+        self.reply.resp3()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.state.unwatch(&self.engine.inner.keyspace);
+        self.engine.inner.clients.forget(self.state.info.id);
+    }
+}
+
+/// Where a client is, for CLIENT LIST.
+#[derive(Clone, Debug)]
+pub enum ClientAddress {
+    /// In this process.
+    InProcess,
+    /// Behind a socket: its own address and the listener's.
+    Socket {
+        /// Peer.
+        peer: String,
+        /// Listener.
+        local: String,
+    },
+}
+
+impl State {
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Whether a command is queued instead of run.
+    pub(crate) fn queues(&self, spec: &Spec) -> bool {
+        const IMMEDIATE: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
+        self.in_transaction() && !IMMEDIATE.contains(&spec.name)
+    }
+
+    pub(crate) fn queue(&mut self, found: Found, argv: &[&[u8]]) {
+        let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
+        transaction.queue.push(Queued { found, argv: argv.iter().map(|word| Box::from(*word)).collect() });
+        self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn poison_transaction(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.poisoned = true;
+        }
+    }
+
+    /// Ends a transaction and returns it.
+    pub(crate) fn end_transaction(&mut self) -> Option<Transaction> {
+        self.info.queued.store(-1, Ordering::Relaxed);
+        self.transaction.take()
+    }
+
+    /// Remembers a command for CLIENT LIST.
+    #[inline]
+    pub(crate) fn began(&self, found: Found) {
+        self.info.last_command.store(found.id, Ordering::Relaxed);
+        self.info.db.store(self.db, Ordering::Relaxed);
+        self.info.commands.store(self.info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Drops all WATCH marks.
+    pub(crate) fn unwatch(&mut self, keyspace: &Keyspace) {
+        for watched in self.watched.drain(..) {
+            let key = Key::new(&watched.key, keyspace.seed);
+            keyspace.shards[key.shard()].lock().watchers.remove(watched.db, &watched.key, &self.watch_flag);
+        }
+        self.watch_flag.store(false, Ordering::Release);
+        self.info.watching.store(0, Ordering::Relaxed);
+    }
+}

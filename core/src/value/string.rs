@@ -1,0 +1,85 @@
+//! Strings: how a new one is encoded, and its text whatever the encoding.
+
+use std::ops::Deref;
+
+use crate::keyspace::entry::Kind;
+use crate::keyspace::shard::NewValue;
+use crate::num;
+
+/// Longest text of a 64-bit integer.
+const MAX_INTEGER_TEXT: usize = 20;
+
+/// The text of a string value: borrowed, or written out from an integer.
+#[derive(Clone, Copy, Debug)]
+pub enum Text<'a> {
+    /// Bytes as they are stored.
+    Bytes(&'a [u8]),
+    /// The decimal digits of an integer, right-aligned, and where they begin.
+    Number([u8; MAX_INTEGER_TEXT], usize),
+}
+
+impl Text<'_> {
+    /// The text of an integer.
+    pub fn number(number: i64) -> Self {
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(number).as_bytes();
+        let mut room = [0; MAX_INTEGER_TEXT];
+        let start = MAX_INTEGER_TEXT - digits.len();
+        room[start..].copy_from_slice(digits);
+        Text::Number(room, start)
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Text::Bytes(bytes) => bytes,
+            Text::Number(room, start) => &room[*start..],
+        }
+    }
+}
+
+/// A string that arrived in one piece: stored as an integer where it is one, else as it came.
+#[inline]
+pub(crate) fn encode(bytes: &[u8]) -> NewValue<'_> {
+    if bytes.len() <= MAX_INTEGER_TEXT
+        && bytes.last().is_some_and(u8::is_ascii_digit)
+        && let Some(number) = num::parse_i64(bytes)
+    {
+        return NewValue::Int(number);
+    }
+    NewValue::Bytes(Kind::Embedded, bytes)
+}
+
+/// Whether Valkey would report `embstr` rather than `raw` for a string that arrived in one piece: there the key, the deadline and the
+/// value share one allocation of 64 bytes.
+pub(crate) fn is_embedded(key_len: usize, value_len: usize, has_deadline: bool) -> bool {
+    let room = if key_len >= 32 && has_deadline { 39 } else { 41 };
+    key_len + value_len <= room
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_integers_become_integers() {
+        let is_integer = |text: &str| matches!(encode(text.as_bytes()), NewValue::Int(_));
+        for text in ["0", "-1", "9223372036854775807", "-9223372036854775808"] {
+            assert!(is_integer(text), "{text}");
+        }
+        for text in ["", "-", "01", "+1", "1 ", " 1", "-0", "9223372036854775808", "1e3"] {
+            assert!(!is_integer(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_integer_is_its_digits() {
+        for number in [0, -1, i64::MIN, i64::MAX] {
+            assert_eq!(&*Text::number(number), number.to_string().as_bytes());
+        }
+    }
+}
