@@ -1,2 +1,3 @@
 //! Keystead: Valkey inside your process.
 
+mod num;
