@@ -1,3 +1,4 @@
 //! Keystead: Valkey inside your process.
 
 mod num;
+mod pattern;
