@@ -2,3 +2,4 @@
 
 mod num;
 mod pattern;
+mod resp;
