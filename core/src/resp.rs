@@ -10,5 +10,6 @@ mod request;
 mod value;
 
 pub(crate) use decode::{DecodeError, Decoder};
+pub(crate) use inline::{UnbalancedQuotes, split_line};
 pub(crate) use request::{Args, ProtocolError, RequestBuffer};
 pub(crate) use value::Value;
