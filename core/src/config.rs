@@ -1,0 +1,200 @@
+//! Options: current values, CONFIG GET and SET, `valkey.conf`, command-line arguments and CONFIG REWRITE.
+//!
+//! What the options do is the engine's business; it reads those it needs often through [`Config::hot`].
+
+#![allow(dead_code, unused_imports)]
+
+mod args;
+mod check;
+mod error;
+mod events;
+mod file;
+mod hot;
+mod limits;
+mod memory;
+mod rewrite;
+mod spec;
+mod table;
+mod value;
+
+use std::borrow::Cow;
+
+use hashbrown::HashSet;
+
+use parking_lot::Mutex;
+
+use crate::pattern::glob_matches;
+
+pub(crate) use args::args_to_text;
+pub(crate) use error::{ConfigError, LoadError};
+pub(crate) use events::KeyspaceEvents;
+pub(crate) use file::Directives;
+pub(crate) use hot::Hot;
+pub(crate) use limits::{BufferLimit, BufferLimits};
+pub(crate) use memory::{format_memory, parse_memory};
+pub(crate) use spec::{Applies, Kind, Mutability, OptionSpec};
+pub(crate) use table::{MAXMEMORY_POLICIES, OPTIONS};
+pub(crate) use value::{Value, format_percentile};
+
+/// Current values of all options. Shared by reference: setting takes `&self`.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// One value for each row of [`OPTIONS`].
+    values: Mutex<Vec<Value>>,
+    hot: Hot,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut values: Vec<Value> = OPTIONS.iter().map(default_value).collect();
+        if let (Some(dir), Ok(current)) = (table::find(b"dir"), std::env::current_dir()) {
+            values[dir] = Value::Text(current.into_os_string().into_encoded_bytes());
+        }
+        let config = Self { values: Mutex::new(values), hot: Hot::default() };
+        config.publish(&config.values.lock());
+        config
+    }
+}
+
+/// The default of one option, made from its text as any other value is.
+fn default_value(spec: &OptionSpec) -> Value {
+    match spec.kind {
+        Kind::BufferLimits => Value::BufferLimits(BufferLimits::default()),
+        Kind::Words { .. } | Kind::ReplicaOf if spec.default.is_empty() => Value::Words(Vec::new()),
+        // Checks are of what users give; the empty string is the default of some that refuse it.
+        Kind::Text(_) => Value::Text(spec.default.as_bytes().to_vec()),
+        _ => {
+            let args = split_words(spec, spec.default.as_bytes());
+            value::parse(spec, &args, &Value::Bool(false)).expect("the table's defaults are valid")
+        }
+    }
+}
+
+/// Arguments of an option given as one string, the way CONFIG SET takes them.
+fn split_words<'a>(spec: &OptionSpec, text: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+    if spec.kind.takes_many() && !text.is_empty() {
+        text.split(|byte| *byte == b' ').map(Cow::Borrowed).collect()
+    } else {
+        vec![Cow::Borrowed(text)]
+    }
+}
+
+impl Config {
+    /// The options read at every command, without a lock.
+    pub(crate) fn hot(&self) -> &Hot {
+        &self.hot
+    }
+
+    /// The value of one option by any of its names, for readers that need it seldom. Takes a lock, clones.
+    pub(crate) fn value(&self, name: &str) -> Option<Value> {
+        let index = table::find(name.as_bytes())?;
+        Some(self.values.lock()[index].clone())
+    }
+
+    /// The text of one option, as CONFIG GET prints it.
+    pub(crate) fn text(&self, name: &str) -> Option<Vec<u8>> {
+        let index = table::find(name.as_bytes())?;
+        Some(self.values.lock()[index].to_text(&OPTIONS[index].kind))
+    }
+
+    /// Names and values for CONFIG GET. A name without pattern characters is answered in the caller's spelling; patterns
+    /// match names and former names in any case, in the table's order; nothing is answered twice.
+    pub(crate) fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let values = self.values.lock();
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        let mut add = |name: &[u8], index: usize| {
+            if seen.insert(name.to_ascii_lowercase()) {
+                let text = values[index].to_text(&OPTIONS[index].kind);
+                found.push((name.to_vec(), text));
+            }
+        };
+        for pattern in patterns {
+            if !pattern.iter().any(|byte| b"*?[".contains(byte)) {
+                if let Some(index) = table::find(pattern) {
+                    add(pattern, index);
+                }
+                continue;
+            }
+            for (index, spec) in OPTIONS.iter().enumerate() {
+                for name in [Some(spec.name), spec.alias].into_iter().flatten() {
+                    if glob_matches(pattern, name.as_bytes(), true) {
+                        add(name.as_bytes(), index);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Sets all of `pairs` (names and texts) or none.
+    ///
+    /// # Errors
+    /// The first pair at fault, in the server's words. Names and rights are checked before any value.
+    pub(crate) fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {
+        let mut values = self.values.lock();
+        let targets = self.check_targets(&values, pairs)?;
+        let mut changed = values.clone();
+        for ((name, text), index) in pairs.iter().zip(targets) {
+            let spec = &OPTIONS[index];
+            let args = split_words(spec, text);
+            let value = value::parse(spec, &args, &changed[index]).and_then(|value| accept(spec, value));
+            changed[index] = value.map_err(|reason| ConfigError::argument(name, reason))?;
+        }
+        *values = changed;
+        self.publish(&values);
+        Ok(())
+    }
+
+    fn check_targets(&self, values: &[Value], pairs: &[(&[u8], &[u8])]) -> Result<Vec<usize>, ConfigError> {
+        let mut targets = Vec::with_capacity(pairs.len());
+        for (place, (name, _)) in pairs.iter().enumerate() {
+            let index = table::find(name).ok_or_else(|| ConfigError::unknown(name))?;
+            let refusal = match OPTIONS[index].mutability {
+                Mutability::Immutable => Some("can't set immutable config"),
+                Mutability::Protected if !protected_allowed(values) => Some("can't set protected config"),
+                _ if pairs[..place].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) => {
+                    Some("duplicate parameter")
+                }
+                _ => None,
+            };
+            if let Some(reason) = refusal {
+                return Err(ConfigError::argument(name, reason.to_owned()));
+            }
+            targets.push(index);
+        }
+        Ok(targets)
+    }
+
+    fn publish(&self, values: &[Value]) {
+        for (spec, value) in OPTIONS.iter().zip(values) {
+            self.hot.publish(spec.name, value);
+        }
+    }
+}
+
+/// Whether `enable-protected-configs` lets CONFIG SET change protected options. `local` does too: a session in
+/// the process is as local as can be, and the listener refuses remote ones itself.
+fn protected_allowed(values: &[Value]) -> bool {
+    let index = table::find(b"enable-protected-configs").expect("the option is in the table");
+    values[index] != Value::Choice(0)
+}
+
+/// Brings a valid value into the range that the engine works with, and refuses what it cannot do.
+fn accept(spec: &OptionSpec, value: Value) -> Result<Value, String> {
+    if spec.applies == Applies::Refused && value != default_value(spec) {
+        return Err(match spec.name {
+            "rdma-bind" | "rdma-port" => "No RDMA building support.".to_owned(),
+            _ => "not supported by an embedded engine".to_owned(),
+        });
+    }
+    Ok(match (spec.name, value) {
+        ("hz", Value::Int(hz)) => Value::Int(hz.clamp(1, 500)),
+        ("repl-backlog-size", Value::Memory(bytes)) => Value::Memory(bytes.max(16 << 10)),
+        (_, value) => value,
+    })
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

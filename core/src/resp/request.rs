@@ -1,0 +1,330 @@
+//! Incremental parser of requests: arrays of bulk strings and inline lines, pipelined, however the bytes are split.
+//!
+//! What the arguments mean, and when an oversized client is cut off, is decided by the session and the listener.
+//!
+//! [`RequestBuffer`] owns the bytes received. Arguments are borrowed from it until the next call, and no byte is looked at twice:
+//! the place reached is kept between calls. The bytes of finished requests are dropped when more are fed.
+
+use std::{fmt, ops::Range};
+
+use super::inline;
+use crate::num;
+
+/// Longest line: an inline request, or a count in front of an array or a string.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Buffers that grew beyond this for one large request are given back when it is done.
+const KEPT_CAPACITY: usize = 1024 * 1024;
+
+/// Why a connection must be closed; the `Display` form (behind `ERR `) is sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProtocolError {
+    /// The count behind `*` is no integer up to 2^31 - 1.
+    InvalidMultibulkLength,
+    /// No end of line within 64 KiB behind `*`.
+    TooBigMultibulkCount,
+    /// An array holds something else than a bulk string; the byte found instead of `$`.
+    ExpectedBulk(u8),
+    /// The length behind `$` is negative, no integer, or above the limit.
+    InvalidBulkLength,
+    /// No end of line within 64 KiB behind `$`.
+    TooBigBulkCount,
+    /// A carriage return without its newline, or a string without its line end.
+    InvalidLineEnd,
+    /// Quotes of an inline request do not close.
+    UnbalancedQuotes,
+    /// No newline within 64 KiB of an inline request.
+    TooBigInlineRequest,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Protocol error: ")?;
+        match self {
+            Self::InvalidMultibulkLength => f.write_str("invalid multibulk length"),
+            Self::TooBigMultibulkCount => f.write_str("too big mbulk count string"),
+            // The reply is one line, so the byte must not end it. Bytes above 127 come out as one char each.
+            Self::ExpectedBulk(b'\r' | b'\n') => f.write_str("expected '$', got ' '"),
+            Self::ExpectedBulk(byte) => write!(f, "expected '$', got '{}'", char::from(*byte)),
+            Self::InvalidBulkLength => f.write_str("invalid bulk length"),
+            Self::TooBigBulkCount => f.write_str("too big bulk count string"),
+            Self::InvalidLineEnd => f.write_str("invalid CRLF in request"),
+            Self::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
+            Self::TooBigInlineRequest => f.write_str("too big inline request"),
+        }
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+impl ProtocolError {
+    /// The error's bytes exactly as the server sends them (behind `-ERR `): unlike in the `Display` form, an unexpected byte above 127
+    /// is itself.
+    pub(crate) fn write(&self, buf: &mut Vec<u8>) {
+        buf.extend(self.to_string().chars().map(|char| u8::try_from(char).expect("all texts are Latin-1")));
+    }
+}
+
+/// The arguments of one request, at least one, borrowed from the buffer.
+#[derive(Clone, Copy)]
+pub(crate) struct Args<'a> {
+    buf: &'a [u8],
+    ranges: &'a [Range<usize>],
+}
+
+impl<'a> Args<'a> {
+    /// How many there are, the command's name included.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// The argument at `index`, zero being the command's name.
+    pub(crate) fn get(&self, index: usize) -> Option<&'a [u8]> {
+        self.ranges.get(index).map(|range| &self.buf[range.clone()])
+    }
+
+    /// All of them in order.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let buf = self.buf;
+        self.ranges.iter().map(move |range| &buf[range.clone()])
+    }
+}
+
+/// What the parser is in the middle of.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    /// At the first byte of a request.
+    Start,
+    /// Within an array of which this many arguments are missing; at a `$`.
+    Array { missing: usize },
+    /// Within a bulk string of this length, `missing` arguments counted with it.
+    Bulk { missing: usize, len: usize },
+}
+
+/// Bytes received from one client and the parser's place in them.
+#[derive(Debug)]
+pub(crate) struct RequestBuffer {
+    buf: Vec<u8>,
+    /// Next byte to parse; everything before belongs to finished arguments.
+    at: usize,
+    /// Bytes behind `at` known to hold no end of line.
+    searched: usize,
+    progress: Progress,
+    args: Vec<Range<usize>>,
+    /// Whether `args` was handed out, so that the next call starts a new request.
+    delivered: bool,
+    failed: Option<ProtocolError>,
+    max_bulk_len: usize,
+}
+
+impl RequestBuffer {
+    /// An empty buffer. `max_bulk_len` is the limit of one argument in bytes (`proto-max-bulk-len`).
+    pub(crate) fn new(max_bulk_len: usize) -> Self {
+        Self {
+            buf: Vec::new(),
+            at: 0,
+            searched: 0,
+            progress: Progress::Start,
+            args: Vec::new(),
+            delivered: false,
+            failed: None,
+            max_bulk_len,
+        }
+    }
+
+    /// Follows a change of `proto-max-bulk-len`; arguments already begun keep their length.
+    pub(crate) fn set_max_bulk_len(&mut self, max_bulk_len: usize) {
+        self.max_bulk_len = max_bulk_len;
+    }
+
+    /// Appends received bytes.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.input().extend_from_slice(bytes);
+    }
+
+    /// The vector to append received bytes to, for readers that fill it themselves. Bytes already in it must stay.
+    pub(crate) fn input(&mut self) -> &mut Vec<u8> {
+        self.drop_finished();
+        &mut self.buf
+    }
+
+    /// Bytes held: of requests that are not complete, and of those not yet asked for.
+    pub(crate) fn buffered(&self) -> usize {
+        self.buf.len() - self.finished()
+    }
+
+    /// Capacity in bytes, for the client's memory figures.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    /// The next complete request, if there is one. Empty requests are skipped, as they get no reply.
+    ///
+    /// # Errors
+    /// What the client did against the protocol, again at every later call.
+    pub(crate) fn next(&mut self) -> Result<Option<Args<'_>>, ProtocolError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        match self.parse() {
+            Ok(false) => Ok(None),
+            Ok(true) => Ok(Some(Args { buf: &self.buf, ranges: &self.args })),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Bytes in front that no unfinished request needs.
+    fn finished(&self) -> usize {
+        match self.args.first() {
+            Some(first) if !self.delivered => first.start.min(self.at),
+            _ => self.at,
+        }
+    }
+
+    fn drop_finished(&mut self) {
+        if self.delivered {
+            self.args.clear();
+            self.delivered = false;
+        }
+        let finished = self.finished();
+        if finished == 0 {
+            return;
+        }
+        self.buf.drain(..finished);
+        self.at -= finished;
+        for range in &mut self.args {
+            *range = range.start - finished..range.end - finished;
+        }
+        if self.buf.is_empty() && self.buf.capacity() > KEPT_CAPACITY {
+            self.buf = Vec::new();
+        }
+    }
+
+    fn parse(&mut self) -> Result<bool, ProtocolError> {
+        if self.delivered {
+            self.args.clear();
+            self.delivered = false;
+        }
+        loop {
+            let moved = match self.progress {
+                Progress::Start => match self.buf.get(self.at) {
+                    None => false,
+                    Some(b'*') => self.parse_array_header()?,
+                    Some(_) => self.parse_inline()?,
+                },
+                Progress::Array { missing } => self.parse_bulk_header(missing)?,
+                Progress::Bulk { missing, len } => self.parse_bulk(missing, len)?,
+            };
+            if !moved {
+                return Ok(false);
+            }
+            if matches!(self.progress, Progress::Start) && !self.args.is_empty() {
+                self.delivered = true;
+                return Ok(true);
+            }
+        }
+    }
+
+    fn parse_array_header(&mut self) -> Result<bool, ProtocolError> {
+        let Some(line) = self.header_line(ProtocolError::TooBigMultibulkCount)? else { return Ok(false) };
+        let count = num::parse_i64(&self.buf[line.start + 1..line.end])
+            .filter(|count| *count <= i64::from(i32::MAX))
+            .ok_or(ProtocolError::InvalidMultibulkLength)?;
+        self.at = line.end + 2;
+        if count > 0 {
+            self.progress = Progress::Array { missing: count as usize };
+        }
+        Ok(true)
+    }
+
+    fn parse_bulk_header(&mut self, missing: usize) -> Result<bool, ProtocolError> {
+        let Some(line) = self.line(ProtocolError::TooBigBulkCount)? else { return Ok(false) };
+        match self.buf[line.start] {
+            b'$' => self.check_line_end(&line)?,
+            other => return Err(ProtocolError::ExpectedBulk(other)),
+        }
+        let len = num::parse_u64(&self.buf[line.start + 1..line.end])
+            .and_then(|len| usize::try_from(len).ok())
+            .filter(|len| *len <= self.max_bulk_len)
+            .ok_or(ProtocolError::InvalidBulkLength)?;
+        self.at = line.end + 2;
+        self.progress = Progress::Bulk { missing, len };
+        Ok(true)
+    }
+
+    fn parse_bulk(&mut self, missing: usize, len: usize) -> Result<bool, ProtocolError> {
+        let end = self.at + len;
+        let Some(line_end) = self.buf.get(end..end + 2) else { return Ok(false) };
+        if line_end != b"\r\n" {
+            return Err(ProtocolError::InvalidLineEnd);
+        }
+        self.args.push(self.at..end);
+        self.at = end + 2;
+        self.progress = match missing {
+            1 => Progress::Start,
+            _ => Progress::Array { missing: missing - 1 },
+        };
+        Ok(true)
+    }
+
+    /// A whole line with a checked end, without it.
+    fn header_line(&mut self, too_long: ProtocolError) -> Result<Option<Range<usize>>, ProtocolError> {
+        let line = self.line(too_long)?;
+        if let Some(line) = &line {
+            self.check_line_end(line)?;
+        }
+        Ok(line)
+    }
+
+    fn check_line_end(&self, line: &Range<usize>) -> Result<(), ProtocolError> {
+        if self.buf[line.end + 1] == b'\n' { Ok(()) } else { Err(ProtocolError::InvalidLineEnd) }
+    }
+
+    /// The bytes up to a carriage return that has a byte behind it.
+    fn line(&mut self, too_long: ProtocolError) -> Result<Option<Range<usize>>, ProtocolError> {
+        let Some(end) = self.find(b'\r', too_long)? else { return Ok(None) };
+        if end + 1 >= self.buf.len() {
+            return Ok(None);
+        }
+        self.searched = 0;
+        Ok(Some(self.at..end))
+    }
+
+    fn find(&mut self, byte: u8, too_long: ProtocolError) -> Result<Option<usize>, ProtocolError> {
+        let from = self.at + self.searched;
+        let limit = self.buf.len().min(self.at + MAX_LINE + 1);
+        if let Some(offset) = memchr::memchr(byte, &self.buf[from..limit]) {
+            self.searched += offset;
+            return Ok(Some(from + offset));
+        }
+        self.searched = limit - self.at;
+        if self.searched > MAX_LINE { Err(too_long) } else { Ok(None) }
+    }
+
+    fn parse_inline(&mut self) -> Result<bool, ProtocolError> {
+        let Some(newline) = self.find(b'\n', ProtocolError::TooBigInlineRequest)? else { return Ok(false) };
+        self.searched = 0;
+        let line = self.at..newline;
+        // The server searches the newline in a C string: behind a NUL it finds none, and waits for ever.
+        if let Some(nul) = memchr::memchr(0, &self.buf[line.clone()]) {
+            return self.inline_with_nul(nul);
+        }
+        inline::split_in_place(&mut self.buf, line, &mut self.args)
+            .map_err(|_| ProtocolError::UnbalancedQuotes)?;
+        self.at = newline + 1;
+        Ok(true)
+    }
+
+    fn inline_with_nul(&mut self, nul: usize) -> Result<bool, ProtocolError> {
+        self.searched = nul;
+        let too_long = self.buf.len() - self.at > MAX_LINE;
+        if too_long { Err(ProtocolError::TooBigInlineRequest) } else { Ok(false) }
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
