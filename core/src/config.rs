@@ -38,7 +38,7 @@ pub(crate) use value::{Value, format_percentile};
 
 /// Current values of all options. Shared by reference: setting takes `&self`.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// One value for each row of [`OPTIONS`].
     values: Mutex<Vec<Value>>,
     hot: Hot,

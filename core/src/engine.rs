@@ -16,7 +16,8 @@ use crate::error::Result;
 use crate::keyspace::{Journal, Keyspace, Observer};
 use crate::latency::{LatencyMonitor, SlowLog};
 use crate::session::{ClientAddress, Session, State};
-use crate::stats::Stats;
+use crate::command::spec::Flags;
+use crate::stats::{self, Stats};
 use crate::sync::{Arc, Mutex};
 
 /// A handle to an engine. Clones are the same engine; it ends with the last of them.
@@ -198,16 +199,16 @@ impl Inner {
     /// Whether the data exceeds `maxmemory`.
     #[inline]
     pub(crate) fn is_over_memory(&self) -> bool {
-        let limit = self.config.maxmemory();
+        let limit = self.config.hot().maxmemory();
         limit != 0 && self.keyspace.used_bytes() as u64 > limit
     }
 
     /// Puts a command on the slow log if it took longer than `slowlog-log-slower-than`.
     #[inline]
     pub(crate) fn log_if_slow(&self, found: Found, argv: &[&[u8]], elapsed: Duration, session: &State) {
-        let Some(threshold) = self.config.slow_log_threshold() else { return };
-        if elapsed >= threshold {
-            self.stats.log_slow(self, found, argv, elapsed, session);
+        let threshold = self.config.hot().slowlog_log_slower_than();
+        if threshold >= 0 && elapsed.as_micros() as i64 >= threshold && !found.spec.flags.contains(Flags::SKIP_COMMANDLOG) {
+            stats::log_slow(self, argv, elapsed, session);
         }
     }
 }

@@ -22,7 +22,10 @@ pub(crate) fn generation() -> u64 {
 /// Has the engine's locks held across every later fork.
 pub(crate) fn protect(engine: &Arc<Inner>) {
     static HANDLERS: Once = Once::new();
-    HANDLERS.call_once(|| os::on_fork(before, after_in_parent, after_in_child));
+    HANDLERS.call_once(|| {
+        // Without memory for the handlers a fork is as dangerous as it is without Keystead.
+        let _ = os::on_fork(before, after_in_parent, after_in_child);
+    });
     let mut engines = ENGINES.lock();
     engines.retain(|engine| engine.strong_count() > 0);
     engines.push(Arc::downgrade(engine));

@@ -1,6 +1,44 @@
 //! Keystead: Valkey inside your process.
+//!
+//! An [`Engine`] holds the data; a [`Session`] executes Valkey's commands on it, at the price of a function call.
+//!
+//! ```
+//! use keystead::{Engine, Form};
+//!
+//! let engine = Engine::new();
+//! let mut session = engine.session(Form::Resp);
+//! assert_eq!(session.execute(&[b"SET", b"greeting", b"hello", b"EX", b"60"]), b"+OK\r\n");
+//! assert_eq!(session.execute(&[b"GET", b"greeting"]), b"$5\r\nhello\r\n");
+//! ```
 
+extern crate self as keystead;
+
+mod background;
+mod clients;
+mod clock;
+pub mod command;
+pub mod commands;
 mod config;
+mod engine;
+mod error;
+mod expire;
+mod fork;
+pub mod keyspace;
+mod latency;
+mod lazyfree;
 mod num;
+mod os;
 mod pattern;
 mod resp;
+mod session;
+mod stats;
+mod sync;
+mod value;
+
+pub use clock::Clock;
+pub use command::{Form, Reply};
+pub use config::Config;
+pub use engine::{Builder, Engine};
+pub use error::{Error, ErrorKind, Result};
+pub use session::{ClientAddress, Session};
+pub use value::{Text, Value};

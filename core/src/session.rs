@@ -59,7 +59,7 @@ pub(crate) struct Watched {
 impl Session {
     pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
         let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
-        let authenticated = !engine.inner.config.requires_password();
+        let authenticated = engine.inner.config.text("requirepass").is_none_or(|password| password.is_empty());
         let state = State {
             db: 0,
             authenticated,
@@ -151,6 +151,16 @@ pub enum ClientAddress {
         /// Listener.
         local: String,
     },
+}
+
+impl ClientAddress {
+    /// The client's own address, empty in process.
+    pub(crate) fn peer(&self) -> &str {
+        match self {
+            ClientAddress::InProcess => "",
+            ClientAddress::Socket { peer, .. } => peer,
+        }
+    }
 }
 
 impl State {

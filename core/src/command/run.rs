@@ -85,7 +85,7 @@ pub(crate) fn call(context: &mut Context<'_, '_>, found: Found, argv: &[&[u8]], 
     context.session.began(found);
     let result = (found.spec.run)(context, argv, reply);
     let elapsed = timer.elapsed();
-    engine.stats.called(found, elapsed, result.as_ref().err());
+    engine.stats.called(found, elapsed, result.as_ref().err(), engine.config.hot().latency_tracking());
     engine.log_if_slow(found, argv, elapsed, context.session);
     #[cfg(debug_assertions)]
     if result.is_ok() {

@@ -61,7 +61,7 @@ bit_names! {
         LOADING = 7, "loading";
         STALE = 8, "stale";
         SKIP_MONITOR = 9, "skip_monitor";
-        SKIP_SLOWLOG = 10, "skip_slowlog";
+        SKIP_COMMANDLOG = 10, "skip_commandlog";
         FAST = 11, "fast";
         NO_AUTH = 12, "no_auth";
         MAY_REPLICATE = 13, "may_replicate";

@@ -13,6 +13,7 @@ use crate::command::{Parse, Reply};
 macro_rules! commands {
     ($( $group:ident: $( $module:ident::$command:ident $({ $($sub:ident),* $(,)? })? ),* $(,)?; )*) => {
         /// Every command of the engine, in the order of groups and names.
+        #[allow(elided_lifetimes_in_paths, reason = "the list names the structs, whatever they borrow")]
         pub static LIST: &[Listed] = &[
             $( $( Listed {
                 spec: <$group::$module::$command as Parse<'static>>::SPEC,

@@ -266,7 +266,7 @@ impl<'e> Db<'e> {
         self.delete(key, at);
         bump(&self.shard(key).stats.expired);
         if self.keyspace.hooks.journal().is_some() {
-            let argv = vec![self.keyspace.config.expired_delete_command().to_vec(), key.bytes().to_vec()];
+            let argv = vec![self.keyspace.expired_delete_command().to_vec(), key.bytes().to_vec()];
             self.effects.expirations.push(Effect { db: self.index, argv });
         }
         self.notify(EventClass::Expired, "expired", key.bytes());
@@ -275,15 +275,13 @@ impl<'e> Db<'e> {
 
     /// Hands the version of an entry that a running snapshot has not visited yet to its writer, before it changes.
     ///
-    /// Snapshots come with the persistence layer; until one has started there is nothing to preserve.
     #[inline]
     fn preserve(&mut self, key: &Key<'_>, at: Ref) {
-        if let Some(epoch) = self.keyspace.snapshot_epoch() {
-            let index = self.index;
+        if let Some(snapshot) = self.keyspace.hooks.snapshot() {
             let shard = self.shard(key);
-            if shard.head(at).epoch() != epoch {
-                self.keyspace.hand_to_snapshot(index, shard, at);
-                entry::set_epoch(&shard.arena, at, epoch);
+            if shard.head(at).epoch() != snapshot.epoch() {
+                snapshot.preserve(&Entry { shard, at }, self.index);
+                entry::set_epoch(&shard.arena, at, snapshot.epoch());
             }
         }
     }
@@ -633,8 +631,8 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     }
 }
 
-impl From<super::arena::OutOfMemory> for Error {
-    fn from(_: super::arena::OutOfMemory) -> Self {
+impl From<crate::os::OutOfMemory> for Error {
+    fn from(_: crate::os::OutOfMemory) -> Self {
         Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
-use super::arena::{Arena, OutOfMemory, Ref};
+use super::arena::{Arena, Ref};
+use crate::os::OutOfMemory;
 
 /// Type and encoding of a value, in five bits of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, OnceLock, RwLock};
 
+use super::db::Entry;
 use crate::command::Argv;
 use crate::sync::{AtomicBool, Ordering};
 
@@ -56,15 +57,41 @@ pub trait Observer: Send + Sync {
     fn notified(&self, event: &Event);
 }
 
+/// A snapshot being written: gets the version of every entry as it was when the snapshot began.
+pub(crate) trait Snapshot: Send + Sync {
+    /// Entries that carry this bit have been visited.
+    fn epoch(&self) -> bool;
+
+    /// Called under the shard's lock before an entry that was not visited changes or goes.
+    fn preserve(&self, entry: &Entry<'_>, db: usize);
+}
+
 /// The listeners of one keyspace.
 #[derive(Default)]
 pub(crate) struct Hooks {
+    snapshot: RwLock<Option<Arc<dyn Snapshot>>>,
+    snapshotting: AtomicBool,
     journal: OnceLock<Arc<dyn Journal>>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
     observed: AtomicBool,
 }
 
 impl Hooks {
+    /// Begins a snapshot, or ends it with `None`. The caller holds every shard.
+    pub(crate) fn set_snapshot(&self, snapshot: Option<Arc<dyn Snapshot>>) {
+        self.snapshotting.store(snapshot.is_some(), Ordering::Release);
+        *self.snapshot.write().expect("no snapshot panics while it is set") = snapshot;
+    }
+
+    /// The running snapshot.
+    #[inline]
+    pub(crate) fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {
+        if !self.snapshotting.load(Ordering::Acquire) {
+            return None;
+        }
+        self.snapshot.read().expect("no snapshot panics while it is set").clone()
+    }
+
     /// Sets the log, once in the life of a keyspace. Returns whether it was accepted.
     pub(crate) fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
         self.journal.set(journal).is_ok()

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, MAXMEMORY_POLICIES};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use access::Recording;
 use hooks::Hooks;
@@ -80,7 +80,21 @@ impl Keyspace {
     /// How access stamps are kept now.
     #[inline]
     pub(crate) fn recording(&self) -> Recording {
-        self.config.recording()
+        let hot = self.config.hot();
+        let policy = MAXMEMORY_POLICIES[hot.maxmemory_policy()];
+        if policy.ends_with("lfu") {
+            Recording::Frequency {
+                factor: hot.lfu_log_factor() as u32,
+                decay_minutes: hot.lfu_decay_time() as u32,
+            }
+        } else {
+            Recording::Recency
+        }
+    }
+
+    /// The command by which the log removes an expired key.
+    pub(crate) fn expired_delete_command(&self) -> &'static [u8] {
+        if self.config.hot().lazyfree_lazy_expire() { b"UNLINK" } else { b"DEL" }
     }
 
     /// The stamp of an entry created now, by the coarse clock.

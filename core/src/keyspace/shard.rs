@@ -3,13 +3,15 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
-use super::arena::{Arena, OutOfMemory, Ref};
+use super::arena::{Arena, Ref};
+use crate::os::OutOfMemory;
 use super::entry::{self, Head, Kind, Parts};
 use super::heap::{Handle, Heap};
 use super::key::{HashSeed, Key, timer_id};
 use super::table::Table;
 use super::watch::Watchers;
 use crate::expire::wheel::Wheel;
+use crate::value::hash::HashRef;
 use crate::value::{HeapValue, Value};
 use std::cell::Cell;
 
@@ -26,13 +28,18 @@ pub(crate) struct ShardData {
 }
 
 /// One database's part of the shard.
-#[derive(Default)]
 pub(crate) struct Space {
     pub(crate) table: Table,
     wheel: Option<Box<Wheel>>,
     pub(crate) with_deadline: usize,
     /// Hashes that hold fields with a deadline.
     pub(crate) with_field_deadlines: usize,
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self { table: Table::new(), wheel: None, with_deadline: 0, with_field_deadlines: 0 }
+    }
 }
 
 /// Counters that reads bump under the lock, summed over the shards when somebody asks.
@@ -126,7 +133,7 @@ impl ShardData {
         match head.kind() {
             Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
             Kind::Embedded | Kind::Raw => Value::Str(bytes),
-            Kind::HashPacked => Value::packed_hash(bytes),
+            Kind::HashPacked => Value::Hash(HashRef::Packed(bytes)),
             Kind::RawHeap | Kind::HashTable => self.heap.get(Handle::from_bytes(bytes)).as_value(),
         }
     }
@@ -346,9 +353,8 @@ impl ShardData {
     pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<HeapValue> {
         let head = self.head(at);
         let handle = head.kind().on_heap().then(|| Handle::from_bytes(head.value(&self.arena, at)));
-        let Self { arena, spaces, seed, .. } = self;
-        let space = &mut spaces[db];
-        let removed = space.table.remove(hash, |other| other == at, |other| rehash(arena, *seed, other));
+        let space = &mut self.spaces[db];
+        let removed = space.table.remove(hash, |other| other == at);
         debug_assert_eq!(removed, Some(at), "an entry that was found is in the table");
         if head.has_deadline() {
             space.with_deadline -= 1;

@@ -197,7 +197,7 @@ pub(crate) fn set_or_delete(db: &mut Db<'_>, key: &Key<'_>, deadline: i64) -> Re
     if deadline <= db.now() as i64 {
         db.remove(key);
         db.notify(EventClass::Generic, "del", key.bytes());
-        let command = db.keyspace().config.expired_delete_command().to_vec();
+        let command = db.keyspace().expired_delete_command().to_vec();
         db.propagate(vec![command, key.bytes().to_vec()]);
         return Ok(());
     }

@@ -162,7 +162,7 @@ impl Write for Move<'_> {
 /// # Errors
 /// There is no such database.
 pub(crate) fn database(db: &Db<'_>, number: i64) -> Result<usize> {
-    let databases = db.keyspace().config.databases();
+    let databases = db.keyspace().config.hot().databases();
     usize::try_from(number)
         .ok()
         .filter(|number| *number < databases)

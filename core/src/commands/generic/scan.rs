@@ -1,6 +1,6 @@
 //! KEYS, SCAN, RANDOMKEY and TYPE: finding out what there is.
 
-use crate::command::{Arg, Args, Command, Read, Reply};
+use crate::command::{Args, Command, Read, Reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::{Db, Key, scan};
 use crate::num;

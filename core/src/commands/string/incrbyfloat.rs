@@ -43,7 +43,7 @@ impl Write for IncrByFloat<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let old = match db.lookup_mut(&self.key) {
             Some(entry) => LongDouble::parse(&entry.value().text()?).ok_or_else(Error::not_a_float)?,
-            None => LongDouble::ZERO,
+            None => LongDouble::parse(b"0").expect("zero is a number"),
         };
         let increment = LongDouble::parse(self.increment.0).ok_or_else(Error::not_a_float)?;
         let sum = old.add(increment);

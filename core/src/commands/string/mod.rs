@@ -17,7 +17,7 @@ use crate::keyspace::Db;
 
 /// Refuses strings beyond `proto-max-bulk-len`.
 pub(crate) fn check_length(db: &Db<'_>, length: usize) -> Result<()> {
-    if length as u64 > db.keyspace().config.max_bulk_len() {
+    if length > db.keyspace().config.hot().proto_max_bulk_len() {
         return Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"));
     }
     Ok(())

@@ -9,8 +9,8 @@ use crate::command::spec::Flags;
 use crate::command::{Command, Context, Reply, Session, keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Effect, Key};
-use crate::session::{Queued, Transaction};
+use crate::keyspace::{Db, Effect, Key, Keyspace};
+use crate::session::{Queued, State, Transaction};
 
 /// Runs the commands queued since MULTI, as one atomic step.
 ///
@@ -47,7 +47,7 @@ impl Context<'_, '_> {
             return Err(Error::out_of_memory());
         }
         let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, self.session.db, self.locks_of(transaction));
+        let mut db = Db::new(keyspace, self.session.db, locks_of(keyspace, self.session, transaction));
         if self.watched_changed(&mut db) {
             db.release();
             reply.null_array();
@@ -77,23 +77,6 @@ impl Context<'_, '_> {
         }
     }
 
-    /// The shards of all queued commands and of the watched keys.
-    fn locks_of(&self, transaction: &Transaction) -> Locks<'_> {
-        let keyspace = &self.engine.keyspace;
-        let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
-        for queued in &transaction.queue {
-            if needs_every_shard(queued.found.spec) {
-                return Locks::all(&keyspace.shards);
-            }
-            let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
-            keys::each_position(queued.found.spec, &argv, |position, _| {
-                shards.push(Key::new(argv[position], keyspace.seed).shard());
-            });
-        }
-        shards.extend(self.session.watched.iter().map(|watched| Key::new(&watched.key, keyspace.seed).shard()));
-        Locks::of(&keyspace.shards, shards)
-    }
-
     /// Whether a watched key was changed or has expired since WATCH.
     fn watched_changed(&self, db: &mut Db<'_>) -> bool {
         if self.session.watch_flag.load(Ordering::Acquire) {
@@ -106,4 +89,20 @@ impl Context<'_, '_> {
             stale && !watched.was_stale
         })
     }
+}
+
+/// Locks the shards of all queued commands and of the watched keys.
+fn locks_of<'e>(keyspace: &'e Keyspace, session: &State, transaction: &Transaction) -> Locks<'e> {
+    let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
+    for queued in &transaction.queue {
+        if needs_every_shard(queued.found.spec) {
+            return Locks::all(&keyspace.shards);
+        }
+        let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
+        keys::each_position(queued.found.spec, &argv, |position, _| {
+            shards.push(Key::new(argv[position], keyspace.seed).shard());
+        });
+    }
+    shards.extend(session.watched.iter().map(|watched| Key::new(&watched.key, keyspace.seed).shard()));
+    Locks::of(&keyspace.shards, shards)
 }

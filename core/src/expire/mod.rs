@@ -1,0 +1,4 @@
+//! Expiry: the timing wheels that know when something ends, and the reaper that reclaims it.
+
+pub(crate) mod reaper;
+pub(crate) mod wheel;

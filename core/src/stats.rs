@@ -1,0 +1,169 @@
+//! What is counted about commands: calls, time, refusals and failures by command, errors by code.
+//!
+//! Counters are striped over cache lines by thread, so that counting costs no traffic between cores; they are summed when somebody
+//! asks. Hits, misses and expirations are counted in the shards.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::command::table::{self, Found};
+use crate::engine::Inner;
+use crate::error::Error;
+use crate::latency::Histogram;
+use crate::session::State;
+use crate::sync::Mutex;
+
+/// Threads are spread over this many stripes.
+const STRIPES: usize = 8;
+
+/// The counters of an engine.
+pub(crate) struct Stats {
+    stripes: Box<[CachePadded<Stripe>]>,
+    errors: Mutex<BTreeMap<String, u64>>,
+}
+
+struct Stripe {
+    commands: Box<[CommandCounters]>,
+}
+
+#[derive(Default)]
+struct CommandCounters {
+    calls: AtomicU64,
+    nanoseconds: AtomicU64,
+    rejected: AtomicU64,
+    failed: AtomicU64,
+    latency: Mutex<Option<Box<Histogram>>>,
+}
+
+/// The sums of one command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CommandStats {
+    pub(crate) calls: u64,
+    pub(crate) nanoseconds: u64,
+    pub(crate) rejected: u64,
+    pub(crate) failed: u64,
+    pub(crate) latency: Option<Histogram>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let stripe = || Stripe { commands: (0..table::count()).map(|_| CommandCounters::default()).collect() };
+        Self {
+            stripes: (0..STRIPES).map(|_| CachePadded::new(stripe())).collect(),
+            errors: Mutex::new(BTreeMap::new()),
+        }
+    }
+}
+
+/// Codes counted by name; beyond that many, a client must be inventing them.
+const MAX_ERROR_CODES: usize = 128;
+
+impl Stats {
+    #[inline]
+    fn own(&self) -> &Stripe {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+        }
+        &self.stripes[STRIPE.with(|stripe| *stripe)]
+    }
+
+    /// Counts a command that was executed.
+    #[inline]
+    pub(crate) fn called(&self, found: Found, elapsed: Duration, error: Option<&Error>, track_latency: bool) {
+        let counters = &self.own().commands[found.id];
+        let nanoseconds = elapsed.as_nanos() as u64;
+        counters.calls.fetch_add(1, Ordering::Relaxed);
+        counters.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        if track_latency {
+            counters.latency.lock().get_or_insert_default().record(nanoseconds);
+        }
+        if let Some(error) = error {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+            self.count_error(error);
+        }
+    }
+
+    /// Counts a command that was refused before it could run.
+    pub(crate) fn rejected(&self, found: Option<Found>, error: &Error) {
+        if let Some(found) = found {
+            self.own().commands[found.id].rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count_error(error);
+    }
+
+    fn count_error(&self, error: &Error) {
+        let code = String::from_utf8_lossy(error.code()).into_owned();
+        let mut errors = self.errors.lock();
+        if errors.len() < MAX_ERROR_CODES || errors.contains_key(&code) {
+            *errors.entry(code).or_default() += 1;
+        }
+    }
+
+    /// The sums of one command.
+    pub(crate) fn of(&self, found: Found) -> CommandStats {
+        let mut sum = CommandStats::default();
+        for stripe in &self.stripes {
+            let counters = &stripe.commands[found.id];
+            sum.calls += counters.calls.load(Ordering::Relaxed);
+            sum.nanoseconds += counters.nanoseconds.load(Ordering::Relaxed);
+            sum.rejected += counters.rejected.load(Ordering::Relaxed);
+            sum.failed += counters.failed.load(Ordering::Relaxed);
+            if let Some(own) = &*counters.latency.lock() {
+                sum.latency.get_or_insert_default().merge(own);
+            }
+        }
+        sum
+    }
+
+    /// Commands executed by all sessions.
+    pub(crate) fn commands_processed(&self) -> u64 {
+        let all = self.stripes.iter().flat_map(|stripe| stripe.commands.iter());
+        all.map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Error replies by code.
+    pub(crate) fn errors(&self) -> BTreeMap<String, u64> {
+        self.errors.lock().clone()
+    }
+
+    /// Forgets everything, as CONFIG RESETSTAT asks.
+    pub(crate) fn reset(&self) {
+        for counters in self.stripes.iter().flat_map(|stripe| stripe.commands.iter()) {
+            for counter in [&counters.calls, &counters.nanoseconds, &counters.rejected, &counters.failed] {
+                counter.store(0, Ordering::Relaxed);
+            }
+            *counters.latency.lock() = None;
+        }
+        self.errors.lock().clear();
+    }
+
+    /// Forgets the latency histograms of some commands, or of all; returns how many there were.
+    pub(crate) fn reset_latency(&self, which: impl Fn(usize) -> bool) {
+        for stripe in &self.stripes {
+            for (id, counters) in stripe.commands.iter().enumerate() {
+                if which(id) {
+                    *counters.latency.lock() = None;
+                }
+            }
+        }
+    }
+}
+
+/// Puts a command on the slow log.
+#[cold]
+pub(crate) fn log_slow(engine: &Inner, argv: &[&[u8]], elapsed: Duration, session: &State) {
+    let names = session.info.names.lock().clone();
+    let now_s = engine.keyspace.clock.now_ms() / 1000;
+    engine.slow_log.lock().push(
+        now_s,
+        elapsed.as_micros() as u64,
+        argv,
+        session.info.address.peer(),
+        &names.name,
+        engine.config.hot().slowlog_max_len(),
+    );
+}
