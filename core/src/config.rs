@@ -12,6 +12,7 @@ mod file;
 mod hot;
 mod limits;
 mod memory;
+mod open;
 mod rewrite;
 mod spec;
 mod table;

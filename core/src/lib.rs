@@ -26,6 +26,8 @@ mod fork;
 pub mod keyspace;
 mod latency;
 mod lazyfree;
+#[cfg(feature = "listener")]
+mod listener;
 mod num;
 mod os;
 mod pattern;
@@ -40,5 +42,7 @@ pub use command::{Form, Reply};
 pub use config::Config;
 pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "listener")]
+pub use listener::Listener;
 pub use session::{ClientAddress, Session};
 pub use value::{Text, Value};

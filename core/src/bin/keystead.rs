@@ -1,0 +1,52 @@
+//! The command line: `keystead serve` puts an engine behind a TCP port for Valkey's clients.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use keystead::{Config, Engine, Listener};
+
+/// Keystead: Valkey inside your process.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serves an engine over RESP2 and RESP3. Takes valkey-server's arguments.
+    Serve {
+        /// A valkey.conf, then options as `--name value ...`, such as `--port 7000 --maxmemory 100mb`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let Verb::Serve { options } = Arguments::parse().verb;
+    match serve(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: &[OsString]) -> Result<(), Box<dyn std::error::Error>> {
+    let options: Vec<&[u8]> = options.iter().map(|option| option.as_encoded_bytes()).collect();
+    let config = Config::from_arguments(&options)?;
+    let (addresses, port) = (config.bind_addresses(), config.port());
+    let engine = Engine::builder().config(config).open()?;
+    let listeners = addresses
+        .iter()
+        .map(|address| Listener::bind(&engine, (address.as_str(), port)))
+        .collect::<Result<Vec<_>, _>>()?;
+    for listener in &listeners {
+        eprintln!("Keystead {} listens on {}", env!("CARGO_PKG_VERSION"), listener.address());
+    }
+    listeners.into_iter().for_each(Listener::join);
+    Ok(())
+}
