@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 /// How long `%await` repeats its command.
 const AWAIT: Duration = Duration::from_secs(5);
 /// How many exchanges before a difference the report shows.
-const SHOWN: usize = 6;
+const SHOWN: usize = 4;
+/// How many differences a report shows in full.
+const DIFFERENCES: usize = 8;
 
 /// The two connections behind one `@N`.
 struct Link {
@@ -34,21 +36,54 @@ struct Run<'a> {
 /// Runs the script and returns its transcript: each command with the oracle's reply.
 ///
 /// # Errors
-/// The first difference, broken connection or missed expectation, with the exchanges before it.
+/// All differences (the first few in full), each with the exchanges before the first; a broken connection ends the run.
 pub fn run(script: &Script, protocol: u8, oracle: &Server, subject: &Server) -> Result<Vec<String>, String> {
     let mut run = Run { oracle, subject, protocol, links: HashMap::new(), transcript: Vec::new() };
+    let mut found = Vec::new();
     for step in &script.steps {
-        if let Err(message) = run.step(step) {
-            let from = run.transcript.len().saturating_sub(SHOWN);
-            let before: String = run.transcript[from..].iter().map(|line| format!("  | {line}\n")).collect();
-            return Err(format!("line {}, RESP{protocol}:\n{before}{message}", step.line));
+        match run.step(step) {
+            Ok(()) => {}
+            Err(Trouble::Difference(message)) => found.push(run.report(step, &message, found.is_empty())),
+            Err(Trouble::Broken(message)) => {
+                found.push(run.report(step, &message, true));
+                break;
+            }
         }
     }
-    Ok(run.transcript)
+    let shown = if std::env::var_os("KEYSTEAD_ALL").is_some() { usize::MAX } else { DIFFERENCES };
+    let more = found.len().saturating_sub(shown);
+    match found.len() {
+        0 => Ok(run.transcript),
+        _ if more == 0 => Err(found.concat()),
+        _ => Err(format!("{}... and {more} more (KEYSTEAD_ALL=1 shows them)\n", found[..shown].concat())),
+    }
+}
+
+/// What can go wrong with a step.
+enum Trouble {
+    /// The replies differ; the script goes on, since later lines may tell more.
+    Difference(String),
+    /// A connection failed: nothing after it means anything.
+    Broken(String),
+}
+
+impl From<String> for Trouble {
+    fn from(message: String) -> Self {
+        Trouble::Broken(message)
+    }
 }
 
 impl Run<'_> {
-    fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn report(&self, step: &Step, message: &str, with_context: bool) -> String {
+        let from = self.transcript.len() - if with_context { SHOWN.min(self.transcript.len()) } else { 0 };
+        let before: String = self.transcript[from..].iter().map(|line| format!("  | {line}\n")).collect();
+        format!("line {}, RESP{}:\n{before}{message}\n\n", step.line, self.protocol)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Trouble> {
+        if step.beyond_oracle && self.subject.is_valkey() {
+            return Ok(());
+        }
         match &step.action {
             Action::Sleep(time) => {
                 std::thread::sleep(Duration::from_millis(*time));
@@ -70,13 +105,13 @@ impl Run<'_> {
                 self.links.remove(client);
                 match (oracle, subject) {
                     (true, true) => Ok(()),
-                    _ => Err(format!("closed: oracle {oracle}, subject {subject}; both must be")),
+                    _ => Err(Trouble::Difference(format!("closed: oracle {oracle}, subject {subject}; both must be"))),
                 }
             }
         }
     }
 
-    fn command(&mut self, call: &Call) -> Result<(), String> {
+    fn command(&mut self, call: &Call) -> Result<(), Trouble> {
         let shown = quote::line(&call.words);
         let link = self.link(call.client)?;
         let (oracle, subject) = match call.modes.contains(&Mode::Scan) {
@@ -87,25 +122,25 @@ impl Run<'_> {
         self.judge(&shown, call, &oracle, &subject)
     }
 
-    fn judge(&mut self, shown: &str, call: &Call, oracle: &Reply, subject: &Reply) -> Result<(), String> {
+    fn judge(&mut self, shown: &str, call: &Call, oracle: &Reply, subject: &Reply) -> Result<(), Trouble> {
         if let Some(difference) = compare::difference(&call.modes, oracle, subject) {
-            return Err(format!("{shown}\n{difference}"));
+            return Err(Trouble::Difference(format!("{shown}\n{difference}")));
         }
         let normal = compare::normal(&call.modes, oracle).to_string();
-        if let Some(expected) = call.expected.as_ref().filter(|expected| **expected != normal) {
-            return Err(format!("{shown}\nwritten  {expected}\nboth     {normal}"));
+        if let Some(expected) = call.expected.as_ref().filter(|expected| !written(&normal, expected, &call.modes)) {
+            return Err(Trouble::Difference(format!("{shown}\nwritten  {expected}\nboth     {normal}")));
         }
         self.transcript.push(format!("{shown} -> {oracle}"));
         Ok(())
     }
 
-    fn beyond_oracle(&mut self, call: &Call) -> Result<(), String> {
+    fn beyond_oracle(&mut self, call: &Call) -> Result<(), Trouble> {
         let shown = quote::line(&call.words);
         // A link connects both sides; the oracle's stays silent.
         let reply = self.link(call.client)?.subject.call(&call.words).map_err(|error| format!("{shown}\n{error}"))?;
         let normal = compare::normal(&call.modes, &reply).to_string();
         match call.expected.as_ref().filter(|expected| !written(&normal, expected, &call.modes)) {
-            Some(expected) => Err(format!("{shown}\nwritten  {expected}\nsubject  {normal}")),
+            Some(expected) => Err(Trouble::Difference(format!("{shown}\nwritten  {expected}\nsubject  {normal}"))),
             None => {
                 self.transcript.push(format!("{shown} -> {reply} (beyond the oracle)"));
                 Ok(())
@@ -113,8 +148,8 @@ impl Run<'_> {
         }
     }
 
-    fn wait(&mut self, call: &Call, beyond_oracle: bool) -> Result<(), String> {
-        let expected = call.expected.as_ref().ok_or("%await needs a `=>` line")?;
+    fn wait(&mut self, call: &Call, beyond_oracle: bool) -> Result<(), Trouble> {
+        let expected = call.expected.as_ref().ok_or_else(|| "%await needs a `=>` line".to_owned())?;
         let link = self.link(call.client)?;
         let mut sides = vec![("subject", &mut link.subject)];
         if !beyond_oracle {
@@ -128,7 +163,7 @@ impl Run<'_> {
                     break;
                 }
                 if start.elapsed() > AWAIT {
-                    return Err(format!("{}\nawaited  {expected}\n{name}  {reply}", quote::line(&call.words)));
+                    return Err(Trouble::Difference(format!("{}\nawaited  {expected}\n{name}  {reply}", quote::line(&call.words))));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -136,11 +171,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn next(&mut self, client: usize, shown: String) -> Result<(), String> {
+    fn next(&mut self, client: usize, shown: String) -> Result<(), Trouble> {
         let link = self.link(client)?;
         let (oracle, subject) = both(link.oracle.read(), link.subject.read()).map_err(|e| format!("{shown}\n{e}"))?;
         if oracle != subject {
-            return Err(format!("{shown}\noracle   {oracle}\nsubject  {subject}"));
+            return Err(Trouble::Difference(format!("{shown}\noracle   {oracle}\nsubject  {subject}")));
         }
         self.transcript.push(format!("{shown} -> {oracle}"));
         Ok(())
