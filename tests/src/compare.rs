@@ -97,7 +97,10 @@ fn unordered(reply: Reply) -> Reply {
 }
 
 fn pairs(reply: Reply) -> Reply {
+    let is_pair = |item: &Reply| item.items().is_some_and(|pair| pair.len() == 2);
     match reply {
+        // RESP3 has HRANDFIELD's pairs as arrays of two.
+        Reply::Array(items) if items.iter().all(is_pair) => unordered(Reply::Array(items)),
         Reply::Array(items) if items.len() % 2 == 0 => {
             let mut pairs: Vec<Vec<Reply>> = items.chunks(2).map(<[Reply]>::to_vec).collect();
             pairs.sort();
@@ -145,7 +148,15 @@ fn fields(reply: &Reply) -> Reply {
         _ if line.starts_with('#') => Reply::Bulk(line.as_bytes().to_vec()),
         _ => Reply::Array(line.split(' ').map(name).collect()),
     });
-    Reply::Array(vec![Reply::Simple(format!("{:?}", kind(reply)).into_bytes()), Reply::Array(lines.collect())])
+    let mut lines: Vec<Reply> = lines.collect();
+    let is_counted = |line: &Reply| {
+        let name = line.text().unwrap_or_default();
+        [&b"cmdstat_"[..], b"latency_percentiles_", b"errorstat_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    // These stand in the order of a hash table.
+    lines.chunk_by_mut(|a, b| is_counted(a) && is_counted(b)).for_each(<[Reply]>::sort);
+    let wire_type = if matches!(reply, Reply::Verbatim(_)) { "verbatim" } else { "text" };
+    Reply::Array(vec![Reply::Simple(wire_type.into()), Reply::Array(lines)])
 }
 
 fn command_infos(reply: Reply) -> Reply {
