@@ -37,6 +37,9 @@ pub fn normal(modes: &[Mode], reply: &Reply) -> Reply {
             Mode::Deep => deep(reply),
             Mode::Shape => shape(reply),
             Mode::Fields => fields(&reply),
+            Mode::Keys => keys(reply),
+            Mode::Without(names) => left_out(reply, names),
+            Mode::Mask(positions) => masked(reply, positions),
             Mode::CommandInfo => command_infos(reply),
             Mode::CommandDocs => command_docs(reply),
             Mode::Within(_) | Mode::Outcome | Mode::OneOf(_) => reply,
@@ -73,7 +76,9 @@ fn is_within(limit: i64, a: &Reply, b: &Reply) -> bool {
     }
     match (a, b) {
         (Reply::Map(a), Reply::Map(b)) => {
-            let pair = |((ak, av), (bk, bv)): (&(Reply, Reply), &(Reply, Reply))| ak == bk && is_within(limit, av, bv);
+            let pair = |((ak, av), (bk, bv)): (&(Reply, Reply), &(Reply, Reply))| {
+                ak == bk && is_within(limit, av, bv)
+            };
             a.len() == b.len() && a.iter().zip(b).all(pair)
         }
         _ => a == b,
@@ -136,6 +141,39 @@ fn shape(reply: Reply) -> Reply {
     }
 }
 
+fn keys(reply: Reply) -> Reply {
+    match reply {
+        Reply::Array(items) => unordered(Reply::Array(items.into_iter().step_by(2).collect())),
+        Reply::Map(pairs) => unordered(Reply::Array(pairs.into_iter().map(|(key, _)| key).collect())),
+        other => other,
+    }
+}
+
+fn left_out(reply: Reply, names: &[Vec<u8>]) -> Reply {
+    let stays = |key: &Reply| !names.iter().any(|name| Some(name.as_slice()) == key.text());
+    match reply {
+        Reply::Array(items) => {
+            Reply::Array(items.chunks(2).filter(|pair| stays(&pair[0])).flatten().cloned().collect())
+        }
+        Reply::Map(pairs) => Reply::Map(pairs.into_iter().filter(|(key, _)| stays(key)).collect()),
+        other => other,
+    }
+}
+
+fn masked(reply: Reply, positions: &[usize]) -> Reply {
+    let mask = |(at, value)| if positions.contains(&at) { shape(value) } else { value };
+    match reply {
+        Reply::Array(items) => {
+            let element = |item| match item {
+                Reply::Array(values) => Reply::Array(values.into_iter().enumerate().map(mask).collect()),
+                other => other,
+            };
+            Reply::Array(items.into_iter().map(element).collect())
+        }
+        other => other,
+    }
+}
+
 /// The names of an INFO text, or of each line of CLIENT LIST, in order.
 fn fields(reply: &Reply) -> Reply {
     let text = String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned();
@@ -151,7 +189,9 @@ fn fields(reply: &Reply) -> Reply {
     let mut lines: Vec<Reply> = lines.collect();
     let is_counted = |line: &Reply| {
         let name = line.text().unwrap_or_default();
-        [&b"cmdstat_"[..], b"latency_percentiles_", b"errorstat_"].iter().any(|prefix| name.starts_with(prefix))
+        [&b"cmdstat_"[..], b"latency_percentiles_", b"errorstat_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
     };
     // These stand in the order of a hash table.
     lines.chunk_by_mut(|a, b| is_counted(a) && is_counted(b)).for_each(<[Reply]>::sort);
@@ -194,7 +234,9 @@ fn without(reply: &Reply, names: &[&[u8]]) -> Reply {
             let kept = pairs.iter().filter(|(k, _)| !dropped(k));
             Reply::Map(kept.map(|(k, v)| (k.clone(), value(k, v))).collect())
         }
-        Reply::Array(items) if items.len() % 2 == 0 && items.iter().step_by(2).all(|k| k.text().is_some()) => {
+        Reply::Array(items)
+            if items.len() % 2 == 0 && items.iter().step_by(2).all(|k| k.text().is_some()) =>
+        {
             let kept = items.chunks(2).filter(|pair| !dropped(&pair[0]));
             Reply::Array(kept.flat_map(|pair| [pair[0].clone(), value(&pair[0], &pair[1])]).collect())
         }
@@ -262,6 +304,16 @@ mod tests {
         assert!(same(&[Mode::Shape], &bulks(&["a", "b"]), &bulks(&["c", "d"])));
         assert!(!same(&[Mode::Shape], &bulks(&["a", "b"]), &bulks(&["c"])));
         assert!(!same(&[Mode::Outcome], &bulk("a"), &Reply::Error(b"ERR".to_vec())));
+    }
+
+    #[test]
+    fn keys_without_and_mask() {
+        let (a, b) = (bulks(&["dir", "/a", "x", "1"]), bulks(&["x", "1", "dir", "/b"]));
+        assert!(same(&[Mode::Keys], &a, &b) && !same(&[Mode::Pairs], &a, &b));
+        assert!(same(&[Mode::Without(vec![b"dir".to_vec()]), Mode::Pairs], &a, &b));
+        let log = |time, command| Reply::Array(vec![Reply::Array(vec![Reply::Int(time), bulk(command)])]);
+        assert!(same(&[Mode::Mask(vec![0])], &log(1, "get"), &log(2, "get")));
+        assert!(!same(&[Mode::Mask(vec![0])], &log(1, "get"), &log(2, "set")));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! What is judged stands elsewhere: scripts in `compat/*.txt`, random sequences in `property/`.
 
 pub mod compare;
+pub mod hunt;
 pub mod quote;
+pub mod random;
 pub mod resp;
 pub mod rng;
 pub mod run;

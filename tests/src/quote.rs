@@ -101,7 +101,8 @@ pub fn quote(bytes: &[u8]) -> String {
 /// A command line of the script format: bare words where possible, quoted ones elsewhere.
 pub fn line(words: &[Vec<u8>]) -> String {
     let plain = |w: &[u8]| !w.is_empty() && w.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\#[".contains(b));
-    let shown = words.iter().map(|w| if plain(w) { String::from_utf8_lossy(w).into_owned() } else { quote(w) });
+    let shown =
+        words.iter().map(|w| if plain(w) { String::from_utf8_lossy(w).into_owned() } else { quote(w) });
     shown.collect::<Vec<_>>().join(" ")
 }
 

@@ -50,7 +50,9 @@ impl Reply {
     /// The text of a string-like reply.
     pub fn text(&self) -> Option<&[u8]> {
         match self {
-            Reply::Simple(t) | Reply::Error(t) | Reply::Bulk(t) | Reply::Double(t) | Reply::BigNumber(t) => Some(t),
+            Reply::Simple(t) | Reply::Error(t) | Reply::Bulk(t) | Reply::Double(t) | Reply::BigNumber(t) => {
+                Some(t)
+            }
             Reply::Verbatim(t) => t.get(4..),
             _ => None,
         }

@@ -43,7 +43,14 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_and_covers_its_range() {
-        let draw = |seed| (0..64).map({ let mut r = Rng::new(seed); move |_| r.below(8) }).collect::<Vec<_>>();
+        let draw = |seed| {
+            (0..64)
+                .map({
+                    let mut r = Rng::new(seed);
+                    move |_| r.below(8)
+                })
+                .collect::<Vec<_>>()
+        };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         assert!((0..8).all(|n| draw(7).contains(&n)));

@@ -105,7 +105,9 @@ impl Run<'_> {
                 self.links.remove(client);
                 match (oracle, subject) {
                     (true, true) => Ok(()),
-                    _ => Err(Trouble::Difference(format!("closed: oracle {oracle}, subject {subject}; both must be"))),
+                    _ => Err(Trouble::Difference(format!(
+                        "closed: oracle {oracle}, subject {subject}; both must be"
+                    ))),
                 }
             }
         }
@@ -127,7 +129,9 @@ impl Run<'_> {
             return Err(Trouble::Difference(format!("{shown}\n{difference}")));
         }
         let normal = compare::normal(&call.modes, oracle).to_string();
-        if let Some(expected) = call.expected.as_ref().filter(|expected| !written(&normal, expected, &call.modes)) {
+        if let Some(expected) =
+            call.expected.as_ref().filter(|expected| !written(&normal, expected, &call.modes))
+        {
             return Err(Trouble::Difference(format!("{shown}\nwritten  {expected}\nboth     {normal}")));
         }
         self.transcript.push(format!("{shown} -> {oracle}"));
@@ -137,10 +141,13 @@ impl Run<'_> {
     fn beyond_oracle(&mut self, call: &Call) -> Result<(), Trouble> {
         let shown = quote::line(&call.words);
         // A link connects both sides; the oracle's stays silent.
-        let reply = self.link(call.client)?.subject.call(&call.words).map_err(|error| format!("{shown}\n{error}"))?;
+        let reply =
+            self.link(call.client)?.subject.call(&call.words).map_err(|error| format!("{shown}\n{error}"))?;
         let normal = compare::normal(&call.modes, &reply).to_string();
         match call.expected.as_ref().filter(|expected| !written(&normal, expected, &call.modes)) {
-            Some(expected) => Err(Trouble::Difference(format!("{shown}\nwritten  {expected}\nsubject  {normal}"))),
+            Some(expected) => {
+                Err(Trouble::Difference(format!("{shown}\nwritten  {expected}\nsubject  {normal}")))
+            }
             None => {
                 self.transcript.push(format!("{shown} -> {reply} (beyond the oracle)"));
                 Ok(())
@@ -163,7 +170,10 @@ impl Run<'_> {
                     break;
                 }
                 if start.elapsed() > AWAIT {
-                    return Err(Trouble::Difference(format!("{}\nawaited  {expected}\n{name}  {reply}", quote::line(&call.words))));
+                    return Err(Trouble::Difference(format!(
+                        "{}\nawaited  {expected}\n{name}  {reply}",
+                        quote::line(&call.words)
+                    )));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -173,7 +183,8 @@ impl Run<'_> {
 
     fn next(&mut self, client: usize, shown: String) -> Result<(), Trouble> {
         let link = self.link(client)?;
-        let (oracle, subject) = both(link.oracle.read(), link.subject.read()).map_err(|e| format!("{shown}\n{e}"))?;
+        let (oracle, subject) =
+            both(link.oracle.read(), link.subject.read()).map_err(|e| format!("{shown}\n{e}"))?;
         if oracle != subject {
             return Err(Trouble::Difference(format!("{shown}\noracle   {oracle}\nsubject  {subject}")));
         }
@@ -212,7 +223,9 @@ fn written(reply: &str, expected: &str, modes: &[Mode]) -> bool {
         one == reply || near(reply, one) || {
             let wanted = inner(one);
             let (a, b): (Vec<_>, Vec<_>) = (all.split(' ').collect(), wanted.split(' ').collect());
-            reply.starts_with('[') && a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a == b || near(a, b))
+            reply.starts_with('[')
+                && a.len() == b.len()
+                && a.iter().zip(&b).all(|(a, b)| a == b || near(a, b))
         }
     })
 }
@@ -246,7 +259,8 @@ fn scan(client: &mut Client, words: &[Vec<u8>]) -> io::Result<Reply> {
 }
 
 fn is_field_value_scan(words: &[Vec<u8>]) -> bool {
-    words[0].eq_ignore_ascii_case(b"HSCAN") && !words.iter().any(|word| word.eq_ignore_ascii_case(b"NOVALUES"))
+    words[0].eq_ignore_ascii_case(b"HSCAN")
+        && !words.iter().any(|word| word.eq_ignore_ascii_case(b"NOVALUES"))
 }
 
 fn both<T>(oracle: io::Result<T>, subject: io::Result<T>) -> Result<(T, T), String> {

@@ -77,6 +77,12 @@ pub enum Mode {
     OneOf(Vec<Vec<u8>>),
     /// Only the names in `name:value` or `name=value` text are compared.
     Fields,
+    /// Only the keys of a map, or of a flat array of pairs.
+    Keys,
+    /// Pairs with these keys are left out.
+    Without(Vec<Vec<u8>>),
+    /// In each element, the values at these positions are compared by type only.
+    Mask(Vec<usize>),
     /// COMMAND INFO: order of flags, categories and subcommands does not matter, notes are dropped.
     CommandInfo,
     /// COMMAND DOCS: summary, complexity and history are dropped, subcommands sorted.
@@ -98,7 +104,9 @@ impl Script {
                 ("", _) => {}
                 (word, _) if word.starts_with('#') => {}
                 ("=>", reply) => script.expect(reply).map_err(fail)?,
-                ("%resp", version) => script.protocols = vec![version.trim().parse().map_err(|_| fail("%resp 2 or 3".into()))?],
+                ("%resp", version) => {
+                    script.protocols = vec![version.trim().parse().map_err(|_| fail("%resp 2 or 3".into()))?]
+                }
                 ("%since", _) => beyond_oracle = true,
                 ("%end", _) => beyond_oracle = false,
                 _ => {
@@ -190,7 +198,13 @@ fn mode(text: &str) -> Result<Mode, String> {
         b"fields" => Mode::Fields,
         b"info" => Mode::CommandInfo,
         b"docs" => Mode::CommandDocs,
+        b"keys" => Mode::Keys,
         b"oneof" => Mode::OneOf(rest),
+        b"without" => Mode::Without(rest),
+        b"mask" => {
+            let positions = rest.iter().map(|n| std::str::from_utf8(n).ok().and_then(|n| n.parse().ok()));
+            Mode::Mask(positions.collect::<Option<_>>().ok_or("[mask POSITION...]")?)
+        }
         b"within" => {
             let limit = rest.first().and_then(|n| std::str::from_utf8(n).ok()).and_then(|n| n.parse().ok());
             Mode::Within(limit.ok_or("[within NUMBER]")?)
@@ -220,7 +234,14 @@ mod tests {
 
     #[test]
     fn refuses_what_it_does_not_know() {
-        for text in ["%nonsense", "[nonsense] GET k", "@0 GET k", "=> +OK", "GET \"k", "%since 9.0\nDELIFEQ k v\n%end"] {
+        for text in [
+            "%nonsense",
+            "[nonsense] GET k",
+            "@0 GET k",
+            "=> +OK",
+            "GET \"k",
+            "%since 9.0\nDELIFEQ k v\n%end",
+        ] {
             assert!(Script::parse(text).is_err(), "{text}");
         }
     }
