@@ -286,7 +286,11 @@ impl Side {
                     Mode::Unordered,
                     client.call(&[b"OBJECT".as_slice(), b"ENCODING", key])?,
                 ));
-                state.push((name("PEXPIRETIME"), Mode::Within(2000), client.call(&[b"PEXPIRETIME".as_slice(), key])?));
+                state.push((
+                    name("PEXPIRETIME"),
+                    Mode::Within(2000),
+                    client.call(&[b"PEXPIRETIME".as_slice(), key])?,
+                ));
                 state.push((name("value"), Mode::Pairs, client.call(&[read, key])?));
             }
         }

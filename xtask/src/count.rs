@@ -32,7 +32,10 @@ pub fn count(text: &str) -> Count {
     let mut sum = Count::default();
     for line in text.lines().map(str::trim) {
         if line.starts_with("test result: ") || is_pytest(line) {
-            sum += Count { passed: before(line, "passed"), failed: before(line, "failed") + before(line, "error") };
+            sum += Count {
+                passed: before(line, "passed"),
+                failed: before(line, "failed") + before(line, "error"),
+            };
         } else if let Some(rest) = line.strip_prefix("# ").or_else(|| line.strip_prefix("ℹ ")) {
             match rest.split_once(' ') {
                 Some(("pass", number)) => sum.passed += number.parse().unwrap_or(0),
@@ -68,7 +71,10 @@ mod tests {
         let cargo = "test a ... ok\ntest result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
                      test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n";
         assert_eq!(count(cargo), Count { passed: 17, failed: 3 });
-        assert_eq!(count("===== 2 failed, 40 passed, 1 skipped in 1.20s =====\n"), Count { passed: 40, failed: 2 });
+        assert_eq!(
+            count("===== 2 failed, 40 passed, 1 skipped in 1.20s =====\n"),
+            Count { passed: 40, failed: 2 }
+        );
         assert_eq!(count("7 passed in 0.03s\n"), Count { passed: 7, failed: 0 });
         assert_eq!(count("1 failed, 3 passed, 2 errors in 0.03s"), Count { passed: 3, failed: 3 });
         assert_eq!(count("# tests 9\n# pass 8\n# fail 1\n"), Count { passed: 8, failed: 1 });

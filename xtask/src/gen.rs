@@ -12,9 +12,8 @@ struct Generator {
 }
 
 /// All of them.
-const GENERATORS: &[Generator] = &[
-    Generator { file: "include/keystead.h", needs: "bindings-c/cbindgen.toml", make: c_header },
-];
+const GENERATORS: &[Generator] =
+    &[Generator { file: "include/keystead.h", needs: "bindings-c/cbindgen.toml", make: c_header }];
 
 /// The version whose output is checked in: another may print other white space.
 const CBINDGEN: &str = "0.29.4";
@@ -27,7 +26,8 @@ pub fn run() -> Result<(), String> {
             println!("   gen       {} is fresh", generator.file);
             continue;
         }
-        std::fs::create_dir_all(path.parent().expect("a file has a folder")).map_err(|error| error.to_string())?;
+        std::fs::create_dir_all(path.parent().expect("a file has a folder"))
+            .map_err(|error| error.to_string())?;
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", generator.file))?;
         println!("   gen       {} written", generator.file);
     }
@@ -36,8 +36,13 @@ pub fn run() -> Result<(), String> {
 
 /// The files that `run` would change; nothing is written.
 pub fn stale() -> Result<Vec<&'static str>, String> {
-    let is_stale = |file: &str, text: &str| std::fs::read_to_string(sh::root().join(file)).ok().as_deref() != Some(text);
-    Ok(made()?.into_iter().filter(|(g, text)| is_stale(g.file, text)).map(|(generator, _)| generator.file).collect())
+    let is_stale =
+        |file: &str, text: &str| std::fs::read_to_string(sh::root().join(file)).ok().as_deref() != Some(text);
+    Ok(made()?
+        .into_iter()
+        .filter(|(g, text)| is_stale(g.file, text))
+        .map(|(generator, _)| generator.file)
+        .collect())
 }
 
 fn made() -> Result<Vec<(&'static Generator, String)>, String> {

