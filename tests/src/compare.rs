@@ -179,7 +179,7 @@ fn fields(reply: &Reply) -> Reply {
     let text = String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned();
     let name = |word: &str| {
         let end = word.find([':', '=']).unwrap_or(word.len());
-        Reply::Bulk(word[..end].as_bytes().to_vec())
+        Reply::Bulk(word.as_bytes()[..end].to_vec())
     };
     let lines = text.lines().map(|line| match line.split_once(':') {
         Some((field, _)) if !field.contains(['=', ' ']) => name(field),

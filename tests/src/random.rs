@@ -31,17 +31,6 @@ pub enum Step {
 /// A wait of that many milliseconds separates the two commands of [`Step::Expire`].
 pub const EXPIRY_WAIT_MS: u64 = 4;
 
-/// Kinds of comparison, named in the first column of the grammar.
-const MODES: &[(&str, fn() -> Vec<Mode>)] = &[
-    ("", Vec::new),
-    ("any-order", || vec![Mode::Unordered]),
-    ("pairs", || vec![Mode::Pairs]),
-    ("deep", || vec![Mode::Deep]),
-    ("shape", || vec![Mode::Shape]),
-    ("seconds", || vec![Mode::Within(1)]),
-    ("millis", || vec![Mode::Within(2000)]),
-];
-
 /// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
 /// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
 /// pattern, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
@@ -274,9 +263,18 @@ fn template(rng: &mut Rng) -> (&'static str, &'static str) {
     unreachable!("the weights add up to the total")
 }
 
+/// The kinds of comparison that the grammar names.
 fn modes(name: &str) -> Vec<Mode> {
-    let (_, make) = MODES.iter().find(|(known, _)| *known == name).expect("the grammar uses known modes");
-    make()
+    match name {
+        "" => Vec::new(),
+        "any-order" => vec![Mode::Unordered],
+        "pairs" => vec![Mode::Pairs],
+        "deep" => vec![Mode::Deep],
+        "shape" => vec![Mode::Shape],
+        "seconds" => vec![Mode::Within(1)],
+        "millis" => vec![Mode::Within(2000)],
+        _ => unreachable!("the grammar uses known modes"),
+    }
 }
 
 fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Command {
