@@ -9,8 +9,11 @@ use crate::{setup, sh};
 use std::path::Path;
 use std::process::Command;
 
+/// Installs and builds what the example in a folder needs, and gives the command that runs it.
+type Prepare = fn(&Path) -> Result<Command, String>;
+
 /// An example: its folder and how it is run; the list is in the order of the table.
-const EXAMPLES: &[(&str, fn(&Path) -> Result<Command, String>)] =
+const EXAMPLES: &[(&str, Prepare)] =
     &[("flask-valuation", python), ("property-cache", node), ("c-session", c), ("rust-counter", rust)];
 
 /// Fields of a `DEMO` line, and their headings.
@@ -43,7 +46,7 @@ pub fn run() -> Result<(), String> {
     if bad.is_empty() { Ok(()) } else { Err(format!("did not run: {}", bad.join(", "))) }
 }
 
-fn example(name: &str, prepare: fn(&Path) -> Result<Command, String>) -> Result<Vec<Vec<String>>, String> {
+fn example(name: &str, prepare: Prepare) -> Result<Vec<Vec<String>>, String> {
     let folder = sh::root().join("examples").join(name);
     if !folder.is_dir() {
         return Err(format!("there is no examples/{name} yet"));
