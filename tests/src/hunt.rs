@@ -1,0 +1,319 @@
+//! Runs random sequences on both servers, compares replies and final states, and shrinks what differs to a short script.
+//!
+//! Sequences come from `random.rs`; the report is in the compat format, so that it can become a script as it is.
+
+use crate::compare;
+use crate::quote;
+use crate::random::{self, Command, EXPIRY_WAIT_MS, Step};
+use crate::resp::{self, Client, Reply};
+use crate::rng::Rng;
+use crate::script::Mode;
+use crate::server::{Pair, Server};
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+/// Commands in a sequence, between two FLUSHALLs.
+const SEQUENCE: usize = 400;
+/// Databases whose final state is compared: those of the grammar.
+const DATABASES: usize = 3;
+
+/// How a hunt went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Commands sent to each server.
+    pub commands: usize,
+    /// The first difference, shrunk.
+    pub finding: Option<String>,
+}
+
+/// A hunt's two servers, and what is planted on the subject's side to check that the hunt finds differences.
+struct Hunt {
+    oracle: Server,
+    subject: Server,
+    planted: Vec<Vec<u8>>,
+}
+
+/// What a sequence runs under.
+#[derive(Clone, Copy)]
+struct Setting {
+    protocol: u8,
+    listpack_entries: u32,
+    listpack_value: u32,
+}
+
+/// Sends about that many random commands to both servers; stops at the first difference.
+///
+/// `planted`, if not empty, is a command run on the subject alone after each reset.
+///
+/// # Errors
+/// Servers that do not start.
+pub fn hunt(pair: &Pair, seed: u64, commands: usize, planted: Vec<Vec<u8>>) -> io::Result<Outcome> {
+    let hunt = Hunt { oracle: Server::start(&pair.oracle)?, subject: Server::start(&pair.subject)?, planted };
+    let mut rng = Rng::new(seed);
+    let mut outcome = Outcome::default();
+    while outcome.commands < commands {
+        let setting = Setting {
+            protocol: 2 + rng.below(2) as u8,
+            listpack_entries: [512, 4, 0][rng.below(3)],
+            listpack_value: [64, 16][rng.below(2)],
+        };
+        let steps = random::sequence(&mut rng, SEQUENCE.min(commands));
+        outcome.commands += steps.iter().map(|step| step.commands().count()).sum::<usize>();
+        if let Err(difference) = hunt.judge(setting, &steps) {
+            outcome.finding = Some(hunt.report(seed, setting, steps, &difference));
+            break;
+        }
+    }
+    Ok(outcome)
+}
+
+/// A difference: where, and which.
+struct Difference {
+    /// Index of the step, or the number of steps for the final state.
+    step: usize,
+    text: String,
+}
+
+impl Hunt {
+    /// Runs the steps from an empty keyspace.
+    fn judge(&self, setting: Setting, steps: &[Step]) -> Result<(), Difference> {
+        let broken =
+            |error: io::Error| Difference { step: steps.len(), text: format!("connection: {error}") };
+        let oracle = Side::start(&self.oracle, setting, &[]).map_err(broken)?.run(steps);
+        let subject = Side::start(&self.subject, setting, &self.planted).map_err(broken)?.run(steps);
+        for (index, step) in steps.iter().enumerate() {
+            for (at, command) in step.commands().enumerate() {
+                let side =
+                    |side: &Transcript| match side.replies.get(index).and_then(|replies| replies.get(at)) {
+                        Some(reply) => reply.clone(),
+                        None => Reply::Simple(format!("(no reply: {})", side.error()).into_bytes()),
+                    };
+                let (a, b) = (side(&oracle), side(&subject));
+                if let Some(text) = compare::difference(&command.modes, &a, &b) {
+                    return Err(Difference {
+                        step: index,
+                        text: format!("{}\n{text}", quote::line(&command.words)),
+                    });
+                }
+            }
+        }
+        final_difference(&oracle, &subject).map_or(Ok(()), |text| Err(Difference { step: steps.len(), text }))
+    }
+
+    /// Shrinks by bisection: ever smaller runs of steps are taken out as long as a difference remains.
+    fn shrink(
+        &self,
+        setting: Setting,
+        mut steps: Vec<Step>,
+        mut last: Difference,
+    ) -> (Vec<Step>, Difference) {
+        steps.truncate(last.step + 1);
+        let mut size = steps.len().div_ceil(2);
+        while size > 0 {
+            let mut at = 0;
+            let mut removed = false;
+            while at < steps.len() {
+                let mut fewer = steps.clone();
+                fewer.drain(at..(at + size).min(steps.len()));
+                match self.judge(setting, &fewer) {
+                    Err(difference) => {
+                        (steps, last, removed) = (fewer, difference, true);
+                    }
+                    Ok(()) => at += size,
+                }
+            }
+            if size == 1 && !removed {
+                break;
+            }
+            size = (size / 2).max(1);
+        }
+        self.thin(setting, steps, last)
+    }
+
+    /// Takes single commands out of the transactions that are left.
+    fn thin(&self, setting: Setting, mut steps: Vec<Step>, mut last: Difference) -> (Vec<Step>, Difference) {
+        for index in 0..steps.len() {
+            let mut at = 0;
+            while let Step::Transaction(commands) = &steps[index] {
+                if at >= commands.len() {
+                    break;
+                }
+                let mut fewer = steps.clone();
+                if let Step::Transaction(commands) = &mut fewer[index] {
+                    commands.remove(at);
+                }
+                match self.judge(setting, &fewer) {
+                    Err(difference) => (steps, last) = (fewer, difference),
+                    Ok(()) => at += 1,
+                }
+            }
+        }
+        (steps, last)
+    }
+
+    fn report(&self, seed: u64, setting: Setting, steps: Vec<Step>, first: &Difference) -> String {
+        let first = Difference { step: first.step, text: first.text.clone() };
+        let (steps, difference) = self.shrink(setting, steps, first);
+        let mut script =
+            format!("# Found by the property test with seed {seed}.\n%resp {}\n", setting.protocol);
+        for words in setting.commands() {
+            script += &format!("{}\n", quote::line(&words));
+        }
+        for step in &steps {
+            for (at, command) in step.commands().enumerate() {
+                if at == 1 && matches!(step, Step::Expire(_)) {
+                    script += &format!("%sleep {EXPIRY_WAIT_MS}\n");
+                }
+                let client =
+                    if command.client == 1 { String::new() } else { format!("@{} ", command.client) };
+                script += &format!("{client}{}{}\n", shown(&command.modes), quote::line(&command.words));
+            }
+        }
+        format!("seed {seed}\n{}\nMinimal script:\n{script}", difference.text)
+    }
+}
+
+fn shown(modes: &[Mode]) -> String {
+    let name = |mode: &Mode| match mode {
+        Mode::Within(limit) => format!("[within {limit}] "),
+        other => format!("[{}] ", format!("{other:?}").to_lowercase()),
+    };
+    modes.iter().map(name).collect()
+}
+
+impl Setting {
+    fn commands(self) -> [Vec<Vec<u8>>; 1] {
+        let (entries, value) = (self.listpack_entries, self.listpack_value);
+        let line = format!("CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value}");
+        [line.split(' ').map(|word| word.as_bytes().to_vec()).collect()]
+    }
+}
+
+/// One server's connections during a sequence.
+struct Side {
+    clients: HashMap<usize, Client>,
+}
+
+/// All that one server said.
+#[derive(Default)]
+struct Transcript {
+    replies: Vec<Vec<Reply>>,
+    state: Vec<(String, Mode, Reply)>,
+    error: Option<io::Error>,
+}
+
+impl Transcript {
+    fn error(&self) -> String {
+        self.error.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+    }
+}
+
+impl Side {
+    fn start(server: &Server, setting: Setting, planted: &[Vec<u8>]) -> io::Result<Self> {
+        let mut clients = HashMap::new();
+        for number in [1, 2] {
+            let mut client = server.client()?;
+            client.call(&["HELLO", &setting.protocol.to_string()])?;
+            clients.insert(number, client);
+        }
+        let first = clients.get_mut(&1).expect("just inserted");
+        first.call(&["FLUSHALL"])?;
+        for words in setting.commands() {
+            first.call(&words)?;
+        }
+        if !planted.is_empty() {
+            first.call(planted)?;
+        }
+        Ok(Side { clients })
+    }
+
+    fn run(mut self, steps: &[Step]) -> Transcript {
+        let mut transcript = Transcript::default();
+        if let Err(error) = self.replies(steps, &mut transcript.replies) {
+            transcript.error = Some(error);
+        } else if let Err(error) = self.state(&mut transcript.state) {
+            transcript.error = Some(error);
+        }
+        transcript
+    }
+
+    /// Sends everything up to a wait or a change of connection at once, then reads the replies.
+    fn replies(&mut self, steps: &[Step], replies: &mut Vec<Vec<Reply>>) -> io::Result<()> {
+        let mut batch: Vec<(usize, &Command)> = Vec::new();
+        for (index, step) in steps.iter().enumerate() {
+            for (at, command) in step.commands().enumerate() {
+                if batch.last().is_some_and(|(_, last)| last.client != command.client) {
+                    self.flush(&mut batch, replies)?;
+                }
+                if at == 1 && matches!(step, Step::Expire(_)) {
+                    self.flush(&mut batch, replies)?;
+                    std::thread::sleep(Duration::from_millis(EXPIRY_WAIT_MS));
+                }
+                batch.push((index, command));
+            }
+        }
+        self.flush(&mut batch, replies)
+    }
+
+    fn flush(&mut self, batch: &mut Vec<(usize, &Command)>, replies: &mut Vec<Vec<Reply>>) -> io::Result<()> {
+        let Some((_, first)) = batch.first() else { return Ok(()) };
+        let client = self.clients.get_mut(&first.client).expect("the grammar knows two clients");
+        let mut bytes = Vec::new();
+        batch.iter().for_each(|(_, command)| resp::encode(&command.words, &mut bytes));
+        client.send(&bytes)?;
+        for (index, _) in batch.drain(..) {
+            let reply = client.read()?;
+            replies.resize_with(replies.len().max(index + 1), Vec::new);
+            replies[index].push(reply);
+        }
+        Ok(())
+    }
+
+    /// All keys of all databases with type, encoding, deadline and value.
+    fn state(&mut self, state: &mut Vec<(String, Mode, Reply)>) -> io::Result<()> {
+        let client = self.clients.get_mut(&2).expect("the grammar knows two clients");
+        for database in 0..DATABASES {
+            client.call(&["SELECT", &database.to_string()])?;
+            let keys = compare::normal(&[Mode::Unordered], &client.call(&["KEYS", "*"])?);
+            for key in keys.items().unwrap_or_default().iter().filter_map(Reply::text) {
+                let kind = client.call(&[b"TYPE".as_slice(), key])?;
+                let read: &[u8] = if kind.text() == Some(b"hash") { b"HGETALL" } else { b"GET" };
+                let name = |what: &str| format!("database {database}, key {}: {what}", quote::quote(key));
+                state.push((name("TYPE"), Mode::Unordered, kind));
+                state.push((
+                    name("OBJECT ENCODING"),
+                    Mode::Unordered,
+                    client.call(&[b"OBJECT".as_slice(), b"ENCODING", key])?,
+                ));
+                state.push((
+                    name("PEXPIRETIME"),
+                    Mode::Within(2000),
+                    client.call(&[b"PEXPIRETIME".as_slice(), key])?,
+                ));
+                state.push((name("value"), Mode::Pairs, client.call(&[read, key])?));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn final_difference(oracle: &Transcript, subject: &Transcript) -> Option<String> {
+    if oracle.error.is_some() || subject.error.is_some() {
+        return Some(format!("connection: oracle {}, subject {}", oracle.error(), subject.error()));
+    }
+    let differs = |(a, b): &(&(String, Mode, Reply), &(String, Mode, Reply))| {
+        a.0 != b.0 || compare::difference(std::slice::from_ref(&a.1), &a.2, &b.2).is_some()
+    };
+    let shown = |side: Option<&(String, Mode, Reply)>| {
+        side.map_or("nothing more".into(), |(name, _, r)| format!("{name} {r}"))
+    };
+    let both = oracle.state.iter().zip(&subject.state);
+    let at = both.clone().position(|pair| differs(&pair));
+    let at = at.or((oracle.state.len() != subject.state.len()).then(|| both.count()))?;
+    Some(format!(
+        "final state\noracle   {}\nsubject  {}",
+        shown(oracle.state.get(at)),
+        shown(subject.state.get(at))
+    ))
+}

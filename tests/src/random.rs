@@ -1,0 +1,393 @@
+//! Makes random command sequences from a grammar of templates, over an alphabet small enough that keys and types collide.
+//!
+//! Running and shrinking them is `hunt.rs`'s work. Sequences are free of races: no deadline falls between two commands.
+
+use crate::quote;
+use crate::rng::Rng;
+use crate::script::Mode;
+
+/// A command with the connection it is sent on and the way its replies are compared.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Connection number, 1 or 2.
+    pub client: usize,
+    /// The words.
+    pub words: Vec<Vec<u8>>,
+    /// How replies are compared.
+    pub modes: Vec<Mode>,
+}
+
+/// What is kept or dropped as a whole when a sequence is shrunk.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// One command.
+    One(Command),
+    /// WATCH, MULTI and EXEC (or DISCARD) with what stands between.
+    Transaction(Vec<Command>),
+    /// A key set to expire at once, a wait, and a look that makes both servers forget it.
+    Expire([Command; 2]),
+}
+
+/// A wait of that many milliseconds separates the two commands of [`Step::Expire`].
+pub const EXPIRY_WAIT_MS: u64 = 4;
+
+/// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
+/// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
+/// pattern, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
+/// (whether one relative deadline is greater than another can depend on a millisecond).
+const GRAMMAR: &[(usize, &str, &str)] = &[
+    (8, "", "SET {k} {v}"),
+    (2, "", "SET {k} {v} NX"),
+    (2, "", "SET {k} {v} XX"),
+    (2, "", "SET {k} {v} GET"),
+    (1, "", "SET {k} {v} NX GET"),
+    (2, "", "SET {k} {v} EX {t}"),
+    (2, "", "SET {k} {v} PX {t} KEEPTTL"),
+    (2, "", "SET {k} {v} KEEPTTL"),
+    (1, "", "SET {k} {v} EXAT {s}"),
+    (1, "", "SET {k} {v} PXAT {m} GET"),
+    (2, "", "SET {k} {v} IFEQ {v}"),
+    (1, "", "SET {k} {v} IFEQ {v} GET EX {t}"),
+    (4, "", "GET {k}"),
+    (1, "", "GETSET {k} {v}"),
+    (2, "", "GETDEL {k}"),
+    (1, "", "GETEX {k}"),
+    (2, "", "GETEX {k} EX {t}"),
+    (1, "", "GETEX {k} PXAT {m}"),
+    (2, "", "GETEX {k} PERSIST"),
+    (3, "", "APPEND {k} {v}"),
+    (2, "", "STRLEN {k}"),
+    (2, "", "GETRANGE {k} {i} {i}"),
+    (1, "", "SUBSTR {k} {i} {i}"),
+    (3, "", "SETRANGE {k} {i} {v}"),
+    (3, "", "INCR {k}"),
+    (2, "", "DECR {k}"),
+    (3, "", "INCRBY {k} {n}"),
+    (2, "", "DECRBY {k} {n}"),
+    (3, "", "INCRBYFLOAT {k} {x}"),
+    (2, "", "MGET {k} {k} {k}"),
+    (2, "", "MSET {k} {v} {k} {v}"),
+    (1, "", "MSETNX {k} {v} {k} {v}"),
+    (1, "", "SETNX {k} {v}"),
+    (1, "", "SETEX {k} {t} {v}"),
+    (1, "", "PSETEX {k} {t} {v}"),
+    (1, "", "LCS {k} {k}"),
+    (1, "", "LCS {k} {k} LEN"),
+    (1, "", "LCS {k} {k} IDX MINMATCHLEN {n} WITHMATCHLEN"),
+    (9, "", "HSET {k} {f} {v}"),
+    (5, "", "HSET {k} {f} {v} {f} {v}"),
+    (2, "", "HSET {k} {f} {v} {f} {v} {f} {v} {f} {v} {f} {v}"),
+    (1, "", "HMSET {k} {f} {v} {f} {v}"),
+    (2, "", "HSETNX {k} {f} {v}"),
+    (3, "", "HGET {k} {f}"),
+    (2, "", "HMGET {k} {f} {f} {f}"),
+    (3, "pairs", "HGETALL {k}"),
+    (1, "any-order", "HKEYS {k}"),
+    (1, "any-order", "HVALS {k}"),
+    (2, "", "HLEN {k}"),
+    (1, "", "HEXISTS {k} {f}"),
+    (1, "", "HSTRLEN {k} {f}"),
+    (4, "", "HDEL {k} {f}"),
+    (2, "", "HDEL {k} {f} {f} {f}"),
+    (3, "", "HINCRBY {k} {f} {n}"),
+    (3, "", "HINCRBYFLOAT {k} {f} {x}"),
+    (1, "shape", "HRANDFIELD {k}"),
+    (1, "shape", "HRANDFIELD {k} 2"),
+    (1, "shape", "HRANDFIELD {k} -3 WITHVALUES"),
+    (1, "pairs", "HRANDFIELD {k} 10000 WITHVALUES"),
+    (1, "deep", "HSCAN {k} 0 COUNT 10000"),
+    (1, "deep", "HSCAN {k} 0 COUNT 10000 MATCH {p} NOVALUES"),
+    (3, "", "DEL {k}"),
+    (1, "", "DEL {k} {k} {k}"),
+    (1, "", "UNLINK {k} {k}"),
+    (2, "", "EXISTS {k} {k}"),
+    (1, "", "TOUCH {k} {k}"),
+    (2, "", "TYPE {k}"),
+    (3, "", "OBJECT ENCODING {k}"),
+    (1, "", "OBJECT FREQ {k}"),
+    (1, "seconds", "OBJECT IDLETIME {k}"),
+    (1, "shape", "MEMORY USAGE {k}"),
+    (2, "", "RENAME {k} {k}"),
+    (1, "", "RENAMENX {k} {k}"),
+    (2, "", "COPY {k} {k}"),
+    (2, "", "COPY {k} {k} REPLACE"),
+    (1, "", "COPY {k} {k} DB {d} REPLACE"),
+    (1, "", "MOVE {k} {d}"),
+    (1, "", "SELECT {d}"),
+    (1, "any-order", "KEYS {p}"),
+    (1, "deep", "SCAN 0 COUNT 10000"),
+    (1, "deep", "SCAN 0 COUNT 10000 MATCH {p} TYPE hash"),
+    (1, "shape", "RANDOMKEY"),
+    (1, "", "DBSIZE"),
+    (2, "", "EXPIRE {k} {t}"),
+    (2, "", "EXPIRE {k} {t} {c}"),
+    (2, "", "PEXPIRE {k} {t} {c}"),
+    (2, "", "EXPIREAT {k} {s} {e}"),
+    (2, "", "PEXPIREAT {k} {m} {e}"),
+    (1, "", "PEXPIREAT {k} {m} {e} {e}"),
+    (3, "", "PERSIST {k}"),
+    (2, "seconds", "TTL {k}"),
+    (2, "millis", "PTTL {k}"),
+    (2, "seconds", "EXPIRETIME {k}"),
+    (2, "millis", "PEXPIRETIME {k}"),
+    (1, "", "SORT {k}"),
+    (1, "", "SORT_RO {k} LIMIT 0 {n} DESC ALPHA"),
+    (1, "", "ECHO {v}"),
+    (1, "", "PING"),
+    (1, "", "DISCARD"),
+    (1, "", "EXEC"),
+    (1, "", "CLIENT SETNAME {f}"),
+    (1, "", "CLIENT GETNAME"),
+    (1, "", "COMMAND GETKEYS MSET {k} {v} {k} {v}"),
+];
+
+/// Rare, since they empty what others built.
+const EMPTYING: &[&str] = &["FLUSHDB", "FLUSHALL", "SWAPDB 0 1", "SWAPDB {d} {d}", "FLUSHDB ASYNC", "RESET"];
+
+const KEYS: &[&str] = &["a", "b", "c", "d", "key:1", "\"\"", "\"\\x00\\xff\""];
+const FIELDS: &[&str] =
+    &["f", "g", "h", "i", "j", "k", "10", "\"\"", "\"\\xff\\x00\"", "a-long-field-name-beyond-16"];
+const VALUES: &[&str] = &[
+    "v",
+    "w",
+    "\"\"",
+    "0",
+    "1",
+    "-5",
+    "10",
+    "007",
+    "3.5",
+    "1e3",
+    "abc",
+    "ohmytext",
+    "mynewtext",
+    "\" 1\"",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "\"\\x00\\x01\\xff\"",
+    "0123456789012345678901234567890123456789abcd",
+    "0123456789012345678901234567890123456789abcde",
+    "a-value-longer-than-sixteen-bytes",
+    "nan",
+    "inf",
+    "0.1",
+    "1.0",
+    "a-value-that-is-longer-than-the-sixty-four-bytes-which-a-listpack-takes-by-default",
+];
+const INTEGERS: &[&str] =
+    &["0", "1", "-1", "2", "7", "-100", "9223372036854775807", "-9223372036854775808", "4294967296"];
+const FLOATS: &[&str] =
+    &["0", "1", "-1", "0.1", "1.5", "-2.25", "3.0", "1e2", "1e-3", "100000000", "0.3333333333333333"];
+const TIMES: &[&str] = &["100000", "200000", "300000", "0", "-1", "-100000", "9223372036854775807"];
+const SECONDS: &[&str] = &["4102444800", "4102444801", "4200000000", "1", "0", "-1", "1000000000"];
+const MILLIS: &[&str] = &["4102444800123", "4102444800124", "4200000000999", "1", "0", "-1", "1000000000000"];
+const OFFSETS: &[&str] = &["0", "1", "2", "3", "-1", "-2", "5", "10", "-100", "100", "43", "45"];
+const PATTERNS: &[&str] = &["*", "a", "?", "[a-c]", "[^a]*", "key*", "*1", "\\\\*", "\"\"", "*-*"];
+const DATABASES: &[&str] = &["0", "1", "2", "0", "16"];
+const CONDITIONS: &[&str] = &["NX", "XX", "GT", "LT", "nx", "gt"];
+/// Replacements for a well-formed word. None is a small positive number: it could become a deadline a few milliseconds away.
+const JUNK: &[&str] = &[
+    "\"\"",
+    "x",
+    "1.5",
+    "-1",
+    "0",
+    "\" 1\"",
+    "9223372036854775808",
+    "EX",
+    "PX",
+    "NX",
+    "GET",
+    "FIELDS",
+    "\"a b\"",
+    "+",
+    "99999999",
+];
+
+/// Makes the steps of one sequence, with about that many commands.
+pub fn sequence(rng: &mut Rng, commands: usize) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut count = 0;
+    while count < commands {
+        let step = step(rng);
+        count += step.commands().count();
+        steps.push(step);
+    }
+    steps
+}
+
+impl Step {
+    /// Its commands in order.
+    pub fn commands(&self) -> impl Iterator<Item = &Command> {
+        match self {
+            Step::One(command) => std::slice::from_ref(command),
+            Step::Transaction(commands) => commands.as_slice(),
+            Step::Expire(commands) => commands.as_slice(),
+        }
+        .iter()
+    }
+}
+
+fn step(rng: &mut Rng) -> Step {
+    match rng.below(1000) {
+        0..25 => transaction(rng),
+        25..30 => expire(rng),
+        30..33 => {
+            let template = rng.pick(EMPTYING);
+            Step::One(command(rng, 1, template, Vec::new()))
+        }
+        _ => Step::One(free(rng)),
+    }
+}
+
+/// Any command of the grammar, now and then malformed.
+fn free(rng: &mut Rng) -> Command {
+    let (mode, template) = template(rng);
+    let mut command = command(rng, 1, template, modes(mode));
+    if rng.one_in(16) {
+        malform(rng, &mut command.words);
+    }
+    command
+}
+
+fn template(rng: &mut Rng) -> (&'static str, &'static str) {
+    let total: usize = GRAMMAR.iter().map(|(weight, ..)| weight).sum();
+    let mut at = rng.below(total);
+    for (weight, mode, template) in GRAMMAR {
+        if at < *weight {
+            return (mode, template);
+        }
+        at -= weight;
+    }
+    unreachable!("the weights add up to the total")
+}
+
+/// The kinds of comparison that the grammar names.
+fn modes(name: &str) -> Vec<Mode> {
+    match name {
+        "" => Vec::new(),
+        "any-order" => vec![Mode::Unordered],
+        "pairs" => vec![Mode::Pairs],
+        "deep" => vec![Mode::Deep],
+        "shape" => vec![Mode::Shape],
+        "seconds" => vec![Mode::Within(1)],
+        "millis" => vec![Mode::Within(2000)],
+        _ => unreachable!("the grammar uses known modes"),
+    }
+}
+
+fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Command {
+    let words = template.split(' ').map(|word| {
+        let choices = match word {
+            "{k}" => KEYS,
+            "{f}" => FIELDS,
+            "{v}" => VALUES,
+            "{n}" => INTEGERS,
+            "{x}" => FLOATS,
+            "{t}" => TIMES,
+            "{s}" => SECONDS,
+            "{m}" => MILLIS,
+            "{i}" => OFFSETS,
+            "{p}" => PATTERNS,
+            "{d}" => DATABASES,
+            "{e}" => CONDITIONS,
+            "{c}" => &CONDITIONS[..2],
+            plain => return plain.as_bytes().to_vec(),
+        };
+        unquoted(rng.pick(choices))
+    });
+    Command { client, words: words.collect(), modes }
+}
+
+fn unquoted(word: &str) -> Vec<u8> {
+    quote::split(word).expect("the alphabets are well quoted").concat()
+}
+
+/// Drops, doubles or replaces a word, or changes the letters' case.
+fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
+    let at = rng.below(words.len());
+    // A cursor from the middle would show each server's own order.
+    if words[0].ends_with(b"SCAN") && (1..=2).contains(&at) {
+        return;
+    }
+    match rng.below(5) {
+        0 if words.len() > 1 => {
+            words.remove(words.len() - 1);
+        }
+        1 => words.push(unquoted(rng.pick(JUNK))),
+        2 if at > 0 => words[at] = unquoted(rng.pick(JUNK)),
+        3 => words.insert(at, words[at].clone()),
+        _ => words[at] = words[at].to_ascii_lowercase(),
+    }
+}
+
+/// WATCH, writes of oneself and of another client, then MULTI ... EXEC, whose reply must not depend on order or time.
+fn transaction(rng: &mut Rng) -> Step {
+    let mut commands = Vec::new();
+    if rng.one_in(2) {
+        commands.push(command(rng, 1, "WATCH {k} {k}", Vec::new()));
+        for _ in 0..rng.below(3) {
+            let client = 1 + rng.below(2);
+            let made = plain(rng);
+            commands.push(Command { client, ..made });
+        }
+    }
+    commands.push(command(rng, 1, "MULTI", Vec::new()));
+    for _ in 0..rng.below(6) {
+        commands.push(plain(rng));
+    }
+    let end = if rng.one_in(6) { "DISCARD" } else { "EXEC" };
+    commands.push(command(rng, 1, end, Vec::new()));
+    Step::Transaction(commands)
+}
+
+/// A command whose reply is compared as it is, also inside EXEC's array.
+fn plain(rng: &mut Rng) -> Command {
+    loop {
+        let made = free(rng);
+        let name = made.words.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+        if made.modes.is_empty() && ![&b"EXEC"[..], b"DISCARD", b"SELECT"].contains(&name.as_slice()) {
+            return made;
+        }
+    }
+}
+
+fn expire(rng: &mut Rng) -> Step {
+    let key = rng.pick(KEYS);
+    let make = |rng: &mut Rng, template: &str| command(rng, 1, &template.replace("{key}", key), Vec::new());
+    let set = if rng.one_in(2) { "PEXPIRE {key} 1" } else { "SET {key} {v} PX 1" };
+    let mut commands = [make(rng, set), make(rng, "EXISTS {key}")];
+    for command in &mut commands {
+        command.words = command
+            .words
+            .iter()
+            .map(|w| if w == key.as_bytes() { unquoted(key) } else { w.clone() })
+            .collect();
+    }
+    Step::Expire(commands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_sequence() {
+        let lines = |seed| {
+            let steps = sequence(&mut Rng::new(seed), 300);
+            steps.iter().flat_map(Step::commands).map(|c| quote::line(&c.words)).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(1), lines(1));
+        assert_ne!(lines(1), lines(2));
+    }
+
+    #[test]
+    fn every_template_can_be_made() {
+        let mut rng = Rng::new(3);
+        for (_, mode, template) in GRAMMAR {
+            let made = command(&mut rng, 1, template, modes(mode));
+            assert!(made.words.iter().all(|word| !word.starts_with(b"{")), "{template}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Starts and stops the two servers of a comparison: the oracle (a real valkey-server) and the subject (Keystead).
+//!
+//! `cargo xtask test` names the binaries in `KEYSTEAD_ORACLE` and `KEYSTEAD_BIN`; nothing here installs or builds.
+
+use crate::resp::Client;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The binary a server is started from.
+#[derive(Clone, Debug)]
+pub enum Binary {
+    /// A real valkey-server.
+    Valkey(PathBuf),
+    /// The `keystead` command.
+    Keystead(PathBuf),
+}
+
+impl Binary {
+    /// Which kind it is, told by the file's name.
+    pub fn at(path: PathBuf) -> Self {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with("valkey-server") { Binary::Valkey(path) } else { Binary::Keystead(path) }
+    }
+
+    fn command(&self, port: u16, dir: &Path) -> Command {
+        let (path, lead): (_, &[&str]) = match self {
+            Binary::Valkey(path) => (path, &[]),
+            Binary::Keystead(path) => (path, &["serve"]),
+        };
+        let mut command = Command::new(path);
+        command.args(lead).arg(dir.join("server.conf")).args(["--port", &port.to_string()]);
+        command.args(["--enable-debug-command", "yes"]);
+        if matches!(self, Binary::Valkey(_)) {
+            command.args(["--bind", "127.0.0.1", "--save", ""]);
+        }
+        command
+    }
+}
+
+/// The two binaries to compare.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The judge.
+    pub oracle: Binary,
+    /// The judged.
+    pub subject: Binary,
+}
+
+impl Pair {
+    /// Reads `KEYSTEAD_ORACLE` and `KEYSTEAD_BIN`; the latter may name a valkey-server too, which checks the tests.
+    ///
+    /// # Errors
+    /// What is unset or missing, as a sentence for the user.
+    pub fn from_env() -> Result<Self, String> {
+        let path = |name: &str| match std::env::var_os(name).map(PathBuf::from) {
+            Some(path) if path.is_file() => Ok(path),
+            Some(path) => Err(format!("{name} names {}, which does not exist", path.display())),
+            None => Err(format!("{name} is not set: run this through `cargo xtask test compat property`")),
+        };
+        Ok(Pair {
+            oracle: Binary::Valkey(path("KEYSTEAD_ORACLE")?),
+            subject: Binary::at(path("KEYSTEAD_BIN")?),
+        })
+    }
+}
+
+/// A running server with a folder of its own; dropping it kills the process and removes the folder.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    dir: PathBuf,
+    is_valkey: bool,
+}
+
+impl Server {
+    /// Starts a server on a free loopback port and waits until it answers PING.
+    ///
+    /// # Errors
+    /// Those of the process or the socket; a server that does not answer within ten seconds.
+    pub fn start(binary: &Binary) -> io::Result<Self> {
+        let mut last = io::Error::other("never tried");
+        // Another process can take the port between our choice and the server's bind.
+        for _ in 0..3 {
+            match Self::try_start(binary) {
+                Ok(server) => return Ok(server),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn try_start(binary: &Binary) -> io::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let serial = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("keystead-tests-{}-{serial}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        std::fs::write(dir.join("server.conf"), "")?;
+        let log = std::fs::File::create(dir.join("server.log"))?;
+        let mut command = binary.command(port, &dir);
+        command.current_dir(&dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let is_valkey = matches!(binary, Binary::Valkey(_));
+        let mut server = Server { child, address, dir, is_valkey };
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        loop {
+            if let Ok(mut client) = Client::connect(self.address)
+                && client.call(&["PING"]).is_ok()
+            {
+                return Ok(());
+            }
+            if self.child.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(10) {
+                let log = std::fs::read_to_string(self.dir.join("server.log")).unwrap_or_default();
+                return Err(io::Error::other(format!("the server does not answer; its output:\n{log}")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// True for a real server, which knows nothing beyond its version.
+    pub fn is_valkey(&self) -> bool {
+        self.is_valkey
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn client(&self) -> io::Result<Client> {
+        Client::connect(self.address)
+    }
+
+    /// True while the process lives.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if the process or folder is gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}

@@ -1,0 +1,120 @@
+//! `cargo xtask check`: formatting, lints, licences and bans, types, the house rules, and the freshness of generated files.
+//!
+//! The house rules themselves are in `tidy.rs`, the generators in `gen.rs`.
+
+use crate::count::Count;
+use crate::{r#gen, setup, sh, tidy};
+
+/// Runs every check; fails if one does.
+pub fn run() -> Result<(), String> {
+    match count()? {
+        Count { failed: 0, passed } => {
+            println!("{passed} checks passed");
+            Ok(())
+        }
+        Count { failed, .. } => Err(format!("{failed} checks failed")),
+    }
+}
+
+/// A check: its name, and what it does; `None` where there is nothing to check.
+type Check = (&'static str, fn() -> Option<Result<(), String>>);
+
+const CHECKS: &[Check] = &[
+    ("tidy", tidy),
+    ("fmt", fmt),
+    ("generated files", generated),
+    ("clippy", clippy),
+    ("deny", deny),
+    ("ruff", ruff),
+    ("tsc", tsc),
+];
+
+/// Runs every check and counts.
+pub fn count() -> Result<Count, String> {
+    let mut sum = Count::default();
+    for (name, check) in CHECKS {
+        match check() {
+            Some(Ok(())) => sum.passed += 1,
+            Some(Err(message)) => {
+                println!("{name}: {message}");
+                sum.failed += 1;
+            }
+            None => println!("   check     {name}: nothing to check yet"),
+        }
+    }
+    Ok(sum)
+}
+
+fn tidy() -> Option<Result<(), String>> {
+    let violations = match tidy::check(&sh::root()) {
+        Ok(violations) => violations,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let all: String = violations.iter().map(|violation| format!("\n  {violation}")).collect();
+    Some(if violations.is_empty() { Ok(()) } else { Err(format!("{} violations{all}", violations.len())) })
+}
+
+fn fmt() -> Option<Result<(), String>> {
+    Some(cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Option<Result<(), String>> {
+    Some(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// The advisory database lies in a git repository that an offline machine cannot reach; the other checks need no network.
+fn deny() -> Option<Result<(), String>> {
+    let deny = || {
+        let tool = setup::cargo_deny()?;
+        let arguments = ["--workspace", "check", "bans", "licenses", "sources"];
+        sh::run("check", &mut sh::program(tool, &arguments))?.ok("cargo deny").map(drop)
+    };
+    Some(deny())
+}
+
+fn ruff() -> Option<Result<(), String>> {
+    let folders: Vec<&str> =
+        ["bindings-python", "examples", "tests"].into_iter().filter(|f| has_python(f)).collect();
+    if folders.is_empty() {
+        return None;
+    }
+    let ruff = || {
+        let ruff = setup::venv()?.join("ruff");
+        for task in [["check"].as_slice(), &["format", "--check"]] {
+            let mut command = sh::program(&ruff, task);
+            sh::run("check", command.args(&folders))?.ok("ruff")?;
+        }
+        Ok(())
+    };
+    Some(ruff())
+}
+
+fn has_python(folder: &str) -> bool {
+    tidy::files(&sh::root().join(folder), &["py", "pyi"]).is_ok_and(|files| !files.is_empty())
+}
+
+fn tsc() -> Option<Result<(), String>> {
+    let folder = sh::root().join("bindings-node");
+    if !folder.join("tsconfig.json").is_file() {
+        return None;
+    }
+    let tsc = || {
+        setup::npm(&folder)?;
+        let mut command = sh::program("npx", &["--no-install", "tsc", "--noEmit", "-p", "."]);
+        sh::run("check", command.current_dir(&folder))?.ok("tsc").map(drop)
+    };
+    Some(tsc())
+}
+
+fn generated() -> Option<Result<(), String>> {
+    match r#gen::stale() {
+        Ok(files) if files.is_empty() => Some(Ok(())),
+        Ok(files) => Some(Err(format!("stale: {}; run cargo xtask gen", files.join(", ")))),
+        Err(message) => Some(Err(message)),
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    let what = format!("cargo {}", arguments[0]);
+    sh::run("check", &mut sh::cargo(arguments))?.ok(&what).map(drop)
+}

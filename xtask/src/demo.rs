@@ -1,0 +1,135 @@
+//! `cargo xtask demo`: sets everything up, runs the example applications, and prints one table.
+//!
+//! An example prints, among anything else, a line `DEMO {json}` per scenario with the fields of [`COLUMNS`]; what it measures
+//! and how is its own business.
+
+use crate::table::table;
+use crate::test::{cinstall, pkg_config};
+use crate::{setup, sh};
+use std::path::Path;
+use std::process::Command;
+
+/// Installs and builds what the example in a folder needs, and gives the command that runs it.
+type Prepare = fn(&Path) -> Result<Command, String>;
+
+/// An example: its folder and how it is run; the list is in the order of the table.
+const EXAMPLES: &[(&str, Prepare)] =
+    &[("flask-valuation", python), ("property-cache", node), ("c-session", c), ("rust-counter", rust)];
+
+/// Fields of a `DEMO` line, and their headings.
+const COLUMNS: &[(&str, &str)] = &[
+    ("scenario", "scenario"),
+    ("requests", "requests"),
+    ("hit_rate", "hit rate"),
+    ("p50_ms", "p50 ms"),
+    ("p99_ms", "p99 ms"),
+    ("p50_without_ms", "p50 without"),
+    ("p99_without_ms", "p99 without"),
+];
+
+/// Runs every example; fails if one does, or is not there, or reports nothing.
+pub fn run() -> Result<(), String> {
+    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    for (at, (name, prepare)) in EXAMPLES.iter().enumerate() {
+        println!("== {name} ({} of {})", at + 1, EXAMPLES.len());
+        match example(name, *prepare) {
+            Ok(found) => rows.extend(found),
+            Err(message) => {
+                println!("   {message}");
+                bad.push(*name);
+            }
+        }
+    }
+    let head: Vec<&str> =
+        std::iter::once("example").chain(COLUMNS.iter().map(|(_, heading)| *heading)).collect();
+    println!("\n{}", table(&head, &rows, &[2, 3, 4, 5, 6, 7]));
+    if bad.is_empty() { Ok(()) } else { Err(format!("did not run: {}", bad.join(", "))) }
+}
+
+fn example(name: &str, prepare: Prepare) -> Result<Vec<Vec<String>>, String> {
+    let folder = sh::root().join("examples").join(name);
+    if !folder.is_dir() {
+        return Err(format!("there is no examples/{name} yet"));
+    }
+    let mut command = prepare(&folder)?;
+    let text = sh::run("demo", command.current_dir(&folder))?.ok(name)?;
+    let rows: Vec<Vec<String>> = text.lines().filter_map(|line| row(name, line)).collect();
+    if rows.is_empty() { Err("it printed no DEMO line".into()) } else { Ok(rows) }
+}
+
+fn row(name: &str, line: &str) -> Option<Vec<String>> {
+    let json = line.trim().strip_prefix("DEMO ")?;
+    let cells = COLUMNS.iter().map(|(field, _)| value(json, field).unwrap_or_else(|| "-".into()));
+    Some(std::iter::once(name.to_owned()).chain(cells).collect())
+}
+
+/// The value of a field in a flat JSON object, which is all that examples print.
+fn value(json: &str, field: &str) -> Option<String> {
+    let (_, rest) = json.split_once(&format!("\"{field}\""))?;
+    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
+    match rest.strip_prefix('"') {
+        Some(text) => text.split('"').next().map(str::to_owned),
+        None => rest.split([',', '}']).next().map(|number| number.trim().to_owned()),
+    }
+}
+
+/// Runs `main.py` in an environment with the wheel and the example's own requirements.
+fn python(folder: &Path) -> Result<Command, String> {
+    let maturin = setup::venv()?.join("maturin");
+    let environment = sh::target().join("xtask/venv-demo");
+    setup::new_venv(&environment)?;
+    let pip = environment.join("bin/pip");
+    let requirements = folder.join("requirements.txt").to_string_lossy().into_owned();
+    let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement", &requirements];
+    sh::run("demo", &mut sh::program(&pip, &install))?.ok("pip install")?;
+    let arguments = ["develop", "--manifest-path", "bindings-python/Cargo.toml", "--release"];
+    let mut develop = sh::program(maturin, &arguments);
+    sh::run("demo", develop.env("VIRTUAL_ENV", &environment))?.ok("maturin develop")?;
+    Ok(sh::program(environment.join("bin/python"), &["main.py"]))
+}
+
+/// Runs `main.mjs` with the package built in place.
+fn node(folder: &Path) -> Result<Command, String> {
+    let package = sh::root().join("bindings-node");
+    setup::npm(&package)?;
+    let mut build = sh::program("npm", &["run", "build"]);
+    sh::run("demo", build.current_dir(&package))?.ok("npm run build")?;
+    if folder.join("package.json").is_file() {
+        let mut install = sh::program("npm", &["install", "--no-audit", "--no-fund"]);
+        sh::run("demo", install.current_dir(folder))?.ok("npm install")?;
+    }
+    Ok(sh::program("node", &["main.mjs"]))
+}
+
+/// Compiles `main.c` against an installed library.
+fn c(folder: &Path) -> Result<Command, String> {
+    let prefix = sh::target().join("xtask/demo-prefix");
+    cinstall(&prefix)?;
+    let program = prefix.join("demo").to_string_lossy().into_owned();
+    let source = folder.join("main.c").to_string_lossy().into_owned();
+    let mut compile =
+        sh::program("cc", &["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", &program, &source]);
+    sh::run("demo", compile.args(pkg_config(&prefix)?).arg("-pthread"))?.ok("cc")?;
+    let mut command = sh::program(program, &[]);
+    command.env("LD_LIBRARY_PATH", prefix.join("lib"));
+    Ok(command)
+}
+
+/// Runs the folder's crate.
+fn rust(folder: &Path) -> Result<Command, String> {
+    let manifest = folder.join("Cargo.toml").to_string_lossy().into_owned();
+    Ok(sh::cargo(&["run", "--quiet", "--release", "--manifest-path", &manifest]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_demo_line() {
+        let line = r#"DEMO {"scenario": "areas", "requests": 5000, "hit_rate": 0.98, "p50_ms":0.05,"p99_without_ms": 90.5}"#;
+        let cells = row("x", line).unwrap();
+        assert_eq!(cells, ["x", "areas", "5000", "0.98", "0.05", "-", "-", "90.5"]);
+        assert_eq!(row("x", "other output"), None);
+    }
+}

@@ -1,0 +1,331 @@
+//! `cargo xtask test`: the named stages in order, their progress, and a table at the end.
+//!
+//! A stage whose folder is not there yet is reported as missing, never as passed.
+
+use crate::count::{Count, count};
+use crate::table::table;
+use crate::{check, setup, sh};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A part of the test suite: its name, and what it does.
+struct Stage {
+    name: &'static str,
+    run: fn() -> Result<Outcome, String>,
+}
+
+/// What a stage that could run has to say.
+enum Outcome {
+    Ran(Count),
+    Missing(String),
+}
+
+/// Cheap and telling first. `asan`, `tsan` and `loom` each build the engine's dependencies anew, hence last.
+const STAGES: &[Stage] = &[
+    Stage { name: "check", run: check },
+    Stage { name: "rust", run: rust },
+    Stage { name: "compat", run: compat },
+    Stage { name: "property", run: property },
+    Stage { name: "python", run: python },
+    Stage { name: "node", run: node },
+    Stage { name: "c", run: c },
+    Stage { name: "loom", run: loom },
+    Stage { name: "asan", run: asan },
+    Stage { name: "tsan", run: tsan },
+];
+
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// Runs all stages, or those named.
+pub fn run(names: &[String], complete: bool) -> Result<(), String> {
+    if let Some(unknown) = names.iter().find(|name| STAGES.iter().all(|stage| stage.name != **name)) {
+        let known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
+        return Err(format!("no stage {unknown}; there are {}", known.join(", ")));
+    }
+    let chosen =
+        STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.name));
+    let (mut rows, mut sum, mut bad) = (Vec::new(), Count::default(), Vec::new());
+    let begin = Instant::now();
+    for stage in chosen {
+        println!("== {}", stage.name);
+        let start = Instant::now();
+        let _ = std::fs::remove_file(sh::target().join("xtask").join(format!("{}.log", stage.name)));
+        let (count, result) = match (stage.run)() {
+            Ok(Outcome::Ran(count)) if count.failed == 0 && count.passed > 0 => (count, "passed".to_owned()),
+            Ok(Outcome::Ran(count)) => (count, format!("FAILED: {} tests failed", count.failed)),
+            Ok(Outcome::Missing(what)) => (Count::default(), format!("missing: {what}")),
+            Err(message) => (Count::one(false), format!("FAILED: {message}")),
+        };
+        if result.starts_with("FAILED") || (complete && result.starts_with("missing")) {
+            println!("   {:<9} {result}", stage.name);
+            bad.push(stage.name);
+        }
+        sum += count;
+        rows.push(row(stage.name, start.elapsed(), count, result));
+    }
+    rows.push(row("all", begin.elapsed(), sum, String::new()));
+    println!("\n{}", table(&["stage", "seconds", "passed", "failed", "result"], &rows, &[1, 2, 3]));
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("not passed: {}; see target/xtask/*.log", bad.join(", ")))
+    }
+}
+
+fn row(name: &str, time: Duration, count: Count, result: String) -> Vec<String> {
+    let seconds = format!("{:.1}", time.as_secs_f64());
+    vec![name.to_owned(), seconds, count.passed.to_string(), count.failed.to_string(), result]
+}
+
+/// Runs a test command; failing tests are counted, a failure without a counted test is an error.
+fn tests(stage: &str, command: &mut Command) -> Result<Count, String> {
+    let output = sh::run(stage, command)?;
+    let mut sum = count(&output.text);
+    if !output.success {
+        let message = output.ok("the tests").err().unwrap_or_default();
+        if sum == Count::default() {
+            return Err(message);
+        }
+        // A crash after the last counted test must not look like success.
+        sum.failed = sum.failed.max(1);
+    }
+    Ok(sum)
+}
+
+fn missing(path: &str) -> Option<Outcome> {
+    let is_there = sh::root().join(path).exists();
+    (!is_there).then(|| Outcome::Missing(format!("there is no {path}")))
+}
+
+fn check() -> Result<Outcome, String> {
+    Ok(Outcome::Ran(check::count()?))
+}
+
+fn rust() -> Result<Outcome, String> {
+    Ok(Outcome::Ran(tests("rust", &mut sh::cargo(&["test", "--workspace", "--no-fail-fast"]))?))
+}
+
+/// Builds the `keystead` command; nothing if the engine has none yet.
+pub fn keystead() -> Result<Option<PathBuf>, String> {
+    if !sh::root().join("core/src/bin/keystead.rs").is_file() {
+        return Ok(None);
+    }
+    let arguments = ["build", "-p", "keystead", "--features", "cli", "--bin", "keystead"];
+    sh::run("compat", &mut sh::cargo(&arguments))?.ok("building keystead")?;
+    Ok(Some(sh::target().join("debug/keystead")))
+}
+
+/// Runs test targets of `tests/` with both servers named.
+fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
+    let Some(keystead) = keystead()? else {
+        return Ok(Outcome::Missing("there is no core/src/bin/keystead.rs".into()));
+    };
+    let mut command = sh::cargo(&["test", "-p", "keystead-tests", "--no-fail-fast"]);
+    command.args(targets.iter().flat_map(|target| ["--test", target]));
+    command.env("KEYSTEAD_ORACLE", setup::oracle()?).env("KEYSTEAD_BIN", keystead);
+    Ok(Outcome::Ran(tests(stage, &mut command)?))
+}
+
+fn compat() -> Result<Outcome, String> {
+    against_oracle("compat", &["selfcheck", "compat"])
+}
+
+fn property() -> Result<Outcome, String> {
+    against_oracle("property", &["property"])
+}
+
+/// An empty folder outside the source tree's packages.
+fn fresh_folder(name: &str) -> Result<PathBuf, String> {
+    let folder = sh::target().join("xtask").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Builds the wheel, installs it in a fresh environment, and tests what was installed.
+fn python() -> Result<Outcome, String> {
+    if let Some(missing) = missing("bindings-python/Cargo.toml") {
+        return Ok(missing);
+    }
+    let wheels = fresh_folder("wheels")?;
+    let out = wheels.to_string_lossy().into_owned();
+    let maturin = setup::venv()?.join("maturin");
+    let manifest =
+        ["build", "--manifest-path", "bindings-python/Cargo.toml", "--profile", "quick", "--out", &out];
+    sh::run("python", &mut sh::program(maturin, &manifest))?.ok("maturin build")?;
+    let wheel = only_file(&wheels, "whl")?.to_string_lossy().into_owned();
+    let environment = sh::target().join("xtask/venv-python");
+    setup::new_venv(&environment)?;
+    let list = sh::root().join("xtask/requirements.txt").to_string_lossy().into_owned();
+    let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement", &list, &wheel];
+    sh::run("python", &mut sh::program(environment.join("bin/pip"), &install))?.ok("pip install")?;
+    let tests_folder = sh::root().join("bindings-python/tests").to_string_lossy().into_owned();
+    let mut pytest = sh::program(environment.join("bin/python"), &["-m", "pytest", "-q", &tests_folder]);
+    // Elsewhere than in the sources, so that the installed package is the one imported.
+    pytest.current_dir(fresh_folder("python")?).env("KEYSTEAD_ORACLE", setup::oracle()?);
+    Ok(Outcome::Ran(tests("python", &mut pytest)?))
+}
+
+/// Builds and packs the package, installs the tarball in a fresh folder, and tests it there.
+fn node() -> Result<Outcome, String> {
+    if let Some(missing) = missing("bindings-node/package.json") {
+        return Ok(missing);
+    }
+    let source = sh::root().join("bindings-node");
+    setup::npm(&source)?;
+    let npm = |arguments: &[&str], folder: &Path| {
+        let mut command = sh::program("npm", arguments);
+        sh::run("node", command.current_dir(folder))?.ok(&format!("npm {}", arguments[0]))
+    };
+    npm(&["run", "build"], &source)?;
+    let folder = fresh_folder("node")?;
+    npm(&["pack", "--pack-destination", &folder.to_string_lossy()], &source)?;
+    let tarball = only_file(&folder, "tgz")?.to_string_lossy().into_owned();
+    std::fs::write(folder.join("package.json"), "{\"private\": true}\n")
+        .map_err(|error| error.to_string())?;
+    npm(&["install", "--no-audit", "--no-fund", &tarball, "ioredis"], &folder)?;
+    copy_files(&source.join("test"), &folder.join("test"))?;
+    let mut command = sh::program("node", &["--test", "--test-reporter", "tap", "test/"]);
+    Ok(Outcome::Ran(tests("node", command.current_dir(&folder).env("KEYSTEAD_ORACLE", setup::oracle()?))?))
+}
+
+/// Installs the library into a prefix, builds each C test through pkg-config, and runs it under valgrind.
+fn c() -> Result<Outcome, String> {
+    if let Some(missing) = missing("bindings-c/Cargo.toml") {
+        return Ok(missing);
+    }
+    setup::debian(&["valgrind", "pkg-config"])?;
+    let prefix = fresh_folder("c-prefix")?;
+    cinstall(&prefix)?;
+    let flags = pkg_config(&prefix)?;
+    let mut sum = Count::default();
+    for source in files(&sh::root().join("bindings-c/tests"), "c")? {
+        let name = source.file_stem().expect("a .c file has a name").to_string_lossy().into_owned();
+        let program = prefix.join(&name);
+        let (from, to) = (source.to_string_lossy().into_owned(), program.to_string_lossy().into_owned());
+        let mut compile =
+            sh::program("cc", &["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-o", &to, &from]);
+        sh::run("c", compile.args(&flags).arg("-pthread"))?.ok(&format!("compiling {name}.c"))?;
+        let checks =
+            ["--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", &to];
+        let mut valgrind = sh::program("valgrind", &checks);
+        let output = sh::run("c", valgrind.env("LD_LIBRARY_PATH", prefix.join("lib")).current_dir(&prefix))?;
+        let success = output.success;
+        // A program that counts its own checks says so in cargo's words.
+        let counted = count(&output.text);
+        let _ = output.ok(&name);
+        sum += if counted == Count::default() || !success { Count::one(success) } else { counted };
+    }
+    Ok(Outcome::Ran(sum))
+}
+
+/// `cargo cinstall` of the C library into a prefix.
+pub fn cinstall(prefix: &Path) -> Result<(), String> {
+    let tool = setup::cargo_c()?;
+    let prefix = prefix.to_string_lossy();
+    let manifest =
+        ["cinstall", "--manifest-path", "bindings-c/Cargo.toml", "--profile", "quick", "--libdir", "lib"];
+    let mut command = sh::program(tool, &manifest);
+    sh::run("c", command.args(["--prefix", &prefix]))?.ok("cargo cinstall")?;
+    Ok(())
+}
+
+/// Compiler and linker flags for the library installed in a prefix.
+pub fn pkg_config(prefix: &Path) -> Result<Vec<String>, String> {
+    let mut command = sh::program("pkg-config", &["--cflags", "--libs", "keystead"]);
+    command.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
+    let flags = sh::run("c", &mut command)?.ok("pkg-config")?;
+    Ok(flags.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The engine's loom models, with preemptions bounded so that they end.
+fn loom() -> Result<Outcome, String> {
+    let mut command = sh::cargo(&["test", "-p", "keystead", "--lib", "--profile", "loom", "loom"]);
+    let build = sh::target().join("loom");
+    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", build);
+    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
+        command.env("LOOM_MAX_PREEMPTIONS", "2");
+    }
+    let count = tests("loom", &mut command)?;
+    if count == Count::default() {
+        Ok(Outcome::Missing("no test is named loom".into()))
+    } else {
+        Ok(Outcome::Ran(count))
+    }
+}
+
+fn asan() -> Result<Outcome, String> {
+    sanitized("asan", "-Zsanitizer=address", &[("ASAN_OPTIONS", "detect_leaks=1")])
+}
+
+fn tsan() -> Result<Outcome, String> {
+    // The standard library itself is not instrumented: allow the mix, and leave its own synchronisation out.
+    let suppressions = sh::root().join("xtask/tsan.supp");
+    let options = format!("suppressions={} halt_on_error=1", suppressions.display());
+    sanitized(
+        "tsan",
+        "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        &[("TSAN_OPTIONS", &options)],
+    )
+}
+
+/// The engine's own tests under a sanitizer, on the stable toolchain.
+fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outcome, String> {
+    let mut command = sh::cargo(&[
+        "test",
+        "-p",
+        "keystead",
+        "--lib",
+        "--tests",
+        "--target",
+        HOST,
+        "--profile",
+        "sanitized",
+    ]);
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", flags)
+        .env("CARGO_TARGET_DIR", sh::target().join(name));
+    // Random tests run shorter: the sanitizers cost five to fifteen times.
+    command.env("PROPTEST_CASES", "32").envs(variables.iter().copied());
+    let count = tests(name, &mut command)?;
+    if count == Count::default() {
+        Ok(Outcome::Missing("keystead has no tests".into()))
+    } else {
+        Ok(Outcome::Ran(count))
+    }
+}
+
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == extension));
+    files.sort();
+    if files.is_empty() { Err(format!("no .{extension} file in {}", folder.display())) } else { Ok(files) }
+}
+
+fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, String> {
+    let mut files = files(folder, extension)?;
+    match files.len() {
+        1 => Ok(files.remove(0)),
+        count => Err(format!("{count} .{extension} files in {}, one was expected", folder.display())),
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<(), String> {
+    let copy = || -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                copy_files(&entry.path(), &to.join(entry.file_name())).map_err(std::io::Error::other)?;
+            } else {
+                std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    };
+    copy().map_err(|error| format!("{}: {error}", from.display()))
+}
