@@ -4,7 +4,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::clients::ClientInfo;
+use crate::clients::{ClientInfo, ClientNames};
+use crate::config::Config;
 use crate::command::spec::Spec;
 use crate::command::table::Found;
 use crate::command::{Form, Reply, run};
@@ -59,7 +60,7 @@ pub(crate) struct Watched {
 impl Session {
     pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
         let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
-        let authenticated = engine.inner.config.text("requirepass").is_none_or(|password| password.is_empty());
+        let authenticated = !requires_password(&engine.inner.config);
         let state = State {
             db: 0,
             authenticated,
@@ -200,6 +201,16 @@ impl State {
         self.info.commands.store(self.info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
+    /// Forgets everything that the client chose, as RESET asks.
+    pub(crate) fn reset(&mut self, keyspace: &Keyspace, config: &Config) {
+        self.end_transaction();
+        self.unwatch(keyspace);
+        self.db = 0;
+        self.authenticated = !requires_password(config);
+        self.info.resp3.store(false, Ordering::Relaxed);
+        *self.info.names.lock() = ClientNames::default();
+    }
+
     /// Drops all WATCH marks.
     pub(crate) fn unwatch(&mut self, keyspace: &Keyspace) {
         for watched in self.watched.drain(..) {
@@ -209,4 +220,8 @@ impl State {
         self.watch_flag.store(false, Ordering::Release);
         self.info.watching.store(0, Ordering::Relaxed);
     }
+}
+
+fn requires_password(config: &Config) -> bool {
+    config.text("requirepass").is_some_and(|password| !password.is_empty())
 }

@@ -2,6 +2,7 @@
 //!
 //! [`LIST`] names every command once; whatever needs to know what commands there are reads it.
 
+pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod string;
 pub(crate) mod transactions;
@@ -11,23 +12,27 @@ use crate::command::{Parse, Reply};
 
 /// Writes the list: `Struct` for a command, `Struct { Struct, ... }` for a container and its subcommands.
 macro_rules! commands {
-    ($( $group:ident: $( $module:ident::$command:ident $({ $($sub:ident),* $(,)? })? ),* $(,)?; )*) => {
+    ($( $group:ident: $( $module:ident::$command:ident $({ $($file:ident::$sub:ident),* $(,)? })? ),* $(,)?; )*) => {
         /// Every command of the engine, in the order of groups and names.
         #[allow(elided_lifetimes_in_paths, reason = "the list names the structs, whatever they borrow")]
         pub static LIST: &[Listed] = &[
             $( $( Listed {
                 spec: <$group::$module::$command as Parse<'static>>::SPEC,
-                subcommands: &[$( $( <$group::$module::$sub as Parse<'static>>::SPEC, )* )?],
+                subcommands: &[$( $( <$group::$file::$sub as Parse<'static>>::SPEC, )* )?],
             }, )* )*
         ];
     };
 }
 
 commands! {
+    connection:
+        client::Client { client::ClientGetName, client::ClientHelp, client::ClientId, client::ClientInfo, client_list::ClientList, client::ClientSetInfo, client::ClientSetName },
+        hello::Auth, hello::Hello,
+        ping::Echo, ping::Ping, ping::Quit, ping::Reset, ping::Select;
     generic:
         delete::Del, delete::Exists, delete::Touch, delete::Unlink,
         expire::Expire, expire::ExpireAt, expire::PExpire, expire::PExpireAt,
-        object::Object { ObjectEncoding, ObjectFreq, ObjectHelp, ObjectIdleTime, ObjectRefCount },
+        object::Object { object::ObjectEncoding, object::ObjectFreq, object::ObjectHelp, object::ObjectIdleTime, object::ObjectRefCount },
         rename::Copy, rename::Move, rename::Rename, rename::RenameNx,
         scan::Keys, scan::RandomKey, scan::Scan, scan::Type,
         sort::Sort, sort::SortRo,

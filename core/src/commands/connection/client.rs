@@ -1,0 +1,165 @@
+//! CLIENT ID, GETNAME, SETNAME, SETINFO, INFO and HELP. The list of all clients is in [`super::client_list`].
+
+use super::client_list::describe;
+use crate::command::{Command, Context, Reply, Session};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Holds the commands about clients.
+#[derive(Command)]
+#[command(
+    name = "CLIENT", group = Connection, since = "2.4.0", complexity = "Depends on subcommand.", arity = -2,
+    container, reply = "any",
+)]
+pub struct Client {}
+
+/// Returns the number of the session.
+///
+/// Returns it; numbers only grow.
+#[derive(Command)]
+#[command(
+    name = "CLIENT|ID", group = Connection, since = "5.0.0", complexity = "O(1)", arity = 2,
+    flags(NOSCRIPT, LOADING, STALE),
+    reply = "int",
+)]
+pub struct ClientId {}
+
+impl Session for ClientId {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        reply.integer(context.session.info.id as i64);
+        Ok(())
+    }
+}
+
+/// Returns the name of the session.
+///
+/// Returns null where none was set.
+#[derive(Command)]
+#[command(
+    name = "CLIENT|GETNAME", group = Connection, since = "2.6.9", complexity = "O(1)", arity = 2,
+    flags(NOSCRIPT, LOADING, STALE),
+    reply = "bulk | null",
+)]
+pub struct ClientGetName {}
+
+impl Session for ClientGetName {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let names = context.session.info.names.lock();
+        reply.bulk_or_null((!names.name.is_empty()).then_some(names.name.as_bytes()));
+        Ok(())
+    }
+}
+
+/// Names the session; an empty name removes it.
+///
+/// Returns `OK`.
+#[derive(Command)]
+#[command(
+    name = "CLIENT|SETNAME", group = Connection, since = "2.6.9", complexity = "O(1)", arity = 3,
+    flags(NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+    reply = "ok",
+)]
+pub struct ClientSetName<'a> {
+    connection_name: &'a [u8],
+}
+
+impl Session for ClientSetName<'_> {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        check_name(self.connection_name)?;
+        context.session.info.names.lock().name = String::from_utf8_lossy(self.connection_name).into_owned();
+        reply.ok();
+        Ok(())
+    }
+}
+
+/// Whether a text may stand in CLIENT LIST, whose fields are separated by spaces.
+fn is_one_word(text: &[u8]) -> bool {
+    text.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+pub(super) fn check_name(name: &[u8]) -> Result<()> {
+    if is_one_word(name) {
+        return Ok(());
+    }
+    Err(Error::command("Client names cannot contain spaces, newlines or special characters."))
+}
+
+/// Tells which client library the session is used by.
+///
+/// Returns `OK`. The attributes are LIB-NAME and LIB-VER.
+#[derive(Command)]
+#[command(
+    name = "CLIENT|SETINFO", group = Connection, since = "7.2.0", complexity = "O(1)", arity = 4,
+    flags(NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+    no_args, reply = "ok",
+)]
+pub struct ClientSetInfo<'a> {
+    attribute: &'a [u8],
+    value: &'a [u8],
+}
+
+impl Session for ClientSetInfo<'_> {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let mut names = context.session.info.names.lock();
+        let names = &mut *names;
+        let (field, name) = match &self.attribute.to_ascii_lowercase()[..] {
+            b"lib-name" => (&mut names.library, "lib-name"),
+            b"lib-ver" => (&mut names.library_version, "lib-ver"),
+            _ => {
+                let text = [b"ERR Unrecognized option '", self.attribute, b"'"].concat();
+                return Err(Error::from_bytes(ErrorKind::Command, text));
+            }
+        };
+        if !is_one_word(self.value) {
+            return Err(Error::command(format_args!("{name} cannot contain spaces, newlines or special characters.")));
+        }
+        *field = String::from_utf8_lossy(self.value).into_owned();
+        reply.ok();
+        Ok(())
+    }
+}
+
+/// Describes the session as CLIENT LIST does.
+///
+/// Returns one line.
+#[derive(Command)]
+#[command(
+    name = "CLIENT|INFO", group = Connection, since = "6.2.0", complexity = "O(1)", arity = 2,
+    flags(NOSCRIPT, LOADING, STALE), tips("nondeterministic_output"),
+    reply = "verbatim",
+)]
+pub struct ClientInfo {}
+
+impl Session for ClientInfo {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let line = describe(&context.session.info, context.engine.keyspace.clock.coarse_ms());
+        reply.verbatim(b"txt", line.as_bytes());
+        Ok(())
+    }
+}
+
+/// Returns what the subcommands do.
+#[derive(Command)]
+#[command(
+    name = "CLIENT|HELP", group = Connection, since = "5.0.0", complexity = "O(1)", arity = 2,
+    flags(LOADING, STALE),
+    reply = "array(simple)",
+)]
+pub struct ClientHelp {}
+
+impl Session for ClientHelp {
+    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        crate::commands::help(
+            reply,
+            "CLIENT",
+            &[
+                ("GETNAME", "The name of this session."),
+                ("ID", "The number of this session."),
+                ("INFO", "This session, described as CLIENT LIST does."),
+                ("LIST [options ...]", "All sessions, or those of a TYPE, USER, ADDR, LADDR, ID, MAXAGE, SKIPME."),
+                ("SETINFO <option> <value>", "Tells LIB-NAME or LIB-VER of the client library."),
+                ("SETNAME <name>", "Names this session."),
+            ],
+        );
+        Ok(())
+    }
+}

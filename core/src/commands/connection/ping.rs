@@ -1,0 +1,122 @@
+//! PING, ECHO, SELECT, QUIT and RESET.
+
+use std::sync::atomic::Ordering;
+
+use crate::command::{Command, Context, Reply, Session};
+use crate::error::{Error, Result};
+
+/// Answers, to show that the engine is there.
+///
+/// Returns `PONG`, or the message.
+#[derive(Command)]
+#[command(
+    name = "PING", group = Connection, since = "1.0.0", complexity = "O(1)", arity = -1,
+    flags(FAST), tips("request_policy:all_shards", "response_policy:all_succeeded"),
+    custom_parse, reply = "simple | bulk",
+)]
+pub struct Ping<'a> {
+    message: Option<&'a [u8]>,
+}
+
+impl<'a> Ping<'a> {
+    fn parse_args(args: &mut crate::command::Args<'a>) -> Result<Self> {
+        let message = args.next();
+        if args.remaining() > 0 { Err(args.arity_error()) } else { Ok(Self { message }) }
+    }
+}
+
+impl Session for Ping<'_> {
+    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        match self.message {
+            Some(message) => reply.bulk(message),
+            None => reply.simple("PONG"),
+        }
+        Ok(())
+    }
+}
+
+/// Returns the given string.
+///
+/// Returns it unchanged.
+#[derive(Command)]
+#[command(
+    name = "ECHO", group = Connection, since = "1.0.0", complexity = "O(1)", arity = 2,
+    flags(LOADING, STALE, FAST),
+    reply = "bulk",
+)]
+pub struct Echo<'a> {
+    message: &'a [u8],
+}
+
+impl Session for Echo<'_> {
+    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        reply.bulk(self.message);
+        Ok(())
+    }
+}
+
+/// Chooses the database that the session works on.
+///
+/// Returns `OK`.
+#[derive(Command)]
+#[command(
+    name = "SELECT", group = Connection, since = "1.0.0", complexity = "O(1)", arity = 2,
+    flags(LOADING, STALE, FAST),
+    reply = "ok",
+)]
+pub struct Select {
+    index: i64,
+}
+
+impl Session for Select {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let databases = context.engine.config.hot().databases();
+        context.session.db = usize::try_from(self.index)
+            .ok()
+            .filter(|index| *index < databases)
+            .ok_or_else(|| Error::command("DB index is out of range"))?;
+        context.session.info.db.store(context.session.db, Ordering::Relaxed);
+        reply.ok();
+        Ok(())
+    }
+}
+
+/// Ends the connection once the reply is sent.
+///
+/// Returns `OK`.
+#[derive(Command)]
+#[command(
+    name = "QUIT", group = Connection, since = "1.0.0", complexity = "O(1)", arity = -1,
+    flags(NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY),
+    deprecated("7.2.0", "just closing the connection"),
+    reply = "ok",
+)]
+pub struct Quit {}
+
+impl Session for Quit {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        context.session.quitting = true;
+        reply.ok();
+        Ok(())
+    }
+}
+
+/// Brings the session back to what it was when it was opened.
+///
+/// Returns `RESET`. Transaction, WATCH marks, database, protocol, name and authentication are gone.
+#[derive(Command)]
+#[command(
+    name = "RESET", group = Connection, since = "6.2.0", complexity = "O(1)", arity = 1,
+    flags(NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY),
+    reply = "simple",
+)]
+pub struct Reset {}
+
+impl Session for Reset {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        context.session.reset(&context.engine.keyspace, &context.engine.config);
+        reply.set_resp3(false);
+        reply.simple("RESET");
+        Ok(())
+    }
+}
