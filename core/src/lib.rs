@@ -1,6 +1,8 @@
 //! Keystead: Valkey inside your process.
 
+mod clock;
 mod config;
+mod info;
 mod num;
 mod pattern;
 mod resp;
