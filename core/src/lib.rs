@@ -3,6 +3,7 @@
 mod clock;
 mod config;
 mod info;
+mod latency;
 mod num;
 mod pattern;
 mod resp;

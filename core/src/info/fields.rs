@@ -44,7 +44,7 @@ pub(super) const SERVER: &[Field] = &[
     field("hz", |s| Uint(s.hz)),
     field("configured_hz", |s| Uint(s.configured_hz)),
     field("clients_hz", |s| Uint(s.hz)),
-    field("lru_clock", |s| Uint(s.server_time_usec / 1_000_000 & 0x00ff_ffff)),
+    field("lru_clock", |s| Uint((s.server_time_usec / 1_000_000) & 0x00ff_ffff)),
     field("executable", |s| Text(&s.executable)),
     field("config_file", |s| Text(&s.config_file)),
     field("io_threads_active", |s| Uint(s.io_threads_active)),
