@@ -1,7 +1,14 @@
-//! stub
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Histogram {}
-impl Histogram { pub(crate) fn record(&mut self, _n: u64) {} pub(crate) fn merge(&mut self, _o: &Histogram) {} }
-#[derive(Default)] pub(crate) struct LatencyMonitor {}
-#[derive(Default)] pub(crate) struct SlowLog {}
-impl SlowLog { pub(crate) fn push(&mut self, _t: u64, _us: u64, _a: &[&[u8]], _p: &str, _n: &str, _m: usize) {} }
+//! Latency records: histograms by command, the monitor of slow events, and the slow log.
+//!
+//! Measuring and deciding what to record (thresholds, `latency-tracking`) is the executor's; replies are the commands'.
+
+#![allow(dead_code, unused_imports)]
+
+mod graph;
+mod histogram;
+mod monitor;
+mod slowlog;
+
+pub(crate) use histogram::Histogram;
+pub(crate) use monitor::{EventSummary, LatencyMonitor, Sample};
+pub(crate) use slowlog::{SlowLog, SlowLogEntry};

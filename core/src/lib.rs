@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod expire;
 mod fork;
+mod info;
 pub mod keyspace;
 mod latency;
 mod lazyfree;

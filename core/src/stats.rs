@@ -159,11 +159,11 @@ pub(crate) fn log_slow(engine: &Inner, argv: &[&[u8]], elapsed: Duration, sessio
     let names = session.info.names.lock().clone();
     let now_s = engine.keyspace.clock.now_ms() / 1000;
     engine.slow_log.lock().push(
+        engine.config.hot().slowlog_max_len(),
         now_s,
         elapsed.as_micros() as u64,
-        argv,
+        argv.iter().copied(),
         session.info.address.peer(),
-        &names.name,
-        engine.config.hot().slowlog_max_len(),
+        names.name.as_bytes(),
     );
 }

@@ -2,7 +2,10 @@
 //!
 //! Computed in software so that every platform answers with the bytes of a server on x86-64. The error texts are the commands'.
 
-use rustc_apfloat::{Float, ieee::X87DoubleExtended};
+use rustc_apfloat::{
+    Float, FloatConvert,
+    ieee::{Double, X87DoubleExtended},
+};
 
 use super::strtod;
 
@@ -30,6 +33,11 @@ impl LongDouble {
         let out_of_range =
             value.is_infinite() && !number.is_infinity() || value.is_zero() && !number.is_zero();
         if out_of_range { None } else { Some(Self(value)) }
+    }
+
+    /// The same number in the wider format, exactly: what `GEOPOS` prints its coordinates through.
+    pub(crate) fn from_f64(value: f64) -> Self {
+        Self(Double::from_bits(u128::from(value.to_bits())).convert(&mut false).value)
     }
 
     /// The sum, rounded to nearest, ties to even. The sum of infinities of opposite sign is NaN, which
@@ -154,6 +162,21 @@ mod tests {
         assert_eq!(sum("1e4933", "0"), None);
         assert_eq!(sum("inf", "-inf"), None);
         assert_eq!(sum("-inf", "0"), None);
+    }
+
+    #[test]
+    fn doubles_are_printed_as_geopos_does() {
+        for (value, text) in [
+            (13.361389338970184, "13.36138933897018433"),
+            (38.115_556_395_496_3, "38.11555639549629859"),
+            (-0.5, "-0.5"),
+            (0.1, "0.10000000000000001"),
+        ] {
+            let mut buf = Vec::new();
+            LongDouble::from_f64(value).write_human(&mut buf);
+            assert_eq!(String::from_utf8(buf).unwrap(), text);
+        }
+        assert!(!LongDouble::from_f64(f64::INFINITY).is_finite());
     }
 
     #[test]
