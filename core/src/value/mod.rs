@@ -1,0 +1,2 @@
+//! The encodings of values.
+//! Where their bytes are kept is left to the keyspace.
