@@ -1,2 +1,3 @@
 //! The encodings of values.
 //! Where their bytes are kept is left to the keyspace.
+pub(crate) mod listpack;
