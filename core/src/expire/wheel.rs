@@ -12,8 +12,8 @@
 //! the timer comes up early and is filed again. Only a deadline that comes nearer needs another timer.
 //!
 //! **Memory.** A slot is a list of 64-byte chunks of 15 ids; only the first chunk has room. Chunks come from one pool per
-//! wheel, which grows by segments that double, so that nothing is ever copied, and is rebuilt when three quarters of it
-//! are free. Levels (1 KiB) are allocated when first used. Arming is O(1).
+//! wheel, which grows in segments of at most 4 KiB, so that nothing is ever copied, and is rebuilt when three quarters of
+//! it are free. Levels (1 KiB) are allocated when first used. Arming is O(1).
 //!
 //! **Clock steps.** Forward: the slots in between come up at once, in order. Backward by up to a second: the wheel stands
 //! still, and timers armed for what it takes for the past come up at every advance. Further backward: every
@@ -298,7 +298,7 @@ impl Chunk {
     }
 }
 
-/// Chunks in segments of 1, 1, 2, 4, 8..., whose memory is touched only when used.
+/// Chunks in segments of 1, 1, 2, 4... 32, and from then on of 64.
 #[derive(Default)]
 struct Pool {
     segments: Vec<Vec<Chunk>>,
@@ -310,11 +310,30 @@ struct Pool {
 
 impl Pool {
     const MOST: u32 = 1 << (32 - Chunk::COUNT_BITS);
+    /// Chunks of a large segment, as a power of two.
+    const LARGE_BITS: u32 = 6;
 
+    /// Segment and position in it.
     #[inline]
     fn locate(index: u32) -> (usize, usize) {
-        let segment = (u32::BITS - index.leading_zeros()) as usize;
-        (segment, index as usize ^ ((1 << segment) >> 1))
+        let large = index >> Self::LARGE_BITS;
+        if large > 0 {
+            return ((large + Self::LARGE_BITS) as usize, (index % (1 << Self::LARGE_BITS)) as usize);
+        }
+        let segment = u32::BITS - index.leading_zeros();
+        (segment as usize, (index ^ ((1 << segment) >> 1)) as usize)
+    }
+
+    fn segment_len(segment: usize) -> usize {
+        1 << segment.saturating_sub(1).min(Self::LARGE_BITS as usize)
+    }
+
+    fn open_segment(&mut self) -> Result<(), OutOfMemory> {
+        let mut chunks = Vec::new();
+        chunks.try_reserve_exact(Self::segment_len(self.segments.len())).map_err(|_| OutOfMemory)?;
+        self.segments.try_reserve(1).map_err(|_| OutOfMemory)?;
+        self.segments.push(chunks);
+        Ok(())
     }
 
     #[inline]
@@ -372,10 +391,7 @@ impl Pool {
             return Err(OutOfMemory);
         }
         if segment == self.segments.len() {
-            let mut chunks = Vec::new();
-            chunks.try_reserve_exact((1 << segment >> 1).max(1)).map_err(|_| OutOfMemory)?;
-            self.segments.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
-            self.segments.push(chunks);
+            self.open_segment()?;
         }
         debug_assert_eq!(at, self.segments[segment].len());
         self.segments[segment].push(Chunk { link: 0, ids: [0; CHUNK] });
@@ -383,19 +399,15 @@ impl Pool {
         Ok(self.taken)
     }
 
-    /// Memory in use, in bytes: large segments as far as they have been touched.
+    /// Memory in use, in bytes.
     fn bytes(&self) -> usize {
-        const LARGE: usize = 128 << 10;
-        let of_segment = |segment: &Vec<Chunk>| {
-            let reserved = segment.capacity() * size_of::<Chunk>();
-            if reserved < LARGE {
-                reserved
-            } else {
-                (segment.len() * size_of::<Chunk>()).next_multiple_of(4096)
-            }
+        let first_large = Self::LARGE_BITS as usize + 1;
+        let chunks = match self.segments.len() {
+            0 => 0,
+            small if small <= first_large => 1 << (small - 1),
+            all => (all - first_large + 1) << Self::LARGE_BITS,
         };
-        self.segments.iter().map(of_segment).sum::<usize>()
-            + self.segments.capacity() * size_of::<Vec<Chunk>>()
+        chunks * size_of::<Chunk>() + self.segments.capacity() * size_of::<Vec<Chunk>>()
     }
 
     fn wasteful(&self) -> bool {
@@ -430,11 +442,8 @@ impl Pool {
 
     /// Opens the segments for the first `count` chunks.
     fn reserve(&mut self, count: u32) -> Result<(), OutOfMemory> {
-        for segment in 0..=Self::locate(count.max(1) - 1).0 {
-            let mut chunks = Vec::new();
-            chunks.try_reserve_exact((1 << segment >> 1).max(1)).map_err(|_| OutOfMemory)?;
-            self.segments.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
-            self.segments.push(chunks);
+        while self.segments.len() <= Self::locate(count.max(1) - 1).0 {
+            self.open_segment()?;
         }
         Ok(())
     }
@@ -470,6 +479,11 @@ mod tests {
                 wheel.arm(5000 + u64::from(id % slots) * 256, id).unwrap();
             }
             assert!(wheel.bytes() <= 5_000_000, "{slots}: {}", wheel.bytes());
+            let reserved: usize = wheel.pool.segments.iter().map(|s| s.capacity() * size_of::<Chunk>()).sum();
+            assert!(
+                (reserved..reserved + 100_000).contains(&wheel.pool.bytes()),
+                "the formula counts what is there"
+            );
             let mut left = 1_000_000;
             while wheel.advance(10_000_000, 1000, |_| Fired::Gone).more {
                 left -= 1000;
