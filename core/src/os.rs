@@ -179,6 +179,38 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// Which of the 16 bytes, the first word's lowest first, are equal to `byte`; as bits.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn matching_bytes(words: [u64; 2], byte: u8) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    // SAFETY: SSE2 is part of x86-64, and these instructions touch registers only.
+    unsafe {
+        let bytes = _mm_set_epi64x(words[1] as i64, words[0] as i64);
+        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8))) as u32
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn matching_bytes(words: [u64; 2], byte: u8) -> u32 {
+    matching_bytes_portable(words, byte)
+}
+
+/// The same, eight bytes at a time.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+#[inline(always)]
+fn matching_bytes_portable(words: [u64; 2], byte: u8) -> u32 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let of_word = |word: u64| {
+        let differing = word ^ (u64::from(byte) * 0x0101_0101_0101_0101);
+        // The top bit of each byte that is zero, then those bits brought together.
+        let zero = !(((differing & LOW) + LOW) | differing | LOW);
+        ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+    };
+    of_word(words[0]) | of_word(words[1]) << 8
+}
+
 /// Has `prepare` run before every `fork` of this process, `parent` and `child` after it on either side.
 ///
 /// Handlers live as long as the process; `prepare` handlers run last registered first. Where there is no `fork`
@@ -360,6 +392,22 @@ mod tests {
         for (at, expected) in [(0, 9), (PAGE - 1, 9), (PAGE, 0), (3 * PAGE - 1, 0), (3 * PAGE, 9)] {
             // SAFETY: in bounds.
             assert_eq!(unsafe { start.add(at).read() }, expected, "at {at}");
+        }
+    }
+
+    #[test]
+    fn both_ways_to_match_bytes_agree() {
+        let mut seed = 1_u64;
+        for _ in 0..if cfg!(miri) { 50 } else { 20_000 } {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            let words = [seed & (seed >> 32) & 0x0303_0303_0303_0303, seed & 0x8001_0301_8001_0301];
+            for byte in [0, 1, 2, 3, 0x80, 0xff] {
+                let plain = (0..16).fold(0, |bits, at| {
+                    bits | u32::from((words[at / 8] >> (at % 8 * 8)) as u8 == byte) << at
+                });
+                assert_eq!(matching_bytes(words, byte), plain, "{words:x?} {byte}");
+                assert_eq!(matching_bytes_portable(words, byte), plain, "{words:x?} {byte}");
+            }
         }
     }
 

@@ -1,18 +1,646 @@
-//! stub
-pub(crate) struct Wheel { records: Vec<(u64, u32)> }
-pub(crate) enum Fired { Gone, Later(u64) }
-pub(crate) struct Progress { pub(crate) fired: usize, pub(crate) more: bool }
-impl Wheel {
-    pub(crate) fn new(_now: u64) -> Self { Self { records: Vec::new() } }
-    pub(crate) fn arm(&mut self, d: u64, id: u32) { self.records.push((d, id)); }
-    pub(crate) fn advance(&mut self, now: u64, _budget: usize, mut fire: impl FnMut(u32) -> Fired) -> Progress {
-        let mut fired = 0;
-        let mut i = 0;
-        while i < self.records.len() {
-            if self.records[i].0 <= now { let (_, id) = self.records.swap_remove(i); fired += 1; if let Fired::Later(d) = fire(id) { self.records.push((d.max(now+1), id)); } } else { i += 1; }
+//! A hierarchical timing wheel of one shard's timers, in ticks of 1 ms, without handles and without cancelling.
+//! What a timer's id leads to, and whether that still has to expire, is left to the caller.
+//!
+//! Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 6. There are 6 levels of 256 slots;
+//! a slot of level `l` spans `256^l` ms. A timer due in less than `256^(l+1)` ms goes to the first such `l`, into the slot
+//! that its deadline falls in. When the clock enters a slot, its timers are given to the caller, who knows the deadlines:
+//! those gone are dropped, those due expire, the others are filed again, further down. So a timer costs 4 bytes and is
+//! looked at once per level: twice for a deadline within 65 s, three times within 4.6 h. Level 5 covers 8,900 years;
+//! later deadlines wait there.
+//!
+//! Nobody cancels: a deleted key's timer is dropped when its slot comes up. Nobody re-arms when a deadline moves away:
+//! the timer comes up early and is filed again. Only a deadline that comes nearer needs another timer.
+//!
+//! **Memory.** A slot is a list of 64-byte chunks of 15 ids; only the first chunk has room. Chunks come from one pool per
+//! wheel, which grows in segments of at most 4 KiB, so that nothing is ever copied, and is rebuilt when three quarters of
+//! it are free. Levels (1 KiB) are allocated when first used. Arming is O(1).
+//!
+//! **Clock steps.** Forward: the slots in between come up at once, in order. Backward by up to a second: the wheel stands
+//! still, and timers armed for what it takes for the past come up at every advance. Further backward: every
+//! timer is given once to the caller and filed anew.
+#![allow(dead_code)]
+
+use crate::os::OutOfMemory;
+
+const LEVELS: usize = 6;
+const SLOT_BITS: u32 = 8;
+const SLOTS: usize = 1 << SLOT_BITS;
+/// Later deadlines count as this one, and come up early.
+const LAST: u64 = (1 << (SLOT_BITS * LEVELS as u32)) - 1;
+/// A clock that steps back by more than this, in ms, has all timers filed anew.
+const BACKWARD: u64 = 1000;
+
+/// What became of a timer that came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fired {
+    /// It has expired, or what it stood for is no more: drop it.
+    Gone,
+    /// It is due at this deadline (absolute, in ms) and comes up again.
+    Later(u64),
+}
+
+/// What one call of [`Wheel::advance`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Timers given to the caller.
+    pub(crate) fired: usize,
+    /// The budget ended first: more timers are waiting to be given.
+    pub(crate) more: bool,
+}
+
+/// See the module's text.
+pub(crate) struct Wheel {
+    /// The tick up to which slots have been emptied, in ms.
+    now: u64,
+    len: usize,
+    pool: Pool,
+    levels: [Option<Box<Level>>; LEVELS],
+    /// Lists whose time has come, to be given to the caller.
+    due: Vec<List>,
+    /// Timers that were armed for the past: they come up at the next advance.
+    late: List,
+}
+
+/// A list of chunks: its first chunk's index + 1, or 0.
+type List = u32;
+
+struct Level {
+    slots: [List; SLOTS],
+    occupied: [u64; SLOTS / 64],
+}
+
+impl Level {
+    /// How many slots ahead of position `now` the next occupied one is, from 1 to 256.
+    fn ahead(&self, now: usize) -> Option<u64> {
+        let first = (now + 1) % SLOTS;
+        // The word of `first` comes twice: its upper part at the start, its lower part at the end.
+        for step in 0..=SLOTS / 64 {
+            let word = (first / 64 + step) % (SLOTS / 64);
+            let mask = match step {
+                0 => u64::MAX << (first % 64),
+                4 => !(u64::MAX << (first % 64)),
+                _ => u64::MAX,
+            };
+            let bits = self.occupied[word] & mask;
+            if bits != 0 {
+                let slot = word * 64 + bits.trailing_zeros() as usize;
+                return Some(((slot + SLOTS - first) % SLOTS) as u64 + 1);
+            }
         }
-        Progress { fired, more: false }
+        None
     }
-    pub(crate) fn next_tick(&self) -> Option<u64> { self.records.iter().map(|r| r.0).min() }
-    pub(crate) fn bytes(&self) -> usize { self.records.capacity() * 16 }
+
+    fn take(&mut self, slot: usize) -> List {
+        self.occupied[slot / 64] &= !(1 << (slot % 64));
+        std::mem::take(&mut self.slots[slot])
+    }
+}
+
+impl Wheel {
+    /// An empty wheel whose clock stands at `now_ms`.
+    pub(crate) fn new(now_ms: u64) -> Self {
+        Self {
+            now: now_ms.min(LAST),
+            len: 0,
+            pool: Pool::default(),
+            levels: [const { None }; LEVELS],
+            due: Vec::new(),
+            late: 0,
+        }
+    }
+
+    /// Adds a timer. A deadline already past comes up at the next advance. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the wheel is then as before.
+    #[inline]
+    pub(crate) fn arm(&mut self, deadline_ms: u64, id: u32) -> Result<(), OutOfMemory> {
+        self.file(deadline_ms, id)?;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Moves the clock to `now_ms` and gives every timer whose slot has come to `fire`, at most `budget` of them.
+    ///
+    /// While the result says `more`, call again, with the same clock or a later one. A timer is given at the first
+    /// advance to its deadline or later, or before that, never after. O(timers given + slots that came up).
+    pub(crate) fn advance(
+        &mut self,
+        now_ms: u64,
+        budget: usize,
+        mut fire: impl FnMut(u32) -> Fired,
+    ) -> Progress {
+        let now = now_ms.min(LAST);
+        if now + BACKWARD < self.now {
+            self.step_back(now);
+        }
+        let mut progress = Progress::default();
+        if self.late != 0 {
+            self.due.push(std::mem::take(&mut self.late));
+        }
+        while self.next_due(now) {
+            if progress.fired == budget {
+                progress.more = true;
+                break;
+            }
+            let id = self.pop_due();
+            progress.fired += 1;
+            match fire(id) {
+                Fired::Gone => self.len -= 1,
+                Fired::Later(deadline) => {
+                    if self.file(deadline, id).is_err() {
+                        self.put_back(id);
+                        progress.more = true;
+                        break;
+                    }
+                }
+            }
+        }
+        self.shrink();
+        progress
+    }
+
+    /// When advancing next can do anything, in absolute ms: not after the nearest deadline. None for an empty wheel.
+    pub(crate) fn next_tick(&self) -> Option<u64> {
+        if self.late != 0 || !self.due.is_empty() {
+            return Some(self.now);
+        }
+        (0..LEVELS).filter_map(|level| self.next_start(level)).min()
+    }
+
+    /// Number of timers, those among them that the caller no longer needs.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Memory in use beside the struct itself, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let levels = self.levels.iter().flatten().count() * size_of::<Level>();
+        self.pool.bytes() + levels + self.due.capacity() * size_of::<List>()
+    }
+
+    /// Forgets all timers and frees the memory.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.now);
+    }
+
+    /// Puts a timer where the clock will find it.
+    #[inline]
+    fn file(&mut self, deadline: u64, id: u32) -> Result<(), OutOfMemory> {
+        let deadline = deadline.min(LAST);
+        if deadline <= self.now {
+            return self.pool.push(&mut self.late, id);
+        }
+        let level = ((deadline - self.now).ilog2() / SLOT_BITS) as usize;
+        let slot = slot_of(deadline, level);
+        let level = match &mut self.levels[level] {
+            Some(level) => level,
+            none => none.insert(Box::new(Level { slots: [0; SLOTS], occupied: [0; SLOTS / 64] })),
+        };
+        self.pool.push(&mut level.slots[slot], id)?;
+        level.occupied[slot / 64] |= 1 << (slot % 64);
+        Ok(())
+    }
+
+    /// When the next occupied slot of a level begins.
+    fn next_start(&self, level: usize) -> Option<u64> {
+        let ahead = self.levels[level].as_ref()?.ahead(slot_of(self.now, level))?;
+        let shift = level as u32 * SLOT_BITS;
+        Some(((self.now >> shift) + ahead) << shift)
+    }
+
+    /// Makes sure that a due list stands ready, moving the clock up to `now`; false if none is due by then.
+    #[inline]
+    fn next_due(&mut self, now: u64) -> bool {
+        while self.due.is_empty() {
+            let starts: [Option<u64>; LEVELS] = std::array::from_fn(|level| self.next_start(level));
+            let Some(next) = starts.iter().flatten().copied().min().filter(|&next| next <= now) else {
+                self.now = self.now.max(now);
+                return false;
+            };
+            self.now = next;
+            // All that begin now, in one go: from here on their positions mean one turn later.
+            for (index, start) in starts.into_iter().enumerate() {
+                if start == Some(next)
+                    && let Some(level) = &mut self.levels[index]
+                {
+                    self.due.push(level.take(slot_of(next, index)));
+                }
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn pop_due(&mut self) -> u32 {
+        let list = self.due.last_mut().expect("a due list stands ready");
+        let id = self.pool.pop(list);
+        if *list == 0 {
+            self.due.pop();
+        }
+        id
+    }
+
+    /// Keeps a timer for which there was no memory elsewhere. The pop before has left room for it.
+    fn put_back(&mut self, id: u32) {
+        let mut list = self.due.pop().unwrap_or(0);
+        self.pool.push(&mut list, id).expect("the chunk that the id came from has room or is free");
+        self.due.push(list);
+    }
+
+    /// The clock went back: all timers become due, to be filed anew.
+    fn step_back(&mut self, now: u64) {
+        self.now = now;
+        for level in self.levels.iter_mut().flatten() {
+            self.due.extend(level.slots.iter_mut().map(std::mem::take).filter(|&list| list != 0));
+            level.occupied = [0; SLOTS / 64];
+        }
+    }
+
+    /// Frees memory that is far from being needed.
+    fn shrink(&mut self) {
+        if self.len == 0 {
+            self.clear();
+        } else if self.pool.wasteful() {
+            let lists = self.levels.iter_mut().flatten().flat_map(|level| level.slots.iter_mut());
+            self.pool.rebuild(lists.chain(&mut self.due).chain([&mut self.late]));
+        }
+    }
+}
+
+/// The slot that a time falls in.
+#[inline]
+fn slot_of(time: u64, level: usize) -> usize {
+    (time >> (level as u32 * SLOT_BITS)) as usize % SLOTS
+}
+
+/// Ids of a chunk: its first word holds the next chunk's index + 1, and how many ids there are.
+const CHUNK: usize = 15;
+
+/// One cache line: the link word, then the ids.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Chunk {
+    link: u32,
+    ids: [u32; CHUNK],
+}
+
+impl Chunk {
+    const COUNT_BITS: u32 = 4;
+
+    fn count(&self) -> usize {
+        (self.link & 15) as usize
+    }
+
+    fn next(&self) -> List {
+        self.link >> Self::COUNT_BITS
+    }
+}
+
+/// Chunks in segments of 1, 1, 2, 4... 32, and from then on of 64.
+#[derive(Default)]
+struct Pool {
+    segments: Vec<Vec<Chunk>>,
+    /// Chunks ever taken from the segments.
+    taken: u32,
+    free: List,
+    free_len: u32,
+}
+
+impl Pool {
+    const MOST: u32 = 1 << (32 - Chunk::COUNT_BITS);
+    /// Chunks of a large segment, as a power of two.
+    const LARGE_BITS: u32 = 6;
+
+    /// Segment and position in it.
+    #[inline]
+    fn locate(index: u32) -> (usize, usize) {
+        let large = index >> Self::LARGE_BITS;
+        if large > 0 {
+            return ((large + Self::LARGE_BITS) as usize, (index % (1 << Self::LARGE_BITS)) as usize);
+        }
+        let segment = u32::BITS - index.leading_zeros();
+        (segment as usize, (index ^ ((1 << segment) >> 1)) as usize)
+    }
+
+    fn segment_len(segment: usize) -> usize {
+        1 << segment.saturating_sub(1).min(Self::LARGE_BITS as usize)
+    }
+
+    fn open_segment(&mut self) -> Result<(), OutOfMemory> {
+        let mut chunks = Vec::new();
+        chunks.try_reserve_exact(Self::segment_len(self.segments.len())).map_err(|_| OutOfMemory)?;
+        self.segments.try_reserve(1).map_err(|_| OutOfMemory)?;
+        self.segments.push(chunks);
+        Ok(())
+    }
+
+    #[inline]
+    fn chunk(&mut self, list: List) -> &mut Chunk {
+        let (segment, at) = Self::locate(list - 1);
+        &mut self.segments[segment][at]
+    }
+
+    #[inline]
+    fn push(&mut self, list: &mut List, id: u32) -> Result<(), OutOfMemory> {
+        if *list != 0 {
+            let chunk = self.chunk(*list);
+            let count = chunk.count();
+            if count < CHUNK {
+                chunk.ids[count] = id;
+                chunk.link += 1;
+                return Ok(());
+            }
+        }
+        let first = self.alloc()?;
+        let chunk = self.chunk(first);
+        chunk.link = *list << Chunk::COUNT_BITS | 1;
+        chunk.ids[0] = id;
+        *list = first;
+        Ok(())
+    }
+
+    /// Takes an id from a list that is not empty.
+    #[inline]
+    fn pop(&mut self, list: &mut List) -> u32 {
+        let first = *list;
+        let free = self.free;
+        let chunk = self.chunk(first);
+        chunk.link -= 1;
+        let count = chunk.count();
+        let id = chunk.ids[count];
+        if count == 0 {
+            *list = chunk.next();
+            chunk.link = free << Chunk::COUNT_BITS;
+            self.free = first;
+            self.free_len += 1;
+        }
+        id
+    }
+
+    fn alloc(&mut self) -> Result<List, OutOfMemory> {
+        if self.free != 0 {
+            let list = self.free;
+            self.free = self.chunk(list).next();
+            self.free_len -= 1;
+            return Ok(list);
+        }
+        let (segment, at) = Self::locate(self.taken);
+        if self.taken == Self::MOST - 1 {
+            return Err(OutOfMemory);
+        }
+        if segment == self.segments.len() {
+            self.open_segment()?;
+        }
+        debug_assert_eq!(at, self.segments[segment].len());
+        self.segments[segment].push(Chunk { link: 0, ids: [0; CHUNK] });
+        self.taken += 1;
+        Ok(self.taken)
+    }
+
+    /// Memory in use, in bytes.
+    fn bytes(&self) -> usize {
+        let first_large = Self::LARGE_BITS as usize + 1;
+        let chunks = match self.segments.len() {
+            0 => 0,
+            small if small <= first_large => 1 << (small - 1),
+            all => (all - first_large + 1) << Self::LARGE_BITS,
+        };
+        chunks * size_of::<Chunk>() + self.segments.capacity() * size_of::<Vec<Chunk>>()
+    }
+
+    fn wasteful(&self) -> bool {
+        self.taken > 64 && self.free_len > self.taken / 4 * 3
+    }
+
+    /// Copies the chunks of all lists to a new pool and drops this one, unless there is no memory for that.
+    fn rebuild<'a>(&mut self, lists: impl Iterator<Item = &'a mut List>) {
+        let mut new = Self::default();
+        if new.reserve(self.taken - self.free_len).is_err() {
+            return;
+        }
+        for list in lists {
+            let mut from = std::mem::take(list);
+            let mut last: List = 0;
+            while from != 0 {
+                let chunk = *self.chunk(from);
+                from = chunk.next();
+                let to = new.alloc().expect("room was reserved");
+                *new.chunk(to) = chunk;
+                new.chunk(to).link &= 15;
+                if last == 0 {
+                    *list = to;
+                } else {
+                    new.chunk(last).link |= to << Chunk::COUNT_BITS;
+                }
+                last = to;
+            }
+        }
+        *self = new;
+    }
+
+    /// Opens the segments for the first `count` chunks.
+    fn reserve(&mut self, count: u32) -> Result<(), OutOfMemory> {
+        while self.segments.len() <= Self::locate(count.max(1) - 1).0 {
+            self.open_segment()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CASES: u32 = if cfg!(miri) { 3 } else { 300 };
+    const DAY: u64 = 86_400_000;
+
+    #[test]
+    fn an_empty_wheel_is_tiny() {
+        let mut wheel = Wheel::new(1_760_000_000_000);
+        assert!(size_of::<Wheel>() <= 160, "{}", size_of::<Wheel>());
+        assert_eq!((wheel.len(), wheel.bytes(), wheel.next_tick()), (0, 0, None));
+        assert_eq!(wheel.advance(1_770_000_000_000, 10, |_| unreachable!()), Progress::default());
+        wheel.arm(1_770_000_000_000, 1).unwrap();
+        assert_eq!(wheel.next_tick(), Some(1_770_000_000_000));
+        wheel.advance(1_770_000_000_000, 10, |_| Fired::Gone);
+        assert_eq!((wheel.len(), wheel.bytes()), (0, 0), "an emptied wheel too");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn a_million_timers_cost_five_bytes_each() {
+        for slots in [1, 100, 3000] {
+            let mut wheel = Wheel::new(0);
+            for id in 0..1_000_000_u32 {
+                wheel.arm(5000 + u64::from(id % slots) * 256, id).unwrap();
+            }
+            assert!(wheel.bytes() <= 5_000_000, "{slots}: {}", wheel.bytes());
+            let reserved: usize = wheel.pool.segments.iter().map(|s| s.capacity() * size_of::<Chunk>()).sum();
+            assert!(
+                (reserved..reserved + 100_000).contains(&wheel.pool.bytes()),
+                "the formula counts what is there"
+            );
+            let mut left = 1_000_000;
+            while wheel.advance(10_000_000, 1000, |_| Fired::Gone).more {
+                left -= 1000;
+                assert_eq!(wheel.len(), left);
+                assert!(wheel.bytes() <= left * 24 + 100_000, "{left} left in {}", wheel.bytes());
+            }
+            assert_eq!(wheel.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn deadlines_beyond_all_levels_wait_in_the_last() {
+        let mut wheel = Wheel::new(5);
+        wheel.arm(u64::MAX, 1).unwrap();
+        let mut asked = 0;
+        wheel.advance(300_000 * DAY, 10, |_| {
+            asked += 1;
+            Fired::Later(u64::MAX)
+        });
+        assert!((0..=10).contains(&asked));
+        assert_eq!(wheel.len(), 1);
+        assert!(wheel.next_tick().unwrap() > 300_000 * DAY);
+        assert_eq!(wheel.advance(u64::MAX, 10, |_| Fired::Gone).fired, 1);
+    }
+
+    #[test]
+    fn a_timer_that_says_later_than_now_but_past_waits_for_the_next_advance() {
+        let mut wheel = Wheel::new(100);
+        wheel.arm(50, 1).unwrap();
+        for _ in 0..3 {
+            assert_eq!(wheel.next_tick(), Some(100));
+            assert_eq!(wheel.advance(100, 10, |_| Fired::Later(70)), Progress { fired: 1, more: false });
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Arm(u64),
+        ArmPast(u64),
+        ArmMany(u64, u16),
+        /// Moves a deadline without telling the wheel, as lengthening one does.
+        Lengthen(usize, u64),
+        Delete(usize),
+        Advance(u64, usize),
+        Back(u64),
+    }
+
+    fn span() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            0_u64..300,
+            0_u64..70_000,
+            0..DAY,
+            0..3000 * DAY,
+            Just(1 << 40),
+            any::<u64>(),
+            prop::sample::select(vec![
+                1,
+                255,
+                256,
+                257,
+                511,
+                512,
+                65_535,
+                65_536,
+                65_537,
+                1 << 24,
+                (1 << 24) + 1
+            ]),
+        ]
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            20 => span().prop_map(Op::Arm),
+            2 => span().prop_map(Op::ArmPast),
+            3 => (span(), 0..if cfg!(miri) { 20_u16 } else { 2000 }).prop_map(|(d, n)| Op::ArmMany(d, n)),
+            3 => (any::<usize>(), span()).prop_map(|(at, by)| Op::Lengthen(at, by)),
+            3 => any::<usize>().prop_map(Op::Delete),
+            20 => (0..600_u64, 1..50_usize).prop_map(|(by, budget)| Op::Advance(by, budget)),
+            5 => (0..100_000_u64, 1..2000_usize).prop_map(|(by, budget)| Op::Advance(by, budget)),
+            2 => (0..40 * DAY, 1..2000_usize).prop_map(|(by, budget)| Op::Advance(by, budget)),
+            1 => (0..5000_u64).prop_map(Op::Back),
+            1 => (0..5 * DAY).prop_map(Op::Back),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(CASES))]
+
+        /// Against a plain list of deadlines: once an advance is through, nothing that is due is left, nothing else has
+        /// gone, and `next_tick` is not after the nearest deadline.
+        #[test]
+        fn behaves_as_a_list_of_deadlines(
+            start in prop_oneof![Just(0), Just(1_760_000_000_000_u64), 0..1_u64 << 41],
+            ops in prop::collection::vec(op(), 0..if cfg!(miri) { 15 } else { 80 }),
+        ) {
+            let mut now = start;
+            let mut wheel = Wheel::new(now);
+            // By id: the deadline, None once expired or deleted.
+            let mut model: Vec<Option<u64>> = Vec::new();
+            for op in ops {
+                match op {
+                    Op::Arm(by) => {
+                        wheel.arm(now.saturating_add(by), model.len() as u32).unwrap();
+                        model.push(Some(now.saturating_add(by)));
+                    }
+                    Op::ArmPast(by) => {
+                        wheel.arm(now.saturating_sub(by), model.len() as u32).unwrap();
+                        model.push(Some(now.saturating_sub(by)));
+                    }
+                    Op::ArmMany(by, count) => for i in 0..u64::from(count) {
+                        let deadline = now.saturating_add(by).saturating_add(i / 16);
+                        wheel.arm(deadline, model.len() as u32).unwrap();
+                        model.push(Some(deadline));
+                    },
+                    Op::Lengthen(at, by) if !model.is_empty() => {
+                        let at = at % model.len();
+                        model[at] = model[at].map(|deadline| deadline.saturating_add(by));
+                    }
+                    Op::Delete(at) if !model.is_empty() => {
+                        let at = at % model.len();
+                        model[at] = None;
+                    }
+                    Op::Lengthen(..) | Op::Delete(_) => {}
+                    Op::Back(by) => now = now.saturating_sub(by),
+                    Op::Advance(by, budget) => {
+                        now += by;
+                        loop {
+                            let mut fired = 0;
+                            let progress = wheel.advance(now, budget, |id| {
+                                fired += 1;
+                                let timer = &mut model[id as usize];
+                                match *timer {
+                                    Some(deadline) if deadline > now => Fired::Later(deadline),
+                                    _ => {
+                                        *timer = None;
+                                        Fired::Gone
+                                    }
+                                }
+                            });
+                            prop_assert_eq!(progress.fired, fired);
+                            prop_assert!(fired <= budget);
+                            prop_assert!(!progress.more || fired == budget);
+                            if !progress.more {
+                                break;
+                            }
+                        }
+                        prop_assert!(model.iter().flatten().all(|&deadline| deadline > now));
+                    }
+                }
+                let armed = model.iter().flatten().count();
+                prop_assert!(wheel.len() >= armed && wheel.len() <= model.len());
+                if let Some(&nearest) = model.iter().flatten().min() {
+                    // A wheel whose clock stepped back knows so only at the next advance.
+                    prop_assert!(wheel.next_tick().unwrap() <= nearest.max(wheel.now));
+                }
+            }
+        }
+    }
 }

@@ -346,7 +346,8 @@ impl ShardData {
     pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
         let space = &mut self.spaces[db];
         let wheel = space.wheel.get_or_insert_with(|| Box::new(Wheel::new(0)));
-        wheel.arm(deadline, timer_id(hash));
+        // Without memory for a timer the key still expires on time; only its memory waits for an access.
+        let _ = wheel.arm(deadline, timer_id(hash));
     }
 
     /// Removes the entry at `at` and returns what it owned on the heap. O(1).

@@ -3,6 +3,7 @@
 //! Each type has its file; encodings such as the listpack have theirs.
 
 pub(crate) mod hash;
+pub(crate) mod listpack;
 
 pub(crate) mod string;
 
