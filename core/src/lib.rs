@@ -19,6 +19,7 @@ mod clock;
 pub mod command;
 pub mod commands;
 mod config;
+mod database;
 mod engine;
 mod error;
 mod expire;
@@ -41,6 +42,7 @@ mod value;
 pub use clock::Clock;
 pub use command::{Form, Reply};
 pub use config::Config;
+pub use database::{Condition, Database, Found, Ttl};
 pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "listener")]

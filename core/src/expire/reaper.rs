@@ -35,12 +35,7 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> usize {
         let (count, more) = turn(&mut db, index, &mut wheel);
         reclaimed += count;
         db.locks_mut().shard_mut(index).put_wheel(database, wheel);
-        let mut effects = Vec::new();
-        db.settle(database, &[], &mut effects);
-        if let Some(journal) = keyspace.hooks.journal().filter(|_| !effects.is_empty()) {
-            journal.append(&effects);
-        }
-        db.release();
+        db.finish(database);
         if !more {
             database += 1;
         }

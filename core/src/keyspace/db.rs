@@ -320,6 +320,25 @@ impl<'e> Db<'e> {
         self.effects.rewritten.get_or_insert_default().push(Effect { db, argv });
     }
 
+    /// As [`Db::propagate`], for callers that have no words to fall back on: they are made only if there is a log.
+    pub(crate) fn propagate_with(&mut self, argv: impl FnOnce() -> Argv) {
+        if self.keyspace.hooks.journal().is_some() {
+            self.propagate(argv());
+        }
+    }
+
+    /// Closes a piece of work that came without words, unlocks and frees.
+    pub(crate) fn finish(mut self, db: usize) {
+        let mut effects = Vec::new();
+        self.settle(db, &[], &mut effects);
+        if !effects.is_empty()
+            && let Some(journal) = self.keyspace.hooks.journal()
+        {
+            journal.append(&effects);
+        }
+        self.release();
+    }
+
     /// How many changes the command has made so far.
     pub fn changes(&self) -> u64 {
         self.effects.changes

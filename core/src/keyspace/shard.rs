@@ -165,12 +165,24 @@ impl ShardData {
         self.space_mut(db);
         let Self { arena, spaces, seed, .. } = self;
         let space = &mut spaces[db];
-        space.table.insert(key.hash(), at, |other| rehash(arena, *seed, other));
+        if let Err(error) = space.table.insert(key.hash(), at, |other| rehash(arena, *seed, other)) {
+            self.discard(at);
+            return Err(error);
+        }
+        let space = &mut self.spaces[db];
         if let Some(deadline) = deadline {
             space.with_deadline += 1;
             self.arm(db, key.hash(), deadline);
         }
         Ok(at)
+    }
+
+    /// Frees an entry that no table refers to.
+    fn discard(&mut self, at: Ref) -> Option<HeapValue> {
+        let head = self.head(at);
+        let owned = head.kind().on_heap().then(|| self.handle(at));
+        self.arena.free(at, head.size());
+        owned.map(|handle| self.heap.take(handle))
     }
 
     /// Gives the entry at `at` another value and deadline. Returns where it is now, and the heap value it owned before.
@@ -352,16 +364,14 @@ impl ShardData {
 
     /// Removes the entry at `at` and returns what it owned on the heap. O(1).
     pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<HeapValue> {
-        let head = self.head(at);
-        let handle = head.kind().on_heap().then(|| Handle::from_bytes(head.value(&self.arena, at)));
+        let has_deadline = self.head(at).has_deadline();
         let space = &mut self.spaces[db];
         let removed = space.table.remove(hash, |other| other == at);
         debug_assert_eq!(removed, Some(at), "an entry that was found is in the table");
-        if head.has_deadline() {
+        if has_deadline {
             space.with_deadline -= 1;
         }
-        self.arena.free(at, head.size());
-        handle.map(|handle| self.heap.take(handle))
+        self.discard(at)
     }
 
     /// The heap value of the entry at `at`, whose kind says it owns one.

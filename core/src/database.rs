@@ -1,0 +1,386 @@
+//! Typed methods of the hot commands: what `GET` or `SET` do, without words to parse and replies to decode.
+//!
+//! Bindings and Rust programs use these for the few commands that count and a [`crate::Session`] for all others. They do what the
+//! commands do, expiry, WATCH, log and observers included, but are not counted by command.
+
+use std::time::Duration;
+
+use crate::commands::generic::expire::set_or_delete;
+use crate::commands::string::counter;
+use crate::commands::string::set::store;
+use crate::engine::{Engine, Inner};
+use crate::error::{Error, Result};
+use crate::keyspace::db::{read_one, shards_of};
+use crate::keyspace::locks::Locks;
+use crate::keyspace::{Db, Key};
+use crate::sync::Arc;
+use crate::value::Text;
+
+/// One numbered database of an engine.
+#[derive(Clone, Debug)]
+pub struct Database {
+    engine: Engine,
+    index: usize,
+}
+
+/// A string while it is being read, under its shard's lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The text.
+    pub text: Text<'a>,
+    /// Every byte is ASCII.
+    pub is_ascii: bool,
+}
+
+/// When a key that is set shall expire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ttl {
+    /// Never.
+    #[default]
+    None,
+    /// When its previous value would have.
+    Keep,
+    /// After this time, of which whole milliseconds count.
+    After(Duration),
+}
+
+/// Under which condition a key is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// None.
+    #[default]
+    Always,
+    /// Only if it does not exist (NX).
+    IfAbsent,
+    /// Only if it exists (XX).
+    IfPresent,
+}
+
+/// The longest time to live, in milliseconds: a deadline must fit a signed 64-bit number, with room to add to it.
+const MAX_TTL_MS: u128 = 1 << 62;
+
+impl Engine {
+    /// The database of this number.
+    ///
+    /// # Errors
+    /// There is no such database.
+    pub fn database(&self, index: usize) -> Result<Database> {
+        if index < self.config().hot().databases() {
+            Ok(Database { engine: self.clone(), index })
+        } else {
+            Err(Error::command("DB index is out of range"))
+        }
+    }
+}
+
+impl Database {
+    fn inner(&self) -> &Arc<Inner> {
+        &self.engine.inner
+    }
+
+    #[inline]
+    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        Key::new(bytes, self.inner().keyspace.seed)
+    }
+
+    /// The engine it belongs to.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Calls `read` with the string of a key, or `None`, under the lock of the key's shard: keep it short, and call nothing that could come
+    /// back to the engine. O(1).
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no string.
+    #[inline]
+    pub fn get_with<R>(&self, key: &[u8], read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
+        read_one(&self.inner().keyspace, self.index, &self.key(key), |entry| match entry {
+            None => Ok(read(None)),
+            Some(entry) => {
+                let text = entry.value().text()?;
+                Ok(read(Some(Found { text, is_ascii: entry.is_ascii() || matches!(text, Text::Number(..)) })))
+            }
+        })
+    }
+
+    /// A copy of the string of a key. O(length).
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no string.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        self.get_with(key.as_ref(), |found| found.map(|found| found.text.to_vec()))
+    }
+
+    /// Copies the string of a key into `buffer`, as much as fits, and returns its full length. O(length).
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no string.
+    #[inline]
+    pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
+        self.get_with(key, |found| {
+            found.map(|found| {
+                let text = &*found.text;
+                let fits = text.len().min(buffer.len());
+                buffer[..fits].copy_from_slice(&text[..fits]);
+                text.len()
+            })
+        })
+    }
+
+    /// Calls `read` for each key in turn, with its position and its string; keys of another type count as missing, as in MGET.
+    /// Each key is read on its own, not all of them at one moment.
+    pub fn get_many_with<K: AsRef<[u8]>>(&self, keys: &[K], mut read: impl FnMut(usize, Option<Found<'_>>)) {
+        for (position, key) in keys.iter().enumerate() {
+            read_one(&self.inner().keyspace, self.index, &self.key(key.as_ref()), |entry| {
+                let found = entry.and_then(|entry| {
+                    let text = entry.value().text().ok()?;
+                    Some(Found { text, is_ascii: entry.is_ascii() || matches!(text, Text::Number(..)) })
+                });
+                read(position, found);
+            });
+        }
+    }
+
+    /// Sets the string of a key, whatever it held, and says whether the condition let it. O(1).
+    ///
+    /// # Errors
+    /// Out of memory, a value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Ttl, condition: Condition) -> Result<bool> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.refuse_growth(value.len())?;
+        let ttl_ms = ttl_ms(ttl)?;
+        self.write(&self.key(key), |db, key| {
+            let old = match (condition, ttl) {
+                (Condition::Always, Ttl::None | Ttl::After(_)) => None,
+                _ => db.peek(key).map(|entry| entry.deadline()),
+            };
+            let allowed = match condition {
+                Condition::Always => true,
+                Condition::IfAbsent => old.is_none(),
+                Condition::IfPresent => old.is_some(),
+            };
+            if !allowed {
+                return Ok(false);
+            }
+            let deadline = match ttl {
+                Ttl::None => None,
+                Ttl::Keep => old.flatten(),
+                Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
+            };
+            store(db, key, value, deadline)?;
+            db.propagate_with(|| {
+                let mut argv = vec![b"SET".to_vec(), key.bytes().to_vec(), value.to_vec()];
+                if let Some(deadline) = deadline {
+                    argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]);
+                }
+                argv
+            });
+            Ok(true)
+        })
+    }
+
+    /// Sets several strings at once: nobody sees some of them set and others not. O(keys).
+    ///
+    /// # Errors
+    /// As [`Database::set`]; then nothing is set, unless the system runs out of memory half-way.
+    pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
+        pairs.iter().try_for_each(|(_, value)| self.refuse_growth(value.as_ref().len()))?;
+        let ttl_ms = ttl_ms(ttl)?;
+        let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| self.key(key.as_ref())).collect();
+        self.write_many(&keys, |db| {
+            for (key, (_, value)) in keys.iter().zip(pairs) {
+                let deadline = match ttl {
+                    Ttl::None => None,
+                    Ttl::Keep => db.peek(key).and_then(|entry| entry.deadline()),
+                    Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
+                };
+                store(db, key, value.as_ref(), deadline)?;
+                db.propagate_with(|| {
+                    let mut argv = vec![b"SET".to_vec(), key.bytes().to_vec(), value.as_ref().to_vec()];
+                    if let Some(deadline) = deadline {
+                        argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]);
+                    }
+                    argv
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes a key and says whether it existed. O(1).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> bool {
+        let removed = self.write(&self.key(key.as_ref()), |db, key| {
+            let removed = db.remove(key);
+            if removed {
+                db.notify(crate::keyspace::EventClass::Generic, "del", key.bytes());
+                db.propagate_with(|| vec![b"DEL".to_vec(), key.bytes().to_vec()]);
+            }
+            Ok(removed)
+        });
+        removed.expect("removing a key can't fail")
+    }
+
+    /// Whether a key exists, of whatever type. O(1).
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
+        read_one(&self.inner().keyspace, self.index, &self.key(key.as_ref()), |entry| entry.is_some())
+    }
+
+    /// Adds to the integer of a key and returns the sum; a missing key counts as 0. O(1).
+    ///
+    /// # Errors
+    /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
+    pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
+        self.refuse_growth(0)?;
+        self.write(&self.key(key.as_ref()), |db, key| {
+            let sum = counter::add(db, key, by)?;
+            db.propagate_with(|| vec![b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
+            Ok(sum)
+        })
+    }
+
+    /// Gives a key a new time to live and says whether it exists. O(1).
+    ///
+    /// # Errors
+    /// A time to live of 0 or of more than 2^62 ms.
+    pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
+        let ttl = ttl_ms(Ttl::After(ttl))?.unwrap_or_default();
+        self.write(&self.key(key.as_ref()), |db, key| {
+            let exists = db.contains(key);
+            if exists {
+                set_or_delete(db, key, (db.now() + ttl) as i64)?;
+            }
+            Ok(exists)
+        })
+    }
+
+    /// Removes the deadline of a key and says whether there was one. O(1).
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.write(&self.key(key.as_ref()), |db, key| {
+            let Some(mut entry) = db.lookup_mut(key).filter(|entry| entry.deadline().is_some()) else { return Ok(false) };
+            entry.set_deadline(None)?;
+            db.propagate_with(|| vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
+            Ok(true)
+        })
+    }
+
+    /// The time to live of a key: `None` if it does not exist, `Some(None)` if it does not expire. O(1).
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Option<Duration>> {
+        let keyspace = &self.inner().keyspace;
+        let deadline = read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| entry.map(|entry| entry.deadline()));
+        deadline.map(|deadline| {
+            deadline.map(|deadline| Duration::from_millis(deadline.saturating_sub(keyspace.clock.now_ms())))
+        })
+    }
+
+    /// Number of keys. O(shards).
+    pub fn len(&self) -> usize {
+        self.inner().keyspace.shards.iter().map(|shard| shard.lock().len(self.index)).sum()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn refuse_growth(&self, length: usize) -> Result<()> {
+        if length > self.engine.config().hot().proto_max_bulk_len() {
+            return Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"));
+        }
+        if self.inner().is_over_memory() { Err(Error::out_of_memory()) } else { Ok(()) }
+    }
+
+    /// Runs a write on one key, under the lock of its shard.
+    #[inline]
+    fn write<R>(&self, key: &Key<'_>, work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>) -> Result<R> {
+        let keyspace = &self.inner().keyspace;
+        self.inner().ensure_background();
+        let mut db = Db::new(keyspace, self.index, Locks::one(&keyspace.shards, key.hash()));
+        let result = work(&mut db, key);
+        db.finish(self.index);
+        result
+    }
+
+    fn write_many<R>(&self, keys: &[Key<'_>], work: impl FnOnce(&mut Db<'_>) -> Result<R>) -> Result<R> {
+        let keyspace = &self.inner().keyspace;
+        self.inner().ensure_background();
+        let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
+        let mut db = Db::new(keyspace, self.index, Locks::of(&keyspace.shards, shards_of(hashes.iter())));
+        let result = work(&mut db);
+        db.finish(self.index);
+        result
+    }
+}
+
+fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
+    let Ttl::After(time) = ttl else { return Ok(None) };
+    match time.as_millis() {
+        0 => Err(Error::new(crate::ErrorKind::Usage, "ERR a time to live must be at least one millisecond")),
+        milliseconds if milliseconds > MAX_TTL_MS => {
+            Err(Error::new(crate::ErrorKind::Usage, "ERR the time to live is too long"))
+        }
+        milliseconds => Ok(Some(milliseconds as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Clock;
+
+    fn database() -> Database {
+        Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap().database(0).unwrap()
+    }
+
+    #[test]
+    fn conditions_and_times_hold() {
+        let db = database();
+        let minute = Ttl::After(Duration::from_secs(60));
+        assert!(!db.set("k", "v", Ttl::None, Condition::IfPresent).unwrap());
+        assert!(db.set("k", "v", minute, Condition::IfAbsent).unwrap());
+        assert!(!db.set("k", "w", Ttl::None, Condition::IfAbsent).unwrap());
+        assert!(db.set("k", "w", Ttl::Keep, Condition::IfPresent).unwrap());
+        assert_eq!(db.ttl("k"), Some(Some(Duration::from_secs(60))));
+        assert_eq!(db.get("k").unwrap().unwrap(), b"w");
+        db.engine().advance(Duration::from_millis(59_999));
+        assert!(db.contains("k"));
+        db.engine().advance(Duration::from_millis(1));
+        assert!(!db.contains("k") && db.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_short_learns_the_length() {
+        let db = database();
+        db.set("k", "hello", Ttl::None, Condition::Always).unwrap();
+        let mut buffer = [0; 3];
+        assert_eq!(db.get_into(b"k", &mut buffer).unwrap(), Some(5));
+        assert_eq!(&buffer, b"hel");
+    }
+
+    #[test]
+    fn counters_and_strings_share_their_keys() {
+        let db = database();
+        assert_eq!(db.incr("n", 5).unwrap(), 5);
+        assert_eq!(db.get("n").unwrap().unwrap(), b"5");
+        db.set_many(&[("n", "x"), ("m", "1")], Ttl::None).unwrap();
+        assert!(db.incr("n", 1).is_err());
+        let mut seen = Vec::new();
+        db.get_many_with(&["m", "none", "n"], |_, found| seen.push(found.map(|found| found.text.to_vec())));
+        assert_eq!(seen, [Some(b"1".to_vec()), None, Some(b"x".to_vec())]);
+        assert!(db.delete("m") && !db.delete("m"));
+    }
+
+    #[test]
+    fn there_are_sixteen_databases() {
+        let engine = Engine::new();
+        assert!(engine.database(15).is_ok() && engine.database(16).is_err());
+    }
+}
