@@ -151,7 +151,13 @@ impl Database {
     ///
     /// # Errors
     /// Out of memory, a value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
-    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Ttl, condition: Condition) -> Result<bool> {
+    pub fn set(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Ttl,
+        condition: Condition,
+    ) -> Result<bool> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.refuse_growth(value.len())?;
         let ttl_ms = ttl_ms(ttl)?;
@@ -265,7 +271,9 @@ impl Database {
     /// Out of memory.
     pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.write(&self.key(key.as_ref()), |db, key| {
-            let Some(mut entry) = db.lookup_mut(key).filter(|entry| entry.deadline().is_some()) else { return Ok(false) };
+            let Some(mut entry) = db.lookup_mut(key).filter(|entry| entry.deadline().is_some()) else {
+                return Ok(false);
+            };
             entry.set_deadline(None)?;
             db.propagate_with(|| vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
             Ok(true)
@@ -275,7 +283,9 @@ impl Database {
     /// The time to live of a key: `None` if it does not exist, `Some(None)` if it does not expire. O(1).
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Option<Duration>> {
         let keyspace = &self.inner().keyspace;
-        let deadline = read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| entry.map(|entry| entry.deadline()));
+        let deadline = read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| {
+            entry.map(|entry| entry.deadline())
+        });
         deadline.map(|deadline| {
             deadline.map(|deadline| Duration::from_millis(deadline.saturating_sub(keyspace.clock.now_ms())))
         })

@@ -10,13 +10,13 @@ use crate::background::Background;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::command::Form;
+use crate::command::spec::Flags;
 use crate::command::table::Found;
 use crate::config::Config;
 use crate::error::Result;
 use crate::keyspace::{Journal, Keyspace, Observer};
 use crate::latency::{LatencyMonitor, SlowLog};
 use crate::session::{ClientAddress, Session, State};
-use crate::command::spec::Flags;
 use crate::stats::{self, Stats};
 use crate::sync::{Arc, Mutex};
 
@@ -207,7 +207,10 @@ impl Inner {
     #[inline]
     pub(crate) fn log_if_slow(&self, found: Found, argv: &[&[u8]], elapsed: Duration, session: &State) {
         let threshold = self.config.hot().slowlog_log_slower_than();
-        if threshold >= 0 && elapsed.as_micros() as i64 >= threshold && !found.spec.flags.contains(Flags::SKIP_COMMANDLOG) {
+        if threshold >= 0
+            && elapsed.as_micros() as i64 >= threshold
+            && !found.spec.flags.contains(Flags::SKIP_COMMANDLOG)
+        {
             stats::log_slow(self, argv, elapsed, session);
         }
     }

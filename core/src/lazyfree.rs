@@ -32,7 +32,9 @@ fn sender() -> Option<Sender<Vec<HeapValue>>> {
         return Some(sender.clone());
     }
     let (sender, receiver) = channel::<Vec<HeapValue>>();
-    let started = std::thread::Builder::new().name("keystead-lazyfree".into()).spawn(move || receiver.into_iter().for_each(drop));
+    let started = std::thread::Builder::new()
+        .name("keystead-lazyfree".into())
+        .spawn(move || receiver.into_iter().for_each(drop));
     started.ok()?;
     *thread = Some((process, sender.clone()));
     Some(sender)

@@ -5,13 +5,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clients::{ClientInfo, ClientNames};
-use crate::config::Config;
 use crate::command::spec::Spec;
 use crate::command::table::Found;
 use crate::command::{Form, Reply, run};
+use crate::config::Config;
 use crate::engine::Engine;
-use crate::keyspace::{Key, Keyspace};
 use crate::keyspace::watch::WatchFlag;
+use crate::keyspace::{Key, Keyspace};
 use crate::sync::Arc;
 
 /// One client's view of an [`Engine`]: executes commands one after the other and remembers SELECT, MULTI, WATCH, HELLO and CLIENT.

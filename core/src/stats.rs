@@ -50,7 +50,8 @@ pub(crate) struct CommandStats {
 
 impl Default for Stats {
     fn default() -> Self {
-        let stripe = || Stripe { commands: (0..table::count()).map(|_| CommandCounters::default()).collect() };
+        let stripe =
+            || Stripe { commands: (0..table::count()).map(|_| CommandCounters::default()).collect() };
         Self {
             stripes: (0..STRIPES).map(|_| CachePadded::new(stripe())).collect(),
             errors: Mutex::new(BTreeMap::new()),

@@ -50,7 +50,9 @@ impl CommandAttributes {
                 "flags" => self.flags = listed(input)?,
                 "acl" => self.acl = listed(input)?,
                 "tips" => self.tips = listed(input)?,
-                "history" => self.history = listed::<Pair>(input)?.into_iter().map(|pair| (pair.0, pair.1)).collect(),
+                "history" => {
+                    self.history = listed::<Pair>(input)?.into_iter().map(|pair| (pair.0, pair.1)).collect()
+                }
                 "deprecated" => {
                     let content;
                     parenthesized!(content in input);
@@ -68,7 +70,9 @@ impl CommandAttributes {
                 "custom_parse" => self.custom_parse = true,
                 "session" => self.session = true,
                 "no_args" => self.no_args = true,
-                other => return Err(syn::Error::new(word.span(), format!("unknown command attribute `{other}`"))),
+                other => {
+                    return Err(syn::Error::new(word.span(), format!("unknown command attribute `{other}`")));
+                }
             }
             separator(input)?;
         }
@@ -184,7 +188,9 @@ impl ArgAttributes {
                 "oneof" => self.oneof = true,
                 "multiple_token" => self.multiple_token = true,
                 "optional" => self.optional = true,
-                other => return Err(syn::Error::new(word.span(), format!("unknown arg attribute `{other}`"))),
+                other => {
+                    return Err(syn::Error::new(word.span(), format!("unknown arg attribute `{other}`")));
+                }
             }
             separator(input)?;
         }

@@ -72,7 +72,10 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
     let reply = attributes.reply.as_ref().ok_or_else(|| need("reply"))?;
     let summary = summary(&input.attrs);
     if summary.is_empty() {
-        return Err(Error::new_spanned(&input.ident, "the doc comment is missing: it is the command's manual"));
+        return Err(Error::new_spanned(
+            &input.ident,
+            "the doc comment is missing: it is the command's manual",
+        ));
     }
     let CommandAttributes { flags, acl, tips, whole_keyspace, container, .. } = attributes;
     let history = attributes.history.iter().map(|(version, change)| quote!((#version, #change)));

@@ -34,8 +34,10 @@ impl Field {
     }
 
     fn read(field: &syn::Field) -> Result<Field> {
-        let ident =
-            field.ident.clone().ok_or_else(|| syn::Error::new_spanned(field, "fields need names: they name the arguments"))?;
+        let ident = field
+            .ident
+            .clone()
+            .ok_or_else(|| syn::Error::new_spanned(field, "fields need names: they name the arguments"))?;
         let arg = ArgAttributes::read(&field.attrs)?;
         let role = if is_bool(&field.ty) {
             Role::Flag

@@ -64,6 +64,13 @@ impl<'a> Args<'a> {
         std::mem::take(&mut self.words)
     }
 
+    /// The next `count` arguments, or as many as there are, consumed.
+    pub fn take(&mut self, count: usize) -> &'a [&'a [u8]] {
+        let (taken, rest) = self.words.split_at(count.min(self.words.len()));
+        self.words = rest;
+        taken
+    }
+
     /// Consumes the next argument if it is `token`, in any case of letters.
     pub fn skip_token(&mut self, token: &str) -> bool {
         let found = self.peek().is_some_and(|word| word.eq_ignore_ascii_case(token.as_bytes()));

@@ -78,7 +78,12 @@ fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
 }
 
 /// Runs an admitted command, measures it and counts it.
-pub(crate) fn call(context: &mut Context<'_, '_>, found: Found, argv: &[&[u8]], reply: &mut Reply) -> Result<()> {
+pub(crate) fn call(
+    context: &mut Context<'_, '_>,
+    found: Found,
+    argv: &[&[u8]],
+    reply: &mut Reply,
+) -> Result<()> {
     let engine = context.engine;
     let start = reply.len();
     let timer = engine.keyspace.clock.timer();
@@ -159,7 +164,11 @@ impl<'e> Context<'_, 'e> {
     }
 
     /// Runs `work` on the whole keyspace, with every shard locked. `argv` is what the log gets if it changes anything.
-    pub(crate) fn with_keyspace<R>(&mut self, argv: &[&[u8]], work: impl FnOnce(&mut Db<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn with_keyspace<R>(
+        &mut self,
+        argv: &[&[u8]],
+        work: impl FnOnce(&mut Db<'_>) -> Result<R>,
+    ) -> Result<R> {
         let index = self.session.db;
         if let Some(Locked { db, effects }) = &mut self.transaction {
             db.select(index);

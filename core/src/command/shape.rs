@@ -69,9 +69,13 @@ impl Shape {
             (Shape::Null, Item::Null) => true,
             (Shape::NullArray, Item::NullArray | Item::Null) => true,
             (Shape::Array(element), Item::Array(items)) => items.iter().all(|item| element.fits(item)),
-            (Shape::Set(member), Item::Set(items) | Item::Array(items)) => items.iter().all(|item| member.fits(item)),
+            (Shape::Set(member), Item::Set(items) | Item::Array(items)) => {
+                items.iter().all(|item| member.fits(item))
+            }
             (Shape::Map(key, value), Item::Map(items)) => pairs_fit(key, value, items),
-            (Shape::Map(key, value), Item::Array(items)) => items.len() % 2 == 0 && pairs_fit(key, value, items),
+            (Shape::Map(key, value), Item::Array(items)) => {
+                items.len() % 2 == 0 && pairs_fit(key, value, items)
+            }
             _ => false,
         }
     }
@@ -145,7 +149,8 @@ pub fn check(spec: &Spec, reply: &[u8], form: Form) {
     if form != Form::Tape || reply.is_empty() {
         return;
     }
-    let shape = Shape::parse(spec.reply).unwrap_or_else(|| panic!("{}: bad reply shape {:?}", spec.name, spec.reply));
+    let shape =
+        Shape::parse(spec.reply).unwrap_or_else(|| panic!("{}: bad reply shape {:?}", spec.name, spec.reply));
     let (item, rest) = Item::read(reply).unwrap_or_else(|| panic!("{}: half a reply", spec.name));
     assert!(rest.is_empty(), "{}: more than one reply", spec.name);
     assert!(shape.fits(&item), "{} declares {:?} and replies {item:?}", spec.name, spec.reply);

@@ -34,7 +34,8 @@ struct Table {
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let all = LIST.iter().flat_map(|listed| std::iter::once(listed.spec).chain(listed.subcommands.iter().copied()));
+    let all =
+        LIST.iter().flat_map(|listed| std::iter::once(listed.spec).chain(listed.subcommands.iter().copied()));
     let by_name: HashMap<_, _> = all.enumerate().map(|(id, spec)| (spec.name, Found { spec, id })).collect();
     Table { count: by_name.len(), by_name }
 });

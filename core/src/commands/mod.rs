@@ -4,6 +4,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod generic;
+pub(crate) mod hash;
 pub(crate) mod string;
 pub(crate) mod transactions;
 
@@ -37,6 +38,18 @@ commands! {
         scan::Keys, scan::RandomKey, scan::Scan, scan::Type,
         sort::Sort, sort::SortRo,
         ttl::ExpireTime, ttl::PExpireTime, ttl::PTtl, ttl::Persist, ttl::Ttl;
+    hash:
+        all::HGetAll, all::HKeys, all::HVals,
+        delete::HDel, delete::HGetDel,
+        expire::HExpire, expire::HExpireAt, expire::HPExpire, expire::HPExpireAt, expire::HPersist,
+        get::HExists, get::HGet, get::HLen, get::HMGet, get::HStrLen,
+        getex::HGetEx,
+        incr::HIncrBy, incr::HIncrByFloat,
+        random::HRandField,
+        scan::HScan,
+        set::HMSet, set::HSet, set::HSetNx,
+        setex::HSetEx,
+        ttl::HExpireTime, ttl::HPExpireTime, ttl::HPTtl, ttl::HTtl;
     string:
         append::Append,
         counter::Decr, counter::DecrBy, counter::Incr, counter::IncrBy,

@@ -42,9 +42,10 @@ impl Config {
     /// The addresses to listen on. Without a `bind` line that is the loopback address: what Valkey's protected mode comes to.
     pub fn bind_addresses(&self) -> Vec<String> {
         match self.value("bind") {
-            Some(Value::Words(words)) if !words.iter().any(|word| word == b"*") => {
-                words.iter().map(|word| String::from_utf8_lossy(word).trim_start_matches('-').to_owned()).collect()
-            }
+            Some(Value::Words(words)) if !words.iter().any(|word| word == b"*") => words
+                .iter()
+                .map(|word| String::from_utf8_lossy(word).trim_start_matches('-').to_owned())
+                .collect(),
             _ => vec!["127.0.0.1".to_owned()],
         }
     }
@@ -63,7 +64,9 @@ mod tests {
 
     #[test]
     fn options_win_over_defaults() {
-        let config = Config::from_arguments(&[b"--port", b"7001", b"--maxmemory", b"1mb", b"--bind", b"127.0.0.2"]).unwrap();
+        let config =
+            Config::from_arguments(&[b"--port", b"7001", b"--maxmemory", b"1mb", b"--bind", b"127.0.0.2"])
+                .unwrap();
         assert_eq!((config.port(), config.hot().maxmemory()), (7001, 1 << 20));
         assert_eq!(config.bind_addresses(), ["127.0.0.2"]);
         assert_eq!(Config::default().bind_addresses(), ["127.0.0.1"]);

@@ -34,6 +34,7 @@ pub struct Db<'e> {
 #[derive(Default)]
 struct Effects {
     changes: u64,
+    expired_fields: u64,
     /// The commands that replace the one being executed in the log; `None`: log it as it came.
     rewritten: Option<Vec<Effect>>,
     /// Deletions of expired keys met on the way, logged before the command.
@@ -143,6 +144,17 @@ impl<'e> Db<'e> {
         let at = self.find_live(key)?;
         stamp(self.keyspace, self.shard(key), at);
         Some(EntryMut { db: self, key: *key, at })
+    }
+
+    /// As [`Db::lookup_mut`], for the engine's own work: no access is stamped.
+    pub(crate) fn lookup_mut_untouched<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
+        let at = self.find_live(key)?;
+        Some(EntryMut { db: self, key: *key, at })
+    }
+
+    /// Counts fields that have expired.
+    pub(crate) fn count_expired_fields(&mut self, count: usize) {
+        self.effects.expired_fields += count as u64;
     }
 
     fn find_live(&mut self, key: &Key<'_>) -> Option<Ref> {
@@ -368,6 +380,7 @@ impl<'e> Db<'e> {
     /// Ends the work: accounts memory, unlocks, then drops what was removed and tells the observers.
     pub(crate) fn release(mut self) {
         let keyspace = self.keyspace;
+        keyspace.expired_fields.fetch_add(self.effects.expired_fields, crate::sync::Ordering::Relaxed);
         self.locks.each_mut(|shard| keyspace.report(shard));
         let Self { locks, effects, .. } = self;
         drop(locks);
@@ -579,6 +592,12 @@ impl<'d, 'e> EntryMut<'d, 'e> {
 
     pub(crate) fn kind(&self) -> Kind {
         self.db.shard(&self.key).head(self.at).kind()
+    }
+
+    /// The bytes of the value as they stand in the entry: a string's or a packed collection's.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let shard = self.db.shard(&self.key);
+        shard.head(self.at).value(&shard.arena, self.at)
     }
 
     /// The database, for its clock, log and events.

@@ -213,7 +213,8 @@ impl Parts<'_> {
     /// Writes the entry over an allocation of its size class.
     pub(crate) fn write(&self, arena: &mut Arena, at: Ref) {
         let mut word = self.kind as u64 | (u64::from(self.stamp) << STAMP_SHIFT) & STAMP_MASK;
-        for (bit, set) in [(HAS_DEADLINE, self.deadline.is_some()), (EPOCH, self.epoch), (ASCII, self.ascii)] {
+        for (bit, set) in [(HAS_DEADLINE, self.deadline.is_some()), (EPOCH, self.epoch), (ASCII, self.ascii)]
+        {
             if set {
                 word |= bit;
             }

@@ -42,6 +42,8 @@ pub(crate) struct Keyspace {
     used: CachePadded<AtomicUsize>,
     /// Changes since the last snapshot.
     pub(crate) dirty: CachePadded<AtomicU64>,
+    /// Fields of hashes that have expired.
+    pub(crate) expired_fields: AtomicU64,
 }
 
 impl Keyspace {
@@ -55,6 +57,7 @@ impl Keyspace {
             hooks: Hooks::default(),
             used: CachePadded::new(AtomicUsize::new(0)),
             dirty: CachePadded::new(AtomicU64::new(0)),
+            expired_fields: AtomicU64::new(0),
         }
     }
 

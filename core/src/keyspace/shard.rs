@@ -4,15 +4,14 @@
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
 use super::arena::{Arena, Ref};
-use crate::os::OutOfMemory;
 use super::entry::{self, Head, Kind, Parts};
 use super::heap::{Handle, Heap};
 use super::key::{HashSeed, Key, timer_id};
 use super::table::Table;
 use super::watch::Watchers;
 use crate::expire::wheel::Wheel;
-use crate::value::hash::HashRef;
-use crate::value::{HeapValue, Value};
+use crate::os::OutOfMemory;
+use crate::value::{HashRef, HeapValue, Value};
 use std::cell::Cell;
 
 /// What a shard's lock guards.
@@ -48,7 +47,6 @@ pub(crate) struct ShardStats {
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
     pub(crate) expired: Cell<u64>,
-    pub(crate) expired_fields: Cell<u64>,
 }
 
 /// A value on its way into an entry.
@@ -133,7 +131,7 @@ impl ShardData {
         match head.kind() {
             Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
             Kind::Embedded | Kind::Raw => Value::Str(bytes),
-            Kind::HashPacked => Value::Hash(HashRef::Packed(bytes)),
+            Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
             Kind::RawHeap | Kind::HashTable => self.heap.get(Handle::from_bytes(bytes)).as_value(),
         }
     }
@@ -460,8 +458,9 @@ impl ShardData {
 
     /// Bytes of tables and wheels of database `db`: what is overhead beside the entries.
     pub(crate) fn overhead_bytes(&self, db: usize) -> (usize, usize) {
-        self.space(db)
-            .map_or((0, 0), |space| (space.table.bytes(), space.wheel.as_ref().map_or(0, |wheel| wheel.bytes())))
+        self.space(db).map_or((0, 0), |space| {
+            (space.table.bytes(), space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()))
+        })
     }
 }
 

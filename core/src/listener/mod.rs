@@ -39,8 +39,9 @@ impl Listener {
         let address = socket.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (engine, stop) = (engine.clone(), stopping.clone());
-        let thread =
-            std::thread::Builder::new().name("keystead-accept".into()).spawn(move || accept(&engine, &socket, &stop))?;
+        let thread = std::thread::Builder::new()
+            .name("keystead-accept".into())
+            .spawn(move || accept(&engine, &socket, &stop))?;
         Ok(Listener { address, stopping, thread: Some(thread) })
     }
 
@@ -118,7 +119,11 @@ fn serve(engine: &Engine, mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// Executes what has arrived in full. Returns whether the connection goes on.
-fn answer(session: &mut Session, requests: &mut RequestBuffer, stream: &mut TcpStream) -> std::io::Result<bool> {
+fn answer(
+    session: &mut Session,
+    requests: &mut RequestBuffer,
+    stream: &mut TcpStream,
+) -> std::io::Result<bool> {
     loop {
         match requests.next() {
             Ok(Some(args)) => {

@@ -8,7 +8,9 @@ pub(crate) mod listpack;
 pub(crate) mod string;
 
 use crate::error::{Error, Result};
-use hash::{Hash, HashRef};
+use hash::Hash;
+
+pub use hash::HashRef;
 
 pub use string::Text;
 
@@ -84,10 +86,18 @@ impl HeapValue {
         }
     }
 
+    /// The hash, to change it.
+    pub(crate) fn as_hash_mut(&mut self) -> Option<&mut Hash> {
+        match self {
+            HeapValue::Hash(hash) => Some(hash),
+            HeapValue::Str(_) => None,
+        }
+    }
+
     pub(crate) fn as_value(&self) -> Value<'_> {
         match self {
             HeapValue::Str(bytes) => Value::Str(bytes),
-            HeapValue::Hash(hash) => Value::Hash(HashRef::Table(hash)),
+            HeapValue::Hash(hash) => Value::Hash(HashRef::table(hash)),
         }
     }
 }

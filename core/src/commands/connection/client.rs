@@ -110,7 +110,9 @@ impl Session for ClientSetInfo<'_> {
             }
         };
         if !is_one_word(self.value) {
-            return Err(Error::command(format_args!("{name} cannot contain spaces, newlines or special characters.")));
+            return Err(Error::command(format_args!(
+                "{name} cannot contain spaces, newlines or special characters."
+            )));
         }
         *field = String::from_utf8_lossy(self.value).into_owned();
         reply.ok();
@@ -155,7 +157,10 @@ impl Session for ClientHelp {
                 ("GETNAME", "The name of this session."),
                 ("ID", "The number of this session."),
                 ("INFO", "This session, described as CLIENT LIST does."),
-                ("LIST [options ...]", "All sessions, or those of a TYPE, USER, ADDR, LADDR, ID, MAXAGE, SKIPME."),
+                (
+                    "LIST [options ...]",
+                    "All sessions, or those of a TYPE, USER, ADDR, LADDR, ID, MAXAGE, SKIPME.",
+                ),
                 ("SETINFO <option> <value>", "Tells LIB-NAME or LIB-VER of the client library."),
                 ("SETNAME <name>", "Names this session."),
             ],

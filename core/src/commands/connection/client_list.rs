@@ -106,7 +106,8 @@ impl<'a> Filter<'a> {
     }
 
     fn set_max_age(&mut self, value: &[u8]) -> Result<()> {
-        let seconds = num::parse_i64(value).ok_or_else(|| Error::command("maxage is not an integer or out of range"))?;
+        let seconds = num::parse_i64(value)
+            .ok_or_else(|| Error::command("maxage is not an integer or out of range"))?;
         if seconds <= 0 {
             return Err(Error::command("maxage should be greater than 0"));
         }

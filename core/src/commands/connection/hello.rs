@@ -165,7 +165,8 @@ impl Context<'_, '_> {
 
     fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Result<()> {
         let expected = self.engine.config.text("requirepass").unwrap_or_default();
-        let is_right = user == b"default" && (expected.is_empty() || constant_time_equal(&expected, password));
+        let is_right =
+            user == b"default" && (expected.is_empty() || constant_time_equal(&expected, password));
         if !is_right {
             return Err(Error::new(
                 ErrorKind::WrongPass,

@@ -24,15 +24,30 @@ impl<'a> Arg<'a> for Conditions {
     };
 
     fn parse(args: &mut Args<'a>) -> Result<Self> {
+        Conditions::of(args.take_rest())
+    }
+
+    fn encode(&self, out: &mut Argv) {
+        for (set, token) in [(self.nx, "NX"), (self.xx, "XX"), (self.gt, "GT"), (self.lt, "LT")] {
+            if set {
+                out.push(token.as_bytes().to_vec());
+            }
+        }
+    }
+}
+
+impl Conditions {
+    /// Reads them from their words.
+    pub(crate) fn of(words: &[&[u8]]) -> Result<Self> {
         let mut all = Conditions::default();
-        while let Some(word) = args.next() {
+        for word in words {
             match &word.to_ascii_lowercase()[..] {
                 b"nx" => all.nx = true,
                 b"xx" => all.xx = true,
                 b"gt" => all.gt = true,
                 b"lt" => all.lt = true,
                 _ => {
-                    let text = [b"ERR Unsupported option ", word].concat();
+                    let text = [b"ERR Unsupported option ", *word].concat();
                     return Err(Error::from_bytes(ErrorKind::Command, text));
                 }
             }
@@ -44,14 +59,6 @@ impl<'a> Arg<'a> for Conditions {
             return Err(Error::command("GT and LT options at the same time are not compatible"));
         }
         Ok(all)
-    }
-
-    fn encode(&self, out: &mut Argv) {
-        for (set, token) in [(self.nx, "NX"), (self.xx, "XX"), (self.gt, "GT"), (self.lt, "LT")] {
-            if set {
-                out.push(token.as_bytes().to_vec());
-            }
-        }
     }
 }
 
@@ -115,7 +122,14 @@ pub struct PExpire<'a> {
 
 impl Write for PExpire<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        reply.integer(expire(db, &self.key, self.milliseconds, TimeUnit::Milliseconds, self.condition, "pexpire")?);
+        reply.integer(expire(
+            db,
+            &self.key,
+            self.milliseconds,
+            TimeUnit::Milliseconds,
+            self.condition,
+            "pexpire",
+        )?);
         Ok(())
     }
 }

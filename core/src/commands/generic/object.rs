@@ -1,6 +1,6 @@
 //! OBJECT: how a value is stored and when it was used.
 
-use crate::command::{Command, Read, Reply, Session, Context};
+use crate::command::{Command, Context, Read, Reply, Session};
 use crate::error::{Error, Result};
 use crate::keyspace::access::Recording;
 use crate::keyspace::entry::Kind;
@@ -40,7 +40,9 @@ impl Read for ObjectEncoding<'_> {
 pub(crate) fn encoding(entry: &Entry<'_>) -> &'static str {
     match entry.kind() {
         Kind::Int => "int",
-        Kind::Embedded if is_embedded(entry.key().len(), entry.value_len(), entry.deadline().is_some()) => "embstr",
+        Kind::Embedded if is_embedded(entry.key().len(), entry.value_len(), entry.deadline().is_some()) => {
+            "embstr"
+        }
         Kind::Embedded | Kind::Raw | Kind::RawHeap => "raw",
         Kind::HashPacked => "listpack",
         Kind::HashTable => "hashtable",

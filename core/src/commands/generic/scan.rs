@@ -72,7 +72,8 @@ impl<'a> ScanOptions<'a> {
                 b"match" => options.pattern = Some(value()?),
                 b"count" => {
                     let count = num::parse_i64(value()?).ok_or_else(Error::not_an_integer)?;
-                    options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(Error::syntax)?;
+                    options.count =
+                        usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(Error::syntax)?;
                 }
                 b"type" if family == Family::Keys => {
                     let name = value()?;
@@ -142,7 +143,9 @@ impl Read for Scan<'_> {
         let count = self.count.unwrap_or(DEFAULT_COUNT) as usize;
         let mut found = Vec::new();
         let next = scan::scan(db, parse_cursor(self.cursor)?, count, |entry| {
-            let of_type = self.r#type.is_none_or(|name| name.eq_ignore_ascii_case(entry.value().type_name().as_bytes()));
+            let of_type = self
+                .r#type
+                .is_none_or(|name| name.eq_ignore_ascii_case(entry.value().type_name().as_bytes()));
             if of_type && self.pattern.is_none_or(|pattern| glob_matches(pattern, entry.key(), false)) {
                 found.push(entry.key());
             }

@@ -3,10 +3,10 @@
 //! They sort lists, sets and sorted sets, which come with the next types; of what exists today a missing key sorts to nothing
 //! and every other type is refused, as the server does.
 
+use crate::command::spec::{BeginSearch, FindKeys};
 use crate::command::{Arg, Command, Read, Reply, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
-use crate::command::spec::{BeginSearch, FindKeys};
 
 #[derive(Arg, Clone, Copy)]
 enum Order {

@@ -25,7 +25,7 @@ pub struct IncrByFloat<'a> {
 
 /// A number that is judged only after the value it is added to.
 #[derive(Clone, Copy)]
-struct LateDouble<'a>(&'a [u8]);
+pub(crate) struct LateDouble<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Arg<'a> for LateDouble<'a> {
     const SPEC: ArgSpec = ArgSpec { kind: ArgKind::Double, ..ArgSpec::PLAIN };

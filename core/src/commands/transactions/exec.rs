@@ -42,7 +42,8 @@ impl Context<'_, '_> {
                 "EXECABORT Transaction discarded because of previous errors.",
             ));
         }
-        let may_grow = transaction.queue.iter().any(|queued| queued.found.spec.flags.contains(Flags::DENYOOM));
+        let may_grow =
+            transaction.queue.iter().any(|queued| queued.found.spec.flags.contains(Flags::DENYOOM));
         if may_grow && self.engine.is_over_memory() {
             return Err(Error::out_of_memory());
         }
@@ -66,11 +67,8 @@ impl Context<'_, '_> {
     fn run_queued(&mut self, queued: &Queued, db: &mut Db<'_>, effects: &mut Vec<Effect>, reply: &mut Reply) {
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
         let start = reply.len();
-        let mut context = Context {
-            engine: self.engine,
-            session: self.session,
-            transaction: Some(Locked { db, effects }),
-        };
+        let mut context =
+            Context { engine: self.engine, session: self.session, transaction: Some(Locked { db, effects }) };
         if let Err(error) = run::call(&mut context, queued.found, &argv, reply) {
             reply.truncate(start);
             reply.error(&error);

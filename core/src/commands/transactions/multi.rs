@@ -50,4 +50,3 @@ impl Session for Discard {
         Ok(())
     }
 }
-

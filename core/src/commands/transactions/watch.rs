@@ -64,7 +64,8 @@ impl Context<'_, '_> {
         if known {
             return;
         }
-        let mut db = Db::new(&self.engine.keyspace, state.db, Locks::one(&self.engine.keyspace.shards, key.hash()));
+        let mut db =
+            Db::new(&self.engine.keyspace, state.db, Locks::one(&self.engine.keyspace.shards, key.hash()));
         let was_stale = db.is_stale(key);
         db.locks_mut().shard_mut(key.shard()).watchers.add(state.db, key.bytes(), &state.watch_flag);
         state.watched.push(Watched { db: state.db, key: key.bytes().into(), was_stale });

@@ -1,0 +1,70 @@
+//! HSCAN.
+
+use super::hash_of;
+use crate::command::{Args, Command, Read, Reply};
+use crate::commands::generic::scan::{Family, ScanOptions, parse_cursor};
+use crate::error::Result;
+use crate::keyspace::{Db, Key};
+use crate::value::listpack::Element;
+
+/// Iterates over the fields of a hash, some at a time.
+///
+/// Returns the cursor for the next call, 0 at the end, and fields with their values. A field that exists from the first call to the
+/// last is returned at least once.
+#[derive(Command)]
+#[command(
+    name = "HSCAN", group = Hash, since = "2.8.0", complexity = "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", arity = -3,
+    flags(READONLY), tips("nondeterministic_output"),
+    custom_parse, reply = "array(bulk | array(bulk))",
+)]
+pub struct HScan<'a> {
+    #[key(RO, ACCESS)]
+    key: Key<'a>,
+    #[arg(kind = Integer)]
+    cursor: &'a [u8],
+    #[arg(token = "MATCH", kind = Pattern)]
+    pattern: Option<&'a [u8]>,
+    #[arg(token = "COUNT")]
+    count: Option<i64>,
+    #[arg(token = "NOVALUES")]
+    novalues: bool,
+}
+
+impl<'a> HScan<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let key = args.required()?;
+        let key = args.key(key);
+        let cursor = args.required()?;
+        let options = ScanOptions::parse(parse_cursor(cursor)?, args.take_rest(), Family::Fields)?;
+        let count = Some(options.count as i64);
+        Ok(Self { key, cursor, pattern: options.pattern, count, novalues: options.novalues })
+    }
+}
+
+impl Read for HScan<'_> {
+    fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        let mut found: Vec<Element<'_>> = Vec::new();
+        let options = ScanOptions {
+            cursor: parse_cursor(self.cursor)?,
+            pattern: self.pattern,
+            count: self.count.unwrap_or(10) as usize,
+            type_name: None,
+            novalues: self.novalues,
+        };
+        let next = hash_of(db, &self.key)?.map_or(0, |hash| {
+            hash.scan(options.cursor, options.count, db.now(), |field, value| {
+                if field.with(|field| options.matches(field)) {
+                    found.push(field);
+                    if !options.novalues {
+                        found.push(value);
+                    }
+                }
+            })
+        });
+        reply.array(2);
+        reply.bulk(next.to_string().as_bytes());
+        reply.array(found.len());
+        found.into_iter().for_each(|element| element.with(|bytes| reply.bulk(bytes)));
+        Ok(())
+    }
+}

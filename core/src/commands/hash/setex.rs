@@ -1,0 +1,129 @@
+//! HSETEX: sets fields together with their deadlines.
+
+use super::fields::FieldValues;
+use crate::command::{Arg, Argv, Command, Reply, Write};
+use crate::commands::string::expiry::{Late, TimeUnit, positive_deadline};
+use crate::error::Result;
+use crate::keyspace::{Db, EventClass, Key};
+use crate::value::hash::edit::{Fields, edit_or_create};
+
+#[derive(Arg, Clone, Copy, PartialEq, Eq)]
+enum KeyCondition {
+    #[arg(token = "NX")]
+    Nx,
+    #[arg(token = "XX")]
+    Xx,
+}
+
+#[derive(Arg, Clone, Copy, PartialEq, Eq)]
+enum FieldCondition {
+    #[arg(token = "FNX")]
+    Fnx,
+    #[arg(token = "FXX")]
+    Fxx,
+}
+
+#[derive(Arg, Clone, Copy)]
+enum Expiration<'a> {
+    #[arg(token = "EX", name = "seconds")]
+    Ex(Late<'a>),
+    #[arg(token = "PX", name = "milliseconds")]
+    Px(Late<'a>),
+    #[arg(token = "EXAT", name = "unix-time-seconds", kind = UnixTime)]
+    ExAt(Late<'a>),
+    #[arg(token = "PXAT", name = "unix-time-milliseconds", kind = UnixTime)]
+    PxAt(Late<'a>),
+    #[arg(token = "KEEPTTL")]
+    KeepTtl,
+}
+
+/// Sets fields of a hash and when they expire.
+///
+/// Returns 1 if all were set, 0 if a condition did not hold and none was. A time in the past removes the fields.
+#[derive(Command)]
+#[command(
+    name = "HSETEX", group = Hash, since = "9.0.0", complexity = "O(N) where N is the number of fields being set.", arity = -6,
+    flags(WRITE, DENYOOM, FAST),
+    reply = "int",
+)]
+pub struct HSetEx<'a> {
+    #[key(RW, UPDATE)]
+    key: Key<'a>,
+    #[arg(oneof)]
+    key_condition: Option<KeyCondition>,
+    #[arg(oneof)]
+    fields_condition: Option<FieldCondition>,
+    #[arg(oneof)]
+    expiration: Option<Expiration<'a>>,
+    fields: FieldValues<'a>,
+}
+
+impl Write for HSetEx<'_> {
+    fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
+        let time = match self.expiration {
+            Some(Expiration::Ex(value)) => Some((value, TimeUnit::Seconds)),
+            Some(Expiration::Px(value)) => Some((value, TimeUnit::Milliseconds)),
+            Some(Expiration::ExAt(value)) => Some((value, TimeUnit::UnixSeconds)),
+            Some(Expiration::PxAt(value)) => Some((value, TimeUnit::UnixMilliseconds)),
+            Some(Expiration::KeepTtl) | None => None,
+        };
+        let deadline =
+            time.map(|(value, unit)| positive_deadline(value, unit, db.now(), "hsetex")).transpose()?;
+        let exists = match db.peek(&self.key) {
+            Some(entry) => entry.value().hash().map(|_| true)?,
+            None => false,
+        };
+        let key_allows = match self.key_condition {
+            None => true,
+            Some(KeyCondition::Nx) => !exists,
+            Some(KeyCondition::Xx) => exists,
+        };
+        let set = key_allows && edit_or_create(db, &self.key, |fields| self.set(fields, deadline))?;
+        if set {
+            db.notify(EventClass::Hash, "hset", self.key.bytes());
+            if deadline.is_some() {
+                db.notify(EventClass::Hash, "hexpire", self.key.bytes());
+            }
+            db.propagate(self.effect(deadline));
+        }
+        reply.integer(set.into());
+        Ok(())
+    }
+}
+
+impl HSetEx<'_> {
+    fn set(&self, fields: &mut Fields<'_>, deadline: Option<u64>) -> Result<bool> {
+        let data = &self.fields.0;
+        let allowed = match self.fields_condition {
+            None => true,
+            Some(FieldCondition::Fnx) => data.iter().all(|(field, _)| fields.get(field).is_none()),
+            Some(FieldCondition::Fxx) => data.iter().all(|(field, _)| fields.get(field).is_some()),
+        };
+        if !allowed {
+            return Ok(false);
+        }
+        let has_passed = deadline.is_some_and(|deadline| deadline <= fields.now());
+        let keep = matches!(self.expiration, Some(Expiration::KeepTtl));
+        for (field, value) in data {
+            if has_passed {
+                fields.remove(field);
+                continue;
+            }
+            let deadline = if keep { fields.deadline(field).flatten() } else { deadline };
+            fields.set(field, value, deadline);
+        }
+        Ok(true)
+    }
+
+    /// The same with an absolute deadline and without conditions, for the log.
+    fn effect(&self, deadline: Option<u64>) -> Argv {
+        let mut argv = vec![b"HSETEX".to_vec(), self.key.bytes().to_vec()];
+        match (self.expiration, deadline) {
+            (_, Some(deadline)) => argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]),
+            (Some(Expiration::KeepTtl), None) => argv.push(b"KEEPTTL".to_vec()),
+            _ => {}
+        }
+        self.fields.encode(&mut argv);
+        argv
+    }
+}

@@ -1,0 +1,273 @@
+//! Changing a hash: one interface over both encodings, and the move from the listpack to the table.
+
+use super::table::Hash;
+use super::{HashRef, expire_fields};
+use crate::error::Result;
+use crate::keyspace::entry::Kind;
+use crate::keyspace::shard::{MAX_IN_ARENA, NewValue};
+use crate::keyspace::{Db, EventClass, HashSeed, Key};
+use crate::value::listpack::{self, Element, Listpack};
+use crate::value::{HeapValue, Value};
+
+/// The fields of a hash that is being changed.
+pub(crate) struct Fields<'h> {
+    encoding: Encoding<'h>,
+    limits: Limits,
+    seed: HashSeed,
+    now: u64,
+    changed: bool,
+}
+
+enum Encoding<'h> {
+    Packed(Vec<u8>),
+    /// Just converted from a listpack.
+    New(Box<Hash>),
+    Table(&'h mut Hash),
+}
+
+/// `hash-max-listpack-entries` and `hash-max-listpack-value`.
+#[derive(Clone, Copy)]
+struct Limits {
+    fields: usize,
+    bytes: usize,
+}
+
+impl Fields<'_> {
+    /// Unix milliseconds, for deadlines.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn as_ref(&self) -> HashRef<'_> {
+        match &self.encoding {
+            Encoding::Packed(bytes) => HashRef::packed(bytes),
+            Encoding::New(hash) => HashRef::table(hash),
+            Encoding::Table(hash) => HashRef::table(hash),
+        }
+    }
+
+    /// The value of a field.
+    pub(crate) fn get(&self, field: &[u8]) -> Option<Element<'_>> {
+        self.as_ref().get(field, self.now)
+    }
+
+    /// The deadline of a field: `None` if there is no such field, `Some(None)` if it does not expire.
+    pub(crate) fn deadline(&self, field: &[u8]) -> Option<Option<u64>> {
+        self.as_ref().deadline(field, self.now)
+    }
+
+    /// Moves to the table if a text of this length may not stand in the listpack.
+    pub(crate) fn make_room(&mut self, texts: &[&[u8]]) {
+        if texts.iter().any(|text| text.len() > self.limits.bytes) {
+            self.to_table();
+        }
+    }
+
+    /// Sets a field and says whether it is new. A deadline it had is replaced by `deadline`.
+    pub(crate) fn set(&mut self, field: &[u8], value: &[u8], deadline: Option<u64>) -> bool {
+        self.make_room(&[field, value]);
+        if deadline.is_some() {
+            self.to_table();
+        }
+        self.changed = true;
+        let now = self.now;
+        if let Encoding::Packed(bytes) = &mut self.encoding {
+            let pack = Listpack::new(bytes);
+            let is_new = match pack.find(field, 0, 2) {
+                Some(at) => {
+                    listpack::replace(bytes, at.index + 1, Element::of(value));
+                    false
+                }
+                None => {
+                    listpack::push(bytes, &[Element::of(field), Element::of(value)]);
+                    true
+                }
+            };
+            let too_large = bytes.len() > MAX_IN_ARENA || Listpack::new(bytes).len() / 2 > self.limits.fields;
+            if too_large {
+                self.to_table();
+            }
+            return is_new;
+        }
+        let hash = self.table();
+        let was_live = hash.get(field, now).is_some();
+        hash.set(field, value, deadline);
+        !was_live
+    }
+
+    /// Gives an existing field another deadline, or none.
+    pub(crate) fn set_deadline(&mut self, field: &[u8], deadline: Option<u64>) {
+        if deadline.is_some() {
+            self.to_table();
+        }
+        let now = self.now;
+        let (Encoding::New(_) | Encoding::Table(_)) = &self.encoding else { return };
+        let hash = self.table();
+        let Some(value) = hash.get(field, now).map(|found| found.value.to_vec()) else { return };
+        hash.set(field, &value, deadline);
+        self.changed = true;
+    }
+
+    /// Removes a field and says whether it was there.
+    pub(crate) fn remove(&mut self, field: &[u8]) -> bool {
+        let now = self.now;
+        let removed = match &mut self.encoding {
+            Encoding::Packed(bytes) => match Listpack::new(bytes).find(field, 0, 2) {
+                Some(at) => {
+                    listpack::remove(bytes, at.index, 2);
+                    true
+                }
+                None => false,
+            },
+            _ => {
+                let hash = self.table();
+                let was_live = hash.get(field, now).is_some();
+                hash.remove(field) && was_live
+            }
+        };
+        self.changed |= removed;
+        removed
+    }
+
+    fn table(&mut self) -> &mut Hash {
+        match &mut self.encoding {
+            Encoding::New(hash) => hash,
+            Encoding::Table(hash) => hash,
+            Encoding::Packed(_) => unreachable!("the caller has left the listpack"),
+        }
+    }
+
+    fn to_table(&mut self) {
+        let Encoding::Packed(bytes) = &self.encoding else { return };
+        let mut hash = Box::new(Hash::new(self.seed));
+        HashRef::packed(bytes).each(self.now, |field, value| {
+            field.with(|field| value.with(|value| hash.set(field, value, None)));
+        });
+        self.encoding = Encoding::New(hash);
+        self.changed = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        match &self.encoding {
+            Encoding::Packed(bytes) => Listpack::new(bytes).is_empty(),
+            Encoding::New(hash) => hash.len() == 0,
+            Encoding::Table(hash) => hash.len() == 0,
+        }
+    }
+}
+
+/// Changes the hash of a key, creating it if need be. What `edit` leaves empty is removed.
+///
+/// # Errors
+/// WRONGTYPE, or whatever `edit` returns; it must fail before it changes anything.
+pub(crate) fn edit_or_create<R>(
+    db: &mut Db<'_>,
+    key: &Key<'_>,
+    edit: impl FnOnce(&mut Fields<'_>) -> Result<R>,
+) -> Result<R> {
+    run(db, key, true, edit).map(|result| result.expect("the hash exists or was created"))
+}
+
+/// Changes the hash of a key; `None` if there is none. What `edit` leaves empty is removed.
+///
+/// # Errors
+/// As [`edit_or_create`].
+pub(crate) fn edit<R>(
+    db: &mut Db<'_>,
+    key: &Key<'_>,
+    edit: impl FnOnce(&mut Fields<'_>) -> Result<R>,
+) -> Result<Option<R>> {
+    run(db, key, false, edit)
+}
+
+fn run<R>(
+    db: &mut Db<'_>,
+    key: &Key<'_>,
+    create: bool,
+    edit: impl FnOnce(&mut Fields<'_>) -> Result<R>,
+) -> Result<Option<R>> {
+    reclaim(db, key);
+    let hot = db.keyspace().config.hot();
+    let limits = Limits { fields: hot.hash_max_listpack_entries(), bytes: hot.hash_max_listpack_value() };
+    let fields = Fields {
+        encoding: Encoding::Packed(listpack::EMPTY.to_vec()),
+        limits,
+        seed: db.keyspace().seed,
+        now: db.now(),
+        changed: false,
+    };
+    let Some(mut entry) = db.lookup_mut(key) else {
+        return if create { created(db, key, fields, edit).map(Some) } else { Ok(None) };
+    };
+    let Value::Hash(_) = entry.value() else { return Err(crate::Error::wrong_type()) };
+    if entry.kind() == Kind::HashPacked {
+        let packed = Encoding::Packed(entry.bytes().to_vec());
+        let mut fields = Fields { encoding: packed, ..fields };
+        let result = edit(&mut fields)?;
+        if fields.changed {
+            if fields.is_empty() {
+                entry.remove();
+                db.notify(EventClass::Generic, "del", key.bytes());
+            } else {
+                match fields.encoding {
+                    Encoding::Packed(bytes) => entry.set_value(NewValue::Bytes(Kind::HashPacked, &bytes))?,
+                    Encoding::New(hash) => {
+                        entry.set_value(NewValue::Heap(Kind::HashTable, HeapValue::Hash(hash)))?;
+                        db.adopt_field_deadlines(key);
+                    }
+                    Encoding::Table(_) => unreachable!("a packed hash becomes a new one"),
+                }
+            }
+        }
+        return Ok(Some(result));
+    }
+    let (result, timer, is_empty) = entry
+        .edit_heap(|value| {
+            let hash = value.as_hash_mut().expect("the type was checked");
+            let mut fields = Fields { encoding: Encoding::Table(hash), ..fields };
+            let result = edit(&mut fields);
+            let (changed, is_empty) = (fields.changed, fields.is_empty());
+            let Encoding::Table(hash) = fields.encoding else { unreachable!("a table stays one") };
+            ((result, hash.timer_to_arm(), is_empty), changed)
+        })
+        .expect("the kind says heap");
+    if let Some(timer) = timer {
+        entry.arm(timer);
+    }
+    if is_empty {
+        entry.remove();
+        db.notify(EventClass::Generic, "del", key.bytes());
+    }
+    result.map(Some)
+}
+
+fn created<R>(
+    db: &mut Db<'_>,
+    key: &Key<'_>,
+    mut fields: Fields<'_>,
+    edit: impl FnOnce(&mut Fields<'_>) -> Result<R>,
+) -> Result<R> {
+    let result = edit(&mut fields)?;
+    if fields.changed && !fields.is_empty() {
+        match fields.encoding {
+            Encoding::Packed(bytes) => db.insert(key, NewValue::Bytes(Kind::HashPacked, &bytes), None)?,
+            Encoding::New(hash) => {
+                db.insert(key, NewValue::Heap(Kind::HashTable, HeapValue::Hash(hash)), None)?;
+                db.adopt_field_deadlines(key);
+            }
+            Encoding::Table(_) => unreachable!("a hash that is created has no table yet"),
+        }
+    }
+    Ok(result)
+}
+
+/// Removes expired fields first: a write must not find them, nor leave a hash of nothing but them.
+fn reclaim(db: &mut Db<'_>, key: &Key<'_>) {
+    let due = match db.peek(key).map(|entry| entry.value()) {
+        Some(Value::Hash(hash)) => hash.next_deadline().is_some_and(|deadline| deadline <= db.now()),
+        _ => false,
+    };
+    if due {
+        expire_fields(db, key);
+    }
+}

@@ -1,0 +1,151 @@
+//! Hashes: reading one whatever its encoding, and the timers of its fields.
+//!
+//! A small hash is a listpack in its entry; a larger one, and any with deadlines on fields, is a [`table::Hash`] on the heap.
+//! How either is changed is in [`edit`].
+
+pub(crate) mod edit;
+pub(crate) mod slots;
+pub(crate) mod table;
+
+pub(crate) use table::Hash;
+
+use super::listpack::{Element, Listpack};
+use crate::keyspace::access::random;
+use crate::keyspace::{Db, EventClass, Key};
+
+/// A hash being read. Fields whose deadline has passed `now` don't exist.
+#[derive(Clone, Copy, Debug)]
+pub struct HashRef<'a>(Encoding<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Encoding<'a> {
+    Packed(Listpack<'a>),
+    Table(&'a Hash),
+}
+
+impl<'a> HashRef<'a> {
+    pub(crate) fn packed(bytes: &'a [u8]) -> Self {
+        Self(Encoding::Packed(Listpack::new(bytes)))
+    }
+
+    pub(crate) fn table(hash: &'a Hash) -> Self {
+        Self(Encoding::Table(hash))
+    }
+
+    /// The value of a field. O(1), or O(fields) of a packed hash.
+    pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Element<'a>> {
+        match self.0 {
+            Encoding::Packed(pack) => {
+                let at = pack.find(field, 0, 2)?;
+                pack.element(pack.skip(at, 1)?)
+            }
+            Encoding::Table(hash) => hash.get(field, now).map(|found| Element::Bytes(found.value)),
+        }
+    }
+
+    /// The deadline of a field: `None` if there is no such field, `Some(None)` if it does not expire.
+    pub(crate) fn deadline(&self, field: &[u8], now: u64) -> Option<Option<u64>> {
+        match self.0 {
+            Encoding::Packed(pack) => pack.find(field, 0, 2).map(|_| None),
+            Encoding::Table(hash) => hash.get(field, now).map(|found| found.deadline),
+        }
+    }
+
+    /// Number of fields. O(1), or O(fields) while some have expired and were not reclaimed yet.
+    pub(crate) fn len(&self, now: u64) -> usize {
+        match self.0 {
+            Encoding::Packed(pack) => pack.len() / 2,
+            Encoding::Table(hash) => hash.live_len(now),
+        }
+    }
+
+    /// Calls `visit` with each field and value.
+    pub(crate) fn each(&self, now: u64, mut visit: impl FnMut(Element<'a>, Element<'a>)) {
+        match self.0 {
+            Encoding::Packed(pack) => {
+                let mut elements = pack.iter();
+                while let (Some(field), Some(value)) = (elements.next(), elements.next()) {
+                    visit(field, value);
+                }
+            }
+            Encoding::Table(hash) => hash
+                .iter()
+                .filter(|found| found.is_live(now))
+                .for_each(|found| visit(Element::Bytes(found.field), Element::Bytes(found.value))),
+        }
+    }
+
+    /// Visits some fields from a cursor on and returns the next, 0 at the end. A packed hash is visited whole.
+    pub(crate) fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        now: u64,
+        mut visit: impl FnMut(Element<'a>, Element<'a>),
+    ) -> u64 {
+        match self.0 {
+            Encoding::Packed(_) => {
+                self.each(now, visit);
+                0
+            }
+            Encoding::Table(hash) => hash.scan(cursor, count, |found| {
+                if found.is_live(now) {
+                    visit(Element::Bytes(found.field), Element::Bytes(found.value));
+                }
+            }),
+        }
+    }
+
+    /// A field drawn at random, each with the same chance; `None` if there is none.
+    pub(crate) fn random(&self, now: u64) -> Option<(Element<'a>, Element<'a>)> {
+        match self.0 {
+            Encoding::Packed(pack) => {
+                let fields = pack.len() as u64 / 2;
+                let at = pack.seek(random().checked_rem(fields)? as usize * 2)?;
+                let mut elements = pack.iter_from(at);
+                elements.next().zip(elements.next())
+            }
+            Encoding::Table(hash) => {
+                hash.random(now).map(|found| (Element::Bytes(found.field), Element::Bytes(found.value)))
+            }
+        }
+    }
+
+    /// A time not after the earliest deadline of a field; `None` if no field expires.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        match self.0 {
+            Encoding::Packed(_) => None,
+            Encoding::Table(hash) => hash.next_deadline(),
+        }
+    }
+}
+
+/// Reclaims the expired fields of a hash, and the hash with its last field. Returns how many fields went.
+pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
+    let now = db.now();
+    let Some(mut entry) = db.lookup_mut_untouched(key) else { return 0 };
+    let expired = entry.edit_heap(|value| {
+        let expired = value.as_hash_mut().map_or_else(Vec::new, |hash| hash.take_expired(now));
+        let changed = !expired.is_empty();
+        (expired, changed)
+    });
+    let expired = expired.unwrap_or_default();
+    if expired.is_empty() {
+        return 0;
+    }
+    let is_empty = entry.value().hash().is_ok_and(|hash| hash.len(now) == 0);
+    if is_empty {
+        entry.remove();
+    }
+    db.count_expired_fields(expired.len());
+    db.notify(EventClass::Hash, "hexpired", key.bytes());
+    let count = expired.len();
+    db.propagate_with(|| {
+        let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
+        words.into_iter().chain(expired).collect()
+    });
+    if is_empty {
+        db.notify(EventClass::Generic, "del", key.bytes());
+    }
+    count
+}
