@@ -1,2 +1,1 @@
 //! Keystead: Valkey inside your process.
-

@@ -133,11 +133,18 @@ impl Script {
 }
 
 impl Step {
+    /// The command it sends, if it is one.
+    pub fn call(&self) -> Option<&Call> {
+        match &self.action {
+            Action::Command(call) | Action::Times(_, call) | Action::Await(call) => Some(call),
+            _ => None,
+        }
+    }
+
     fn is_judged(&self) -> bool {
         match &self.action {
-            Action::Command(call) | Action::Times(_, call) | Action::Await(call) => call.expected.is_some(),
             Action::Raw(..) | Action::Read(_) => false,
-            Action::Closed(_) | Action::Sleep(_) => true,
+            _ => self.call().is_none_or(|call| call.expected.is_some()),
         }
     }
 }
