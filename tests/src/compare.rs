@@ -147,7 +147,7 @@ fn only(reply: &Reply, names: &[Vec<u8>]) -> Reply {
     let text = String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned();
     let is_named = |part: &&str| {
         let end = part.find([':', '=']).unwrap_or(part.len());
-        names.iter().any(|name| name == part[..end].as_bytes())
+        names.iter().any(|name| name == &part.as_bytes()[..end])
     };
     let is_info =
         |line: &str| line.split(' ').next().is_some_and(|word| word.contains(':') && !word.contains("://"));

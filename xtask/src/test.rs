@@ -53,7 +53,9 @@ pub fn run(names: &[String], complete: bool) -> Result<(), String> {
         let _ = std::fs::remove_file(sh::target().join("xtask").join(format!("{}.log", stage.name)));
         let (count, result) = match (stage.run)() {
             Ok(Outcome::Ran(count)) if count.failed == 0 && count.passed > 0 => (count, "passed".to_owned()),
-            Ok(Outcome::Ran(count)) => (count, format!("FAILED: {} tests failed", count.failed)),
+            Ok(Outcome::Ran(count)) => {
+                (count, format!("FAILED: {} of {}", count.failed, count.passed + count.failed))
+            }
             Ok(Outcome::Missing(what)) => (Count::default(), format!("missing: {what}")),
             Err(message) => (Count::one(false), format!("FAILED: {message}")),
         };
