@@ -1,1 +1,2 @@
 //! Keystead: Valkey inside your process.
+
