@@ -78,8 +78,7 @@ struct Difference {
 impl Hunt {
     /// Runs the steps from an empty keyspace.
     fn judge(&self, setting: Setting, steps: &[Step]) -> Result<(), Difference> {
-        let broken =
-            |error: io::Error| Difference { step: steps.len(), text: format!("connection: {error}") };
+        let broken = |error: io::Error| Difference { step: steps.len(), text: error.to_string() };
         let oracle = Side::start(&self.oracle, setting, &[]).map_err(broken)?.run(steps);
         let subject = Side::start(&self.subject, setting, &self.planted).map_err(broken)?.run(steps);
         for (index, step) in steps.iter().enumerate() {
@@ -218,12 +217,12 @@ impl Side {
             clients.insert(number, client);
         }
         let first = clients.get_mut(&1).expect("just inserted");
-        first.call(&["FLUSHALL"])?;
+        prepare(first, &[b"FLUSHALL".to_vec()])?;
         for words in setting.commands() {
-            first.call(&words)?;
+            prepare(first, &words)?;
         }
         if !planted.is_empty() {
-            first.call(planted)?;
+            prepare(first, planted)?;
         }
         Ok(Side { clients })
     }
@@ -295,6 +294,17 @@ impl Side {
             }
         }
         Ok(())
+    }
+}
+
+/// A command that must succeed, or sequences would not begin alike.
+fn prepare(client: &mut Client, words: &[Vec<u8>]) -> io::Result<()> {
+    match client.call(words)? {
+        Reply::Error(message) => {
+            let message = String::from_utf8_lossy(&message).into_owned();
+            Err(io::Error::other(format!("preparing with {}: {message}", quote::line(words))))
+        }
+        _ => Ok(()),
     }
 }
 
