@@ -11,10 +11,12 @@ use crate::script::Mode;
 use crate::server::{Pair, Server};
 use std::collections::HashMap;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Commands in a sequence, between two FLUSHALLs.
 const SEQUENCE: usize = 400;
+/// How long shrinking may take: a subject that hangs makes each attempt last.
+const SHRINKING: Duration = Duration::from_secs(60);
 /// Databases whose final state is compared: those of the grammar.
 const DATABASES: usize = 3;
 
@@ -108,11 +110,12 @@ impl Hunt {
         mut last: Difference,
     ) -> (Vec<Step>, Difference) {
         steps.truncate(last.step + 1);
+        let start = Instant::now();
         let mut size = steps.len().div_ceil(2);
-        while size > 0 {
+        while size > 0 && start.elapsed() < SHRINKING {
             let mut at = 0;
             let mut removed = false;
-            while at < steps.len() {
+            while at < steps.len() && start.elapsed() < SHRINKING {
                 let mut fewer = steps.clone();
                 fewer.drain(at..(at + size).min(steps.len()));
                 match self.judge(setting, &fewer) {
@@ -153,7 +156,13 @@ impl Hunt {
 
     fn report(&self, seed: u64, setting: Setting, steps: Vec<Step>, first: &Difference) -> String {
         let first = Difference { step: first.step, text: first.text.clone() };
-        let (steps, difference) = self.shrink(setting, steps, first);
+        let answers = self.subject.client().and_then(|mut client| client.call(&["PING"])).is_ok();
+        let (steps, difference) = if answers {
+            self.shrink(setting, steps, first)
+        } else {
+            let text = format!("{}\nthe subject no longer answers: nothing was shrunk", first.text);
+            (steps, Difference { step: first.step, text })
+        };
         let mut script =
             format!("# Found by the property test with seed {seed}.\n%resp {}\n", setting.protocol);
         for words in setting.commands() {
