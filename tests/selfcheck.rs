@@ -67,3 +67,10 @@ fn a_hunt_finds_a_planted_setting_in_the_encodings() {
     let finding = hunt::hunt(&oracles(), 9, 4000, planted).unwrap().finding.expect("another limit is found");
     assert!(finding.contains("listpack"), "{finding}");
 }
+
+#[test]
+fn a_hunt_reports_a_subject_that_ends() {
+    let finding =
+        hunt::hunt(&oracles(), 3, 1000, words("SHUTDOWN NOSAVE")).unwrap().finding.expect("it ended");
+    assert!(finding.contains("no longer answers"), "{finding}");
+}

@@ -2,10 +2,12 @@
 //!
 //! Names of scripts (or parts of them) on the command line choose; `KEYSTEAD_SHOW=1` prints the transcripts.
 
+use keystead_tests::resp::Reply;
 use keystead_tests::run;
 use keystead_tests::script::Script;
-use keystead_tests::server::{Pair, Server};
+use keystead_tests::server::{Binary, Pair, Server};
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn main() -> std::process::ExitCode {
@@ -31,7 +33,34 @@ fn main() -> std::process::ExitCode {
             Err(message) => trials.push(Trial::test(name, move || Err(Failed::from(message)))),
         }
     }
+    if let Binary::Keystead(_) = pair.subject {
+        trials.push(Trial::test("every command has a script", move || coverage(&pair, &folder)));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The command table may not outgrow the scripts.
+fn coverage(pair: &Pair, folder: &Path) -> Result<(), Failed> {
+    let server = Server::start(&pair.subject)?;
+    let mut client = server.client()?;
+    let list = client.call(&["COMMAND", "LIST"])?;
+    let mut missing: BTreeSet<Vec<u8>> =
+        list.items().unwrap_or_default().iter().filter_map(Reply::text).map(<[u8]>::to_vec).collect();
+    if missing.is_empty() {
+        return Err(Failed::from(format!("COMMAND LIST gave {list}")));
+    }
+    for (_, path) in scripts(folder) {
+        let script = Script::parse(&std::fs::read_to_string(path)?)?;
+        for words in script.steps.iter().filter_map(|step| step.call()).map(|call| &call.words) {
+            let name = words[0].to_ascii_lowercase();
+            if let Some(sub) = words.get(1) {
+                missing.remove([name.as_slice(), b"|", &sub.to_ascii_lowercase()].concat().as_slice());
+            }
+            missing.remove(&name);
+        }
+    }
+    let shown: Vec<_> = missing.iter().map(|name| String::from_utf8_lossy(name)).collect();
+    if shown.is_empty() { Ok(()) } else { Err(Failed::from(format!("no script uses {}", shown.join(", ")))) }
 }
 
 /// All `*.txt` below the folder, with their names relative to it.

@@ -37,6 +37,7 @@ pub fn normal(modes: &[Mode], reply: &Reply) -> Reply {
             Mode::Deep => deep(reply),
             Mode::Shape => shape(reply),
             Mode::Fields => fields(&reply),
+            Mode::Only(names) => only(&reply, names),
             Mode::Keys => keys(reply),
             Mode::Without(names) => left_out(reply, names),
             Mode::Mask(positions) => masked(reply, positions),
@@ -139,6 +140,28 @@ fn shape(reply: Reply) -> Reply {
         Reply::Verbatim(text) => Reply::Verbatim([text.get(..4).unwrap_or_default(), b"*"].concat()),
         other => other,
     }
+}
+
+/// The named parts of an INFO text (`name:value` lines) or of CLIENT LIST (`name=value` words), line by line.
+fn only(reply: &Reply, names: &[Vec<u8>]) -> Reply {
+    let text = String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned();
+    let is_named = |part: &&str| {
+        let end = part.find([':', '=']).unwrap_or(part.len());
+        names.iter().any(|name| name == &part.as_bytes()[..end])
+    };
+    let is_info =
+        |line: &str| line.split(' ').next().is_some_and(|word| word.contains(':') && !word.contains("://"));
+    let kept = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let kept: Vec<&str> = match is_info(line) && !line.starts_with("id=") {
+            true => Some(line).into_iter().filter(is_named).collect(),
+            false => line.split(' ').filter(is_named).collect(),
+        };
+        let timeless =
+            |part: &str| part.split(',').filter(|p| !p.starts_with("usec")).collect::<Vec<_>>().join(",");
+        let kept: Vec<String> = kept.into_iter().map(timeless).collect();
+        (!kept.is_empty()).then(|| Reply::Bulk(kept.join(" ").into_bytes()))
+    });
+    unordered(Reply::Array(kept.collect()))
 }
 
 fn keys(reply: Reply) -> Reply {
@@ -304,6 +327,26 @@ mod tests {
         assert!(same(&[Mode::Shape], &bulks(&["a", "b"]), &bulks(&["c", "d"])));
         assert!(!same(&[Mode::Shape], &bulks(&["a", "b"]), &bulks(&["c"])));
         assert!(!same(&[Mode::Outcome], &bulk("a"), &Reply::Error(b"ERR".to_vec())));
+    }
+
+    #[test]
+    fn only_keeps_named_values() {
+        let names = |names: &[&str]| [Mode::Only(names.iter().map(|n| n.as_bytes().to_vec()).collect())];
+        let stats = |hits: &str, usec: &str| {
+            bulk(&format!(
+                "# Stats\r\nhits:{hits}\r\nmisses:{usec}\r\ncmdstat_get:calls=2,usec={usec},usec_per_call=1.0,failed_calls=0\r\n"
+            ))
+        };
+        let modes = names(&["hits", "cmdstat_get"]);
+        assert!(same(&modes, &stats("1", "5"), &stats("1", "7")));
+        assert!(!same(&modes, &stats("1", "5"), &stats("2", "5")));
+        assert_eq!(
+            normal(&modes, &stats("1", "5")).to_string(),
+            r#"["cmdstat_get:calls=2,failed_calls=0" "hits:1"]"#
+        );
+        let client = |addr: &str, name: &str| bulk(&format!("id=3 addr={addr} name={name} db=0\n"));
+        assert!(same(&names(&["name", "db"]), &client("127.0.0.1:5", "x"), &client("127.0.0.1:6", "x")));
+        assert!(!same(&names(&["name", "db"]), &client("127.0.0.1:5", "x"), &client("127.0.0.1:5", "y")));
     }
 
     #[test]

@@ -11,10 +11,12 @@ use crate::script::Mode;
 use crate::server::{Pair, Server};
 use std::collections::HashMap;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Commands in a sequence, between two FLUSHALLs.
 const SEQUENCE: usize = 400;
+/// How long shrinking may take: a subject that hangs makes each attempt last.
+const SHRINKING: Duration = Duration::from_secs(60);
 /// Databases whose final state is compared: those of the grammar.
 const DATABASES: usize = 3;
 
@@ -78,8 +80,7 @@ struct Difference {
 impl Hunt {
     /// Runs the steps from an empty keyspace.
     fn judge(&self, setting: Setting, steps: &[Step]) -> Result<(), Difference> {
-        let broken =
-            |error: io::Error| Difference { step: steps.len(), text: format!("connection: {error}") };
+        let broken = |error: io::Error| Difference { step: steps.len(), text: error.to_string() };
         let oracle = Side::start(&self.oracle, setting, &[]).map_err(broken)?.run(steps);
         let subject = Side::start(&self.subject, setting, &self.planted).map_err(broken)?.run(steps);
         for (index, step) in steps.iter().enumerate() {
@@ -109,11 +110,12 @@ impl Hunt {
         mut last: Difference,
     ) -> (Vec<Step>, Difference) {
         steps.truncate(last.step + 1);
+        let start = Instant::now();
         let mut size = steps.len().div_ceil(2);
-        while size > 0 {
+        while size > 0 && start.elapsed() < SHRINKING {
             let mut at = 0;
             let mut removed = false;
-            while at < steps.len() {
+            while at < steps.len() && start.elapsed() < SHRINKING {
                 let mut fewer = steps.clone();
                 fewer.drain(at..(at + size).min(steps.len()));
                 match self.judge(setting, &fewer) {
@@ -154,7 +156,13 @@ impl Hunt {
 
     fn report(&self, seed: u64, setting: Setting, steps: Vec<Step>, first: &Difference) -> String {
         let first = Difference { step: first.step, text: first.text.clone() };
-        let (steps, difference) = self.shrink(setting, steps, first);
+        let answers = self.subject.client().and_then(|mut client| client.call(&["PING"])).is_ok();
+        let (steps, difference) = if answers {
+            self.shrink(setting, steps, first)
+        } else {
+            let text = format!("{}\nthe subject no longer answers: nothing was shrunk", first.text);
+            (steps, Difference { step: first.step, text })
+        };
         let mut script =
             format!("# Found by the property test with seed {seed}.\n%resp {}\n", setting.protocol);
         for words in setting.commands() {
@@ -218,12 +226,12 @@ impl Side {
             clients.insert(number, client);
         }
         let first = clients.get_mut(&1).expect("just inserted");
-        first.call(&["FLUSHALL"])?;
+        prepare(first, &[b"FLUSHALL".to_vec()])?;
         for words in setting.commands() {
-            first.call(&words)?;
+            prepare(first, &words)?;
         }
         if !planted.is_empty() {
-            first.call(planted)?;
+            prepare(first, planted)?;
         }
         Ok(Side { clients })
     }
@@ -295,6 +303,17 @@ impl Side {
             }
         }
         Ok(())
+    }
+}
+
+/// A command that must succeed, or sequences would not begin alike.
+fn prepare(client: &mut Client, words: &[Vec<u8>]) -> io::Result<()> {
+    match client.call(words)? {
+        Reply::Error(message) => {
+            let message = String::from_utf8_lossy(&message).into_owned();
+            Err(io::Error::other(format!("preparing with {}: {message}", quote::line(words))))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -144,7 +144,9 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
 /// Rare, since they empty what others built.
 const EMPTYING: &[&str] = &["FLUSHDB", "FLUSHALL", "SWAPDB 0 1", "SWAPDB {d} {d}", "FLUSHDB ASYNC", "RESET"];
 
-const KEYS: &[&str] = &["a", "b", "c", "d", "key:1", "\"\"", "\"\\x00\\xff\""];
+/// Keys that mostly hold strings, and keys that mostly hold hashes: enough collisions of types, but not mostly errors.
+const STRING_KEYS: &[&str] = &["a", "b", "c", "key:1", "\"\""];
+const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\""];
 const FIELDS: &[&str] =
     &["f", "g", "h", "i", "j", "k", "10", "\"\"", "\"\\xff\\x00\"", "a-long-field-name-beyond-16"];
 const VALUES: &[&str] = &[
@@ -280,7 +282,7 @@ fn modes(name: &str) -> Vec<Mode> {
 fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Command {
     let words = template.split(' ').map(|word| {
         let choices = match word {
-            "{k}" => KEYS,
+            "{k}" => keys(rng, template),
             "{f}" => FIELDS,
             "{v}" => VALUES,
             "{n}" => INTEGERS,
@@ -298,6 +300,11 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
         unquoted(rng.pick(choices))
     });
     Command { client, words: words.collect(), modes }
+}
+
+/// One in six keys is of the other kind.
+fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
+    if template.starts_with('H') != rng.one_in(6) { HASH_KEYS } else { STRING_KEYS }
 }
 
 fn unquoted(word: &str) -> Vec<u8> {
@@ -354,7 +361,8 @@ fn plain(rng: &mut Rng) -> Command {
 }
 
 fn expire(rng: &mut Rng) -> Step {
-    let key = rng.pick(KEYS);
+    let kind = if rng.one_in(2) { HASH_KEYS } else { STRING_KEYS };
+    let key = rng.pick(kind);
     let make = |rng: &mut Rng, template: &str| command(rng, 1, &template.replace("{key}", key), Vec::new());
     let set = if rng.one_in(2) { "PEXPIRE {key} 1" } else { "SET {key} {v} PX 1" };
     let mut commands = [make(rng, set), make(rng, "EXISTS {key}")];

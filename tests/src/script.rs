@@ -83,6 +83,8 @@ pub enum Mode {
     Without(Vec<Vec<u8>>),
     /// In each element, the values at these positions are compared by type only.
     Mask(Vec<usize>),
+    /// Only these names in INFO or CLIENT LIST text, with their values (but for the microseconds in INFO commandstats).
+    Only(Vec<Vec<u8>>),
     /// COMMAND INFO: order of flags, categories and subcommands does not matter, notes are dropped.
     CommandInfo,
     /// COMMAND DOCS: summary, complexity and history are dropped, subcommands sorted.
@@ -133,11 +135,18 @@ impl Script {
 }
 
 impl Step {
+    /// The command it sends, if it is one.
+    pub fn call(&self) -> Option<&Call> {
+        match &self.action {
+            Action::Command(call) | Action::Times(_, call) | Action::Await(call) => Some(call),
+            _ => None,
+        }
+    }
+
     fn is_judged(&self) -> bool {
         match &self.action {
-            Action::Command(call) | Action::Times(_, call) | Action::Await(call) => call.expected.is_some(),
             Action::Raw(..) | Action::Read(_) => false,
-            Action::Closed(_) | Action::Sleep(_) => true,
+            _ => self.call().is_none_or(|call| call.expected.is_some()),
         }
     }
 }
@@ -198,6 +207,7 @@ fn mode(text: &str) -> Result<Mode, String> {
         b"fields" => Mode::Fields,
         b"info" => Mode::CommandInfo,
         b"docs" => Mode::CommandDocs,
+        b"only" => Mode::Only(rest),
         b"keys" => Mode::Keys,
         b"oneof" => Mode::OneOf(rest),
         b"without" => Mode::Without(rest),

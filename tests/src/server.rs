@@ -118,6 +118,9 @@ impl Server {
             if let Ok(mut client) = Client::connect(self.address)
                 && client.call(&["PING"]).is_ok()
             {
+                // Gone for certain before a script counts connections.
+                client.call(&["QUIT"])?;
+                client.is_closed();
                 return Ok(());
             }
             if self.child.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(10) {

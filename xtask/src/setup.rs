@@ -143,6 +143,8 @@ fn is_fresh(folder: &Path, pins: &[&Path]) -> bool {
 
 fn stamp(folder: &Path, pins: &[&Path]) -> Result<(), String> {
     let content = content(pins).ok_or("a pinning file vanished")?;
+    // npm makes no folder for a package without dependencies.
+    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     std::fs::write(folder.join(".stamp"), content).map_err(|error| error.to_string())
 }
 

@@ -53,7 +53,9 @@ pub fn run(names: &[String], complete: bool) -> Result<(), String> {
         let _ = std::fs::remove_file(sh::target().join("xtask").join(format!("{}.log", stage.name)));
         let (count, result) = match (stage.run)() {
             Ok(Outcome::Ran(count)) if count.failed == 0 && count.passed > 0 => (count, "passed".to_owned()),
-            Ok(Outcome::Ran(count)) => (count, format!("FAILED: {} tests failed", count.failed)),
+            Ok(Outcome::Ran(count)) => {
+                (count, format!("FAILED: {} of {}", count.failed, count.passed + count.failed))
+            }
             Ok(Outcome::Missing(what)) => (Count::default(), format!("missing: {what}")),
             Err(message) => (Count::one(false), format!("FAILED: {message}")),
         };
@@ -185,7 +187,8 @@ fn node() -> Result<Outcome, String> {
     let tarball = only_file(&folder, "tgz")?.to_string_lossy().into_owned();
     std::fs::write(folder.join("package.json"), "{\"private\": true}\n")
         .map_err(|error| error.to_string())?;
-    npm(&["install", "--no-audit", "--no-fund", &tarball, "ioredis"], &folder)?;
+    // npm installs what the package names as peers, too.
+    npm(&["install", "--no-audit", "--no-fund", &tarball], &folder)?;
     copy_files(&source.join("test"), &folder.join("test"))?;
     let mut command = sh::program("node", &["--test", "--test-reporter", "tap", "test/"]);
     Ok(Outcome::Ran(tests("node", command.current_dir(&folder).env("KEYSTEAD_ORACLE", setup::oracle()?))?))

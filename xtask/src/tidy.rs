@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `core/src`, lowest first. A module may use its own layer and those below.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ground", &["clock", "sync", "os", "error", "num", "pattern", "resp", "config", "stats"]),
+    ("ground", &["clock", "sync", "os", "error", "num", "pattern", "resp", "config"]),
     ("values", &["value", "lazyfree"]),
     ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
     ("commands", &["command", "commands", "session", "clients", "script", "info", "slowlog", "latency"]),
-    ("engine", &["engine", "background", "fork", "persist", "remote", "cache", "typed"]),
+    ("engine", &["engine", "database", "stats", "background", "fork", "persist", "remote", "cache"]),
     ("faces", &["listener", "share", "monitor", "redis", "bin", "lib"]),
 ];
 
