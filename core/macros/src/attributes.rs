@@ -165,6 +165,7 @@ pub(crate) struct ArgAttributes {
     pub(crate) oneof: bool,
     pub(crate) multiple_token: bool,
     pub(crate) optional: bool,
+    pub(crate) hidden: bool,
 }
 
 impl ArgAttributes {
@@ -188,6 +189,7 @@ impl ArgAttributes {
                 "oneof" => self.oneof = true,
                 "multiple_token" => self.multiple_token = true,
                 "optional" => self.optional = true,
+                "hidden" => self.hidden = true,
                 other => {
                     return Err(syn::Error::new(word.span(), format!("unknown arg attribute `{other}`")));
                 }

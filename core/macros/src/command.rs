@@ -89,7 +89,7 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
         field.key.as_ref().map(|key| key.spec(quote!(#position)))
     });
     let extra_keys = &attributes.extra_keys;
-    let args = fields.iter().filter(|_| !attributes.no_args).map(Field::spec);
+    let args = fields.iter().filter(|field| !attributes.no_args && !field.arg.hidden).map(Field::spec);
     let run = run(input, attributes);
     Ok(quote! {
         ::keystead::command::spec::Spec {

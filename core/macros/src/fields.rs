@@ -83,6 +83,9 @@ impl Field {
     /// The statement that appends the field's words to `out`.
     pub(crate) fn encode(&self) -> TokenStream {
         let Field { ident, arg, .. } = self;
+        if arg.hidden {
+            return TokenStream::new();
+        }
         let token = arg.token.as_ref().map(|token| quote!(out.push(#token.as_bytes().to_vec());));
         match &self.role {
             Role::Positional => quote!(#token ::keystead::command::Arg::encode(&self.#ident, out);),
@@ -219,7 +222,7 @@ pub(crate) fn parse_fields(fields: &[Field], missing_is_syntax_error: bool) -> T
 
 /// Calls `visit` for the keys of every field.
 pub(crate) fn visit_keys(fields: &[Field]) -> TokenStream {
-    let visits = fields.iter().filter(|field| !matches!(field.role, Role::Flag)).map(|field| {
+    let visits = fields.iter().filter(|field| !field.arg.hidden && !matches!(field.role, Role::Flag)).map(|field| {
         let ident = &field.ident;
         quote!(::keystead::command::Arg::each_key(&self.#ident, visit);)
     });

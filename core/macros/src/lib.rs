@@ -36,7 +36,8 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 /// Derives `keystead::command::Arg` for a block of arguments (struct) or a choice of them (enum).
 ///
 /// `#[arg(...)]` takes `token = "EX"`, `name = "seconds"` (default: the field's name with hyphens), `kind = UnixTime`,
-/// `since = "6.2.0"`, `oneof` (an optional choice), `multiple_token`, `key_spec = 1`, `optional`.
+/// `since = "6.2.0"`, `oneof` (an optional choice), `multiple_token`, `key_spec = 1`, `optional`, and, beside `custom_parse`, `hidden`
+/// (no argument, only something the parser found out).
 #[proc_macro_derive(Arg, attributes(arg))]
 pub fn derive_arg(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -198,6 +198,30 @@ impl<'a> Arg<'a> for Positive {
     }
 }
 
+/// An integer of 32 bits, with the error text of a range where it is longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Small(pub i64);
+
+impl<'a> Arg<'a> for Small {
+    const SPEC: ArgSpec = ArgSpec { kind: ArgKind::Integer, ..ArgSpec::PLAIN };
+
+    fn parse(args: &mut Args<'a>) -> Result<Self> {
+        let number = i64::parse(args)?;
+        if i32::try_from(number).is_err() {
+            return Err(Error::command(format_args!(
+                "value is out of range, value must between {} and {}",
+                i32::MIN,
+                i32::MAX
+            )));
+        }
+        Ok(Self(number))
+    }
+
+    fn encode(&self, out: &mut Argv) {
+        self.0.encode(out);
+    }
+}
+
 impl<'a, T: Arg<'a>> Arg<'a> for Vec<T> {
     const SPEC: ArgSpec = ArgSpec { multiple: true, ..T::SPEC };
 

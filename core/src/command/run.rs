@@ -51,7 +51,7 @@ fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) ->
         Err(error) => {
             context.engine.stats.rejected(table::by_name(argv.first().copied().unwrap_or_default()), &error);
             context.session.poison_transaction();
-            return Err(error);
+            return Err(context.abort_if_exec(argv, error));
         }
     };
     if context.session.queues(found.spec) {
@@ -140,6 +140,18 @@ fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a [u8]]) -> R
 }
 
 impl<'e> Context<'_, 'e> {
+    /// EXEC that is refused itself ends its transaction.
+    fn abort_if_exec(&mut self, argv: &[&[u8]], error: Error) -> Error {
+        if !argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC")) {
+            return error;
+        }
+        self.session.end_transaction();
+        self.session.unwatch(&self.engine.keyspace);
+        let reason = error.as_bytes().strip_prefix(b"ERR ").unwrap_or(error.as_bytes());
+        let text = [b"EXECABORT Transaction discarded because of: ", reason].concat();
+        Error::from_bytes(ErrorKind::ExecAborted, text)
+    }
+
     fn with_db<'a, C: Parse<'a>>(
         &mut self,
         command: &C,

@@ -1,6 +1,6 @@
 //! RENAME, RENAMENX, COPY and MOVE: a value changes its place.
 
-use crate::command::{Command, Reply, Write};
+use crate::command::{Command, Reply, Small, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
 
@@ -87,7 +87,7 @@ pub struct Copy<'a> {
     #[arg(key_spec = 1)]
     destination: Key<'a>,
     #[arg(token = "DB")]
-    destination_db: Option<i64>,
+    destination_db: Option<Small>,
     #[arg(token = "REPLACE")]
     replace: bool,
 }
@@ -95,7 +95,7 @@ pub struct Copy<'a> {
 impl Write for Copy<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let target = match self.destination_db {
-            Some(number) => database(db, number)?,
+            Some(number) => database(db, number.0)?,
             None => db.index(),
         };
         if target == db.index() && self.source.bytes() == self.destination.bytes() {
@@ -133,12 +133,12 @@ impl Copy<'_> {
 pub struct Move<'a> {
     #[key(RW, ACCESS, UPDATE)]
     key: Key<'a>,
-    db: i64,
+    db: Small,
 }
 
 impl Write for Move<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let target = database(db, self.db)?;
+        let target = database(db, self.db.0)?;
         if target == db.index() {
             return Err(Error::command("source and destination objects are the same"));
         }

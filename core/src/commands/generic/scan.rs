@@ -25,7 +25,7 @@ impl Read for Keys<'_> {
         let open = reply.open_array();
         let mut count = 0;
         scan::each(db, |entry| {
-            if glob_matches(self.pattern, entry.key(), false) {
+            if self.pattern == b"*" || glob_matches(self.pattern, entry.key(), false) {
                 reply.bulk(entry.key());
                 count += 1;
             }
@@ -58,7 +58,29 @@ const DEFAULT_COUNT: i64 = 10;
 
 /// The cursor of a SCAN, as text.
 pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64> {
-    num::parse_u64(text).ok_or_else(|| Error::command("invalid cursor"))
+    let invalid = || Error::command("invalid cursor");
+    match num::parse_i64(text) {
+        Some(cursor) => u64::try_from(cursor).map_err(|_| invalid()),
+        None => lenient_cursor(text).ok_or_else(invalid),
+    }
+}
+
+/// As C's `strtoull`, which the server falls back on: white space and a sign may come first, and a negative number wraps.
+fn lenient_cursor(text: &[u8]) -> Option<u64> {
+    let text = text.trim_ascii_start();
+    let (is_negative, digits) = match text.split_first()? {
+        (b'-', digits) => (true, digits),
+        (b'+', digits) => (false, digits),
+        _ => (false, text),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })?;
+    Some(if is_negative { number.wrapping_neg() } else { number })
 }
 
 impl<'a> ScanOptions<'a> {

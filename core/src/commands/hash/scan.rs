@@ -3,7 +3,7 @@
 use super::hash_of;
 use crate::command::{Args, Command, Read, Reply};
 use crate::commands::generic::scan::{Family, ScanOptions, parse_cursor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 use crate::value::listpack::Element;
 
@@ -28,6 +28,9 @@ pub struct HScan<'a> {
     count: Option<i64>,
     #[arg(token = "NOVALUES")]
     novalues: bool,
+    /// Wrong options are told only where there is a hash to scan.
+    #[arg(hidden)]
+    refused: Option<Error>,
 }
 
 impl<'a> HScan<'a> {
@@ -35,14 +38,22 @@ impl<'a> HScan<'a> {
         let key = args.required()?;
         let key = args.key(key);
         let cursor = args.required()?;
-        let options = ScanOptions::parse(parse_cursor(cursor)?, args.take_rest(), Family::Fields)?;
-        let count = Some(options.count as i64);
-        Ok(Self { key, cursor, pattern: options.pattern, count, novalues: options.novalues })
+        let parsed = ScanOptions::parse(parse_cursor(cursor)?, args.take_rest(), Family::Fields);
+        Ok(match parsed {
+            Ok(ScanOptions { pattern, count, novalues, .. }) => {
+                Self { key, cursor, pattern, count: Some(count as i64), novalues, refused: None }
+            }
+            Err(error) => Self { key, cursor, pattern: None, count: None, novalues: false, refused: Some(error) },
+        })
     }
 }
 
 impl Read for HScan<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
+        let hash = hash_of(db, &self.key)?;
+        if let (Some(_), Some(error)) = (hash, &self.refused) {
+            return Err(error.clone());
+        }
         let mut found: Vec<Element<'_>> = Vec::new();
         let options = ScanOptions {
             cursor: parse_cursor(self.cursor)?,
@@ -51,7 +62,7 @@ impl Read for HScan<'_> {
             type_name: None,
             novalues: self.novalues,
         };
-        let next = hash_of(db, &self.key)?.map_or(0, |hash| {
+        let next = hash.map_or(0, |hash| {
             hash.scan(options.cursor, options.count, db.now(), |field, value| {
                 if field.with(|field| options.matches(field)) {
                     found.push(field);
