@@ -159,8 +159,10 @@ impl Buckets {
     /// Segment and position in it.
     #[inline(always)]
     fn locate(index: u32) -> (usize, usize) {
-        let segment = (u32::BITS - index.leading_zeros()) as usize;
-        (segment, index as usize ^ ((1 << segment) >> 1))
+        // 2i + 1 has its top bit at the segment's number, and below it twice the position, plus one.
+        let odd = u64::from(index) << 1 | 1;
+        let segment = odd.ilog2();
+        (segment as usize, ((odd ^ (1 << segment)) >> 1) as usize)
     }
 
     fn segment_len(segment: usize) -> usize {
