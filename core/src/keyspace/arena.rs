@@ -435,6 +435,23 @@ mod tests {
     }
 
     #[test]
+    fn without_memory_it_works_on_with_what_it_has() {
+        let mut arena = Arena::new();
+        os::refusal::set(true);
+        assert_eq!(arena.alloc(8), Err(OutOfMemory));
+        os::refusal::set(false);
+        let first = arena.alloc(1000).unwrap();
+        os::refusal::set(true);
+        let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
+        assert_eq!((fitting, arena.used()), (64, 65_000));
+        arena.free(first, 1000);
+        assert_eq!(arena.alloc(1000), Ok(first));
+        arena.alloc(500).expect("the end of the segment has room");
+        os::refusal::set(false);
+        arena.alloc(1000).unwrap();
+    }
+
+    #[test]
     fn words_are_the_bytes() {
         let mut arena = Arena::new();
         let block = arena.alloc(24).unwrap();
