@@ -44,6 +44,8 @@ unsafe impl Sync for Mapping {}
 /// Maps `bytes` of zeroes, page-aligned. Costs address space at once and memory when touched.
 pub(crate) fn map(bytes: usize) -> Result<Mapping, OutOfMemory> {
     debug_assert!(bytes > 0);
+    #[cfg(test)]
+    refusal::check()?;
     Ok(Mapping { start: system::map(bytes)?, bytes })
 }
 
@@ -99,6 +101,8 @@ impl<T: Pod> Zeroed<T> {
 
     /// `len` zeroed elements; `len` and the size of `T` must not be 0.
     pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
+        #[cfg(test)]
+        refusal::check()?;
         let layout = Self::layout(len)?;
         assert!(layout.size() > 0 && layout.align() <= PAGE, "zero-sized or over-aligned element");
         let start = if layout.size() >= Self::LAZY {
@@ -224,6 +228,27 @@ pub(crate) fn on_fork(
     child: extern "C" fn(),
 ) -> Result<(), OutOfMemory> {
     system::on_fork(prepare, parent, child)
+}
+
+/// Lets a test see what happens without memory.
+#[cfg(test)]
+pub(crate) mod refusal {
+    use std::cell::Cell;
+
+    use super::OutOfMemory;
+
+    thread_local! {
+        static REFUSING: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn check() -> Result<(), OutOfMemory> {
+        if REFUSING.get() { Err(OutOfMemory) } else { Ok(()) }
+    }
+
+    /// Whether this thread's `map` and `Zeroed::new` fail from now on.
+    pub(crate) fn set(refusing: bool) {
+        REFUSING.set(refusing);
+    }
 }
 
 #[cfg(all(unix, not(miri)))]

@@ -61,7 +61,8 @@ impl Ref {
 /// See the module's text.
 pub(crate) struct Arena {
     /// Start of each mapped segment less its first unit number (in the numbering offset by [`FIRST_SEGMENT`]).
-    bases: [*mut u8; SEGMENTS],
+    /// One more than there can be, so that any reference's segment is in the array without a check.
+    bases: [*mut u8; SEGMENTS + 1],
     /// First unit number that is not mapped, offset by [`FIRST_SEGMENT`].
     limit: u64,
     /// Next fresh unit number, same offset.
@@ -113,7 +114,7 @@ impl Arena {
     /// An empty arena, which has mapped nothing yet.
     pub(crate) fn new() -> Self {
         Self {
-            bases: [null_mut(); SEGMENTS],
+            bases: [null_mut(); SEGMENTS + 1],
             limit: FIRST_SEGMENT,
             fresh: FIRST_SEGMENT,
             end: FIRST_SEGMENT,
@@ -230,9 +231,9 @@ impl Arena {
     fn address(&self, block: Ref, bytes: usize) -> *mut u8 {
         let unit = u64::from(block.get()) + FIRST_SEGMENT;
         let last = unit + (bytes.max(1) as u64 - 1) / UNIT as u64;
-        let segment = segment_of(unit);
-        assert!(last < self.limit && segment == segment_of(last), "reference outside the arena");
-        self.bases[segment].wrapping_add(unit as usize * UNIT)
+        // Of two numbers with the same top bit, and only of those, the difference is below what they share.
+        assert!(last < self.limit && unit ^ last < unit & last, "reference outside the arena");
+        self.bases[segment_of(unit)].wrapping_add(unit as usize * UNIT)
     }
 
     #[inline]
@@ -431,6 +432,23 @@ mod tests {
         arena.alloc(24).unwrap();
         arena.free(block, 24);
         arena.free(block, 24);
+    }
+
+    #[test]
+    fn without_memory_it_works_on_with_what_it_has() {
+        let mut arena = Arena::new();
+        os::refusal::set(true);
+        assert_eq!(arena.alloc(8), Err(OutOfMemory));
+        os::refusal::set(false);
+        let first = arena.alloc(1000).unwrap();
+        os::refusal::set(true);
+        let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
+        assert_eq!((fitting, arena.used()), (64, 65_000));
+        arena.free(first, 1000);
+        assert_eq!(arena.alloc(1000), Ok(first));
+        arena.alloc(500).expect("the end of the segment has room");
+        os::refusal::set(false);
+        arena.alloc(1000).unwrap();
     }
 
     #[test]
