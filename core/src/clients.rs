@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use crate::os::Guard;
 use crate::session::ClientAddress;
 use crate::sync::{Arc, Mutex};
 
@@ -62,6 +63,11 @@ impl Clients {
 
     pub(crate) fn forget(&self, id: u64) {
         self.open.lock().remove(&id);
+    }
+
+    /// Locks the registry. The names of other threads' sessions die with them in a child.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.open.lock()));
     }
 
     /// Every open session, by id.

@@ -22,8 +22,9 @@ use std::borrow::Cow;
 
 use hashbrown::HashSet;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
+use crate::os::Guard;
 use crate::pattern::glob_matches;
 
 pub(crate) use args::args_to_text;
@@ -82,6 +83,11 @@ fn split_words<'a>(spec: &OptionSpec, text: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
 
 impl Config {
     /// The options read at every command, without a lock.
+    /// Locks the values.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.values.lock()));
+    }
+
     pub(crate) fn hot(&self) -> &Hot {
         &self.hot
     }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::keyspace::{Journal, Keyspace, Observer};
 use crate::latency::{LatencyMonitor, SlowLog};
+use crate::os::Guard;
 use crate::session::{ClientAddress, Session, State};
 use crate::stats::{self, Stats};
 use crate::sync::{Arc, Mutex};
@@ -190,6 +191,16 @@ impl Inner {
         inner
     }
 
+    /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        self.keyspace.freeze(held);
+        self.clients.freeze(held);
+        self.stats.freeze(held);
+        self.config.freeze(held);
+        held.push(Box::new(self.slow_log.lock()));
+        held.push(Box::new(self.latency.lock()));
+    }
+
     /// Starts the background thread if this process does not run it yet: at the start, and in a forked child.
     #[inline]
     pub(crate) fn ensure_background(self: &Arc<Self>) {
@@ -214,6 +225,11 @@ impl Inner {
             stats::log_slow(self, argv, elapsed, session);
         }
     }
+}
+
+/// Locks the registry of names.
+pub(crate) fn freeze_names() -> Box<dyn Guard> {
+    Box::new(NAMED.lock())
 }
 
 /// Forty random hexadecimal digits.

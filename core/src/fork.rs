@@ -3,15 +3,28 @@
 //! The child keeps a usable copy of every private engine; the threads of the parent don't exist there and are started again on
 //! first use, when [`generation`] differs.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Once, Weak};
 
-use crate::engine::Inner;
-use crate::os;
-use crate::sync::{Arc, Mutex};
+use crate::engine::{self, Inner};
+use crate::lazyfree;
+use crate::os::{self, Frozen, Guard};
+use crate::sync::{Arc, Mutex, MutexGuard};
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 static ENGINES: LazyLock<Mutex<Vec<Weak<Inner>>>> = LazyLock::new(Mutex::default);
+
+/// What a forking thread holds: the registries, then every engine.
+struct Held {
+    _engines: Vec<Frozen>,
+    _registries: Vec<Box<dyn Guard>>,
+    _list: MutexGuard<'static, Vec<Weak<Inner>>>,
+}
+
+thread_local! {
+    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+}
 
 /// A number that differs between a process and its forked children.
 #[inline]
@@ -24,15 +37,79 @@ pub(crate) fn protect(engine: &Arc<Inner>) {
     static HANDLERS: Once = Once::new();
     HANDLERS.call_once(|| {
         // Without memory for the handlers a fork is as dangerous as it is without Keystead.
-        let _ = os::on_fork(before, after_in_parent, after_in_child);
+        let _ = os::on_fork(before, after, after_in_child);
     });
     let mut engines = ENGINES.lock();
     engines.retain(|engine| engine.strong_count() > 0);
     engines.push(Arc::downgrade(engine));
 }
 
-extern "C" fn before() {}
-extern "C" fn after_in_parent() {}
+/// Takes every lock: first the registries, then engine by engine. Forks of several threads queue at the first.
+extern "C" fn before() {
+    let named = engine::freeze_names();
+    let list = ENGINES.lock();
+    let engines =
+        list.iter().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Inner::freeze)).collect();
+    let held = Held { _engines: engines, _registries: vec![named, lazyfree::freeze()], _list: list };
+    HELD.with(|place| *place.borrow_mut() = Some(held));
+}
+
+extern "C" fn after() {
+    HELD.with(|place| place.borrow_mut().take());
+}
+
 extern "C" fn after_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    after();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Condition, Engine, Ttl};
+    use std::sync::atomic::AtomicBool;
+
+    /// The child must not run the test harness on: it answers through its exit code.
+    fn child_survives(engine: &Engine) -> bool {
+        os::in_fork(|| {
+            let db = engine.database(0).expect("database 0 exists");
+            let before = db.incr("forks", 1).is_ok();
+            let mut session = engine.session(crate::Form::Resp);
+            let answered = session.execute(&[b"SET", b"child", b"1", b"PX", b"5"]) == b"+OK\r\n";
+            std::thread::sleep(std::time::Duration::from_millis(40));
+            // Nobody asks for the key: only a background thread of the child can have reclaimed it.
+            let reclaimed = session.execute(&[b"DBSIZE"]) != b":0\r\n" && !db.contains("child");
+            before && answered && reclaimed
+        })
+    }
+
+    #[test]
+    #[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
+    fn children_of_a_busy_process_live_and_work() {
+        let engine = Engine::new();
+        let stop = Arc::new(AtomicBool::new(false));
+        let busy: Vec<_> = (0..3)
+            .map(|thread| {
+                let (engine, stop) = (engine.clone(), stop.clone());
+                std::thread::spawn(move || {
+                    let db = engine.database(0).unwrap();
+                    let mut session = engine.session(crate::Form::Tape);
+                    for round in 0u64.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let key = format!("{thread}:{}", round % 100);
+                        db.set(&key, "value", Ttl::None, Condition::Always).unwrap();
+                        session.execute(&[b"MSET", key.as_bytes(), b"1", b"other", b"2"]);
+                        session.execute(&[b"CLIENT", b"LIST"]);
+                    }
+                })
+            })
+            .collect();
+        let rounds = 200;
+        let alive = (0..rounds).filter(|_| child_survives(&engine)).count();
+        stop.store(true, Ordering::Relaxed);
+        busy.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(alive, rounds);
+    }
 }

@@ -215,6 +215,35 @@ fn matching_bytes_portable(words: [u64; 2], byte: u8) -> u32 {
     of_word(words[0]) | of_word(words[1]) << 8
 }
 
+/// Something whose locks are held, together with the locks: dropping it unlocks.
+///
+/// Invariant: the guards borrow from `owner` alone, which is neither moved nor dropped before them. The constructor's
+/// signature sees to the first, the order of the fields to the second.
+pub(crate) struct Frozen {
+    _guards: Vec<Box<dyn Guard>>,
+    _owner: std::sync::Arc<dyn std::any::Any + Send + Sync>,
+}
+
+/// The guard of any lock.
+pub(crate) trait Guard {}
+
+impl<T> Guard for crate::sync::MutexGuard<'_, T> {}
+
+impl Frozen {
+    /// Takes the locks that `lock` collects from `owner`.
+    pub(crate) fn new<O: Send + Sync + 'static>(
+        owner: std::sync::Arc<O>,
+        lock: impl for<'o> FnOnce(&'o O, &mut Vec<Box<dyn Guard + 'o>>),
+    ) -> Self {
+        let mut guards: Vec<Box<dyn Guard + '_>> = Vec::new();
+        lock(&owner, &mut guards);
+        // SAFETY: only the lifetime changes. `lock` works for every lifetime of the owner, so the guards can borrow from
+        // nothing shorter-lived; the owner stays where it is behind its Arc until after they are dropped.
+        let guards = unsafe { std::mem::transmute::<Vec<Box<dyn Guard + '_>>, Vec<Box<dyn Guard>>>(guards) };
+        Self { _guards: guards, _owner: owner }
+    }
+}
+
 /// Has `prepare` run before every `fork` of this process, `parent` and `child` after it on either side.
 ///
 /// Handlers live as long as the process; `prepare` handlers run last registered first. Where there is no `fork`
@@ -228,6 +257,34 @@ pub(crate) fn on_fork(
     child: extern "C" fn(),
 ) -> Result<(), OutOfMemory> {
     system::on_fork(prepare, parent, child)
+}
+
+/// Forks, runs `child` in the child and says whether it returned true within ten seconds.
+#[cfg(all(test, unix))]
+pub(crate) fn in_fork(child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child runs only `child` and leaves without unwinding into the caller.
+    let process = unsafe { libc::fork() };
+    if process == 0 {
+        let fine = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
+        // SAFETY: ends the child at once, without the handlers of the parent's exit.
+        unsafe { libc::_exit(i32::from(!fine)) }
+    }
+    assert!(process > 0, "the system forks");
+    for _ in 0..1000 {
+        let mut status = 0;
+        // SAFETY: asks after the child that was just made.
+        let ended = unsafe { libc::waitpid(process, &mut status, libc::WNOHANG) };
+        if ended == process {
+            return libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // SAFETY: ends the child that hangs, and reaps it.
+    unsafe {
+        libc::kill(process, libc::SIGKILL);
+        libc::waitpid(process, std::ptr::null_mut(), 0);
+    }
+    false
 }
 
 /// Lets a test see what happens without memory.

@@ -13,6 +13,7 @@ use crate::command::table::{self, Found};
 use crate::engine::Inner;
 use crate::error::Error;
 use crate::latency::Histogram;
+use crate::os::Guard;
 use crate::session::State;
 use crate::sync::Mutex;
 
@@ -70,6 +71,13 @@ impl Stats {
             static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
         }
         &self.stripes[STRIPE.with(|stripe| *stripe)]
+    }
+
+    /// Locks the histograms and the errors.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        let counters = self.stripes.iter().flat_map(|stripe| stripe.commands.iter());
+        held.extend(counters.map(|counters| Box::new(counters.latency.lock()) as Box<dyn Guard + 'a>));
+        held.push(Box::new(self.errors.lock()));
     }
 
     /// Counts a command that was executed.

@@ -15,11 +15,15 @@ pub(crate) use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, tsan)))]
 use std::sync as imp;
 
 #[cfg(loom)]
 use loom::sync as imp;
+
+// ThreadSanitizer does not see into std's mutex, which comes compiled without it.
+#[cfg(all(tsan, not(loom)))]
+use parking_lot as imp;
 
 pub(crate) type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
 
@@ -34,6 +38,9 @@ impl<T> Mutex<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        #[cfg(all(tsan, not(loom)))]
+        return self.0.lock();
+        #[cfg(not(all(tsan, not(loom))))]
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -269,7 +269,7 @@ fn tsan() -> Result<Outcome, String> {
     let options = format!("suppressions={} halt_on_error=1", suppressions.display());
     sanitized(
         "tsan",
-        "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg tsan",
         &[("TSAN_OPTIONS", &options)],
     )
 }

@@ -89,7 +89,7 @@ fn choice(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
     let parses = variants.iter().map(Choice::parse);
     let encodes = variants.iter().map(Choice::encode);
     let tokens = variants.iter().map(|variant| &variant.attributes.token);
-    let repeats = variants.iter().map(|variant| {
+    let repeats = variants.iter().filter(|variant| !variant.attributes.once).map(|variant| {
         let name = &variant.variant.ident;
         quote!((Self::#name { .. }, Self::#name { .. }) => true,)
     });
@@ -119,7 +119,7 @@ fn choice(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         }
 
         impl #lifetime #ident #lifetime {
-            /// Naming the same choice twice is fine: the last value counts.
+            /// Whether the choice may be named again: the same one, whose last value counts then.
             #[allow(dead_code, reason = "called where the choice is an option")]
             fn may_repeat(&self, again: &Self) -> bool {
                 match (self, again) {

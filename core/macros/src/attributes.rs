@@ -166,6 +166,7 @@ pub(crate) struct ArgAttributes {
     pub(crate) multiple_token: bool,
     pub(crate) optional: bool,
     pub(crate) hidden: bool,
+    pub(crate) once: bool,
 }
 
 impl ArgAttributes {
@@ -190,6 +191,7 @@ impl ArgAttributes {
                 "multiple_token" => self.multiple_token = true,
                 "optional" => self.optional = true,
                 "hidden" => self.hidden = true,
+                "once" => self.once = true,
                 other => {
                     return Err(syn::Error::new(word.span(), format!("unknown arg attribute `{other}`")));
                 }

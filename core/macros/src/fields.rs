@@ -222,10 +222,11 @@ pub(crate) fn parse_fields(fields: &[Field], missing_is_syntax_error: bool) -> T
 
 /// Calls `visit` for the keys of every field.
 pub(crate) fn visit_keys(fields: &[Field]) -> TokenStream {
-    let visits = fields.iter().filter(|field| !field.arg.hidden && !matches!(field.role, Role::Flag)).map(|field| {
-        let ident = &field.ident;
-        quote!(::keystead::command::Arg::each_key(&self.#ident, visit);)
-    });
+    let visits =
+        fields.iter().filter(|field| !field.arg.hidden && !matches!(field.role, Role::Flag)).map(|field| {
+            let ident = &field.ident;
+            quote!(::keystead::command::Arg::each_key(&self.#ident, visit);)
+        });
     quote!(#(#visits)*)
 }
 

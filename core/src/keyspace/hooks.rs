@@ -2,11 +2,12 @@
 //!
 //! The keyspace calls these at fixed points of every command and knows nothing of who listens.
 
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use super::db::Entry;
 use crate::command::Argv;
-use crate::sync::{AtomicBool, Ordering};
+use crate::os::Guard;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Receives the effects of write commands, in their order per key.
 pub trait Journal: Send + Sync {
@@ -69,18 +70,24 @@ pub(crate) trait Snapshot: Send + Sync {
 /// The listeners of one keyspace.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    snapshot: RwLock<Option<Arc<dyn Snapshot>>>,
+    snapshot: Mutex<Option<Arc<dyn Snapshot>>>,
     snapshotting: AtomicBool,
     journal: OnceLock<Arc<dyn Journal>>,
-    observers: RwLock<Vec<Arc<dyn Observer>>>,
+    observers: Mutex<Vec<Arc<dyn Observer>>>,
     observed: AtomicBool,
 }
 
 impl Hooks {
+    /// Locks what it guards.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.snapshot.lock()));
+        held.push(Box::new(self.observers.lock()));
+    }
+
     /// Begins a snapshot, or ends it with `None`. The caller holds every shard.
     pub(crate) fn set_snapshot(&self, snapshot: Option<Arc<dyn Snapshot>>) {
         self.snapshotting.store(snapshot.is_some(), Ordering::Release);
-        *self.snapshot.write().expect("no snapshot panics while it is set") = snapshot;
+        *self.snapshot.lock() = snapshot;
     }
 
     /// The running snapshot.
@@ -89,7 +96,7 @@ impl Hooks {
         if !self.snapshotting.load(Ordering::Acquire) {
             return None;
         }
-        self.snapshot.read().expect("no snapshot panics while it is set").clone()
+        self.snapshot.lock().clone()
     }
 
     /// Sets the log, once in the life of a keyspace. Returns whether it was accepted.
@@ -102,7 +109,7 @@ impl Hooks {
     }
 
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
-        self.observers.write().expect("no observer panics while it is added").push(observer);
+        self.observers.lock().push(observer);
         self.observed.store(true, Ordering::Release);
     }
 
@@ -113,7 +120,7 @@ impl Hooks {
     }
 
     pub(crate) fn tell(&self, modified: &[(usize, Box<[u8]>)], events: &[Event]) {
-        let observers = self.observers.read().expect("no observer panics while it is added");
+        let observers = self.observers.lock().clone();
         for observer in observers.iter() {
             modified.iter().for_each(|(db, key)| observer.modified(*db, key));
             events.iter().for_each(|event| observer.notified(event));

@@ -25,6 +25,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::clock::Clock;
 use crate::config::{Config, MAXMEMORY_POLICIES};
+use crate::os::Guard;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use access::Recording;
 use hooks::Hooks;
@@ -59,6 +60,12 @@ impl Keyspace {
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
         }
+    }
+
+    /// Locks every shard, and what hooks are guarded by.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.extend(self.shards.iter().map(|shard| Box::new(shard.lock()) as Box<dyn Guard + 'a>));
+        self.hooks.freeze(held);
     }
 
     /// Bytes used by entries, tables, wheels and heap values; each shard may be off by [`Keyspace::REPORT_STEP`].

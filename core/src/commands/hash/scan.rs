@@ -43,7 +43,9 @@ impl<'a> HScan<'a> {
             Ok(ScanOptions { pattern, count, novalues, .. }) => {
                 Self { key, cursor, pattern, count: Some(count as i64), novalues, refused: None }
             }
-            Err(error) => Self { key, cursor, pattern: None, count: None, novalues: false, refused: Some(error) },
+            Err(error) => {
+                Self { key, cursor, pattern: None, count: None, novalues: false, refused: Some(error) }
+            }
         })
     }
 }

@@ -35,7 +35,7 @@ enum Condition<'a> {
     Nx,
     #[arg(token = "XX", since = "2.6.12")]
     Xx,
-    #[arg(token = "IFEQ", name = "comparison-value", since = "8.1.0")]
+    #[arg(token = "IFEQ", name = "comparison-value", once, since = "8.1.0")]
     IfEq(&'a [u8]),
 }
 
