@@ -59,6 +59,9 @@ pub(crate) struct Wheel {
     due: Vec<List>,
     /// Timers that were armed for the past: they come up at the next advance.
     late: List,
+    /// Timers that came up and are not due by the caller's clock, which is behind the wheel's. They come up at the next
+    /// advance after all of `due` was given, lest they come up over and over and keep the others waiting.
+    early: List,
 }
 
 /// A list of chunks: its first chunk's index + 1, or 0.
@@ -106,6 +109,7 @@ impl Wheel {
             levels: [const { None }; LEVELS],
             due: Vec::new(),
             late: 0,
+            early: 0,
         }
     }
 
@@ -131,13 +135,14 @@ impl Wheel {
         mut fire: impl FnMut(u32) -> Fired,
     ) -> Progress {
         let now = now_ms.min(LAST);
+        if self.due.is_empty() {
+            self.due.extend(take_list(&mut self.early));
+        }
+        self.due.extend(take_list(&mut self.late));
         if now + BACKWARD < self.now {
             self.step_back(now);
         }
         let mut progress = Progress::default();
-        if self.late != 0 {
-            self.due.push(std::mem::take(&mut self.late));
-        }
         while self.next_due(now) {
             if progress.fired == budget {
                 progress.more = true;
@@ -148,7 +153,12 @@ impl Wheel {
             match fire(id) {
                 Fired::Gone => self.len -= 1,
                 Fired::Later(deadline) => {
-                    if self.file(deadline, id).is_err() {
+                    let filed = if deadline <= self.now {
+                        self.pool.push(&mut self.early, id)
+                    } else {
+                        self.file(deadline, id)
+                    };
+                    if filed.is_err() {
                         self.put_back(id);
                         progress.more = true;
                         break;
@@ -162,7 +172,7 @@ impl Wheel {
 
     /// When advancing next can do anything, in absolute ms: not after the nearest deadline. None for an empty wheel.
     pub(crate) fn next_tick(&self) -> Option<u64> {
-        if self.late != 0 || !self.due.is_empty() {
+        if self.late != 0 || self.early != 0 || !self.due.is_empty() {
             return Some(self.now);
         }
         (0..LEVELS).filter_map(|level| self.next_start(level)).min()
@@ -264,9 +274,13 @@ impl Wheel {
             self.clear();
         } else if self.pool.wasteful() {
             let lists = self.levels.iter_mut().flatten().flat_map(|level| level.slots.iter_mut());
-            self.pool.rebuild(lists.chain(&mut self.due).chain([&mut self.late]));
+            self.pool.rebuild(lists.chain(&mut self.due).chain([&mut self.late, &mut self.early]));
         }
     }
+}
+
+fn take_list(list: &mut List) -> Option<List> {
+    Some(std::mem::take(list)).filter(|&list| list != 0)
 }
 
 /// The slot that a time falls in.
@@ -517,6 +531,59 @@ mod tests {
             assert_eq!(wheel.next_tick(), Some(100));
             assert_eq!(wheel.advance(100, 10, |_| Fired::Later(70)), Progress { fired: 1, more: false });
         }
+    }
+
+    #[test]
+    fn a_step_back_files_everything_anew() {
+        let mut wheel = Wheel::new(5000);
+        for (id, deadline) in [4000, 5001, 5300, 90_000, 10_000_000].into_iter().enumerate() {
+            wheel.arm(deadline, id as u32).unwrap();
+        }
+        // Armed by the new clock before the wheel has heard of it.
+        wheel.arm(1001, 5).unwrap();
+        let deadlines = [4000, 5001, 5300, 90_000, 10_000_000, 1001];
+        let mut seen = Vec::new();
+        let done = wheel.advance(1000, 100, |id| {
+            seen.push(id);
+            Fired::Later(deadlines[id as usize])
+        });
+        seen.sort_unstable();
+        assert_eq!((done, seen), (Progress { fired: 6, more: false }, vec![0, 1, 2, 3, 4, 5]));
+        assert_eq!(wheel.next_tick(), Some(1001));
+        for deadline in [1001, 4000, 5001] {
+            let early = wheel.advance(deadline - 1, 100, |id| Fired::Later(deadlines[id as usize]));
+            assert!(!early.more && wheel.next_tick().unwrap() <= deadline);
+            let due = |id| {
+                if deadlines[id as usize] == deadline {
+                    Fired::Gone
+                } else {
+                    Fired::Later(deadlines[id as usize])
+                }
+            };
+            let before = wheel.len();
+            wheel.advance(deadline, 100, due);
+            assert_eq!(wheel.len(), before - 1);
+        }
+    }
+
+    #[test]
+    fn timers_in_the_time_stepped_back_do_not_keep_the_others_waiting() {
+        let mut wheel = Wheel::new(1000);
+        (0..20).for_each(|id| wheel.arm(900, id).unwrap());
+        wheel.arm(1000, 20).unwrap();
+        let mut given = Vec::new();
+        for calls in 1.. {
+            let progress = wheel.advance(800, 5, |id| {
+                given.push(id);
+                Fired::Later(900)
+            });
+            if !progress.more {
+                assert_eq!((calls, given.len()), (5, 21));
+                break;
+            }
+            assert!(calls < 5);
+        }
+        assert_eq!(wheel.next_tick(), Some(1000));
     }
 
     #[derive(Clone, Debug)]
