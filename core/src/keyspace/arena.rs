@@ -168,6 +168,14 @@ impl Arena {
         unsafe { std::slice::from_raw_parts(start, len) }
     }
 
+    /// `len` bytes of the block from byte `from` on, none of the words before it.
+    #[inline]
+    pub(crate) fn bytes_from(&self, block: Ref, from: usize, len: usize) -> &[u8] {
+        let start = self.address(block, from + len);
+        // SAFETY: as in `bytes`, of which this is the end.
+        unsafe { std::slice::from_raw_parts(start.add(from), len) }
+    }
+
     /// The first `len` bytes of the block, to write.
     #[inline]
     pub(crate) fn bytes_mut(&mut self, block: Ref, len: usize) -> &mut [u8] {

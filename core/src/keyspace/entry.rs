@@ -124,18 +124,18 @@ impl Head {
 
     #[inline]
     pub(crate) fn key<'a>(&self, arena: &'a Arena, at: Ref) -> &'a [u8] {
-        &arena.bytes(at, self.key_at + self.key_len)[self.key_at..]
+        arena.bytes_from(at, self.key_at, self.key_len)
     }
 
     #[inline]
     pub(crate) fn value<'a>(&self, arena: &'a Arena, at: Ref) -> &'a [u8] {
-        &arena.bytes(at, self.size())[self.key_at + self.key_len..]
+        arena.bytes_from(at, self.key_at + self.key_len, self.value_len)
     }
 
     /// Key and value in one go.
     #[inline]
     pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {
-        arena.bytes(at, self.size())[self.key_at..].split_at(self.key_len)
+        arena.bytes_from(at, self.key_at, self.key_len + self.value_len).split_at(self.key_len)
     }
 
     #[inline]
