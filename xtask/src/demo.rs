@@ -13,8 +13,12 @@ use std::process::Command;
 type Prepare = fn(&Path) -> Result<Command, String>;
 
 /// An example: its folder and how it is run; the list is in the order of the table.
-const EXAMPLES: &[(&str, Prepare)] =
-    &[("flask-valuation", python), ("property-cache", node), ("c-session", c), ("rust-counter", rust)];
+const EXAMPLES: &[(&str, Prepare)] = &[
+    ("flask-valuation", python),
+    ("property-cache", node),
+    ("c-file-digests", c),
+    ("rust-word-counts", rust),
+];
 
 /// Fields of a `DEMO` line, and their headings.
 const COLUMNS: &[(&str, &str)] = &[

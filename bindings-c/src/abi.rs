@@ -1,0 +1,639 @@
+//! Every function of the C interface, and all the unsafe code it needs.
+//!
+//! What callers must keep to, and what every `unsafe` block below relies on:
+//!
+//! * A handle comes from this library, is used by no thread once it was closed, and is closed once. A session is used by one thread
+//!   at a time; an engine by any number.
+//! * A pointer with a length points to that many readable bytes (a buffer: writable ones) for the time of the call. With length 0 it
+//!   may be null.
+//! * Where a function gives something back through a pointer, the pointer is valid for writing.
+//!
+//! No function unwinds into C: [`guarded`] turns a panic into `KS_ERR_INTERNAL`.
+
+#![allow(non_camel_case_types, reason = "the names are C's")]
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use keystead::command::tape::Item;
+use keystead::{Condition, Config, Database, Engine, Error, ErrorKind, Form, Session, Ttl};
+
+/// The outcome of a call: `KS_OK`, something that is no failure (negative), or an error (positive).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ks_status {
+    /// The condition of ks_set did not hold.
+    KS_NOT_SET = -2,
+    /// There is no such key.
+    KS_MISSING = -1,
+    /// Done.
+    KS_OK = 0,
+    /// A command was used wrongly: syntax, arity, range, unknown option.
+    KS_ERR_COMMAND = 1,
+    /// The key holds another type than the command needs.
+    KS_ERR_WRONGTYPE = 2,
+    /// maxmemory, or the system, leaves no room for the write.
+    KS_ERR_OOM = 3,
+    /// EXEC refused: a queued command was faulty.
+    KS_ERR_EXECABORT = 4,
+    /// The session has not authenticated.
+    KS_ERR_NOAUTH = 5,
+    /// User name or password is wrong.
+    KS_ERR_WRONGPASS = 6,
+    /// The user's ACL forbids the command, key or channel.
+    KS_ERR_NOPERM = 7,
+    /// HELLO asked for a protocol that does not exist.
+    KS_ERR_NOPROTO = 8,
+    /// The bytes received are not RESP.
+    KS_ERR_PROTOCOL = 9,
+    /// Something that holds the engine is running.
+    KS_ERR_BUSY = 10,
+    /// The target key exists already.
+    KS_ERR_BUSYKEY = 11,
+    /// EVALSHA of a script that is not cached.
+    KS_ERR_NOSCRIPT = 12,
+    /// The engine is closed.
+    KS_ERR_CLOSED = 13,
+    /// A file or the system failed.
+    KS_ERR_IO = 14,
+    /// An argument of the call itself is not valid.
+    KS_ERR_USAGE = 15,
+    /// A bug in Keystead.
+    KS_ERR_INTERNAL = 16,
+}
+
+impl From<ErrorKind> for ks_status {
+    fn from(kind: ErrorKind) -> Self {
+        const ALL: [ks_status; 16] = [
+            ks_status::KS_ERR_COMMAND,
+            ks_status::KS_ERR_WRONGTYPE,
+            ks_status::KS_ERR_OOM,
+            ks_status::KS_ERR_EXECABORT,
+            ks_status::KS_ERR_NOAUTH,
+            ks_status::KS_ERR_WRONGPASS,
+            ks_status::KS_ERR_NOPERM,
+            ks_status::KS_ERR_NOPROTO,
+            ks_status::KS_ERR_PROTOCOL,
+            ks_status::KS_ERR_BUSY,
+            ks_status::KS_ERR_BUSYKEY,
+            ks_status::KS_ERR_NOSCRIPT,
+            ks_status::KS_ERR_CLOSED,
+            ks_status::KS_ERR_IO,
+            ks_status::KS_ERR_USAGE,
+            ks_status::KS_ERR_INTERNAL,
+        ];
+        ALL[kind as usize - 1]
+    }
+}
+
+/// An engine. Opaque.
+pub struct ks_engine {
+    engine: Engine,
+    databases: Vec<Database>,
+}
+
+/// A session. Opaque.
+pub struct ks_session {
+    session: Session,
+}
+
+/// How to open an engine. Set `size` to sizeof(struct ks_options), and what you don't need to zero.
+#[repr(C)]
+pub struct ks_options {
+    /// sizeof(struct ks_options), so that later versions can add members.
+    pub size: usize,
+    /// Everyone in the process who opens the same name gets the same engine; NULL for a private one.
+    pub name: *const c_char,
+    /// Options as in valkey.conf, one a line, such as "maxmemory 100mb"; NULL for the defaults.
+    pub config: *const c_char,
+}
+
+/// Type of a reply, with hiredis's numbers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ks_reply_type {
+    /// Bytes in `str`.
+    KS_REPLY_STRING = 1,
+    /// Elements.
+    KS_REPLY_ARRAY = 2,
+    /// `integer`.
+    KS_REPLY_INTEGER = 3,
+    /// Nothing.
+    KS_REPLY_NIL = 4,
+    /// A status line in `str`.
+    KS_REPLY_STATUS = 5,
+    /// An error's text in `str`, its ks_status in `integer`.
+    KS_REPLY_ERROR = 6,
+    /// `dval`; only after HELLO 3, as all that follow.
+    KS_REPLY_DOUBLE = 7,
+    /// `integer`, 0 or 1.
+    KS_REPLY_BOOL = 8,
+    /// Keys and values in turn.
+    KS_REPLY_MAP = 9,
+    /// Elements, in no order.
+    KS_REPLY_SET = 10,
+    /// Elements of an out-of-band message.
+    KS_REPLY_PUSH = 12,
+    /// Digits in `str`.
+    KS_REPLY_BIGNUM = 13,
+    /// Text in `str`, its format in `vtype`.
+    KS_REPLY_VERB = 14,
+}
+
+/// A reply, in hiredis's manner. Free the whole tree with ks_free_reply on its root.
+#[repr(C)]
+pub struct ks_reply {
+    /// What it is.
+    pub type_: ks_reply_type,
+    /// The number of an integer, a boolean or an error.
+    pub integer: i64,
+    /// The number of a double.
+    pub dval: f64,
+    /// Bytes in `str`, the zero behind them not counted.
+    pub len: usize,
+    /// The bytes, with a zero behind them; NULL for types without.
+    pub str: *mut c_char,
+    /// The format of a verbatim string.
+    pub vtype: [c_char; 4],
+    /// Number of elements.
+    pub elements: usize,
+    /// The elements; NULL for types without.
+    pub element: *mut *mut ks_reply,
+}
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::default();
+}
+
+fn remember(error: &Error) -> ks_status {
+    let text: Vec<u8> = error.as_bytes().iter().copied().filter(|byte| *byte != 0).collect();
+    LAST_ERROR.with(|last| *last.borrow_mut() = CString::new(text).expect("zeros were taken out"));
+    error.kind().into()
+}
+
+/// Runs the body of a call: an error or a panic becomes a status.
+fn guarded(body: impl FnOnce() -> Result<ks_status, Error>) -> ks_status {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => remember(&error),
+        Err(_) => remember(&Error::new(ErrorKind::Internal, "ERR a bug in Keystead: the call panicked")),
+    }
+}
+
+fn usage(text: &'static str) -> Error {
+    Error::new(ErrorKind::Usage, text)
+}
+
+/// # Safety
+/// `bytes` points to `len` readable bytes, or `len` is 0.
+#[inline]
+unsafe fn slice<'a>(bytes: *const c_void, len: usize) -> Result<&'a [u8], Error> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if bytes.is_null() {
+        return Err(usage("ERR a null pointer with a length"));
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(bytes.cast(), len) })
+}
+
+/// # Safety
+/// `text` is null or a string that ends with a zero.
+unsafe fn text<'a>(text: *const c_char) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    (!text.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(text) }.to_bytes())
+}
+
+impl ks_engine {
+    fn database(&self, index: u32) -> Result<&Database, Error> {
+        self.databases.get(index as usize).ok_or_else(|| Error::command("DB index is out of range"))
+    }
+}
+
+/// Text of this thread's last failure, valid until its next one. Never NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn ks_last_error() -> *const c_char {
+    LAST_ERROR.with(|last| last.borrow().as_ptr())
+}
+
+/// The library's version, such as "0.1.0".
+#[unsafe(no_mangle)]
+pub extern "C" fn ks_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// Opens an engine. `options` may be NULL for a private engine with default options.
+///
+/// Errors: KS_ERR_USAGE for a wrong size or option.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_open(options: *const ks_options, engine: *mut *mut ks_engine) -> ks_status {
+    guarded(|| {
+        let mut builder = Engine::builder();
+        // SAFETY: the caller passes null or options; `size` is read before anything behind it.
+        if let Some(options) = unsafe { options.as_ref() } {
+            if options.size < size_of::<ks_options>() {
+                return Err(usage("ERR ks_options.size is not set"));
+            }
+            // SAFETY: the members are null or strings.
+            let (name, config) = unsafe { (text(options.name), text(options.config)) };
+            if let Some(name) = name {
+                builder = builder.name(String::from_utf8_lossy(name));
+            }
+            if let Some(config) = config {
+                builder = builder.config(Config::from_text(config)?);
+            }
+        }
+        let opened = builder.open()?;
+        let databases = (0..).map_while(|index| opened.database(index).ok()).collect();
+        let handle = Box::new(ks_engine { engine: opened, databases });
+        // SAFETY: the caller's pointer is valid for writing.
+        unsafe { engine.write(Box::into_raw(handle)) };
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Closes a handle. The engine ends with its last handle and session. NULL is allowed.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_close(engine: *mut ks_engine) {
+    if !engine.is_null() {
+        // SAFETY: the handle came from `ks_open` and is closed once.
+        let handle = unsafe { Box::from_raw(engine) };
+        guarded(move || {
+            drop(handle);
+            Ok(ks_status::KS_OK)
+        });
+    }
+}
+
+/// Opens a session.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_session_open(
+    engine: *const ks_engine,
+    session: *mut *mut ks_session,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open.
+        let engine = unsafe { &*engine };
+        let handle = Box::new(ks_session { session: engine.engine.session(Form::Tape) });
+        // SAFETY: the caller's pointer is valid for writing.
+        unsafe { session.write(Box::into_raw(handle)) };
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Closes a session. NULL is allowed.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_session_close(session: *mut ks_session) {
+    if !session.is_null() {
+        // SAFETY: the handle came from `ks_session_open` and is closed once.
+        let handle = unsafe { Box::from_raw(session) };
+        guarded(move || {
+            drop(handle);
+            Ok(ks_status::KS_OK)
+        });
+    }
+}
+
+/// Executes a command given as words. `lengths` may be NULL if all words end with a zero.
+///
+/// Returns the reply (errors of the command are replies of type KS_REPLY_ERROR), to be freed with ks_free_reply; NULL if the call itself
+/// was wrong.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks; `words` and `lengths` have `count` members.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_command_argv(
+    session: *mut ks_session,
+    count: usize,
+    words: *const *const c_char,
+    lengths: *const usize,
+) -> *mut ks_reply {
+    let mut reply = std::ptr::null_mut();
+    guarded(|| {
+        if session.is_null() || words.is_null() || count == 0 {
+            return Err(usage("ERR a command needs a session and at least one word"));
+        }
+        let mut argv: Vec<&[u8]> = Vec::with_capacity(count);
+        for index in 0..count {
+            // SAFETY: both arrays have `count` members, and the words are as long as they say.
+            argv.push(unsafe {
+                let word = *words.add(index);
+                if lengths.is_null() {
+                    text(word).ok_or_else(|| usage("ERR a word is null"))?
+                } else {
+                    slice(word.cast(), *lengths.add(index))?
+                }
+            });
+        }
+        // SAFETY: the handle is open and used by this thread alone.
+        let session = unsafe { &mut (*session).session };
+        let tape = session.execute(&argv);
+        let (item, _) =
+            Item::read(tape).ok_or_else(|| Error::new(ErrorKind::Internal, "ERR half a reply"))?;
+        reply = reply_of(&item);
+        Ok(ks_status::KS_OK)
+    });
+    reply
+}
+
+fn reply_of(item: &Item<'_>) -> *mut ks_reply {
+    use ks_reply_type as kind;
+    let mut reply = ks_reply {
+        type_: kind::KS_REPLY_NIL,
+        integer: 0,
+        dval: 0.0,
+        len: 0,
+        str: std::ptr::null_mut(),
+        vtype: [0; 4],
+        elements: 0,
+        element: std::ptr::null_mut(),
+    };
+    match item {
+        Item::Null | Item::NullArray => {}
+        Item::Simple(bytes) => reply.set_text(kind::KS_REPLY_STATUS, bytes),
+        Item::Bulk(bytes) => reply.set_text(kind::KS_REPLY_STRING, bytes),
+        Item::BigNumber(bytes) => reply.set_text(kind::KS_REPLY_BIGNUM, bytes),
+        Item::Verbatim(bytes) => {
+            let (format, text) = bytes.split_at(4.min(bytes.len()));
+            reply.set_text(kind::KS_REPLY_VERB, text);
+            for (place, byte) in reply.vtype.iter_mut().zip(&format[..3.min(format.len())]) {
+                *place = *byte as c_char;
+            }
+        }
+        Item::Error { kind: number, text } => {
+            reply.set_text(kind::KS_REPLY_ERROR, text);
+            reply.integer = i64::from(*number);
+        }
+        Item::Integer(value) => (reply.type_, reply.integer) = (kind::KS_REPLY_INTEGER, *value),
+        Item::Boolean(value) => (reply.type_, reply.integer) = (kind::KS_REPLY_BOOL, i64::from(*value)),
+        Item::Double(value) => (reply.type_, reply.dval) = (kind::KS_REPLY_DOUBLE, *value),
+        Item::Array(items) => reply.set_elements(kind::KS_REPLY_ARRAY, items),
+        Item::Map(items) => reply.set_elements(kind::KS_REPLY_MAP, items),
+        Item::Set(items) => reply.set_elements(kind::KS_REPLY_SET, items),
+        Item::Push(items) => reply.set_elements(kind::KS_REPLY_PUSH, items),
+    }
+    Box::into_raw(Box::new(reply))
+}
+
+impl ks_reply {
+    fn set_text(&mut self, kind: ks_reply_type, bytes: &[u8]) {
+        let mut copy = Vec::with_capacity(bytes.len() + 1);
+        copy.extend_from_slice(bytes);
+        copy.push(0);
+        self.type_ = kind;
+        self.len = bytes.len();
+        self.str = Box::into_raw(copy.into_boxed_slice()).cast();
+    }
+
+    fn set_elements(&mut self, kind: ks_reply_type, items: &[Item<'_>]) {
+        let elements: Box<[*mut ks_reply]> = items.iter().map(reply_of).collect();
+        self.type_ = kind;
+        self.elements = elements.len();
+        self.element = Box::into_raw(elements).cast();
+    }
+}
+
+/// Frees a reply with everything in it. NULL is allowed.
+///
+/// # Safety
+/// The reply came from this library, is the root of its tree and is freed once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_free_reply(reply: *mut ks_reply) {
+    if reply.is_null() {
+        return;
+    }
+    // SAFETY: the reply and its parts were made by `reply_of` with exactly these lengths; the elements belong to it alone.
+    unsafe {
+        let reply = Box::from_raw(reply);
+        if !reply.str.is_null() {
+            drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(reply.str.cast::<u8>(), reply.len + 1)));
+        }
+        if !reply.element.is_null() {
+            let elements = Box::from_raw(std::ptr::slice_from_raw_parts_mut(reply.element, reply.elements));
+            elements.iter().for_each(|element| ks_free_reply(*element));
+        }
+    }
+}
+
+/// Copies the string of a key into `buffer`, as much as `capacity` lets, and gives its whole length through `length`. O(length).
+///
+/// Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_get(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+    buffer: *mut c_void,
+    capacity: usize,
+    length: *mut usize,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open, the key readable, the buffer writable.
+        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let found = database.get_with(key, |found| {
+            let text = found?.text;
+            let fits = text.len().min(capacity);
+            // SAFETY: the buffer has room for `capacity` bytes, and no engine memory overlaps it.
+            unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast::<u8>(), fits) };
+            Some(text.len())
+        })?;
+        // SAFETY: the caller's pointer is valid for writing.
+        unsafe { length.write(found.unwrap_or(0)) };
+        Ok(if found.is_some() { ks_status::KS_OK } else { ks_status::KS_MISSING })
+    })
+}
+
+/// ks_set: only if the key does not exist.
+pub const KS_SET_NX: u32 = 1;
+/// ks_set: only if the key exists.
+pub const KS_SET_XX: u32 = 2;
+/// ks_set: the deadline of the previous value stays.
+pub const KS_SET_KEEPTTL: u32 = 4;
+
+/// Sets the string of a key. `ttl_ms` is its time to live in milliseconds, 0 for none; `flags` are KS_SET_*. O(length).
+///
+/// Returns KS_OK, KS_NOT_SET if NX or XX did not hold, KS_ERR_OOM, or KS_ERR_USAGE.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_set(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+    value: *const c_void,
+    value_length: usize,
+    ttl_ms: u64,
+    flags: u32,
+) -> ks_status {
+    guarded(|| {
+        let condition = match flags & (KS_SET_NX | KS_SET_XX) {
+            0 => Condition::Always,
+            KS_SET_NX => Condition::IfAbsent,
+            KS_SET_XX => Condition::IfPresent,
+            _ => return Err(usage("ERR KS_SET_NX and KS_SET_XX exclude each other")),
+        };
+        let ttl = match (flags & KS_SET_KEEPTTL != 0, ttl_ms) {
+            (false, 0) => Ttl::None,
+            (false, ttl_ms) => Ttl::After(Duration::from_millis(ttl_ms)),
+            (true, 0) => Ttl::Keep,
+            (true, _) => return Err(usage("ERR KS_SET_KEEPTTL and a time to live exclude each other")),
+        };
+        // SAFETY: the handle is open, key and value are readable.
+        let (database, key, value) =
+            unsafe { ((*engine).database(db)?, slice(key, key_length)?, slice(value, value_length)?) };
+        let set = database.set(key, value, ttl, condition)?;
+        Ok(if set { ks_status::KS_OK } else { ks_status::KS_NOT_SET })
+    })
+}
+
+/// Deletes a key of any type. O(1).
+///
+/// Returns KS_OK or KS_MISSING.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_del(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open, the key readable.
+        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        Ok(if database.delete(key) { ks_status::KS_OK } else { ks_status::KS_MISSING })
+    })
+}
+
+/// Tells whether a key of any type exists. O(1).
+///
+/// Returns KS_OK or KS_MISSING.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_exists(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open, the key readable.
+        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        Ok(if database.contains(key) { ks_status::KS_OK } else { ks_status::KS_MISSING })
+    })
+}
+
+/// Adds `by` to the integer of a key, a missing one counting as 0, and gives the sum through `sum`. O(1).
+///
+/// Returns KS_OK, KS_ERR_COMMAND (no integer, or overflow), KS_ERR_WRONGTYPE, or KS_ERR_OOM.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_incr(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+    by: i64,
+    sum: *mut i64,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open, the key readable.
+        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let result = database.incr(key, by)?;
+        // SAFETY: the caller's pointer is valid for writing.
+        unsafe { sum.write(result) };
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Gives a key a new time to live in milliseconds, which must not be 0. O(1).
+///
+/// Returns KS_OK, KS_MISSING, or KS_ERR_USAGE.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_expire(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+    ttl_ms: u64,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open, the key readable.
+        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let exists = database.expire(key, Duration::from_millis(ttl_ms))?;
+        Ok(if exists { ks_status::KS_OK } else { ks_status::KS_MISSING })
+    })
+}
+
+/// Gives a key's time to live in milliseconds through `ttl_ms`, -1 if it does not expire. O(1).
+///
+/// Returns KS_OK or KS_MISSING.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_ttl(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+    ttl_ms: *mut i64,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open, the key readable.
+        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let Some(ttl) = database.ttl(key) else { return Ok(ks_status::KS_MISSING) };
+        let milliseconds = ttl.map_or(-1, |ttl| ttl.as_millis() as i64);
+        // SAFETY: the caller's pointer is valid for writing.
+        unsafe { ttl_ms.write(milliseconds) };
+        Ok(ks_status::KS_OK)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_the_engines_kinds() {
+        for kind in ErrorKind::ALL {
+            let status = ks_status::from(*kind);
+            assert_eq!(status as i32, *kind as i32);
+            assert_eq!(format!("{status:?}"), kind.constant());
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status() {
+        assert_eq!(guarded(|| panic!("asked for by a test")), ks_status::KS_ERR_INTERNAL);
+    }
+}

@@ -1,0 +1,5 @@
+//! C bindings of Keystead: the functions that `include/keystead.h` declares.
+//!
+//! The header is printed from [`abi`] by cbindgen (`cargo xtask gen`) and checked in. Behaviour lives in the engine.
+
+pub mod abi;

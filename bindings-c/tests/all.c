@@ -1,0 +1,188 @@
+/* Tests of the C interface: every function, every type of reply, the errors, and the printf-style command.
+ * Built with -Wall -Wextra -Werror and run under valgrind by `cargo xtask test c`. */
+#include <keystead.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static int passed, failed;
+
+static void check(int holds, const char *what, int line) {
+  if (holds) {
+    passed++;
+  } else {
+    failed++;
+    fprintf(stderr, "line %d: %s\n", line, what);
+  }
+}
+
+#define CHECK(condition) check((condition), #condition, __LINE__)
+
+static int text_is(const ks_reply *reply, ks_reply_type type, const char *text) {
+  return reply != NULL && reply->type_ == type && reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;
+}
+
+static void typed_calls(ks_engine *engine) {
+  char buffer[8];
+  size_t length = 99;
+  int64_t number = 0;
+  CHECK(ks_get(engine, 0, "k", 1, buffer, sizeof buffer, &length) == KS_MISSING && length == 0);
+  CHECK(ks_set(engine, 0, "k", 1, "hello, world", 12, 0, KS_SET_XX) == KS_NOT_SET);
+  CHECK(ks_set(engine, 0, "k", 1, "hello, world", 12, 60000, KS_SET_NX) == KS_OK);
+  CHECK(ks_get(engine, 0, "k", 1, buffer, sizeof buffer, &length) == KS_OK);
+  CHECK(length == 12 && memcmp(buffer, "hello, w", 8) == 0);
+  CHECK(ks_get(engine, 0, "k", 1, NULL, 0, &length) == KS_OK && length == 12);
+  CHECK(ks_ttl(engine, 0, "k", 1, &number) == KS_OK && number > 59000 && number <= 60000);
+  CHECK(ks_set(engine, 0, "k", 1, "", 0, 0, KS_SET_KEEPTTL) == KS_OK);
+  CHECK(ks_ttl(engine, 0, "k", 1, &number) == KS_OK && number > 59000);
+  CHECK(ks_set(engine, 0, "k", 1, "x", 1, 0, KS_SET_NX | KS_SET_XX) == KS_ERR_USAGE);
+  CHECK(strstr(ks_last_error(), "exclude") != NULL);
+  CHECK(ks_incr(engine, 0, "n", 1, 41, &number) == KS_OK && number == 41);
+  CHECK(ks_incr(engine, 0, "n", 1, 1, &number) == KS_OK && number == 42);
+  CHECK(ks_incr(engine, 0, "n", 1, INT64_MAX, &number) == KS_ERR_COMMAND);
+  CHECK(ks_ttl(engine, 0, "n", 1, &number) == KS_OK && number == -1);
+  CHECK(ks_expire(engine, 0, "n", 1, 5000) == KS_OK && ks_expire(engine, 0, "none", 4, 5000) == KS_MISSING);
+  CHECK(ks_expire(engine, 0, "n", 1, 0) == KS_ERR_USAGE);
+  CHECK(ks_exists(engine, 0, "n", 1) == KS_OK && ks_exists(engine, 1, "n", 1) == KS_MISSING);
+  CHECK(ks_exists(engine, 16, "n", 1) == KS_ERR_COMMAND);
+  CHECK(ks_del(engine, 0, "n", 1) == KS_OK && ks_del(engine, 0, "n", 1) == KS_MISSING);
+}
+
+static void commands(ks_session *session) {
+  ks_reply *reply;
+  const char bytes[] = {'a', 0, '\r', '\n', ' ', 'b'};
+
+  reply = ks_command(session, "SET %s %b EX %d", "binary key", bytes, sizeof bytes, 100);
+  CHECK(text_is(reply, KS_REPLY_STATUS, "OK"));
+  ks_free_reply(reply);
+
+  reply = ks_command(session, "GET %s", "binary key");
+  CHECK(reply->type_ == KS_REPLY_STRING && reply->len == sizeof bytes && memcmp(reply->str, bytes, sizeof bytes) == 0);
+  ks_free_reply(reply);
+
+  reply = ks_command(session, "  SET   key:%d:%s %lld%% ", 7, "x", 1234567890123LL);
+  CHECK(text_is(reply, KS_REPLY_STATUS, "OK"));
+  ks_free_reply(reply);
+  reply = ks_command(session, "GET key:7:x");
+  CHECK(text_is(reply, KS_REPLY_STRING, "1234567890123%"));
+  ks_free_reply(reply);
+
+  reply = ks_command(session, "SET empty %s", "");
+  CHECK(text_is(reply, KS_REPLY_STATUS, "OK"));
+  ks_free_reply(reply);
+  reply = ks_command(session, "STRLEN empty");
+  CHECK(reply->type_ == KS_REPLY_INTEGER && reply->integer == 0);
+  ks_free_reply(reply);
+
+  reply = ks_command(session, "GET nothing");
+  CHECK(reply->type_ == KS_REPLY_NIL && reply->str == NULL);
+  ks_free_reply(reply);
+
+  reply = ks_command(session, "HSET h f %g g %zu", 1.5, (size_t)18);
+  CHECK(reply->type_ == KS_REPLY_INTEGER && reply->integer == 2);
+  ks_free_reply(reply);
+  reply = ks_command(session, "HGETALL h");
+  CHECK(reply->type_ == KS_REPLY_ARRAY && reply->elements == 4);
+  CHECK(text_is(reply->element[1], KS_REPLY_STRING, "1.5") && text_is(reply->element[3], KS_REPLY_STRING, "18"));
+  ks_free_reply(reply);
+
+  reply = ks_command(session, "INCR h");
+  CHECK(reply->type_ == KS_REPLY_ERROR && reply->integer == KS_ERR_WRONGTYPE);
+  CHECK(strncmp(reply->str, "WRONGTYPE ", 10) == 0);
+  ks_free_reply(reply);
+  reply = ks_command(session, "NOSUCH");
+  CHECK(reply->type_ == KS_REPLY_ERROR && reply->integer == KS_ERR_COMMAND);
+  ks_free_reply(reply);
+
+  CHECK(ks_command(session, "GET %q", 1) == NULL);
+  CHECK(ks_command(session, "") == NULL);
+  CHECK(ks_command(NULL, "PING") == NULL);
+}
+
+static void resp3(ks_session *session) {
+  ks_reply *reply = ks_command(session, "HELLO 3");
+  CHECK(reply->type_ == KS_REPLY_MAP && reply->elements == 14);
+  ks_free_reply(reply);
+  reply = ks_command(session, "HGETALL h");
+  CHECK(reply->type_ == KS_REPLY_MAP && reply->elements == 4);
+  ks_free_reply(reply);
+  reply = ks_command(session, "CLIENT INFO");
+  CHECK(reply->type_ == KS_REPLY_VERB && strcmp(reply->vtype, "txt") == 0 && strstr(reply->str, "resp=3") != NULL);
+  ks_free_reply(reply);
+}
+
+static void transactions(ks_session *session) {
+  ks_reply *reply = ks_command(session, "MULTI");
+  ks_free_reply(reply);
+  reply = ks_command(session, "SET t 1");
+  CHECK(text_is(reply, KS_REPLY_STATUS, "QUEUED"));
+  ks_free_reply(reply);
+  reply = ks_command(session, "INCR h");
+  ks_free_reply(reply);
+  reply = ks_command(session, "EXEC");
+  CHECK(reply->type_ == KS_REPLY_ARRAY && reply->elements == 2);
+  CHECK(text_is(reply->element[0], KS_REPLY_STATUS, "OK") && reply->element[1]->type_ == KS_REPLY_ERROR);
+  ks_free_reply(reply);
+}
+
+static void *count(void *engine) {
+  int round;
+  for (round = 0; round < 1000; round++) {
+    int64_t sum;
+    ks_incr((const ks_engine *)engine, 0, "shared", 6, 1, &sum);
+  }
+  return NULL;
+}
+
+static void threads(ks_engine *engine) {
+  pthread_t all[4];
+  int64_t sum = 0;
+  int index;
+  for (index = 0; index < 4; index++) pthread_create(&all[index], NULL, count, engine);
+  for (index = 0; index < 4; index++) pthread_join(all[index], NULL);
+  CHECK(ks_incr(engine, 0, "shared", 6, 0, &sum) == KS_OK && sum == 4000);
+}
+
+static void opening(void) {
+  ks_options options = {sizeof options, "c-tests", "maxmemory 10mb\n"};
+  ks_engine *one, *other, *failing = NULL;
+  CHECK(ks_open(&options, &one) == KS_OK && ks_open(&options, &other) == KS_OK);
+  CHECK(ks_set(one, 0, "k", 1, "v", 1, 0, 0) == KS_OK && ks_exists(other, 0, "k", 1) == KS_OK);
+  ks_close(one);
+  CHECK(ks_exists(other, 0, "k", 1) == KS_OK);
+  ks_close(other);
+  options.config = "maxmemory lots\n";
+  options.name = NULL;
+  CHECK(ks_open(&options, &failing) == KS_ERR_USAGE && failing == NULL);
+  CHECK(strstr(ks_last_error(), "maxmemory") != NULL);
+  options.size = 1;
+  CHECK(ks_open(&options, &failing) == KS_ERR_USAGE);
+}
+
+int main(void) {
+  ks_engine *engine = NULL;
+  ks_session *session = NULL;
+  const char *argv[] = {"ECHO", "hello"};
+  ks_reply *reply;
+
+  CHECK(ks_open(NULL, &engine) == KS_OK);
+  CHECK(ks_session_open(engine, &session) == KS_OK);
+  CHECK(strlen(ks_version()) >= 5);
+  typed_calls(engine);
+  commands(session);
+  resp3(session);
+  transactions(session);
+  threads(engine);
+  reply = ks_command_argv(session, 2, argv, NULL);
+  CHECK(text_is(reply, KS_REPLY_STRING, "hello"));
+  ks_free_reply(reply);
+  opening();
+
+  ks_free_reply(NULL);
+  ks_session_close(session);
+  ks_session_close(NULL);
+  ks_close(engine);
+  ks_close(NULL);
+  printf("%d passed, %d failed\n", passed, failed);
+  return failed != 0;
+}
