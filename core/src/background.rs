@@ -10,6 +10,7 @@ use crate::engine::Inner;
 use crate::expire::reaper;
 use crate::fork;
 use crate::keyspace::access::TICK_MS;
+use crate::pulse::Totals;
 use crate::sync::Arc;
 
 /// Which process runs the thread of an engine.
@@ -47,7 +48,25 @@ fn run(engine: &Weak<Inner>) {
     loop {
         std::thread::sleep(Duration::from_millis(TICK_MS));
         let Some(engine) = engine.upgrade() else { return };
-        engine.keyspace.clock.refresh();
-        reaper::reap(&engine.keyspace);
+        round(&engine);
     }
+}
+
+/// What is done at every tick.
+fn round(engine: &Inner) {
+    let clock = &engine.keyspace.clock;
+    let timer = clock.timer();
+    clock.refresh();
+    if engine.active_expiry.load(Ordering::Relaxed) {
+        reaper::reap(&engine.keyspace);
+        engine.pulse.reaped(timer.elapsed());
+        engine.note_latency("expire-cycle", timer.elapsed());
+    }
+    engine.keyspace.note_peak();
+    engine.pulse.sample(clock.coarse_ms(), || Totals {
+        commands: engine.stats.commands_processed(),
+        input: engine.network.input.load(Ordering::Relaxed),
+        output: engine.network.output.load(Ordering::Relaxed),
+    });
+    engine.pulse.ended(timer.elapsed());
 }

@@ -61,6 +61,11 @@ impl Clients {
         info
     }
 
+    /// Starts counting opened sessions anew, as CONFIG RESETSTAT asks.
+    pub(crate) fn reset_opened(&self) {
+        self.opened.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn forget(&self, id: u64) {
         self.open.lock().remove(&id);
     }

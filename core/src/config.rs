@@ -19,6 +19,7 @@ mod table;
 mod value;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use hashbrown::HashSet;
 
@@ -44,6 +45,8 @@ pub struct Config {
     /// One value for each row of [`OPTIONS`].
     values: Mutex<Vec<Value>>,
     hot: Hot,
+    /// The file that they were read from, if any; CONFIG REWRITE writes there.
+    file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -52,7 +55,7 @@ impl Default for Config {
         if let (Some(dir), Ok(current)) = (table::find(b"dir"), std::env::current_dir()) {
             values[dir] = Value::Text(current.into_os_string().into_encoded_bytes());
         }
-        let config = Self { values: Mutex::new(values), hot: Hot::default() };
+        let config = Self { values: Mutex::new(values), hot: Hot::default(), file: None };
         config.publish(&config.values.lock());
         config
     }

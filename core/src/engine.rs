@@ -3,6 +3,7 @@
 //! The typed methods of the hot commands are in [`crate::hot`]; everything else goes through [`Session::execute`].
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
@@ -10,15 +11,16 @@ use crate::background::Background;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::command::Form;
-use crate::command::spec::Flags;
-use crate::command::table::Found;
+use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::error::Result;
 use crate::keyspace::{Journal, Keyspace, Observer};
-use crate::latency::{LatencyMonitor, SlowLog};
+use crate::latency::LatencyMonitor;
+use crate::network::Network;
 use crate::os::Guard;
-use crate::session::{ClientAddress, Session, State};
-use crate::stats::{self, Stats};
+use crate::pulse::Pulse;
+use crate::session::{ClientAddress, Session};
+use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
 
 /// A handle to an engine. Clones are the same engine; it ends with the last of them.
@@ -40,8 +42,12 @@ pub(crate) struct Inner {
     pub(crate) config: Arc<Config>,
     pub(crate) clients: Clients,
     pub(crate) stats: Stats,
-    pub(crate) slow_log: Mutex<SlowLog>,
+    pub(crate) command_logs: CommandLogs,
     pub(crate) latency: Mutex<LatencyMonitor>,
+    pub(crate) network: Network,
+    pub(crate) pulse: Pulse,
+    /// Whether the background thread reclaims expired keys; DEBUG can stop it.
+    pub(crate) active_expiry: AtomicBool,
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
     background: Background,
@@ -181,7 +187,10 @@ impl Inner {
             config,
             clients: Clients::default(),
             stats: Stats::default(),
-            slow_log: Mutex::new(SlowLog::default()),
+            command_logs: CommandLogs::default(),
+            network: Network::default(),
+            pulse: Pulse::default(),
+            active_expiry: AtomicBool::new(true),
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
             background: Background::default(),
@@ -197,8 +206,10 @@ impl Inner {
         self.clients.freeze(held);
         self.stats.freeze(held);
         self.config.freeze(held);
-        held.push(Box::new(self.slow_log.lock()));
+        self.command_logs.freeze(held);
         held.push(Box::new(self.latency.lock()));
+        self.network.freeze(held);
+        self.pulse.freeze(held);
     }
 
     /// Starts the background thread if this process does not run it yet: at the start, and in a forked child.
@@ -212,18 +223,6 @@ impl Inner {
     pub(crate) fn is_over_memory(&self) -> bool {
         let limit = self.config.hot().maxmemory();
         limit != 0 && self.keyspace.used_bytes() as u64 > limit
-    }
-
-    /// Puts a command on the slow log if it took longer than `slowlog-log-slower-than`.
-    #[inline]
-    pub(crate) fn log_if_slow(&self, found: Found, argv: &[&[u8]], elapsed: Duration, session: &State) {
-        let threshold = self.config.hot().slowlog_log_slower_than();
-        if threshold >= 0
-            && elapsed.as_micros() as i64 >= threshold
-            && !found.spec.flags.contains(Flags::SKIP_COMMANDLOG)
-        {
-            stats::log_slow(self, argv, elapsed, session);
-        }
     }
 }
 

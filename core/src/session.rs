@@ -53,8 +53,6 @@ pub(crate) struct Queued {
 pub(crate) struct Watched {
     pub(crate) db: usize,
     pub(crate) key: Box<[u8]>,
-    /// It had expired already when WATCH came, so its removal is no change.
-    pub(crate) was_stale: bool,
 }
 
 impl Session {
@@ -155,6 +153,16 @@ pub enum ClientAddress {
 }
 
 impl ClientAddress {
+    /// Whether the client is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            ClientAddress::InProcess => true,
+            ClientAddress::Socket { peer, .. } => {
+                peer.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().is_loopback())
+            }
+        }
+    }
+
     /// The client's own address, empty in process.
     pub(crate) fn peer(&self) -> &str {
         match self {

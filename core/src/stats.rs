@@ -10,11 +10,9 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use crate::command::table::{self, Found};
-use crate::engine::Inner;
 use crate::error::Error;
 use crate::latency::Histogram;
 use crate::os::Guard;
-use crate::session::State;
 use crate::sync::Mutex;
 
 /// Threads are spread over this many stripes.
@@ -149,30 +147,4 @@ impl Stats {
         }
         self.errors.lock().clear();
     }
-
-    /// Forgets the latency histograms of some commands, or of all; returns how many there were.
-    pub(crate) fn reset_latency(&self, which: impl Fn(usize) -> bool) {
-        for stripe in &self.stripes {
-            for (id, counters) in stripe.commands.iter().enumerate() {
-                if which(id) {
-                    *counters.latency.lock() = None;
-                }
-            }
-        }
-    }
-}
-
-/// Puts a command on the slow log.
-#[cold]
-pub(crate) fn log_slow(engine: &Inner, argv: &[&[u8]], elapsed: Duration, session: &State) {
-    let names = session.info.names.lock().clone();
-    let now_s = engine.keyspace.clock.now_ms() / 1000;
-    engine.slow_log.lock().push(
-        engine.config.hot().slowlog_max_len(),
-        now_s,
-        elapsed.as_micros() as u64,
-        argv.iter().copied(),
-        session.info.address.peer(),
-        names.name.as_bytes(),
-    );
 }

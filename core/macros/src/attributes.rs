@@ -159,6 +159,7 @@ impl KeyAttribute {
 pub(crate) struct ArgAttributes {
     pub(crate) token: Option<LitStr>,
     pub(crate) name: Option<LitStr>,
+    pub(crate) display: Option<LitStr>,
     pub(crate) kind: Option<Ident>,
     pub(crate) since: Option<LitStr>,
     pub(crate) key_spec: Option<LitInt>,
@@ -184,6 +185,7 @@ impl ArgAttributes {
             match word.to_string().as_str() {
                 "token" => self.token = Some(assigned(input)?),
                 "name" => self.name = Some(assigned(input)?),
+                "display" => self.display = Some(assigned(input)?),
                 "kind" => self.kind = Some(assigned(input)?),
                 "since" => self.since = Some(assigned(input)?),
                 "key_spec" => self.key_spec = Some(assigned(input)?),
@@ -207,12 +209,13 @@ impl ArgAttributes {
         let own = own.strip_prefix("r#").unwrap_or(&own);
         let name = self.name.as_ref().map_or(quote!(#own), |name| quote!(#name));
         let token = self.token.as_ref().map(|token| quote!(token: Some(#token),));
+        let display = self.display.as_ref().map(|text| quote!(display: Some(#text),));
         let kind = self.kind.as_ref().map(|kind| quote!(kind: ::keystead::command::spec::ArgKind::#kind,));
         let since = self.since.as_ref().map(|since| quote!(since: #since,));
         let key_spec = self.key_spec.as_ref().map(|index| quote!(key_spec: Some(#index),));
         let multiple_token = self.multiple_token.then(|| quote!(multiple_token: true,));
         let optional = (self.optional || self.multiple_token).then(|| quote!(optional: true,));
-        quote!(name: #name, #token #kind #since #key_spec #multiple_token #optional)
+        quote!(name: #name, #display #token #kind #since #key_spec #multiple_token #optional)
     }
 }
 

@@ -120,7 +120,7 @@ fn run(input: &DeriveInput, attributes: &CommandAttributes) -> TokenStream {
     let ident = &input.ident;
     let elided = input.generics.lifetimes().next().map(|_| quote!(::<'_>));
     let has = |flag: &str| attributes.flags.iter().any(|own| own == flag);
-    let function = if attributes.container {
+    let function = if attributes.container && !attributes.session {
         return quote!(::keystead::command::run::container);
     } else if attributes.session {
         quote!(session)

@@ -11,6 +11,7 @@ use crate::num;
 #[derive(Debug)]
 pub struct Args<'a> {
     words: &'a [&'a [u8]],
+    name: &'a [&'a [u8]],
     spec: &'static Spec,
     seed: HashSeed,
 }
@@ -18,7 +19,17 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// The arguments of a command of `spec`, which stand in `words` without the command's name (or names).
     pub fn new(words: &'a [&'a [u8]], spec: &'static Spec, seed: HashSeed) -> Self {
-        Self { words, spec, seed }
+        Self { words, name: &[], spec, seed }
+    }
+
+    /// With the words of the command's name, for error texts that quote them as the caller spelled them.
+    pub fn named(self, name: &'a [&'a [u8]]) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The last word of the command's name as the caller spelled it; empty where nobody called.
+    pub fn spelled(&self) -> &'a [u8] {
+        self.name.last().copied().unwrap_or_default()
     }
 
     /// The next argument, consumed.

@@ -1,7 +1,7 @@
 //! Finds the keys of an argv from the command's key specs, for what must know them without parsing:
 //! EXEC's lock set, COMMAND GETKEYS, ACLs and tracking.
 
-use super::spec::{BeginSearch, FindKeys, KeyFlags, KeySpec, Spec};
+use super::spec::{ArgKind, ArgSpec, BeginSearch, FindKeys, KeyFlags, KeySpec, Spec};
 use crate::num;
 
 /// Calls `visit` with the position of each key in `argv` (name included) and its spec's flags.
@@ -15,6 +15,41 @@ pub fn each_position(spec: &Spec, argv: &[&[u8]], mut visit: impl FnMut(usize, K
         }
         None => false,
     })
+}
+
+/// The positions of all keys of a call and what happens to them, as COMMAND GETKEYSANDFLAGS tells; more exact than the specs where the
+/// arguments decide. `None` as in [`each_position`].
+pub fn of_call(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
+    let mut found = Vec::new();
+    for (index, key_spec) in spec.keys.iter().enumerate() {
+        let flags = flags_of_call(spec, key_spec, argv);
+        match key_spec.begin {
+            BeginSearch::Unknown => {
+                found.extend(behind_token(spec, index, argv).map(|position| (position, flags)))
+            }
+            _ => found.extend(positions(key_spec, argv)?.map(|position| (position, flags))),
+        }
+    }
+    Some(found)
+}
+
+/// Variable flags are the most a command may do: one that reads the key only because of an optional GET overwrites it without.
+fn flags_of_call(spec: &Spec, key_spec: &KeySpec, argv: &[&[u8]]) -> KeyFlags {
+    let get = |arg: &ArgSpec| arg.kind == ArgKind::PureToken && arg.token == Some("GET");
+    let has_get = || argv.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"GET"));
+    if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS) && spec.args.iter().any(get) {
+        let read = if has_get() { KeyFlags::RW.with(KeyFlags::ACCESS) } else { KeyFlags::OW };
+        return read.with(KeyFlags::UPDATE);
+    }
+    key_spec.flags.without(KeyFlags::INCOMPLETE.with(KeyFlags::VARIABLE_FLAGS))
+}
+
+/// The key of an argument that may stand anywhere, behind its token; the last one counts.
+fn behind_token(spec: &Spec, key_spec: usize, argv: &[&[u8]]) -> Option<usize> {
+    let own = |arg: &&ArgSpec| arg.kind == ArgKind::Key && arg.key_spec == Some(key_spec);
+    let token = spec.args.iter().find(own)?.token?.as_bytes();
+    let found = argv.iter().rposition(|word| word.eq_ignore_ascii_case(token))? + 1;
+    (found < argv.len()).then_some(found)
 }
 
 fn positions(spec: &KeySpec, argv: &[&[u8]]) -> Option<impl Iterator<Item = usize>> {

@@ -71,6 +71,9 @@ fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
     if context.session.in_transaction() && flags.contains(Flags::NO_MULTI) {
         return Err(Error::command("Command not allowed inside a transaction"));
     }
+    if flags.contains(Flags::PROTECTED) {
+        context.refuse_protected()?;
+    }
     if flags.contains(Flags::DENYOOM) && context.engine.is_over_memory() {
         return Err(Error::out_of_memory());
     }
@@ -91,14 +94,18 @@ pub(crate) fn call(
     let result = (found.spec.run)(context, argv, reply);
     let elapsed = timer.elapsed();
     engine.stats.called(found, elapsed, result.as_ref().err(), engine.config.hot().latency_tracking());
-    engine.log_if_slow(found, argv, elapsed, context.session);
+    let replied =
+        result.as_ref().map_or_else(|error| error.as_bytes().len() + ERROR_FRAME, |()| reply.len() - start);
+    engine.note_if_remarkable(found, argv, elapsed, replied, context.session);
     #[cfg(debug_assertions)]
     if result.is_ok() {
         super::shape::check(found.spec, &reply.as_bytes()[start..], reply.form());
     }
-    let _ = start;
     result
 }
+
+/// Bytes around the text of an error reply.
+const ERROR_FRAME: usize = "-\r\n".len();
 
 /// Runs a command that reads keys.
 pub fn read<'a, C: Parse<'a> + Read>(
@@ -136,7 +143,8 @@ pub fn container(_: &mut Context<'_, '_>, argv: &[&[u8]], _: &mut Reply) -> Resu
 }
 
 fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a [u8]]) -> Result<C> {
-    C::parse(&mut Args::new(&argv[C::NAME_WORDS..], C::SPEC, context.engine.keyspace.seed))
+    let (name, arguments) = argv.split_at(C::NAME_WORDS);
+    C::parse(&mut Args::new(arguments, C::SPEC, context.engine.keyspace.seed).named(name))
 }
 
 impl<'e> Context<'_, 'e> {
@@ -150,6 +158,22 @@ impl<'e> Context<'_, 'e> {
         let reason = error.as_bytes().strip_prefix(b"ERR ").unwrap_or(error.as_bytes());
         let text = [b"EXECABORT Transaction discarded because of: ", reason].concat();
         Error::from_bytes(ErrorKind::ExecAborted, text)
+    }
+
+    /// DEBUG is for whoever `enable-debug-command` names: nobody, everybody, or clients of this machine.
+    fn refuse_protected(&self) -> Result<()> {
+        let allowed = match self.engine.config.text("enable-debug-command").as_deref() {
+            Some(b"yes") => true,
+            Some(b"local") => self.session.info.address.is_local(),
+            _ => false,
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(Error::command(
+            "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
+             connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+        ))
     }
 
     fn with_db<'a, C: Parse<'a>>(

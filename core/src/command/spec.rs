@@ -25,6 +25,11 @@ macro_rules! bit_names {
                 $set(self.0 | other.0)
             }
 
+            /// The bits that are not in `other`.
+            pub const fn without(self, other: $set) -> $set {
+                $set(self.0 & !other.0)
+            }
+
             /// Whether every bit of `other` is in this set.
             pub const fn contains(self, other: $set) -> bool {
                 self.0 & other.0 == other.0
@@ -70,6 +75,14 @@ bit_names! {
         MOVABLEKEYS = 16, "movablekeys";
         ALLOW_BUSY = 17, "allow_busy";
     }
+}
+
+impl Flags {
+    /// Needs an option to be allowed at all, such as `enable-debug-command`. It has no name on the wire.
+    pub const PROTECTED: Flags = Flags(1 << 31);
+
+    /// Is for tests and other internals; COMMAND DOCS says so with the flag `syscmd`.
+    pub const SYSCMD: Flags = Flags(1 << 30);
 }
 
 bit_names! {
@@ -267,6 +280,8 @@ impl ArgKind {
 pub struct ArgSpec {
     /// Lower-case name with hyphens.
     pub name: &'static str,
+    /// What to show for the value in a usage line, if not the name.
+    pub display: Option<&'static str>,
     /// The type.
     pub kind: ArgKind,
     /// The keyword before the value, or the keyword that is the argument.
@@ -289,6 +304,7 @@ impl ArgSpec {
     /// A required string argument without anything special; the derive overrides what differs.
     pub const PLAIN: ArgSpec = ArgSpec {
         name: "",
+        display: None,
         kind: ArgKind::String,
         token: None,
         key_spec: None,
@@ -348,7 +364,10 @@ impl Spec {
             (Flags::FAST, Categories::FAST),
             (Flags::BLOCKING, Categories::BLOCKING),
         ];
-        let mut all = self.extra_categories.with(self.group.category());
+        let mut all = self.extra_categories;
+        if self.has_group_category() {
+            all = all.with(self.group.category());
+        }
         for (flag, category) in IMPLIED {
             if self.flags.contains(*flag) {
                 all = all.with(*category);
@@ -362,6 +381,13 @@ impl Spec {
             all = all.with(Categories::SLOW);
         }
         all
+    }
+
+    /// A container has only what it declares, as has a generic command that belongs to data types or connections.
+    fn has_group_category(&self) -> bool {
+        const ELSEWHERE: [Categories; 4] = [Categories::LIST, Categories::SET, Categories::SORTEDSET, Categories::CONNECTION];
+        !self.container
+            && !(self.group == Group::Generic && ELSEWHERE.iter().any(|own| self.extra_categories.contains(*own)))
     }
 
     /// Whether `count` arguments, the name included, satisfy the arity.

@@ -71,6 +71,15 @@ fn subcommand(container: &str, name: &[u8]) -> Option<Found> {
     by_name(full)
 }
 
+/// The command that an argv names, whatever its arguments. A container without a subcommand is itself.
+pub fn find(argv: &[&[u8]]) -> Option<Found> {
+    let found = by_name(argv.first()?).filter(|found| !found.spec.name.contains('|'))?;
+    match argv.get(1) {
+        Some(name) if found.spec.container => subcommand(found.spec.name, name),
+        _ => Some(found),
+    }
+}
+
 /// The command that an argv names.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod hash;
+pub(crate) mod server;
 pub(crate) mod string;
 pub(crate) mod transactions;
 
@@ -50,6 +51,17 @@ commands! {
         set::HMSet, set::HSet, set::HSetNx,
         setex::HSetEx,
         ttl::HExpireTime, ttl::HPExpireTime, ttl::HPTtl, ttl::HTtl;
+    server:
+        command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },
+        commandlog::CommandLog { commandlog::CommandLogGet, commandlog::CommandLogHelp, commandlog::CommandLogLen, commandlog::CommandLogReset },
+        config::Config { config::ConfigGet, config::ConfigHelp, config::ConfigResetStat, config::ConfigRewrite, config::ConfigSet },
+        debug::Debug,
+        flush::DbSize, flush::FlushAll, flush::FlushDb, flush::SwapDb,
+        info::Info,
+        latency::Latency { latency::LatencyDoctor, latency::LatencyGraph, latency::LatencyHelp, latency::LatencyHistogram, latency::LatencyHistory, latency::LatencyLatest, latency::LatencyReset },
+        memory::Memory { memory::MemoryDoctor, memory::MemoryHelp, memory::MemoryMallocStats, memory::MemoryPurge, memory_stats::MemoryStats, memory::MemoryUsage },
+        slowlog::SlowLog { slowlog::SlowLogGet, slowlog::SlowLogHelp, slowlog::SlowLogLen, slowlog::SlowLogReset },
+        time::LastSave, time::Lolwut, time::Role, time::Time;
     string:
         append::Append,
         counter::Decr, counter::DecrBy, counter::Incr, counter::IncrBy,

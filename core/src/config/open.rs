@@ -1,6 +1,8 @@
 //! Making a configuration from what a program was started with, and what a listener asks of it.
 
-use std::path::Path;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use super::{Config, Value, args_to_text};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,13 +14,55 @@ impl Config {
     /// # Errors
     /// The file can't be read, or an option is wrong; the text names it in the server's words.
     pub fn from_arguments(arguments: &[&[u8]]) -> Result<Config> {
-        let (mut text, options) = match arguments.split_first() {
-            Some((path, rest)) if !path.starts_with(b"--") => (read(path)?, rest),
-            _ => (Vec::new(), arguments),
+        let (file, options) = match arguments.split_first() {
+            Some((path, rest)) if !path.starts_with(b"--") => (Some(*path), rest),
+            _ => (None, arguments),
         };
+        let mut text = file.map(read).transpose()?.unwrap_or_default();
         text.push(b'\n');
         text.extend_from_slice(&args_to_text(options));
-        Config::from_text(&text)
+        let mut config = Config::from_text(&text)?;
+        config.file = file.map(|path| absolute(Path::new(&*String::from_utf8_lossy(path))));
+        Ok(config)
+    }
+
+    /// The file that the options were read from, absolute.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Brings the file that the options were read from up to date; it is replaced whole or not at all.
+    ///
+    /// # Errors
+    /// There was no file, or it can't be replaced.
+    pub(crate) fn rewrite_file(&self) -> Result<()> {
+        let path =
+            self.file().ok_or_else(|| Error::command("The server is running without a config file"))?;
+        self.try_rewrite(path).map_err(|error| {
+            let text = error.to_string();
+            let reason = text.split(" (os error").next().unwrap_or_default();
+            Error::command(format_args!("Rewriting config file: {reason}"))
+        })
+    }
+
+    fn try_rewrite(&self, path: &Path) -> io::Result<()> {
+        let old = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other?,
+        };
+        let new = self.rewrite(&old, &[]);
+        if new == old {
+            return Ok(());
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}.tmp", std::process::id()));
+        let beside = Path::new(&beside);
+        let written = replace(beside, path, &new);
+        if written.is_err() {
+            // What can't be removed either stays; the error that matters is the first.
+            let _ = fs::remove_file(beside);
+        }
+        written
     }
 
     /// Options from the text of a `valkey.conf`.
@@ -51,6 +95,26 @@ impl Config {
     }
 }
 
+/// Writes `text` to `beside`, then moves it over `path`, whose permissions it takes; both steps reach the disk.
+fn replace(beside: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(beside)?;
+    if let Ok(metadata) = fs::metadata(path) {
+        file.set_permissions(metadata.permissions())?;
+    }
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(beside, path)?;
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn read(path: &[u8]) -> Result<Vec<u8>> {
     let path = String::from_utf8_lossy(path);
     std::fs::read(Path::new(&*path)).map_err(|error| {
@@ -70,6 +134,22 @@ mod tests {
         assert_eq!((config.port(), config.hot().maxmemory()), (7001, 1 << 20));
         assert_eq!(config.bind_addresses(), ["127.0.0.2"]);
         assert_eq!(Config::default().bind_addresses(), ["127.0.0.1"]);
+    }
+
+    #[test]
+    fn the_file_is_remembered_and_rewritten() {
+        let path = std::env::temp_dir().join(format!("keystead-rewrite-{}.conf", std::process::id()));
+        fs::write(&path, "# mine\nhz 20\n").unwrap();
+        let config =
+            Config::from_arguments(&[path.to_str().unwrap().as_bytes(), b"--timeout", b"3"]).unwrap();
+        config.set(&[(b"hz", b"30")]).unwrap();
+        config.rewrite_file().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# mine\nhz 30\n") && text.contains("\ntimeout 3\n"), "{text}");
+        assert_eq!(config.file(), Some(&*path));
+        fs::remove_file(&path).unwrap();
+        let error = Config::default().rewrite_file().unwrap_err();
+        assert_eq!(error.to_string(), "ERR The server is running without a config file");
     }
 
     #[test]

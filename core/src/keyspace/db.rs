@@ -4,13 +4,13 @@
 //! raised, snapshots get old versions, and changes are recorded for the log and for observers; so no command can forget
 //! any of it. What to lock is decided in `command::run`, how an entry is stored in [`super::shard`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use smallvec::SmallVec;
 
 use super::arena::Ref;
 use super::entry::{self, Kind};
-use super::hooks::{Effect, Event, EventClass};
+use super::hooks::{Effect, Event, EventClass, Snapshot};
 use super::key::Key;
 use super::locks::Locks;
 use super::shard::{NewValue, ShardData};
@@ -21,18 +21,20 @@ use crate::value::{HeapValue, Value};
 
 /// The locked part of a database.
 pub struct Db<'e> {
-    keyspace: &'e Keyspace,
-    index: usize,
+    pub(super) keyspace: &'e Keyspace,
+    pub(super) index: usize,
     /// Unix milliseconds, read once per command and only when a deadline has to be judged; 0 is "not yet".
     now: Cell<u64>,
-    locks: Locks<'e>,
+    pub(super) locks: Locks<'e>,
+    /// Expired keys that reads met; reclaimed once the command is done.
+    stale: RefCell<Vec<(usize, Box<[u8]>)>>,
     // Declared behind the locks: what is dropped here is dropped after the unlock.
-    effects: Effects,
+    pub(super) effects: Effects,
 }
 
 /// What a command did, for those who must hear of it.
 #[derive(Default)]
-struct Effects {
+pub(super) struct Effects {
     changes: u64,
     expired_fields: u64,
     /// The commands that replace the one being executed in the log; `None`: log it as it came.
@@ -41,12 +43,23 @@ struct Effects {
     expirations: Vec<Effect>,
     modified: Vec<(usize, Box<[u8]>)>,
     events: Vec<Event>,
-    garbage: Vec<HeapValue>,
+    pub(super) garbage: Vec<HeapValue>,
+    /// The garbage is dropped by this thread, whatever it costs.
+    pub(super) drop_here: bool,
+    /// Databases of which all keys changed; `None` stands for all databases.
+    pub(super) flushed: Vec<Option<usize>>,
 }
 
 impl<'e> Db<'e> {
     pub(crate) fn new(keyspace: &'e Keyspace, index: usize, locks: Locks<'e>) -> Self {
-        Self { keyspace, index, now: Cell::new(0), locks, effects: Effects::default() }
+        Self {
+            keyspace,
+            index,
+            now: Cell::new(0),
+            locks,
+            stale: RefCell::default(),
+            effects: Effects::default(),
+        }
     }
 
     /// The database's number.
@@ -116,7 +129,11 @@ impl<'e> Db<'e> {
     pub fn peek(&self, key: &Key<'_>) -> Option<Entry<'_>> {
         let shard = self.shard(key);
         let at = shard.find(self.index, key)?;
-        (!self.is_expired(shard, at)).then_some(Entry { shard, at })
+        if self.is_expired(shard, at) {
+            self.stale.borrow_mut().push((self.index, key.bytes().into()));
+            return None;
+        }
+        Some(Entry { shard, at })
     }
 
     /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).
@@ -290,12 +307,19 @@ impl<'e> Db<'e> {
     #[inline]
     fn preserve(&mut self, key: &Key<'_>, at: Ref) {
         if let Some(snapshot) = self.keyspace.hooks.snapshot() {
-            let shard = self.shard(key);
-            if shard.head(at).epoch() != snapshot.epoch() {
-                snapshot.preserve(&Entry { shard, at }, self.index);
-                entry::set_epoch(&shard.arena, at, snapshot.epoch());
-            }
+            preserve_for(&*snapshot, self.shard(key), at, self.index);
         }
+    }
+
+    /// Reclaims the expired keys that reads met.
+    fn reclaim_stale(&mut self) {
+        let home = self.index;
+        for (db, name) in std::mem::take(self.stale.get_mut()) {
+            self.index = db;
+            let key = self.key(&name);
+            self.find_live(&key);
+        }
+        self.index = home;
     }
 
     /// Records a change of a key: for WATCH, for the log, for observers.
@@ -363,6 +387,7 @@ impl<'e> Db<'e> {
 
     /// Closes one command: hands its effects to the log while the shards are still locked.
     pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Vec<Effect>) {
+        self.reclaim_stale();
         let rewritten = self.effects.rewritten.take();
         let changes = std::mem::take(&mut self.effects.changes);
         into.append(&mut self.effects.expirations);
@@ -387,7 +412,14 @@ impl<'e> Db<'e> {
         if !effects.modified.is_empty() || !effects.events.is_empty() {
             keyspace.hooks.tell(&effects.modified, &effects.events);
         }
-        crate::lazyfree::discard(effects.garbage);
+        if !effects.flushed.is_empty() {
+            keyspace.hooks.tell_flushed(&effects.flushed);
+        }
+        if effects.drop_here {
+            drop(effects.garbage);
+        } else {
+            crate::lazyfree::discard(effects.garbage);
+        }
     }
 
     /// Number of keys in this database, expired ones that the reaper has not reached included. O(shards).
@@ -398,39 +430,6 @@ impl<'e> Db<'e> {
     /// Whether the database holds no key.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Removes every key of this database and returns how many there were. Needs every shard. O(keys).
-    pub(crate) fn clear(&mut self) -> usize {
-        let db = self.index;
-        let count = self.len();
-        let mut garbage = Vec::new();
-        for index in self.locks.indices() {
-            let shard = self.locks.shard_mut(index);
-            let shared = &*shard;
-            let seed = self.keyspace.seed;
-            shared.watchers.touch_where(db, |name| shared.find(db, &Key::new(name, seed)).is_some());
-            garbage.extend(shard.clear(db));
-        }
-        self.effects.garbage.append(&mut garbage);
-        count
-    }
-
-    /// Exchanges two databases. Needs every shard.
-    pub(crate) fn swap(&mut self, one: usize, other: usize) {
-        let seed = self.keyspace.seed;
-        for index in self.locks.indices() {
-            let shard = self.locks.shard_mut(index);
-            let shared = &*shard;
-            for db in [one, other] {
-                shared.watchers.touch_where(db, |name| {
-                    let key = Key::new(name, seed);
-                    shared.find(one, &key).is_some() || shared.find(other, &key).is_some()
-                });
-            }
-            shard.swap(one, other);
-        }
-        self.effects.changes += 1;
     }
 
     /// A fair random key that is not expired. Expected O(1); O(keys) where nearly all have expired.
@@ -455,6 +454,11 @@ impl<'e> Db<'e> {
         Entry { shard: self.locks.shard(shard), at }
     }
 
+    /// Bytes that an entry of this key's table takes in it, on average.
+    pub(crate) fn slot_bytes(&self, key: &Key<'_>) -> usize {
+        self.shard(key).space(self.index).map_or(0, |space| space.table.bytes() / space.table.len().max(1))
+    }
+
     /// Reclaims a key that has expired.
     pub(crate) fn expire_key(&mut self, key: &Key<'_>) {
         let found = self.find_live(key);
@@ -463,6 +467,14 @@ impl<'e> Db<'e> {
 
     pub(crate) fn live_entry<'d>(&self, shard: &'d ShardData, at: Ref) -> Option<Entry<'d>> {
         (!self.is_expired(shard, at)).then_some(Entry { shard, at })
+    }
+}
+
+/// Hands an entry to the writer of a running snapshot unless it has been visited.
+pub(super) fn preserve_for(snapshot: &dyn Snapshot, shard: &ShardData, at: Ref, db: usize) {
+    if shard.head(at).epoch() != snapshot.epoch() {
+        snapshot.preserve(&Entry { shard, at }, db);
+        entry::set_epoch(&shard.arena, at, snapshot.epoch());
     }
 }
 

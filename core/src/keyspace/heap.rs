@@ -61,6 +61,11 @@ impl Heap {
         value
     }
 
+    /// All values, to be dropped elsewhere.
+    pub(crate) fn into_values(self) -> Vec<HeapValue> {
+        self.slots.into_iter().flatten().collect()
+    }
+
     /// Bytes of all values and of the slab itself.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes + self.slots.capacity() * size_of::<Option<HeapValue>>() + self.free.capacity() * 4

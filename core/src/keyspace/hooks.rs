@@ -54,6 +54,9 @@ pub trait Observer: Send + Sync {
     /// The key was created, changed or removed: cached copies are stale and blocked clients may be served.
     fn modified(&self, db: usize, key: &[u8]);
 
+    /// Every key of a database, or of all of them, is gone or has become another: all cached copies are stale.
+    fn flushed(&self, _db: Option<usize>) {}
+
     /// A keyspace event.
     fn notified(&self, event: &Event);
 }
@@ -117,6 +120,14 @@ impl Hooks {
     #[inline]
     pub(crate) fn observed(&self) -> bool {
         self.observed.load(Ordering::Acquire)
+    }
+
+    /// Tells the observers that all keys of databases changed.
+    pub(crate) fn tell_flushed(&self, flushed: &[Option<usize>]) {
+        let observers = self.observers.lock().clone();
+        for observer in observers.iter() {
+            flushed.iter().for_each(|db| observer.flushed(*db));
+        }
     }
 
     pub(crate) fn tell(&self, modified: &[(usize, Box<[u8]>)], events: &[Event]) {

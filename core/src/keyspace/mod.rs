@@ -12,8 +12,10 @@ pub(crate) mod key;
 pub(crate) mod locks;
 pub(crate) mod scan;
 pub(crate) mod shard;
+pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod watch;
+pub(crate) mod whole;
 
 pub use db::{Db, Entry, EntryMut};
 pub use hooks::{Effect, Event, EventClass, Journal, Observer};
@@ -41,6 +43,8 @@ pub(crate) struct Keyspace {
     pub(crate) hooks: Hooks,
     /// Bytes in use by all shards, as far as they have reported.
     used: CachePadded<AtomicUsize>,
+    /// The most that `used` was seen at.
+    peak: AtomicUsize,
     /// Changes since the last snapshot.
     pub(crate) dirty: CachePadded<AtomicU64>,
     /// Fields of hashes that have expired.
@@ -57,6 +61,7 @@ impl Keyspace {
             config,
             hooks: Hooks::default(),
             used: CachePadded::new(AtomicUsize::new(0)),
+            peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
         }
@@ -71,6 +76,12 @@ impl Keyspace {
     /// Bytes used by entries, tables, wheels and heap values; each shard may be off by [`Keyspace::REPORT_STEP`].
     pub(crate) fn used_bytes(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Remembers how much memory is used now if it never was more; returns the most that was seen.
+    pub(crate) fn note_peak(&self) -> usize {
+        let used = self.used_bytes();
+        used.max(self.peak.fetch_max(used, Ordering::Relaxed))
     }
 
     /// Shards report a change of their memory only beyond this, to keep the total's cache line quiet.

@@ -31,13 +31,15 @@ pub(crate) struct Space {
     pub(crate) table: Table,
     wheel: Option<Box<Wheel>>,
     pub(crate) with_deadline: usize,
+    /// Sum of the deadlines of all entries, for the average time to live.
+    pub(crate) deadlines: u128,
     /// Hashes that hold fields with a deadline.
     pub(crate) with_field_deadlines: usize,
 }
 
 impl Default for Space {
     fn default() -> Self {
-        Self { table: Table::new(), wheel: None, with_deadline: 0, with_field_deadlines: 0 }
+        Self { table: Table::new(), wheel: None, with_deadline: 0, deadlines: 0, with_field_deadlines: 0 }
     }
 }
 
@@ -170,6 +172,7 @@ impl ShardData {
         let space = &mut self.spaces[db];
         if let Some(deadline) = deadline {
             space.with_deadline += 1;
+            space.deadlines += u128::from(deadline);
             self.arm(db, key.hash(), deadline);
         }
         Ok(at)
@@ -344,6 +347,8 @@ impl ShardData {
             (Some(_), None) => space.with_deadline -= 1,
             _ => {}
         }
+        let part = |deadline: Option<u64>| deadline.map_or(0, u128::from);
+        space.deadlines = space.deadlines + part(after) - part(before);
         // A later deadline needs no timer: the one already armed fires early and files itself again.
         if let Some(after) = after
             && before.is_none_or(|before| after < before)
@@ -362,12 +367,13 @@ impl ShardData {
 
     /// Removes the entry at `at` and returns what it owned on the heap. O(1).
     pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<HeapValue> {
-        let has_deadline = self.head(at).has_deadline();
+        let deadline = self.head(at).deadline(&self.arena, at);
         let space = &mut self.spaces[db];
         let removed = space.table.remove(hash, |other| other == at);
         debug_assert_eq!(removed, Some(at), "an entry that was found is in the table");
-        if has_deadline {
+        if let Some(deadline) = deadline {
             space.with_deadline -= 1;
+            space.deadlines -= u128::from(deadline);
         }
         self.discard(at)
     }
@@ -420,6 +426,14 @@ impl ShardData {
         owned
     }
 
+    /// Empties every database, gives the arena's memory back and returns what the entries owned on the heap. O(heap values).
+    pub(crate) fn clear_all(&mut self) -> Vec<HeapValue> {
+        self.spaces.clear();
+        self.spaces.push(Space::default());
+        self.arena.clear();
+        std::mem::take(&mut self.heap).into_values()
+    }
+
     /// Exchanges two databases.
     pub(crate) fn swap(&mut self, one: usize, other: usize) {
         self.space_mut(one.max(other));
@@ -454,6 +468,11 @@ impl ShardData {
             .iter()
             .map(|space| space.table.bytes() + space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()));
         self.arena.used() + self.heap.bytes() + spaces.sum::<usize>()
+    }
+
+    /// Bytes that the arena's blocks have reached: what it can cost beyond [`ShardData::bytes`], freed blocks included.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.bytes() - self.arena.used() + self.arena.reserved()
     }
 
     /// Bytes of tables and wheels of database `db`: what is overhead beside the entries.

@@ -19,6 +19,11 @@ impl Watchers {
         self.keys.is_empty()
     }
 
+    /// Keys with at least one mark.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Has `flag` raised when the key changes. Watching twice is watching once.
     pub(crate) fn add(&mut self, db: usize, key: &[u8], flag: &WatchFlag) {
         let flags = self.keys.entry((db, key.into())).or_default();

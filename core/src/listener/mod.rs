@@ -25,6 +25,7 @@ const FLUSH: usize = 64 * 1024;
 /// A listening socket. Dropping it stops accepting; connections that are open go on.
 pub struct Listener {
     address: SocketAddr,
+    engine: Engine,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,11 +39,12 @@ impl Listener {
         let socket = TcpListener::bind(address)?;
         let address = socket.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let (engine, stop) = (engine.clone(), stopping.clone());
+        let (accepting, stop) = (engine.clone(), stopping.clone());
         let thread = std::thread::Builder::new()
             .name("keystead-accept".into())
-            .spawn(move || accept(&engine, &socket, &stop))?;
-        Ok(Listener { address, stopping, thread: Some(thread) })
+            .spawn(move || accept(&accepting, &socket, &stop))?;
+        engine.inner.network.listens(address);
+        Ok(Listener { address, engine: engine.clone(), stopping, thread: Some(thread) })
     }
 
     /// The address it listens on.
@@ -61,6 +63,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        self.engine.inner.network.stopped_listening(self.address);
         self.stopping.store(true, Ordering::Release);
         // Wakes the accepting thread; if that fails it stops at the next connection.
         let _ = TcpStream::connect(self.address);
@@ -79,6 +82,7 @@ fn accept(engine: &Engine, socket: &TcpListener, stopping: &AtomicBool) {
         let Ok(stream) = stream else { continue };
         let count = open.clone();
         if count.fetch_add(1, Ordering::AcqRel) >= engine.config().hot().maxclients() {
+            engine.inner.network.rejected.fetch_add(1, Ordering::Relaxed);
             refuse(&stream);
             count.fetch_sub(1, Ordering::AcqRel);
             continue;
@@ -110,11 +114,15 @@ fn serve(engine: &Engine, mut stream: TcpStream) -> std::io::Result<()> {
     let mut requests = RequestBuffer::new(engine.config().hot().proto_max_bulk_len());
     loop {
         let went_on = answer(&mut session, &mut requests, &mut stream)?;
-        stream.write_all(session.replies())?;
-        session.clear_replies();
-        if !went_on || receive(&mut stream, &mut requests)? == 0 {
+        flush(&mut session, &mut stream)?;
+        if !went_on {
             return Ok(());
         }
+        let received = receive(&mut stream, &mut requests)?;
+        if received == 0 {
+            return Ok(());
+        }
+        engine.inner.network.received(received);
     }
 }
 
@@ -142,10 +150,17 @@ fn answer(
             return Ok(false);
         }
         if session.replies().len() >= FLUSH {
-            stream.write_all(session.replies())?;
-            session.clear_replies();
+            flush(session, stream)?;
         }
     }
+}
+
+/// Sends the replies that wait.
+fn flush(session: &mut Session, stream: &mut TcpStream) -> std::io::Result<()> {
+    session.engine().inner.network.sent(session.replies().len());
+    stream.write_all(session.replies())?;
+    session.clear_replies();
+    Ok(())
 }
 
 fn protocol_error(error: ProtocolError) -> Error {

@@ -84,7 +84,7 @@ impl Context<'_, '_> {
             let home = db.select(watched.db);
             let stale = db.is_stale(&db.key(&watched.key));
             db.select(home);
-            stale && !watched.was_stale
+            stale
         })
     }
 }

@@ -66,10 +66,14 @@ impl Context<'_, '_> {
         }
         let mut db =
             Db::new(&self.engine.keyspace, state.db, Locks::one(&self.engine.keyspace.shards, key.hash()));
-        let was_stale = db.is_stale(key);
+        if db.is_stale(key) {
+            // It counts as missing from now on; its removal later must not look like a change.
+            db.expire_key(key);
+        }
         db.locks_mut().shard_mut(key.shard()).watchers.add(state.db, key.bytes(), &state.watch_flag);
-        state.watched.push(Watched { db: state.db, key: key.bytes().into(), was_stale });
+        state.watched.push(Watched { db: state.db, key: key.bytes().into() });
         state.info.watching.store(state.watched.len(), Ordering::Relaxed);
+        db.finish(state.db);
     }
 
     pub(crate) fn unwatch(&mut self) {

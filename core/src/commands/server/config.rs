@@ -1,0 +1,156 @@
+//! CONFIG: reads and changes the options. What options there are, and what they accept, is [`crate::config`]'s.
+
+use crate::command::{Arg, Args, Command, Context, Reply, Session};
+use crate::config::ConfigError;
+use crate::error::{Error, Result};
+
+/// Holds the commands about options.
+#[derive(Command)]
+#[command(
+    name = "CONFIG", group = Server, since = "2.0.0", complexity = "Depends on subcommand.", arity = -2,
+    container, reply = "any",
+)]
+pub struct Config {}
+
+/// Returns the values of the options that match patterns.
+///
+/// Returns a map of names and values.
+#[derive(Command)]
+#[command(
+    name = "CONFIG|GET", group = Server, since = "2.0.0", complexity = "O(N) when N is the number of configuration parameters provided", arity = -3,
+    flags(ADMIN, NOSCRIPT, LOADING, STALE),
+    history(("7.0.0", "Added the ability to pass multiple pattern parameters in one call")),
+    reply = "map(bulk, bulk)",
+)]
+pub struct ConfigGet<'a> {
+    parameter: Vec<&'a [u8]>,
+}
+
+impl Session for ConfigGet<'_> {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let found = context.engine.config.get(&self.parameter);
+        reply.map(found.len());
+        for (name, value) in found {
+            reply.bulk(&name);
+            reply.bulk(&value);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Arg)]
+struct Setting<'a> {
+    parameter: &'a [u8],
+    value: &'a [u8],
+}
+
+/// Sets options, all of them or none.
+///
+/// Returns `OK`. The new values count from the next command on.
+#[derive(Command)]
+#[command(
+    name = "CONFIG|SET", group = Server, since = "2.0.0", complexity = "O(N) when N is the number of configuration parameters provided", arity = -4,
+    flags(ADMIN, NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+    history(("7.0.0", "Added the ability to set multiple parameters in one call.")),
+    custom_parse, reply = "ok",
+)]
+pub struct ConfigSet<'a> {
+    data: Vec<Setting<'a>>,
+}
+
+impl<'a> ConfigSet<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        if args.remaining() % 2 != 0 {
+            return Err(Error::syntax());
+        }
+        let pairs = args.take_rest().chunks_exact(2);
+        Ok(Self { data: pairs.map(|pair| Setting { parameter: pair[0], value: pair[1] }).collect() })
+    }
+}
+
+impl Session for ConfigSet<'_> {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let pairs: Vec<(&[u8], &[u8])> =
+            self.data.iter().map(|setting| (setting.parameter, setting.value)).collect();
+        context.engine.config.set(&pairs)?;
+        reply.ok();
+        Ok(())
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Error::command(error)
+    }
+}
+
+/// Resets the statistics that INFO and LATENCY HISTOGRAM print.
+///
+/// Returns `OK`.
+#[derive(Command)]
+#[command(
+    name = "CONFIG|RESETSTAT", group = Server, since = "2.0.0", complexity = "O(1)", arity = 2,
+    flags(ADMIN, NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+    whole_keyspace, reply = "ok",
+)]
+pub struct ConfigResetStat {}
+
+impl Session for ConfigResetStat {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        context.with_keyspace(&[], |db| {
+            db.reset_counters();
+            Ok(())
+        })?;
+        let engine = context.engine;
+        engine.stats.reset();
+        engine.network.reset();
+        engine.clients.reset_opened();
+        engine.pulse.reset();
+        reply.ok();
+        Ok(())
+    }
+}
+
+/// Writes the options to the file that they were read from.
+///
+/// Returns `OK`. Comments and order stay; options without a line are added where they differ from their defaults.
+#[derive(Command)]
+#[command(
+    name = "CONFIG|REWRITE", group = Server, since = "2.8.0", complexity = "O(1)", arity = 2,
+    flags(ADMIN, NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+    reply = "ok",
+)]
+pub struct ConfigRewrite {}
+
+impl Session for ConfigRewrite {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        context.engine.config.rewrite_file()?;
+        reply.ok();
+        Ok(())
+    }
+}
+
+/// Returns what the subcommands do.
+#[derive(Command)]
+#[command(
+    name = "CONFIG|HELP", group = Server, since = "5.0.0", complexity = "O(1)", arity = 2,
+    flags(LOADING, STALE),
+    reply = "array(simple)",
+)]
+pub struct ConfigHelp {}
+
+impl Session for ConfigHelp {
+    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        crate::commands::help(
+            reply,
+            "CONFIG",
+            &[
+                ("GET <pattern> [<pattern> ...]", "Options that match a pattern, and their values."),
+                ("SET <option> <value> [<option> <value> ...]", "Sets options, all of them or none."),
+                ("RESETSTAT", "Resets the statistics."),
+                ("REWRITE", "Writes the options to the file that they were read from."),
+            ],
+        );
+        Ok(())
+    }
+}

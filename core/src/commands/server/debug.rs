@@ -1,0 +1,109 @@
+//! DEBUG: subcommands for tests. `enable-debug-command` decides who may use it; only what tests of clients and of the engine itself need
+//! is here. DEBUG PROTOCOL has a file of its own.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::debug_protocol;
+use crate::command::{Args, Command, Context, Reply, Session};
+use crate::commands::generic::object::encoding;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::access::Recording;
+use crate::num;
+
+/// Holds subcommands for tests.
+///
+/// Returns what the subcommand returns; DEBUG HELP lists them.
+#[derive(Command)]
+#[command(
+    name = "DEBUG", group = Server, since = "1.0.0", complexity = "Depends on subcommand.", arity = -2,
+    flags(ADMIN, NOSCRIPT, LOADING, STALE, PROTECTED, SYSCMD),
+    whole_keyspace, custom_parse, no_args, reply = "any",
+)]
+pub struct Debug<'a> {
+    arguments: Vec<&'a [u8]>,
+}
+
+impl<'a> Debug<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        Ok(Self { arguments: args.take_rest().to_vec() })
+    }
+
+    fn unknown(&self) -> Error {
+        let name = self.arguments[0];
+        let text =
+            [b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try DEBUG HELP."];
+        Error::from_bytes(ErrorKind::Command, text.concat())
+    }
+}
+
+impl Session for Debug<'_> {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let (name, rest) = self.arguments.split_first().expect("the arity promises a subcommand");
+        match (&name.to_ascii_lowercase()[..], rest) {
+            (b"sleep", [seconds]) => sleep(seconds),
+            (b"set-active-expire", [flag]) => {
+                context.engine.active_expiry.store(leading_integer(flag) != 0, Ordering::Relaxed);
+            }
+            (b"error", [text]) => return Err(Error::from_bytes(ErrorKind::Command, text.to_vec())),
+            (b"protocol", [kind]) => return debug_protocol::write(kind, reply),
+            (b"object", [key]) | (b"object", [key, b"fast"]) => return object(context, key, reply),
+            (b"help", []) => {
+                help(reply);
+                return Ok(());
+            }
+            _ => return Err(self.unknown()),
+        }
+        reply.ok();
+        Ok(())
+    }
+}
+
+/// Holds up the session, not the engine: other sessions go on.
+fn sleep(seconds: &[u8]) {
+    let seconds = num::parse_f64(seconds).filter(|seconds| *seconds > 0.0).unwrap_or(0.0);
+    std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+}
+
+/// The number that a text begins with, 0 where there is none.
+fn leading_integer(text: &[u8]) -> i64 {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    num::parse_i64(&text[..end]).unwrap_or(0)
+}
+
+fn object(context: &mut Context<'_, '_>, key: &[u8], reply: &mut Reply) -> Result<()> {
+    context.with_keyspace(&[], |db| {
+        let key = db.key(key);
+        let entry = db.peek(&key).ok_or_else(Error::no_such_key)?;
+        let (recording, now) = (db.keyspace().recording(), db.now());
+        let (idle_s, frequency) = match recording {
+            Recording::Recency => (recording.idle_ms(entry.stamp(), now) / 1000, 0),
+            Recording::Frequency { .. } => (0, recording.frequency(entry.stamp(), now)),
+        };
+        reply.simple(&format!(
+            "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s} lfu_freq:{frequency} \
+             lfu_access_time_minutes:0",
+            encoding(&entry),
+            entry.value_len(),
+            entry.stamp(),
+        ));
+        Ok(())
+    })
+}
+
+fn help(reply: &mut Reply) {
+    crate::commands::help(
+        reply,
+        "DEBUG",
+        &[
+            ("ERROR <text>", "Replies with an error of this text."),
+            ("OBJECT <key>", "How a key and its value are stored."),
+            ("PROTOCOL <type>", "Replies with a value of this type."),
+            (
+                "SET-ACTIVE-EXPIRE <0|1>",
+                "Stops or starts the reaper of expired keys; they stay invisible all the same.",
+            ),
+            ("SLEEP <seconds>", "Holds up the session."),
+        ],
+    );
+}

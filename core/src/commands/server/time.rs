@@ -1,0 +1,88 @@
+//! TIME, LASTSAVE, ROLE and LOLWUT: small questions to the engine.
+
+use crate::command::{Command, Context, Reply, Session};
+use crate::commands::connection::hello::VALKEY_VERSION;
+use crate::error::Result;
+
+/// Returns the engine's time.
+///
+/// Returns unix seconds and the microseconds of the current second.
+#[derive(Command)]
+#[command(
+    name = "TIME", group = Server, since = "2.6.0", complexity = "O(1)", arity = 1,
+    flags(LOADING, STALE, FAST), tips("nondeterministic_output"),
+    reply = "array(bulk)",
+)]
+pub struct Time {}
+
+impl Session for Time {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        const MICROSECONDS: u64 = 1_000_000;
+        let now = context.engine.keyspace.clock.now_us();
+        reply.array(2);
+        reply.bulk_integer((now / MICROSECONDS) as i64);
+        reply.bulk_integer((now % MICROSECONDS) as i64);
+        Ok(())
+    }
+}
+
+/// Returns the time of the last snapshot.
+///
+/// Returns unix seconds; before the first snapshot the time at which the engine was opened.
+#[derive(Command)]
+#[command(
+    name = "LASTSAVE", group = Server, since = "1.0.0", complexity = "O(1)", arity = 1,
+    flags(LOADING, STALE, FAST), acl(ADMIN, DANGEROUS), tips("nondeterministic_output"),
+    reply = "int",
+)]
+pub struct LastSave {}
+
+impl Session for LastSave {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        reply.integer(context.engine.last_save_s() as i64);
+        Ok(())
+    }
+}
+
+/// Returns the role in replication: an engine is a primary without replicas.
+///
+/// Returns `master`, the replication offset and the replicas.
+#[derive(Command)]
+#[command(
+    name = "ROLE", group = Server, since = "2.8.12", complexity = "O(1)", arity = 1,
+    flags(NOSCRIPT, LOADING, STALE, FAST), acl(ADMIN, DANGEROUS),
+    reply = "array(bulk | int | array(bulk))",
+)]
+pub struct Role {}
+
+impl Session for Role {
+    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        reply.array(3);
+        reply.bulk(b"master");
+        reply.integer(0);
+        reply.array(0);
+        Ok(())
+    }
+}
+
+/// Returns the version of Valkey that the engine follows.
+///
+/// Returns a line of text. The server draws computer art for some values of VERSION; here all give the same line.
+#[derive(Command)]
+#[command(
+    name = "LOLWUT", group = Server, since = "5.0.0", complexity = "", arity = -1,
+    flags(READONLY, FAST),
+    session, reply = "verbatim",
+)]
+pub struct Lolwut {
+    #[arg(token = "VERSION")]
+    version: Option<i64>,
+}
+
+impl Session for Lolwut {
+    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        let _ = self.version;
+        reply.verbatim(b"txt", format!("Redis ver. {VALKEY_VERSION}\n").as_bytes());
+        Ok(())
+    }
+}

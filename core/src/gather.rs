@@ -1,0 +1,223 @@
+//! Fills INFO's snapshot from the engine.
+//!
+//! What is printed of it, and how, is [`crate::info`]'s; how the shards are counted, the keyspace's.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use crate::clients::ClientInfo;
+use crate::command::table::{self, Found};
+use crate::config::{MAXMEMORY_POLICIES, Value};
+use crate::engine::Inner;
+use crate::info::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
+use crate::keyspace::survey::Survey;
+use crate::process;
+
+impl Inner {
+    /// The state of the engine, whose shards were counted in `survey`.
+    pub(crate) fn snapshot(&self, survey: &Survey) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        self.describe_server(&mut snapshot);
+        self.describe_clients(&mut snapshot, survey);
+        self.describe_memory(&mut snapshot, survey);
+        self.describe_persistence(&mut snapshot);
+        self.describe_traffic(&mut snapshot);
+        self.describe_commands(&mut snapshot);
+        self.describe_keyspace(&mut snapshot, survey);
+        snapshot
+    }
+
+    fn describe_server(&self, snapshot: &mut Snapshot) {
+        let now_us = self.keyspace.clock.now_us();
+        let hot = self.config.hot();
+        let addresses = self.network.listeners();
+        snapshot.redis_build_id = build_id();
+        snapshot.os = process::system_name();
+        snapshot.monotonic_clock = "POSIX clock_gettime".to_owned();
+        snapshot.multiplexing_api = "threads".to_owned();
+        snapshot.process_id = std::process::id().into();
+        snapshot.run_id.clone_from(&self.run_id);
+        snapshot.tcp_port = addresses.first().map_or(0, |address| address.port().into());
+        snapshot.server_time_usec = now_us;
+        snapshot.uptime_in_seconds = (now_us / 1000).saturating_sub(self.started_ms) / 1000;
+        snapshot.hz = hot.hz();
+        snapshot.configured_hz = hot.hz();
+        snapshot.executable = process::executable();
+        snapshot.config_file = self.config.file().map(|path| path.display().to_string()).unwrap_or_default();
+        snapshot.availability_zone = self.text("availability-zone");
+        snapshot.listeners = listener_lines(&addresses);
+        let (all, own) = (process::processor_time(), process::thread_time());
+        (snapshot.used_cpu_sys, snapshot.used_cpu_user) = (all.system, all.user);
+        (snapshot.used_cpu_sys_main_thread, snapshot.used_cpu_user_main_thread) = (own.system, own.user);
+        // One history of the data per engine: there is no replication.
+        snapshot.master_replid.clone_from(&self.run_id);
+        snapshot.repl_backlog_size = match self.config.value("repl-backlog-size") {
+            Some(Value::Memory(bytes)) => bytes,
+            _ => 0,
+        };
+    }
+
+    fn describe_clients(&self, snapshot: &mut Snapshot, survey: &Survey) {
+        let clients = self.clients.all();
+        let watching = clients.iter().filter(|client| client.watching.load(Ordering::Relaxed) > 0);
+        snapshot.watching_clients = watching.count() as u64;
+        snapshot.connected_clients = clients.len() as u64;
+        snapshot.mem_clients_normal = self.client_bytes() as u64;
+        snapshot.maxclients = self.config.hot().maxclients() as u64;
+        snapshot.total_watched_keys = survey.watched as u64;
+        snapshot.paused_reason = "none".to_owned();
+        snapshot.paused_actions = "none".to_owned();
+    }
+
+    /// Bytes that the engine keeps about its sessions; their buffers are their owners'.
+    pub(crate) fn client_bytes(&self) -> usize {
+        self.clients.len() * size_of::<ClientInfo>()
+    }
+
+    fn describe_memory(&self, snapshot: &mut Snapshot, survey: &Survey) {
+        let rss = process::resident_bytes();
+        snapshot.used_memory = survey.bytes as u64;
+        snapshot.used_memory_rss = rss;
+        snapshot.used_memory_peak = self.keyspace.note_peak().max(survey.bytes) as u64;
+        snapshot.used_memory_overhead = survey.overhead() as u64;
+        snapshot.allocator_allocated = survey.bytes as u64;
+        snapshot.allocator_active = survey.reserved as u64;
+        snapshot.allocator_resident = survey.reserved as u64;
+        snapshot.total_system_memory = process::machine_bytes();
+        snapshot.maxmemory = self.config.hot().maxmemory();
+        snapshot.maxmemory_policy = MAXMEMORY_POLICIES[self.config.hot().maxmemory_policy()].to_owned();
+        snapshot.mem_allocator = "keystead-arena".to_owned();
+    }
+
+    fn describe_persistence(&self, snapshot: &mut Snapshot) {
+        snapshot.rdb_changes_since_last_save = self.keyspace.dirty.load(Ordering::Relaxed);
+        snapshot.rdb_last_save_time = self.last_save_s();
+        snapshot.rdb_last_bgsave_status = true;
+        snapshot.rdb_last_bgsave_time_sec = -1;
+        snapshot.rdb_current_bgsave_time_sec = -1;
+        snapshot.aof_last_rewrite_time_sec = -1;
+        snapshot.aof_current_rewrite_time_sec = -1;
+        snapshot.aof_last_bgrewrite_status = true;
+        snapshot.aof_last_write_status = true;
+    }
+
+    /// Unix time in seconds of the last snapshot; before the first one that of the start, as the server has it.
+    pub(crate) fn last_save_s(&self) -> u64 {
+        self.started_ms / 1000
+    }
+
+    fn describe_traffic(&self, snapshot: &mut Snapshot) {
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let (network, rates) = (&self.network, self.pulse.rates());
+        snapshot.total_connections_received = self.clients.opened();
+        snapshot.total_commands_processed = self.stats.commands_processed();
+        snapshot.instantaneous_ops_per_sec = rates.commands as u64;
+        snapshot.total_net_input_bytes = load(&network.input);
+        snapshot.total_net_output_bytes = load(&network.output);
+        snapshot.instantaneous_input_kbps = rates.input / 1024.0;
+        snapshot.instantaneous_output_kbps = rates.output / 1024.0;
+        snapshot.rejected_connections = load(&network.rejected);
+        snapshot.total_reads_processed = load(&network.reads);
+        snapshot.total_writes_processed = load(&network.writes);
+        let rounds = self.pulse.rounds();
+        snapshot.eventloop_cycles = rounds;
+        snapshot.eventloop_duration_sum = self.pulse.busy().as_micros() as u64;
+        snapshot.instantaneous_eventloop_duration_usec = snapshot.eventloop_duration_sum / rounds.max(1);
+        snapshot.instantaneous_eventloop_cycles_per_sec = rounds / snapshot.uptime_in_seconds.max(1);
+        snapshot.expire_cycle_cpu_milliseconds = self.pulse.reaping().as_millis() as u64;
+    }
+
+    fn describe_commands(&self, snapshot: &mut Snapshot) {
+        let percentiles = match self.config.value("latency-tracking-info-percentiles") {
+            Some(Value::Percentiles(percentiles)) => percentiles,
+            _ => Vec::new(),
+        };
+        let mut nanoseconds = 0;
+        for found in in_order() {
+            let stats = self.stats.of(found);
+            let name = found.spec.name.to_owned();
+            nanoseconds += stats.nanoseconds;
+            if stats.calls + stats.rejected > 0 {
+                snapshot.commands.push(CommandStats {
+                    name: name.clone(),
+                    calls: stats.calls,
+                    usec: stats.nanoseconds / 1000,
+                    rejected_calls: stats.rejected,
+                    failed_calls: stats.failed,
+                });
+            }
+            if let Some(histogram) = stats.latency.filter(|histogram| histogram.count() > 0) {
+                let value = |percentile: &f64| (*percentile, histogram.value_at_percentile(*percentile));
+                snapshot
+                    .latencies
+                    .push(CommandLatency { name, percentiles: percentiles.iter().map(value).collect() });
+            }
+        }
+        snapshot.eventloop_duration_cmd_sum = nanoseconds / 1000;
+        snapshot.errors = self.stats.errors().into_iter().collect();
+        snapshot.total_error_replies = snapshot.errors.iter().map(|(_, count)| count).sum();
+    }
+
+    fn describe_keyspace(&self, snapshot: &mut Snapshot, survey: &Survey) {
+        let now_ms = self.keyspace.clock.now_ms();
+        snapshot.keyspace_hits = survey.hits;
+        snapshot.keyspace_misses = survey.misses;
+        snapshot.expired_keys = survey.expired;
+        let databases = survey.databases.iter().enumerate();
+        snapshot.databases = databases
+            .map(|(index, database)| DatabaseStats {
+                index,
+                keys: database.keys as u64,
+                expires: database.with_deadline as u64,
+                avg_ttl: database.average_ttl(now_ms),
+            })
+            .collect();
+    }
+
+    fn text(&self, option: &str) -> String {
+        String::from_utf8_lossy(&self.config.text(option).unwrap_or_default()).into_owned()
+    }
+}
+
+/// Commands and subcommands in the order of the list.
+pub(crate) fn in_order() -> Vec<Found> {
+    let mut all: Vec<Found> = table::all().collect();
+    all.sort_unstable_by_key(|found| found.id);
+    all
+}
+
+/// Sixteen hexadecimal digits that differ between versions.
+fn build_id() -> String {
+    let hash = env!("CARGO_PKG_VERSION")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// One line per port, as `name=tcp,bind=127.0.0.1,bind=::1,port=6379`.
+fn listener_lines(addresses: &[SocketAddr]) -> Vec<String> {
+    let mut ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let line = |port: u16| {
+        let here = addresses.iter().filter(|address| address.port() == port);
+        let binds: String = here.map(|address| format!("bind={},", address.ip())).collect();
+        format!("name=tcp,{binds}port={port}")
+    };
+    ports.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_of_one_port_share_a_line() {
+        let addresses: Vec<SocketAddr> =
+            ["127.0.0.1:7000", "[::1]:7000", "127.0.0.1:6999"].map(|text| text.parse().unwrap()).to_vec();
+        assert_eq!(
+            listener_lines(&addresses),
+            ["name=tcp,bind=127.0.0.1,port=6999", "name=tcp,bind=127.0.0.1,bind=::1,port=7000"]
+        );
+    }
+}

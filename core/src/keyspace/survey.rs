@@ -1,0 +1,92 @@
+//! A survey of the whole keyspace: what all shards hold and have counted, for INFO and MEMORY. It needs every shard.
+//!
+//! How the numbers are shown is the commands' business.
+
+use super::db::Db;
+use super::shard::ShardStats;
+
+/// Sums over all shards.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Survey {
+    /// Look-ups that found a key.
+    pub(crate) hits: u64,
+    /// Look-ups that found none.
+    pub(crate) misses: u64,
+    /// Keys reclaimed because they had expired.
+    pub(crate) expired: u64,
+    /// Bytes in use.
+    pub(crate) bytes: usize,
+    /// Bytes that the arenas hold, freed blocks included, and what is beside them.
+    pub(crate) reserved: usize,
+    /// Keys with a WATCH mark.
+    pub(crate) watched: usize,
+    /// One for each database that was ever used.
+    pub(crate) databases: Vec<DatabaseSurvey>,
+}
+
+/// Sums over one database.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DatabaseSurvey {
+    /// Keys, expired ones that nobody reclaimed yet included.
+    pub(crate) keys: usize,
+    /// Keys with a deadline.
+    pub(crate) with_deadline: usize,
+    /// Sum of those deadlines, unix milliseconds.
+    deadlines: u128,
+    /// Bytes of the tables.
+    pub(crate) table_bytes: usize,
+    /// Bytes of the timing wheels.
+    pub(crate) wheel_bytes: usize,
+}
+
+impl DatabaseSurvey {
+    /// Average time to live of keys with a deadline, in milliseconds, as of `now_ms`; 0 if there are none.
+    pub(crate) fn average_ttl(&self, now_ms: u64) -> u64 {
+        let count = self.with_deadline.max(1) as u128;
+        (self.deadlines / count).saturating_sub(u128::from(now_ms)) as u64
+    }
+}
+
+impl Survey {
+    /// Keys of all databases.
+    pub(crate) fn keys(&self) -> usize {
+        self.databases.iter().map(|database| database.keys).sum()
+    }
+
+    /// Bytes of tables and wheels.
+    pub(crate) fn overhead(&self) -> usize {
+        self.databases.iter().map(|database| database.table_bytes + database.wheel_bytes).sum()
+    }
+}
+
+impl Db<'_> {
+    /// Looks at every shard. O(shards * databases).
+    pub(crate) fn survey(&self) -> Survey {
+        let mut sum =
+            Survey { databases: vec![DatabaseSurvey::default(); self.databases()], ..Survey::default() };
+        for index in self.locks.indices() {
+            let shard = self.locks.shard(index);
+            sum.hits += shard.stats.hits.get();
+            sum.misses += shard.stats.misses.get();
+            sum.expired += shard.stats.expired.get();
+            sum.bytes += shard.bytes();
+            sum.reserved += shard.reserved_bytes();
+            sum.watched += shard.watchers.len();
+            for (db, database) in sum.databases.iter_mut().enumerate() {
+                let Some(space) = shard.space(db) else { continue };
+                let (table_bytes, wheel_bytes) = shard.overhead_bytes(db);
+                database.keys += space.table.len();
+                database.with_deadline += space.with_deadline;
+                database.deadlines += space.deadlines;
+                database.table_bytes += table_bytes;
+                database.wheel_bytes += wheel_bytes;
+            }
+        }
+        sum
+    }
+
+    /// Forgets hits, misses and expirations, as CONFIG RESETSTAT asks.
+    pub(crate) fn reset_counters(&mut self) {
+        self.locks.each_mut(|shard| shard.stats = ShardStats::default());
+    }
+}
