@@ -102,7 +102,7 @@ fn check_arity(found: Found, argv: &[&[u8]]) -> Result<Found, Error> {
 
 fn unknown(argv: &[&[u8]]) -> Error {
     const QUOTED: usize = 128;
-    let name = argv.first().copied().unwrap_or_default();
+    let name = until_zero(argv.first().copied().unwrap_or_default());
     let mut text = b"ERR unknown command '".to_vec();
     text.extend_from_slice(&name[..name.len().min(QUOTED)]);
     text.extend_from_slice(b"', with args beginning with: ");
@@ -111,6 +111,7 @@ fn unknown(argv: &[&[u8]]) -> Error {
         if quoted >= QUOTED {
             break;
         }
+        let word = until_zero(word);
         let word = &word[..word.len().min(QUOTED - quoted)];
         text.push(b'\'');
         text.extend_from_slice(word);
@@ -120,8 +121,14 @@ fn unknown(argv: &[&[u8]]) -> Error {
     Error::from_bytes(ErrorKind::Command, text)
 }
 
+/// The server quotes words as C strings.
+fn until_zero(word: &[u8]) -> &[u8] {
+    &word[..memchr::memchr(0, word).unwrap_or(word.len())]
+}
+
 fn unknown_subcommand(container: &Spec, name: &[u8]) -> Error {
     const QUOTED: usize = 128;
+    let name = until_zero(name);
     let mut text = b"ERR unknown subcommand '".to_vec();
     text.extend_from_slice(&name[..name.len().min(QUOTED)]);
     text.extend_from_slice(format!("'. Try {} HELP.", container.name.to_uppercase()).as_bytes());

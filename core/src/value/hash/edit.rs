@@ -63,6 +63,13 @@ impl Fields<'_> {
         }
     }
 
+    /// Moves to the table if more fields than a listpack may hold are about to be set, new or not.
+    pub(crate) fn make_room_for(&mut self, fields: usize) {
+        if fields > self.limits.fields {
+            self.to_table();
+        }
+    }
+
     /// Sets a field and says whether it is new. A deadline it had is replaced by `deadline`.
     pub(crate) fn set(&mut self, field: &[u8], value: &[u8], deadline: Option<u64>) -> bool {
         self.make_room(&[field, value]);
