@@ -14,12 +14,15 @@ pub struct Args<'a> {
     name: &'a [&'a [u8]],
     spec: &'static Spec,
     seed: HashSeed,
+    databases: usize,
 }
 
 impl<'a> Args<'a> {
     /// The arguments of a command of `spec`, which stand in `words` without the command's name (or names).
-    pub fn new(words: &'a [&'a [u8]], spec: &'static Spec, seed: HashSeed) -> Self {
-        Self { words, name: &[], spec, seed }
+    ///
+    /// Keys are hashed with `seed`; numbers of databases must be below `databases`.
+    pub fn new(words: &'a [&'a [u8]], spec: &'static Spec, seed: HashSeed, databases: usize) -> Self {
+        Self { words, name: &[], spec, seed, databases }
     }
 
     /// With the words of the command's name, for error texts that quote them as the caller spelled them.
@@ -209,11 +212,11 @@ impl<'a> Arg<'a> for Positive {
     }
 }
 
-/// An integer of 32 bits, with the error text of a range where it is longer.
+/// The number of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Small(pub i64);
+pub struct DbIndex(pub usize);
 
-impl<'a> Arg<'a> for Small {
+impl<'a> Arg<'a> for DbIndex {
     const SPEC: ArgSpec = ArgSpec { kind: ArgKind::Integer, ..ArgSpec::PLAIN };
 
     fn parse(args: &mut Args<'a>) -> Result<Self> {
@@ -225,11 +228,15 @@ impl<'a> Arg<'a> for Small {
                 i32::MAX
             )));
         }
-        Ok(Self(number))
+        usize::try_from(number)
+            .ok()
+            .filter(|number| *number < args.databases)
+            .map(Self)
+            .ok_or_else(|| Error::command("DB index is out of range"))
     }
 
     fn encode(&self, out: &mut Argv) {
-        self.0.encode(out);
+        out.push(self.0.to_string().into_bytes());
     }
 }
 

@@ -144,7 +144,8 @@ pub fn container(_: &mut Context<'_, '_>, argv: &[&[u8]], _: &mut Reply) -> Resu
 
 fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a [u8]]) -> Result<C> {
     let (name, arguments) = argv.split_at(C::NAME_WORDS);
-    C::parse(&mut Args::new(arguments, C::SPEC, context.engine.keyspace.seed).named(name))
+    let (seed, databases) = (context.engine.keyspace.seed, context.engine.config.hot().databases());
+    C::parse(&mut Args::new(arguments, C::SPEC, seed, databases).named(name))
 }
 
 impl<'e> Context<'_, 'e> {

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use smallvec::SmallVec;
 
 use super::arena::Ref;
-use super::entry::{self, Kind};
+use super::entry::{self, Head, Kind};
 use super::hooks::{Effect, Event, EventClass, Snapshot};
 use super::key::Key;
 use super::locks::Locks;
@@ -17,6 +17,7 @@ use super::shard::{NewValue, ShardData};
 use super::{Keyspace, key};
 use crate::command::Argv;
 use crate::error::{Error, Result};
+use crate::value::string::{is_embedded, over_deadline};
 use crate::value::{HeapValue, Value};
 
 /// The locked part of a database.
@@ -193,6 +194,8 @@ impl<'e> Db<'e> {
             Some(at) => {
                 self.preserve(key, at);
                 let db = self.index;
+                let had_deadline = self.shard(key).head(at).has_deadline();
+                let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
                 let (_, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
                 self.effects.garbage.extend(old);
                 let shard = self.shard(key);
@@ -246,7 +249,7 @@ impl<'e> Db<'e> {
                 self.modified(key);
                 return Some((Taken::Heap(kind, owned), deadline));
             }
-            kind => Taken::Bytes(kind, head.value(&shard.arena, at).to_vec()),
+            _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
         };
         shard.delete(db, key.hash(), at);
         self.modified(key);
@@ -261,7 +264,7 @@ impl<'e> Db<'e> {
         let taken = match shard.value(at) {
             Value::Int(number) => Taken::Int(number),
             _ if head.kind().on_heap() => Taken::Heap(head.kind(), shard.owned(at).clone()),
-            _ => Taken::Bytes(head.kind(), head.value(&shard.arena, at).to_vec()),
+            _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
         };
         Some((taken, head.deadline(&shard.arena, at)))
     }
@@ -516,6 +519,14 @@ fn bump(counter: &Cell<u64>) {
     counter.set(counter.get().wrapping_add(1));
 }
 
+/// The kind of a packed value without its key: a string that was too long to share the key's allocation stays `raw` under any other.
+fn apart_from_key(head: &Head) -> Kind {
+    match head.kind() {
+        Kind::Embedded if !is_embedded(head.key_len, head.value_len, head.has_deadline()) => Kind::Raw,
+        kind => kind,
+    }
+}
+
 /// A value taken out of the keyspace or copied from it.
 #[derive(Debug)]
 pub(crate) enum Taken {
@@ -624,6 +635,7 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     pub(crate) fn set_value(&mut self, value: NewValue<'_>) -> Result<()> {
         let deadline = self.deadline();
         self.db.preserve(&self.key, self.at);
+        let value = if deadline.is_some() { over_deadline(self.key.bytes().len(), value) } else { value };
         let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
         let (at, old) = self.db.shard_mut(&self.key).replace(db, hash, at, value, deadline)?;
         self.at = at;

@@ -61,6 +61,16 @@ pub(crate) fn is_embedded(key_len: usize, value_len: usize, has_deadline: bool) 
     key_len + value_len <= room
 }
 
+/// A new value as it is to be stored over one that had a deadline: what no longer shares the allocation with key and deadline in Valkey is
+/// `raw` there from then on.
+pub(crate) fn over_deadline(key_len: usize, value: NewValue<'_>) -> NewValue<'_> {
+    const ROOM: usize = 33;
+    match value {
+        NewValue::Bytes(Kind::Embedded, bytes) if key_len + bytes.len() > ROOM => NewValue::Bytes(Kind::Raw, bytes),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

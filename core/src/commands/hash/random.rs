@@ -11,7 +11,7 @@ use crate::value::listpack::Element;
 #[derive(Arg)]
 struct Options {
     count: i64,
-    #[arg(token = "WITHVALUES")]
+    #[arg(token = "WITHVALUES", once)]
     withvalues: bool,
 }
 

@@ -3,7 +3,7 @@
 //! The textbook dynamic program (Wagner and Fischer 1974): a table of the lengths for all pairs of prefixes, walked back from its
 //! corner. O(N*M) time and memory, 4 bytes a cell.
 
-use crate::command::{Command, Read, Reply};
+use crate::command::{Arg, Args, Command, Read, Reply};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 
@@ -14,7 +14,7 @@ use crate::keyspace::{Db, Key};
 #[command(
     name = "LCS", group = String, since = "7.0.0", complexity = "O(N*M) where N and M are the lengths of s1 and s2, respectively", arity = -3,
     flags(READONLY),
-    reply = "bulk | int | map(bulk, any)",
+    custom_parse, reply = "bulk | int | map(bulk, any)",
 )]
 pub struct Lcs<'a> {
     #[key(RO, ACCESS, last = 1)]
@@ -29,11 +29,43 @@ pub struct Lcs<'a> {
     min_match_len: Option<i64>,
     #[arg(token = "WITHMATCHLEN")]
     withmatchlen: bool,
+    /// Wrong options are told only once both keys have turned out to hold strings.
+    #[arg(hidden)]
+    refused: Option<Error>,
+}
+
+impl<'a> Lcs<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let (key1, key2) = (Key::parse(args)?, Key::parse(args)?);
+        let mut this = Self { key1, key2, len: false, idx: false, min_match_len: None, withmatchlen: false, refused: None };
+        this.refused = this.read_options(args).err();
+        Ok(this)
+    }
+
+    fn read_options(&mut self, args: &mut Args<'a>) -> Result<()> {
+        while args.remaining() > 0 {
+            if args.skip_token("LEN") {
+                self.len = true;
+            } else if args.skip_token("IDX") {
+                self.idx = true;
+            } else if args.skip_token("WITHMATCHLEN") {
+                self.withmatchlen = true;
+            } else if args.remaining() > 1 && args.skip_token("MINMATCHLEN") {
+                self.min_match_len = Some(i64::parse(args)?);
+            } else {
+                return Err(Error::syntax());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Read for Lcs<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
         let (one, other) = (self.text(db, &self.key1)?, self.text(db, &self.key2)?);
+        if let Some(error) = &self.refused {
+            return Err(error.clone());
+        }
         if self.len && self.idx {
             return Err(Error::command("If you want both the length and indexes, please just use IDX."));
         }
