@@ -385,9 +385,11 @@ impl Spec {
 
     /// A container has only what it declares, as has a generic command that belongs to data types or connections.
     fn has_group_category(&self) -> bool {
-        const ELSEWHERE: [Categories; 4] = [Categories::LIST, Categories::SET, Categories::SORTEDSET, Categories::CONNECTION];
+        const ELSEWHERE: [Categories; 4] =
+            [Categories::LIST, Categories::SET, Categories::SORTEDSET, Categories::CONNECTION];
         !self.container
-            && !(self.group == Group::Generic && ELSEWHERE.iter().any(|own| self.extra_categories.contains(*own)))
+            && !(self.group == Group::Generic
+                && ELSEWHERE.iter().any(|own| self.extra_categories.contains(*own)))
     }
 
     /// Whether `count` arguments, the name included, satisfy the arity.
