@@ -387,9 +387,8 @@ impl Spec {
     fn has_group_category(&self) -> bool {
         const ELSEWHERE: [Categories; 4] =
             [Categories::LIST, Categories::SET, Categories::SORTEDSET, Categories::CONNECTION];
-        !self.container
-            && !(self.group == Group::Generic
-                && ELSEWHERE.iter().any(|own| self.extra_categories.contains(*own)))
+        let elsewhere = ELSEWHERE.iter().any(|own| self.extra_categories.contains(*own));
+        !self.container && (self.group != Group::Generic || !elsewhere)
     }
 
     /// Whether `count` arguments, the name included, satisfy the arity.
