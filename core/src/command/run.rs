@@ -49,7 +49,7 @@ fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) ->
     let found = match admitted {
         Ok(found) => found,
         Err(error) => {
-            context.engine.stats.rejected(table::by_name(argv.first().copied().unwrap_or_default()), &error);
+            context.engine.stats.rejected(table::find(argv), &error);
             context.session.poison_transaction();
             return Err(context.abort_if_exec(argv, error));
         }
