@@ -69,7 +69,7 @@ impl Read for Lcs<'_> {
         if self.len && self.idx {
             return Err(Error::command("If you want both the length and indexes, please just use IDX."));
         }
-        let lengths = Lengths::of(&one, &other)?;
+        let lengths = Lengths::of(&one, &other, db.keyspace().config.hot().proto_max_bulk_len())?;
         if self.len {
             reply.count(lengths.at(one.len(), other.len()) as usize);
         } else if self.idx {
@@ -124,15 +124,13 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// Largest table, in bytes: what the server refuses as well.
-    const MAX_BYTES: usize = u32::MAX as usize;
-
-    fn of(one: &[u8], other: &[u8]) -> Result<Self> {
+    /// Refuses a table of more than `max_bytes`.
+    fn of(one: &[u8], other: &[u8], max_bytes: usize) -> Result<Self> {
         let too_long =
             || Error::command("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         let width = other.len() + 1;
         let cells =
-            (one.len() + 1).checked_mul(width).filter(|cells| cells.saturating_mul(4) <= Self::MAX_BYTES);
+            (one.len() + 1).checked_mul(width).filter(|cells| cells.saturating_mul(4) <= max_bytes);
         let mut lengths = Lengths { cells: vec![0; cells.ok_or_else(too_long)?], width };
         for (i, a) in one.iter().enumerate() {
             for (j, b) in other.iter().enumerate() {
