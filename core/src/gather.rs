@@ -11,7 +11,7 @@ use crate::config::{MAXMEMORY_POLICIES, Value};
 use crate::engine::Inner;
 use crate::info::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
 use crate::keyspace::survey::Survey;
-use crate::process;
+use crate::{lazyfree, process};
 
 impl Inner {
     /// The state of the engine, whose shards were counted in `survey`.
@@ -86,6 +86,8 @@ impl Inner {
         snapshot.total_system_memory = process::machine_bytes();
         snapshot.maxmemory = self.config.hot().maxmemory();
         snapshot.maxmemory_policy = MAXMEMORY_POLICIES[self.config.hot().maxmemory_policy()].to_owned();
+        snapshot.lazyfree_pending_objects = lazyfree::pending();
+        snapshot.lazyfreed_objects = lazyfree::freed();
         snapshot.mem_allocator = "keystead-arena".to_owned();
     }
 
