@@ -78,7 +78,7 @@ impl Inner {
         let rss = process::resident_bytes();
         snapshot.used_memory = survey.bytes as u64;
         snapshot.used_memory_rss = rss;
-        snapshot.used_memory_peak = self.keyspace.note_peak().max(survey.bytes) as u64;
+        snapshot.used_memory_peak = self.keyspace.note_peak(survey.bytes) as u64;
         snapshot.used_memory_overhead = survey.overhead() as u64;
         snapshot.allocator_allocated = survey.bytes as u64;
         snapshot.allocator_active = survey.reserved as u64;
