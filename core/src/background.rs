@@ -62,7 +62,7 @@ fn round(engine: &Inner) {
         engine.pulse.reaped(timer.elapsed());
         engine.note_latency("expire-cycle", timer.elapsed());
     }
-    engine.keyspace.note_peak();
+    engine.keyspace.note_peak(engine.keyspace.used_bytes());
     engine.pulse.sample(clock.coarse_ms(), || Totals {
         commands: engine.stats.commands_processed(),
         input: engine.network.input.load(Ordering::Relaxed),

@@ -185,11 +185,26 @@ impl<'e> Db<'e> {
         Some(at)
     }
 
-    /// Stores a value, whatever was there before; the old deadline goes with the old value. O(1).
+    /// Removes a key whose deadline was set to a time that has passed: it has expired, and is counted and announced as such. Says
+    /// whether it was there. O(1).
+    pub(crate) fn expire_now(&mut self, key: &Key<'_>) -> bool {
+        let Some(at) = self.find_live(key) else { return false };
+        self.delete(key, at);
+        bump(&self.shard(key).stats.expired);
+        self.notify(EventClass::Expired, "expired", key.bytes());
+        self.modified(key);
+        true
+    }
+
+    /// Stores a value, whatever was there before; the old deadline goes with the old value. A deadline that has passed removes the key. O(1).
     ///
     /// # Errors
     /// The system has no memory; nothing has changed.
     pub(crate) fn insert(&mut self, key: &Key<'_>, value: NewValue<'_>, deadline: Option<u64>) -> Result<()> {
+        if deadline.is_some_and(|deadline| deadline <= self.now()) {
+            self.expire_now(key);
+            return Ok(());
+        }
         match self.find_live(key) {
             Some(at) => {
                 self.preserve(key, at);

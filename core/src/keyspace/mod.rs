@@ -78,9 +78,8 @@ impl Keyspace {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Remembers how much memory is used now if it never was more; returns the most that was seen.
-    pub(crate) fn note_peak(&self) -> usize {
-        let used = self.used_bytes();
+    /// Remembers that `used` bytes are in use if it never was more; returns the most that was seen.
+    pub(crate) fn note_peak(&self, used: usize) -> usize {
         used.max(self.peak.fetch_max(used, Ordering::Relaxed))
     }
 

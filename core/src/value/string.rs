@@ -66,7 +66,9 @@ pub(crate) fn is_embedded(key_len: usize, value_len: usize, has_deadline: bool) 
 pub(crate) fn over_deadline(key_len: usize, value: NewValue<'_>) -> NewValue<'_> {
     const ROOM: usize = 33;
     match value {
-        NewValue::Bytes(Kind::Embedded, bytes) if key_len + bytes.len() > ROOM => NewValue::Bytes(Kind::Raw, bytes),
+        NewValue::Bytes(Kind::Embedded, bytes) if key_len + bytes.len() > ROOM => {
+            NewValue::Bytes(Kind::Raw, bytes)
+        }
         other => other,
     }
 }

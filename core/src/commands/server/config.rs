@@ -106,6 +106,7 @@ impl Session for ConfigResetStat {
         engine.network.reset();
         engine.clients.reset_opened();
         engine.pulse.reset();
+        crate::lazyfree::reset_freed();
         reply.ok();
         Ok(())
     }

@@ -120,7 +120,8 @@ mod tests {
         let refused = |config: &str| {
             let config = Config::from_text(config.as_bytes()).unwrap();
             let engine = Engine::builder().config(config).open().unwrap();
-            call(&mut engine.session(Form::Resp), "DEBUG SLEEP 0").starts_with(b"-ERR DEBUG command not allowed.")
+            call(&mut engine.session(Form::Resp), "DEBUG SLEEP 0")
+                .starts_with(b"-ERR DEBUG command not allowed.")
         };
         assert!(refused(""));
         assert!(!refused("enable-debug-command yes\n"));

@@ -37,7 +37,15 @@ pub struct Lcs<'a> {
 impl<'a> Lcs<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
         let (key1, key2) = (Key::parse(args)?, Key::parse(args)?);
-        let mut this = Self { key1, key2, len: false, idx: false, min_match_len: None, withmatchlen: false, refused: None };
+        let mut this = Self {
+            key1,
+            key2,
+            len: false,
+            idx: false,
+            min_match_len: None,
+            withmatchlen: false,
+            refused: None,
+        };
         this.refused = this.read_options(args).err();
         Ok(this)
     }
