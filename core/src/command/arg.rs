@@ -36,6 +36,10 @@ impl<'a> Args<'a> {
     }
 
     /// The next argument, consumed.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a cursor that is peeked and taken from, not iterated over"
+    )]
     pub fn next(&mut self) -> Option<&'a [u8]> {
         let (first, rest) = self.words.split_first()?;
         self.words = rest;

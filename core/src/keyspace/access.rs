@@ -66,7 +66,7 @@ impl Recording {
 }
 
 fn tick(now_ms: u64) -> u32 {
-    (now_ms / TICK_MS & STAMP_MASK) as u32
+    ((now_ms / TICK_MS) & STAMP_MASK) as u32
 }
 
 fn minutes(now_ms: u64) -> u16 {
@@ -74,7 +74,7 @@ fn minutes(now_ms: u64) -> u16 {
 }
 
 fn frequency_stamp(minutes: u16, counter: u8) -> u32 {
-    u32::from(minutes) << 8 | u32::from(counter)
+    (u32::from(minutes) << 8) | u32::from(counter)
 }
 
 fn count_up(counter: u8, factor: u32) -> u8 {

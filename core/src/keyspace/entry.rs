@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_bits(bits: u64) -> Kind {
-        match bits & 0x1f {
+        match bits & KIND_MASK {
             0 => Kind::Int,
             1 => Kind::Embedded,
             2 => Kind::Raw,
@@ -50,6 +50,11 @@ impl Kind {
     }
 }
 
+/// Longest key and value whose lengths fit the first word.
+const SHORT_KEY: usize = 0xff;
+const SHORT_VALUE: usize = 0xffff;
+
+const KIND_MASK: u64 = 0x1f;
 const HAS_DEADLINE: u64 = 1 << 5;
 const LONG: u64 = 1 << 6;
 const EPOCH: u64 = 1 << 7;
@@ -132,6 +137,38 @@ impl Head {
         arena.bytes_from(at, self.key_at + self.key_len, self.value_len)
     }
 
+    /// Writes another value, and another deadline where there is one, over the entry at `at`, if the key can stay where it is and the
+    /// entry keeps its size class. Says whether it did.
+    pub(crate) fn overwrite(
+        &self,
+        arena: &mut Arena,
+        at: Ref,
+        kind: Kind,
+        value: &[u8],
+        deadline: Option<u64>,
+        ascii: bool,
+    ) -> bool {
+        let size = self.key_at + self.key_len + value.len();
+        let fits = self.word & LONG == 0
+            && value.len() <= SHORT_VALUE
+            && self.has_deadline() == deadline.is_some()
+            && Arena::class_bytes(size) == Arena::class_bytes(self.size());
+        if !fits {
+            return false;
+        }
+        let changing = KIND_MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
+        let mut word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT;
+        if ascii {
+            word |= ASCII;
+        }
+        arena.set_word(at, 0, word);
+        if let Some(deadline) = deadline {
+            arena.set_word(at, self.key_at / 8 - 1, deadline);
+        }
+        arena.bytes_mut(at, size)[self.key_at + self.key_len..].copy_from_slice(value);
+        true
+    }
+
     /// Key and value in one go.
     #[inline]
     pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {
@@ -194,7 +231,7 @@ pub(crate) struct Parts<'a> {
 
 impl Parts<'_> {
     fn is_long(&self) -> bool {
-        self.key.len() > 0xff || self.value.len() > 0xffff
+        self.key.len() > SHORT_KEY || self.value.len() > SHORT_VALUE
     }
 
     /// Bytes of the entry.
@@ -273,6 +310,23 @@ mod tests {
     fn sixteen_and_sixteen_bytes_take_forty() {
         assert_eq!(parts(&[0; 16], &[0; 16], None).size(), 40);
         assert_eq!(parts(&[0; 16], &[0; 16], Some(1)).size(), 48);
+    }
+
+    #[test]
+    fn a_value_is_overwritten_where_it_fits() {
+        let mut arena = Arena::new();
+        let at = parts(b"key", b"some value", Some(5)).store(&mut arena).unwrap();
+        let mut overwrite = |value: &[u8], deadline| {
+            Head::read(&arena, at).overwrite(&mut arena, at, Kind::Embedded, value, deadline, false)
+        };
+        assert!(overwrite(b"other", Some(6)));
+        assert!(
+            !overwrite(b"other", None) && !overwrite(&[0; 100], Some(6)) && !overwrite(&[0; 70_000], Some(6))
+        );
+        let head = Head::read(&arena, at);
+        assert_eq!(head.key_and_value(&arena, at), (&b"key"[..], &b"other"[..]));
+        assert_eq!((head.kind(), head.deadline(&arena, at), head.ascii()), (Kind::Embedded, Some(6), false));
+        assert_eq!(head.stamp(), 0xabcdef);
     }
 
     #[test]

@@ -90,11 +90,6 @@ impl<'e> Locks<'e> {
             Locks::All(guards) => guards.iter_mut().for_each(|guard| visit(guard)),
         }
     }
-
-    /// Whether every shard is locked.
-    pub(crate) fn is_all(&self) -> bool {
-        matches!(self, Locks::All(_))
-    }
 }
 
 #[cold]

@@ -33,13 +33,11 @@ pub(crate) struct Space {
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
-    /// Hashes that hold fields with a deadline.
-    pub(crate) with_field_deadlines: usize,
 }
 
 impl Default for Space {
     fn default() -> Self {
-        Self { table: Table::new(), wheel: None, with_deadline: 0, deadlines: 0, with_field_deadlines: 0 }
+        Self { table: Table::new(), wheel: None, with_deadline: 0, deadlines: 0 }
     }
 }
 
@@ -218,24 +216,14 @@ impl ShardData {
         let mut room = [0; 8];
         let mut handle = None;
         let (kind, bytes) = self.encode(value, &mut room, &mut handle);
-        // The key moves along: it is copied out only where the old block can't be written over.
-        let key_copy;
-        let size = head.size();
-        let new_parts = Parts {
-            kind,
-            key: &[],
-            value: bytes,
-            deadline,
-            stamp: head.stamp(),
-            ascii: is_ascii(kind, bytes),
-            epoch: head.epoch(),
-        };
-        key_copy = KeyCopy::of(head.key(&self.arena, at));
-        let parts = Parts { key: key_copy.bytes(), ..new_parts };
-        if Arena::class_bytes(size) == Arena::class_bytes(parts.size()) {
-            parts.write(&mut self.arena, at);
+        let ascii = is_ascii(kind, bytes);
+        if head.overwrite(&mut self.arena, at, kind, bytes, deadline, ascii) {
             return Ok(at);
         }
+        let key = KeyCopy::of(head.key(&self.arena, at));
+        let (stamp, epoch) = (head.stamp(), head.epoch());
+        let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, epoch };
+        let size = head.size();
         let new = match parts.store(&mut self.arena) {
             Ok(new) => new,
             Err(error) => {
@@ -440,11 +428,6 @@ impl ShardData {
         self.spaces.swap(one, other);
     }
 
-    /// Hash of the key of the entry at `at`.
-    pub(crate) fn hash_of(&self, at: Ref) -> u64 {
-        rehash(&self.arena, self.seed, at)
-    }
-
     /// The wheel of database `db`, taken out so that its records can be checked against the shard.
     pub(crate) fn take_wheel(&mut self, db: usize) -> Option<Box<Wheel>> {
         self.spaces.get_mut(db)?.wheel.take()
@@ -454,11 +437,6 @@ impl ShardData {
     pub(crate) fn put_wheel(&mut self, db: usize, wheel: Box<Wheel>) {
         let armed_meanwhile = self.spaces[db].wheel.replace(wheel);
         debug_assert!(armed_meanwhile.is_none(), "whoever takes the wheel returns new deadlines to it");
-    }
-
-    /// When the next timer of any database may be due.
-    pub(crate) fn next_timer(&self) -> Option<u64> {
-        self.spaces.iter().filter_map(|space| space.wheel.as_ref()?.next_tick()).min()
     }
 
     /// Bytes that this shard uses: entries, tables, wheels, heap values.

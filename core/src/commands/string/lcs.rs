@@ -137,8 +137,7 @@ impl Lengths {
         let too_long =
             || Error::command("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         let width = other.len() + 1;
-        let cells =
-            (one.len() + 1).checked_mul(width).filter(|cells| cells.saturating_mul(4) <= max_bytes);
+        let cells = (one.len() + 1).checked_mul(width).filter(|cells| cells.saturating_mul(4) <= max_bytes);
         let mut lengths = Lengths { cells: vec![0; cells.ok_or_else(too_long)?], width };
         for (i, a) in one.iter().enumerate() {
             for (j, b) in other.iter().enumerate() {

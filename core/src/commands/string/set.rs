@@ -142,8 +142,7 @@ pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, value: &[u8], deadline: Opti
 
 /// A value whose deadline has passed is not stored, but takes the place of the old one all the same.
 fn remove_as_expired(db: &mut Db<'_>, key: &Key<'_>) {
-    if db.remove(key) {
-        db.notify(EventClass::Generic, "del", key.bytes());
+    if db.expire_now(key) {
         let command = db.keyspace().expired_delete_command().to_vec();
         db.propagate(vec![command, key.bytes().to_vec()]);
     }

@@ -59,14 +59,14 @@ impl Fields<'_> {
     /// Moves to the table if a text of this length may not stand in the listpack.
     pub(crate) fn make_room(&mut self, texts: &[&[u8]]) {
         if texts.iter().any(|text| text.len() > self.limits.bytes) {
-            self.to_table();
+            self.leave_listpack();
         }
     }
 
     /// Moves to the table if more fields than a listpack may hold are about to be set, new or not.
     pub(crate) fn make_room_for(&mut self, fields: usize) {
         if fields > self.limits.fields {
-            self.to_table();
+            self.leave_listpack();
         }
     }
 
@@ -74,7 +74,7 @@ impl Fields<'_> {
     pub(crate) fn set(&mut self, field: &[u8], value: &[u8], deadline: Option<u64>) -> bool {
         self.make_room(&[field, value]);
         if deadline.is_some() {
-            self.to_table();
+            self.leave_listpack();
         }
         self.changed = true;
         let now = self.now;
@@ -92,7 +92,7 @@ impl Fields<'_> {
             };
             let too_large = bytes.len() > MAX_IN_ARENA || Listpack::new(bytes).len() / 2 > self.limits.fields;
             if too_large {
-                self.to_table();
+                self.leave_listpack();
             }
             return is_new;
         }
@@ -105,7 +105,7 @@ impl Fields<'_> {
     /// Gives an existing field another deadline, or none.
     pub(crate) fn set_deadline(&mut self, field: &[u8], deadline: Option<u64>) {
         if deadline.is_some() {
-            self.to_table();
+            self.leave_listpack();
         }
         let now = self.now;
         let (Encoding::New(_) | Encoding::Table(_)) = &self.encoding else { return };
@@ -144,7 +144,7 @@ impl Fields<'_> {
         }
     }
 
-    fn to_table(&mut self) {
+    fn leave_listpack(&mut self) {
         let Encoding::Packed(bytes) = &self.encoding else { return };
         let mut hash = Box::new(Hash::new(self.seed));
         HashRef::packed(bytes).each(self.now, |field, value| {
