@@ -4,8 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
-use crate::fork;
-use crate::os::Guard;
+use crate::os::{self, Guard};
 use crate::sync::Mutex;
 use crate::value::HeapValue;
 
@@ -63,7 +62,7 @@ fn drop_counted(garbage: Vec<HeapValue>) {
 /// The channel to the thread of this process; a forked child starts its own.
 fn sender() -> Option<Mailbox> {
     let mut thread = THREAD.lock();
-    let here = fork::generation();
+    let here = os::generation();
     if let Some((owner, sender)) = &*thread
         && *owner == here
     {

@@ -41,6 +41,7 @@ mod pulse;
 mod resp;
 mod session;
 mod stats;
+mod store;
 mod sync;
 mod value;
 

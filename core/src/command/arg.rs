@@ -4,7 +4,7 @@
 
 use super::spec::{ArgKind, ArgSpec, Spec};
 use crate::error::{Error, Result};
-use crate::keyspace::{HashSeed, Key};
+use crate::keyspace::{Argv, HashSeed, Key};
 use crate::num;
 
 /// A cursor over the arguments of one command, behind its name.
@@ -126,9 +126,6 @@ impl<'a> Args<'a> {
         if self.words.is_empty() { Ok(()) } else { Err(Error::syntax()) }
     }
 }
-
-/// Where a command is encoded to: the words of an argv.
-pub type Argv = Vec<Vec<u8>>;
 
 /// A type that stands for one argument or a group of them.
 pub trait Arg<'a>: Sized {

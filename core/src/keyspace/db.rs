@@ -8,17 +8,17 @@ use std::cell::{Cell, RefCell};
 
 use smallvec::SmallVec;
 
-use super::arena::Ref;
-use super::entry::{self, Head, Kind};
-use super::hooks::{Effect, Event, EventClass, Snapshot};
-use super::key::Key;
+use super::Keyspace;
+use super::entry::{self, Head};
+use super::hooks::{Argv, Effect, Event, EventClass, Snapshot};
 use super::locks::Locks;
-use super::shard::{NewValue, ShardData};
-use super::{Keyspace, key};
-use crate::command::Argv;
+use super::shard::ShardData;
 use crate::error::{Error, Result};
+use crate::store::arena::Ref;
+use crate::store::key;
+use crate::store::key::Key;
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{HeapValue, Value};
+use crate::value::{HeapValue, Kind, NewValue, Value};
 
 /// The locked part of a database.
 pub struct Db<'e> {

@@ -10,51 +10,14 @@
 //!
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
-use super::arena::{Arena, Ref};
 use crate::os::OutOfMemory;
-
-/// Type and encoding of a value, in five bits of the header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// String: a 64-bit integer.
-    Int = 0,
-    /// String: bytes that arrived in one piece and are short (`embstr`).
-    Embedded = 1,
-    /// String: bytes in the entry.
-    Raw = 2,
-    /// String: bytes on the heap.
-    RawHeap = 3,
-    /// Hash: a listpack in the entry.
-    HashPacked = 4,
-    /// Hash: a table on the heap.
-    HashTable = 5,
-}
-
-impl Kind {
-    fn from_bits(bits: u64) -> Kind {
-        match bits & KIND_MASK {
-            0 => Kind::Int,
-            1 => Kind::Embedded,
-            2 => Kind::Raw,
-            3 => Kind::RawHeap,
-            4 => Kind::HashPacked,
-            5 => Kind::HashTable,
-            other => unreachable!("no kind {other}: headers are only written from kinds"),
-        }
-    }
-
-    /// Whether the value bytes are a handle into the shard's heap.
-    pub(crate) fn on_heap(self) -> bool {
-        matches!(self, Kind::RawHeap | Kind::HashTable)
-    }
-}
+use crate::store::arena::{Arena, Ref};
+use crate::value::Kind;
 
 /// Longest key and value whose lengths fit the first word.
 const SHORT_KEY: usize = 0xff;
 const SHORT_VALUE: usize = 0xffff;
 
-const KIND_MASK: u64 = 0x1f;
 const HAS_DEADLINE: u64 = 1 << 5;
 const LONG: u64 = 1 << 6;
 const EPOCH: u64 = 1 << 7;
@@ -156,7 +119,7 @@ impl Head {
         if !fits {
             return false;
         }
-        let changing = KIND_MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
+        let changing = Kind::MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
         let mut word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT;
         if ascii {
             word |= ASCII;

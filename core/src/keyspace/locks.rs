@@ -1,8 +1,8 @@
 //! Locks on the shards of a command's keys, always taken in ascending order of shards, so that no two commands can wait
 //! for each other.
 
-use super::key::{SHARDS, shard_of};
 use super::shard::ShardData;
+use crate::store::key::{SHARDS, shard_of};
 use crate::sync::{Mutex, MutexGuard};
 
 type Guard<'e> = MutexGuard<'e, ShardData>;

@@ -3,9 +3,9 @@
 //! A cursor is the shard's index in the low eight bits and the table's own cursor above them. The table guarantees that an entry
 //! present from the first call to the last is returned at least once; shards are visited in order, so the database does too.
 
-use super::access::random;
 use super::db::{Db, Entry};
-use super::key::SHARDS;
+use crate::store::key::SHARDS;
+use crate::store::random;
 
 const SHARD_BITS: u32 = 8;
 

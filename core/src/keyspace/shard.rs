@@ -3,15 +3,15 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
-use super::arena::{Arena, Ref};
-use super::entry::{self, Head, Kind, Parts};
+use super::entry::{self, Head, Parts};
 use super::heap::{Handle, Heap};
-use super::key::{HashSeed, Key, timer_id};
-use super::table::Table;
 use super::watch::Watchers;
-use crate::expire::wheel::Wheel;
 use crate::os::OutOfMemory;
-use crate::value::{HashRef, HeapValue, Value};
+use crate::store::arena::{Arena, Ref};
+use crate::store::key::{HashSeed, Key, timer_id};
+use crate::store::table::Table;
+use crate::store::wheel::Wheel;
+use crate::value::{HashRef, HeapValue, Kind, NewValue, Value};
 use std::cell::Cell;
 
 /// What a shard's lock guards.
@@ -47,32 +47,6 @@ pub(crate) struct ShardStats {
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
     pub(crate) expired: Cell<u64>,
-}
-
-/// A value on its way into an entry.
-#[derive(Debug)]
-pub(crate) enum NewValue<'a> {
-    /// Bytes of a string or a packed collection.
-    Bytes(Kind, &'a [u8]),
-    /// An integer string.
-    Int(i64),
-    /// A value for the heap.
-    Heap(Kind, HeapValue),
-}
-
-/// Strings and packed collections above this many bytes live on the heap.
-pub(crate) const MAX_IN_ARENA: usize = 64 * 1024;
-
-impl NewValue<'_> {
-    /// Bytes, moved to the heap where they are too large for the arena.
-    fn placed(self) -> Self {
-        match self {
-            NewValue::Bytes(Kind::Raw | Kind::Embedded, bytes) if bytes.len() > MAX_IN_ARENA => {
-                NewValue::Heap(Kind::RawHeap, HeapValue::Str(bytes.to_vec()))
-            }
-            other => other,
-        }
-    }
 }
 
 impl ShardData {

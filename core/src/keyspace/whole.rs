@@ -4,8 +4,8 @@
 
 use super::db::{Db, preserve_for};
 use super::hooks::Snapshot;
-use super::key::Key;
 use super::shard::ShardData;
+use crate::store::key::Key;
 
 impl Db<'_> {
     /// Removes every key of this database and returns how many there were. O(keys), O(shards) if no other database holds any.

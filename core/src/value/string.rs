@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-use crate::keyspace::entry::Kind;
-use crate::keyspace::shard::NewValue;
 use crate::num;
+use crate::value::Kind;
+use crate::value::NewValue;
 
 /// Longest text of a 64-bit integer.
 const MAX_INTEGER_TEXT: usize = 20;

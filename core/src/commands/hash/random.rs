@@ -3,8 +3,8 @@
 use super::hash_of;
 use crate::command::{Arg, Command, Read, Reply};
 use crate::error::{Error, Result};
-use crate::keyspace::access::random;
 use crate::keyspace::{Db, Key};
+use crate::store::random;
 use crate::value::HashRef;
 use crate::value::listpack::Element;
 
