@@ -282,12 +282,12 @@ mod tests {
         let mut overwrite = |value: &[u8], deadline| {
             Head::read(&arena, at).overwrite(&mut arena, at, Kind::Embedded, value, deadline, false)
         };
-        assert!(overwrite(b"other", Some(6)));
+        assert!(overwrite(b"another", Some(6)));
         assert!(
             !overwrite(b"other", None) && !overwrite(&[0; 100], Some(6)) && !overwrite(&[0; 70_000], Some(6))
         );
         let head = Head::read(&arena, at);
-        assert_eq!(head.key_and_value(&arena, at), (&b"key"[..], &b"other"[..]));
+        assert_eq!(head.key_and_value(&arena, at), (&b"key"[..], &b"another"[..]));
         assert_eq!((head.kind(), head.deadline(&arena, at), head.ascii()), (Kind::Embedded, Some(6), false));
         assert_eq!(head.stamp(), 0xabcdef);
     }
