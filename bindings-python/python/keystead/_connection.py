@@ -145,6 +145,9 @@ class AsyncConnectionMixin:
         for words in command:
             self._link.sendall(words)
 
+    async def can_read(self, timeout: float = 0) -> bool:
+        return self._link is not None and self._link.can_read()
+
     async def can_read_destructive(self) -> bool:
         return self._link is not None and self._link.can_read()
 

@@ -18,6 +18,14 @@ from keystead._connection import AsyncConnectionMixin, ConnectionMixin, LinkPars
 from keystead._engine import open_engine
 from keystead._keystead import Engine
 
+try:
+    from redis.maint_notifications import MaintNotificationsConfig
+except ImportError:
+    _NO_MAINTENANCE: dict[str, Any] = {}
+else:
+    # Announcements of a moving server, which redis-py expects by default with RESP3; nothing moves here.
+    _NO_MAINTENANCE = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
 __all__ = ["AsyncConnection", "Connection", "async_pool", "pool"]
 
 
@@ -55,11 +63,11 @@ class AsyncConnection(AsyncConnectionMixin, AsyncAbstractConnection):
 
 def pool(engine: Engine | str | None = None, **kwargs: Any) -> redis.ConnectionPool:
     """A pool of sessions of an engine, named or given; without one it is private to the pool. `kwargs` are redis-py's."""
-    kwargs = {"protocol": 2, **kwargs}
+    kwargs = {"protocol": 2, **_NO_MAINTENANCE, **kwargs}
     return redis.ConnectionPool(connection_class=Connection, engine=open_engine(engine), **kwargs)
 
 
 def async_pool(engine: Engine | str | None = None, **kwargs: Any) -> redis.asyncio.ConnectionPool:
     """As `pool`, for `redis.asyncio.Redis`."""
-    kwargs = {"protocol": 2, **kwargs}
+    kwargs = {"protocol": 2, **_NO_MAINTENANCE, **kwargs}
     return redis.asyncio.ConnectionPool(connection_class=AsyncConnection, engine=open_engine(engine), **kwargs)
