@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::commands::generic::expire::set_or_delete;
+use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
 use crate::commands::string::set::store;
 use crate::engine::{Engine, Inner};
@@ -145,6 +146,40 @@ impl Database {
                 read(position, found);
             });
         }
+    }
+
+    /// Calls `read` with the value of a field of a hash, or `None`, under the lock of the key's shard; what holds for
+    /// [`Database::get_with`] holds here.
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no hash.
+    #[inline]
+    pub fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
+        let keyspace = &self.inner().keyspace;
+        read_one(keyspace, self.index, &self.key(key), |entry| {
+            let hash = entry.map(|entry| entry.value().hash()).transpose()?;
+            let now = match &hash {
+                Some(hash) if hash.next_deadline().is_some() => keyspace.clock.now_ms(),
+                _ => 0,
+            };
+            Ok(match hash.and_then(|hash| hash.get(field, now)) {
+                Some(element) => element.with(|bytes| read(Some(bytes))),
+                None => read(None),
+            })
+        })
+    }
+
+    /// Sets a field of a hash, which is created if need be, and says whether the field is new. O(1), O(fields) while the hash is small.
+    ///
+    /// # Errors
+    /// WRONGTYPE, or out of memory.
+    pub fn hset(&self, key: impl AsRef<[u8]>, field: &[u8], value: &[u8]) -> Result<bool> {
+        self.refuse_growth(value.len())?;
+        self.write(&self.key(key.as_ref()), |db, key| {
+            let created = set_field(db, key, field, value)?;
+            db.propagate_with(|| [b"HSET".as_slice(), key.bytes(), field, value].map(<[u8]>::to_vec).to_vec());
+            Ok(created)
+        })
     }
 
     /// Sets the string of a key, whatever it held, and says whether the condition let it. O(1).
@@ -386,6 +421,20 @@ mod tests {
         db.get_many_with(&["m", "none", "n"], |_, found| seen.push(found.map(|found| found.text.to_vec())));
         assert_eq!(seen, [Some(b"1".to_vec()), None, Some(b"x".to_vec())]);
         assert!(db.delete("m") && !db.delete("m"));
+    }
+
+    #[test]
+    fn fields_of_hashes_are_read_and_written() {
+        let db = database();
+        assert!(db.hset("h", b"f", b"v").unwrap() && !db.hset("h", b"f", b"w").unwrap());
+        let field = |name: &[u8]| db.hget_with(b"h", name, |found| found.map(<[u8]>::to_vec)).unwrap();
+        assert_eq!((field(b"f").as_deref(), field(b"none")), (Some(b"w".as_slice()), None));
+        db.set("s", "v", Ttl::None, Condition::Always).unwrap();
+        assert!(db.hget_with(b"s", b"f", |_| ()).is_err() && db.hset("s", b"f", b"v").is_err());
+        let mut session = db.engine().session(crate::Form::Resp);
+        session.execute(&[b"HPEXPIRE", b"h", b"100", b"FIELDS", b"1", b"f"]);
+        db.engine().advance(Duration::from_millis(100));
+        assert_eq!(field(b"f"), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 extern crate self as keystead;
 
 mod background;
+pub mod cache;
 mod clients;
 mod clock;
 pub mod command;

@@ -69,6 +69,11 @@ fn set_all(db: &mut Db<'_>, key: &Key<'_>, data: &[FieldValue<'_>]) -> Result<us
     Ok(created)
 }
 
+/// Sets one field and says whether it is new.
+pub(crate) fn set_field(db: &mut Db<'_>, key: &Key<'_>, field: &[u8], value: &[u8]) -> Result<bool> {
+    Ok(set_all(db, key, &[FieldValue { field, value }])? == 1)
+}
+
 /// Sets a field of a hash unless it exists.
 ///
 /// Returns 1 if it was set, 0 if it exists.
