@@ -1,0 +1,287 @@
+// `Cache`: values with their types under keys, with a time to live.
+// The engine is native; here are options, arguments and single-flight loading.
+"use strict";
+
+const native = require("./native.cjs");
+const { call, clear, count, keys } = require("./keys.cjs");
+const { getBuffer } = require("./slab.cjs");
+const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
+
+/** Closes the handles of caches that were collected unclosed. */
+const collected = new FinalizationRegistry((handle) => {
+  native.close(handle);
+  native.forget();
+});
+
+/** Lines as in valkey.conf for the options. */
+function configOf({ maxmemory, config = "" }) {
+  const lines = typeof config === "string" ? [config] : Object.entries(config).map(([name, value]) => `${name} ${value}`);
+  if (maxmemory !== undefined) lines.push(`maxmemory ${maxmemory}`);
+  return lines.join("\n") + "\n";
+}
+
+/** Seconds as milliseconds; none is 0. */
+function milliseconds(ttl) {
+  if (ttl === undefined || ttl === null) return 0;
+  if (typeof ttl !== "number" || !(ttl > 0)) throw usage("ttl must be a number of seconds above 0");
+  return Math.max(1, Math.round(ttl * 1000));
+}
+
+const KEEP = -1;
+const NX = 1;
+const XX = 2;
+
+function conditionOf({ nx, xx }) {
+  if (nx && xx) throw usage("nx and xx exclude each other");
+  return nx ? NX : xx ? XX : 0;
+}
+
+/** Kinds of values in the table of `getMany`, as in src/hot.rs. */
+const KIND = { MISSING: 0, TEXT: 1, INTEGER: 2, JSON: 3, OTHER: 4 };
+
+class Cache {
+  #handle;
+  #prefix;
+  #codec;
+  #name;
+  #flights = new Map();
+
+  constructor(options = {}) {
+    const { name, prefix = "" } = options;
+    if (name !== undefined && typeof name !== "string") throw usage("name must be a string");
+    if (typeof prefix !== "string") throw usage("prefix must be a string");
+    this.#codec = codecOf(options.codec);
+    this.#name = name;
+    this.#prefix = prefix;
+    this.#handle = native.open(name, configOf(options));
+    collected.register(this, this.#handle, this);
+  }
+
+  get name() {
+    return this.#name;
+  }
+
+  #full(key) {
+    if (typeof key === "string") return this.#prefix + key;
+    // What is neither string nor bytes is refused natively, as it is without a prefix.
+    return this.#prefix === "" || !(key instanceof Uint8Array) ? key : Buffer.concat([Buffer.from(this.#prefix), key]);
+  }
+
+  get(key, fallback) {
+    const value = native.getValue(this.#handle, this.#prefix === "" ? key : this.#full(key));
+    if (value === undefined) return fallback;
+    return value === null ? pendingValue(this.#codec) : value;
+  }
+
+  set(key, value, options) {
+    const full = this.#prefix === "" ? key : this.#full(key);
+    if (this.#flights.size > 0) this.#flights.delete(String(key));
+    if (options === undefined && (typeof value === "string" || typeof value === "number")) {
+      return native.setValue(this.#handle, full, value);
+    }
+    const [tag, payload] = prepare(value, this.#codec);
+    if (options === undefined) return native.setValue(this.#handle, full, payload, tag);
+    if (typeof options === "number") return native.setValue(this.#handle, full, payload, tag, milliseconds(options));
+    const ttl = options.keepTtl ? KEEP : milliseconds(options.ttl);
+    return native.setValue(this.#handle, full, payload, tag, ttl, conditionOf(options));
+  }
+
+  delete(...all) {
+    let deleted = 0;
+    for (const key of all) {
+      if (this.#flights.size > 0) this.#flights.delete(String(key));
+      if (native.remove(this.#handle, this.#full(key))) deleted += 1;
+    }
+    return deleted;
+  }
+
+  has(key) {
+    return native.has(this.#handle, this.#full(key));
+  }
+
+  getMany(all) {
+    const wanted = [...all];
+    const found = new Map();
+    const [values, kinds] = this.#many(wanted, true);
+    for (let at = 0; at < wanted.length; at += 1) {
+      switch (kinds[at]) {
+        case KIND.TEXT:
+          found.set(wanted[at], values[at]);
+          break;
+        case KIND.INTEGER:
+          found.set(wanted[at], Number(values[at]));
+          break;
+        case KIND.JSON:
+          found.set(wanted[at], JSON.parse(values[at]));
+          break;
+        case KIND.OTHER: {
+          const value = this.get(wanted[at]);
+          if (value !== undefined) found.set(wanted[at], value);
+        }
+      }
+    }
+    return found;
+  }
+
+  /** Strings and kinds of the values of keys. One joined string each way: elements of arrays cost more than the reads. */
+  #many(wanted, typed) {
+    const size = wanted.length;
+    const table = new Uint32Array(size * 2);
+    let joined = "";
+    for (let at = 0; at < size; at += 1) {
+      const key = wanted[at];
+      if (typeof key !== "string") return this.#oneByOne(wanted, typed);
+      const full = this.#prefix + key;
+      table[at] = full.length;
+      joined += full;
+    }
+    const text = typed
+      ? native.getMany(this.#handle, joined, table, true)
+      : native.getMany(this.#handle, joined, table);
+    const values = new Array(size);
+    let from = 0;
+    for (let at = 0; at < size; at += 1) {
+      const to = from + table[at];
+      values[at] = table[size + at] === KIND.MISSING ? undefined : text.substring(from, to);
+      from = to;
+    }
+    return [values, table.subarray(size)];
+  }
+
+  #oneByOne(wanted, typed) {
+    if (typed) return [[], wanted.map(() => KIND.OTHER)];
+    const values = wanted.map((key) => this.getString(key));
+    return [values, values.map((value) => (value === undefined ? KIND.MISSING : KIND.TEXT))];
+  }
+
+  setMany(entries, ttl) {
+    const pairs = entries instanceof Map || Symbol.iterator in entries ? entries : Object.entries(entries);
+    const words = [];
+    for (const [key, value] of pairs) {
+      const [tag, payload] = prepare(value, this.#codec);
+      words.push(this.#full(key), tag, payload);
+      this.#flights.delete(String(key));
+    }
+    native.setValues(this.#handle, milliseconds(typeof ttl === "object" && ttl !== null ? ttl.ttl : ttl), words);
+  }
+
+  incr(key, by = 1) {
+    return native.incr(this.#handle, this.#full(key), by, true);
+  }
+
+  decr(key, by = 1) {
+    return native.incr(this.#handle, this.#full(key), -by, true);
+  }
+
+  touch(key, ttl) {
+    return native.expire(this.#handle, this.#full(key), milliseconds(ttl));
+  }
+
+  ttl(key) {
+    const time = native.ttl(this.#handle, this.#full(key));
+    return typeof time === "number" ? time / 1000 : time;
+  }
+
+  clear(prefix = "") {
+    this.#flights.clear();
+    return clear(this.#handle, Buffer.from(this.#prefix + prefix));
+  }
+
+  keys() {
+    return keys(this.#handle, Buffer.from(this.#prefix));
+  }
+
+  get size() {
+    return count(this.#handle, Buffer.from(this.#prefix));
+  }
+
+  async wrap(key, options, loader) {
+    const found = this.get(key);
+    if (found !== undefined) return found;
+    const id = String(key);
+    const known = this.#flights.get(id);
+    if (known !== undefined) return known;
+    const flight = this.#load(key, id, options, loader);
+    this.#flights.set(id, flight);
+    return flight;
+  }
+
+  async #load(key, id, options, loader) {
+    // Joined before the loader runs, so that one that throws at once is shared too.
+    await undefined;
+    const flight = this.#flights.get(id);
+    try {
+      const value = await loader(key);
+      // Who set, deleted or cleared the key meanwhile knows better than this load.
+      if (value !== undefined && flight !== undefined && this.#flights.get(id) === flight) {
+        this.#flights.delete(id);
+        this.set(key, value, options ?? undefined);
+      }
+      return value;
+    } finally {
+      if (this.#flights.get(id) === flight) this.#flights.delete(id);
+    }
+  }
+
+  stats() {
+    const info = new Map();
+    for (const line of call(this.#handle, 0, "INFO").split("\r\n")) {
+      const colon = line.indexOf(":");
+      if (colon > 0) info.set(line.slice(0, colon), line.slice(colon + 1));
+    }
+    const number = (field) => Number(info.get(field) ?? 0);
+    const [hits, misses] = [number("keyspace_hits"), number("keyspace_misses")];
+    return {
+      keys: native.size(this.#handle),
+      hits,
+      misses,
+      hitRate: hits + misses === 0 ? 0 : hits / (hits + misses),
+      expired: number("expired_keys"),
+      evicted: number("evicted_keys"),
+      usedBytes: number("used_memory"),
+      peakBytes: number("used_memory_peak"),
+      maxBytes: number("maxmemory"),
+    };
+  }
+
+  getString(key) {
+    return native.getString(this.#handle, this.#prefix === "" ? key : this.#full(key));
+  }
+
+  getBuffer(key) {
+    return getBuffer(this.#handle, this.#prefix === "" ? key : this.#full(key));
+  }
+
+  setString(key, value, ttl) {
+    const full = this.#prefix === "" ? key : this.#full(key);
+    if (this.#flights.size > 0) this.#flights.delete(String(key));
+    if (ttl === undefined) return native.setRaw(this.#handle, full, value);
+    return native.setRaw(this.#handle, full, value, milliseconds(ttl));
+  }
+
+  hget(key, field) {
+    return native.hget(this.#handle, this.#prefix === "" ? key : this.#full(key), field) ?? undefined;
+  }
+
+  mget(all) {
+    return this.#many(all, false)[0];
+  }
+
+  call(...words) {
+    return call(this.#handle, 0, ...words.map((word) => (word instanceof Uint8Array ? word : String(word))));
+  }
+
+  close() {
+    collected.unregister(this);
+    this.#flights.clear();
+    const closed = native.close(this.#handle);
+    native.forget();
+    return closed;
+  }
+}
+
+if (Symbol.dispose) {
+  Object.defineProperty(Cache.prototype, Symbol.dispose, { value: Cache.prototype.close, configurable: true, writable: true });
+}
+
+module.exports = { Cache, configOf };

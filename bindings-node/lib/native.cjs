@@ -1,0 +1,16 @@
+// Loads the native half, once per isolate.
+// What its functions take and return stands in src/hot.rs and src/lib.rs.
+"use strict";
+
+let native;
+try {
+  native = require("../keystead.node");
+} catch (error) {
+  const machine = `${process.platform}-${process.arch}`;
+  throw new Error(`keystead: the native library does not load on ${machine} with Node ${process.version}: ${error.message}`, {
+    cause: error,
+  });
+}
+native.install(native);
+
+module.exports = native;

@@ -1,0 +1,60 @@
+// Buffers for results: slices of a slab that the native half fills.
+// A Buffer of its own for every small result would cost five times as much.
+"use strict";
+
+const native = require("./native.cjs");
+
+const SLAB = 32768;
+/** Longer results get memory of their own, so that keeping one does not keep a slab. */
+const LONGEST = 4096;
+
+let slab = Buffer.allocUnsafeSlow(SLAB);
+let used = 0;
+
+/** The next `length` bytes of the slab, which were just filled. */
+function take(length) {
+  const from = used;
+  used = (from + length + 7) & ~7;
+  const result = slab.subarray(from, from + length);
+  if (used >= SLAB) {
+    slab = Buffer.allocUnsafeSlow(SLAB);
+    used = 0;
+  }
+  return result;
+}
+
+/** Calls `copy(buffer, offset)`, which tells a length, until the result fits. */
+function retry(length, copy) {
+  for (;;) {
+    if (length <= LONGEST) {
+      slab = Buffer.allocUnsafeSlow(SLAB);
+      used = 0;
+      length = copy(slab, used);
+      if (length < 0) return undefined;
+      if (length <= LONGEST) return take(length);
+    } else {
+      const own = Buffer.allocUnsafeSlow(length);
+      const actual = copy(own, 0);
+      if (actual < 0) return undefined;
+      if (actual <= length) return actual === length ? own : own.subarray(0, actual);
+      length = actual;
+    }
+  }
+}
+
+/** The bytes of a key, or undefined. */
+function getBuffer(handle, key) {
+  const length = native.getInto(handle, key, slab, used);
+  if (length < 0) return undefined;
+  if (length <= LONGEST && length <= SLAB - used) return take(length);
+  return retry(length, (buffer, offset) => native.getInto(handle, key, buffer, offset));
+}
+
+/** The payload of what `getValue` found. */
+function pendingBuffer() {
+  const length = native.pendingInto(slab, used);
+  if (length <= LONGEST && length <= SLAB - used) return take(length);
+  return retry(length, native.pendingInto);
+}
+
+module.exports = { getBuffer, pendingBuffer };

@@ -1,0 +1,187 @@
+//! The process-wide table of open handles, and the engines that names keep alive.
+//!
+//! JavaScript knows a handle only as a number; `hot.rs` keeps what it looked up here, per isolate.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use keystead::{Config, Database, Engine, Error, ErrorKind, Form, Result, Session};
+use parking_lot::Mutex;
+
+/// What a handle stands for: one client of an engine.
+pub struct Store {
+    databases: Vec<Database>,
+    /// The database that the session chose last.
+    current: AtomicUsize,
+    closed: AtomicBool,
+    session: Mutex<Option<Session>>,
+    name: Option<String>,
+}
+
+impl Store {
+    fn new(engine: &Engine, name: Option<String>) -> Self {
+        let databases = (0..).map_while(|index| engine.database(index).ok()).collect();
+        Self {
+            databases,
+            current: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            session: Mutex::new(None),
+            name,
+        }
+    }
+
+    /// The database that typed calls go to.
+    #[inline]
+    pub fn database(&self) -> &Database {
+        &self.databases[self.current.load(Ordering::Relaxed)]
+    }
+
+    /// Whether the handle was closed since it was looked up.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Executes a command in the handle's session, which is made when first needed, and lets `read` see the reply's tape.
+    pub fn execute<R>(&self, argv: &[&[u8]], read: impl FnOnce(&[u8]) -> R) -> R {
+        let mut session = self.session.lock();
+        let session = session.get_or_insert_with(|| self.databases[0].engine().session(Form::Tape));
+        session.execute(argv);
+        self.current.store(session.db(), Ordering::Relaxed);
+        read(session.replies())
+    }
+}
+
+/// Bits of a handle that say its place in the table; those above count how often the place was used.
+const PLACE_BITS: u32 = 20;
+const PLACES: usize = 1 << PLACE_BITS;
+const GENERATIONS: u32 = 1 << (31 - PLACE_BITS);
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    store: Option<Arc<Store>>,
+}
+
+/// An engine with a name, and how many handles on it are open.
+///
+/// A worker that ends without closing leaves its count behind, so its engine's data outlives it.
+struct Named {
+    engine: Engine,
+    handles: usize,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    named: HashMap<String, Named>,
+}
+
+static TABLE: Mutex<Option<Table>> = Mutex::new(None);
+
+/// The place of a handle in the table.
+#[inline]
+pub fn place(handle: u32) -> usize {
+    handle as usize & (PLACES - 1)
+}
+
+impl Table {
+    fn insert(&mut self, store: Store) -> Result<u32> {
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None if self.slots.len() < PLACES => {
+                self.slots.push(Slot::default());
+                self.slots.len() - 1
+            }
+            None => return Err(Error::new(ErrorKind::Usage, "ERR too many open handles")),
+        };
+        let slot = &mut self.slots[place];
+        slot.store = Some(Arc::new(store));
+        Ok(slot.generation << PLACE_BITS | place as u32)
+    }
+
+    fn get(&self, handle: u32) -> Option<&Arc<Store>> {
+        let slot = self.slots.get(place(handle))?;
+        slot.store.as_ref().filter(|_| slot.generation == handle >> PLACE_BITS)
+    }
+}
+
+/// Opens a handle on the engine of a name, or on a new one.
+///
+/// # Errors
+/// Options that can't be honoured.
+pub fn open(name: Option<String>, config: Config) -> Result<u32> {
+    let mut table = TABLE.lock();
+    let table = table.get_or_insert_with(Table::default);
+    let engine = match &name {
+        None => Engine::builder().config(config).open()?,
+        Some(name) => match table.named.get_mut(name) {
+            Some(named) => {
+                named.handles += 1;
+                named.engine.clone()
+            }
+            None => {
+                let engine = Engine::builder().name(name.clone()).config(config).open()?;
+                table.named.insert(name.clone(), Named { engine: engine.clone(), handles: 1 });
+                engine
+            }
+        },
+    };
+    table.insert(Store::new(&engine, name))
+}
+
+/// Opens another handle on a handle's engine.
+///
+/// # Errors
+/// The handle is not open.
+pub fn duplicate(handle: u32) -> Result<u32> {
+    let mut table = TABLE.lock();
+    let table = table.get_or_insert_with(Table::default);
+    let store = table.get(handle).ok_or_else(closed)?;
+    let (engine, name) = (store.databases[0].engine().clone(), store.name.clone());
+    if let Some(named) = name.as_ref().and_then(|name| table.named.get_mut(name)) {
+        named.handles += 1;
+    }
+    table.insert(Store::new(&engine, name))
+}
+
+/// Closes a handle; says whether it was open. The engine ends with its last handle.
+pub fn close(handle: u32) -> bool {
+    let mut guard = TABLE.lock();
+    let table = guard.get_or_insert_with(Table::default);
+    if table.get(handle).is_none() {
+        return false;
+    }
+    let place = place(handle);
+    let slot = &mut table.slots[place];
+    let store = slot.store.take().expect("the handle was found");
+    slot.generation = (slot.generation + 1) % GENERATIONS;
+    table.free.push(place);
+    store.closed.store(true, Ordering::Relaxed);
+    let mut ended = None;
+    if let Some(name) = &store.name
+        && let Some(named) = table.named.get_mut(name)
+    {
+        named.handles -= 1;
+        if named.handles == 0 {
+            ended = table.named.remove(name);
+        }
+    }
+    // An engine may take long to drop: not under the table's lock.
+    drop(guard);
+    drop(store.session.lock().take());
+    drop((ended, store));
+    true
+}
+
+/// What a handle stands for, while it is open.
+pub fn find(handle: u32) -> Option<Arc<Store>> {
+    TABLE.lock().as_ref()?.get(handle).cloned()
+}
+
+/// The error of calls through a closed handle.
+pub fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "ERR the cache is closed")
+}

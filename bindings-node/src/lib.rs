@@ -1,0 +1,40 @@
+//! Keystead in Node: the native half of the npm package.
+//!
+//! The classes that users see are JavaScript, in `lib/`; here are opening and closing, and in [`hot`] every function that is called
+//! often.
+
+mod handles;
+mod hot;
+
+use keystead::{Config, Error};
+use napi::bindgen_prelude::{Env, Object};
+use napi_derive::napi;
+
+/// Adds the functions of [`hot`] to an object: the module's own, once per isolate.
+#[napi(catch_unwind)]
+pub fn install(env: &Env, exports: Object<'_>) -> napi::Result<()> {
+    hot::install(env, &exports)
+}
+
+/// A handle on the engine of a name, or on a private one; `config` is text as in valkey.conf and counts for the first opener.
+#[napi(catch_unwind)]
+pub fn open(name: Option<String>, config: Option<String>) -> napi::Result<u32, String> {
+    let config = Config::from_text(config.unwrap_or_default().as_bytes());
+    config.and_then(|config| handles::open(name, config)).map_err(|error| coded(&error))
+}
+
+/// Another handle, with a session of its own, on the same engine.
+#[napi(catch_unwind)]
+pub fn duplicate(handle: u32) -> napi::Result<u32, String> {
+    handles::duplicate(handle).map_err(|error| coded(&error))
+}
+
+/// Ends a handle; says whether it was open.
+#[napi(catch_unwind)]
+pub fn close(handle: u32) -> bool {
+    handles::close(handle)
+}
+
+fn coded(error: &Error) -> napi::Error<String> {
+    napi::Error::new(error.kind().constant().to_owned(), error.to_string())
+}
