@@ -38,7 +38,9 @@ pub fn word<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
     match exact(&object) {
         Exact::Str | Exact::Bytes => bytes_of(object).map(|bytes| Some(Word::Borrowed(bytes))),
         Exact::Int => match object.extract::<i64>() {
-            Ok(number) => Ok(Some(Word::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())))),
+            Ok(number) => {
+                Ok(Some(Word::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes()))))
+            }
             Err(_) => printed(object),
         },
         Exact::Float => printed(object),
@@ -109,7 +111,9 @@ fn other_ttl(object: Argument<'_, '_>) -> PyResult<Ttl> {
             Ok(seconds) => seconds.extract()?,
             Err(_) => {
                 let name = object.get_type().name()?;
-                return Err(PyTypeError::new_err(format!("ttl is a number of seconds or a timedelta, not {name}")));
+                return Err(PyTypeError::new_err(format!(
+                    "ttl is a number of seconds or a timedelta, not {name}"
+                )));
             }
         }
     };

@@ -20,7 +20,8 @@ impl PyEngine {
     fn new(py: Python<'_>, name: Option<String>, config: Option<&str>) -> PyResult<Self> {
         let mut builder = Engine::builder();
         if let Some(config) = config {
-            let config = Config::from_text(config.as_bytes()).map_err(|error| usage(py, &error.to_string()))?;
+            let config =
+                Config::from_text(config.as_bytes()).map_err(|error| usage(py, &error.to_string()))?;
             builder = builder.config(config);
         }
         if let Some(name) = &name {

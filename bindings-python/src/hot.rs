@@ -33,7 +33,11 @@ pub trait Method: 'static {
     /// The class whose instances it is called on.
     type Class: PyClass<Frozen = True> + Sync;
     /// What it does.
-    fn call<'py>(this: Bound<'py, PyAny>, class: &Self::Class, arguments: &Arguments<'_, 'py>) -> Outcome<'py>;
+    fn call<'py>(
+        this: Bound<'py, PyAny>,
+        class: &Self::Class,
+        arguments: &Arguments<'_, 'py>,
+    ) -> Outcome<'py>;
 }
 
 /// The arguments of one call.
@@ -98,8 +102,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
     ) -> PyResult<()> {
         for (index, value) in self.keyword.iter().enumerate() {
             // SAFETY: invariant 2: the tuple of names is as long as `keyword`, its items are strings that live as long as it does.
-            let name =
-                unsafe { Borrowed::from_ptr(self.py, ffi::PyTuple_GetItem(self.names, index as ffi::Py_ssize_t)) };
+            let name = unsafe {
+                Borrowed::from_ptr(self.py, ffi::PyTuple_GetItem(self.names, index as ffi::Py_ssize_t))
+            };
             let name = bytes_of(name)?;
             let Some(place) = names.iter().position(|known| known.as_bytes() == name) else {
                 let name = String::from_utf8_lossy(name);
@@ -436,7 +441,9 @@ unsafe extern "C" fn ready_throw(
     unsafe {
         let py = Python::assume_attached();
         let argument = |index: ffi::Py_ssize_t| {
-            (index < count).then(|| Borrowed::from_ptr(py, *args.offset(index))).filter(|object| !object.is_none())
+            (index < count)
+                .then(|| Borrowed::from_ptr(py, *args.offset(index)))
+                .filter(|object| !object.is_none())
         };
         let error = match (argument(0), argument(1)) {
             (Some(_), Some(value)) if value.is_instance_of::<pyo3::exceptions::PyBaseException>() => {

@@ -74,7 +74,10 @@ fn closed() -> PyErr {
 
 /// The words of a command as a tuple of bytes, checked and encoded as valkey-py does before it sends anything.
 #[pyfunction]
-pub fn pack<'py>(words: &Bound<'py, PyTuple>, data_error: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+pub fn pack<'py>(
+    words: &Bound<'py, PyTuple>,
+    data_error: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyTuple>> {
     let py = words.py();
     let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
     let words = encode(py, objects.iter().map(|object| object.as_borrowed()), data_error)?;

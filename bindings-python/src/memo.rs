@@ -4,7 +4,9 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple,
+};
 
 use crate::cache::{AsyncCache, Cache, CacheInner};
 use crate::hot::{Exact, Outcome, bytes_of, exact, ready_object};
@@ -64,15 +66,24 @@ impl Memo {
 
     /// The key, without the cache's namespace, under which a call with these arguments is kept.
     #[pyo3(signature = (*args, **kwargs))]
-    fn cache_key<'py>(&self, args: &Bound<'py, PyTuple>, kwargs: Option<&Bound<'py, PyDict>>) -> Outcome<'py> {
+    fn cache_key<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> Outcome<'py> {
         let py = args.py();
         let key = self.key(args, kwargs)?;
-        Ok(std::str::from_utf8(&key).map_or_else(|_| bytes(py, &key), |text| PyString::new(py, text).into_any()))
+        Ok(std::str::from_utf8(&key)
+            .map_or_else(|_| bytes(py, &key), |text| PyString::new(py, text).into_any()))
     }
 }
 
 impl Memo {
-    fn with_cache<'py, R>(&self, py: Python<'py>, work: impl FnOnce(&CacheInner) -> PyResult<R>) -> PyResult<R> {
+    fn with_cache<'py, R>(
+        &self,
+        py: Python<'py>,
+        work: impl FnOnce(&CacheInner) -> PyResult<R>,
+    ) -> PyResult<R> {
         let cache = self.cache.bind(py);
         if let Ok(cache) = cache.cast::<Cache>() {
             return work(cache.get().as_ref());
@@ -127,7 +138,9 @@ impl Memo {
                 (Some(given), None, _) => write(key, &given)?,
                 (None, Some(given), _) => write(key, &given)?,
                 (None, None, Some(default)) => write(key, default.bind(py))?,
-                (None, None, None) => return Err(PyTypeError::new_err(format!("missing argument: '{name}'"))),
+                (None, None, None) => {
+                    return Err(PyTypeError::new_err(format!("missing argument: '{name}'")));
+                }
             }
         }
         if kwargs.is_some_and(|kwargs| kwargs.len() > used) {
@@ -138,7 +151,11 @@ impl Memo {
 }
 
 /// Arguments as they were given, for functions with `*args` or `**kwargs`; keywords sorted by name.
-fn write_loose(key: &mut Vec<u8>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+fn write_loose(
+    key: &mut Vec<u8>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
     let mut parts = args.iter().map(|argument| written(&argument)).collect::<PyResult<Vec<_>>>()?;
     if let Some(kwargs) = kwargs {
         let mut named = Vec::new();

@@ -68,4 +68,3 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
         sessions::Execute<sessions::AsyncClient> = c"execute", c"execute($self, /, *words)\n--\n\nExecutes a command.";);
     Ok(())
 }
-

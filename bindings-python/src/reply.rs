@@ -31,7 +31,11 @@ pub fn decode<'py>(py: Python<'py>, tape: &[u8], style: &Style<'_, 'py>) -> PyRe
 /// # Errors
 /// The reply is an error, or as `decode`.
 #[inline]
-pub fn decode_or_raise<'py>(py: Python<'py>, tape: &[u8], style: &Style<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+pub fn decode_or_raise<'py>(
+    py: Python<'py>,
+    tape: &[u8],
+    style: &Style<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
     let (item, _) = Item::read(tape).expect("the engine writes whole items");
     match item {
         Item::Error { .. } => Err(PyErr::from_value(object(py, &item, style)?)),
@@ -70,7 +74,9 @@ fn object<'py>(py: Python<'py>, item: &Item<'_>, style: &Style<'_, 'py>) -> PyRe
         Item::Integer(number) => number.into_pyobject(py)?.into_any(),
         Item::Double(number) => PyFloat::new(py, *number).into_any(),
         Item::Boolean(value) => value.into_pyobject(py)?.to_owned().into_any(),
-        Item::BigNumber(digits) => py.get_type::<PyInt>().call1((PyString::new(py, &String::from_utf8_lossy(digits)),))?,
+        Item::BigNumber(digits) => {
+            py.get_type::<PyInt>().call1((PyString::new(py, &String::from_utf8_lossy(digits)),))?
+        }
         Item::Error { kind, text } => error(py, *kind, text, style)?,
         Item::Array(items) | Item::Set(items) | Item::Push(items) => {
             let objects = items.iter().map(|item| object(py, item, style)).collect::<PyResult<Vec<_>>>()?;

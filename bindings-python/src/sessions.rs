@@ -100,7 +100,12 @@ impl Sessions {
     ///
     /// # Errors
     /// Text that is not UTF-8 where text is wanted.
-    pub fn pipeline<'py>(&self, py: Python<'py>, commands: &[Words<'_>], style: &Style<'_, 'py>) -> Outcome<'py> {
+    pub fn pipeline<'py>(
+        &self,
+        py: Python<'py>,
+        commands: &[Words<'_>],
+        style: &Style<'_, 'py>,
+    ) -> Outcome<'py> {
         let mut session = self.take();
         session.clear_replies();
         for words in commands {
@@ -218,7 +223,10 @@ pub fn encode<'a, 'py: 'a>(
 ) -> PyResult<Words<'a>> {
     let mut words = Words::new();
     for (index, object) in objects.enumerate() {
-        if index == 0 && let Ok(name) = bytes_of(object) && name.contains(&b' ') {
+        if index == 0
+            && let Ok(name) = bytes_of(object)
+            && name.contains(&b' ')
+        {
             let parts = name.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
             words.extend(parts.map(crate::arguments::Word::Borrowed));
             continue;

@@ -247,7 +247,8 @@ pub fn held_pairs<'py>(pairs: Argument<'_, 'py>) -> PyResult<Vec<(Bound<'py, PyA
     if let Ok(dict) = pairs.cast::<PyDict>() {
         return Ok(dict.iter().collect());
     }
-    let items = if pairs.hasattr("items")? { pairs.call_method0("items")? } else { pairs.to_owned().into_any() };
+    let items =
+        if pairs.hasattr("items")? { pairs.call_method0("items")? } else { pairs.to_owned().into_any() };
     items.try_iter()?.map(|pair| pair?.extract()).collect()
 }
 
@@ -289,7 +290,11 @@ pub fn expire(db: &Database, key: &[u8], ttl: Ttl) -> keystead::Result<bool> {
 ///
 /// # Errors
 /// KeyError if there is no such key.
-pub fn time_to_live<'py>(py: Python<'py>, key: Argument<'_, 'py>, ttl: Option<Option<Duration>>) -> Outcome<'py> {
+pub fn time_to_live<'py>(
+    py: Python<'py>,
+    key: Argument<'_, 'py>,
+    ttl: Option<Option<Duration>>,
+) -> Outcome<'py> {
     match ttl {
         None => Err(PyKeyError::new_err(key.to_owned().unbind())),
         Some(None) => Ok(py.None().into_bound(py)),

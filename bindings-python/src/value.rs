@@ -65,7 +65,9 @@ impl Codec {
                 Ok(behind(codec::bytes_tag(bytes), bytes))
             }
             Exact::Int => match object.extract::<i64>() {
-                Ok(number) => Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes()))),
+                Ok(number) => {
+                    Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())))
+                }
                 Err(_) => self.dump(object),
             },
             Exact::Float => Ok(tagged(tag::FLOAT, &codec::float_payload(object.extract()?))),
@@ -151,7 +153,9 @@ impl<'py> Made<'py> {
             Made::Missing => Ok(None),
             Made::Object(object) => Ok(Some(object)),
             // A leading space marks what only Python's own decoder reads without loss.
-            Made::Payload(tag::JSON, payload) if payload.as_bytes().first() != Some(&b' ') => codec.loads_json.bind(py).call1((payload,)).map(Some),
+            Made::Payload(tag::JSON, payload) if payload.as_bytes().first() != Some(&b' ') => {
+                codec.loads_json.bind(py).call1((payload,)).map(Some)
+            }
             Made::Payload(tag, payload) => codec.loads.bind(py).call1((tag, payload)).map(Some),
             Made::Unreadable => Err(usage(py, "ERR the value begins with a tag byte, but no cache wrote it")),
         }
