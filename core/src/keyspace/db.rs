@@ -211,10 +211,9 @@ impl<'e> Db<'e> {
                 let db = self.index;
                 let had_deadline = self.shard(key).head(at).has_deadline();
                 let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
-                let (_, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
+                let (at, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
                 self.effects.garbage.extend(old);
-                let shard = self.shard(key);
-                stamp(self.keyspace, shard, shard.find(db, key).expect("the entry was just written"));
+                stamp(self.keyspace, self.shard(key), at);
             }
             None => {
                 let stamp = self.keyspace.first_stamp();
