@@ -28,7 +28,6 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<cache::AsyncCache>()?;
     module.add_class::<memo::Memo>()?;
     module.add_class::<sessions::Client>()?;
-    module.add_class::<sessions::AsyncClient>()?;
     module.add_class::<link::Link>()?;
     module.add_function(wrap_pyfunction!(link::pack, module)?)?;
     module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;

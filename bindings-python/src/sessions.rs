@@ -129,24 +129,16 @@ fn is_long(argv: &[&[u8]]) -> bool {
 /// What `execute_command` of a client does: encodes as valkey-py does, executes, decodes.
 #[pyclass(frozen, module = "keystead._keystead")]
 pub struct Client {
-    inner: ClientInner,
-}
-
-/// As [`Client`], with ready awaitables.
-#[pyclass(frozen, module = "keystead._keystead")]
-pub struct AsyncClient {
-    inner: ClientInner,
-}
-
-/// The part of the two clients that is the same.
-pub struct ClientInner {
     sessions: Sessions,
     text: bool,
     make_error: Py<PyAny>,
     data_error: Py<PyAny>,
 }
 
-impl ClientInner {
+#[pymethods]
+impl Client {
+    /// `setup`: commands for every new session; `make_error`: text to exception; `data_error`: raised for what can't be sent.
+    #[new]
     fn new(
         py: Python<'_>,
         engine: &Bound<'_, PyEngine>,
@@ -168,7 +160,9 @@ impl ClientInner {
         client.check_setup(py)?;
         Ok(client)
     }
+}
 
+impl Client {
     /// Executes the setup once, so that a wrong password or database is told at opening.
     fn check_setup(&self, py: Python<'_>) -> PyResult<()> {
         let mut session = self.sessions.engine.session(Form::Tape);
@@ -181,35 +175,6 @@ impl ClientInner {
         Ok(())
     }
 }
-
-macro_rules! client_class {
-    ($class:ident) => {
-        #[pymethods]
-        impl $class {
-            /// `setup`: commands for every new session; `make_error`: text to exception; `data_error`: raised for what can't be sent.
-            #[new]
-            fn new(
-                py: Python<'_>,
-                engine: &Bound<'_, PyEngine>,
-                setup: Vec<Bound<'_, PyTuple>>,
-                text: bool,
-                make_error: Py<PyAny>,
-                data_error: Py<PyAny>,
-            ) -> PyResult<Self> {
-                Ok(Self { inner: ClientInner::new(py, engine, setup, text, make_error, data_error)? })
-            }
-        }
-
-        impl AsRef<ClientInner> for $class {
-            fn as_ref(&self) -> &ClientInner {
-                &self.inner
-            }
-        }
-    };
-}
-
-client_class!(Client);
-client_class!(AsyncClient);
 
 /// Words as valkey-py encodes them; a first word with spaces is several (`"CONFIG GET"`).
 ///
@@ -250,16 +215,13 @@ fn no_encoding<'py>(py: Python<'py>, object: Argument<'_, 'py>, data_error: &Bou
 }
 
 /// `execute(*words)`.
-pub struct Execute<C>(std::marker::PhantomData<C>);
+pub struct Execute;
 
-impl<C> Method for Execute<C>
-where
-    C: pyo3::PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync + AsRef<ClientInner>,
-{
-    type Class = C;
+impl Method for Execute {
+    type Class = Client;
 
-    fn call<'py>(_: Bound<'py, PyAny>, class: &C, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
-        let (py, client) = (arguments.py(), class.as_ref());
+    fn call<'py>(_: Bound<'py, PyAny>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+        let py = arguments.py();
         let words = encode(py, arguments.positional(), client.data_error.bind(py))?;
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
         // A keyword, whatever it is called, asks for bytes: valkey-py's NEVER_DECODE.

@@ -61,14 +61,14 @@ def url_options(url: str) -> dict[str, Any]:
     return options
 
 
-def client_of(kind: Any, client: Any) -> Any:
+def client_of(client: Any) -> Client:
     """The native client with the settings of a client's pool."""
     kwargs = client.connection_pool.connection_kwargs
     encoding, errors = kwargs.get("encoding", "utf-8"), kwargs.get("encoding_errors", "strict")
     if encoding.lower().replace("-", "").replace("_", "") != "utf8" or errors != "strict":
         raise DataError("an embedded engine takes strict UTF-8 only; use bytes for other encodings")
     text = kwargs.get("decode_responses", False)
-    return kind(kwargs["engine"], session_setup(kwargs), text, BaseParser.parse_error, DataError)
+    return Client(kwargs["engine"], session_setup(kwargs), text, BaseParser.parse_error, DataError)
 
 
 class Valkey(valkey.Valkey):
@@ -98,7 +98,7 @@ class Valkey(valkey.Valkey):
             raise ValueError("connection_pool must be one of keystead.valkey.pool")
         self.engine: Engine = connection_pool.connection_kwargs["engine"]
         super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
-        self._execute = client_of(Client, self).execute
+        self._execute = client_of(self).execute
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:

@@ -12,7 +12,7 @@ from valkey.exceptions import DataError, ResponseError
 
 from keystead._connection import AsyncConnectionMixin, LinkParser
 from keystead._engine import open_engine
-from keystead._keystead import AsyncClient, Client, Engine
+from keystead._keystead import Engine
 from keystead.valkey import client_of, url_options
 
 __all__ = ["Connection", "Valkey", "pool"]
@@ -40,7 +40,7 @@ def pool(engine: Engine | str | None = None, **kwargs: Any) -> valkey.asyncio.Co
 
 
 class Valkey(valkey.asyncio.Valkey):
-    """As `keystead.Valkey`, awaited. A command is executed when it is called; its error is raised where it is awaited."""
+    """As `keystead.Valkey`, awaited. A command may be executed as soon as it is called; its error is raised where it is awaited."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class Valkey(valkey.asyncio.Valkey):
             raise ValueError("connection_pool must be one of keystead.asyncio.Valkey's own kind")
         self.engine: Engine = connection_pool.connection_kwargs["engine"]
         super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
-        self._execute = client_of(Client, self).execute
-        self._execute_ready = client_of(AsyncClient, self).execute
+        client = client_of(self)
+        self._execute, self._execute_ready = client.execute, client.execute_ready
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:
