@@ -91,8 +91,12 @@ class Redis extends IORedis {
       if (connectionName) this.demand("CLIENT", "SETNAME", connectionName);
     } catch (error) {
       this.release();
-      this.setStatus("end");
-      process.nextTick(() => this.silentEmit("error", error));
+      this.status = "connecting";
+      // Later, so that whoever made the client can listen first.
+      process.nextTick(() => {
+        this.silentEmit("error", error);
+        this.setStatus("end");
+      });
       return Promise.reject(error);
     }
     this.connectionEpoch = (this.connectionEpoch ?? 0) + 1;

@@ -1,0 +1,120 @@
+// Types of the package `keystead`.
+// Those of `keystead/ioredis` are in ioredis.d.cts.
+
+/** A key: text, or bytes. */
+export type Key = string | Uint8Array;
+
+/** Turns values that are neither strings, numbers nor bytes into MessagePack and back. */
+export interface MessagePackCodec {
+  name: "msgpack";
+  encode(value: unknown): Uint8Array;
+  decode(bytes: Uint8Array): unknown;
+}
+
+export interface CacheOptions {
+  /** Every cache of this name in the process, in whatever worker, has the same data. Without a name the data is the cache's own. */
+  name?: string;
+  /** Memory for data, in bytes or as in valkey.conf ("100mb"). Counts for whoever opens the name first. */
+  maxmemory?: number | string;
+  /** Put before every key. */
+  prefix?: string;
+  /** What other values than strings, numbers and bytes are written as. */
+  codec?: "json" | MessagePackCodec;
+  /** Further options: the text of a valkey.conf, or names and values. Counts for whoever opens the name first. */
+  config?: string | Record<string, string | number>;
+}
+
+export interface SetOptions {
+  /** Time to live in seconds. */
+  ttl?: number | null;
+  /** Only if the key does not exist. */
+  nx?: boolean;
+  /** Only if the key exists. */
+  xx?: boolean;
+  /** Leave the deadline that the key has. */
+  keepTtl?: boolean;
+}
+
+export interface WrapOptions {
+  /** Time to live in seconds. */
+  ttl?: number | null;
+}
+
+/** Figures of the whole engine, not only of the keys with this cache's prefix. */
+export interface CacheStats {
+  keys: number;
+  hits: number;
+  misses: number;
+  /** Share of reads that found their key, 0 to 1. */
+  hitRate: number;
+  expired: number;
+  evicted: number;
+  usedBytes: number;
+  peakBytes: number;
+  /** 0 means no limit. */
+  maxBytes: number;
+}
+
+/** An error of the engine; `code` is one of the constants of core/src/error.rs. */
+export interface KeysteadError extends Error {
+  code: `KS_ERR_${string}`;
+}
+
+/**
+ * Values with their types under keys.
+ *
+ * Strings, numbers, BigInts of 64 bits and bytes come back as they are, anything else as JSON makes it. Every method returns at once;
+ * `await` on its result works too. Errors are thrown as {@link KeysteadError}.
+ */
+export class Cache {
+  constructor(options?: CacheOptions);
+  readonly name: string | undefined;
+
+  /** The value of a key, or `fallback`. */
+  get<T = unknown>(key: Key): T | undefined;
+  get<T>(key: Key, fallback: T): T;
+  /** Sets a value; a number as third argument is its time to live in seconds. Tells whether the condition let it. */
+  set(key: Key, value: unknown, options?: number | SetOptions): boolean;
+  /** Tells how many of the keys there were. */
+  delete(...keys: Key[]): number;
+  has(key: Key): boolean;
+  /** The values that there are, in the order of the keys. */
+  getMany<T = unknown, K extends Key = string>(keys: Iterable<K>): Map<K, T>;
+  /** Sets all of them or none, at one moment. */
+  setMany(entries: Iterable<readonly [Key, unknown]> | Record<string, unknown>, ttl?: number | { ttl?: number }): void;
+  /** Adds to an integer, missing ones count as 0; a BigInt comes back where a number can't hold the sum. */
+  incr(key: Key, by?: number): number | bigint;
+  decr(key: Key, by?: number): number | bigint;
+  /** Gives a key a new time to live, in seconds; without one it no longer expires. Tells whether the key exists. */
+  touch(key: Key, ttl?: number | null): boolean;
+  /** Seconds to live; `null` if it does not expire, `undefined` if there is no such key. */
+  ttl(key: Key): number | null | undefined;
+  /** Deletes the keys that begin with the cache's prefix and this one; tells how many. O(all keys). */
+  clear(prefix?: string): number;
+  /** The keys without the cache's prefix; Buffers for those that are not UTF-8. O(all keys). */
+  keys(): IterableIterator<string | Buffer>;
+  /** How many keys begin with the cache's prefix. O(all keys) with a prefix. */
+  readonly size: number;
+  /**
+   * The value of a key, loaded if it is missing: once for however many callers of this isolate wait for it. A rejection reaches all of
+   * them and is not cached, nor is `undefined`. What is loaded while the key is set, deleted or cleared is returned, but not stored.
+   */
+  wrap<T>(key: Key, options: number | WrapOptions | null | undefined, loader: (key: Key) => T | Promise<T>): Promise<T>;
+  stats(): CacheStats;
+
+  /** The string of a key as GET would tell it, whatever type it was set with. */
+  getString(key: Key): string | undefined;
+  /** The bytes of a key as stored. */
+  getBuffer(key: Key): Buffer | undefined;
+  /** Sets a string or bytes as SET would, without a type. */
+  setString(key: Key, value: string | Uint8Array, ttl?: number): boolean;
+  /** A field of a hash. */
+  hget(key: Key, field: Key): string | undefined;
+  /** The strings of keys as MGET would tell them. */
+  mget(keys: readonly Key[]): (string | undefined)[];
+  /** Any command of Valkey; keys get no prefix. An error reply is thrown. */
+  call(...words: (string | number | Uint8Array)[]): any;
+
+  /** Ends the cache; tells whether it was open. Data under a name stays until every cache of that name is closed. */
+  close(): boolean;
+}

@@ -1,0 +1,43 @@
+// Uses every declared type once; `tsc --noEmit` checks it, nothing runs it.
+// Behaviour is tested in the .test.mjs files.
+
+import { Cache, type CacheStats, type KeysteadError } from "keystead";
+import Redis, { ReplyError, Redis as Named } from "keystead/ioredis";
+
+interface Property {
+  id: string;
+  rent: number;
+}
+
+const cache = new Cache({ name: "types", maxmemory: "64mb", prefix: "t:", codec: "json", config: { "hash-max-listpack-entries": 64 } });
+const packed = new Cache({ codec: { name: "msgpack", encode: () => new Uint8Array(), decode: (bytes) => bytes.length } });
+
+const set: boolean = cache.set("k", { id: "1", rent: 2 } satisfies Property, { ttl: 60, nx: true });
+const maybe: Property | undefined = cache.get<Property>("k");
+const sure: number = cache.get("n", 0);
+const deleted: number = cache.delete("a", Buffer.from("b"));
+const many: Map<string, unknown> = cache.getMany(["a", "b"]);
+cache.setMany({ a: 1 }, 60);
+cache.setMany(new Map([["a", 1]]), { ttl: 60 });
+const sum: number | bigint = cache.incr("n", 2);
+const left: number | null | undefined = cache.ttl("n");
+const loaded: Promise<Property> = cache.wrap("k", 60, async () => ({ id: "1", rent: 2 }));
+const stats: CacheStats = cache.stats();
+const bytes: Buffer | undefined = packed.getBuffer("k");
+const strings: (string | undefined)[] = cache.mget(["a"]);
+for (const key of cache.keys()) void key.length;
+
+// @ts-expect-error A key is no number.
+cache.get(1);
+// @ts-expect-error There is no such option.
+new Cache({ nmae: "x" });
+
+const redis: Redis = new Redis({ name: "types", keyPrefix: "t:", db: 1 });
+const text: Promise<string | null> = redis.get("k");
+const raw: Promise<Buffer | null> = redis.getBuffer("k");
+const hash: Promise<Record<string, string>> = redis.hgetall("h");
+const results: Promise<[Error | null, unknown][] | null> = redis.multi().set("a", 1).get("a").exec();
+const other: Named = redis.duplicate({ db: 2 });
+const code: KeysteadError["code"] | undefined = new ReplyError("ERR").code;
+
+export { bytes, code, deleted, hash, left, loaded, many, maybe, other, raw, results, set, stats, strings, sum, sure, text };
