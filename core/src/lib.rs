@@ -60,3 +60,8 @@ pub use listener::Listener;
 pub use redis::RedisConnection;
 pub use session::{ClientAddress, Session};
 pub use value::{Text, Value};
+
+/// The Rust examples of the README, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
