@@ -27,12 +27,9 @@ use crate::os::Guard;
 use crate::pattern::glob_matches;
 
 pub(crate) use args::args_to_text;
-pub(crate) use error::{ConfigError, LoadError};
-pub(crate) use events::KeyspaceEvents;
-pub(crate) use file::Directives;
+pub(crate) use error::ConfigError;
 pub(crate) use hot::Hot;
-pub(crate) use limits::{BufferLimit, BufferLimits};
-pub(crate) use memory::{format_memory, parse_memory};
+pub(crate) use limits::BufferLimits;
 pub(crate) use spec::{Applies, Kind, Mutability, OptionSpec};
 pub(crate) use table::{MAXMEMORY_POLICIES, OPTIONS};
 pub(crate) use value::{Value, format_percentile};

@@ -8,5 +8,5 @@ mod monitor;
 mod slowlog;
 
 pub(crate) use histogram::Histogram;
-pub(crate) use monitor::{EventSummary, LatencyMonitor, Sample};
-pub(crate) use slowlog::{SlowLog, SlowLogEntry};
+pub(crate) use monitor::LatencyMonitor;
+pub(crate) use slowlog::SlowLog;

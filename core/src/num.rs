@@ -8,6 +8,8 @@ mod integer;
 mod long_double;
 mod strtod;
 
-pub(crate) use double::{parse_f64, parse_f64_bound, write_f64};
-pub(crate) use integer::{parse_i64, parse_u64, write_i64};
+pub(crate) use double::{parse_f64, write_f64};
+pub(crate) use integer::parse_i64;
+#[cfg(any(test, feature = "listener"))]
+pub(crate) use integer::parse_u64;
 pub(crate) use long_double::LongDouble;

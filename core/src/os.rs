@@ -71,6 +71,7 @@ impl Mapping {
     }
 
     /// Asks for huge pages. Only advice: nothing happens where the system has none.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for large tables, once measured"))]
     pub(crate) fn advise_huge(&self) {
         system::advise_huge(self.start, self.bytes);
     }

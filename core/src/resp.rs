@@ -2,12 +2,18 @@
 //!
 //! Replies are written by the command machinery's sink; reading from and writing to connections is the listener's.
 
+#[cfg(any(test, debug_assertions))]
 mod decode;
 mod inline;
+#[cfg(any(test, feature = "listener"))]
 mod request;
+#[cfg(any(test, debug_assertions))]
 mod value;
 
-pub(crate) use decode::{DecodeError, Decoder};
+#[cfg(debug_assertions)]
+pub(crate) use decode::Decoder;
 pub(crate) use inline::{UnbalancedQuotes, split_line};
-pub(crate) use request::{Args, ProtocolError, RequestBuffer};
+#[cfg(feature = "listener")]
+pub(crate) use request::{ProtocolError, RequestBuffer};
+#[cfg(debug_assertions)]
 pub(crate) use value::Value;

@@ -9,9 +9,13 @@
 //! A RESP2 client sees maps as flat arrays, sets as arrays, doubles and verbatim strings as bulk strings and booleans as integers;
 //! the check allows exactly that. It runs on every reply in builds with debug assertions, which is how the whole test suite runs.
 
+#[cfg(debug_assertions)]
 use super::reply::Form;
+#[cfg(debug_assertions)]
 use super::spec::Spec;
 use super::tape::Item;
+#[cfg(debug_assertions)]
+use crate::resp::{Decoder, Value};
 
 /// A parsed shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,15 +149,53 @@ fn eat(rest: &mut &str, mark: &str) -> bool {
 ///
 /// # Panics
 /// If they differ: a command lies about its replies.
-pub fn check(spec: &Spec, reply: &[u8], form: Form) {
-    if form != Form::Tape || reply.is_empty() {
-        return;
+#[cfg(debug_assertions)]
+pub(crate) fn check(spec: &Spec, reply: &[u8], form: Form) {
+    match form {
+        _ if reply.is_empty() => {}
+        Form::Tape => {
+            let (item, rest) = Item::read(reply).unwrap_or_else(|| panic!("{}: half a reply", spec.name));
+            assert!(rest.is_empty(), "{}: more than one reply", spec.name);
+            check_item(spec, &item);
+        }
+        Form::Resp => {
+            let mut decoder = Decoder::default();
+            decoder.feed(reply);
+            let value = decoder.next().unwrap_or_else(|error| panic!("{}: {error}", spec.name));
+            check_item(spec, &item(&value.unwrap_or_else(|| panic!("{}: half a reply", spec.name))));
+            assert_eq!(decoder.next(), Ok(None), "{}: more than one reply", spec.name);
+        }
     }
+}
+
+/// A decoded reply as the tape would have it. RESP3 has one null for both of RESP2's.
+#[cfg(debug_assertions)]
+fn item(value: &Value) -> Item<'_> {
+    match value {
+        Value::Null => Item::Null,
+        Value::Simple(text) => Item::Simple(text),
+        Value::Error(text) | Value::BulkError(text) => Item::Error { kind: 0, text },
+        Value::Integer(number) => Item::Integer(*number),
+        Value::Double(number) => Item::Double(*number),
+        Value::Boolean(value) => Item::Boolean(*value),
+        Value::BigNumber(digits) => Item::BigNumber(digits),
+        Value::Bulk(bytes) => Item::Bulk(bytes),
+        Value::Verbatim { text, .. } => Item::Verbatim(text),
+        Value::Array(values) => Item::Array(values.iter().map(item).collect()),
+        Value::Set(values) => Item::Set(values.iter().map(item).collect()),
+        Value::Push(values) => Item::Push(values.iter().map(item).collect()),
+        Value::Map(pairs) => {
+            Item::Map(pairs.iter().flat_map(|(key, value)| [item(key), item(value)]).collect())
+        }
+        Value::Attributed { value, .. } => item(value),
+    }
+}
+
+#[cfg(debug_assertions)]
+fn check_item(spec: &Spec, item: &Item<'_>) {
     let shape =
         Shape::parse(spec.reply).unwrap_or_else(|| panic!("{}: bad reply shape {:?}", spec.name, spec.reply));
-    let (item, rest) = Item::read(reply).unwrap_or_else(|| panic!("{}: half a reply", spec.name));
-    assert!(rest.is_empty(), "{}: more than one reply", spec.name);
-    assert!(shape.fits(&item), "{} declares {:?} and replies {item:?}", spec.name, spec.reply);
+    assert!(shape.fits(item), "{} declares {:?} and replies {item:?}", spec.name, spec.reply);
 }
 
 #[cfg(test)]
@@ -166,6 +208,19 @@ mod tests {
         for found in table::all() {
             assert!(Shape::parse(found.spec.reply).is_some(), "{}: {:?}", found.spec.name, found.spec.reply);
         }
+    }
+
+    #[cfg(debug_assertions)]
+    fn is_refused(reply: &'static [u8]) -> bool {
+        let spec = table::resolve(&[b"STRLEN", b"key"]).unwrap().spec;
+        std::panic::catch_unwind(|| check(spec, reply, Form::Resp)).is_err()
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn replies_of_resp_are_checked_too() {
+        assert!(!is_refused(b":5\r\n"));
+        assert!(is_refused(b"$1\r\n5\r\n") && is_refused(b":5\r\n:6\r\n") && is_refused(b":5"));
     }
 
     #[test]

@@ -58,11 +58,6 @@ impl KeyspaceEvents {
     /// `A`: every class but `m` and `n`.
     pub(crate) const ALL: Self = Self(0b1_0111_1111_1100);
 
-    /// No event at all.
-    pub(crate) const fn empty() -> Self {
-        Self(0)
-    }
-
     /// The set as a number, for storage in an atomic.
     pub(crate) const fn bits(self) -> u32 {
         self.0

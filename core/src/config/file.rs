@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, Kind, OPTIONS, Value, accept, error::LoadError, table, value};
+use super::{Config, OPTIONS, Value, accept, error::LoadError, table, value};
 use crate::{
     pattern::glob_matches,
     resp::{UnbalancedQuotes, split_line},
@@ -51,14 +51,6 @@ impl Config {
         let result = loader.parse(text, 0);
         self.publish(&self.values.lock());
         result.map(|()| loader.directives)
-    }
-
-    /// Reads and parses the file at `path`.
-    ///
-    /// # Errors
-    /// As [`Config::parse_file`]; also where the file cannot be read.
-    pub(crate) fn load(&self, path: &Path) -> Result<Directives, LoadError> {
-        self.parse_file(&read(path)?)
     }
 }
 

@@ -60,6 +60,7 @@ macro_rules! hot_options {
             $($field: AtomicU64,)*
         }
 
+        #[expect(dead_code, reason = "options of types, eviction and logs that are yet to come")]
         impl Hot {
             $($(#[$doc])* pub(crate) fn $field(&self) -> $type {
                 <$type as HotValue>::from_bits(self.$field.load(Relaxed))

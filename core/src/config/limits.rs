@@ -35,16 +35,6 @@ impl Default for BufferLimits {
 }
 
 impl BufferLimits {
-    /// Limits of ordinary clients.
-    pub(crate) fn normal(&self) -> BufferLimit {
-        self.0[0]
-    }
-
-    /// Limits of subscribers.
-    pub(crate) fn pubsub(&self) -> BufferLimit {
-        self.0[2]
-    }
-
     /// These limits with the classes named in `args` replaced.
     pub(super) fn changed(&self, args: &[Cow<'_, [u8]>]) -> Result<Self, String> {
         let args = if args.len() == 1 && args[0].is_empty() { &[] } else { args };

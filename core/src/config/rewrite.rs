@@ -8,8 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    Config, Kind, OPTIONS, OptionSpec, Value, args::write_quoted, default_value, file, memory::format_memory,
-    table,
+    Config, Kind, OPTIONS, OptionSpec, Value, args::write_quoted, default_value, memory::format_memory, table,
 };
 use crate::resp::split_line;
 

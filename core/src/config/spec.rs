@@ -153,6 +153,7 @@ impl OptionSpec {
     }
 
     /// What the option is for, in one line that also says where it has no effect.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the generated page of options"))]
     pub(crate) fn doc(&self) -> String {
         let effect = match self.applies {
             Applies::Applied => "",

@@ -2,7 +2,9 @@
 //!
 //! Parts are tested beside their code.
 
+use super::events::KeyspaceEvents;
 use super::*;
+
 use proptest::prelude::*;
 
 /// Lines of "name TAB default TAB mutable|immutable" as the server's CONFIG GET * and CONFIG SET gave them.

@@ -113,6 +113,7 @@ fn serve(engine: &Engine, mut stream: TcpStream) -> std::io::Result<()> {
     let mut session = engine.session_from(Form::Resp, address);
     let mut requests = RequestBuffer::new(engine.config().hot().proto_max_bulk_len());
     loop {
+        requests.set_max_bulk_len(engine.config().hot().proto_max_bulk_len());
         let went_on = answer(&mut session, &mut requests, &mut stream)?;
         flush(&mut session, &mut stream)?;
         if !went_on {
@@ -164,7 +165,9 @@ fn flush(session: &mut Session, stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 fn protocol_error(error: ProtocolError) -> Error {
-    Error::command(error)
+    let mut text = b"ERR ".to_vec();
+    error.write(&mut text);
+    Error::from_bytes(crate::error::ErrorKind::Command, text)
 }
 
 /// Reads what is there, at least one byte; 0 at the end of the connection.

@@ -74,11 +74,13 @@ pub(crate) struct Args<'a> {
 
 impl<'a> Args<'a> {
     /// How many there are, the command's name included.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.ranges.len()
     }
 
     /// The argument at `index`, zero being the command's name.
+    #[cfg(test)]
     pub(crate) fn get(&self, index: usize) -> Option<&'a [u8]> {
         self.ranges.get(index).map(|range| &self.buf[range.clone()])
     }
@@ -133,11 +135,13 @@ impl RequestBuffer {
     }
 
     /// Follows a change of `proto-max-bulk-len`; arguments already begun keep their length.
+    #[cfg(feature = "listener")]
     pub(crate) fn set_max_bulk_len(&mut self, max_bulk_len: usize) {
         self.max_bulk_len = max_bulk_len;
     }
 
     /// Appends received bytes.
+    #[cfg(test)]
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.input().extend_from_slice(bytes);
     }
@@ -149,11 +153,13 @@ impl RequestBuffer {
     }
 
     /// Bytes held: of requests that are not complete, and of those not yet asked for.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a client's memory in CLIENT LIST"))]
     pub(crate) fn buffered(&self) -> usize {
         self.buf.len() - self.finished()
     }
 
     /// Capacity in bytes, for the client's memory figures.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a client's memory in CLIENT LIST"))]
     pub(crate) fn capacity(&self) -> usize {
         self.buf.capacity()
     }

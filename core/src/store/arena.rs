@@ -160,7 +160,7 @@ impl Arena {
     }
 
     /// The first `len` bytes of the block.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn bytes(&self, block: Ref, len: usize) -> &[u8] {
         let start = self.address(block, len);
         // SAFETY: `address` checked that the range is mapped and in one segment; see the invariants for writers.
@@ -196,6 +196,7 @@ impl Arena {
     }
 
     /// Hints that the block will be read soon.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for batches of commands"))]
     #[inline]
     pub(crate) fn prefetch(&self, block: Ref) {
         let unit = u64::from(block.get()) + FIRST_SEGMENT;

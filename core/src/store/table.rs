@@ -377,17 +377,13 @@ impl Table {
         self.home.iter().chain(self.overflow.iter()).flat_map(Bucket::entries)
     }
 
-    /// Forgets all entries and frees the memory.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new();
-    }
-
     /// Memory in use beside the struct itself, in bytes. O(1).
     pub(crate) fn bytes(&self) -> usize {
         self.home.bytes() + self.overflow.bytes()
     }
 
     /// Hints that the bucket of this hash will be read soon.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for batches of commands"))]
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
         if let Some(bucket) = self.home.get(self.home_of(hash)) {

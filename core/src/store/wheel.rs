@@ -178,7 +178,7 @@ impl Wheel {
     }
 
     /// Number of timers, those among them that the caller no longer needs.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -53,6 +53,7 @@ impl<'a> Element<'a> {
     }
 
     /// Appends the string.
+    #[cfg_attr(not(test), expect(dead_code, reason = "elements of lists and sorted sets"))]
     pub(crate) fn write_to(self, out: &mut Vec<u8>) {
         self.with(|bytes| out.extend_from_slice(bytes));
     }
@@ -67,6 +68,7 @@ impl<'a> Element<'a> {
     }
 
     /// Whether it is this string.
+    #[cfg_attr(not(test), expect(dead_code, reason = "elements of lists and sorted sets"))]
     pub(crate) fn eq(self, string: &[u8]) -> bool {
         self.with(|bytes| bytes == string)
     }
@@ -224,6 +226,7 @@ impl<'a> Listpack<'a> {
     }
 
     /// Reads bytes from anywhere: None unless this module could have written them. O(n).
+    #[cfg_attr(not(test), expect(dead_code, reason = "for listpacks that come from files"))]
     pub(crate) fn validate(bytes: &'a [u8]) -> Option<Self> {
         let count = bytes.get(..COUNT_BYTES)?;
         let count = u32::from_le_bytes(count.try_into().ok()?);
@@ -270,6 +273,7 @@ impl<'a> Listpack<'a> {
     }
 
     /// The element at an index. O(distance to the nearer end).
+    #[cfg_attr(not(test), expect(dead_code, reason = "elements of lists by index"))]
     pub(crate) fn get(self, index: usize) -> Option<Element<'a>> {
         self.element(self.seek(index)?)
     }
@@ -421,11 +425,13 @@ impl Patch {
     }
 
     /// Number of elements after the edit.
+    #[cfg_attr(not(test), expect(dead_code, reason = "limits of lists and sorted sets"))]
     pub(crate) fn count_after(&self) -> usize {
         self.count as usize
     }
 
     /// Writes the edited listpack to `out`, which is [`len_after`](Self::len_after) bytes long.
+    #[cfg_attr(not(test), expect(dead_code, reason = "edits that need another block"))]
     pub(crate) fn write(&self, old: &[u8], out: &mut [u8]) {
         let (before, rest) = out.split_at_mut(self.range.start);
         let (new, after) = rest.split_at_mut(self.bytes.len());
