@@ -13,7 +13,9 @@ from keystead import exceptions
 
 def run(code, timeout=120):
     """Runs Python code in a process of its own and returns what it printed."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -172,3 +174,28 @@ def test_exit_with_work_under_way():
         """
     for _ in range(5):
         assert run(code).strip() == "end"
+
+
+def test_the_stubs_name_what_there_is():
+    """Stubs are written by hand: they must name every class and method of the native module, with the same parameters."""
+    import ast
+    import inspect
+    from pathlib import Path
+
+    native = keystead._keystead
+    stub = ast.parse((Path(keystead.__file__).parent / "_keystead.pyi").read_text())
+    classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
+    there = {name: kind for name, kind in vars(native).items() if isinstance(kind, type)}
+    assert set(classes) == set(there)
+    for name, kind in there.items():
+        methods = {node.name: node for node in classes[name].body if isinstance(node, ast.FunctionDef)}
+        public = {method for method in vars(kind) if not method.startswith("__")}
+        assert public == {method for method in methods if not method.startswith("__")}, name
+        for method in public:
+            if callable(getattr(kind, method)) and name in ("Cache", "Store", "AsyncCache", "AsyncStore"):
+                real = list(inspect.signature(getattr(kind, method)).parameters)
+                written = methods[method].args
+                named = [argument.arg for argument in written.args] + (
+                    [written.vararg.arg] if written.vararg else []
+                )
+                assert real == named, f"{name}.{method}"

@@ -31,7 +31,12 @@ def test_a_result_is_computed_once_per_arguments(cache):
     assert area.cache_key("Dubai") == area.cache_key(city="Dubai", limit=10)
     assert area.cache_key("Dubai").startswith(f"{__name__}.")
     assert 59 < cache.ttl(area.cache_key("Dubai")) <= 60
-    for wrong in [lambda: area(), lambda: area("a", "b", "c"), lambda: area("a", city="b"), lambda: area("a", no=1)]:
+    for wrong in [
+        lambda: area(),
+        lambda: area("a", "b", "c"),
+        lambda: area("a", city="b"),
+        lambda: area("a", no=1),
+    ]:
         with pytest.raises(TypeError):
             wrong()
 

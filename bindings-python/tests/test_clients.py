@@ -16,7 +16,7 @@ import keystead.asyncio
 valkey = pytest.importorskip("valkey")
 redis = pytest.importorskip("redis")
 
-import valkey.asyncio  # noqa: E402
+import valkey.asyncio  # noqa: E402, F811
 
 import keystead.redis  # noqa: E402
 import keystead.valkey  # noqa: E402
@@ -31,7 +31,17 @@ def server(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [program, "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(tmp_path_factory.mktemp("server"))]
+    command = [
+        program,
+        "--port",
+        str(port),
+        "--save",
+        "",
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(tmp_path_factory.mktemp("server")),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         client = valkey.Valkey(port=port)
@@ -154,11 +164,16 @@ CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, {"decode_responses": True}, {"protocol": 3}, {"db": 2, "protocol": 3, "decode_responses": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"decode_responses": True}, {"protocol": 3}, {"db": 2, "protocol": 3, "decode_responses": True}],
+)
 @pytest.mark.parametrize("library", CLIENTS)
 def test_a_program_runs_as_on_a_server(library, options, server):
     options = {"protocol": 2, **options}
-    ours, theirs = (make(**kw) for make, kw in zip(CLIENTS[library], (options, {"port": server, **options}), strict=True))
+    ours, theirs = (
+        make(**kw) for make, kw in zip(CLIENTS[library], (options, {"port": server, **options}), strict=True)
+    )
     theirs.flushall()
     for run in (run_steps, run_pipelines):
         for mine, real in zip(run(ours), run(theirs), strict=True):
@@ -298,7 +313,11 @@ async def test_an_error_is_raised_where_it_is_awaited():
 async def test_redis_asyncio(name):
     client = redis.asyncio.Redis(connection_pool=keystead.redis.async_pool(name, decode_responses=True))
     assert await client.set("key", 1) and await client.get("key") == "1"
-    assert await client.pipeline().incr("key").hset("h", "f", "v").hgetall("h").execute() == [2, 1, {"f": "v"}]
+    assert await client.pipeline().incr("key").hset("h", "f", "v").hgetall("h").execute() == [
+        2,
+        1,
+        {"f": "v"},
+    ]
     with pytest.raises(redis.ResponseError):
         await client.incr("h")
     await client.aclose()

@@ -8,7 +8,13 @@ from keystead import Store, exceptions
 def test_bytes_go_in_and_out(store):
     assert store.set("key", b"\x00\xff") is True
     assert store.get("key") == b"\x00\xff" == store.get(b"key")
-    for given, stored in [("text", b"text"), (5, b"5"), (1.5, b"1.5"), (bytearray(b"ab"), b"ab"), (memoryview(b"cd"), b"cd")]:
+    for given, stored in [
+        ("text", b"text"),
+        (5, b"5"),
+        (1.5, b"1.5"),
+        (bytearray(b"ab"), b"ab"),
+        (memoryview(b"cd"), b"cd"),
+    ]:
         store.set("key", given)
         assert store.get("key") == stored
     for bad in [None, True, [1], object()]:
@@ -59,7 +65,15 @@ def test_any_command(store):
 
 def test_every_reply_type_of_resp3():
     store = Store()
-    replies = store.pipeline([("HELLO", 3), ("HSET", "h", "f", "1"), ("HGETALL", "h"), ("CONFIG", "GET", "maxmemory"), ("HELLO", 2)])
+    replies = store.pipeline(
+        [
+            ("HELLO", 3),
+            ("HSET", "h", "f", "1"),
+            ("HGETALL", "h"),
+            ("CONFIG", "GET", "maxmemory"),
+            ("HELLO", 2),
+        ]
+    )
     assert replies[0][b"proto"] == 3
     assert replies[1:4] == [1, {b"f": b"1"}, {b"maxmemory": b"0"}]
 

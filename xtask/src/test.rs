@@ -172,8 +172,10 @@ fn python() -> Result<Outcome, String> {
     let list = sh::root().join("xtask/requirements.txt").to_string_lossy().into_owned();
     let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement", &list, &wheel];
     sh::run("python", &mut sh::program(environment.join("bin/pip"), &install))?.ok("pip install")?;
-    let tests_folder = sh::root().join("bindings-python/tests").to_string_lossy().into_owned();
-    let mut pytest = sh::program(environment.join("bin/python"), &["-m", "pytest", "-q", &tests_folder]);
+    let mut pytest = sh::program(environment.join("bin/python"), &["-m", "pytest", "-q"]);
+    pytest.args(
+        ["bindings-python/tests", "examples/flask-valuation/tests"].map(|folder| sh::root().join(folder)),
+    );
     // Elsewhere than in the sources, so that the installed package is the one imported.
     pytest.current_dir(fresh_folder("python")?).env("KEYSTEAD_ORACLE", setup::oracle()?);
     Ok(Outcome::Ran(tests("python", &mut pytest)?))

@@ -48,7 +48,9 @@ class CacheBase:
         self._db = db
         return self
 
-    def cached(self, ttl: Ttl = None, *, key: Callable[..., Any] | None = None, prefix: str | None = None) -> Callable[[F], F]:
+    def cached(
+        self, ttl: Ttl = None, *, key: Callable[..., Any] | None = None, prefix: str | None = None
+    ) -> Callable[[F], F]:
         """Decorates a function or a coroutine function: its results are kept, and computed once for many waiters.
 
         `ttl`: seconds or a timedelta; None keeps them without limit. `prefix`: what keys begin with, by default the function's

@@ -91,7 +91,8 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[tuple[str, bool, Any
     if any(parameter.kind not in simple for parameter in parameters):
         return None, 0
     named = [
-        (parameter.name, parameter.default is not parameter.empty, parameter.default) for parameter in parameters
+        (parameter.name, parameter.default is not parameter.empty, parameter.default)
+        for parameter in parameters
     ]
     positional = sum(parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
     return named, positional
@@ -117,7 +118,11 @@ def decorate(
     # The asyncio twin answers with awaitables; misses and invalidation use a plain view of the same data.
     memo._raw = cache._plain() if hasattr(cache, "_plain") else cache
     memo._ttl = ttl
-    memo._scope = (cache.engine.name if cache.engine.name is not None else id(cache.engine), cache._db, cache.namespace)
+    memo._scope = (
+        cache.engine.name if cache.engine.name is not None else id(cache.engine),
+        cache._db,
+        cache.namespace,
+    )
     functools.update_wrapper(memo, function)
     if is_async and hasattr(inspect, "markcoroutinefunction"):
         inspect.markcoroutinefunction(memo)

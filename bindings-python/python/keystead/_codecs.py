@@ -51,7 +51,9 @@ def _dumps_json(value: Any) -> bytes:
 
 if orjson is not None:
     # What json refuses is refused here too, installed or not: a cache must not change its mind with the environment.
-    _ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+    _ORJSON_OPTIONS = (
+        orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+    )
 
     _loads_json = orjson.loads
 else:

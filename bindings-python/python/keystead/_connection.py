@@ -15,7 +15,15 @@ __all__ = ["AsyncConnectionMixin", "ConnectionMixin", "LinkParser", "session_set
 
 #: Arguments of the libraries' classes that speak of sockets, which there are none of.
 SOCKET_ARGUMENTS = frozenset(
-    {"host", "port", "path", "socket_keepalive", "socket_keepalive_options", "socket_type", "unix_socket_path"}
+    {
+        "host",
+        "port",
+        "path",
+        "socket_keepalive",
+        "socket_keepalive_options",
+        "socket_type",
+        "unix_socket_path",
+    }
 )
 
 
@@ -151,7 +159,9 @@ class AsyncConnectionMixin:
     async def can_read_destructive(self) -> bool:
         return self._link is not None and self._link.can_read()
 
-    async def read_response(self, disable_decoding: bool = False, timeout: float | None = None, **_: Any) -> Any:
+    async def read_response(
+        self, disable_decoding: bool = False, timeout: float | None = None, **_: Any
+    ) -> Any:
         if self._link is None:
             raise ConnectionError("not connected")
         response = self._link.read(self.encoder.decode_responses and not disable_decoding)  # type: ignore[attr-defined]

@@ -83,7 +83,8 @@ class Embedded(Backend):
     def describe(self) -> dict[str, Any]:
         fields = info(self.store)
         prefixes = {
-            index.decode()[len(_INDEX) :]: int(self.store.execute("HLEN", index)) for index in self._indexes("")
+            index.decode()[len(_INDEX) :]: int(self.store.execute("HLEN", index))
+            for index in self._indexes("")
         }
         return {
             "keys": sum(prefixes.values()),
@@ -146,6 +147,8 @@ def connect(host: str, port: int, password: str | None) -> Remote:
         from valkey import Valkey as Client
     except ImportError:
         from redis import Redis as Client
-    client = Client(host=host, port=port, password=password or None, socket_connect_timeout=2, socket_timeout=2)
+    client = Client(
+        host=host, port=port, password=password or None, socket_connect_timeout=2, socket_timeout=2
+    )
     client.ping()
     return Remote(client)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future
 from typing import Any
@@ -24,7 +23,9 @@ class _Abandoned(Exception):
 # Changed only by operations that are atomic in CPython (setdefault, pop), so there is no lock for a forked child to inherit.
 _flights: dict[Hashable, Future[Any]] = {}
 # Keys that the code running now, or whoever called it, is computing.
-_leading: contextvars.ContextVar[frozenset[Hashable]] = contextvars.ContextVar("keystead_leading", default=frozenset())
+_leading: contextvars.ContextVar[frozenset[Hashable]] = contextvars.ContextVar(
+    "keystead_leading", default=frozenset()
+)
 
 # The leaders are threads of the parent; nobody would ever answer.
 os.register_at_fork(after_in_child=_flights.clear)

@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import wraps
 from json.encoder import encode_basestring_ascii
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from keystead._flask_backend import Backend, Embedded, Remote, connect
 from keystead._flask_values import dump, load
 from keystead._store import Store
 
-__all__ = ["blueprint", "cache_result", "clear", "configure", "stats", "warm"]
+__all__ = ["CacheInfo", "blueprint", "cache_result", "clear", "configure", "stats", "warm"]
 
 logger = logging.getLogger("keystead.flask")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,6 +38,14 @@ _opening = threading.Lock()
 if hasattr(os, "register_at_fork"):
     # Another thread may have held it.
     os.register_at_fork(after_in_child=lambda: globals().update(_opening=threading.Lock()))
+
+
+@dataclass(slots=True)
+class CacheInfo:
+    """Hits and misses of one decorated function in this process; approximate where threads count at once."""
+
+    hits: int = 0
+    misses: int = 0
 
 
 def configure(client: Any = None, *, enabled: bool = True) -> None:
@@ -106,7 +115,7 @@ def cache_result(
     Results are kept as JSON. What a view may return comes back as it went: a Response or a tuple with status and headers too.
     Not kept, and only logged: results that are no JSON, responses with a status of 400 or more, with cookies, or streamed.
 
-    The function gets `clear()`, `refresh(*args)`, `cache_key(*args)` and `__wrapped__`.
+    The function gets `clear()`, `refresh(*args)`, `cache_key(*args)`, `cache_info()` and `__wrapped__`.
     """
 
     def decorator(function: F) -> F:
@@ -115,6 +124,8 @@ def cache_result(
         def key_of(*args: Any, **kwargs: Any) -> str:
             data = name if vary is None else f"{name}[{json.dumps(vary(), sort_keys=True, default=str)}]"
             return _key(key_prefix, data, args, kwargs)
+
+        counts = CacheInfo()
 
         def store(cache: Backend, key: str, result: Any) -> None:
             try:
@@ -136,10 +147,12 @@ def cache_result(
                 found = cache.get(key)
                 if found is not None:
                     result = load(found)
+                    counts.hits += 1
                     cache.hits += 1
                     if logger.isEnabledFor(logging.INFO):
                         logger.info("Cache HIT: %s (key: %s)", name, key[:8])
                     return result
+                counts.misses += 1
                 cache.misses += 1
                 logger.info("Cache MISS: %s (key: %s)", name, key[:8])
             except Exception as error:
@@ -158,6 +171,7 @@ def cache_result(
             return result
 
         decorated.cache_key = key_of  # type: ignore[attr-defined]
+        decorated.cache_info = lambda: CacheInfo(counts.hits, counts.misses)  # type: ignore[attr-defined]
         decorated.refresh = refresh  # type: ignore[attr-defined]
         decorated.clear = lambda: clear(key_prefix)  # type: ignore[attr-defined]
         return decorated  # type: ignore[return-value]
@@ -187,7 +201,13 @@ def stats() -> dict[str, Any]:
         return {"enabled": False}
     hits, misses = cache.hits, cache.misses
     rate = hits / (hits + misses) if hits + misses else 0.0
-    found = {"enabled": True, "backend": cache.name, "hits": hits, "misses": misses, "hit_rate": round(rate, 4)}
+    found = {
+        "enabled": True,
+        "backend": cache.name,
+        "hits": hits,
+        "misses": misses,
+        "hit_rate": round(rate, 4),
+    }
     try:
         found.update(cache.describe())
     except Exception as error:
@@ -195,7 +215,9 @@ def stats() -> dict[str, Any]:
     return found
 
 
-def warm(calls: Iterable[tuple[Any, ...]], app: Any = None, progress: Callable[[int], None] | None = None) -> int:
+def warm(
+    calls: Iterable[tuple[Any, ...]], app: Any = None, progress: Callable[[int], None] | None = None
+) -> int:
     """Computes results before anybody asks: `calls` are tuples of a decorated function and its arguments. Returns how many succeeded.
 
     With `app`, each runs in a request context of its own, as a view needs. One that fails is logged and left out.
@@ -210,7 +232,9 @@ def warm(calls: Iterable[tuple[Any, ...]], app: Any = None, progress: Callable[[
                     function.refresh(*args)
             warmed += 1
         except Exception as error:
-            logger.warning("Warming %s%r failed: %s", getattr(function, "__name__", function), tuple(args), error)
+            logger.warning(
+                "Warming %s%r failed: %s", getattr(function, "__name__", function), tuple(args), error
+            )
         if progress is not None:
             progress(warmed)
     return warmed

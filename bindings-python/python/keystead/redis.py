@@ -70,4 +70,6 @@ def pool(engine: Engine | str | None = None, **kwargs: Any) -> redis.ConnectionP
 def async_pool(engine: Engine | str | None = None, **kwargs: Any) -> redis.asyncio.ConnectionPool:
     """As `pool`, for `redis.asyncio.Redis`."""
     kwargs = {"protocol": 2, **_NO_MAINTENANCE, **kwargs}
-    return redis.asyncio.ConnectionPool(connection_class=AsyncConnection, engine=open_engine(engine), **kwargs)
+    return redis.asyncio.ConnectionPool(
+        connection_class=AsyncConnection, engine=open_engine(engine), **kwargs
+    )

@@ -81,7 +81,9 @@ class Valkey(valkey.asyncio.Valkey):
     async def _execute_parsed(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         options.pop("keys", None)
         try:
-            response = self._execute(*args, raw=True) if options.pop(NEVER_DECODE, False) else self._execute(*args)
+            response = (
+                self._execute(*args, raw=True) if options.pop(NEVER_DECODE, False) else self._execute(*args)
+            )
         except ResponseError:
             if EMPTY_RESPONSE in options:
                 return options[EMPTY_RESPONSE]
