@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use crate::engine::Inner;
 use crate::expire::reaper;
-use crate::fork;
 use crate::keyspace::access::TICK_MS;
+use crate::os;
 use crate::pulse::Totals;
 use crate::sync::Arc;
 
 /// Which process runs the thread of an engine.
 #[derive(Default)]
 pub(crate) struct Background {
-    /// [`fork::generation`] of the process that runs it, 0 before the first.
+    /// [`os::generation`] of the process that runs it, 0 before the first.
     running_in: AtomicU64,
 }
 
@@ -24,7 +24,7 @@ impl Background {
     /// Starts the thread unless this process runs it already.
     #[inline]
     pub(crate) fn ensure(&self, engine: &Arc<Inner>) {
-        let here = fork::generation();
+        let here = os::generation();
         if self.running_in.load(Ordering::Relaxed) != here {
             self.start(engine, here);
         }
@@ -62,7 +62,7 @@ fn round(engine: &Inner) {
         engine.pulse.reaped(timer.elapsed());
         engine.note_latency("expire-cycle", timer.elapsed());
     }
-    engine.keyspace.note_peak();
+    engine.keyspace.note_peak(engine.keyspace.used_bytes());
     engine.pulse.sample(clock.coarse_ms(), || Totals {
         commands: engine.stats.commands_processed(),
         input: engine.network.input.load(Ordering::Relaxed),

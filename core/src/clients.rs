@@ -20,8 +20,9 @@ pub(crate) struct ClientInfo {
     pub(crate) last_command: AtomicUsize,
     pub(crate) last_seen_ms: AtomicU64,
     pub(crate) commands: AtomicU64,
-    /// Commands in the transaction, -1 outside of one.
+    /// Commands in the transaction; -1 before the first MULTI or WATCH.
     pub(crate) queued: AtomicI64,
+    pub(crate) in_transaction: AtomicBool,
     pub(crate) watching: AtomicUsize,
 }
 
@@ -54,6 +55,7 @@ impl Clients {
             last_seen_ms: AtomicU64::new(now_ms),
             commands: AtomicU64::new(0),
             queued: AtomicI64::new(-1),
+            in_transaction: AtomicBool::new(false),
             watching: AtomicUsize::new(0),
         });
         self.opened.fetch_add(1, Ordering::Relaxed);

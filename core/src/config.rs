@@ -2,8 +2,6 @@
 //!
 //! What the options do is the engine's business; it reads those it needs often through [`Config::hot`].
 
-#![allow(dead_code, unused_imports)]
-
 mod args;
 mod check;
 mod error;

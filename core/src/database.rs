@@ -177,7 +177,9 @@ impl Database {
         self.refuse_growth(value.len())?;
         self.write(&self.key(key.as_ref()), |db, key| {
             let created = set_field(db, key, field, value)?;
-            db.propagate_with(|| [b"HSET".as_slice(), key.bytes(), field, value].map(<[u8]>::to_vec).to_vec());
+            db.propagate_with(|| {
+                [b"HSET".as_slice(), key.bytes(), field, value].map(<[u8]>::to_vec).to_vec()
+            });
             Ok(created)
         })
     }

@@ -233,5 +233,5 @@ pub(crate) fn freeze_names() -> Box<dyn Guard> {
 
 /// Forty random hexadecimal digits.
 fn run_id() -> String {
-    (0..5).map(|_| format!("{:08x}", crate::keyspace::access::random() as u32)).collect()
+    (0..5).map(|_| format!("{:08x}", crate::store::random() as u32)).collect()
 }

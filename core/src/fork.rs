@@ -1,10 +1,9 @@
 //! What makes engines survive `fork`: every lock is held across it, so that a child never inherits one that nobody will release.
 //!
 //! The child keeps a usable copy of every private engine; the threads of the parent don't exist there and are started again on
-//! first use, when [`generation`] differs.
+//! first use, when [`os::generation`] differs.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Once, Weak};
 
 use crate::engine::{self, Inner};
@@ -12,7 +11,6 @@ use crate::lazyfree;
 use crate::os::{self, Frozen, Guard};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
-static GENERATION: AtomicU64 = AtomicU64::new(1);
 static ENGINES: LazyLock<Mutex<Vec<Weak<Inner>>>> = LazyLock::new(Mutex::default);
 
 /// What a forking thread holds: the registries, then every engine.
@@ -24,12 +22,6 @@ struct Held {
 
 thread_local! {
     static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
-}
-
-/// A number that differs between a process and its forked children.
-#[inline]
-pub(crate) fn generation() -> u64 {
-    GENERATION.load(Ordering::Relaxed)
 }
 
 /// Has the engine's locks held across every later fork.
@@ -59,7 +51,7 @@ extern "C" fn after() {
 }
 
 extern "C" fn after_in_child() {
-    GENERATION.fetch_add(1, Ordering::Relaxed);
+    os::begin_generation();
     after();
 }
 
@@ -67,7 +59,7 @@ extern "C" fn after_in_child() {
 mod tests {
     use super::*;
     use crate::{Condition, Engine, Ttl};
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// The child must not run the test harness on: it answers through its exit code.
     fn child_survives(engine: &Engine) -> bool {

@@ -11,7 +11,7 @@ use crate::config::{MAXMEMORY_POLICIES, Value};
 use crate::engine::Inner;
 use crate::info::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
 use crate::keyspace::survey::Survey;
-use crate::process;
+use crate::{lazyfree, process};
 
 impl Inner {
     /// The state of the engine, whose shards were counted in `survey`.
@@ -78,7 +78,7 @@ impl Inner {
         let rss = process::resident_bytes();
         snapshot.used_memory = survey.bytes as u64;
         snapshot.used_memory_rss = rss;
-        snapshot.used_memory_peak = self.keyspace.note_peak().max(survey.bytes) as u64;
+        snapshot.used_memory_peak = self.keyspace.note_peak(survey.bytes) as u64;
         snapshot.used_memory_overhead = survey.overhead() as u64;
         snapshot.allocator_allocated = survey.bytes as u64;
         snapshot.allocator_active = survey.reserved as u64;
@@ -86,6 +86,8 @@ impl Inner {
         snapshot.total_system_memory = process::machine_bytes();
         snapshot.maxmemory = self.config.hot().maxmemory();
         snapshot.maxmemory_policy = MAXMEMORY_POLICIES[self.config.hot().maxmemory_policy()].to_owned();
+        snapshot.lazyfree_pending_objects = lazyfree::pending();
+        snapshot.lazyfreed_objects = lazyfree::freed();
         snapshot.mem_allocator = "keystead-arena".to_owned();
     }
 

@@ -2,8 +2,6 @@
 //!
 //! Filling the snapshot is the engine's task.
 
-#![allow(dead_code, unused_imports)]
-
 mod datum;
 mod fields;
 mod snapshot;

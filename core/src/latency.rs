@@ -2,8 +2,6 @@
 //!
 //! Measuring and deciding what to record (thresholds, `latency-tracking`) is the executor's; replies are the commands'.
 
-#![allow(dead_code, unused_imports)]
-
 mod graph;
 mod histogram;
 mod monitor;

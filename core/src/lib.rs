@@ -39,9 +39,12 @@ mod os;
 mod pattern;
 mod process;
 mod pulse;
+#[cfg(feature = "redis")]
+mod redis;
 mod resp;
 mod session;
 mod stats;
+mod store;
 mod sync;
 mod value;
 
@@ -53,5 +56,7 @@ pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "listener")]
 pub use listener::Listener;
+#[cfg(feature = "redis")]
+pub use redis::RedisConnection;
 pub use session::{ClientAddress, Session};
 pub use value::{Text, Value};

@@ -30,11 +30,13 @@ impl Network {
         held.push(Box::new(self.listeners.lock()));
     }
 
+    #[cfg(feature = "listener")]
     pub(crate) fn received(&self, bytes: usize) {
         self.input.fetch_add(bytes as u64, Ordering::Relaxed);
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "listener")]
     pub(crate) fn sent(&self, bytes: usize) {
         if bytes > 0 {
             self.output.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -42,10 +44,12 @@ impl Network {
         }
     }
 
+    #[cfg(feature = "listener")]
     pub(crate) fn listens(&self, address: SocketAddr) {
         self.listeners.lock().push(address);
     }
 
+    #[cfg(feature = "listener")]
     pub(crate) fn stopped_listening(&self, address: SocketAddr) {
         self.listeners.lock().retain(|own| *own != address);
     }

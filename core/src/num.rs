@@ -2,8 +2,6 @@
 //!
 //! Which of the forms a command takes, and the error it answers with, is the command's business.
 
-#![allow(dead_code, unused_imports)]
-
 mod double;
 mod grisu;
 mod integer;

@@ -5,13 +5,13 @@
 //! - A [`Mapping`] and a [`Zeroed`] own their memory alone, from creation to drop; nothing else frees it.
 //! - Every byte of them is initialised from the start: the system and `alloc_zeroed` both hand out zeroes.
 //! - A [`Zeroed`] holds only `Pod` types, so any bytes are a valid value and nothing needs dropping.
-#![allow(dead_code)]
 
 use std::alloc::Layout;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::Pod;
 
@@ -242,6 +242,19 @@ impl Frozen {
         let guards = unsafe { std::mem::transmute::<Vec<Box<dyn Guard + '_>>, Vec<Box<dyn Guard>>>(guards) };
         Self { _guards: guards, _owner: owner }
     }
+}
+
+static GENERATION: AtomicU64 = AtomicU64::new(1);
+
+/// A number that differs between a process and its forked children, once their handler has called [`begin_generation`].
+#[inline]
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Begins a new generation: this process is a forked child.
+pub(crate) fn begin_generation() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Has `prepare` run before every `fork` of this process, `parent` and `child` after it on either side.

@@ -7,8 +7,6 @@
 //! Matching goes back only to the last `*` met (an earlier one can never help where the last one failed), so the
 //! time is at most length of pattern times length of text.
 
-#![allow(dead_code)]
-
 /// More stars than this, each followed by something, never match: the server's guard against hostile patterns.
 const MAX_STARS: usize = 1000;
 

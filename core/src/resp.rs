@@ -2,8 +2,6 @@
 //!
 //! Replies are written by the command machinery's sink; reading from and writing to connections is the listener's.
 
-#![allow(dead_code, unused_imports)]
-
 mod decode;
 mod inline;
 mod request;

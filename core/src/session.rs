@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::clients::{ClientInfo, ClientNames};
+use crate::clients::ClientInfo;
 use crate::command::spec::Spec;
 use crate::command::table::Found;
 use crate::command::{Form, Reply, run};
@@ -186,6 +186,7 @@ impl State {
     pub(crate) fn queue(&mut self, found: Found, argv: &[&[u8]]) {
         let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
         transaction.queue.push(Queued { found, argv: argv.iter().map(|word| Box::from(*word)).collect() });
+        self.info.last_command.store(found.id, Ordering::Relaxed);
         self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
     }
 
@@ -197,8 +198,12 @@ impl State {
 
     /// Ends a transaction and returns it.
     pub(crate) fn end_transaction(&mut self) -> Option<Transaction> {
-        self.info.queued.store(-1, Ordering::Relaxed);
-        self.transaction.take()
+        let ended = self.transaction.take();
+        if ended.is_some() {
+            self.info.queued.store(0, Ordering::Relaxed);
+            self.info.in_transaction.store(false, Ordering::Relaxed);
+        }
+        ended
     }
 
     /// Remembers a command for CLIENT LIST.
@@ -216,7 +221,7 @@ impl State {
         self.db = 0;
         self.authenticated = !requires_password(config);
         self.info.resp3.store(false, Ordering::Relaxed);
-        *self.info.names.lock() = ClientNames::default();
+        self.info.names.lock().name.clear();
     }
 
     /// Drops all WATCH marks.

@@ -106,7 +106,16 @@ fn check() -> Result<Outcome, String> {
 }
 
 fn rust() -> Result<Outcome, String> {
-    Ok(Outcome::Ran(tests("rust", &mut sh::cargo(&["test", "--workspace", "--no-fail-fast"]))?))
+    Ok(Outcome::Ran(tests(
+        "rust",
+        &mut sh::cargo(&[
+            "test",
+            "--workspace",
+            "--features",
+            "keystead/cli,keystead/redis",
+            "--no-fail-fast",
+        ]),
+    )?))
 }
 
 /// Builds the `keystead` command; nothing if the engine has none yet.

@@ -116,6 +116,7 @@ impl Field {
     fn option_arm(&self) -> TokenStream {
         let Field { ident, arg, .. } = self;
         let token = &arg.token;
+        let unless_repeated = arg.once.then(|| quote!(&& !#ident));
         let tokened_value = |inner: &Type| {
             quote! {
                 args.next();
@@ -128,7 +129,7 @@ impl Field {
         match &self.role {
             Role::Positional => quote!(),
             Role::Flag => quote! {
-                if word.eq_ignore_ascii_case(#token.as_bytes()) {
+                if word.eq_ignore_ascii_case(#token.as_bytes()) #unless_repeated {
                     args.next();
                     #ident = true;
                     continue;

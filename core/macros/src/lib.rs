@@ -37,7 +37,7 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 ///
 /// `#[arg(...)]` takes `token = "EX"`, `name = "seconds"` (default: the field's name with hyphens), `kind = UnixTime`,
 /// `since = "6.2.0"`, `oneof` (an optional choice), `multiple_token`, `key_spec = 1`, `optional`, and, beside `custom_parse`, `hidden`
-/// (no argument, only something the parser found out). A variant marked `once` may not be named again.
+/// (no argument, only something the parser found out). A variant or a flag marked `once` may not be named again.
 #[proc_macro_derive(Arg, attributes(arg))]
 pub fn derive_arg(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -89,7 +89,8 @@ pub fn text_tag(text: &str) -> Option<u8> {
 /// The tag that bytes must be written behind; `None`: bare. O(length).
 #[inline]
 pub fn bytes_tag(bytes: &[u8]) -> Option<u8> {
-    let is_bare = bytes.first().is_some_and(|first| *first < tag::FIRST) && std::str::from_utf8(bytes).is_err();
+    let is_bare =
+        bytes.first().is_some_and(|first| *first < tag::FIRST) && std::str::from_utf8(bytes).is_err();
     (!is_bare).then_some(tag::BYTES)
 }
 
@@ -118,7 +119,9 @@ mod tests {
 
     #[test]
     fn text_comes_back_as_text() {
-        for text in ["", "a", "42", "-1", "042", "-0", "9223372036854775808", "1.5", "größe", "\u{10ffff}", "-"] {
+        for text in
+            ["", "a", "42", "-1", "042", "-0", "9223372036854775808", "1.5", "größe", "\u{10ffff}", "-"]
+        {
             let bytes = written(text_tag(text), text.as_bytes());
             assert_eq!(read(&bytes), Stored::Text(text), "{text:?}");
         }
@@ -138,7 +141,8 @@ mod tests {
 
     #[test]
     fn every_first_byte_of_text_is_below_the_tags() {
-        for letter in ['\0', '\u{7f}', '\u{80}', '\u{7ff}', '\u{800}', '\u{ffff}', '\u{10000}', '\u{10ffff}'] {
+        for letter in ['\0', '\u{7f}', '\u{80}', '\u{7ff}', '\u{800}', '\u{ffff}', '\u{10000}', '\u{10ffff}']
+        {
             assert!(letter.to_string().as_bytes()[0] < tag::FIRST);
         }
     }
@@ -151,7 +155,9 @@ mod tests {
         for number in [0.0, -0.0, 1.5, f64::INFINITY, f64::MIN_POSITIVE] {
             assert_eq!(read(&written(Some(tag::FLOAT), &float_payload(number))), Stored::Float(number));
         }
-        assert!(matches!(read(&written(Some(tag::FLOAT), &float_payload(f64::NAN))), Stored::Float(n) if n.is_nan()));
+        assert!(
+            matches!(read(&written(Some(tag::FLOAT), &float_payload(f64::NAN))), Stored::Float(n) if n.is_nan())
+        );
     }
 
     #[test]

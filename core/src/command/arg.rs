@@ -4,7 +4,7 @@
 
 use super::spec::{ArgKind, ArgSpec, Spec};
 use crate::error::{Error, Result};
-use crate::keyspace::{HashSeed, Key};
+use crate::keyspace::{Argv, HashSeed, Key};
 use crate::num;
 
 /// A cursor over the arguments of one command, behind its name.
@@ -14,12 +14,15 @@ pub struct Args<'a> {
     name: &'a [&'a [u8]],
     spec: &'static Spec,
     seed: HashSeed,
+    databases: usize,
 }
 
 impl<'a> Args<'a> {
     /// The arguments of a command of `spec`, which stand in `words` without the command's name (or names).
-    pub fn new(words: &'a [&'a [u8]], spec: &'static Spec, seed: HashSeed) -> Self {
-        Self { words, name: &[], spec, seed }
+    ///
+    /// Keys are hashed with `seed`; numbers of databases must be below `databases`.
+    pub fn new(words: &'a [&'a [u8]], spec: &'static Spec, seed: HashSeed, databases: usize) -> Self {
+        Self { words, name: &[], spec, seed, databases }
     }
 
     /// With the words of the command's name, for error texts that quote them as the caller spelled them.
@@ -33,6 +36,10 @@ impl<'a> Args<'a> {
     }
 
     /// The next argument, consumed.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a cursor that is peeked and taken from, not iterated over"
+    )]
     pub fn next(&mut self) -> Option<&'a [u8]> {
         let (first, rest) = self.words.split_first()?;
         self.words = rest;
@@ -120,9 +127,6 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Where a command is encoded to: the words of an argv.
-pub type Argv = Vec<Vec<u8>>;
-
 /// A type that stands for one argument or a group of them.
 pub trait Arg<'a>: Sized {
     /// Its place in the argument tree; the derive adds name, token and optionality.
@@ -209,11 +213,11 @@ impl<'a> Arg<'a> for Positive {
     }
 }
 
-/// An integer of 32 bits, with the error text of a range where it is longer.
+/// The number of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Small(pub i64);
+pub struct DbIndex(pub usize);
 
-impl<'a> Arg<'a> for Small {
+impl<'a> Arg<'a> for DbIndex {
     const SPEC: ArgSpec = ArgSpec { kind: ArgKind::Integer, ..ArgSpec::PLAIN };
 
     fn parse(args: &mut Args<'a>) -> Result<Self> {
@@ -225,11 +229,15 @@ impl<'a> Arg<'a> for Small {
                 i32::MAX
             )));
         }
-        Ok(Self(number))
+        usize::try_from(number)
+            .ok()
+            .filter(|number| *number < args.databases)
+            .map(Self)
+            .ok_or_else(|| Error::command("DB index is out of range"))
     }
 
     fn encode(&self, out: &mut Argv) {
-        self.0.encode(out);
+        out.push(self.0.to_string().into_bytes());
     }
 }
 

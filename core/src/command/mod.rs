@@ -12,7 +12,8 @@ pub mod spec;
 pub mod table;
 pub mod tape;
 
-pub use arg::{Arg, Args, Argv, Positive, Small};
+pub use crate::keyspace::Argv;
+pub use arg::{Arg, Args, DbIndex, Positive};
 pub use keystead_macros::{Arg, Command};
 pub use reply::{Form, Reply};
 pub use run::Context;

@@ -49,7 +49,7 @@ fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) ->
     let found = match admitted {
         Ok(found) => found,
         Err(error) => {
-            context.engine.stats.rejected(table::by_name(argv.first().copied().unwrap_or_default()), &error);
+            context.engine.stats.rejected(table::find(argv), &error);
             context.session.poison_transaction();
             return Err(context.abort_if_exec(argv, error));
         }
@@ -144,7 +144,8 @@ pub fn container(_: &mut Context<'_, '_>, argv: &[&[u8]], _: &mut Reply) -> Resu
 
 fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a [u8]]) -> Result<C> {
     let (name, arguments) = argv.split_at(C::NAME_WORDS);
-    C::parse(&mut Args::new(arguments, C::SPEC, context.engine.keyspace.seed).named(name))
+    let (seed, databases) = (context.engine.keyspace.seed, context.engine.config.hot().databases());
+    C::parse(&mut Args::new(arguments, C::SPEC, seed, databases).named(name))
 }
 
 impl<'e> Context<'_, 'e> {

@@ -385,9 +385,10 @@ impl Spec {
 
     /// A container has only what it declares, as has a generic command that belongs to data types or connections.
     fn has_group_category(&self) -> bool {
-        const ELSEWHERE: [Categories; 4] = [Categories::LIST, Categories::SET, Categories::SORTEDSET, Categories::CONNECTION];
-        !self.container
-            && !(self.group == Group::Generic && ELSEWHERE.iter().any(|own| self.extra_categories.contains(*own)))
+        const ELSEWHERE: [Categories; 4] =
+            [Categories::LIST, Categories::SET, Categories::SORTEDSET, Categories::CONNECTION];
+        let elsewhere = ELSEWHERE.iter().any(|own| self.extra_categories.contains(*own));
+        !self.container && (self.group != Group::Generic || !elsewhere)
     }
 
     /// Whether `count` arguments, the name included, satisfy the arity.

@@ -3,11 +3,11 @@
 //! Visibility never depends on it, since look-ups judge deadlines themselves; it bounds how long memory stays taken. A lock is
 //! held for at most [`BUDGET`] timers at a time.
 
-use crate::expire::wheel::{Fired, Wheel};
 use crate::keyspace::db::Db;
-use crate::keyspace::key::SHARDS;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Key, Keyspace};
+use crate::store::key::SHARDS;
+use crate::store::wheel::{Fired, Wheel};
 use crate::value::Value;
 use smallvec::SmallVec;
 
@@ -71,7 +71,7 @@ fn fire(db: &mut Db<'_>, shard: usize, id: u32, now: u64) -> (usize, Fired) {
                 reclaimed += 1;
                 continue;
             }
-            reclaimed += crate::value::hash::expire_fields(db, &key);
+            reclaimed += crate::keyspace::hash::expire_fields(db, &key);
             fields = db.peek(&key).and_then(|entry| next_field_deadline(&entry.value()));
         }
         next = next.into_iter().chain(deadline).chain(fields).min();

@@ -5,7 +5,7 @@
 //! logarithmic counter (8 bits): the chance to count up is 1 / ((counter - 5) * factor + 1), and the counter goes down by one
 //! every `lfu-decay-time` minutes.
 
-use std::cell::Cell;
+use crate::store::random;
 
 /// Milliseconds per tick of an LRU stamp.
 pub(crate) const TICK_MS: u64 = 10;
@@ -66,7 +66,7 @@ impl Recording {
 }
 
 fn tick(now_ms: u64) -> u32 {
-    (now_ms / TICK_MS & STAMP_MASK) as u32
+    ((now_ms / TICK_MS) & STAMP_MASK) as u32
 }
 
 fn minutes(now_ms: u64) -> u16 {
@@ -74,31 +74,13 @@ fn minutes(now_ms: u64) -> u16 {
 }
 
 fn frequency_stamp(minutes: u16, counter: u8) -> u32 {
-    u32::from(minutes) << 8 | u32::from(counter)
+    (u32::from(minutes) << 8) | u32::from(counter)
 }
 
 fn count_up(counter: u8, factor: u32) -> u8 {
     let base = u64::from(counter.saturating_sub(LFU_INITIAL));
     let odds = base * u64::from(factor) + 1;
     if counter < u8::MAX && random().is_multiple_of(odds) { counter + 1 } else { counter }
-}
-
-/// 64 random bits from a per-thread xorshift generator (Marsaglia 2003): for sampling, never for secrets.
-pub(crate) fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new({
-            use std::hash::{BuildHasher, RandomState};
-            RandomState::new().hash_one(0) | 1
-        });
-    }
-    STATE.with(|state| {
-        let mut next = state.get();
-        next ^= next << 13;
-        next ^= next >> 7;
-        next ^= next << 17;
-        state.set(next);
-        next.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    })
 }
 
 #[cfg(test)]

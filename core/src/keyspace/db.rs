@@ -8,16 +8,17 @@ use std::cell::{Cell, RefCell};
 
 use smallvec::SmallVec;
 
-use super::arena::Ref;
-use super::entry::{self, Kind};
-use super::hooks::{Effect, Event, EventClass, Snapshot};
-use super::key::Key;
+use super::Keyspace;
+use super::entry::{self, Head};
+use super::hooks::{Argv, Effect, Event, EventClass, Snapshot};
 use super::locks::Locks;
-use super::shard::{NewValue, ShardData};
-use super::{Keyspace, key};
-use crate::command::Argv;
+use super::shard::ShardData;
 use crate::error::{Error, Result};
-use crate::value::{HeapValue, Value};
+use crate::store::arena::Ref;
+use crate::store::key;
+use crate::store::key::Key;
+use crate::value::string::{is_embedded, over_deadline};
+use crate::value::{HeapValue, Kind, NewValue, Value};
 
 /// The locked part of a database.
 pub struct Db<'e> {
@@ -184,19 +185,35 @@ impl<'e> Db<'e> {
         Some(at)
     }
 
-    /// Stores a value, whatever was there before; the old deadline goes with the old value. O(1).
+    /// Removes a key whose deadline was set to a time that has passed: it has expired, and is counted and announced as such. Says
+    /// whether it was there. O(1).
+    pub(crate) fn expire_now(&mut self, key: &Key<'_>) -> bool {
+        let Some(at) = self.find_live(key) else { return false };
+        self.delete(key, at);
+        bump(&self.shard(key).stats.expired);
+        self.notify(EventClass::Expired, "expired", key.bytes());
+        self.modified(key);
+        true
+    }
+
+    /// Stores a value, whatever was there before; the old deadline goes with the old value. A deadline that has passed removes the key. O(1).
     ///
     /// # Errors
     /// The system has no memory; nothing has changed.
     pub(crate) fn insert(&mut self, key: &Key<'_>, value: NewValue<'_>, deadline: Option<u64>) -> Result<()> {
+        if deadline.is_some_and(|deadline| deadline <= self.now()) {
+            self.expire_now(key);
+            return Ok(());
+        }
         match self.find_live(key) {
             Some(at) => {
                 self.preserve(key, at);
                 let db = self.index;
-                let (_, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
+                let had_deadline = self.shard(key).head(at).has_deadline();
+                let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
+                let (at, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
                 self.effects.garbage.extend(old);
-                let shard = self.shard(key);
-                stamp(self.keyspace, shard, shard.find(db, key).expect("the entry was just written"));
+                stamp(self.keyspace, self.shard(key), at);
             }
             None => {
                 let stamp = self.keyspace.first_stamp();
@@ -246,7 +263,7 @@ impl<'e> Db<'e> {
                 self.modified(key);
                 return Some((Taken::Heap(kind, owned), deadline));
             }
-            kind => Taken::Bytes(kind, head.value(&shard.arena, at).to_vec()),
+            _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
         };
         shard.delete(db, key.hash(), at);
         self.modified(key);
@@ -261,7 +278,7 @@ impl<'e> Db<'e> {
         let taken = match shard.value(at) {
             Value::Int(number) => Taken::Int(number),
             _ if head.kind().on_heap() => Taken::Heap(head.kind(), shard.owned(at).clone()),
-            _ => Taken::Bytes(head.kind(), head.value(&shard.arena, at).to_vec()),
+            _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
         };
         Some((taken, head.deadline(&shard.arena, at)))
     }
@@ -516,6 +533,14 @@ fn bump(counter: &Cell<u64>) {
     counter.set(counter.get().wrapping_add(1));
 }
 
+/// The kind of a packed value without its key: a string that was too long to share the key's allocation stays `raw` under any other.
+fn apart_from_key(head: &Head) -> Kind {
+    match head.kind() {
+        Kind::Embedded if !is_embedded(head.key_len, head.value_len, head.has_deadline()) => Kind::Raw,
+        kind => kind,
+    }
+}
+
 /// A value taken out of the keyspace or copied from it.
 #[derive(Debug)]
 pub(crate) enum Taken {
@@ -624,6 +649,7 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     pub(crate) fn set_value(&mut self, value: NewValue<'_>) -> Result<()> {
         let deadline = self.deadline();
         self.db.preserve(&self.key, self.at);
+        let value = if deadline.is_some() { over_deadline(self.key.bytes().len(), value) } else { value };
         let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
         let (at, old) = self.db.shard_mut(&self.key).replace(db, hash, at, value, deadline)?;
         self.at = at;

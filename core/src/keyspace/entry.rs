@@ -10,45 +10,13 @@
 //!
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
-use super::arena::{Arena, Ref};
 use crate::os::OutOfMemory;
+use crate::store::arena::{Arena, Ref};
+use crate::value::Kind;
 
-/// Type and encoding of a value, in five bits of the header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// String: a 64-bit integer.
-    Int = 0,
-    /// String: bytes that arrived in one piece and are short (`embstr`).
-    Embedded = 1,
-    /// String: bytes in the entry.
-    Raw = 2,
-    /// String: bytes on the heap.
-    RawHeap = 3,
-    /// Hash: a listpack in the entry.
-    HashPacked = 4,
-    /// Hash: a table on the heap.
-    HashTable = 5,
-}
-
-impl Kind {
-    fn from_bits(bits: u64) -> Kind {
-        match bits & 0x1f {
-            0 => Kind::Int,
-            1 => Kind::Embedded,
-            2 => Kind::Raw,
-            3 => Kind::RawHeap,
-            4 => Kind::HashPacked,
-            5 => Kind::HashTable,
-            other => unreachable!("no kind {other}: headers are only written from kinds"),
-        }
-    }
-
-    /// Whether the value bytes are a handle into the shard's heap.
-    pub(crate) fn on_heap(self) -> bool {
-        matches!(self, Kind::RawHeap | Kind::HashTable)
-    }
-}
+/// Longest key and value whose lengths fit the first word.
+const SHORT_KEY: usize = 0xff;
+const SHORT_VALUE: usize = 0xffff;
 
 const HAS_DEADLINE: u64 = 1 << 5;
 const LONG: u64 = 1 << 6;
@@ -132,6 +100,38 @@ impl Head {
         arena.bytes_from(at, self.key_at + self.key_len, self.value_len)
     }
 
+    /// Writes another value, and another deadline where there is one, over the entry at `at`, if the key can stay where it is and the
+    /// entry keeps its size class. Says whether it did.
+    pub(crate) fn overwrite(
+        &self,
+        arena: &mut Arena,
+        at: Ref,
+        kind: Kind,
+        value: &[u8],
+        deadline: Option<u64>,
+        ascii: bool,
+    ) -> bool {
+        let size = self.key_at + self.key_len + value.len();
+        let fits = self.word & LONG == 0
+            && value.len() <= SHORT_VALUE
+            && self.has_deadline() == deadline.is_some()
+            && Arena::class_bytes(size) == Arena::class_bytes(self.size());
+        if !fits {
+            return false;
+        }
+        let changing = Kind::MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
+        let mut word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT;
+        if ascii {
+            word |= ASCII;
+        }
+        arena.set_word(at, 0, word);
+        if let Some(deadline) = deadline {
+            arena.set_word(at, self.key_at / 8 - 1, deadline);
+        }
+        arena.bytes_mut(at, size)[self.key_at + self.key_len..].copy_from_slice(value);
+        true
+    }
+
     /// Key and value in one go.
     #[inline]
     pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {
@@ -194,7 +194,7 @@ pub(crate) struct Parts<'a> {
 
 impl Parts<'_> {
     fn is_long(&self) -> bool {
-        self.key.len() > 0xff || self.value.len() > 0xffff
+        self.key.len() > SHORT_KEY || self.value.len() > SHORT_VALUE
     }
 
     /// Bytes of the entry.
@@ -273,6 +273,23 @@ mod tests {
     fn sixteen_and_sixteen_bytes_take_forty() {
         assert_eq!(parts(&[0; 16], &[0; 16], None).size(), 40);
         assert_eq!(parts(&[0; 16], &[0; 16], Some(1)).size(), 48);
+    }
+
+    #[test]
+    fn a_value_is_overwritten_where_it_fits() {
+        let mut arena = Arena::new();
+        let at = parts(b"key", b"some value", Some(5)).store(&mut arena).unwrap();
+        let mut overwrite = |value: &[u8], deadline| {
+            Head::read(&arena, at).overwrite(&mut arena, at, Kind::Embedded, value, deadline, false)
+        };
+        assert!(overwrite(b"another", Some(6)));
+        assert!(
+            !overwrite(b"other", None) && !overwrite(&[0; 100], Some(6)) && !overwrite(&[0; 70_000], Some(6))
+        );
+        let head = Head::read(&arena, at);
+        assert_eq!(head.key_and_value(&arena, at), (&b"key"[..], &b"another"[..]));
+        assert_eq!((head.kind(), head.deadline(&arena, at), head.ascii()), (Kind::Embedded, Some(6), false));
+        assert_eq!(head.stamp(), 0xabcdef);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 use std::sync::{Arc, OnceLock};
 
 use super::db::Entry;
-use crate::command::Argv;
 use crate::os::Guard;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
@@ -14,6 +13,9 @@ pub trait Journal: Send + Sync {
     /// Called while the shards of the commands' keys are locked. Several commands are one atomic group.
     fn append(&self, commands: &[Effect]);
 }
+
+/// The words of a command.
+pub type Argv = Vec<Vec<u8>>;
 
 /// A command to repeat on a copy of the data to get the same effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,10 @@ impl Hooks {
     }
 
     /// Begins a snapshot, or ends it with `None`. The caller holds every shard.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "snapshots begin with the persistence layer; the hook is tested")
+    )]
     pub(crate) fn set_snapshot(&self, snapshot: Option<Arc<dyn Snapshot>>) {
         self.snapshotting.store(snapshot.is_some(), Ordering::Release);
         *self.snapshot.lock() = snapshot;

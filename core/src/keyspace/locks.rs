@@ -1,8 +1,8 @@
 //! Locks on the shards of a command's keys, always taken in ascending order of shards, so that no two commands can wait
 //! for each other.
 
-use super::key::{SHARDS, shard_of};
 use super::shard::ShardData;
+use crate::store::key::{SHARDS, shard_of};
 use crate::sync::{Mutex, MutexGuard};
 
 type Guard<'e> = MutexGuard<'e, ShardData>;
@@ -89,11 +89,6 @@ impl<'e> Locks<'e> {
             Locks::Some(guards) => guards.iter_mut().for_each(|(_, guard)| visit(guard)),
             Locks::All(guards) => guards.iter_mut().for_each(|guard| visit(guard)),
         }
-    }
-
-    /// Whether every shard is locked.
-    pub(crate) fn is_all(&self) -> bool {
-        matches!(self, Locks::All(_))
     }
 }
 

@@ -3,23 +3,21 @@
 //! Commands reach entries only through [`Db`]; what they do with them is their own affair.
 
 pub(crate) mod access;
-pub(crate) mod arena;
 pub(crate) mod db;
 pub(crate) mod entry;
+pub(crate) mod hash;
 pub(crate) mod heap;
 pub(crate) mod hooks;
-pub(crate) mod key;
 pub(crate) mod locks;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod survey;
-pub(crate) mod table;
 pub(crate) mod watch;
 pub(crate) mod whole;
 
+pub use crate::store::{HashSeed, Key};
 pub use db::{Db, Entry, EntryMut};
-pub use hooks::{Effect, Event, EventClass, Journal, Observer};
-pub use key::{HashSeed, Key};
+pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
 
 use std::sync::Arc;
 
@@ -28,10 +26,10 @@ use crossbeam_utils::CachePadded;
 use crate::clock::Clock;
 use crate::config::{Config, MAXMEMORY_POLICIES};
 use crate::os::Guard;
+use crate::store::key::SHARDS;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use access::Recording;
 use hooks::Hooks;
-use key::SHARDS;
 use shard::ShardData;
 
 /// All shards of an engine, and what every access needs beside them.
@@ -78,9 +76,8 @@ impl Keyspace {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Remembers how much memory is used now if it never was more; returns the most that was seen.
-    pub(crate) fn note_peak(&self) -> usize {
-        let used = self.used_bytes();
+    /// Remembers that `used` bytes are in use if it never was more; returns the most that was seen.
+    pub(crate) fn note_peak(&self, used: usize) -> usize {
         used.max(self.peak.fetch_max(used, Ordering::Relaxed))
     }
 

@@ -3,9 +3,9 @@
 //! A cursor is the shard's index in the low eight bits and the table's own cursor above them. The table guarantees that an entry
 //! present from the first call to the last is returned at least once; shards are visited in order, so the database does too.
 
-use super::access::random;
 use super::db::{Db, Entry};
-use super::key::SHARDS;
+use crate::store::key::SHARDS;
+use crate::store::random;
 
 const SHARD_BITS: u32 = 8;
 
@@ -28,7 +28,7 @@ pub(crate) fn scan<'d>(db: &'d Db<'_>, cursor: u64, count: usize, mut visit: imp
                     break;
                 }
                 if seen >= count {
-                    return table_cursor << SHARD_BITS | shard_index as u64;
+                    return (table_cursor << SHARD_BITS) | shard_index as u64;
                 }
             }
         }
@@ -59,7 +59,7 @@ pub(crate) fn random_key<'d>(db: &'d Db<'_>) -> Option<&'d [u8]> {
         return None;
     }
     for _ in 0..DRAWS {
-        let mut left = (u128::from(random()) * u128::from(total) >> 64) as usize;
+        let mut left = ((u128::from(random()) * u128::from(total)) >> 64) as usize;
         for index in 0..SHARDS {
             let shard = db.locks().shard(index);
             let own = shard.len(db.index());

@@ -3,15 +3,15 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
-use super::arena::{Arena, Ref};
-use super::entry::{self, Head, Kind, Parts};
+use super::entry::{self, Head, Parts};
 use super::heap::{Handle, Heap};
-use super::key::{HashSeed, Key, timer_id};
-use super::table::Table;
 use super::watch::Watchers;
-use crate::expire::wheel::Wheel;
 use crate::os::OutOfMemory;
-use crate::value::{HashRef, HeapValue, Value};
+use crate::store::arena::{Arena, Ref};
+use crate::store::key::{HashSeed, Key, timer_id};
+use crate::store::table::Table;
+use crate::store::wheel::Wheel;
+use crate::value::{HashRef, HeapValue, Kind, NewValue, Value};
 use std::cell::Cell;
 
 /// What a shard's lock guards.
@@ -33,13 +33,11 @@ pub(crate) struct Space {
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
-    /// Hashes that hold fields with a deadline.
-    pub(crate) with_field_deadlines: usize,
 }
 
 impl Default for Space {
     fn default() -> Self {
-        Self { table: Table::new(), wheel: None, with_deadline: 0, deadlines: 0, with_field_deadlines: 0 }
+        Self { table: Table::new(), wheel: None, with_deadline: 0, deadlines: 0 }
     }
 }
 
@@ -49,32 +47,6 @@ pub(crate) struct ShardStats {
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
     pub(crate) expired: Cell<u64>,
-}
-
-/// A value on its way into an entry.
-#[derive(Debug)]
-pub(crate) enum NewValue<'a> {
-    /// Bytes of a string or a packed collection.
-    Bytes(Kind, &'a [u8]),
-    /// An integer string.
-    Int(i64),
-    /// A value for the heap.
-    Heap(Kind, HeapValue),
-}
-
-/// Strings and packed collections above this many bytes live on the heap.
-pub(crate) const MAX_IN_ARENA: usize = 64 * 1024;
-
-impl NewValue<'_> {
-    /// Bytes, moved to the heap where they are too large for the arena.
-    fn placed(self) -> Self {
-        match self {
-            NewValue::Bytes(Kind::Raw | Kind::Embedded, bytes) if bytes.len() > MAX_IN_ARENA => {
-                NewValue::Heap(Kind::RawHeap, HeapValue::Str(bytes.to_vec()))
-            }
-            other => other,
-        }
-    }
 }
 
 impl ShardData {
@@ -218,24 +190,14 @@ impl ShardData {
         let mut room = [0; 8];
         let mut handle = None;
         let (kind, bytes) = self.encode(value, &mut room, &mut handle);
-        // The key moves along: it is copied out only where the old block can't be written over.
-        let key_copy;
-        let size = head.size();
-        let new_parts = Parts {
-            kind,
-            key: &[],
-            value: bytes,
-            deadline,
-            stamp: head.stamp(),
-            ascii: is_ascii(kind, bytes),
-            epoch: head.epoch(),
-        };
-        key_copy = KeyCopy::of(head.key(&self.arena, at));
-        let parts = Parts { key: key_copy.bytes(), ..new_parts };
-        if Arena::class_bytes(size) == Arena::class_bytes(parts.size()) {
-            parts.write(&mut self.arena, at);
+        let ascii = is_ascii(kind, bytes);
+        if head.overwrite(&mut self.arena, at, kind, bytes, deadline, ascii) {
             return Ok(at);
         }
+        let key = KeyCopy::of(head.key(&self.arena, at));
+        let (stamp, epoch) = (head.stamp(), head.epoch());
+        let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, epoch };
+        let size = head.size();
         let new = match parts.store(&mut self.arena) {
             Ok(new) => new,
             Err(error) => {
@@ -440,11 +402,6 @@ impl ShardData {
         self.spaces.swap(one, other);
     }
 
-    /// Hash of the key of the entry at `at`.
-    pub(crate) fn hash_of(&self, at: Ref) -> u64 {
-        rehash(&self.arena, self.seed, at)
-    }
-
     /// The wheel of database `db`, taken out so that its records can be checked against the shard.
     pub(crate) fn take_wheel(&mut self, db: usize) -> Option<Box<Wheel>> {
         self.spaces.get_mut(db)?.wheel.take()
@@ -454,11 +411,6 @@ impl ShardData {
     pub(crate) fn put_wheel(&mut self, db: usize, wheel: Box<Wheel>) {
         let armed_meanwhile = self.spaces[db].wheel.replace(wheel);
         debug_assert!(armed_meanwhile.is_none(), "whoever takes the wheel returns new deadlines to it");
-    }
-
-    /// When the next timer of any database may be due.
-    pub(crate) fn next_timer(&self) -> Option<u64> {
-        self.spaces.iter().filter_map(|space| space.wheel.as_ref()?.next_tick()).min()
     }
 
     /// Bytes that this shard uses: entries, tables, wheels, heap values.

@@ -4,8 +4,8 @@
 
 use super::db::{Db, preserve_for};
 use super::hooks::Snapshot;
-use super::key::Key;
 use super::shard::ShardData;
+use crate::store::key::Key;
 
 impl Db<'_> {
     /// Removes every key of this database and returns how many there were. O(keys), O(shards) if no other database holds any.
@@ -101,5 +101,79 @@ impl Db<'_> {
 fn preserve_space(snapshot: &dyn Snapshot, shard: &ShardData, db: usize) {
     if let Some(space) = shard.space(db) {
         space.table.iter().for_each(|at| preserve_for(snapshot, shard, at, db));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::{Entry, Event, Observer};
+    use crate::sync::Mutex;
+    use crate::{Engine, Form, Session};
+    use std::sync::Arc;
+
+    fn run(session: &mut Session, line: &str) -> Vec<u8> {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        session.execute(&words).to_vec()
+    }
+
+    #[derive(Default)]
+    struct Recorder {
+        preserved: Mutex<Vec<(usize, Vec<u8>)>>,
+        flushed: Mutex<Vec<Option<usize>>>,
+    }
+
+    impl Snapshot for Recorder {
+        fn epoch(&self) -> bool {
+            true
+        }
+
+        fn preserve(&self, entry: &Entry<'_>, db: usize) {
+            self.preserved.lock().push((db, entry.key().to_vec()));
+        }
+    }
+
+    impl Observer for Recorder {
+        fn modified(&self, _: usize, _: &[u8]) {}
+
+        fn flushed(&self, db: Option<usize>) {
+            self.flushed.lock().push(db);
+        }
+
+        fn notified(&self, _: &Event) {}
+    }
+
+    #[test]
+    fn a_running_snapshot_gets_every_entry_once() {
+        for (change, expected) in [
+            ("FLUSHALL", vec![(0, b"a".to_vec()), (0, b"b".to_vec()), (2, b"c".to_vec())]),
+            ("FLUSHDB", vec![(0, b"a".to_vec()), (0, b"b".to_vec())]),
+            ("SWAPDB 2 1", vec![(0, b"a".to_vec()), (2, b"c".to_vec())]),
+        ] {
+            let engine = Engine::new();
+            let mut session = engine.session(Form::Resp);
+            for line in ["SET a 1", "SET b 2", "SELECT 2", "SET c 3", "SELECT 0"] {
+                run(&mut session, line);
+            }
+            let recorder = Arc::new(Recorder::default());
+            engine.inner.keyspace.hooks.set_snapshot(Some(recorder.clone()));
+            run(&mut session, "APPEND a x");
+            assert_eq!(run(&mut session, change), b"+OK\r\n");
+            let mut preserved = recorder.preserved.lock().clone();
+            preserved.sort();
+            assert_eq!(preserved, expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn observers_hear_which_databases_changed() {
+        let engine = Engine::new();
+        let recorder = Arc::new(Recorder::default());
+        engine.observe(recorder.clone());
+        let mut session = engine.session(Form::Resp);
+        for line in ["FLUSHALL", "SELECT 3", "FLUSHDB", "SWAPDB 4 5", "MULTI", "FLUSHDB", "EXEC"] {
+            run(&mut session, line);
+        }
+        assert_eq!(*recorder.flushed.lock(), [None, Some(3), Some(4), Some(5), Some(3)]);
     }
 }

@@ -21,7 +21,6 @@
 //!
 //! No element is larger than in Valkey's listpack, and most are a byte smaller. Getting an element by its index and
 //! searching are O(n); the length and both ends are O(1); an edit moves the bytes behind it.
-#![allow(dead_code)]
 
 use std::ops::Range;
 

@@ -3,6 +3,7 @@
 //! Each type has its file; encodings such as the listpack have theirs.
 
 pub(crate) mod hash;
+mod kind;
 pub(crate) mod listpack;
 
 pub(crate) mod string;
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use hash::Hash;
 
 pub use hash::HashRef;
+pub(crate) use kind::{Kind, MAX_IN_ARENA, NewValue};
 
 pub use string::Text;
 

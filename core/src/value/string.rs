@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-use crate::keyspace::entry::Kind;
-use crate::keyspace::shard::NewValue;
 use crate::num;
+use crate::value::Kind;
+use crate::value::NewValue;
 
 /// Longest text of a 64-bit integer.
 const MAX_INTEGER_TEXT: usize = 20;
@@ -59,6 +59,18 @@ pub(crate) fn encode(bytes: &[u8]) -> NewValue<'_> {
 pub(crate) fn is_embedded(key_len: usize, value_len: usize, has_deadline: bool) -> bool {
     let room = if key_len >= 32 && has_deadline { 39 } else { 41 };
     key_len + value_len <= room
+}
+
+/// A new value as it is to be stored over one that had a deadline: what no longer shares the allocation with key and deadline in Valkey is
+/// `raw` there from then on.
+pub(crate) fn over_deadline(key_len: usize, value: NewValue<'_>) -> NewValue<'_> {
+    const ROOM: usize = 33;
+    match value {
+        NewValue::Bytes(Kind::Embedded, bytes) if key_len + bytes.len() > ROOM => {
+            NewValue::Bytes(Kind::Raw, bytes)
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]

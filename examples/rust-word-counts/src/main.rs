@@ -2,6 +2,8 @@
 //!
 //! Shows both ways into the engine from Rust: a session for any command, typed methods for the hot ones.
 
+#![allow(clippy::print_stdout, reason = "an example shows its results")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! CLIENT ID, GETNAME, SETNAME, SETINFO, INFO and HELP. The list of all clients is in [`super::client_list`].
 
 use super::client_list::describe;
-use crate::command::{Command, Context, Reply, Session};
+use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Holds the commands about clients.
@@ -90,31 +90,49 @@ pub(super) fn check_name(name: &[u8]) -> Result<()> {
 #[command(
     name = "CLIENT|SETINFO", group = Connection, since = "7.2.0", complexity = "O(1)", arity = 4,
     flags(NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
-    no_args, reply = "ok",
+    custom_parse, reply = "ok",
 )]
 pub struct ClientSetInfo<'a> {
-    attribute: &'a [u8],
-    value: &'a [u8],
+    attr: Attribute<'a>,
+}
+
+#[derive(Arg, Clone, Copy)]
+enum Attribute<'a> {
+    #[arg(token = "LIB-NAME", name = "libname")]
+    LibraryName(&'a [u8]),
+    #[arg(token = "LIB-VER", name = "libver")]
+    LibraryVersion(&'a [u8]),
+}
+
+impl<'a> ClientSetInfo<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let (name, value) = (args.required()?, args.required()?);
+        let attr = match &name.to_ascii_lowercase()[..] {
+            b"lib-name" => Attribute::LibraryName(value),
+            b"lib-ver" => Attribute::LibraryVersion(value),
+            _ => {
+                let text = [b"ERR Unrecognized option '", name, b"'"].concat();
+                return Err(Error::from_bytes(ErrorKind::Command, text));
+            }
+        };
+        Ok(Self { attr })
+    }
 }
 
 impl Session for ClientSetInfo<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let mut names = context.session.info.names.lock();
         let names = &mut *names;
-        let (field, name) = match &self.attribute.to_ascii_lowercase()[..] {
-            b"lib-name" => (&mut names.library, "lib-name"),
-            b"lib-ver" => (&mut names.library_version, "lib-ver"),
-            _ => {
-                let text = [b"ERR Unrecognized option '", self.attribute, b"'"].concat();
-                return Err(Error::from_bytes(ErrorKind::Command, text));
-            }
+        let (field, name, value) = match self.attr {
+            Attribute::LibraryName(value) => (&mut names.library, "lib-name", value),
+            Attribute::LibraryVersion(value) => (&mut names.library_version, "lib-ver", value),
         };
-        if !is_one_word(self.value) {
+        if !is_one_word(value) {
             return Err(Error::command(format_args!(
                 "{name} cannot contain spaces, newlines or special characters."
             )));
         }
-        *field = String::from_utf8_lossy(self.value).into_owned();
+        *field = String::from_utf8_lossy(value).into_owned();
         reply.ok();
         Ok(())
     }

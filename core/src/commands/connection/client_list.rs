@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use crate::clients::ClientInfo;
-use crate::command::{Args, Command, Context, Reply, Session, table};
+use crate::command::{Arg, Args, Command, Context, Reply, Session, table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::num;
 use crate::session::ClientAddress;
@@ -17,121 +17,150 @@ use crate::session::ClientAddress;
     name = "CLIENT|LIST", group = Connection, since = "2.4.0", complexity = "O(N) where N is the number of client connections", arity = -2,
     flags(ADMIN, NOSCRIPT, LOADING, STALE), tips("nondeterministic_output"),
     history(("2.8.12", "Added unique client `id` field."), ("5.0.0", "Added optional `TYPE` filter."), ("6.0.0", "Added `user` field."), ("6.2.0", "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."), ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."), ("7.0.3", "Added `ssub` field."), ("8.0.0", "Replaced `master` `TYPE` with `primary`. `master` still supported for backward compatibility."), ("8.1.0", "Added filters USER, ADDR, LADDR, SKIPME, and MAXAGE")),
-    custom_parse, no_args, reply = "verbatim",
+    custom_parse, reply = "verbatim",
 )]
 pub struct ClientList<'a> {
-    filters: Vec<&'a [u8]>,
+    #[arg(token = "TYPE", since = "5.0.0")]
+    client_type: Option<ClientType>,
+    #[arg(token = "ID", since = "6.2.0")]
+    client_id: Option<Vec<i64>>,
+    #[arg(token = "USER", since = "8.1.0")]
+    username: Option<&'a [u8]>,
+    #[arg(token = "ADDR", display = "ip:port", since = "8.1.0")]
+    addr: Option<&'a [u8]>,
+    #[arg(token = "LADDR", display = "ip:port", since = "8.1.0")]
+    laddr: Option<&'a [u8]>,
+    #[arg(token = "SKIPME", since = "8.1.0")]
+    skipme: Option<SkipMe>,
+    #[arg(token = "MAXAGE", since = "8.1.0")]
+    maxage: Option<i64>,
+}
+
+#[derive(Arg, Clone, Copy, PartialEq, Eq)]
+enum ClientType {
+    #[arg(token = "NORMAL")]
+    Normal,
+    #[arg(token = "MASTER")]
+    Master,
+    #[arg(token = "REPLICA")]
+    Replica,
+    #[arg(token = "PUBSUB")]
+    PubSub,
+}
+
+impl ClientType {
+    fn named(name: &[u8]) -> Result<Self> {
+        match &name.to_ascii_lowercase()[..] {
+            b"normal" => Ok(Self::Normal),
+            b"master" | b"primary" => Ok(Self::Master),
+            b"replica" | b"slave" => Ok(Self::Replica),
+            b"pubsub" => Ok(Self::PubSub),
+            _ => {
+                let text = [b"ERR Unknown client type '", name, b"'"].concat();
+                Err(Error::from_bytes(ErrorKind::Command, text))
+            }
+        }
+    }
+}
+
+#[derive(Arg, Clone, Copy, PartialEq, Eq)]
+enum SkipMe {
+    #[arg(token = "YES")]
+    Yes,
+    #[arg(token = "NO")]
+    No,
 }
 
 impl<'a> ClientList<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        Ok(Self { filters: args.take_rest().to_vec() })
-    }
-}
-
-#[derive(Default)]
-struct Filter<'a> {
-    normal_only: bool,
-    none: bool,
-    ids: Option<Vec<u64>>,
-    peer: Option<&'a [u8]>,
-    local: Option<&'a [u8]>,
-    skip_me: bool,
-    max_age: Option<u64>,
-}
-
-impl<'a> Filter<'a> {
-    fn of(words: &[&'a [u8]]) -> Result<Self> {
-        let mut filter = Filter::default();
-        let mut rest = words;
-        while let Some((word, behind)) = rest.split_first() {
-            let (value, mut after) = behind.split_first().ok_or_else(Error::syntax)?;
+        let mut list = Self {
+            client_type: None,
+            client_id: None,
+            username: None,
+            addr: None,
+            laddr: None,
+            skipme: None,
+            maxage: None,
+        };
+        while let Some(word) = args.next() {
+            if word.eq_ignore_ascii_case(b"ID") {
+                list.client_id.get_or_insert_default().extend(ids(args)?);
+                continue;
+            }
+            let value = args.value()?;
             match &word.to_ascii_lowercase()[..] {
-                b"type" => filter.set_type(value)?,
-                b"id" => after = filter.set_ids(behind)?,
-                b"user" => filter.set_user(value)?,
-                b"addr" => filter.peer = Some(value),
-                b"laddr" => filter.local = Some(value),
-                b"skipme" => filter.set_skip_me(value)?,
-                b"maxage" => filter.set_max_age(value)?,
+                b"type" => list.client_type = Some(ClientType::named(value)?),
+                b"user" => list.username = Some(user(value)?),
+                b"addr" => list.addr = Some(value),
+                b"laddr" => list.laddr = Some(value),
+                b"skipme" => list.skipme = Some(skip_me(value)?),
+                b"maxage" => list.maxage = Some(max_age(value)?),
                 _ => return Err(Error::syntax()),
             }
-            rest = after;
         }
-        Ok(filter)
-    }
-
-    fn set_type(&mut self, name: &[u8]) -> Result<()> {
-        match &name.to_ascii_lowercase()[..] {
-            b"normal" => self.normal_only = true,
-            b"master" | b"primary" | b"replica" | b"slave" | b"pubsub" => self.none = true,
-            _ => {
-                let text = [b"ERR Unknown client type '", name, b"'"].concat();
-                return Err(Error::from_bytes(ErrorKind::Command, text));
-            }
-        }
-        Ok(())
-    }
-
-    /// ID takes every number that follows.
-    fn set_ids<'w>(&mut self, words: &'w [&'a [u8]]) -> Result<&'w [&'a [u8]]> {
-        let count = words.iter().take_while(|word| num::parse_i64(word).is_some()).count();
-        let (ids, rest) = words.split_at(count);
-        if ids.is_empty() {
-            return Err(Error::syntax());
-        }
-        let ids = ids.iter().map(|word| {
-            let id = num::parse_i64(word).filter(|id| *id > 0);
-            id.map(|id| id as u64).ok_or_else(|| Error::command("client-id should be greater than 0"))
-        });
-        self.ids.get_or_insert_default().extend(ids.collect::<Result<Vec<_>>>()?);
-        Ok(rest)
-    }
-
-    fn set_user(&mut self, name: &[u8]) -> Result<()> {
-        if name == b"default" {
-            return Ok(());
-        }
-        let text = [b"ERR No such user '", name, b"'"].concat();
-        Err(Error::from_bytes(ErrorKind::Command, text))
-    }
-
-    fn set_skip_me(&mut self, value: &[u8]) -> Result<()> {
-        match &value.to_ascii_lowercase()[..] {
-            b"yes" => self.skip_me = true,
-            b"no" => self.skip_me = false,
-            _ => return Err(Error::syntax()),
-        }
-        Ok(())
-    }
-
-    fn set_max_age(&mut self, value: &[u8]) -> Result<()> {
-        let seconds = num::parse_i64(value)
-            .ok_or_else(|| Error::command("maxage is not an integer or out of range"))?;
-        if seconds <= 0 {
-            return Err(Error::command("maxage should be greater than 0"));
-        }
-        self.max_age = Some(seconds as u64);
-        Ok(())
+        Ok(list)
     }
 
     fn lets_through(&self, client: &ClientInfo, own_id: u64, now_ms: u64) -> bool {
         let (peer, local) = addresses(client);
-        !self.none
-            && self.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
-            && self.peer.is_none_or(|wanted| wanted == peer.as_bytes())
-            && self.local.is_none_or(|wanted| wanted == local.as_bytes())
-            && !(self.skip_me && client.id == own_id)
-            && self.max_age.is_none_or(|age| now_ms.saturating_sub(client.created_ms) / 1000 >= age)
+        let age_s = (now_ms.saturating_sub(client.created_ms) / 1000) as i64;
+        // There are no links of replication, and subscribers are not told apart.
+        self.client_type.is_none_or(|wanted| wanted == ClientType::Normal)
+            && self.client_id.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)))
+            && self.username.is_none_or(|user| user == ONLY_USER)
+            && self.addr.is_none_or(|wanted| wanted == peer.as_bytes())
+            && self.laddr.is_none_or(|wanted| wanted == local.as_bytes())
+            && !(self.skipme == Some(SkipMe::Yes) && client.id == own_id)
+            && self.maxage.is_none_or(|age| age_s >= age)
+    }
+}
+
+const ONLY_USER: &[u8] = b"default";
+
+/// ID takes every number that follows.
+fn ids(args: &mut Args<'_>) -> Result<Vec<i64>> {
+    let mut ids = Vec::new();
+    while let Some(id) = args.peek().and_then(num::parse_i64) {
+        args.next();
+        ids.push(id);
+    }
+    match ids[..] {
+        [] => Err(Error::syntax()),
+        _ if ids.iter().any(|id| *id <= 0) => Err(Error::command("client-id should be greater than 0")),
+        _ => Ok(ids),
+    }
+}
+
+fn user(name: &[u8]) -> Result<&[u8]> {
+    if name == ONLY_USER {
+        return Ok(name);
+    }
+    let text = [b"ERR No such user '", name, b"'"].concat();
+    Err(Error::from_bytes(ErrorKind::Command, text))
+}
+
+fn skip_me(value: &[u8]) -> Result<SkipMe> {
+    match &value.to_ascii_lowercase()[..] {
+        b"yes" => Ok(SkipMe::Yes),
+        b"no" => Ok(SkipMe::No),
+        _ => Err(Error::syntax()),
+    }
+}
+
+fn max_age(value: &[u8]) -> Result<i64> {
+    match num::parse_i64(value) {
+        None => Err(Error::command("maxage is not an integer or out of range")),
+        Some(seconds) if seconds <= 0 => Err(Error::command("maxage should be greater than 0")),
+        Some(seconds) => Ok(seconds),
     }
 }
 
 impl Session for ClientList<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        let filter = Filter::of(&self.filters)?;
         let now = context.engine.keyspace.clock.coarse_ms();
         let clients = context.engine.clients.all();
-        let shown = clients.iter().filter(|client| filter.lets_through(client, context.session.info.id, now));
+        let own_id = context.session.info.id;
+        let shown = clients.iter().filter(|client| self.lets_through(client, own_id, now));
         let lines: String = shown.map(|client| describe(client, now)).collect();
         reply.verbatim(b"txt", lines.as_bytes());
         Ok(())
@@ -165,7 +194,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         names.name,
         seconds_since(client.created_ms),
         seconds_since(client.last_seen_ms.load(Ordering::Relaxed)),
-        if queued >= 0 { "x" } else { "N" },
+        if client.in_transaction.load(Ordering::Relaxed) { "x" } else { "N" },
         client.db.load(Ordering::Relaxed),
         client.watching.load(Ordering::Relaxed),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::client::check_name;
-use crate::command::{Args, Command, Context, Reply, Session};
+use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::num;
 
@@ -18,42 +18,51 @@ pub(crate) const VALKEY_VERSION: &str = "8.1.8";
     name = "HELLO", group = Connection, since = "6.0.0", complexity = "O(1)", arity = -1,
     flags(NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY),
     history(("8.1.0", "A new `availability_zone` field is added to the response if the `availability-zone` config is set."), ("6.2.0", "`protover` made optional; when called without arguments the command reports the current connection's context.")),
-    custom_parse, no_args, reply = "map(bulk, any)",
+    custom_parse, reply = "map(bulk, any)",
 )]
 pub struct Hello<'a> {
-    arguments: Vec<&'a [u8]>,
+    #[arg(oneof)]
+    arguments: Option<HelloArguments<'a>>,
+}
+
+#[derive(Arg)]
+struct HelloArguments<'a> {
+    protover: i64,
+    #[arg(oneof)]
+    auth: Option<Credentials<'a>>,
+    #[arg(token = "SETNAME")]
+    clientname: Option<&'a [u8]>,
+}
+
+#[derive(Arg)]
+#[arg(token = "AUTH")]
+struct Credentials<'a> {
+    username: &'a [u8],
+    password: &'a [u8],
 }
 
 impl<'a> Hello<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        Ok(Self { arguments: args.take_rest().to_vec() })
+        let arguments =
+            args.next().map(|version| HelloArguments::of(version, args.take_rest())).transpose()?;
+        Ok(Self { arguments })
     }
 }
 
-/// What HELLO was asked for.
-#[derive(Default)]
-struct Wishes<'a> {
-    resp3: Option<bool>,
-    credentials: Option<(&'a [u8], &'a [u8])>,
-    name: Option<&'a [u8]>,
-}
-
-impl<'a> Wishes<'a> {
-    fn of(arguments: &[&'a [u8]]) -> Result<Self> {
-        let mut wishes = Wishes::default();
-        let mut words = arguments.iter().copied();
-        if let Some(version) = words.next() {
-            wishes.resp3 = Some(protocol(version)?);
-        }
+impl<'a> HelloArguments<'a> {
+    fn of(version: &[u8], options: &[&'a [u8]]) -> Result<Self> {
+        let mut wishes = Self { protover: protocol(version)?, auth: None, clientname: None };
+        let mut words = options.iter().copied();
         while let Some(word) = words.next() {
             let wrong = || {
                 let text = [b"ERR Syntax error in HELLO option '", word, b"'"].concat();
                 Error::from_bytes(ErrorKind::Command, text)
             };
             if word.eq_ignore_ascii_case(b"AUTH") && words.len() >= 2 {
-                wishes.credentials = words.next().zip(words.next());
+                let both = words.next().zip(words.next());
+                wishes.auth = both.map(|(username, password)| Credentials { username, password });
             } else if word.eq_ignore_ascii_case(b"SETNAME") && words.len() >= 1 {
-                wishes.name = words.next();
+                wishes.clientname = words.next();
             } else {
                 return Err(wrong());
             }
@@ -62,10 +71,9 @@ impl<'a> Wishes<'a> {
     }
 }
 
-fn protocol(version: &[u8]) -> Result<bool> {
+fn protocol(version: &[u8]) -> Result<i64> {
     match num::parse_i64(version) {
-        Some(2) => Ok(false),
-        Some(3) => Ok(true),
+        Some(version @ 2..=3) => Ok(version),
         Some(_) => Err(Error::new(ErrorKind::NoProto, "NOPROTO unsupported protocol version")),
         None => Err(Error::command("Protocol version is not an integer or out of range")),
     }
@@ -73,12 +81,14 @@ fn protocol(version: &[u8]) -> Result<bool> {
 
 impl Session for Hello<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        let wishes = Wishes::of(&self.arguments)?;
-        if let Some(name) = wishes.name {
+        let name = self.arguments.as_ref().and_then(|wishes| wishes.clientname);
+        if let Some(name) = name {
             check_name(name)?;
         }
-        if let Some((user, password)) = wishes.credentials {
-            context.authenticate(user, password)?;
+        if let Some(Credentials { username, password }) =
+            self.arguments.as_ref().and_then(|wishes| wishes.auth.as_ref())
+        {
+            context.authenticate(username, password)?;
         }
         if !context.session.authenticated {
             return Err(Error::new(
@@ -88,10 +98,11 @@ impl Session for Hello<'_> {
                  the same time",
             ));
         }
-        if let Some(name) = wishes.name {
+        if let Some(name) = name {
             context.session.info.names.lock().name = String::from_utf8_lossy(name).into_owned();
         }
-        if let Some(resp3) = wishes.resp3 {
+        if let Some(wishes) = &self.arguments {
+            let resp3 = wishes.protover == 3;
             reply.set_resp3(resp3);
             context.session.info.resp3.store(resp3, Ordering::Relaxed);
         }
@@ -101,7 +112,8 @@ impl Session for Hello<'_> {
 }
 
 fn introduce(context: &Context<'_, '_>, reply: &mut Reply) {
-    reply.map(7);
+    let zone = context.engine.config.text("availability-zone").filter(|zone| !zone.is_empty());
+    reply.map(7 + usize::from(zone.is_some()));
     for (name, value) in [("server", "valkey"), ("version", VALKEY_VERSION)] {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
@@ -116,6 +128,10 @@ fn introduce(context: &Context<'_, '_>, reply: &mut Reply) {
     }
     reply.bulk(b"modules");
     reply.array(0);
+    if let Some(zone) = zone {
+        reply.bulk(b"availability_zone");
+        reply.bulk(&zone);
+    }
 }
 
 /// Tells who the client is.

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::command::{Command, Context, Reply, Session};
-use crate::error::{Error, Result};
+use crate::command::{Command, Context, DbIndex, Reply, Session};
+use crate::error::Result;
 
 /// Answers, to show that the engine is there.
 ///
@@ -65,16 +65,12 @@ impl Session for Echo<'_> {
     reply = "ok",
 )]
 pub struct Select {
-    index: i64,
+    index: DbIndex,
 }
 
 impl Session for Select {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        let databases = context.engine.config.hot().databases();
-        context.session.db = usize::try_from(self.index)
-            .ok()
-            .filter(|index| *index < databases)
-            .ok_or_else(|| Error::command("DB index is out of range"))?;
+        context.session.db = self.index.0;
         context.session.info.db.store(context.session.db, Ordering::Relaxed);
         reply.ok();
         Ok(())

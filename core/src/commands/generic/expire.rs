@@ -209,8 +209,7 @@ fn expire(
 /// Gives an existing key a deadline, or deletes it if that has passed.
 pub(crate) fn set_or_delete(db: &mut Db<'_>, key: &Key<'_>, deadline: i64) -> Result<()> {
     if deadline <= db.now() as i64 {
-        db.remove(key);
-        db.notify(EventClass::Generic, "del", key.bytes());
+        db.expire_now(key);
         let command = db.keyspace().expired_delete_command().to_vec();
         db.propagate(vec![command, key.bytes().to_vec()]);
         return Ok(());

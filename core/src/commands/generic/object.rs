@@ -3,8 +3,8 @@
 use crate::command::{Command, Context, Read, Reply, Session};
 use crate::error::{Error, Result};
 use crate::keyspace::access::Recording;
-use crate::keyspace::entry::Kind;
 use crate::keyspace::{Db, Entry, Key};
+use crate::value::Kind;
 use crate::value::string::is_embedded;
 
 /// Holds the commands that look into how a value is stored.

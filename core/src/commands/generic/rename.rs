@@ -1,6 +1,6 @@
 //! RENAME, RENAMENX, COPY and MOVE: a value changes its place.
 
-use crate::command::{Command, Reply, Small, Write};
+use crate::command::{Command, DbIndex, Reply, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
 
@@ -87,17 +87,14 @@ pub struct Copy<'a> {
     #[arg(key_spec = 1)]
     destination: Key<'a>,
     #[arg(token = "DB")]
-    destination_db: Option<Small>,
+    destination_db: Option<DbIndex>,
     #[arg(token = "REPLACE")]
     replace: bool,
 }
 
 impl Write for Copy<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let target = match self.destination_db {
-            Some(number) => database(db, number.0)?,
-            None => db.index(),
-        };
+        let target = self.destination_db.map_or(db.index(), |index| index.0);
         if target == db.index() && self.source.bytes() == self.destination.bytes() {
             return Err(Error::command("source and destination objects are the same"));
         }
@@ -133,12 +130,12 @@ impl Copy<'_> {
 pub struct Move<'a> {
     #[key(RW, ACCESS, UPDATE)]
     key: Key<'a>,
-    db: Small,
+    db: DbIndex,
 }
 
 impl Write for Move<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let target = database(db, self.db.0)?;
+        let target = self.db.0;
         if target == db.index() {
             return Err(Error::command("source and destination objects are the same"));
         }
@@ -155,16 +152,4 @@ impl Write for Move<'_> {
         reply.integer(moved.into());
         Ok(())
     }
-}
-
-/// The database of a number that a client gave.
-///
-/// # Errors
-/// There is no such database.
-pub(crate) fn database(db: &Db<'_>, number: i64) -> Result<usize> {
-    let databases = db.keyspace().config.hot().databases();
-    usize::try_from(number)
-        .ok()
-        .filter(|number| *number < databases)
-        .ok_or_else(|| Error::command("DB index is out of range"))
 }

@@ -30,7 +30,7 @@ struct Limit {
 #[command(
     name = "SORT", group = Generic, since = "1.0.0", complexity = "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).", arity = -2,
     flags(WRITE, DENYOOM, MOVABLEKEYS), acl(DANGEROUS, LIST, SET, SORTEDSET),
-    whole_keyspace, extra_key(RO, ACCESS, INCOMPLETE, notes = "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort", begin = BeginSearch::Unknown, find = FindKeys::Unknown), extra_key(OW, UPDATE, INCOMPLETE, notes = "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array", begin = BeginSearch::Unknown, find = FindKeys::Unknown), reply = "array(bulk | null) | int",
+    whole_keyspace, extra_key(RO, ACCESS, notes = "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort", begin = BeginSearch::Unknown, find = FindKeys::Unknown), extra_key(OW, UPDATE, notes = "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array", begin = BeginSearch::Unknown, find = FindKeys::Unknown), reply = "array(bulk | null) | int",
 )]
 pub struct Sort<'a> {
     #[key(RO, ACCESS)]
@@ -72,7 +72,7 @@ impl Write for Sort<'_> {
 #[command(
     name = "SORT_RO", group = Generic, since = "7.0.0", complexity = "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).", arity = -2,
     flags(READONLY, MOVABLEKEYS), acl(DANGEROUS, LIST, SET, SORTEDSET),
-    whole_keyspace, extra_key(RO, ACCESS, INCOMPLETE, notes = "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort", begin = BeginSearch::Unknown, find = FindKeys::Unknown), reply = "array(bulk | null)",
+    whole_keyspace, extra_key(RO, ACCESS, notes = "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort", begin = BeginSearch::Unknown, find = FindKeys::Unknown), reply = "array(bulk | null)",
 )]
 pub struct SortRo<'a> {
     #[key(RO, ACCESS)]

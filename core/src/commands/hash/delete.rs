@@ -4,8 +4,8 @@ use super::fields::FieldNames;
 use super::{hash_of, reply_element};
 use crate::command::{Command, Reply, Write};
 use crate::error::Result;
+use crate::keyspace::hash::edit;
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::hash::edit::edit;
 
 /// Removes fields of a hash, and the hash with its last field.
 ///

@@ -5,8 +5,8 @@ use crate::command::{Args, Command, Reply, Write};
 use crate::commands::generic::expire::Conditions;
 use crate::commands::string::expiry::{Late, TimeUnit};
 use crate::error::{Error, Result};
+use crate::keyspace::hash::{Fields, edit};
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::hash::edit::{Fields, edit};
 
 const NO_FIELD: i64 = -2;
 const NOT_SET: i64 = 0;

@@ -5,8 +5,8 @@ use super::{hash_of, reply_element};
 use crate::command::{Arg, Command, Reply, Write};
 use crate::commands::string::expiry::{Late, TimeUnit, positive_deadline};
 use crate::error::Result;
+use crate::keyspace::hash::edit;
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::hash::edit::edit;
 
 #[derive(Arg, Clone, Copy)]
 enum Expiration<'a> {

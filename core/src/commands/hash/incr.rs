@@ -3,9 +3,9 @@
 use crate::command::{Command, Reply, Write};
 use crate::commands::string::incrbyfloat::LateDouble;
 use crate::error::{Error, Result};
+use crate::keyspace::hash::edit_or_create;
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num::{self, LongDouble};
-use crate::value::hash::edit::edit_or_create;
 
 /// Adds a number to the integer of a field; a missing field counts as 0.
 ///

@@ -3,15 +3,15 @@
 use super::hash_of;
 use crate::command::{Arg, Command, Read, Reply};
 use crate::error::{Error, Result};
-use crate::keyspace::access::random;
 use crate::keyspace::{Db, Key};
+use crate::store::random;
 use crate::value::HashRef;
 use crate::value::listpack::Element;
 
 #[derive(Arg)]
 struct Options {
     count: i64,
-    #[arg(token = "WITHVALUES")]
+    #[arg(token = "WITHVALUES", once)]
     withvalues: bool,
 }
 

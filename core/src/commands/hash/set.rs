@@ -2,8 +2,8 @@
 
 use crate::command::{Arg, Command, Reply, Write};
 use crate::error::Result;
+use crate::keyspace::hash::edit_or_create;
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::hash::edit::edit_or_create;
 
 /// A field and its new value.
 #[derive(Arg)]

@@ -4,8 +4,8 @@ use super::fields::FieldValues;
 use crate::command::{Arg, Argv, Command, Reply, Write};
 use crate::commands::string::expiry::{Late, TimeUnit, positive_deadline};
 use crate::error::Result;
+use crate::keyspace::hash::{Fields, edit_or_create};
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::hash::edit::{Fields, edit_or_create};
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
 enum KeyCondition {

@@ -84,10 +84,8 @@ fn write_docs(spec: &Spec, subcommands: &[&Spec], reply: &mut Reply) {
         pairs.text_unless_empty("since", spec.since);
         pairs.text("group", spec.group.name());
         pairs.text_unless_empty("complexity", spec.complexity);
-        let flags = [
-            (spec.deprecated.is_some(), "deprecated"),
-            (spec.flags.contains(Flags::SYSCMD), "syscmd"),
-        ];
+        let flags =
+            [(spec.deprecated.is_some(), "deprecated"), (spec.flags.contains(Flags::SYSCMD), "syscmd")];
         let flags = flags.iter().filter(|(holds, _)| *holds).map(|(_, name)| *name);
         if flags.clone().next().is_some() {
             write_flags(flags, pairs.name("doc_flags"));

@@ -60,7 +60,7 @@ pub struct ConfigSet<'a> {
 
 impl<'a> ConfigSet<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        if args.remaining() % 2 != 0 {
+        if !args.remaining().is_multiple_of(2) {
             return Err(Error::syntax());
         }
         let pairs = args.take_rest().chunks_exact(2);
@@ -106,6 +106,7 @@ impl Session for ConfigResetStat {
         engine.network.reset();
         engine.clients.reset_opened();
         engine.pulse.reset();
+        crate::lazyfree::reset_freed();
         reply.ok();
         Ok(())
     }

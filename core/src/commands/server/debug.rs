@@ -45,7 +45,11 @@ impl Session for Debug<'_> {
             (b"set-active-expire", [flag]) => {
                 context.engine.active_expiry.store(leading_integer(flag) != 0, Ordering::Relaxed);
             }
-            (b"error", [text]) => return Err(Error::from_bytes(ErrorKind::Command, text.to_vec())),
+            (b"error", [text]) => {
+                // A reply like any other: the command has not failed.
+                reply.error(&Error::from_bytes(ErrorKind::Command, text.to_vec()));
+                return Ok(());
+            }
             (b"protocol", [kind]) => return debug_protocol::write(kind, reply),
             (b"object", [key]) | (b"object", [key, b"fast"]) => return object(context, key, reply),
             (b"help", []) => {

@@ -133,7 +133,9 @@ impl Write for SwapDb<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Engine, Form};
+    use std::time::Duration;
+
+    use crate::{Clock, Engine, Form};
 
     #[test]
     fn memory_returns_after_a_flush() {
@@ -155,6 +157,22 @@ mod tests {
         // Each shard may report up to 4 KiB late.
         assert!(engine.used_bytes() < 1 << 20, "{}", engine.used_bytes());
         assert_eq!(session.execute(&[b"DBSIZE"]), b":0\r\n");
+    }
+
+    #[test]
+    fn a_read_reclaims_the_expired_keys_it_meets() {
+        let clock = Clock::manual(1_000);
+        let engine = Engine::builder().clock(clock.clone()).open().unwrap();
+        let mut session = engine.session(Form::Resp);
+        for key in [&b"a"[..], b"b", b"c"] {
+            session.execute(&[b"SET", key, b"v", b"PX", b"10"]);
+        }
+        clock.advance(Duration::from_millis(20));
+        assert_eq!(session.execute(&[b"DBSIZE"]), b":3\r\n");
+        assert_eq!(session.execute(&[b"EXISTS", b"a", b"b"]), b":0\r\n");
+        assert_eq!(session.execute(&[b"DBSIZE"]), b":1\r\n");
+        let stats = String::from_utf8(session.execute(&[b"INFO", b"stats"]).to_vec()).unwrap();
+        assert!(stats.contains("\r\nexpired_keys:2\r\n"), "{stats}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct MemoryDoctor {}
 impl Session for MemoryDoctor {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let survey = context.with_keyspace(&[], |db| Ok(db.survey()))?;
-        let peak = context.engine.keyspace.note_peak();
+        let peak = context.engine.keyspace.note_peak(survey.bytes);
         let limit = context.engine.config.hot().maxmemory();
         reply.verbatim(b"txt", diagnosis(&survey, peak, limit).as_bytes());
         Ok(())

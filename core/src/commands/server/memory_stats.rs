@@ -20,7 +20,7 @@ impl Session for MemoryStats {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let survey = context.with_keyspace(&[], |db| Ok(db.survey()))?;
         let engine = context.engine;
-        let peak = engine.keyspace.note_peak().max(survey.bytes);
+        let peak = engine.keyspace.note_peak(survey.bytes);
         let mut rows = Rows { reply, count: 0 };
         let open = rows.reply.open_map();
         rows.totals(&survey, peak, engine.client_bytes());

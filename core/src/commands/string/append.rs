@@ -3,10 +3,10 @@
 use super::check_length;
 use crate::command::{Command, Reply, Write};
 use crate::error::Result;
-use crate::keyspace::entry::Kind;
-use crate::keyspace::shard::NewValue;
 use crate::keyspace::{Db, EntryMut, EventClass, Key};
 use crate::value::HeapValue;
+use crate::value::Kind;
+use crate::value::NewValue;
 use crate::value::string::encode;
 
 /// Appends to the string of a key; a missing key counts as empty.

@@ -3,8 +3,8 @@
 use super::set::integer_of;
 use crate::command::{Command, Reply, Write};
 use crate::error::{Error, Result};
-use crate::keyspace::shard::NewValue;
 use crate::keyspace::{Db, EventClass, Key};
+use crate::value::NewValue;
 
 /// Adds one to the integer of a key; a missing key counts as 0.
 ///

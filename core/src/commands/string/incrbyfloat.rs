@@ -3,10 +3,10 @@
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv, Command, Reply, Write};
 use crate::error::{Error, Result};
-use crate::keyspace::entry::Kind;
-use crate::keyspace::shard::NewValue;
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num::LongDouble;
+use crate::value::Kind;
+use crate::value::NewValue;
 
 /// Adds a floating point number to the number of a key; a missing key counts as 0.
 ///

@@ -3,7 +3,7 @@
 //! The textbook dynamic program (Wagner and Fischer 1974): a table of the lengths for all pairs of prefixes, walked back from its
 //! corner. O(N*M) time and memory, 4 bytes a cell.
 
-use crate::command::{Command, Read, Reply};
+use crate::command::{Arg, Args, Command, Read, Reply};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 
@@ -14,7 +14,7 @@ use crate::keyspace::{Db, Key};
 #[command(
     name = "LCS", group = String, since = "7.0.0", complexity = "O(N*M) where N and M are the lengths of s1 and s2, respectively", arity = -3,
     flags(READONLY),
-    reply = "bulk | int | map(bulk, any)",
+    custom_parse, reply = "bulk | int | map(bulk, any)",
 )]
 pub struct Lcs<'a> {
     #[key(RO, ACCESS, last = 1)]
@@ -29,15 +29,55 @@ pub struct Lcs<'a> {
     min_match_len: Option<i64>,
     #[arg(token = "WITHMATCHLEN")]
     withmatchlen: bool,
+    /// Wrong options are told only once both keys have turned out to hold strings.
+    #[arg(hidden)]
+    refused: Option<Error>,
+}
+
+impl<'a> Lcs<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let (key1, key2) = (Key::parse(args)?, Key::parse(args)?);
+        let mut this = Self {
+            key1,
+            key2,
+            len: false,
+            idx: false,
+            min_match_len: None,
+            withmatchlen: false,
+            refused: None,
+        };
+        this.refused = this.read_options(args).err();
+        Ok(this)
+    }
+
+    fn read_options(&mut self, args: &mut Args<'a>) -> Result<()> {
+        while args.remaining() > 0 {
+            if args.skip_token("LEN") {
+                self.len = true;
+            } else if args.skip_token("IDX") {
+                self.idx = true;
+            } else if args.skip_token("WITHMATCHLEN") {
+                self.withmatchlen = true;
+            } else if args.remaining() > 1 && args.skip_token("MINMATCHLEN") {
+                self.min_match_len = Some(i64::parse(args)?);
+            } else {
+                return Err(Error::syntax());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Read for Lcs<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
         let (one, other) = (self.text(db, &self.key1)?, self.text(db, &self.key2)?);
+        if let Some(error) = &self.refused {
+            return Err(error.clone());
+        }
         if self.len && self.idx {
             return Err(Error::command("If you want both the length and indexes, please just use IDX."));
         }
-        let lengths = Lengths::of(&one, &other)?;
+        let lengths = Lengths::of(&one, &other, db.keyspace().config.hot().proto_max_bulk_len())?;
         if self.len {
             reply.count(lengths.at(one.len(), other.len()) as usize);
         } else if self.idx {
@@ -92,15 +132,12 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// Largest table, in bytes: what the server refuses as well.
-    const MAX_BYTES: usize = u32::MAX as usize;
-
-    fn of(one: &[u8], other: &[u8]) -> Result<Self> {
+    /// Refuses a table of more than `max_bytes`.
+    fn of(one: &[u8], other: &[u8], max_bytes: usize) -> Result<Self> {
         let too_long =
             || Error::command("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         let width = other.len() + 1;
-        let cells =
-            (one.len() + 1).checked_mul(width).filter(|cells| cells.saturating_mul(4) <= Self::MAX_BYTES);
+        let cells = (one.len() + 1).checked_mul(width).filter(|cells| cells.saturating_mul(4) <= max_bytes);
         let mut lengths = Lengths { cells: vec![0; cells.ok_or_else(too_long)?], width };
         for (i, a) in one.iter().enumerate() {
             for (j, b) in other.iter().enumerate() {

@@ -3,10 +3,10 @@
 use super::check_length;
 use crate::command::{Command, Read, Reply, Write};
 use crate::error::{Error, Result};
-use crate::keyspace::entry::Kind;
-use crate::keyspace::shard::NewValue;
 use crate::keyspace::{Db, EventClass, Key};
 use crate::value::HeapValue;
+use crate::value::Kind;
+use crate::value::NewValue;
 
 /// Returns a part of the string of a key; negative positions count from the end.
 ///

@@ -78,6 +78,10 @@ impl Write for Set<'_> {
             return Ok(());
         }
         let deadline = if keep { old.deadline } else { deadline };
+        if !keep && deadline.is_some_and(|deadline| deadline <= db.now()) {
+            remove_as_expired(db, &self.key);
+            return Ok(());
+        }
         if deadline.is_some() && !keep {
             db.propagate(with_deadline(self.key.bytes(), self.value, deadline));
         } else if self.condition.is_some() || self.get {
@@ -134,6 +138,14 @@ pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, value: &[u8], deadline: Opti
         db.notify(EventClass::Generic, "expire", key.bytes());
     }
     Ok(())
+}
+
+/// A value whose deadline has passed is not stored, but takes the place of the old one all the same.
+fn remove_as_expired(db: &mut Db<'_>, key: &Key<'_>) {
+    if db.expire_now(key) {
+        let command = db.keyspace().expired_delete_command().to_vec();
+        db.propagate(vec![command, key.bytes().to_vec()]);
+    }
 }
 
 /// SET with an absolute deadline, for the log.

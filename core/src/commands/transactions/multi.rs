@@ -24,6 +24,7 @@ impl Session for Multi {
         }
         context.session.transaction = Some(Transaction::default());
         context.session.info.queued.store(0, Ordering::Relaxed);
+        context.session.info.in_transaction.store(true, Ordering::Relaxed);
         reply.ok();
         Ok(())
     }

@@ -72,6 +72,8 @@ impl Context<'_, '_> {
         }
         db.locks_mut().shard_mut(key.shard()).watchers.add(state.db, key.bytes(), &state.watch_flag);
         state.watched.push(Watched { db: state.db, key: key.bytes().into() });
+        // CLIENT INFO tells -1 of sessions that never began anything like a transaction.
+        state.info.queued.fetch_max(0, Ordering::Relaxed);
         state.info.watching.store(state.watched.len(), Ordering::Relaxed);
         db.finish(state.db);
     }

@@ -1,17 +1,15 @@
 //! Hashes: reading one whatever its encoding, and the timers of its fields.
 //!
 //! A small hash is a listpack in its entry; a larger one, and any with deadlines on fields, is a [`table::Hash`] on the heap.
-//! How either is changed is in [`edit`].
+//! How either is changed is in `keyspace::hash`.
 
-pub(crate) mod edit;
 pub(crate) mod slots;
 pub(crate) mod table;
 
 pub(crate) use table::Hash;
 
 use super::listpack::{Element, Listpack};
-use crate::keyspace::access::random;
-use crate::keyspace::{Db, EventClass, Key};
+use crate::store::random;
 
 /// A hash being read. Fields whose deadline has passed `now` don't exist.
 #[derive(Clone, Copy, Debug)]
@@ -118,34 +116,4 @@ impl<'a> HashRef<'a> {
             Encoding::Table(hash) => hash.next_deadline(),
         }
     }
-}
-
-/// Reclaims the expired fields of a hash, and the hash with its last field. Returns how many fields went.
-pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
-    let now = db.now();
-    let Some(mut entry) = db.lookup_mut_untouched(key) else { return 0 };
-    let expired = entry.edit_heap(|value| {
-        let expired = value.as_hash_mut().map_or_else(Vec::new, |hash| hash.take_expired(now));
-        let changed = !expired.is_empty();
-        (expired, changed)
-    });
-    let expired = expired.unwrap_or_default();
-    if expired.is_empty() {
-        return 0;
-    }
-    let is_empty = entry.value().hash().is_ok_and(|hash| hash.len(now) == 0);
-    if is_empty {
-        entry.remove();
-    }
-    db.count_expired_fields(expired.len());
-    db.notify(EventClass::Hash, "hexpired", key.bytes());
-    let count = expired.len();
-    db.propagate_with(|| {
-        let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
-        words.into_iter().chain(expired).collect()
-    });
-    if is_empty {
-        db.notify(EventClass::Generic, "del", key.bytes());
-    }
-    count
 }

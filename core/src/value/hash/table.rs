@@ -9,12 +9,12 @@
 //! ```
 
 use super::slots::Slots;
-use crate::expire::wheel::{Fired, Wheel};
 use crate::keyspace::HashSeed;
-use crate::keyspace::access::random;
-use crate::keyspace::arena::Ref;
-use crate::keyspace::key::{hash_of_timer, timer_id};
-use crate::keyspace::table::Table;
+use crate::store::arena::Ref;
+use crate::store::key::{hash_of_timer, timer_id};
+use crate::store::random;
+use crate::store::table::Table;
+use crate::store::wheel::{Fired, Wheel};
 
 /// A hash with a table.
 pub(crate) struct Hash {

@@ -18,7 +18,6 @@
 //! **Clock steps.** Forward: the slots in between come up at once, in order. Backward by up to a second: the wheel stands
 //! still, and timers armed for what it takes for the past come up at every advance. Further backward: every
 //! timer is given once to the caller and filed anew.
-#![allow(dead_code)]
 
 use crate::os::OutOfMemory;
 

@@ -1,13 +1,12 @@
-//! Changing a hash: one interface over both encodings, and the move from the listpack to the table.
+//! Changing the hash of a key: one interface over both encodings, the move from the listpack to the table, and expired fields.
+//!
+//! How hashes are laid out and read is [`crate::value::hash`]'s affair.
 
-use super::table::Hash;
-use super::{HashRef, expire_fields};
 use crate::error::Result;
-use crate::keyspace::entry::Kind;
-use crate::keyspace::shard::{MAX_IN_ARENA, NewValue};
 use crate::keyspace::{Db, EventClass, HashSeed, Key};
+use crate::value::hash::Hash;
 use crate::value::listpack::{self, Element, Listpack};
-use crate::value::{HeapValue, Value};
+use crate::value::{HashRef, HeapValue, Kind, MAX_IN_ARENA, NewValue, Value};
 
 /// The fields of a hash that is being changed.
 pub(crate) struct Fields<'h> {
@@ -59,14 +58,14 @@ impl Fields<'_> {
     /// Moves to the table if a text of this length may not stand in the listpack.
     pub(crate) fn make_room(&mut self, texts: &[&[u8]]) {
         if texts.iter().any(|text| text.len() > self.limits.bytes) {
-            self.to_table();
+            self.leave_listpack();
         }
     }
 
     /// Moves to the table if more fields than a listpack may hold are about to be set, new or not.
     pub(crate) fn make_room_for(&mut self, fields: usize) {
         if fields > self.limits.fields {
-            self.to_table();
+            self.leave_listpack();
         }
     }
 
@@ -74,7 +73,7 @@ impl Fields<'_> {
     pub(crate) fn set(&mut self, field: &[u8], value: &[u8], deadline: Option<u64>) -> bool {
         self.make_room(&[field, value]);
         if deadline.is_some() {
-            self.to_table();
+            self.leave_listpack();
         }
         self.changed = true;
         let now = self.now;
@@ -92,7 +91,7 @@ impl Fields<'_> {
             };
             let too_large = bytes.len() > MAX_IN_ARENA || Listpack::new(bytes).len() / 2 > self.limits.fields;
             if too_large {
-                self.to_table();
+                self.leave_listpack();
             }
             return is_new;
         }
@@ -105,7 +104,7 @@ impl Fields<'_> {
     /// Gives an existing field another deadline, or none.
     pub(crate) fn set_deadline(&mut self, field: &[u8], deadline: Option<u64>) {
         if deadline.is_some() {
-            self.to_table();
+            self.leave_listpack();
         }
         let now = self.now;
         let (Encoding::New(_) | Encoding::Table(_)) = &self.encoding else { return };
@@ -144,7 +143,7 @@ impl Fields<'_> {
         }
     }
 
-    fn to_table(&mut self) {
+    fn leave_listpack(&mut self) {
         let Encoding::Packed(bytes) = &self.encoding else { return };
         let mut hash = Box::new(Hash::new(self.seed));
         HashRef::packed(bytes).each(self.now, |field, value| {
@@ -277,4 +276,34 @@ fn reclaim(db: &mut Db<'_>, key: &Key<'_>) {
     if due {
         expire_fields(db, key);
     }
+}
+
+/// Reclaims the expired fields of a hash, and the hash with its last field. Returns how many fields went.
+pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
+    let now = db.now();
+    let Some(mut entry) = db.lookup_mut_untouched(key) else { return 0 };
+    let expired = entry.edit_heap(|value| {
+        let expired = value.as_hash_mut().map_or_else(Vec::new, |hash| hash.take_expired(now));
+        let changed = !expired.is_empty();
+        (expired, changed)
+    });
+    let expired = expired.unwrap_or_default();
+    if expired.is_empty() {
+        return 0;
+    }
+    let is_empty = entry.value().hash().is_ok_and(|hash| hash.len(now) == 0);
+    if is_empty {
+        entry.remove();
+    }
+    db.count_expired_fields(expired.len());
+    db.notify(EventClass::Hash, "hexpired", key.bytes());
+    let count = expired.len();
+    db.propagate_with(|| {
+        let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
+        words.into_iter().chain(expired).collect()
+    });
+    if is_empty {
+        db.notify(EventClass::Generic, "del", key.bytes());
+    }
+    count
 }

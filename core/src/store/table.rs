@@ -22,7 +22,6 @@
 //! each with its twin of `n..b`, with the bits counted from the top down. Growing or shrinking only appends to or cuts
 //! from the low end of that order, so buckets already visited stay behind the cursor: whatever is there throughout is
 //! visited at least once.
-#![allow(dead_code)]
 
 use smallvec::SmallVec;
 

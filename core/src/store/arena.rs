@@ -19,7 +19,6 @@
 //! - `bytes` borrows `&self` and `bytes_mut` `&mut self`. Only [`Arena::set_word`] writes through `&self`: its caller
 //!   must hold no slice from [`Arena::bytes`] over that word. The word is one that only `word` and `set_word` touch
 //!   while others may be reading (an entry's access stamp).
-#![allow(dead_code)]
 
 use std::num::NonZeroU32;
 use std::ptr::null_mut;

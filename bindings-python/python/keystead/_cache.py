@@ -1,0 +1,167 @@
+"""`Cache`: Python values under string keys. The hot methods are native; here are opening, iteration, statistics and decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from keystead import _keystead
+from keystead._cached import Ttl, decorate
+from keystead._codecs import codec_of
+from keystead._engine import open_engine
+from keystead._flight import lead_or_wait, lead_or_wait_async
+from keystead._keystead import Engine
+from keystead._stats import Stats, read_stats
+
+__all__ = ["Cache", "CacheBase"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_ABSENT = object()
+
+
+class CacheBase:
+    """What `Cache` and `keystead.asyncio.Cache` share; the native classes bring the rest."""
+
+    engine: Engine
+    namespace: str
+    _db: int
+
+    def __new__(
+        cls,
+        name: str | Engine | None = None,
+        *,
+        namespace: str = "",
+        db: int = 0,
+        maxmemory: int | str | None = None,
+        codec: str = "json",
+        secret: bytes | str | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> Any:
+        if maxmemory is not None:
+            # A cache makes room; an error for a full one is what a database wants.
+            config = {"maxmemory-policy": "allkeys-lru", **(config or {})}
+        engine = open_engine(name, maxmemory=maxmemory, config=config)
+        begin = f"{namespace}:" if namespace else ""
+        self = super().__new__(cls, engine, db, begin.encode(), codec_of(codec, secret))  # type: ignore[call-arg]
+        self.engine = engine
+        self.namespace = namespace
+        self._db = db
+        return self
+
+    def cached(self, ttl: Ttl = None, *, key: Callable[..., Any] | None = None, prefix: str | None = None) -> Callable[[F], F]:
+        """Decorates a function or a coroutine function: its results are kept, and computed once for many waiters.
+
+        `ttl`: seconds or a timedelta; None keeps them without limit. `prefix`: what keys begin with, by default the function's
+        full name. `key`: makes the rest of the key from the arguments; without it arguments must be plain values, or containers of
+        such, or have a `repr` that tells them apart. Calls that mean the same have the same key, however they are spelled.
+
+        Exceptions reach every waiter and are not kept. The decorated function has `invalidate(*args)`, `cache_key(*args)`,
+        `refresh(*args)` and `__wrapped__`.
+        """
+        return lambda function: decorate(self, function, ttl, key, prefix)
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """The keys, in no order: str where they are UTF-8, else bytes. A key that comes or goes meanwhile may be left out.
+
+        A key that exists throughout is met once: what was met is remembered while iterating.
+        """
+        seen: set[str | bytes] = set()
+        cursor = 0
+        while True:
+            cursor, keys = self._page(cursor)  # type: ignore[attr-defined]
+            for found in keys:
+                if found not in seen:
+                    seen.add(found)
+                    yield found
+            if cursor == 0:
+                return
+
+    def keys(self) -> Iterator[str | bytes]:
+        """As iterating over the cache."""
+        return iter(self)
+
+    def stats(self) -> Stats:
+        """Hits, misses, memory and so on, of the whole engine; `keys` are this cache's."""
+        return read_stats(self)
+
+    def close(self) -> None:
+        """Ends the use of this object. The engine ends with the last handle to it; a private one gives its memory back now."""
+        if not self.closed:  # type: ignore[attr-defined]
+            self._close()  # type: ignore[attr-defined]
+            if self.engine.name is None:
+                _keystead.Store(self.engine, 0).execute("FLUSHALL")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} on {self.engine!r}, namespace {self.namespace!r}>"
+
+
+class Cache(CacheBase, _keystead.Cache):
+    """A cache of Python values.
+
+    `name`: everybody in this process who opens the same name has the same data; without one it is private.
+    `namespace`: what all keys begin with, unseen by you. `maxmemory`: bytes, or text such as "100mb".
+    `codec`: how values that are not bytes, str, int or float are written: "json", "msgpack", or "pickle" with a `secret`.
+
+    None is a value like any other: what `get` returns for a missing key is its default.
+    """
+
+    def wrap(self, key: str | bytes, load: Callable[[], Any], ttl: Ttl = None) -> Any:
+        """The value of a key; if there is none, `load()`, kept for `ttl`. Many who wait for the same key cause one `load()`."""
+
+        def again() -> Any:
+            return self.get(key, _ABSENT)
+
+        def compute() -> Any:
+            value = load()
+            self.set(key, value, ttl)
+            return value
+
+        found = again()
+        if found is not _ABSENT:
+            return found
+        return lead_or_wait(self._flight(key), compute, again, _ABSENT)
+
+    async def wrap_async(self, key: str | bytes, load: Callable[[], Any], ttl: Ttl = None) -> Any:
+        """As `wrap`, for a `load` that is awaited."""
+
+        def again() -> Any:
+            return self.get(key, _ABSENT)
+
+        async def compute() -> Any:
+            value = await load()
+            self.set(key, value, ttl)
+            return value
+
+        found = again()
+        if found is not _ABSENT:
+            return found
+        return await lead_or_wait_async(self._flight(key), compute, again, _ABSENT)
+
+    def _flight(self, key: str | bytes) -> tuple[Any, ...]:
+        name = self.engine.name
+        return (name if name is not None else id(self.engine), self._db, self.namespace, key)
+
+    def setdefault(self, key: str | bytes, default: Any = None, ttl: Ttl = None) -> Any:
+        """The value of a key, which becomes `default` if there is none; decided at one moment for all threads."""
+        while True:
+            found = self.get(key, _ABSENT)
+            if found is not _ABSENT:
+                return found
+            if self.set(key, default, ttl, nx=True):
+                return default
+
+    def pop(self, key: str | bytes, *default: Any) -> Any:
+        """Removes a key and returns its value, or the default. Two threads may both get the value."""
+        found = self.get(key, _ABSENT)
+        if found is not _ABSENT:
+            self.delete(key)
+            return found
+        if default:
+            return default[0]
+        raise KeyError(key)
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,94 @@
+"""`keystead.asyncio.Valkey`: valkey-py's asyncio client on the engine in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import valkey.asyncio
+from valkey._parsers.base import BaseParser
+from valkey.asyncio.connection import AbstractConnection
+from valkey.client import EMPTY_RESPONSE, NEVER_DECODE
+from valkey.exceptions import DataError, ResponseError
+
+from keystead._connection import AsyncConnectionMixin, LinkParser
+from keystead._engine import open_engine
+from keystead._keystead import Engine
+from keystead.valkey import client_of, url_options
+
+__all__ = ["Connection", "Valkey", "pool"]
+
+
+class _Parser(LinkParser, BaseParser):
+    def on_connect(self, connection: Any) -> None:
+        """The connection reads for itself."""
+
+    async def read_response(self, disable_decoding: bool = False) -> Any:
+        return self.read(disable_decoding)
+
+
+class Connection(AsyncConnectionMixin, AbstractConnection):
+    """A connection of valkey-py's asyncio pools that is a session of an engine."""
+
+    make_error = BaseParser.parse_error
+    data_error = DataError
+    link_parser = _Parser
+
+
+def pool(engine: Engine | str | None = None, **kwargs: Any) -> valkey.asyncio.ConnectionPool:
+    """A pool of sessions, for `valkey.asyncio.Valkey(connection_pool=...)` and whatever else takes one."""
+    return valkey.asyncio.ConnectionPool(connection_class=Connection, engine=open_engine(engine), **kwargs)
+
+
+class Valkey(valkey.asyncio.Valkey):
+    """As `keystead.Valkey`, awaited. A command may be executed as soon as it is called; its error is raised where it is awaited."""
+
+    def __init__(
+        self,
+        name: str | Engine | None = None,
+        *,
+        db: int = 0,
+        maxmemory: int | str | None = None,
+        config: dict[str, Any] | None = None,
+        connection_pool: Any = None,
+        single_connection_client: bool = False,
+        protocol: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        if connection_pool is None:
+            kwargs = {"lib_name": "keystead", "lib_version": None, **kwargs}
+            engine = open_engine(name, maxmemory=maxmemory, config=config)
+            connection_pool = pool(engine, db=db, protocol=protocol, **kwargs)
+        elif not issubclass(connection_pool.connection_class, AsyncConnectionMixin):
+            raise ValueError("connection_pool must be one of keystead.asyncio.Valkey's own kind")
+        self.engine: Engine = connection_pool.connection_kwargs["engine"]
+        super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
+        client = client_of(self)
+        self._execute, self._execute_ready = client.execute, client.execute_ready
+
+    @classmethod
+    def from_url(cls, url: str, **kwargs: Any) -> Valkey:
+        """A client for `keystead://NAME/DB?option=value`."""
+        return cls(**{**kwargs, **url_options(url)})
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Executes a command in the engine and returns an awaitable of the parsed response."""
+        if self.connection is not None or self.single_connection_client:
+            return super().execute_command(*args, **options)
+        if not options and self.response_callbacks.get(args[0]) is None:
+            return self._execute_ready(*args)
+        return self._execute_parsed(args, options)
+
+    async def _execute_parsed(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        options.pop("keys", None)
+        try:
+            response = self._execute(*args, raw=True) if options.pop(NEVER_DECODE, False) else self._execute(*args)
+        except ResponseError:
+            if EMPTY_RESPONSE in options:
+                return options[EMPTY_RESPONSE]
+            raise
+        options.pop(EMPTY_RESPONSE, None)
+        callback = self.response_callbacks.get(args[0])
+        if callback is None:
+            return response
+        result = callback(response, **options)
+        return await result if hasattr(result, "__await__") else result

@@ -1,0 +1,129 @@
+"""`Valkey`: valkey-py's client on the engine in this process. Methods, types, callbacks and exceptions are valkey-py's.
+
+Single commands go straight to a session of the engine; pipelines, WATCH and locks through valkey-py's own machinery and
+`Connection`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import valkey
+from valkey._parsers.base import BaseParser
+from valkey.client import EMPTY_RESPONSE, NEVER_DECODE
+from valkey.connection import AbstractConnection
+from valkey.exceptions import DataError, ResponseError
+
+from keystead._connection import ConnectionMixin, LinkParser, session_setup
+from keystead._engine import open_engine
+from keystead._keystead import Client, Engine
+
+__all__ = ["Connection", "Valkey", "pool", "url_options"]
+
+
+class _Parser(LinkParser, BaseParser):
+    def on_connect(self, connection: Any) -> None:
+        self.attach(connection._sock.link, connection.encoder.decode_responses)
+
+    def read_response(self, disable_decoding: bool = False, push_request: bool = False) -> Any:
+        return self.read(disable_decoding)
+
+
+class Connection(ConnectionMixin, AbstractConnection):
+    """A connection of valkey-py's pools that is a session of an engine: `engine=` takes one, or a name."""
+
+    make_error = BaseParser.parse_error
+    data_error = DataError
+    link_parser = _Parser
+
+
+def pool(engine: Engine | str | None = None, **kwargs: Any) -> valkey.ConnectionPool:
+    """A pool of sessions, for `valkey.Valkey(connection_pool=...)` and whatever else takes one."""
+    return valkey.ConnectionPool(connection_class=Connection, engine=open_engine(engine), **kwargs)
+
+
+def url_options(url: str) -> dict[str, Any]:
+    """`keystead://NAME/DB?option=value` as arguments; without a name the engine is private."""
+    parts = urlsplit(url)
+    if parts.scheme != "keystead":
+        raise ValueError("an embedded engine's URL begins with keystead://")
+    options: dict[str, Any] = {"name": unquote(parts.netloc) or None}
+    if parts.path.strip("/"):
+        options["db"] = int(parts.path.strip("/"))
+    for name, value in parse_qsl(parts.query):
+        if name in ("db", "protocol", "max_connections"):
+            options[name] = int(value)
+        elif name in ("decode_responses", "single_connection_client"):
+            options[name] = value.lower() in ("1", "true", "yes")
+        else:
+            options[name] = value
+    return options
+
+
+def client_of(client: Any) -> Client:
+    """The native client with the settings of a client's pool."""
+    kwargs = client.connection_pool.connection_kwargs
+    encoding, errors = kwargs.get("encoding", "utf-8"), kwargs.get("encoding_errors", "strict")
+    if encoding.lower().replace("-", "").replace("_", "") != "utf8" or errors != "strict":
+        raise DataError("an embedded engine takes strict UTF-8 only; use bytes for other encodings")
+    text = kwargs.get("decode_responses", False)
+    return Client(kwargs["engine"], session_setup(kwargs), text, BaseParser.parse_error, DataError)
+
+
+class Valkey(valkey.Valkey):
+    """valkey-py's `Valkey` without a server.
+
+    `name`: everybody in this process who opens the same name has the same data; without one it is private to this client and its
+    pipelines. Further arguments are valkey-py's; those about sockets have no effect.
+    """
+
+    def __init__(
+        self,
+        name: str | Engine | None = None,
+        *,
+        db: int = 0,
+        maxmemory: int | str | None = None,
+        config: dict[str, Any] | None = None,
+        connection_pool: Any = None,
+        single_connection_client: bool = False,
+        protocol: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        if connection_pool is None:
+            kwargs = {"lib_name": "keystead", "lib_version": None, **kwargs}
+            engine = open_engine(name, maxmemory=maxmemory, config=config)
+            connection_pool = pool(engine, db=db, protocol=protocol, **kwargs)
+        elif not issubclass(connection_pool.connection_class, ConnectionMixin):
+            raise ValueError("connection_pool must be one of keystead.valkey.pool")
+        self.engine: Engine = connection_pool.connection_kwargs["engine"]
+        super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
+        self._execute = client_of(self).execute
+
+    @classmethod
+    def from_url(cls, url: str, **kwargs: Any) -> Valkey:
+        """A client for `keystead://NAME/DB?option=value`."""
+        return cls(**{**kwargs, **url_options(url)})
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Executes a command in the engine and returns the parsed response."""
+        if self.connection is not None:
+            return super().execute_command(*args, **options)
+        name = args[0]
+        if not options:
+            response = self._execute(*args)
+            callback = self.response_callbacks.get(name)
+            return response if callback is None else callback(response)
+        return self._execute_with(name, args, options)
+
+    def _execute_with(self, name: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        options.pop("keys", None)
+        try:
+            response = self._execute(*args, raw=True) if options.pop(NEVER_DECODE, False) else self._execute(*args)
+        except ResponseError:
+            if EMPTY_RESPONSE in options:
+                return options[EMPTY_RESPONSE]
+            raise
+        options.pop(EMPTY_RESPONSE, None)
+        callback = self.response_callbacks.get(name)
+        return response if callback is None else callback(response, **options)

@@ -1,0 +1,159 @@
+//! Python arguments as the engine takes them: words of a command, times to live, flags.
+
+use std::time::Duration;
+
+use keystead::{Condition, Ttl};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyFloat, PyInt, PyMemoryView};
+use smallvec::SmallVec;
+
+use crate::hot::{Argument, Exact, bytes_of, exact};
+
+/// A word of a command: borrowed from a str or bytes, or written out.
+pub enum Word<'a> {
+    Borrowed(&'a [u8]),
+    Owned(SmallVec<[u8; 24]>),
+}
+
+impl AsRef<[u8]> for Word<'_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Word::Borrowed(bytes) => bytes,
+            Word::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// The words of one command.
+pub type Words<'a> = SmallVec<[Word<'a>; 8]>;
+
+/// A str, bytes, bytes-like object, int or float as a word. `None`: of another type, bool included.
+///
+/// # Errors
+/// UnicodeEncodeError for a str with lone surrogates.
+#[inline]
+pub fn word<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
+    match exact(&object) {
+        Exact::Str | Exact::Bytes => bytes_of(object).map(|bytes| Some(Word::Borrowed(bytes))),
+        Exact::Int => match object.extract::<i64>() {
+            Ok(number) => {
+                Ok(Some(Word::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes()))))
+            }
+            Err(_) => printed(object),
+        },
+        Exact::Float => printed(object),
+        Exact::Bool | Exact::None => Ok(None),
+        Exact::Other => unusual_word(object),
+    }
+}
+
+fn unusual_word<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
+    if let Ok(bytes) = bytes_of(object) {
+        return Ok(Some(Word::Borrowed(bytes)));
+    }
+    if object.is_instance_of::<PyMemoryView>() || object.is_instance_of::<PyByteArray>() {
+        let bytes = object.py().get_type::<pyo3::types::PyBytes>().call1((object,))?;
+        return Ok(Some(Word::Owned(SmallVec::from_slice(bytes_of(bytes.as_borrowed())?))));
+    }
+    if object.is_instance_of::<PyInt>() || object.is_instance_of::<PyFloat>() {
+        return printed(object);
+    }
+    Ok(None)
+}
+
+/// Numbers as Python's `repr` prints them.
+fn printed<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
+    let text = object.repr()?;
+    Ok(Some(Word::Owned(SmallVec::from_slice(text.to_str()?.as_bytes()))))
+}
+
+/// A key or a raw value.
+///
+/// # Errors
+/// TypeError, naming the type.
+#[inline]
+pub fn raw_value<'a>(object: Argument<'a, '_>) -> PyResult<Word<'a>> {
+    match word(object)? {
+        Some(word) => Ok(word),
+        None => Err(PyTypeError::new_err(format!(
+            "a str, bytes, int or float is needed, not {}",
+            object.get_type().name()?
+        ))),
+    }
+}
+
+/// A time to live in seconds (int or float) or a timedelta; absent and None: none.
+///
+/// # Errors
+/// TypeError; ValueError if it is not above 0 or not finite.
+#[inline]
+pub fn ttl(object: Option<Argument<'_, '_>>) -> PyResult<Ttl> {
+    match object {
+        None => Ok(Ttl::None),
+        Some(object) => match exact(&object) {
+            Exact::None => Ok(Ttl::None),
+            Exact::Int => match object.extract::<u64>() {
+                Ok(0) | Err(_) => Err(bad_ttl(object)),
+                Ok(seconds) => Ok(Ttl::After(Duration::from_secs(seconds))),
+            },
+            _ => other_ttl(object),
+        },
+    }
+}
+
+fn other_ttl(object: Argument<'_, '_>) -> PyResult<Ttl> {
+    let seconds: f64 = if object.is_instance_of::<PyFloat>() || object.is_instance_of::<PyInt>() {
+        object.extract()?
+    } else {
+        match object.call_method0("total_seconds") {
+            Ok(seconds) => seconds.extract()?,
+            Err(_) => {
+                let name = object.get_type().name()?;
+                return Err(PyTypeError::new_err(format!(
+                    "ttl is a number of seconds or a timedelta, not {name}"
+                )));
+            }
+        }
+    };
+    // Less than a millisecond would be no time at all to the engine.
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time >= Duration::from_millis(1) => Ok(Ttl::After(time)),
+        _ => Err(bad_ttl(object)),
+    }
+}
+
+#[cold]
+fn bad_ttl(object: Argument<'_, '_>) -> PyErr {
+    PyValueError::new_err(format!("ttl must be at least a millisecond and fit 64 bits, not {}", *object))
+}
+
+/// A flag, by Python's truth.
+#[inline]
+pub fn flag(object: Option<Argument<'_, '_>>) -> PyResult<bool> {
+    object.map_or(Ok(false), |object| object.is_truthy())
+}
+
+/// The condition that `nx` and `xx` stand for.
+///
+/// # Errors
+/// ValueError if both are given.
+#[inline]
+pub fn condition(nx: Option<Argument<'_, '_>>, xx: Option<Argument<'_, '_>>) -> PyResult<Condition> {
+    match (flag(nx)?, flag(xx)?) {
+        (false, false) => Ok(Condition::Always),
+        (true, false) => Ok(Condition::IfAbsent),
+        (false, true) => Ok(Condition::IfPresent),
+        (true, true) => Err(PyValueError::new_err("nx and xx exclude each other")),
+    }
+}
+
+/// An optional integer.
+///
+/// # Errors
+/// TypeError or OverflowError.
+#[inline]
+pub fn integer(object: Option<Argument<'_, '_>>, default: i64) -> PyResult<i64> {
+    object.map_or(Ok(default), |object| object.extract())
+}

@@ -1,0 +1,350 @@
+//! The native base of `keystead.Cache`: keys in a namespace, values with their types.
+//!
+//! How values look when stored is in [`crate::value`]; decorators, statistics and options are in Python.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::PyClass;
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::types::{PyDict, PyString};
+use smallvec::SmallVec;
+
+use crate::arguments::{condition, integer, ttl};
+use crate::engine::PyEngine;
+use crate::errors::{closed, raise};
+use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of};
+use crate::scan;
+use crate::sessions::bytes;
+use crate::store::{StoreInner, boolean, expire, held, held_pairs, time_to_live};
+use crate::value::{Codec, Made, make};
+
+/// A cache whose methods return values.
+#[pyclass(frozen, subclass, weakref, module = "keystead._keystead")]
+pub struct Cache {
+    inner: CacheInner,
+}
+
+/// A cache whose methods return ready awaitables.
+#[pyclass(frozen, subclass, weakref, module = "keystead._keystead")]
+pub struct AsyncCache {
+    inner: CacheInner,
+}
+
+/// The part of the two that is the same.
+pub struct CacheInner {
+    pub store: StoreInner,
+    pub codec: Codec,
+    /// What every key begins with.
+    namespace: Vec<u8>,
+    closed: AtomicBool,
+}
+
+/// A key with its namespace.
+pub enum FullKey<'a> {
+    /// There is no namespace.
+    Bare(&'a [u8]),
+    /// Namespace and key.
+    Joined(SmallVec<[u8; 128]>),
+}
+
+impl AsRef<[u8]> for FullKey<'_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            FullKey::Bare(key) => key,
+            FullKey::Joined(key) => key,
+        }
+    }
+}
+
+impl CacheInner {
+    /// Namespace and key together.
+    #[inline]
+    pub fn full_key<'a>(&self, key: &'a [u8]) -> FullKey<'a> {
+        if self.namespace.is_empty() {
+            return FullKey::Bare(key);
+        }
+        let mut joined = SmallVec::with_capacity(self.namespace.len() + key.len());
+        joined.extend_from_slice(&self.namespace);
+        joined.extend_from_slice(key);
+        FullKey::Joined(joined)
+    }
+
+    /// Refuses if the cache is closed.
+    ///
+    /// # Errors
+    /// It is.
+    #[inline]
+    pub fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        if self.closed.load(Ordering::Relaxed) { Err(closed(py)) } else { Ok(()) }
+    }
+
+    /// The value of a key, as far as it can be made while it is locked.
+    ///
+    /// # Errors
+    /// The key holds no string.
+    #[inline]
+    pub fn look_up<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Made<'py>> {
+        let key = self.full_key(key);
+        let made = self.store.db.get_with(key.as_ref(), |found| match found {
+            Some(found) => make(py, &found.text),
+            None => Made::Missing,
+        });
+        made.map_err(|error| raise(py, &error))
+    }
+
+    fn clear(&self, py: Python<'_>, prefix: &[u8]) -> usize {
+        let prefix = self.full_key(prefix);
+        let sessions = &self.store.sessions;
+        py.detach(|| match prefix.as_ref() {
+            [] => scan::delete_all(sessions),
+            prefix => scan::delete(sessions, prefix),
+        })
+    }
+
+    fn count(&self, py: Python<'_>) -> usize {
+        if self.namespace.is_empty() {
+            return self.store.db.len();
+        }
+        py.detach(|| scan::count(&self.store.sessions, &self.namespace))
+    }
+
+    /// A key as users see it: without the namespace, str where it is text.
+    fn shown_key<'py>(&self, py: Python<'py>, key: &[u8]) -> Bound<'py, PyAny> {
+        let key = key.strip_prefix(self.namespace.as_slice()).unwrap_or(key);
+        std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any())
+    }
+}
+
+macro_rules! cache_class {
+    ($class:ident { $($more:tt)* }) => {
+        #[pymethods]
+        impl $class {
+            /// `codec`: tag, dumps, loads for JSON, loads for the other tags.
+            #[new]
+            fn new(
+                py: Python<'_>,
+                engine: &Bound<'_, PyEngine>,
+                db: usize,
+                namespace: &[u8],
+                codec: (u8, Py<PyAny>, Py<PyAny>, Py<PyAny>),
+            ) -> PyResult<Self> {
+                let (tag, dumps, loads_json, loads) = codec;
+                let codec = Codec { tag, dumps, loads_json, loads };
+                let store = StoreInner::new(py, engine.get(), db)?;
+                let closed = AtomicBool::new(false);
+                Ok(Self { inner: CacheInner { store, codec, namespace: namespace.to_vec(), closed } })
+            }
+
+            fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+                self.inner.check_open(key.py())?;
+                Ok(self.inner.store.db.contains(self.inner.full_key(bytes_of(key.as_borrowed())?)))
+            }
+
+            fn _close(&self) {
+                self.inner.closed.store(true, Ordering::Relaxed);
+            }
+
+            /// Number of keys. O(shards), O(all keys) in a namespace.
+            fn _size(&self, py: Python<'_>) -> PyResult<usize> {
+                self.inner.check_open(py)?;
+                Ok(self.inner.count(py))
+            }
+
+            #[getter]
+            fn closed(&self) -> bool {
+                self.inner.closed.load(Ordering::Relaxed)
+            }
+
+            /// A page of keys: `(next cursor, keys)`; the cursor is 0 at the beginning and at the end.
+            fn _page<'py>(&self, py: Python<'py>, cursor: u64) -> PyResult<(u64, Vec<Bound<'py, PyAny>>)> {
+                self.inner.check_open(py)?;
+                let inner = &self.inner;
+                let (next, keys) = py.detach(|| scan::page(&inner.store.sessions, cursor, &inner.namespace));
+                Ok((next, keys.iter().map(|key| inner.shown_key(py, key)).collect()))
+            }
+
+            $($more)*
+        }
+
+        impl AsRef<CacheInner> for $class {
+            fn as_ref(&self) -> &CacheInner {
+                &self.inner
+            }
+        }
+    };
+}
+
+cache_class!(AsyncCache {});
+cache_class!(Cache {
+    fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        self.inner.check_open(py)?;
+        let made = self.inner.look_up(py, bytes_of(key.as_borrowed())?)?;
+        made.finish(py, &self.inner.codec)?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = key.py();
+        self.inner.check_open(py)?;
+        let value = self.inner.codec.encode(value.as_borrowed())?;
+        let key = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        let set = self.inner.store.db.set(key, value.as_ref(), keystead::Ttl::None, keystead::Condition::Always);
+        set.map(drop).map_err(|error| raise(py, &error))
+    }
+
+    fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner.check_open(key.py())?;
+        let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        if self.inner.store.db.delete(full) { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.inner.check_open(py)?;
+        Ok(self.inner.count(py))
+    }
+
+    /// A cache is true even when it is empty.
+    fn __bool__(&self) -> bool {
+        true
+    }
+});
+
+/// A class with these methods.
+pub trait CacheClass: PyClass<Frozen = True> + Sync + AsRef<CacheInner> {}
+impl<C: PyClass<Frozen = True> + Sync + AsRef<CacheInner>> CacheClass for C {}
+
+/// Declares methods: their type, and what they do with the cache and the arguments.
+macro_rules! methods {
+    ($( $(#[$doc:meta])* $name:ident($cache:ident, $arguments:ident) $body:block )*) => { $(
+        $(#[$doc])*
+        pub struct $name<C>(PhantomData<C>);
+
+        impl<C: CacheClass> Method for $name<C> {
+            type Class = C;
+
+            #[inline]
+            fn call<'py>(_: Bound<'py, PyAny>, class: &C, $arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+                let $cache: &CacheInner = class.as_ref();
+                $cache.check_open($arguments.py())?;
+                $body
+            }
+        }
+    )* };
+}
+
+methods! {
+    /// `get(key, default=None)`.
+    Get(cache, arguments) {
+        let [key, default] = arguments.bind(["key", "default"], 1)?;
+        let made = cache.look_up(arguments.py(), bytes_of(key.expect("required"))?)?;
+        made.or(arguments.py(), &cache.codec, default)
+    }
+
+    /// `set(key, value, ttl=None, nx=False, xx=False)`.
+    Set(cache, arguments) {
+        let [key, value, time, nx, xx] = arguments.bind(["key", "value", "ttl", "nx", "xx"], 2)?;
+        let key = cache.full_key(bytes_of(key.expect("required"))?);
+        let value = cache.codec.encode(value.expect("required"))?;
+        let set = cache.store.db.set(key, value.as_ref(), ttl(time)?, condition(nx, xx)?);
+        boolean(arguments.py(), set.map_err(|error| raise(arguments.py(), &error))?)
+    }
+
+    /// `delete(*keys)`.
+    Delete(cache, arguments) {
+        let mut deleted = 0;
+        for key in arguments.positional() {
+            deleted += usize::from(cache.store.db.delete(cache.full_key(bytes_of(key)?)));
+        }
+        Ok(deleted.into_pyobject(arguments.py())?.into_any())
+    }
+
+    /// `contains(key)`.
+    Contains(cache, arguments) {
+        let [key] = arguments.bind(["key"], 1)?;
+        boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)))
+    }
+
+    /// `get_many(keys)`.
+    GetMany(cache, arguments) {
+        let [keys] = arguments.bind(["keys"], 1)?;
+        let py = arguments.py();
+        let held = held(keys.expect("required"))?;
+        let full = full_keys(cache, &held)?;
+        let mut made = Vec::with_capacity(full.len());
+        cache.store.db.get_many_with(&full, |_, found| {
+            made.push(found.map_or(Made::Missing, |found| make(py, &found.text)));
+        });
+        let values = PyDict::new(py);
+        for (key, made) in held.iter().zip(made) {
+            if let Some(value) = made.finish(py, &cache.codec)? {
+                values.set_item(key, value)?;
+            }
+        }
+        Ok(values.into_any())
+    }
+
+    /// `set_many(mapping, ttl=None)`.
+    SetMany(cache, arguments) {
+        let [mapping, time] = arguments.bind(["mapping", "ttl"], 1)?;
+        let held = held_pairs(mapping.expect("required"))?;
+        let mut pairs = Vec::with_capacity(held.len());
+        for (key, value) in &held {
+            pairs.push((cache.full_key(bytes_of(key.as_borrowed())?), cache.codec.encode(value.as_borrowed())?));
+        }
+        cache.store.db.set_many(&pairs, ttl(time)?).map_err(|error| raise(arguments.py(), &error))?;
+        Ok(arguments.py().None().into_bound(arguments.py()))
+    }
+
+    /// `incr(key, by=1)`.
+    Incr(cache, arguments) {
+        let [key, by] = arguments.bind(["key", "by"], 1)?;
+        add(cache, arguments.py(), key.expect("required"), integer(by, 1)?)
+    }
+
+    /// `decr(key, by=1)`.
+    Decr(cache, arguments) {
+        let [key, by] = arguments.bind(["key", "by"], 1)?;
+        let Some(by) = integer(by, 1)?.checked_neg() else {
+            return Err(pyo3::exceptions::PyOverflowError::new_err("by is out of range"));
+        };
+        add(cache, arguments.py(), key.expect("required"), by)
+    }
+
+    /// `touch(key, ttl)`.
+    Touch(cache, arguments) {
+        let [key, time] = arguments.bind(["key", "ttl"], 2)?;
+        let key = cache.full_key(bytes_of(key.expect("required"))?);
+        let exists = expire(&cache.store.db, key.as_ref(), ttl(time)?);
+        boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
+    }
+
+    /// `ttl(key)`.
+    TimeToLive(cache, arguments) {
+        let [key] = arguments.bind(["key"], 1)?;
+        let key = key.expect("required");
+        time_to_live(arguments.py(), key, cache.store.db.ttl(cache.full_key(bytes_of(key)?)))
+    }
+
+    /// `clear(prefix=None)`.
+    Clear(cache, arguments) {
+        let [prefix] = arguments.bind(["prefix"], 0)?;
+        let prefix = match prefix.filter(|prefix| !prefix.is_none()) {
+            Some(prefix) => bytes_of(prefix)?,
+            None => &[],
+        };
+        Ok(cache.clear(arguments.py(), prefix).into_pyobject(arguments.py())?.into_any())
+    }
+}
+
+fn full_keys<'a>(cache: &CacheInner, keys: &'a [Bound<'_, PyAny>]) -> PyResult<Vec<FullKey<'a>>> {
+    keys.iter().map(|key| Ok(cache.full_key(bytes_of(key.as_borrowed())?))).collect()
+}
+
+fn add<'py>(cache: &CacheInner, py: Python<'py>, key: Argument<'_, 'py>, by: i64) -> Outcome<'py> {
+    let sum = cache.store.db.incr(cache.full_key(bytes_of(key)?), by);
+    Ok(sum.map_err(|error| raise(py, &error))?.into_pyobject(py)?.into_any())
+}

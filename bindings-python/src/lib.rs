@@ -1,0 +1,36 @@
+//! The native half of the Python package: module `keystead._keystead`.
+//!
+//! The public face is the Python code in `python/keystead`; the engine's behaviour is in the crate `keystead`. Methods
+//! called often are listed in `hot_methods!` tables and bypass PyO3's argument handling (see [`hot`]); all others are plain PyO3.
+
+mod arguments;
+mod cache;
+mod engine;
+mod errors;
+mod hot;
+mod link;
+mod memo;
+mod methods;
+mod reply;
+mod scan;
+mod sessions;
+mod store;
+mod value;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<engine::PyEngine>()?;
+    module.add_class::<store::Store>()?;
+    module.add_class::<store::AsyncStore>()?;
+    module.add_class::<cache::Cache>()?;
+    module.add_class::<cache::AsyncCache>()?;
+    module.add_class::<memo::Memo>()?;
+    module.add_class::<sessions::Client>()?;
+    module.add_class::<link::Link>()?;
+    module.add_function(wrap_pyfunction!(link::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    methods::install(module.py())
+}

@@ -1,0 +1,70 @@
+//! The tables of hot methods, and their installation on the classes.
+//!
+//! What each does is in the module of its class; how Python reaches them is in [`crate::hot`].
+
+use pyo3::prelude::*;
+
+use crate::hot::{self, class};
+use crate::{cache, sessions, store};
+
+/// Installs methods on a class, as they are or behind a ready awaitable.
+macro_rules! install_all {
+    ($py:expr, $class:ty, $ready:literal: $( $method:ty = $name:literal, $signature:literal; )*) => {{
+        let class = class::<$class>($py);
+        $( hot::install::<$method, $ready>(&class, $name, $signature)?; )*
+    }};
+}
+
+macro_rules! store_methods {
+    ($py:expr, $class:ty, $ready:literal) => {
+        install_all!($py, $class, $ready:
+            store::Get<$class> = c"get", c"get($self, key, default=None)\n--\n\nThe bytes of a key, or the default. O(length).";
+            store::Set<$class> = c"set", c"set($self, key, value, ttl=None, nx=False, xx=False)\n--\n\nSets a key; ttl in seconds. Says whether nx or xx let it. O(length).";
+            store::Delete<$class> = c"delete", c"delete($self, /, *keys)\n--\n\nRemoves keys and returns how many existed. O(keys).";
+            store::Contains<$class> = c"contains", c"contains($self, key)\n--\n\nWhether a key exists. O(1).";
+            store::Incr<$class> = c"incr", c"incr($self, key, by=1)\n--\n\nAdds to the integer of a key and returns the sum. O(1).";
+            store::HGet<$class> = c"hget", c"hget($self, key, field)\n--\n\nThe bytes of a field of a hash, or None. O(1).";
+            store::HSet<$class> = c"hset", c"hset($self, key, field, value)\n--\n\nSets a field of a hash and says whether it is new. O(1).";
+            store::MGet<$class> = c"mget", c"mget($self, keys)\n--\n\nThe bytes of several keys, None for each that is missing. O(keys).";
+            store::MSet<$class> = c"mset", c"mset($self, pairs, ttl=None)\n--\n\nSets several keys at once, from a dict or a list of pairs. O(keys).";
+            store::Expire<$class> = c"expire", c"expire($self, key, ttl)\n--\n\nGives a key a new time to live and says whether it exists. O(1).";
+            store::TimeToLive<$class> = c"ttl", c"ttl($self, key)\n--\n\nSeconds to live: None without a deadline; KeyError if there is no such key. O(1).";
+            store::Execute<$class> = c"execute", c"execute($self, /, *words)\n--\n\nExecutes any command and returns its reply; strings are bytes.";
+            store::Pipeline<$class> = c"pipeline", c"pipeline($self, commands)\n--\n\nExecutes a list of commands, each a tuple, and returns their replies; errors are among them as exceptions.";
+        )
+    };
+}
+
+macro_rules! cache_methods {
+    ($py:expr, $class:ty, $ready:literal) => {
+        install_all!($py, $class, $ready:
+            cache::Get<$class> = c"get", c"get($self, key, default=None)\n--\n\nThe value of a key, or the default if there is none. O(length).";
+            cache::Set<$class> = c"set", c"set($self, key, value, ttl=None, nx=False, xx=False)\n--\n\nSets a key; ttl in seconds or a timedelta. Says whether nx or xx let it. O(length).";
+            cache::Delete<$class> = c"delete", c"delete($self, /, *keys)\n--\n\nRemoves keys and returns how many existed. O(keys).";
+            cache::Contains<$class> = c"contains", c"contains($self, key)\n--\n\nWhether a key exists. O(1).";
+            cache::GetMany<$class> = c"get_many", c"get_many($self, keys)\n--\n\nA dict of the keys that exist and their values. O(keys).";
+            cache::SetMany<$class> = c"set_many", c"set_many($self, mapping, ttl=None)\n--\n\nSets several keys at once. O(keys).";
+            cache::Incr<$class> = c"incr", c"incr($self, key, by=1)\n--\n\nAdds to an integer and returns the sum; a missing key counts as 0. O(1).";
+            cache::Decr<$class> = c"decr", c"decr($self, key, by=1)\n--\n\nSubtracts from an integer and returns the difference. O(1).";
+            cache::Touch<$class> = c"touch", c"touch($self, key, ttl)\n--\n\nGives a key a new time to live, None for no limit; says whether it exists. O(1).";
+            cache::TimeToLive<$class> = c"ttl", c"ttl($self, key)\n--\n\nSeconds to live: None without a deadline; KeyError if there is no such key. O(1).";
+            cache::Clear<$class> = c"clear", c"clear($self, prefix=None)\n--\n\nRemoves this cache's keys, or those that begin with prefix, and returns how many. O(all keys).";
+        )
+    };
+}
+
+/// Installs all tables.
+///
+/// # Errors
+/// Python has no memory.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    store_methods!(py, store::Store, false);
+    store_methods!(py, store::AsyncStore, true);
+    cache_methods!(py, cache::Cache, false);
+    cache_methods!(py, cache::AsyncCache, true);
+    install_all!(py, sessions::Client, false:
+        sessions::Execute = c"execute", c"execute($self, /, *words)\n--\n\nExecutes a command; any keyword asks for bytes.";);
+    install_all!(py, sessions::Client, true:
+        sessions::Execute = c"execute_ready", c"execute_ready($self, /, *words)\n--\n\nAs execute, behind a ready awaitable.";);
+    Ok(())
+}

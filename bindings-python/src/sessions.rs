@@ -1,0 +1,237 @@
+//! Sessions for clients that many threads share, and the clients that stand behind valkey-py's and redis-py's classes.
+//!
+//! A session is taken from the idle ones for one command, as those libraries take a connection from their pool. The list of idle
+//! sessions is locked only while Python's lock is held, so a process forked by another thread never inherits it locked; sessions that other
+//! threads had taken are lost to the child, which opens new ones.
+
+use keystead::command::spec::Flags;
+use keystead::command::table;
+use keystead::{Engine, Form, Session};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+use smallvec::SmallVec;
+
+use crate::arguments::{Words, word};
+use crate::engine::PyEngine;
+use crate::errors;
+use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of};
+use crate::reply::{Style, decode_all, decode_or_raise, is_plain};
+
+/// More idle sessions than this are closed.
+const MAX_IDLE: usize = 64;
+
+/// Sessions of one engine that begin alike.
+pub struct Sessions {
+    engine: Engine,
+    /// Executed on every new session.
+    setup: Vec<Vec<Vec<u8>>>,
+    idle: Mutex<Vec<Session>>,
+}
+
+impl Sessions {
+    /// Sessions on which the commands of `setup` have been executed.
+    pub fn new(engine: Engine, setup: Vec<Vec<Vec<u8>>>) -> Self {
+        Self { engine, setup, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Sessions in a database.
+    pub fn of_database(engine: Engine, db: usize) -> Self {
+        let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
+        Self::new(engine, if db == 0 { Vec::new() } else { vec![select] })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// A session, idle or new. Replies of `setup` are not looked at: who must know executes the commands once before.
+    #[inline]
+    pub fn take(&self) -> Session {
+        let idle = self.idle.lock().pop();
+        idle.unwrap_or_else(|| self.open())
+    }
+
+    fn open(&self) -> Session {
+        let mut session = self.engine.session(Form::Tape);
+        for words in &self.setup {
+            let argv: SmallVec<[&[u8]; 8]> = words.iter().map(Vec::as_slice).collect();
+            session.execute(&argv);
+        }
+        session
+    }
+
+    /// Gives a session back.
+    #[inline]
+    pub fn give(&self, session: Session) {
+        if session.is_quitting() {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(session);
+        }
+    }
+
+    /// Executes a command and returns its reply, or raises it if it is an error.
+    ///
+    /// # Errors
+    /// The reply is an error, or text that is not UTF-8 where text is wanted.
+    pub fn execute<'py>(&self, py: Python<'py>, argv: &[&[u8]], style: &Style<'_, 'py>) -> Outcome<'py> {
+        let mut session = self.take();
+        if is_long(argv) {
+            py.detach(|| session.execute(argv));
+        } else {
+            session.execute(argv);
+        }
+        if is_plain(session.replies()) {
+            let outcome = decode_or_raise(py, session.replies(), style);
+            self.give(session);
+            return outcome;
+        }
+        // Making a container can run the garbage collector, and with it code that comes back to us.
+        let tape = session.replies().to_vec();
+        self.give(session);
+        decode_or_raise(py, &tape, style)
+    }
+
+    /// Executes commands one after the other and returns a list of their replies, errors among them as exceptions.
+    ///
+    /// # Errors
+    /// Text that is not UTF-8 where text is wanted.
+    pub fn pipeline<'py>(
+        &self,
+        py: Python<'py>,
+        commands: &[Words<'_>],
+        style: &Style<'_, 'py>,
+    ) -> Outcome<'py> {
+        let mut session = self.take();
+        session.clear_replies();
+        for words in commands {
+            let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+            session.execute_pipelined(&argv);
+        }
+        let tape = session.replies().to_vec();
+        session.clear_replies();
+        self.give(session);
+        decode_all(py, &tape, style)
+    }
+}
+
+/// Whether a command may take long enough that other threads should run meanwhile: it is not in constant time, nor declared fast.
+#[inline]
+fn is_long(argv: &[&[u8]]) -> bool {
+    let spec = argv.first().and_then(|name| table::by_name(name)).map(|found| found.spec);
+    spec.is_some_and(|spec| !spec.flags.contains(Flags::FAST) && !spec.complexity.starts_with("O(1)"))
+}
+
+/// What `execute_command` of a client does: encodes as valkey-py does, executes, decodes.
+#[pyclass(frozen, module = "keystead._keystead")]
+pub struct Client {
+    sessions: Sessions,
+    text: bool,
+    make_error: Py<PyAny>,
+    data_error: Py<PyAny>,
+}
+
+#[pymethods]
+impl Client {
+    /// `setup`: commands for every new session; `make_error`: text to exception; `data_error`: raised for what can't be sent.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        engine: &Bound<'_, PyEngine>,
+        setup: Vec<Bound<'_, PyTuple>>,
+        text: bool,
+        make_error: Py<PyAny>,
+        data_error: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let setup = setup
+            .iter()
+            .map(|words| {
+                let words = words.as_any().try_iter()?.collect::<PyResult<Vec<_>>>()?;
+                let encoded = encode(py, words.iter().map(|word| word.as_borrowed()), data_error.bind(py))?;
+                Ok(encoded.iter().map(|word| word.as_ref().to_vec()).collect())
+            })
+            .collect::<PyResult<Vec<Vec<Vec<u8>>>>>()?;
+        let sessions = Sessions::new(engine.get().engine.clone(), setup);
+        let client = Self { sessions, text, make_error, data_error };
+        client.check_setup(py)?;
+        Ok(client)
+    }
+}
+
+impl Client {
+    /// Executes the setup once, so that a wrong password or database is told at opening.
+    fn check_setup(&self, py: Python<'_>) -> PyResult<()> {
+        let mut session = self.sessions.engine.session(Form::Tape);
+        let make = self.make_error.bind(py);
+        for words in &self.sessions.setup {
+            let argv: SmallVec<[&[u8]; 8]> = words.iter().map(Vec::as_slice).collect();
+            decode_or_raise(py, session.execute(&argv), &Style { text: false, error: Some(make) })?;
+        }
+        self.sessions.give(session);
+        Ok(())
+    }
+}
+
+/// Words as valkey-py encodes them; a first word with spaces is several (`"CONFIG GET"`).
+///
+/// # Errors
+/// An instance of `data_error` for what has no encoding, with valkey-py's text.
+#[inline]
+pub fn encode<'a, 'py: 'a>(
+    py: Python<'py>,
+    objects: impl Iterator<Item = Argument<'a, 'py>>,
+    data_error: &Bound<'py, PyAny>,
+) -> PyResult<Words<'a>> {
+    let mut words = Words::new();
+    for (index, object) in objects.enumerate() {
+        if index == 0
+            && let Ok(name) = bytes_of(object)
+            && name.contains(&b' ')
+        {
+            let parts = name.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
+            words.extend(parts.map(crate::arguments::Word::Borrowed));
+            continue;
+        }
+        match word(object)? {
+            Some(word) => words.push(word),
+            None => return Err(no_encoding(py, object, data_error)),
+        }
+    }
+    Ok(words)
+}
+
+#[cold]
+fn no_encoding<'py>(py: Python<'py>, object: Argument<'_, 'py>, data_error: &Bound<'py, PyAny>) -> PyErr {
+    let name = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+    let text = format!("Invalid input of type: '{name}'. Convert to a bytes, string, int or float first.");
+    if data_error.is_none() {
+        return errors::usage(py, &text);
+    }
+    data_error.call1((text,)).map_or_else(|error| error, PyErr::from_value)
+}
+
+/// `execute(*words)`.
+pub struct Execute;
+
+impl Method for Execute {
+    type Class = Client;
+
+    fn call<'py>(_: Bound<'py, PyAny>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+        let py = arguments.py();
+        let words = encode(py, arguments.positional(), client.data_error.bind(py))?;
+        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        // A keyword, whatever it is called, asks for bytes: valkey-py's NEVER_DECODE.
+        let text = client.text && !arguments.has_keywords();
+        let style = Style { text, error: Some(client.make_error.bind(py)) };
+        client.sessions.execute(py, &argv, &style)
+    }
+}
+
+/// Bytes as a Python object.
+pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyAny> {
+    PyBytes::new(py, bytes).into_any()
+}

@@ -1,0 +1,303 @@
+//! `Store`: keys and values as bytes, with the names of Valkey's commands.
+//!
+//! The methods are in the table of `methods.rs`; those of values with types are in [`crate::cache`].
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use keystead::{Database, Ttl};
+use pyo3::PyClass;
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use smallvec::SmallVec;
+
+use crate::arguments::{Words, condition, integer, raw_value, ttl};
+use crate::engine::PyEngine;
+use crate::errors::{raise, usage};
+use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of};
+use crate::reply::Style;
+use crate::sessions::{Sessions, encode};
+
+/// Bytes of one database of an engine.
+#[pyclass(frozen, subclass, module = "keystead._keystead")]
+pub struct Store {
+    inner: StoreInner,
+}
+
+/// As [`Store`], with ready awaitables.
+#[pyclass(frozen, subclass, module = "keystead._keystead")]
+pub struct AsyncStore {
+    inner: StoreInner,
+}
+
+/// The part of the two that is the same.
+pub struct StoreInner {
+    pub db: Database,
+    pub sessions: Sessions,
+}
+
+impl StoreInner {
+    /// A numbered database of an engine.
+    ///
+    /// # Errors
+    /// There is no such database.
+    pub fn new(py: Python<'_>, engine: &PyEngine, db: usize) -> PyResult<Self> {
+        let database = engine.engine.database(db).map_err(|error| usage(py, &error.to_string()))?;
+        Ok(Self { db: database, sessions: Sessions::of_database(engine.engine.clone(), db) })
+    }
+}
+
+macro_rules! store_class {
+    ($class:ident) => {
+        #[pymethods]
+        impl $class {
+            #[new]
+            #[pyo3(signature = (engine, db=0))]
+            fn new(py: Python<'_>, engine: &Bound<'_, PyEngine>, db: usize) -> PyResult<Self> {
+                Ok(Self { inner: StoreInner::new(py, engine.get(), db)? })
+            }
+
+            fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+                Ok(self.inner.db.contains(bytes_of(key.as_borrowed())?))
+            }
+
+            fn __len__(&self) -> usize {
+                self.inner.db.len()
+            }
+        }
+
+        impl AsRef<StoreInner> for $class {
+            fn as_ref(&self) -> &StoreInner {
+                &self.inner
+            }
+        }
+    };
+}
+
+store_class!(Store);
+store_class!(AsyncStore);
+
+/// A class with these methods.
+pub trait StoreClass: PyClass<Frozen = True> + Sync + AsRef<StoreInner> {}
+impl<C: PyClass<Frozen = True> + Sync + AsRef<StoreInner>> StoreClass for C {}
+
+/// Declares methods: their type, and what they do with the store and the arguments.
+macro_rules! methods {
+    ($( $(#[$doc:meta])* $name:ident($store:ident, $arguments:ident) $body:block )*) => { $(
+        $(#[$doc])*
+        pub struct $name<C>(PhantomData<C>);
+
+        impl<C: StoreClass> Method for $name<C> {
+            type Class = C;
+
+            #[inline]
+            fn call<'py>(_: Bound<'py, PyAny>, class: &C, $arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+                let $store: &StoreInner = class.as_ref();
+                $body
+            }
+        }
+    )* };
+}
+
+methods! {
+    /// `get(key, default=None)`.
+    Get(store, arguments) {
+        let [key, default] = arguments.bind(["key", "default"], 1)?;
+        let py = arguments.py();
+        let key = bytes_of(key.expect("required"))?;
+        let found = store.db.get_with(key, |found| found.map(|found| PyBytes::new(py, &found.text)));
+        match found.map_err(|error| raise(py, &error))? {
+            Some(bytes) => Ok(bytes.into_any()),
+            None => Ok(or_none(py, default)),
+        }
+    }
+
+    /// `set(key, value, ttl=None, nx=False, xx=False)`.
+    Set(store, arguments) {
+        let [key, value, time, nx, xx] = arguments.bind(["key", "value", "ttl", "nx", "xx"], 2)?;
+        let key = bytes_of(key.expect("required"))?;
+        let value = raw_value(value.expect("required"))?;
+        let set = store.db.set(key, value.as_ref(), ttl(time)?, condition(nx, xx)?);
+        boolean(arguments.py(), set.map_err(|error| raise(arguments.py(), &error))?)
+    }
+
+    /// `delete(*keys)`.
+    Delete(store, arguments) {
+        let mut deleted = 0;
+        for key in arguments.positional() {
+            deleted += usize::from(store.db.delete(bytes_of(key)?));
+        }
+        Ok(deleted.into_pyobject(arguments.py())?.into_any())
+    }
+
+    /// `contains(key)`.
+    Contains(store, arguments) {
+        let [key] = arguments.bind(["key"], 1)?;
+        boolean(arguments.py(), store.db.contains(bytes_of(key.expect("required"))?))
+    }
+
+    /// `incr(key, by=1)`.
+    Incr(store, arguments) {
+        let [key, by] = arguments.bind(["key", "by"], 1)?;
+        let sum = store.db.incr(bytes_of(key.expect("required"))?, integer(by, 1)?);
+        Ok(sum.map_err(|error| raise(arguments.py(), &error))?.into_pyobject(arguments.py())?.into_any())
+    }
+
+    /// `hget(key, field)`.
+    HGet(store, arguments) {
+        let [key, field] = arguments.bind(["key", "field"], 2)?;
+        let py = arguments.py();
+        let (key, field) = (bytes_of(key.expect("required"))?, bytes_of(field.expect("required"))?);
+        let found = store.db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes)));
+        match found.map_err(|error| raise(py, &error))? {
+            Some(bytes) => Ok(bytes.into_any()),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+
+    /// `hset(key, field, value)`.
+    HSet(store, arguments) {
+        let [key, field, value] = arguments.bind(["key", "field", "value"], 3)?;
+        let (key, field) = (bytes_of(key.expect("required"))?, bytes_of(field.expect("required"))?);
+        let value = raw_value(value.expect("required"))?;
+        let created = store.db.hset(key, field, value.as_ref());
+        boolean(arguments.py(), created.map_err(|error| raise(arguments.py(), &error))?)
+    }
+
+    /// `mget(keys)`.
+    MGet(store, arguments) {
+        let [keys] = arguments.bind(["keys"], 1)?;
+        let py = arguments.py();
+        let held = held(keys.expect("required"))?;
+        let names = names(&held)?;
+        let mut values = Vec::with_capacity(names.len());
+        store.db.get_many_with(&names, |_, found| values.push(found.map(|found| PyBytes::new(py, &found.text))));
+        Ok(PyList::new(py, values)?.into_any())
+    }
+
+    /// `mset(pairs, ttl=None)`.
+    MSet(store, arguments) {
+        let [pairs, time] = arguments.bind(["pairs", "ttl"], 1)?;
+        let held = held_pairs(pairs.expect("required"))?;
+        let mut words = Vec::with_capacity(held.len());
+        for (key, value) in &held {
+            words.push((bytes_of(key.as_borrowed())?, raw_value(value.as_borrowed())?));
+        }
+        let set = store.db.set_many(&words, ttl(time)?);
+        set.map_err(|error| raise(arguments.py(), &error))?;
+        Ok(arguments.py().None().into_bound(arguments.py()))
+    }
+
+    /// `expire(key, ttl)`.
+    Expire(store, arguments) {
+        let [key, time] = arguments.bind(["key", "ttl"], 2)?;
+        let exists = expire(&store.db, bytes_of(key.expect("required"))?, ttl(time)?);
+        boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
+    }
+
+    /// `ttl(key)`.
+    TimeToLive(store, arguments) {
+        let [key] = arguments.bind(["key"], 1)?;
+        let key = key.expect("required");
+        time_to_live(arguments.py(), key, store.db.ttl(bytes_of(key)?))
+    }
+
+    /// `execute(*words)`.
+    Execute(store, arguments) {
+        let py = arguments.py();
+        let words = encode(py, arguments.positional(), &py.None().into_bound(py))?;
+        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        store.sessions.execute(py, &argv, &Style { text: false, error: None })
+    }
+
+    /// `pipeline(commands)`.
+    Pipeline(store, arguments) {
+        let [commands] = arguments.bind(["commands"], 1)?;
+        let py = arguments.py();
+        let none = py.None().into_bound(py);
+        let held = commands.expect("required").try_iter()?.map(|command| held(command?.as_borrowed()));
+        let held = held.collect::<PyResult<Vec<_>>>()?;
+        let commands = held.iter().map(|words| encode(py, words.iter().map(|word| word.as_borrowed()), &none));
+        let commands = commands.collect::<PyResult<Vec<Words<'_>>>>()?;
+        store.sessions.pipeline(py, &commands, &Style { text: false, error: None })
+    }
+}
+
+/// The objects of an iterable, held while their bytes are used.
+///
+/// # Errors
+/// It can't be iterated over, or is a str or bytes, which would be taken apart.
+pub fn held<'py>(iterable: Argument<'_, 'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if let Ok(list) = iterable.cast::<PyList>() {
+        return Ok(list.iter().collect());
+    }
+    if bytes_of(iterable).is_ok() {
+        return Err(pyo3::exceptions::PyTypeError::new_err("several keys are needed, not one str or bytes"));
+    }
+    iterable.try_iter()?.collect()
+}
+
+/// The pairs of a dict, of another mapping, or of an iterable of pairs.
+///
+/// # Errors
+/// It is none of these.
+pub fn held_pairs<'py>(pairs: Argument<'_, 'py>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    if let Ok(dict) = pairs.cast::<PyDict>() {
+        return Ok(dict.iter().collect());
+    }
+    let items =
+        if pairs.hasattr("items")? { pairs.call_method0("items")? } else { pairs.to_owned().into_any() };
+    items.try_iter()?.map(|pair| pair?.extract()).collect()
+}
+
+/// The bytes of keys.
+///
+/// # Errors
+/// One is neither str nor bytes.
+pub fn names<'a>(keys: &'a [Bound<'_, PyAny>]) -> PyResult<Vec<&'a [u8]>> {
+    keys.iter().map(|key| bytes_of(key.as_borrowed())).collect()
+}
+
+/// True or False.
+#[inline]
+pub fn boolean(py: Python<'_>, value: bool) -> Outcome<'_> {
+    Ok(value.into_pyobject(py)?.to_owned().into_any())
+}
+
+/// The default of a getter.
+#[inline]
+pub fn or_none<'py>(py: Python<'py>, default: Option<Argument<'_, 'py>>) -> Bound<'py, PyAny> {
+    default.map_or_else(|| py.None().into_bound(py), |default| default.to_owned())
+}
+
+/// A new time to live, or none, for a key; says whether the key exists.
+///
+/// # Errors
+/// The engine's.
+pub fn expire(db: &Database, key: &[u8], ttl: Ttl) -> keystead::Result<bool> {
+    match ttl {
+        Ttl::After(time) => db.expire(key, time),
+        Ttl::None | Ttl::Keep => {
+            db.persist(key)?;
+            Ok(db.contains(key))
+        }
+    }
+}
+
+/// Seconds to live as a Python object.
+///
+/// # Errors
+/// KeyError if there is no such key.
+pub fn time_to_live<'py>(
+    py: Python<'py>,
+    key: Argument<'_, 'py>,
+    ttl: Option<Option<Duration>>,
+) -> Outcome<'py> {
+    match ttl {
+        None => Err(PyKeyError::new_err(key.to_owned().unbind())),
+        Some(None) => Ok(py.None().into_bound(py)),
+        Some(Some(time)) => Ok(time.as_secs_f64().into_pyobject(py)?.into_any()),
+    }
+}

@@ -1,0 +1,172 @@
+//! Values of the cache face between Python objects and stored bytes; the format is `keystead::cache::codec`'s.
+//!
+//! Lists, dicts and other objects go through the codec that the cache was opened with.
+
+use keystead::cache::codec::{self, Stored, tag};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
+use smallvec::SmallVec;
+
+use crate::errors::usage;
+use crate::hot::{Argument, Exact, Outcome, bytes_of, exact};
+
+/// The functions of a codec, and those that read what others wrote.
+pub struct Codec {
+    /// The tag behind which `dumps` writes.
+    pub tag: u8,
+    /// Object to bytes.
+    pub dumps: Py<PyAny>,
+    /// JSON bytes to object.
+    pub loads_json: Py<PyAny>,
+    /// Tag and bytes to object, for the other tags.
+    pub loads: Py<PyAny>,
+}
+
+/// A value as it is to be stored.
+pub enum Encoded<'a> {
+    /// Bytes of the Python object itself.
+    Borrowed(&'a [u8]),
+    /// Anything else.
+    Owned(SmallVec<[u8; 64]>),
+}
+
+impl AsRef<[u8]> for Encoded<'_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Encoded::Borrowed(bytes) => bytes,
+            Encoded::Owned(bytes) => bytes,
+        }
+    }
+}
+
+fn tagged<'a>(tag: u8, payload: &[u8]) -> Encoded<'a> {
+    let mut bytes = SmallVec::with_capacity(payload.len() + 1);
+    bytes.push(tag);
+    bytes.extend_from_slice(payload);
+    Encoded::Owned(bytes)
+}
+
+fn behind<'a>(tag: Option<u8>, payload: &'a [u8]) -> Encoded<'a> {
+    tag.map_or(Encoded::Borrowed(payload), |tag| tagged(tag, payload))
+}
+
+impl Codec {
+    /// The bytes to store for an object.
+    ///
+    /// # Errors
+    /// The codec's own, or a str with lone surrogates.
+    #[inline]
+    pub fn encode<'a>(&self, object: Argument<'a, '_>) -> PyResult<Encoded<'a>> {
+        match exact(&object) {
+            Exact::Str => encode_text(bytes_of(object)?),
+            Exact::Bytes => {
+                let bytes = bytes_of(object)?;
+                Ok(behind(codec::bytes_tag(bytes), bytes))
+            }
+            Exact::Int => match object.extract::<i64>() {
+                Ok(number) => {
+                    Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())))
+                }
+                Err(_) => self.dump(object),
+            },
+            Exact::Float => Ok(tagged(tag::FLOAT, &codec::float_payload(object.extract()?))),
+            Exact::Bool | Exact::None => self.dump(object),
+            Exact::Other => self.encode_other(object),
+        }
+    }
+
+    /// Subclasses of the plain types are written as these, except where the codec keeps the class.
+    fn encode_other<'a>(&self, object: Argument<'a, '_>) -> PyResult<Encoded<'a>> {
+        if self.tag == tag::PRIVATE {
+            return self.dump(object);
+        }
+        if object.is_instance_of::<PyString>() {
+            return encode_text(bytes_of(object)?);
+        }
+        if object.is_instance_of::<PyBytes>() {
+            let bytes = bytes_of(object)?;
+            return Ok(behind(codec::bytes_tag(bytes), bytes));
+        }
+        if object.is_instance_of::<PyFloat>() {
+            return Ok(tagged(tag::FLOAT, &codec::float_payload(object.extract()?)));
+        }
+        if object.is_instance_of::<PyInt>()
+            && let Ok(number) = object.extract::<i64>()
+        {
+            return Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())));
+        }
+        self.dump(object)
+    }
+
+    fn dump<'a>(&self, object: Argument<'a, '_>) -> PyResult<Encoded<'a>> {
+        let bytes = self.dumps.bind(object.py()).call1((object,))?;
+        Ok(tagged(self.tag, bytes_of(bytes.as_borrowed())?))
+    }
+}
+
+fn encode_text(bytes: &[u8]) -> PyResult<Encoded<'_>> {
+    // Only what begins like an integer can need a tag: no second look at the rest.
+    let text = match bytes.first() {
+        Some(first) if first.is_ascii_digit() || *first == b'-' => std::str::from_utf8(bytes).ok(),
+        _ => None,
+    };
+    Ok(behind(text.and_then(codec::text_tag), bytes))
+}
+
+/// What can be made of a value while it is locked: an object, or the payload that a codec has yet to read.
+pub enum Made<'py> {
+    /// Nothing was stored.
+    Missing,
+    /// The value.
+    Object(Bound<'py, PyAny>),
+    /// A payload and its tag.
+    Payload(u8, Bound<'py, PyBytes>),
+    /// No value that any cache wrote.
+    Unreadable,
+}
+
+/// Reads a stored value as far as that needs no Python code: bytes, str, int and float objects run none.
+#[inline]
+pub fn make<'py>(py: Python<'py>, stored: &[u8]) -> Made<'py> {
+    match codec::read(stored) {
+        Stored::Text(text) => Made::Object(PyString::new(py, text).into_any()),
+        Stored::Bytes(bytes) => Made::Object(PyBytes::new(py, bytes).into_any()),
+        Stored::Integer(number) => {
+            let Ok(number) = number.into_pyobject(py);
+            Made::Object(number.into_any())
+        }
+        Stored::Float(number) => Made::Object(PyFloat::new(py, number).into_any()),
+        Stored::Encoded(tag, payload) => Made::Payload(tag, PyBytes::new(py, payload)),
+        Stored::Unreadable => Made::Unreadable,
+    }
+}
+
+impl<'py> Made<'py> {
+    /// The object; `None` if nothing was stored.
+    ///
+    /// # Errors
+    /// The codec's own, or a value that no cache wrote.
+    #[inline]
+    pub fn finish(self, py: Python<'py>, codec: &Codec) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self {
+            Made::Missing => Ok(None),
+            Made::Object(object) => Ok(Some(object)),
+            // A leading space marks what only Python's own decoder reads without loss.
+            Made::Payload(tag::JSON, payload) if payload.as_bytes().first() != Some(&b' ') => {
+                codec.loads_json.bind(py).call1((payload,)).map(Some)
+            }
+            Made::Payload(tag, payload) => codec.loads.bind(py).call1((tag, payload)).map(Some),
+            Made::Unreadable => Err(usage(py, "ERR the value begins with a tag byte, but no cache wrote it")),
+        }
+    }
+
+    /// The object, or a default.
+    ///
+    /// # Errors
+    /// As [`Made::finish`].
+    #[inline]
+    pub fn or(self, py: Python<'py>, codec: &Codec, default: Option<Argument<'_, 'py>>) -> Outcome<'py> {
+        Ok(self.finish(py, codec)?.unwrap_or_else(|| crate::store::or_none(py, default)))
+    }
+}

@@ -1,0 +1,174 @@
+"""The borders: panics stay inside, errors map by kind, children of a busy process live, subinterpreters are refused."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import keystead
+from keystead import exceptions
+
+
+def run(code, timeout=120):
+    """Runs Python code in a process of its own and returns what it printed."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_panic_is_an_ordinary_exception(capfd):
+    with pytest.raises(exceptions.ResponseError, match="internal error in Keystead") as caught:
+        keystead._keystead._panic()
+    assert isinstance(caught.value, Exception) and caught.value.kind == "KS_ERR_INTERNAL"
+    capfd.readouterr()
+
+
+def test_every_kind_has_a_class():
+    assert issubclass(exceptions.OutOfMemoryError, exceptions.ResponseError)
+    assert issubclass(exceptions.ConnectionError, ConnectionError)
+    assert issubclass(exceptions.DataError, ValueError)
+    for name in exceptions.__all__:
+        assert issubclass(getattr(exceptions, name), exceptions.KeysteadError)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_children_forked_from_a_busy_process_live_and_work():
+    """200 children, while other threads of the parent write, scan and compute all the time; none hangs, none fails."""
+    code = """
+        import os, threading, time
+        from keystead import Cache, Store, Valkey
+
+        cache, store, client = Cache("shared"), Store("shared"), Valkey("shared")
+        cache.set("before", {"fork": True})
+        end = False
+
+        @cache.cached(ttl=0.001)
+        def computed(number):
+            return number
+
+        def busy(number):
+            step = 0
+            while not end:
+                step += 1
+                cache.set(f"{number}:{step % 1000}", step, ttl=0.01)
+                store.mget([f"{number}:{other}" for other in range(50)])
+                client.get("before"), computed(step % 7)
+                if step % 20 == 0:
+                    client.keys("*"), client.pipeline().incr("n").execute()
+
+        threads = [threading.Thread(target=busy, args=(number,), daemon=True) for number in range(4)]
+        for thread in threads:
+            thread.start()
+
+        def child():
+            assert cache.get("before") == {"fork": True}
+            cache.set("child", os.getpid(), ttl=0.05)
+            assert cache.get("child") == os.getpid()
+            assert store.execute("INCR", "of child") == 1 and client.pipeline().incr("of child").execute() == [2]
+            assert client.get("before") is not None and computed(1000) == 1000
+            deadline = time.monotonic() + 10
+            while "child" in cache and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert "child" not in cache
+            fresh = Cache()
+            fresh.set("k", 1)
+            assert fresh.get("k") == 1 and cache.clear("of") == 1
+
+        alive = {}
+        good = 0
+        for number in range(200):
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    child()
+                    status = 0
+                except BaseException:
+                    import traceback
+                    traceback.print_exc()
+                finally:
+                    os._exit(status)
+            alive[pid] = time.monotonic()
+            while len(alive) >= 8:
+                done, status = os.waitpid(-1, os.WNOHANG)
+                if done:
+                    del alive[done]
+                    good += status == 0
+                    continue
+                time.sleep(0.002)
+                assert time.monotonic() - min(alive.values()) < 30, "a child hangs"
+        while alive:
+            done, status = os.waitpid(-1, os.WNOHANG)
+            if done:
+                del alive[done]
+                good += status == 0
+                continue
+            time.sleep(0.002)
+            assert time.monotonic() - min(alive.values()) < 30, "a child hangs"
+        assert cache.get("before") == {"fork": True} and store.get("of child") is None
+        end = True
+        for thread in threads:
+            thread.join(20)
+        print(good)
+        """
+    assert run(code, timeout=300).strip() == "200"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="isolated subinterpreters came with 3.12")
+def test_a_subinterpreter_refuses_the_import():
+    names = ("_interpreters", "_xxsubinterpreters")
+    code = f"""
+        import importlib, keystead
+        for name in {names!r}:
+            try:
+                interpreters = importlib.import_module(name)
+                break
+            except ImportError:
+                pass
+        other = interpreters.create()
+        problem = interpreters.run_string(other, '''
+        try:
+            import keystead
+        except ImportError:
+            pass
+        else:
+            raise SystemError("it was imported")
+        '''.replace("\\n        ", "\\n").strip())
+        print(problem)
+        """
+    assert run(code).strip() == "None"
+
+
+def test_importing_needs_no_extra():
+    """Neither valkey-py, redis-py, Flask, orjson nor msgpack is imported by `import keystead` but as a codec."""
+    code = """
+        import sys, keystead
+        keystead.Cache().set("k", [1])
+        print(sorted(name for name in ("valkey", "redis", "flask", "msgpack") if name in sys.modules))
+        """
+    assert run(code).strip() == "[]"
+
+
+def test_the_module_tells_its_version():
+    from importlib.metadata import version
+
+    assert keystead.__version__ == version("keystead")
+
+
+def test_exit_with_work_under_way():
+    """A process ends while threads use the engine."""
+    code = """
+        import threading
+        from keystead import Cache
+        cache = Cache("exit")
+        def busy():
+            while True:
+                cache.set("k", 1, ttl=0.001), cache.clear("x")
+        for _ in range(4):
+            threading.Thread(target=busy, daemon=True).start()
+        print("end")
+        """
+    for _ in range(5):
+        assert run(code).strip() == "end"

@@ -1,0 +1,306 @@
+"""`@cache.cached`: keys, hits, and one computation for many waiters, across threads, tasks and event loops."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+import keystead.asyncio
+from keystead import Cache
+
+WAITERS = 32
+
+
+def test_a_result_is_computed_once_per_arguments(cache):
+    calls = []
+
+    @cache.cached(ttl=60)
+    def area(city, kind="all", *, limit=10):
+        """Doc."""
+        calls.append(city)
+        return {"city": city, "kind": kind, "limit": limit}
+
+    spelled = [area("Dubai"), area(city="Dubai"), area("Dubai", "all"), area("Dubai", kind="all", limit=10)]
+    assert all(result == spelled[0] for result in spelled)
+    assert calls == ["Dubai"]
+    assert area("Dubai", limit=11)["limit"] == 11 and len(calls) == 2
+    assert area.__name__ == "area" and area.__doc__ == "Doc."
+    assert area.cache_key("Dubai") == area.cache_key(city="Dubai", limit=10)
+    assert area.cache_key("Dubai").startswith(f"{__name__}.")
+    assert 59 < cache.ttl(area.cache_key("Dubai")) <= 60
+    for wrong in [lambda: area(), lambda: area("a", "b", "c"), lambda: area("a", city="b"), lambda: area("a", no=1)]:
+        with pytest.raises(TypeError):
+            wrong()
+
+
+def test_invalidate_refresh_prefix_and_key(cache):
+    calls = []
+
+    @cache.cached(ttl=timedelta(minutes=5), prefix="areas:", key=lambda number, *_: number % 10)
+    def double(number, unused=None):
+        calls.append(number)
+        return 2 * number
+
+    assert double(3) == 6 == double(13, object())
+    assert double.cache_key(13) == "areas:3"
+    assert double.invalidate(23) and not double.invalidate(23)
+    assert double(13) == 26 and double.refresh(3) == 6 and double(13) == 6
+    assert double.__wrapped__(5) == 10
+    assert cache.clear("areas:") == 1
+
+
+def test_different_arguments_have_different_keys(cache):
+    @cache.cached()
+    def function(*args, **kwargs):
+        return 0
+
+    calls = [
+        ((), {}), ((1,), {}), (("1",), {}), ((True,), {}), ((1.0,), {}), ((None,), {}), (("None",), {}), ((b"1",), {}),
+        ((1, 2), {}), (((1, 2),), {}), (([1, 2],), {}), (({1, 2},), {}), (({1: 2},), {}), (("1,2",), {}), (('"1","2"',), {}),
+        (("1", "2"), {}), ((), {"a": 1}), (("a=1",), {}), ((2**70,), {}), (("\\",), {}), (('\\"',), {}),
+        ((timedelta(1),), {}), ((str(timedelta(1)),), {}),
+    ]  # fmt: skip
+    keys = {function.cache_key(*args, **kwargs) for args, kwargs in calls}
+    assert len(keys) == len(calls)
+    assert function.cache_key(a=1, b=2) == function.cache_key(b=2, a=1)
+    assert function.cache_key({"a": 1, "b": 2}) == function.cache_key({"b": 2, "a": 1})
+    with pytest.raises(TypeError, match="key="):
+        function(object())
+
+
+def test_none_and_falsy_results_are_kept(cache):
+    calls = []
+
+    @cache.cached(ttl=60)
+    def nothing(value):
+        calls.append(value)
+        return {"none": None, "zero": 0, "empty": "", "list": []}[value]
+
+    for value in ("none", "zero", "empty", "list"):
+        assert nothing(value) == nothing(value)
+    assert len(calls) == 4
+
+
+def test_methods_and_generators(cache):
+    class House:
+        def __init__(self, number):
+            self.number = number
+
+        def __repr__(self):
+            return f"House({self.number})"
+
+        @cache.cached(ttl=5)
+        def rooms(self, floor):
+            return [self.number, floor]
+
+    assert House(1).rooms(2) == [1, 2] == House(1).rooms(floor=2)
+    assert House(2).rooms(2) == [2, 2]
+    with pytest.raises(TypeError, match="generator"):
+        cache.cached()(lambda: (yield))
+    with pytest.raises(ValueError, match="ttl"):
+        cache.cached(ttl=0)(len)
+
+
+def test_one_computation_for_many_threads(cache):
+    calls, gate = [], threading.Barrier(WAITERS)
+
+    @cache.cached(ttl=60)
+    def slow(number):
+        calls.append(threading.get_ident())
+        time.sleep(0.1)
+        return {"number": number}
+
+    def ask(_):
+        gate.wait()
+        return slow(7)
+
+    with ThreadPoolExecutor(WAITERS) as pool:
+        results = list(pool.map(ask, range(WAITERS)))
+    assert results == [{"number": 7}] * WAITERS and len(calls) == 1
+
+
+def test_an_exception_reaches_all_threads_and_is_not_kept(cache):
+    calls, gate = [], threading.Barrier(WAITERS)
+
+    @cache.cached(ttl=60)
+    def failing():
+        calls.append(1)
+        time.sleep(0.1)
+        raise ZeroDivisionError("once for all")
+
+    def ask(_):
+        gate.wait()
+        with pytest.raises(ZeroDivisionError, match="once for all"):
+            failing()
+
+    with ThreadPoolExecutor(WAITERS) as pool:
+        list(pool.map(ask, range(WAITERS)))
+    assert len(calls) == 1
+    with pytest.raises(ZeroDivisionError):
+        failing()
+    assert len(calls) == 2
+
+
+async def test_one_computation_for_many_tasks(cache):
+    calls = []
+
+    @cache.cached(ttl=60)
+    async def slow(number):
+        calls.append(number)
+        await asyncio.sleep(0.05)
+        return [number]
+
+    assert await asyncio.gather(*[slow(1) for _ in range(WAITERS)]) == [[1]] * WAITERS
+    assert calls == [1]
+    assert await slow(1) == [1] and calls == [1]
+    assert await asyncio.create_task(slow(number=1)) == [1]
+    assert slow.invalidate(1)
+    assert await slow.refresh(1) == [1] and calls == [1, 1]
+
+
+async def test_an_exception_reaches_all_tasks(cache):
+    calls = []
+
+    @cache.cached(ttl=60)
+    async def failing():
+        calls.append(1)
+        await asyncio.sleep(0.05)
+        raise KeyError("gone")
+
+    results = await asyncio.gather(*[failing() for _ in range(WAITERS)], return_exceptions=True)
+    assert [type(result) for result in results] == [KeyError] * WAITERS and len(calls) == 1
+
+
+async def test_a_cancelled_leader_hands_over(cache):
+    calls = []
+
+    @cache.cached(ttl=60)
+    async def slow():
+        calls.append(1)
+        await asyncio.sleep(0.1)
+        return "done"
+
+    leader = asyncio.create_task(slow())
+    await asyncio.sleep(0.01)
+    waiters = [asyncio.create_task(slow()) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    leader.cancel()
+    assert await asyncio.gather(*waiters) == ["done"] * 5
+    assert len(calls) == 2
+    with pytest.raises(asyncio.CancelledError):
+        await leader
+
+
+async def test_a_cancelled_waiter_leaves_the_others_alone(cache):
+    @cache.cached(ttl=60)
+    async def slow():
+        await asyncio.sleep(0.1)
+        return "done"
+
+    tasks = [asyncio.create_task(slow()) for _ in range(4)]
+    await asyncio.sleep(0.01)
+    tasks[2].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [results[index] for index in (0, 1, 3)] == ["done"] * 3
+    assert isinstance(results[2], asyncio.CancelledError)
+
+
+def test_one_computation_for_loops_in_several_threads(cache):
+    calls, gate = [], threading.Barrier(4)
+
+    @cache.cached(ttl=60)
+    async def slow():
+        calls.append(1)
+        await asyncio.sleep(0.1)
+        return 5
+
+    async def several():
+        return await asyncio.gather(*[slow() for _ in range(4)])
+
+    def run(_):
+        gate.wait()
+        return asyncio.run(several())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, range(4))) == [[5] * 4] * 4
+    assert len(calls) == 1
+
+
+def test_two_caches_of_one_engine_share_the_flight(name):
+    calls, caches, gate = [], [Cache(name), Cache(name)], threading.Barrier(2)
+
+    def ask(cache):
+        def load():
+            calls.append(1)
+            time.sleep(0.1)
+            return "value"
+
+        gate.wait()
+        return cache.wrap("key", load, ttl=60)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, caches)) == ["value", "value"]
+    assert len(calls) == 1
+
+
+def test_a_computation_may_need_itself(cache):
+    @cache.cached(ttl=60)
+    def fibonacci(number):
+        return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+
+    assert fibonacci(30) == 832040
+
+    depth = []
+
+    @cache.cached(ttl=60)
+    def itself():
+        depth.append(1)
+        return itself() if len(depth) < 3 else "enough"
+
+    assert itself() == "enough"
+
+
+def test_wrap(cache):
+    assert cache.wrap("key", lambda: None, ttl=5) is None
+    assert cache.wrap("key", lambda: 1 / 0) is None
+    with pytest.raises(ZeroDivisionError):
+        cache.wrap("other", lambda: 1 / 0)
+    assert "other" not in cache
+
+    async def load():
+        return [1]
+
+    assert asyncio.run(cache.wrap_async("async", load)) == [1] == cache.get("async")
+
+
+async def test_the_asyncio_cache_decorates_too():
+    cache = keystead.asyncio.Cache()
+    calls = []
+
+    @cache.cached(ttl=60)
+    async def value(number):
+        calls.append(number)
+        return {"n": number}
+
+    assert await value(1) == {"n": 1} == await value(1)
+    assert calls == [1]
+    assert await cache.get(value.cache_key(1)) == {"n": 1}
+    assert await cache.wrap("w", _load) == "loaded"
+
+
+async def _load():
+    return "loaded"
+
+
+def test_coroutine_functions_are_known_as_such(cache):
+    import inspect
+
+    @cache.cached()
+    async def function():
+        return 1
+
+    if hasattr(inspect, "markcoroutinefunction"):
+        assert inspect.iscoroutinefunction(function)

@@ -1,0 +1,12 @@
+//! The structures in memory that the keyspace and large values are both made of: arena, bucket table, timing wheel, hashed keys.
+//!
+//! They know neither entries nor locks; what their references mean is their user's affair.
+
+pub(crate) mod arena;
+pub(crate) mod key;
+mod random;
+pub(crate) mod table;
+pub(crate) mod wheel;
+
+pub use key::{HashSeed, Key};
+pub(crate) use random::random;

@@ -1,0 +1,71 @@
+//! Kinds: type and encoding of a value in one number, and values on their way into an entry.
+//!
+//! Where the bytes of a value are kept is the keyspace's affair.
+
+use super::HeapValue;
+
+/// Type and encoding of a value, in five bits of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// String: a 64-bit integer.
+    Int = 0,
+    /// String: bytes that arrived in one piece and are short (`embstr`).
+    Embedded = 1,
+    /// String: bytes in the entry.
+    Raw = 2,
+    /// String: bytes on the heap.
+    RawHeap = 3,
+    /// Hash: a listpack in the entry.
+    HashPacked = 4,
+    /// Hash: a table on the heap.
+    HashTable = 5,
+}
+
+impl Kind {
+    /// The bits of a header that hold a kind.
+    pub(crate) const MASK: u64 = 0x1f;
+
+    pub(crate) fn from_bits(bits: u64) -> Kind {
+        match bits & Kind::MASK {
+            0 => Kind::Int,
+            1 => Kind::Embedded,
+            2 => Kind::Raw,
+            3 => Kind::RawHeap,
+            4 => Kind::HashPacked,
+            5 => Kind::HashTable,
+            other => unreachable!("no kind {other}: headers are only written from kinds"),
+        }
+    }
+
+    /// Whether the value bytes are a handle into the shard's heap.
+    pub(crate) fn on_heap(self) -> bool {
+        matches!(self, Kind::RawHeap | Kind::HashTable)
+    }
+}
+
+/// A value on its way into an entry.
+#[derive(Debug)]
+pub(crate) enum NewValue<'a> {
+    /// Bytes of a string or a packed collection.
+    Bytes(Kind, &'a [u8]),
+    /// An integer string.
+    Int(i64),
+    /// A value for the heap.
+    Heap(Kind, HeapValue),
+}
+
+/// Strings and packed collections above this many bytes live on the heap.
+pub(crate) const MAX_IN_ARENA: usize = 64 * 1024;
+
+impl NewValue<'_> {
+    /// Bytes, moved to the heap where they are too large for the arena.
+    pub(crate) fn placed(self) -> Self {
+        match self {
+            NewValue::Bytes(Kind::Raw | Kind::Embedded, bytes) if bytes.len() > MAX_IN_ARENA => {
+                NewValue::Heap(Kind::RawHeap, HeapValue::Str(bytes.to_vec()))
+            }
+            other => other,
+        }
+    }
+}
