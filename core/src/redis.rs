@@ -39,7 +39,7 @@ impl RedisConnection {
     fn run(&mut self, packed: &[u8], mut take: impl FnMut(Value) -> RedisResult<()>) -> RedisResult<()> {
         let limit = self.session.engine().config().hot().proto_max_bulk_len();
         let mut requests = RequestBuffer::new(limit);
-        requests.feed(packed);
+        requests.input().extend_from_slice(packed);
         loop {
             match requests.next() {
                 Ok(Some(args)) => {
