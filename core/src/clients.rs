@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use crate::os::Guard;
+use crate::os::{Frozen, Guard};
 use crate::session::ClientAddress;
 use crate::sync::{Arc, Mutex};
 
@@ -72,9 +72,15 @@ impl Clients {
         self.open.lock().remove(&id);
     }
 
-    /// Locks the registry. The names of other threads' sessions die with them in a child.
+    /// Locks the registry and the names of every session: in a child, CLIENT LIST still reads those of other threads' sessions.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        held.push(Box::new(self.open.lock()));
+        let open = self.open.lock();
+        for info in open.values() {
+            let names =
+                Frozen::new(info.clone(), |info: &ClientInfo, held| held.push(Box::new(info.names.lock())));
+            held.push(Box::new(names));
+        }
+        held.push(Box::new(open));
     }
 
     /// Every open session, by id.

@@ -71,7 +71,8 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(40));
             // Nobody asks for the key: only a background thread of the child can have reclaimed it.
             let reclaimed = session.execute(&[b"DBSIZE"]) != b":0\r\n" && !db.contains("child");
-            before && answered && reclaimed
+            let listed = session.execute(&[b"CLIENT", b"LIST"]).starts_with(b"$");
+            before && answered && reclaimed && listed
         })
     }
 
@@ -94,6 +95,7 @@ mod tests {
                         db.set(&key, "value", Ttl::None, Condition::Always).unwrap();
                         session.execute(&[b"MSET", key.as_bytes(), b"1", b"other", b"2"]);
                         session.execute(&[b"CLIENT", b"LIST"]);
+                        session.execute(&[b"CLIENT", b"SETNAME", b"busy"]);
                     }
                 })
             })

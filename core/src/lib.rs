@@ -33,6 +33,8 @@ mod latency;
 mod lazyfree;
 #[cfg(feature = "listener")]
 mod listener;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod network;
 mod num;
 mod os;

@@ -229,6 +229,7 @@ pub(crate) struct Frozen {
 pub(crate) trait Guard {}
 
 impl<T> Guard for crate::sync::MutexGuard<'_, T> {}
+impl Guard for Frozen {}
 
 impl Frozen {
     /// Takes the locks that `lock` collects from `owner`.
