@@ -14,7 +14,7 @@
 //! 5. Method definitions are leaked: descriptors point to them for the life of the process.
 //! 6. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -22,7 +22,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
 
 /// What a method returns.
@@ -67,6 +67,23 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// Whether there are keyword arguments.
     pub fn has_keywords(&self) -> bool {
         !self.keyword.is_empty()
+    }
+
+    /// The keyword arguments, in a dict.
+    ///
+    /// # Errors
+    /// Python has no memory.
+    pub fn keywords(&self) -> PyResult<Bound<'py, PyDict>> {
+        let keywords = PyDict::new(self.py);
+        for (index, value) in self.keyword.iter().enumerate() {
+            // SAFETY: invariant 2: a name per value, all valid for the call.
+            let (name, value) = unsafe {
+                let name = ffi::PyTuple_GetItem(self.names, index as ffi::Py_ssize_t);
+                (Borrowed::from_ptr(self.py, name), Borrowed::from_ptr(self.py, *value))
+            };
+            keywords.set_item(name, value)?;
+        }
+        Ok(keywords)
     }
 
     /// Sorts the arguments into the parameters of these names, the first `required` of which must be there.
@@ -326,13 +343,13 @@ fn make_ready_type(py: Python<'_>) -> PyResult<Py<PyType>> {
         ffi::PyType_Slot::default(),
     ];
     // From Python 3.10 on types announce `am_send` with this flag; the limited headers leave it out.
-    const HAVE_AM_SEND: u64 = 1 << 21;
-    const DISALLOW_INSTANTIATION: u64 = 1 << 7;
+    const HAVE_AM_SEND: c_ulong = 1 << 21;
+    const DISALLOW_INSTANTIATION: c_ulong = 1 << 7;
     let mut spec = ffi::PyType_Spec {
         name: c"keystead._keystead.Ready".as_ptr(),
         basicsize: size_of::<Ready>() as c_int,
         itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT as u64 | HAVE_AM_SEND | DISALLOW_INSTANTIATION) as _,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | HAVE_AM_SEND | DISALLOW_INSTANTIATION) as _,
         slots: slots.as_mut_ptr(),
     };
     // SAFETY: the spec describes `Ready`; its slots have the signatures their numbers ask for, its methods are never freed.

@@ -13,7 +13,7 @@ use crate::hot::{Exact, Outcome, bytes_of, exact, ready_object};
 use crate::sessions::bytes;
 
 /// A decorated function.
-#[pyclass(frozen, subclass, dict, weakref, module = "keystead._keystead")]
+#[pyclass(frozen, subclass, module = "keystead._keystead")]
 pub struct Memo {
     cache: Py<PyAny>,
     /// What its keys begin with.

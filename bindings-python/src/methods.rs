@@ -63,8 +63,8 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     cache_methods!(py, cache::Cache, false);
     cache_methods!(py, cache::AsyncCache, true);
     install_all!(py, sessions::Client, false:
-        sessions::Execute = c"execute", c"execute($self, /, *words)\n--\n\nExecutes a command; any keyword asks for bytes.";);
+        sessions::Execute = c"execute", c"execute($self, /, *words, **options)\n--\n\nExecutes a command and returns the parsed response.";);
     install_all!(py, sessions::Client, true:
-        sessions::Execute = c"execute_ready", c"execute_ready($self, /, *words)\n--\n\nAs execute, behind a ready awaitable.";);
+        sessions::Execute = c"execute_ready", c"execute_ready($self, /, *words, **options)\n--\n\nAs execute, behind a ready awaitable.";);
     Ok(())
 }

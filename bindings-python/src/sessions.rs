@@ -9,7 +9,7 @@ use keystead::command::table;
 use keystead::{Engine, Form, Session};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use smallvec::SmallVec;
 
 use crate::arguments::{Words, word};
@@ -133,12 +133,18 @@ pub struct Client {
     text: bool,
     make_error: Py<PyAny>,
     data_error: Py<PyAny>,
+    /// Response callbacks by upper-case name: the client's own dict, looked at for every reply.
+    callbacks: Py<PyDict>,
+    /// Executes with options: called with this object, the words and the options.
+    with_options: Py<PyAny>,
 }
 
 #[pymethods]
 impl Client {
-    /// `setup`: commands for every new session; `make_error`: text to exception; `data_error`: raised for what can't be sent.
+    /// `setup`: commands for every new session; `make_error`: text to exception; `data_error`: raised for what can't be sent;
+    /// `callbacks`: by upper-case name; `with_options`: called with this object, words and options, where there are any.
     #[new]
+    #[allow(clippy::too_many_arguments, reason = "called in one place, by Python")]
     fn new(
         py: Python<'_>,
         engine: &Bound<'_, PyEngine>,
@@ -146,6 +152,8 @@ impl Client {
         text: bool,
         make_error: Py<PyAny>,
         data_error: Py<PyAny>,
+        callbacks: Py<PyDict>,
+        with_options: Py<PyAny>,
     ) -> PyResult<Self> {
         let setup = setup
             .iter()
@@ -156,13 +164,47 @@ impl Client {
             })
             .collect::<PyResult<Vec<Vec<Vec<u8>>>>>()?;
         let sessions = Sessions::new(engine.get().engine.clone(), setup);
-        let client = Self { sessions, text, make_error, data_error };
+        let client = Self { sessions, text, make_error, data_error, callbacks, with_options };
         client.check_setup(py)?;
         Ok(client)
+    }
+
+    #[getter]
+    fn callbacks(&self, py: Python<'_>) -> Py<PyDict> {
+        self.callbacks.clone_ref(py)
+    }
+
+    /// Executes a command and returns its reply without a callback; as bytes, if `raw`.
+    fn call<'py>(&self, words: &Bound<'py, PyTuple>, raw: bool) -> Outcome<'py> {
+        let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
+        self.run(words.py(), objects.iter().map(|object| object.as_borrowed()), raw)
     }
 }
 
 impl Client {
+    #[inline]
+    fn run<'a, 'py: 'a>(
+        &self,
+        py: Python<'py>,
+        words: impl Iterator<Item = Argument<'a, 'py>>,
+        raw: bool,
+    ) -> Outcome<'py> {
+        let words = encode(py, words, self.data_error.bind(py))?;
+        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        let style = Style { text: self.text && !raw, error: Some(self.make_error.bind(py)) };
+        self.sessions.execute(py, &argv, &style)
+    }
+
+    /// The response callback of a command, whose name may be in any case of letters.
+    #[inline]
+    fn callback<'py>(&self, py: Python<'py>, name: Argument<'_, 'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let callbacks = self.callbacks.bind(py);
+        if bytes_of(name).is_ok_and(|name| name.iter().any(u8::is_ascii_lowercase)) {
+            return callbacks.get_item(name.call_method0("upper")?);
+        }
+        callbacks.get_item(name)
+    }
+
     /// Executes the setup once, so that a wrong password or database is told at opening.
     fn check_setup(&self, py: Python<'_>) -> PyResult<()> {
         let mut session = self.sessions.engine.session(Form::Tape);
@@ -220,14 +262,20 @@ pub struct Execute;
 impl Method for Execute {
     type Class = Client;
 
-    fn call<'py>(_: Bound<'py, PyAny>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+    fn call<'py>(this: Bound<'py, PyAny>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
-        let words = encode(py, arguments.positional(), client.data_error.bind(py))?;
-        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
-        // A keyword, whatever it is called, asks for bytes: valkey-py's NEVER_DECODE.
-        let text = client.text && !arguments.has_keywords();
-        let style = Style { text, error: Some(client.make_error.bind(py)) };
-        client.sessions.execute(py, &argv, &style)
+        if arguments.has_keywords() {
+            let words = PyTuple::new(py, arguments.positional())?;
+            return client.with_options.bind(py).call1((this, words, arguments.keywords()?));
+        }
+        let reply = client.run(py, arguments.positional(), false)?;
+        match arguments.positional().next() {
+            Some(name) => match client.callback(py, name)? {
+                Some(callback) => callback.call1((reply,)),
+                None => Ok(reply),
+            },
+            None => Ok(reply),
+        }
     }
 }
 

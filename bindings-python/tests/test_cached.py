@@ -309,3 +309,20 @@ def test_coroutine_functions_are_known_as_such(cache):
 
     if hasattr(inspect, "markcoroutinefunction"):
         assert inspect.iscoroutinefunction(function)
+
+
+def test_a_decorated_closure_that_calls_itself_is_collected(cache):
+    import gc
+    import weakref
+
+    def make():
+        @cache.cached()
+        def itself(number):
+            return number and itself(number - 1)
+
+        assert itself(3) == 0
+        return weakref.ref(itself)
+
+    gone = make()
+    gc.collect()
+    assert gone() is None

@@ -321,3 +321,30 @@ async def test_redis_asyncio(name):
     with pytest.raises(redis.ResponseError):
         await client.incr("h")
     await client.aclose()
+
+
+async def test_own_callbacks_of_the_asyncio_client():
+    client = keystead.asyncio.Valkey(decode_responses=True)
+    await client.set("key", "v")
+    client.set_response_callback("get", lambda reply, **options: ("mine", reply))
+    assert await client.get("key") == ("mine", "v") == await client.execute_command("Get", "key")
+
+    async def later(reply, **options):
+        return ("later", reply)
+
+    client.set_response_callback("ECHO", later)
+    assert await client.echo("x") == ("later", "x") and await client.get("key") == ("mine", "v")
+    assert await client.execute_command("PING", NEVER_DECODE=True) is not None
+
+
+def test_a_subclass_may_override_execute_command():
+    seen = []
+
+    class Watched(keystead.Valkey):
+        def execute_command(self, *args, **options):
+            seen.append(args[0])
+            return super().execute_command(*args, **options)
+
+    client = Watched()
+    client.set("key", 1)
+    assert client.get("key") == b"1" and seen == ["SET", "GET"]

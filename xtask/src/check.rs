@@ -59,7 +59,16 @@ fn fmt() -> Option<Result<(), String>> {
 }
 
 fn clippy() -> Option<Result<(), String>> {
-    Some(cargo(&["clippy", "--workspace", "--features", "keystead/cli,keystead/redis", "--all-targets", "--", "-D", "warnings"]))
+    Some(cargo(&[
+        "clippy",
+        "--workspace",
+        "--features",
+        "keystead/cli,keystead/redis",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 /// The advisory database lies in a git repository that an offline machine cannot reach; the other checks need no network.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import valkey.asyncio
 from valkey._parsers.base import BaseParser
 from valkey.asyncio.connection import AbstractConnection
-from valkey.client import EMPTY_RESPONSE, NEVER_DECODE
-from valkey.exceptions import DataError, ResponseError
+from valkey.exceptions import DataError
 
 from keystead._connection import AsyncConnectionMixin, LinkParser
 from keystead._engine import open_engine
@@ -40,7 +40,7 @@ def pool(engine: Engine | str | None = None, **kwargs: Any) -> valkey.asyncio.Co
 
 
 class Valkey(valkey.asyncio.Valkey):
-    """As `keystead.Valkey`, awaited. A command may be executed as soon as it is called; its error is raised where it is awaited."""
+    """As `keystead.Valkey`, awaited. A command is executed when it is called; its error is raised where it is awaited."""
 
     def __init__(
         self,
@@ -62,35 +62,26 @@ class Valkey(valkey.asyncio.Valkey):
             raise ValueError("connection_pool must be one of keystead.asyncio.Valkey's own kind")
         self.engine: Engine = connection_pool.connection_kwargs["engine"]
         super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
-        client = client_of(self)
-        self._execute, self._execute_ready = client.execute, client.execute_ready
+        self._execute = client_of(self).execute_ready
+        self._awaits = False
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:
         """A client for `keystead://NAME/DB?option=value`."""
         return cls(**{**kwargs, **url_options(url)})
 
+    def set_response_callback(self, command: str, callback: Any) -> None:
+        """Sets a response callback, which may be a coroutine function."""
+        self._awaits = self._awaits or inspect.iscoroutinefunction(callback)
+        super().set_response_callback(command, callback)
+
     def execute_command(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
         """Executes a command in the engine and returns an awaitable of the parsed response."""
-        if self.connection is not None or self.single_connection_client:
+        if self.single_connection_client:
             return super().execute_command(*args, **options)
-        if not options and self.response_callbacks.get(args[0]) is None:
-            return self._execute_ready(*args)
-        return self._execute_parsed(args, options)
+        response = self._execute(*args, **options)
+        return self._await_twice(response) if self._awaits else response
 
-    async def _execute_parsed(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        options.pop("keys", None)
-        try:
-            response = (
-                self._execute(*args, raw=True) if options.pop(NEVER_DECODE, False) else self._execute(*args)
-            )
-        except ResponseError:
-            if EMPTY_RESPONSE in options:
-                return options[EMPTY_RESPONSE]
-            raise
-        options.pop(EMPTY_RESPONSE, None)
-        callback = self.response_callbacks.get(args[0])
-        if callback is None:
-            return response
-        result = callback(response, **options)
-        return await result if hasattr(result, "__await__") else result
+    async def _await_twice(self, response: Any) -> Any:
+        found = await response
+        return await found if inspect.isawaitable(found) else found
