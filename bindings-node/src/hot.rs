@@ -13,6 +13,7 @@
 //! No panic crosses into Node: [`guarded`] makes an `Error` with the code `KS_ERR_INTERNAL` of it. No JavaScript value is made under
 //! a shard's lock: what was found is copied to the isolate's scratch first, since making one can start the garbage collector.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -32,7 +33,17 @@ use crate::handles::{self, Store};
 struct Isolate {
     /// By the handle's place in the table.
     stores: Vec<Option<(u32, Arc<Store>)>>,
+    /// The handles that were opened here.
+    owned: HashSet<u32>,
     scratch: Scratch,
+}
+
+impl Drop for Isolate {
+    /// A worker can end at any moment without closing anything.
+    fn drop(&mut self) {
+        self.stores.clear();
+        self.owned.iter().for_each(|handle| handles::abandon(*handle));
+    }
 }
 
 #[derive(Default)]
@@ -705,12 +716,21 @@ callbacks! {
         run(call.env, call.isolate, handle, style, &values)
     }
 
-    /// `forget()`: drops what the isolate looked up, so that closed engines can end.
+    /// `own(handle)`: the handle ends with the isolate, unless it is closed before.
+    c"own" own(call: 1) {
+        let handle = call.env.u32(call.values[0])?;
+        call.isolate.owned.insert(handle);
+        call.env.undefined()
+    }
+
+    /// `forget(handle)`: drops what the isolate keeps for a handle that was closed.
     c"forget" forget(call: 1) {
-        for slot in &mut call.isolate.stores {
-            if slot.as_ref().is_some_and(|(_, store)| store.is_closed()) {
-                *slot = None;
-            }
+        let handle = call.env.u32(call.values[0])?;
+        call.isolate.owned.remove(&handle);
+        if let Some(slot) = call.isolate.stores.get_mut(handles::place(handle))
+            && slot.as_ref().is_some_and(|(_, store)| store.is_closed())
+        {
+            *slot = None;
         }
         call.env.undefined()
     }
@@ -752,7 +772,7 @@ fn with_scratch<R>(
     work: impl FnOnce(&Store, &mut Scratch) -> Outcome<R>,
 ) -> Outcome<R> {
     isolate.store(handle)?;
-    let Isolate { stores, scratch } = isolate;
+    let Isolate { stores, scratch, .. } = isolate;
     let Some(Some((_, store))) = stores.get(handles::place(handle)) else {
         return Err(handles::closed().into());
     };
@@ -1001,7 +1021,7 @@ fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys
 pub fn install(env: &Env, exports: &Object<'_>) -> napi::Result<()> {
     let (env, exports) = (env.raw(), exports.raw());
     let scratch = Scratch { units: vec![0; UNITS], ..Scratch::default() };
-    let isolate = Box::into_raw(Box::new(Isolate { stores: Vec::new(), scratch }));
+    let isolate = Box::into_raw(Box::new(Isolate { stores: Vec::new(), owned: HashSet::new(), scratch }));
     // SAFETY: `isolate` lives until the hook, which runs once, after which no callback does.
     napi::check_status!(unsafe { sys::napi_add_env_cleanup_hook(env, Some(free), isolate.cast()) })?;
     for (name, callback) in CALLBACKS {
@@ -1023,8 +1043,10 @@ pub fn install(env: &Env, exports: &Object<'_>) -> napi::Result<()> {
     Ok(())
 }
 
-/// Frees what belongs to an isolate that ends; engines belong to the process.
+/// Frees what belongs to an isolate that ends; engines with names belong to the process.
 unsafe extern "C" fn free(isolate: *mut c_void) {
     // SAFETY: it came from `Box::into_raw`, and the hook runs once.
-    drop(unsafe { Box::from_raw(isolate.cast::<Isolate>()) });
+    let isolate = unsafe { Box::from_raw(isolate.cast::<Isolate>()) };
+    // Nobody is left to tell of a panic, and none may pass into Node.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(isolate)));
 }
