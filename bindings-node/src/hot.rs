@@ -28,6 +28,8 @@ use napi::{JsValue, sys};
 use smallvec::SmallVec;
 
 use crate::handles::{self, Store};
+use crate::outcome::{Failure, MISUSED, Outcome, usage, whole};
+use crate::scratch::{Scratch, UNITS, many, transcode};
 
 /// What one isolate keeps between calls: handles it looked up, and memory to use again.
 struct Isolate {
@@ -45,44 +47,6 @@ impl Drop for Isolate {
         self.owned.iter().for_each(|handle| handles::abandon(*handle));
     }
 }
-
-#[derive(Default)]
-struct Scratch {
-    units: Vec<u16>,
-    key: Vec<u8>,
-    value: Vec<u8>,
-    ends: Vec<usize>,
-    /// What was found last; its tag and payload are fetched from here if it is no string and no number.
-    found: Vec<u8>,
-    tag: u8,
-}
-
-/// UTF-16 units read at once; longer strings are asked for their length.
-const UNITS: usize = 1024;
-/// Scratch memory above this is given back.
-const KEPT: usize = 1 << 20;
-
-/// Why a callback returns no value.
-enum Failure {
-    /// Node has an exception pending, or refused a call.
-    Pending,
-    Engine(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Engine(error)
-    }
-}
-
-fn usage(text: &'static str) -> Failure {
-    Failure::Engine(Error::new(ErrorKind::Usage, text))
-}
-
-type Outcome<T = sys::napi_value> = Result<T, Failure>;
-
-const MISUSED: &str = "ERR a key or value must be a string, a Buffer or a Uint8Array";
-const SURROGATE: &str = "ERR a string with a lone surrogate has no UTF-8 form";
 
 /// Turns a status of Node-API into a result.
 #[inline]
@@ -402,23 +366,6 @@ impl JsEnv {
 const BUFFERS: u32 = 1;
 /// Integers of replies become strings.
 const STRING_NUMBERS: u32 = 2;
-
-/// Appends UTF-16 as UTF-8.
-#[inline]
-fn transcode(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
-    // Without a branch in the loop: this is vectorised.
-    if units.iter().fold(0, |all, unit| all | unit) < 0x80 {
-        out.extend(units.iter().map(|unit| *unit as u8));
-        return Ok(());
-    }
-    out.reserve(units.len() * 2);
-    let mut utf8 = [0; 4];
-    for letter in char::decode_utf16(units.iter().copied()) {
-        let letter = letter.map_err(|_| usage(SURROGATE))?;
-        out.extend_from_slice(letter.encode_utf8(&mut utf8).as_bytes());
-    }
-    Ok(())
-}
 
 /// Runs a callback's body; an error or a panic becomes a JavaScript exception.
 #[inline]
@@ -746,24 +693,6 @@ callbacks! {
     }
 }
 
-impl Scratch {
-    /// Gives back what one unusually large call needed.
-    fn tidy(&mut self) {
-        self.units.truncate(UNITS.max(self.units.len().min(KEPT)));
-        self.units.shrink_to(KEPT);
-        for bytes in [&mut self.key, &mut self.value, &mut self.found] {
-            if bytes.capacity() > KEPT {
-                *bytes = Vec::new();
-            }
-        }
-    }
-
-    fn is_large(&self) -> bool {
-        self.units.len() > KEPT
-            || [&self.key, &self.value, &self.found].iter().any(|bytes| bytes.capacity() > KEPT)
-    }
-}
-
 /// Calls `work` with the store of a handle and the isolate's scratch.
 #[inline]
 fn with_scratch<R>(
@@ -862,15 +791,6 @@ fn encode(
     Ok(())
 }
 
-/// A number that is an integer no larger than numbers can hold exactly.
-fn whole(number: f64) -> Outcome<i64> {
-    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
-        Ok(number as i64)
-    } else {
-        Err(usage("ERR value is not an integer or out of range"))
-    }
-}
-
 /// Time to live and condition, as many of them as were given.
 #[inline]
 fn ttl_and_condition(env: JsEnv, values: &[sys::napi_value], given: usize) -> Outcome<(Ttl, Condition)> {
@@ -919,75 +839,6 @@ fn table(env: JsEnv, value: sys::napi_value) -> Outcome<(*mut u32, usize)> {
         return Err(usage("ERR a Uint32Array was expected"));
     }
     Ok((data.cast(), length / 2))
-}
-
-/// Kinds of the values that `getMany` answers with.
-#[derive(Clone, Copy)]
-enum Kind {
-    Missing = 0,
-    Text = 1,
-    Integer = 2,
-    Json = 3,
-    /// To be read on its own.
-    Other = 4,
-}
-
-/// Reads many keys into `scratch.found`; per key the length of its value in UTF-16 units, and its kind.
-fn many(
-    store: &Store,
-    lengths: &[u32],
-    units: usize,
-    is_typed: bool,
-    scratch: &mut Scratch,
-) -> Outcome<Vec<(u32, Kind)>> {
-    let mut rest = &scratch.units[..units];
-    scratch.key.clear();
-    scratch.ends.clear();
-    for length in lengths {
-        let (key, behind) = rest
-            .split_at_checked(*length as usize)
-            .ok_or_else(|| usage("ERR the keys' lengths are wrong"))?;
-        transcode(key, &mut scratch.key)?;
-        scratch.ends.push(scratch.key.len());
-        rest = behind;
-    }
-    let starts = std::iter::once(0).chain(scratch.ends.iter().copied());
-    let keys: SmallVec<[&[u8]; 128]> =
-        starts.zip(&scratch.ends).map(|(from, to)| &scratch.key[from..*to]).collect();
-    let mut answers = vec![(0, Kind::Missing); keys.len()];
-    let out = &mut scratch.found;
-    out.clear();
-    store.database().get_many_with(&keys, |at, found| {
-        let Some(found) = found else { return };
-        let (kind, text) =
-            if is_typed { kind_of(&found.text, found.is_ascii) } else { (Kind::Text, &*found.text) };
-        answers[at] = (push_text(text, found.is_ascii, out), kind);
-    });
-    Ok(answers)
-}
-
-fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
-    if is_ascii && text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-') {
-        return (Kind::Text, text);
-    }
-    const SAFE: u64 = (1 << 53) - 1;
-    match codec::read(text) {
-        Stored::Integer(number) if number.unsigned_abs() <= SAFE => (Kind::Integer, text),
-        Stored::Text(text) => (Kind::Text, text.as_bytes()),
-        Stored::Encoded(tag::JSON, payload) => (Kind::Json, payload),
-        _ => (Kind::Other, &[]),
-    }
-}
-
-/// Appends text and returns its length in UTF-16 units.
-fn push_text(text: &[u8], is_ascii: bool, out: &mut Vec<u8>) -> u32 {
-    if is_ascii {
-        out.extend_from_slice(text);
-        return text.len() as u32;
-    }
-    let text = String::from_utf8_lossy(text);
-    out.extend_from_slice(text.as_bytes());
-    text.encode_utf16().count() as u32
 }
 
 /// Executes words that are strings or Buffers.
