@@ -420,10 +420,16 @@ callbacks! {
     /// `getString(handle, key)`: a string or undefined.
     c"getString" get_string(call: 2) {
         let handle = store_and_key!(call);
-        let mut scratch = std::mem::take(&mut call.isolate.scratch);
-        let result = look_up(call.env, call.isolate, handle, &mut scratch);
-        call.isolate.scratch = scratch;
-        result
+        let is_ascii = with_scratch(call.isolate, handle, look_up)?;
+        let scratch = &mut call.isolate.scratch;
+        let value = match is_ascii {
+            None => call.env.undefined(),
+            Some(is_ascii) => call.env.string(&scratch.found, is_ascii),
+        };
+        if scratch.is_large() {
+            scratch.tidy();
+        }
+        value
     }
 
     /// `getInto(handle, key, buffer, offset)`: copies what fits entirely; the length, or -1.
@@ -464,21 +470,10 @@ callbacks! {
     /// `getValue(handle, key)`: a string or a number; undefined if there is none; null if `pending*` have to be asked.
     c"getValue" get_value(call: 2) {
         let handle = store_and_key!(call);
-        let (env, is_found, is_ascii) = with_scratch(call.isolate, handle, |store, scratch| {
-            let Scratch { key, found: out, .. } = scratch;
-            Ok(store.database().get_with(key, |found| match found {
-                None => (false, false),
-                Some(found) => {
-                    out.clear();
-                    out.extend_from_slice(&found.text);
-                    (true, found.is_ascii)
-                }
-            })?)
-        }).map(|(is_found, is_ascii)| (call.env, is_found, is_ascii))?;
-        if !is_found {
-            return env.undefined();
+        match with_scratch(call.isolate, handle, look_up)? {
+            None => call.env.undefined(),
+            Some(is_ascii) => value_of(call.env, &mut call.isolate.scratch, is_ascii),
         }
-        value_of(env, &mut call.isolate.scratch, is_ascii)
     }
 
     /// `pendingTag()`: the tag of what `getValue` found.
@@ -708,23 +703,17 @@ fn with_scratch<R>(
     work(store, scratch)
 }
 
-fn look_up(env: JsEnv, isolate: &mut Isolate, handle: u32, scratch: &mut Scratch) -> Outcome {
+/// Copies the string of the scratch's key to it; whether that is ASCII, `None` if there is none.
+#[inline]
+fn look_up(store: &Store, scratch: &mut Scratch) -> Outcome<Option<bool>> {
     let Scratch { key, found: out, .. } = scratch;
-    let is_ascii = isolate.store(handle)?.database().get_with(key, |found| {
+    Ok(store.database().get_with(key, |found| {
         found.map(|found| {
             out.clear();
             out.extend_from_slice(&found.text);
             found.is_ascii
         })
-    })?;
-    let value = match is_ascii {
-        None => env.undefined(),
-        Some(is_ascii) => env.string(out, is_ascii),
-    };
-    if scratch.is_large() {
-        scratch.tidy();
-    }
-    value
+    })?)
 }
 
 /// The value that the scratch holds, or null if its payload is for JavaScript to read.
