@@ -8,10 +8,7 @@ const { getBuffer } = require("./slab.cjs");
 const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
 
 /** Closes the handles of caches that were collected unclosed. */
-const collected = new FinalizationRegistry((handle) => {
-  native.close(handle);
-  native.forget();
-});
+const collected = new FinalizationRegistry((handle) => native.close(handle));
 
 /** Lines as in valkey.conf for the options. */
 function configOf({ maxmemory, config = "" }) {
@@ -274,9 +271,7 @@ class Cache {
   close() {
     collected.unregister(this);
     this.#flights.clear();
-    const closed = native.close(this.#handle);
-    native.forget();
-    return closed;
+    return native.close(this.#handle);
   }
 }
 

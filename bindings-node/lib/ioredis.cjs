@@ -117,7 +117,6 @@ class Redis extends IORedis {
     this.isDirect = false;
     if (this.handle === undefined) return;
     native.close(this.handle);
-    native.forget();
     this.handle = undefined;
   }
 

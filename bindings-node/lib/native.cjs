@@ -13,4 +13,19 @@ try {
 }
 native.install(native);
 
-module.exports = native;
+/** A handle that ends with this isolate, if nobody closes it before. */
+function owned(handle) {
+  native.own(handle);
+  return handle;
+}
+
+module.exports = {
+  ...native,
+  open: (name, config) => owned(native.open(name, config)),
+  duplicate: (handle) => owned(native.duplicate(handle)),
+  close(handle) {
+    const closed = native.close(handle);
+    native.forget(handle);
+    return closed;
+  },
+};

@@ -106,6 +106,21 @@ impl Table {
         let slot = self.slots.get(place(handle))?;
         slot.store.as_ref().filter(|_| slot.generation == handle >> PLACE_BITS)
     }
+
+    fn remove(&mut self, handle: u32) -> Option<Arc<Store>> {
+        self.get(handle)?;
+        let slot = &mut self.slots[place(handle)];
+        slot.generation = (slot.generation + 1) % GENERATIONS;
+        self.free.push(place(handle));
+        slot.store.take()
+    }
+
+    /// Counts a handle of a name less; the engine, if that was the last.
+    fn release(&mut self, name: &str) -> Option<Named> {
+        let named = self.named.get_mut(name)?;
+        named.handles -= 1;
+        if named.handles == 0 { self.named.remove(name) } else { None }
+    }
 }
 
 /// Opens a handle on the engine of a name, or on a new one.
@@ -149,26 +164,21 @@ pub fn duplicate(handle: u32) -> Result<u32> {
 
 /// Closes a handle; says whether it was open. The engine ends with its last handle.
 pub fn close(handle: u32) -> bool {
+    end(handle, true)
+}
+
+/// Ends a handle of a worker that has ended; an engine with a name stays, since nobody said that its data is no longer needed.
+pub fn abandon(handle: u32) {
+    end(handle, false);
+}
+
+fn end(handle: u32, is_release: bool) -> bool {
     let mut guard = TABLE.lock();
     let table = guard.get_or_insert_with(Table::default);
-    if table.get(handle).is_none() {
-        return false;
-    }
-    let place = place(handle);
-    let slot = &mut table.slots[place];
-    let store = slot.store.take().expect("the handle was found");
-    slot.generation = (slot.generation + 1) % GENERATIONS;
-    table.free.push(place);
+    let Some(store) = table.remove(handle) else { return false };
     store.closed.store(true, Ordering::Relaxed);
-    let mut ended = None;
-    if let Some(name) = &store.name
-        && let Some(named) = table.named.get_mut(name)
-    {
-        named.handles -= 1;
-        if named.handles == 0 {
-            ended = table.named.remove(name);
-        }
-    }
+    let name = store.name.as_ref().filter(|_| is_release);
+    let ended = name.and_then(|name| table.release(name));
     // An engine may take long to drop: not under the table's lock.
     drop(guard);
     drop(store.session.lock().take());

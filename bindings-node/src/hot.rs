@@ -13,6 +13,7 @@
 //! No panic crosses into Node: [`guarded`] makes an `Error` with the code `KS_ERR_INTERNAL` of it. No JavaScript value is made under
 //! a shard's lock: what was found is copied to the isolate's scratch first, since making one can start the garbage collector.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -27,51 +28,25 @@ use napi::{JsValue, sys};
 use smallvec::SmallVec;
 
 use crate::handles::{self, Store};
+use crate::outcome::{Failure, MISUSED, Outcome, usage, whole};
+use crate::scratch::{Scratch, UNITS, many, transcode};
 
 /// What one isolate keeps between calls: handles it looked up, and memory to use again.
 struct Isolate {
     /// By the handle's place in the table.
     stores: Vec<Option<(u32, Arc<Store>)>>,
+    /// The handles that were opened here.
+    owned: HashSet<u32>,
     scratch: Scratch,
 }
 
-#[derive(Default)]
-struct Scratch {
-    units: Vec<u16>,
-    key: Vec<u8>,
-    value: Vec<u8>,
-    ends: Vec<usize>,
-    /// What was found last; its tag and payload are fetched from here if it is no string and no number.
-    found: Vec<u8>,
-    tag: u8,
-}
-
-/// UTF-16 units read at once; longer strings are asked for their length.
-const UNITS: usize = 1024;
-/// Scratch memory above this is given back.
-const KEPT: usize = 1 << 20;
-
-/// Why a callback returns no value.
-enum Failure {
-    /// Node has an exception pending, or refused a call.
-    Pending,
-    Engine(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Engine(error)
+impl Drop for Isolate {
+    /// A worker can end at any moment without closing anything.
+    fn drop(&mut self) {
+        self.stores.clear();
+        self.owned.iter().for_each(|handle| handles::abandon(*handle));
     }
 }
-
-fn usage(text: &'static str) -> Failure {
-    Failure::Engine(Error::new(ErrorKind::Usage, text))
-}
-
-type Outcome<T = sys::napi_value> = Result<T, Failure>;
-
-const MISUSED: &str = "ERR a key or value must be a string, a Buffer or a Uint8Array";
-const SURROGATE: &str = "ERR a string with a lone surrogate has no UTF-8 form";
 
 /// Turns a status of Node-API into a result.
 #[inline]
@@ -392,23 +367,6 @@ const BUFFERS: u32 = 1;
 /// Integers of replies become strings.
 const STRING_NUMBERS: u32 = 2;
 
-/// Appends UTF-16 as UTF-8.
-#[inline]
-fn transcode(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
-    // Without a branch in the loop: this is vectorised.
-    if units.iter().fold(0, |all, unit| all | unit) < 0x80 {
-        out.extend(units.iter().map(|unit| *unit as u8));
-        return Ok(());
-    }
-    out.reserve(units.len() * 2);
-    let mut utf8 = [0; 4];
-    for letter in char::decode_utf16(units.iter().copied()) {
-        let letter = letter.map_err(|_| usage(SURROGATE))?;
-        out.extend_from_slice(letter.encode_utf8(&mut utf8).as_bytes());
-    }
-    Ok(())
-}
-
 /// Runs a callback's body; an error or a panic becomes a JavaScript exception.
 #[inline]
 fn guarded(env: sys::napi_env, body: impl FnOnce() -> Outcome) -> sys::napi_value {
@@ -462,10 +420,16 @@ callbacks! {
     /// `getString(handle, key)`: a string or undefined.
     c"getString" get_string(call: 2) {
         let handle = store_and_key!(call);
-        let mut scratch = std::mem::take(&mut call.isolate.scratch);
-        let result = look_up(call.env, call.isolate, handle, &mut scratch);
-        call.isolate.scratch = scratch;
-        result
+        let is_ascii = with_scratch(call.isolate, handle, look_up)?;
+        let scratch = &mut call.isolate.scratch;
+        let value = match is_ascii {
+            None => call.env.undefined(),
+            Some(is_ascii) => call.env.string(&scratch.found, is_ascii),
+        };
+        if scratch.is_large() {
+            scratch.tidy();
+        }
+        value
     }
 
     /// `getInto(handle, key, buffer, offset)`: copies what fits entirely; the length, or -1.
@@ -506,21 +470,10 @@ callbacks! {
     /// `getValue(handle, key)`: a string or a number; undefined if there is none; null if `pending*` have to be asked.
     c"getValue" get_value(call: 2) {
         let handle = store_and_key!(call);
-        let (env, is_found, is_ascii) = with_scratch(call.isolate, handle, |store, scratch| {
-            let Scratch { key, found: out, .. } = scratch;
-            Ok(store.database().get_with(key, |found| match found {
-                None => (false, false),
-                Some(found) => {
-                    out.clear();
-                    out.extend_from_slice(&found.text);
-                    (true, found.is_ascii)
-                }
-            })?)
-        }).map(|(is_found, is_ascii)| (call.env, is_found, is_ascii))?;
-        if !is_found {
-            return env.undefined();
+        match with_scratch(call.isolate, handle, look_up)? {
+            None => call.env.undefined(),
+            Some(is_ascii) => value_of(call.env, &mut call.isolate.scratch, is_ascii),
         }
-        value_of(env, &mut call.isolate.scratch, is_ascii)
     }
 
     /// `pendingTag()`: the tag of what `getValue` found.
@@ -705,12 +658,21 @@ callbacks! {
         run(call.env, call.isolate, handle, style, &values)
     }
 
-    /// `forget()`: drops what the isolate looked up, so that closed engines can end.
+    /// `own(handle)`: the handle ends with the isolate, unless it is closed before.
+    c"own" own(call: 1) {
+        let handle = call.env.u32(call.values[0])?;
+        call.isolate.owned.insert(handle);
+        call.env.undefined()
+    }
+
+    /// `forget(handle)`: drops what the isolate keeps for a handle that was closed.
     c"forget" forget(call: 1) {
-        for slot in &mut call.isolate.stores {
-            if slot.as_ref().is_some_and(|(_, store)| store.is_closed()) {
-                *slot = None;
-            }
+        let handle = call.env.u32(call.values[0])?;
+        call.isolate.owned.remove(&handle);
+        if let Some(slot) = call.isolate.stores.get_mut(handles::place(handle))
+            && slot.as_ref().is_some_and(|(_, store)| store.is_closed())
+        {
+            *slot = None;
         }
         call.env.undefined()
     }
@@ -726,24 +688,6 @@ callbacks! {
     }
 }
 
-impl Scratch {
-    /// Gives back what one unusually large call needed.
-    fn tidy(&mut self) {
-        self.units.truncate(UNITS.max(self.units.len().min(KEPT)));
-        self.units.shrink_to(KEPT);
-        for bytes in [&mut self.key, &mut self.value, &mut self.found] {
-            if bytes.capacity() > KEPT {
-                *bytes = Vec::new();
-            }
-        }
-    }
-
-    fn is_large(&self) -> bool {
-        self.units.len() > KEPT
-            || [&self.key, &self.value, &self.found].iter().any(|bytes| bytes.capacity() > KEPT)
-    }
-}
-
 /// Calls `work` with the store of a handle and the isolate's scratch.
 #[inline]
 fn with_scratch<R>(
@@ -752,30 +696,24 @@ fn with_scratch<R>(
     work: impl FnOnce(&Store, &mut Scratch) -> Outcome<R>,
 ) -> Outcome<R> {
     isolate.store(handle)?;
-    let Isolate { stores, scratch } = isolate;
+    let Isolate { stores, scratch, .. } = isolate;
     let Some(Some((_, store))) = stores.get(handles::place(handle)) else {
         return Err(handles::closed().into());
     };
     work(store, scratch)
 }
 
-fn look_up(env: JsEnv, isolate: &mut Isolate, handle: u32, scratch: &mut Scratch) -> Outcome {
+/// Copies the string of the scratch's key to it; whether that is ASCII, `None` if there is none.
+#[inline]
+fn look_up(store: &Store, scratch: &mut Scratch) -> Outcome<Option<bool>> {
     let Scratch { key, found: out, .. } = scratch;
-    let is_ascii = isolate.store(handle)?.database().get_with(key, |found| {
+    Ok(store.database().get_with(key, |found| {
         found.map(|found| {
             out.clear();
             out.extend_from_slice(&found.text);
             found.is_ascii
         })
-    })?;
-    let value = match is_ascii {
-        None => env.undefined(),
-        Some(is_ascii) => env.string(out, is_ascii),
-    };
-    if scratch.is_large() {
-        scratch.tidy();
-    }
-    value
+    })?)
 }
 
 /// The value that the scratch holds, or null if its payload is for JavaScript to read.
@@ -842,15 +780,6 @@ fn encode(
     Ok(())
 }
 
-/// A number that is an integer no larger than numbers can hold exactly.
-fn whole(number: f64) -> Outcome<i64> {
-    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
-        Ok(number as i64)
-    } else {
-        Err(usage("ERR value is not an integer or out of range"))
-    }
-}
-
 /// Time to live and condition, as many of them as were given.
 #[inline]
 fn ttl_and_condition(env: JsEnv, values: &[sys::napi_value], given: usize) -> Outcome<(Ttl, Condition)> {
@@ -901,75 +830,6 @@ fn table(env: JsEnv, value: sys::napi_value) -> Outcome<(*mut u32, usize)> {
     Ok((data.cast(), length / 2))
 }
 
-/// Kinds of the values that `getMany` answers with.
-#[derive(Clone, Copy)]
-enum Kind {
-    Missing = 0,
-    Text = 1,
-    Integer = 2,
-    Json = 3,
-    /// To be read on its own.
-    Other = 4,
-}
-
-/// Reads many keys into `scratch.found`; per key the length of its value in UTF-16 units, and its kind.
-fn many(
-    store: &Store,
-    lengths: &[u32],
-    units: usize,
-    is_typed: bool,
-    scratch: &mut Scratch,
-) -> Outcome<Vec<(u32, Kind)>> {
-    let mut rest = &scratch.units[..units];
-    scratch.key.clear();
-    scratch.ends.clear();
-    for length in lengths {
-        let (key, behind) = rest
-            .split_at_checked(*length as usize)
-            .ok_or_else(|| usage("ERR the keys' lengths are wrong"))?;
-        transcode(key, &mut scratch.key)?;
-        scratch.ends.push(scratch.key.len());
-        rest = behind;
-    }
-    let starts = std::iter::once(0).chain(scratch.ends.iter().copied());
-    let keys: SmallVec<[&[u8]; 128]> =
-        starts.zip(&scratch.ends).map(|(from, to)| &scratch.key[from..*to]).collect();
-    let mut answers = vec![(0, Kind::Missing); keys.len()];
-    let out = &mut scratch.found;
-    out.clear();
-    store.database().get_many_with(&keys, |at, found| {
-        let Some(found) = found else { return };
-        let (kind, text) =
-            if is_typed { kind_of(&found.text, found.is_ascii) } else { (Kind::Text, &*found.text) };
-        answers[at] = (push_text(text, found.is_ascii, out), kind);
-    });
-    Ok(answers)
-}
-
-fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
-    if is_ascii && text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-') {
-        return (Kind::Text, text);
-    }
-    const SAFE: u64 = (1 << 53) - 1;
-    match codec::read(text) {
-        Stored::Integer(number) if number.unsigned_abs() <= SAFE => (Kind::Integer, text),
-        Stored::Text(text) => (Kind::Text, text.as_bytes()),
-        Stored::Encoded(tag::JSON, payload) => (Kind::Json, payload),
-        _ => (Kind::Other, &[]),
-    }
-}
-
-/// Appends text and returns its length in UTF-16 units.
-fn push_text(text: &[u8], is_ascii: bool, out: &mut Vec<u8>) -> u32 {
-    if is_ascii {
-        out.extend_from_slice(text);
-        return text.len() as u32;
-    }
-    let text = String::from_utf8_lossy(text);
-    out.extend_from_slice(text.as_bytes());
-    text.encode_utf16().count() as u32
-}
-
 /// Executes words that are strings or Buffers.
 fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys::napi_value]) -> Outcome {
     let scratch = &mut isolate.scratch;
@@ -1001,7 +861,7 @@ fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys
 pub fn install(env: &Env, exports: &Object<'_>) -> napi::Result<()> {
     let (env, exports) = (env.raw(), exports.raw());
     let scratch = Scratch { units: vec![0; UNITS], ..Scratch::default() };
-    let isolate = Box::into_raw(Box::new(Isolate { stores: Vec::new(), scratch }));
+    let isolate = Box::into_raw(Box::new(Isolate { stores: Vec::new(), owned: HashSet::new(), scratch }));
     // SAFETY: `isolate` lives until the hook, which runs once, after which no callback does.
     napi::check_status!(unsafe { sys::napi_add_env_cleanup_hook(env, Some(free), isolate.cast()) })?;
     for (name, callback) in CALLBACKS {
@@ -1023,8 +883,10 @@ pub fn install(env: &Env, exports: &Object<'_>) -> napi::Result<()> {
     Ok(())
 }
 
-/// Frees what belongs to an isolate that ends; engines belong to the process.
+/// Frees what belongs to an isolate that ends; engines with names belong to the process.
 unsafe extern "C" fn free(isolate: *mut c_void) {
     // SAFETY: it came from `Box::into_raw`, and the hook runs once.
-    drop(unsafe { Box::from_raw(isolate.cast::<Isolate>()) });
+    let isolate = unsafe { Box::from_raw(isolate.cast::<Isolate>()) };
+    // Nobody is left to tell of a panic, and none may pass into Node.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(isolate)));
 }

@@ -5,6 +5,8 @@
 
 mod handles;
 mod hot;
+mod outcome;
+mod scratch;
 
 use keystead::{Config, Error};
 use napi::bindgen_prelude::{Env, Object};

@@ -80,6 +80,27 @@ test("what Python's Cache writes is read", () => {
   assert.throws(() => read([0xfb], "short"), code("KS_ERR_USAGE"));
 });
 
+test("Python and Node write the same bytes", () => {
+  // Printed by keystead.Cache in Python: value, and what Store.get(key).hex() told.
+  const written = [
+    ["", ""], ["text", "74657874"], ["42", "f93432"], ["-1", "f92d31"], ["größe", "6772c3b6c39f65"],
+    [0, "30"], [42, "3432"], [-7, "2d37"], [2n ** 63n - 1n, "39323233333732303336383534373735383037"],
+    [1.5, "fb000000000000f83f"], [-0, "fb0000000000000080"],
+    [Buffer.alloc(0), "fa"], [Buffer.from("text"), "fa74657874"], [Buffer.from([0xff, 0]), "faff00"], [Buffer.from([0x80]), "80"],
+    [null, "fc6e756c6c"], [true, "fc74727565"], [[1, "2", null], "fc5b312c2232222c6e756c6c5d"],
+    [{ a: { b: [1.5, "ż"] } }, "fc7b2261223a7b2262223a5b312e352c22c5bc225d7d7d"],
+  ];
+  const cache = new Cache();
+  for (const [value, hex] of written) {
+    cache.setString("python", Buffer.from(hex, "hex"));
+    assert.deepEqual(cache.get("python"), value);
+    cache.set("node", value);
+    assert.equal(cache.getBuffer("node").toString("hex"), hex, String(value));
+  }
+  cache.set("huge", 2n ** 70n);
+  assert.equal(cache.getBuffer("huge").toString("hex"), "fc31313830353931363230373137343131333033343234");
+});
+
 test("another codec is MessagePack's, behind its tag", () => {
   const codec = { name: "msgpack", encode: () => Buffer.from([0xc0]), decode: (bytes) => ({ decoded: [...bytes] }) };
   const cache = new Cache({ name: "codec", codec });

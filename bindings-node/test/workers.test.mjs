@@ -88,3 +88,15 @@ test("caches that are collected unclosed give their handles back", () => {
   const words = ["--expose-gc", "-e", code];
   assert.equal(execFileSync(process.execPath, words, { timeout: 60_000 }).toString(), "true\n");
 });
+
+test("what has no name ends with its worker", () => {
+  const code = `
+    const { Worker } = require("node:worker_threads");
+    const { once } = require("node:events");
+    const work = 'const c = new (require("keystead").Cache)(); for (let i = 0; i < 200; i += 1) c.set("k" + i, "x".repeat(100000));';
+    (async () => {
+      for (let round = 0; round < 25; round += 1) await once(new Worker(work, { eval: true }), "exit");
+      console.log(process.memoryUsage.rss() < 300e6);
+    })();`;
+  assert.equal(execFileSync(process.execPath, ["-e", code], { timeout: 60_000 }).toString(), "true\n");
+});
