@@ -2,6 +2,8 @@
 //!
 //! Single commands are tested beside their code, interleavings of a few locks in the crate's loom models.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -63,7 +63,12 @@ fn example(name: &str, prepare: Prepare) -> Result<Vec<Vec<String>>, String> {
 
 fn row(name: &str, line: &str) -> Option<Vec<String>> {
     let json = line.trim().strip_prefix("DEMO ")?;
-    let cells = COLUMNS.iter().map(|(field, _)| value(json, field).unwrap_or_else(|| "-".into()));
+    let cells = COLUMNS.iter().map(|(field, _)| {
+        let found = value(json, field);
+        let share =
+            found.as_deref().filter(|_| *field == "hit_rate").and_then(|share| share.parse::<f64>().ok());
+        share.map(|share| format!("{:.1} %", share * 100.0)).or(found).unwrap_or_else(|| "-".into())
+    });
     Some(std::iter::once(name.to_owned()).chain(cells).collect())
 }
 

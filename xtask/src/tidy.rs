@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "commandlog",
             "gather",
             "network",
+            "loom_models",
             "process",
             "pulse",
             "background",

@@ -9,7 +9,7 @@
 //! ```
 
 use super::slots::Slots;
-use crate::keyspace::HashSeed;
+use crate::store::HashSeed;
 use crate::store::arena::Ref;
 use crate::store::key::{hash_of_timer, timer_id};
 use crate::store::random;
