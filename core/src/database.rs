@@ -177,9 +177,7 @@ impl Database {
         self.refuse_growth(value.len())?;
         self.write(&self.key(key.as_ref()), |db, key| {
             let created = set_field(db, key, field, value)?;
-            db.propagate_with(|| {
-                [b"HSET".as_slice(), key.bytes(), field, value].map(<[u8]>::to_vec).to_vec()
-            });
+            db.propagate(|| [b"HSET".as_slice(), key.bytes(), field, value].map(<[u8]>::to_vec).to_vec());
             Ok(created)
         })
     }
@@ -217,7 +215,7 @@ impl Database {
                 Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
             };
             store(db, key, value, deadline)?;
-            db.propagate_with(|| {
+            db.propagate(|| {
                 let mut argv = vec![b"SET".to_vec(), key.bytes().to_vec(), value.to_vec()];
                 if let Some(deadline) = deadline {
                     argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]);
@@ -244,7 +242,7 @@ impl Database {
                     Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
                 };
                 store(db, key, value.as_ref(), deadline)?;
-                db.propagate_with(|| {
+                db.propagate(|| {
                     let mut argv = vec![b"SET".to_vec(), key.bytes().to_vec(), value.as_ref().to_vec()];
                     if let Some(deadline) = deadline {
                         argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]);
@@ -262,7 +260,7 @@ impl Database {
             let removed = db.remove(key);
             if removed {
                 db.notify(crate::keyspace::EventClass::Generic, "del", key.bytes());
-                db.propagate_with(|| vec![b"DEL".to_vec(), key.bytes().to_vec()]);
+                db.propagate(|| vec![b"DEL".to_vec(), key.bytes().to_vec()]);
             }
             Ok(removed)
         });
@@ -282,7 +280,7 @@ impl Database {
         self.refuse_growth(0)?;
         self.write(&self.key(key.as_ref()), |db, key| {
             let sum = counter::add(db, key, by)?;
-            db.propagate_with(|| vec![b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
+            db.propagate(|| vec![b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
             Ok(sum)
         })
     }
@@ -312,7 +310,7 @@ impl Database {
                 return Ok(false);
             };
             entry.set_deadline(None)?;
-            db.propagate_with(|| vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
+            db.propagate(|| vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
             Ok(true)
         })
     }

@@ -20,7 +20,7 @@ impl Inner {
         self.describe_server(&mut snapshot);
         self.describe_clients(&mut snapshot, survey);
         self.describe_memory(&mut snapshot, survey);
-        self.describe_persistence(&mut snapshot);
+        self.describe_persistence(&mut snapshot, survey);
         self.describe_traffic(&mut snapshot);
         self.describe_commands(&mut snapshot);
         self.describe_keyspace(&mut snapshot, survey);
@@ -91,8 +91,8 @@ impl Inner {
         snapshot.mem_allocator = "keystead-arena".to_owned();
     }
 
-    fn describe_persistence(&self, snapshot: &mut Snapshot) {
-        snapshot.rdb_changes_since_last_save = self.keyspace.dirty.load(Ordering::Relaxed);
+    fn describe_persistence(&self, snapshot: &mut Snapshot, survey: &Survey) {
+        snapshot.rdb_changes_since_last_save = survey.changes + self.keyspace.dirty.load(Ordering::Relaxed);
         snapshot.rdb_last_save_time = self.last_save_s();
         snapshot.rdb_last_bgsave_status = true;
         snapshot.rdb_last_bgsave_time_sec = -1;

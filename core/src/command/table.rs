@@ -29,14 +29,15 @@ pub struct Found {
 }
 
 struct Table {
-    by_name: HashMap<&'static str, Found>,
+    by_name: HashMap<&'static [u8], Found>,
     count: usize,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let all =
         LIST.iter().flat_map(|listed| std::iter::once(listed.spec).chain(listed.subcommands.iter().copied()));
-    let by_name: HashMap<_, _> = all.enumerate().map(|(id, spec)| (spec.name, Found { spec, id })).collect();
+    let by_name: HashMap<_, _> =
+        all.enumerate().map(|(id, spec)| (spec.name.as_bytes(), Found { spec, id })).collect();
     Table { count: by_name.len(), by_name }
 });
 
@@ -59,7 +60,7 @@ pub fn by_name(name: &[u8]) -> Option<Found> {
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
-    TABLE.by_name.get(std::str::from_utf8(lower).ok()?).copied()
+    TABLE.by_name.get(&*lower).copied()
 }
 
 fn subcommand(container: &str, name: &[u8]) -> Option<Found> {

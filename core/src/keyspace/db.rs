@@ -29,6 +29,8 @@ pub struct Db<'e> {
     pub(super) locks: Locks<'e>,
     /// Expired keys that reads met; reclaimed once the command is done.
     stale: RefCell<Vec<(usize, Box<[u8]>)>>,
+    /// Something was changed, so the shards' memory has to be reported.
+    has_changed: bool,
     // Declared behind the locks: what is dropped here is dropped after the unlock.
     pub(super) effects: Effects,
 }
@@ -37,6 +39,12 @@ pub struct Db<'e> {
 #[derive(Default)]
 pub(super) struct Effects {
     changes: u64,
+    /// What few commands have, so that the others need not carry it.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+pub(super) struct Rare {
     expired_fields: u64,
     /// The commands that replace the one being executed in the log; `None`: log it as it came.
     rewritten: Option<Vec<Effect>>,
@@ -51,6 +59,35 @@ pub(super) struct Effects {
     pub(super) flushed: Vec<Option<usize>>,
 }
 
+impl Rare {
+    /// What is done after the unlock: observers hear, garbage is dropped.
+    fn release(self, keyspace: &Keyspace) {
+        keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
+        if !self.modified.is_empty() || !self.events.is_empty() {
+            keyspace.hooks.tell(&self.modified, &self.events);
+        }
+        if !self.flushed.is_empty() {
+            keyspace.hooks.tell_flushed(&self.flushed);
+        }
+        if self.drop_here {
+            drop(self.garbage);
+        } else {
+            crate::lazyfree::discard(self.garbage);
+        }
+    }
+}
+
+impl Effects {
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Values to drop after the unlock.
+    pub(super) fn discard(&mut self, values: impl IntoIterator<Item = HeapValue>) {
+        values.into_iter().for_each(|value| self.rare().garbage.push(value));
+    }
+}
+
 impl<'e> Db<'e> {
     pub(crate) fn new(keyspace: &'e Keyspace, index: usize, locks: Locks<'e>) -> Self {
         Self {
@@ -59,6 +96,7 @@ impl<'e> Db<'e> {
             now: Cell::new(0),
             locks,
             stale: RefCell::default(),
+            has_changed: false,
             effects: Effects::default(),
         }
     }
@@ -90,10 +128,12 @@ impl<'e> Db<'e> {
         self.now.get()
     }
 
+    #[inline]
     fn shard(&self, key: &Key<'_>) -> &ShardData {
         self.locks.shard(key.shard())
     }
 
+    #[inline]
     fn shard_mut(&mut self, key: &Key<'_>) -> &mut ShardData {
         self.locks.shard_mut(key.shard())
     }
@@ -106,6 +146,7 @@ impl<'e> Db<'e> {
         &mut self.locks
     }
 
+    #[inline]
     fn is_expired(&self, shard: &ShardData, at: Ref) -> bool {
         shard.head(at).deadline(&shard.arena, at).is_some_and(|deadline| deadline <= self.now())
     }
@@ -172,9 +213,10 @@ impl<'e> Db<'e> {
 
     /// Counts fields that have expired.
     pub(crate) fn count_expired_fields(&mut self, count: usize) {
-        self.effects.expired_fields += count as u64;
+        self.effects.rare().expired_fields += count as u64;
     }
 
+    #[inline]
     fn find_live(&mut self, key: &Key<'_>) -> Option<Ref> {
         let shard = self.shard(key);
         let at = shard.find(self.index, key)?;
@@ -212,7 +254,7 @@ impl<'e> Db<'e> {
                 let had_deadline = self.shard(key).head(at).has_deadline();
                 let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
                 let (at, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
-                self.effects.garbage.extend(old);
+                self.effects.discard(old);
                 stamp(self.keyspace, self.shard(key), at);
             }
             None => {
@@ -242,7 +284,7 @@ impl<'e> Db<'e> {
         self.preserve(key, at);
         let db = self.index;
         let owned = self.shard_mut(key).delete(db, key.hash(), at);
-        self.effects.garbage.extend(owned);
+        self.effects.discard(owned);
     }
 
     /// Takes the value and the deadline of a key out of the database, to put them elsewhere. O(1).
@@ -313,7 +355,8 @@ impl<'e> Db<'e> {
         bump(&self.shard(key).stats.expired);
         if self.keyspace.hooks.journal().is_some() {
             let argv = vec![self.keyspace.expired_delete_command().to_vec(), key.bytes().to_vec()];
-            self.effects.expirations.push(Effect { db: self.index, argv });
+            let db = self.index;
+            self.effects.rare().expirations.push(Effect { db, argv });
         }
         self.notify(EventClass::Expired, "expired", key.bytes());
         self.mark(key);
@@ -343,6 +386,7 @@ impl<'e> Db<'e> {
     #[inline]
     fn modified(&mut self, key: &Key<'_>) {
         self.effects.changes += 1;
+        bump(&self.shard(key).stats.changes);
         self.mark(key);
     }
 
@@ -354,29 +398,27 @@ impl<'e> Db<'e> {
             shard.watchers.touch(db, key.bytes());
         }
         if self.keyspace.hooks.observed() {
-            self.effects.modified.push((db, key.bytes().into()));
+            self.effects.rare().modified.push((db, key.bytes().into()));
         }
     }
 
     /// Announces a keyspace event to whoever subscribed to its class.
+    #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         if self.keyspace.hooks.observed() {
-            self.effects.events.push(Event { class, name, db: self.index, key: key.into() });
+            let event = Event { class, name, db: self.index, key: key.into() };
+            self.effects.rare().events.push(event);
         }
     }
 
-    /// Writes these words to the log in place of the command that is being executed. May be called several times.
+    /// Writes these words to the log in place of the command that is being executed. May be called several times; without a log the words
+    /// are never made.
     ///
     /// Commands whose repetition would not have the same effect call it: relative deadlines, random choices, floats.
-    pub fn propagate(&mut self, argv: Argv) {
-        let db = self.index;
-        self.effects.rewritten.get_or_insert_default().push(Effect { db, argv });
-    }
-
-    /// As [`Db::propagate`], for callers that have no words to fall back on: they are made only if there is a log.
-    pub(crate) fn propagate_with(&mut self, argv: impl FnOnce() -> Argv) {
+    pub fn propagate(&mut self, argv: impl FnOnce() -> Argv) {
         if self.keyspace.hooks.journal().is_some() {
-            self.propagate(argv());
+            let effect = Effect { db: self.index, argv: argv() };
+            self.effects.rare().rewritten.get_or_insert_default().push(effect);
         }
     }
 
@@ -400,16 +442,20 @@ impl<'e> Db<'e> {
     /// Counts changes that no single key stands for, such as FLUSHALL's.
     pub(crate) fn add_changes(&mut self, changes: u64) {
         self.effects.changes += changes;
+        self.keyspace.dirty.fetch_add(changes, crate::sync::Ordering::Relaxed);
     }
 
     /// Closes one command: hands its effects to the log while the shards are still locked.
     pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Vec<Effect>) {
         self.reclaim_stale();
-        let rewritten = self.effects.rewritten.take();
         let changes = std::mem::take(&mut self.effects.changes);
-        into.append(&mut self.effects.expirations);
+        let mut rewritten = None;
+        if let Some(rare) = &mut self.effects.rare {
+            rewritten = rare.rewritten.take();
+            into.append(&mut rare.expirations);
+        }
         if changes > 0 {
-            self.keyspace.dirty.fetch_add(changes, crate::sync::Ordering::Relaxed);
+            self.has_changed = true;
             if self.keyspace.hooks.journal().is_some() {
                 match rewritten {
                     Some(effects) => into.extend(effects),
@@ -422,20 +468,13 @@ impl<'e> Db<'e> {
     /// Ends the work: accounts memory, unlocks, then drops what was removed and tells the observers.
     pub(crate) fn release(mut self) {
         let keyspace = self.keyspace;
-        keyspace.expired_fields.fetch_add(self.effects.expired_fields, crate::sync::Ordering::Relaxed);
-        self.locks.each_mut(|shard| keyspace.report(shard));
+        if self.has_changed || self.effects.rare.is_some() {
+            self.locks.each_mut(|shard| keyspace.report(shard));
+        }
         let Self { locks, effects, .. } = self;
         drop(locks);
-        if !effects.modified.is_empty() || !effects.events.is_empty() {
-            keyspace.hooks.tell(&effects.modified, &effects.events);
-        }
-        if !effects.flushed.is_empty() {
-            keyspace.hooks.tell_flushed(&effects.flushed);
-        }
-        if effects.drop_here {
-            drop(effects.garbage);
-        } else {
-            crate::lazyfree::discard(effects.garbage);
+        if let Some(rare) = effects.rare {
+            rare.release(keyspace);
         }
     }
 
@@ -653,7 +692,7 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
         let (at, old) = self.db.shard_mut(&self.key).replace(db, hash, at, value, deadline)?;
         self.at = at;
-        self.db.effects.garbage.extend(old);
+        self.db.effects.discard(old);
         self.db.modified(&self.key);
         Ok(())
     }

@@ -298,7 +298,7 @@ pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
     db.count_expired_fields(expired.len());
     db.notify(EventClass::Hash, "hexpired", key.bytes());
     let count = expired.len();
-    db.propagate_with(|| {
+    db.propagate(|| {
         let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
         words.into_iter().chain(expired).collect()
     });

@@ -32,6 +32,18 @@ use access::Recording;
 use hooks::Hooks;
 use shard::ShardData;
 
+/// Indices of the policies that count accesses instead of timing them, as bits: it is asked at every access.
+const FREQUENCY_POLICIES: u32 = {
+    let (mut bits, mut index) = (0, 0);
+    while index < MAXMEMORY_POLICIES.len() {
+        if let [.., b'l', b'f', b'u'] = MAXMEMORY_POLICIES[index].as_bytes() {
+            bits |= 1 << index;
+        }
+        index += 1;
+    }
+    bits
+};
+
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
     pub(crate) shards: Box<[Mutex<ShardData>]>,
@@ -43,7 +55,7 @@ pub(crate) struct Keyspace {
     used: CachePadded<AtomicUsize>,
     /// The most that `used` was seen at.
     peak: AtomicUsize,
-    /// Changes since the last snapshot.
+    /// Changes of whole databases; those of single keys are counted in the shards.
     pub(crate) dirty: CachePadded<AtomicU64>,
     /// Fields of hashes that have expired.
     pub(crate) expired_fields: AtomicU64,
@@ -99,8 +111,7 @@ impl Keyspace {
     #[inline]
     pub(crate) fn recording(&self) -> Recording {
         let hot = self.config.hot();
-        let policy = MAXMEMORY_POLICIES[hot.maxmemory_policy()];
-        if policy.ends_with("lfu") {
+        if FREQUENCY_POLICIES & 1 << hot.maxmemory_policy() != 0 {
             Recording::Frequency {
                 factor: hot.lfu_log_factor() as u32,
                 decay_minutes: hot.lfu_decay_time() as u32,

@@ -47,6 +47,8 @@ pub(crate) struct ShardStats {
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
     pub(crate) expired: Cell<u64>,
+    /// Changes of keys since the start.
+    pub(crate) changes: Cell<u64>,
 }
 
 impl ShardData {

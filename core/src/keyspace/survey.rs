@@ -14,6 +14,8 @@ pub(crate) struct Survey {
     pub(crate) misses: u64,
     /// Keys reclaimed because they had expired.
     pub(crate) expired: u64,
+    /// Changes of keys since the start.
+    pub(crate) changes: u64,
     /// Bytes in use.
     pub(crate) bytes: usize,
     /// Bytes that the arenas hold, freed blocks included, and what is beside them.
@@ -69,6 +71,7 @@ impl Db<'_> {
             sum.hits += shard.stats.hits.get();
             sum.misses += shard.stats.misses.get();
             sum.expired += shard.stats.expired.get();
+            sum.changes += shard.stats.changes.get();
             sum.bytes += shard.bytes();
             sum.reserved += shard.reserved_bytes();
             sum.watched += shard.watchers.len();

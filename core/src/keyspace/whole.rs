@@ -15,7 +15,7 @@ impl Db<'_> {
         self.preserve_all(&[db]);
         for index in self.locks.indices() {
             let garbage = self.locks.shard_mut(index).clear(db);
-            self.effects.garbage.extend(garbage);
+            self.effects.discard(garbage);
         }
         self.emptied(Some(db), count)
     }
@@ -36,7 +36,7 @@ impl Db<'_> {
         self.preserve_all(&all);
         for index in self.locks.indices() {
             let garbage = self.locks.shard_mut(index).clear_all();
-            self.effects.garbage.extend(garbage);
+            self.effects.discard(garbage);
         }
         self.emptied(None, count)
     }
@@ -63,7 +63,7 @@ impl Db<'_> {
 
     /// Has the values removed by this command dropped before it returns, rather than on the lazy-free thread.
     pub(crate) fn drop_garbage_here(&mut self) {
-        self.effects.drop_here = true;
+        self.effects.rare().drop_here = true;
     }
 
     /// One more than the highest number of a database that was ever used.
@@ -73,7 +73,7 @@ impl Db<'_> {
 
     fn note_flushed(&mut self, db: Option<usize>) {
         if self.keyspace.hooks.observed() {
-            self.effects.flushed.push(db);
+            self.effects.rare().flushed.push(db);
         }
     }
 

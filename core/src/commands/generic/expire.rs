@@ -211,13 +211,13 @@ pub(crate) fn set_or_delete(db: &mut Db<'_>, key: &Key<'_>, deadline: i64) -> Re
     if deadline <= db.now() as i64 {
         db.expire_now(key);
         let command = db.keyspace().expired_delete_command().to_vec();
-        db.propagate(vec![command, key.bytes().to_vec()]);
+        db.propagate(|| vec![command, key.bytes().to_vec()]);
         return Ok(());
     }
     if let Some(mut entry) = db.lookup_mut(key) {
         entry.set_deadline(Some(deadline as u64))?;
     }
     db.notify(EventClass::Generic, "expire", key.bytes());
-    db.propagate(vec![b"PEXPIREAT".to_vec(), key.bytes().to_vec(), deadline.to_string().into_bytes()]);
+    db.propagate(|| vec![b"PEXPIREAT".to_vec(), key.bytes().to_vec(), deadline.to_string().into_bytes()]);
     Ok(())
 }

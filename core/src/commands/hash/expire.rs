@@ -152,12 +152,12 @@ fn expire(
     if !set.is_empty() {
         db.notify(EventClass::Hash, "hexpire", key.bytes());
         let deadline = deadline.to_string();
-        db.propagate(words(&[b"HPEXPIREAT", key.bytes(), deadline.as_bytes()], &set));
+        db.propagate(|| words(&[b"HPEXPIREAT", key.bytes(), deadline.as_bytes()], &set));
     }
     if !deleted.is_empty() {
         db.notify(EventClass::Hash, "hexpired", key.bytes());
         let argv = [&b"HDEL"[..], key.bytes()].into_iter().chain(deleted);
-        db.propagate(argv.map(<[u8]>::to_vec).collect());
+        db.propagate(|| argv.map(<[u8]>::to_vec).collect());
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ impl HGetEx<'_> {
         if removed.is_some_and(|removed| removed > 0) {
             db.notify(EventClass::Hash, "hexpired", self.key.bytes());
             let argv = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(names.iter().copied());
-            db.propagate(argv.map(<[u8]>::to_vec).collect());
+            db.propagate(|| argv.map(<[u8]>::to_vec).collect());
         }
         Ok(())
     }
@@ -94,14 +94,13 @@ impl HGetEx<'_> {
         match deadline {
             Some(deadline) => {
                 db.notify(EventClass::Hash, "hexpire", self.key.bytes());
-                db.propagate(words(
-                    &[b"HPEXPIREAT", self.key.bytes(), deadline.to_string().as_bytes()],
-                    &changed,
-                ));
+                db.propagate(|| {
+                    words(&[b"HPEXPIREAT", self.key.bytes(), deadline.to_string().as_bytes()], &changed)
+                });
             }
             None => {
                 db.notify(EventClass::Hash, "hpersist", self.key.bytes());
-                db.propagate(words(&[b"HPERSIST", self.key.bytes()], &changed));
+                db.propagate(|| words(&[b"HPERSIST", self.key.bytes()], &changed));
             }
         }
         Ok(())

@@ -94,7 +94,7 @@ impl Write for HIncrByFloat<'_> {
 impl HIncrByFloat<'_> {
     fn log(&self, db: &mut Db<'_>, text: Vec<u8>, deadline: Option<u64>) {
         let (key, field) = (self.key.bytes().to_vec(), self.field.to_vec());
-        db.propagate(match deadline {
+        db.propagate(|| match deadline {
             None => vec![b"HSET".to_vec(), key, field, text],
             Some(deadline) => {
                 let deadline = deadline.to_string().into_bytes();

@@ -84,7 +84,7 @@ impl Write for HSetEx<'_> {
             if deadline.is_some() {
                 db.notify(EventClass::Hash, "hexpire", self.key.bytes());
             }
-            db.propagate(self.effect(deadline));
+            db.propagate(|| self.effect(deadline));
         }
         reply.integer(set.into());
         Ok(())

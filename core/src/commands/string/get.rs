@@ -52,7 +52,7 @@ impl Write for GetDel<'_> {
         reply.bulk(&entry.value().text()?);
         db.remove(&self.key);
         db.notify(EventClass::Generic, "del", self.key.bytes());
-        db.propagate(vec![b"DEL".to_vec(), self.key.bytes().to_vec()]);
+        db.propagate(|| vec![b"DEL".to_vec(), self.key.bytes().to_vec()]);
         Ok(())
     }
 }
@@ -116,14 +116,14 @@ fn expire_at(db: &mut Db<'_>, key: &Key<'_>, deadline: u64) -> Result<()> {
     if deadline <= db.now() {
         db.remove(key);
         db.notify(EventClass::Generic, "del", key.bytes());
-        db.propagate(vec![b"UNLINK".to_vec(), key.bytes().to_vec()]);
+        db.propagate(|| vec![b"UNLINK".to_vec(), key.bytes().to_vec()]);
         return Ok(());
     }
     if let Some(mut entry) = db.lookup_mut(key) {
         entry.set_deadline(Some(deadline))?;
     }
     db.notify(EventClass::Generic, "expire", key.bytes());
-    db.propagate(vec![b"PEXPIREAT".to_vec(), key.bytes().to_vec(), deadline.to_string().into_bytes()]);
+    db.propagate(|| vec![b"PEXPIREAT".to_vec(), key.bytes().to_vec(), deadline.to_string().into_bytes()]);
     Ok(())
 }
 
@@ -132,7 +132,7 @@ fn persist(db: &mut Db<'_>, key: &Key<'_>) -> Result<()> {
     if entry.deadline().is_some() {
         entry.set_deadline(None)?;
         db.notify(EventClass::Generic, "persist", key.bytes());
-        db.propagate(vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
+        db.propagate(|| vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
     }
     Ok(())
 }

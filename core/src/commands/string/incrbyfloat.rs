@@ -59,7 +59,7 @@ impl Write for IncrByFloat<'_> {
         }
         db.notify(EventClass::String, "incrbyfloat", self.key.bytes());
         reply.bulk(&text);
-        db.propagate(vec![b"SET".to_vec(), self.key.bytes().to_vec(), text, b"KEEPTTL".to_vec()]);
+        db.propagate(|| vec![b"SET".to_vec(), self.key.bytes().to_vec(), text, b"KEEPTTL".to_vec()]);
         Ok(())
     }
 }

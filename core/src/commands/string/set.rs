@@ -83,15 +83,15 @@ impl Write for Set<'_> {
             return Ok(());
         }
         if deadline.is_some() && !keep {
-            db.propagate(with_deadline(self.key.bytes(), self.value, deadline));
+            db.propagate(|| with_deadline(self.key.bytes(), self.value, deadline));
         } else if self.condition.is_some() || self.get {
             let keep = keep.then(|| b"KEEPTTL".to_vec());
-            db.propagate(
+            db.propagate(|| {
                 [b"SET".to_vec(), self.key.bytes().to_vec(), self.value.to_vec()]
                     .into_iter()
                     .chain(keep)
-                    .collect(),
-            );
+                    .collect()
+            });
         }
         store(db, &self.key, self.value, deadline)
     }
@@ -144,7 +144,7 @@ pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, value: &[u8], deadline: Opti
 fn remove_as_expired(db: &mut Db<'_>, key: &Key<'_>) {
     if db.expire_now(key) {
         let command = db.keyspace().expired_delete_command().to_vec();
-        db.propagate(vec![command, key.bytes().to_vec()]);
+        db.propagate(|| vec![command, key.bytes().to_vec()]);
     }
 }
 
@@ -244,7 +244,7 @@ fn set_for(
     command: &str,
 ) -> Result<()> {
     let deadline = positive_deadline(time, unit, db.now(), command)?;
-    db.propagate(with_deadline(key.bytes(), value, Some(deadline)));
+    db.propagate(|| with_deadline(key.bytes(), value, Some(deadline)));
     store(db, key, value, Some(deadline))
 }
 
@@ -270,7 +270,7 @@ impl Write for GetSet<'_> {
             Some(entry) => reply.bulk(&entry.value().text()?),
             None => reply.null(),
         }
-        db.propagate(vec![b"SET".to_vec(), self.key.bytes().to_vec(), self.value.to_vec()]);
+        db.propagate(|| vec![b"SET".to_vec(), self.key.bytes().to_vec(), self.value.to_vec()]);
         store(db, &self.key, self.value, None)
     }
 }
@@ -299,7 +299,7 @@ impl Write for DelIfEq<'_> {
         if equal {
             db.remove(&self.key);
             db.notify(EventClass::Generic, "del", self.key.bytes());
-            db.propagate(vec![b"DEL".to_vec(), self.key.bytes().to_vec()]);
+            db.propagate(|| vec![b"DEL".to_vec(), self.key.bytes().to_vec()]);
         }
         reply.integer(equal.into());
         Ok(())
