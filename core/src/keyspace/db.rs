@@ -374,6 +374,17 @@ impl<'e> Db<'e> {
         self.effects.rewritten.get_or_insert_default().push(Effect { db, argv });
     }
 
+    /// Logs the removal of expired fields before whatever the command does. `changes` are those it had made by then: expiry is none of
+    /// them, or a command that goes on to change nothing would be logged.
+    pub(super) fn log_expired_fields(&mut self, key: &Key<'_>, fields: Vec<Vec<u8>>, changes: u64) {
+        self.effects.changes = changes;
+        if self.keyspace.hooks.journal().is_some() {
+            let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
+            let argv = words.into_iter().chain(fields).collect();
+            self.effects.expirations.push(Effect { db: self.index, argv });
+        }
+    }
+
     /// As [`Db::propagate`], for callers that have no words to fall back on: they are made only if there is a log.
     pub(crate) fn propagate_with(&mut self, argv: impl FnOnce() -> Argv) {
         if self.keyspace.hooks.journal().is_some() {
