@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keystead::command::tape::Item;
 use keystead::keyspace::{Effect, Journal};
-use keystead::{Clock, Engine, Form, Session};
+use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 const COMMANDS: usize = 400;
@@ -37,15 +37,22 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn effects(&self) -> Vec<(u64, Effect)> {
-        self.effects.lock().unwrap().clone()
+    fn len(&self) -> usize {
+        self.effects.lock().expect("no test panics under it").len()
+    }
+
+    fn since(&self, start: usize) -> Vec<(u64, Effect)> {
+        self.effects.lock().expect("no test panics under it")[start..].to_vec()
     }
 }
 
 impl Journal for Recorder {
     fn append(&self, commands: &[Effect]) {
         let now = self.clock.now_ms();
-        self.effects.lock().unwrap().extend(commands.iter().map(|effect| (now, effect.clone())));
+        self.effects
+            .lock()
+            .expect("no test panics under it")
+            .extend(commands.iter().map(|effect| (now, effect.clone())));
     }
 }
 
@@ -188,6 +195,26 @@ fn command(random: &mut Random, now: u64) -> Vec<Vec<u8>> {
     template.split(' ').map(|name| word(random, name, now).into_bytes()).collect()
 }
 
+/// A typed call; those leave effects of their own.
+fn call(random: &mut Random, db: &Database) -> &'static str {
+    let (key, hash) = (word(random, "K", START_MS), word(random, "H", START_MS));
+    let (value, field) = (word(random, "V", START_MS), word(random, "F", START_MS));
+    let ttl = Duration::from_millis(1 + random.below(400));
+    let choice = random.below(8) as usize;
+    // Some calls are refused, for a wrong type say; they must leave no effect then.
+    let _ = match choice {
+        0 => db.set(&key, &value, Ttl::After(ttl), Condition::Always).map(drop),
+        1 => db.set(&key, &value, Ttl::Keep, Condition::IfPresent).map(drop),
+        2 => db.set_many(&[(&key, &value), (&hash, &field)], Ttl::After(ttl)),
+        3 => db.incr(&key, 7).map(drop),
+        4 => db.expire(&key, ttl).map(drop),
+        5 => db.persist(&key).map(drop),
+        6 => db.hset(&hash, field.as_bytes(), value.as_bytes()).map(drop),
+        _ => Ok(_ = db.delete(&key)),
+    };
+    ["set", "set keep", "set_many", "incr", "expire", "persist", "hset", "delete"][choice]
+}
+
 fn execute(session: &mut Session, argv: &[Vec<u8>]) -> Vec<u8> {
     let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
     session.execute(&argv).to_vec()
@@ -244,7 +271,7 @@ fn shown(argv: &[Vec<u8>]) -> String {
 }
 
 fn engine(clock: &Clock) -> Engine {
-    Engine::builder().clock(clock.clone()).open().unwrap()
+    Engine::builder().clock(clock.clone()).open().expect("default options can be honoured")
 }
 
 /// Repeats effects on an empty engine, each at the time that `clock_at` makes of its own. None of them may fail.
@@ -286,17 +313,22 @@ fn run(seed: u64) {
                 original.reap();
             }
         }
+        if random.below(8) == 0 {
+            let db = original.database(0).expect("there is a database 0");
+            history.push(format!("typed call {}", call(random, &db)));
+            continue;
+        }
         let who = random.below(2) as usize;
         let argv = command(random, clock.now_ms());
-        let before = recorder.effects().len();
+        let before = recorder.len();
         let reply = execute(&mut sessions[who], &argv);
         history.push(format!("{who}> {}   -> {}", shown(&argv), reply.escape_ascii()));
-        for (_, effect) in &recorder.effects()[before..] {
+        for (_, effect) in recorder.since(before) {
             history.push(format!("       effect in {}: {}", effect.db, shown(&effect.argv)));
         }
     }
     original.reap();
-    let (expected, effects, end) = (state(&original), recorder.effects(), clock.now_ms());
+    let (expected, effects, end) = (state(&original), recorder.since(0), clock.now_ms());
     // A replica repeats the effects as they happen.
     compare("replica", seed, &expected, &state(&replay(&effects, end, |time| time)), &history);
     // Whoever reads a log later must not depend on the clock at all: for him no deadline has passed yet, and what expired was

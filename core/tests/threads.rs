@@ -144,7 +144,7 @@ fn scan(session: &mut Session) -> HashSet<Vec<u8>> {
             Item::Bulk(key) => key.to_vec(),
             other => panic!("{other:?}"),
         }));
-        cursor = String::from_utf8(next.to_vec()).unwrap();
+        cursor = String::from_utf8(next.to_vec()).expect("a cursor is a number");
         if cursor == "0" {
             return found;
         }
