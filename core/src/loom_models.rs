@@ -2,6 +2,8 @@
 //!
 //! There are two shards under loom, and each model has a key in either. Memory safety is the sanitizers' business.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loom::thread;
@@ -15,7 +17,13 @@ const MAX_BRANCHES: usize = 20_000;
 fn model(run: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.max_branches = MAX_BRANCHES;
-    builder.check(run);
+    let interleavings = Arc::new(AtomicUsize::new(0));
+    let counted = interleavings.clone();
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        run();
+    });
+    assert!(interleavings.load(Ordering::Relaxed) > 1, "a model without a choice shows nothing");
 }
 
 fn engine() -> Engine {

@@ -146,7 +146,7 @@ fn scan(session: &mut Session) -> HashSet<Vec<u8>> {
             Item::Bulk(key) => key.to_vec(),
             other => panic!("{other:?}"),
         }));
-        cursor = String::from_utf8(next.to_vec()).unwrap();
+        cursor = String::from_utf8(next.to_vec()).expect("a cursor is a number");
         if cursor == "0" {
             return found;
         }
@@ -201,28 +201,35 @@ fn scans_find_what_stays_while_the_rest_comes_and_goes() {
 #[test]
 fn the_reaper_spares_a_lease_that_is_renewed_in_time() {
     const LEASE_MS: u64 = 10;
-    let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
+    let clock = Clock::manual(1_000_000);
+    let engine = Engine::builder().clock(clock.clone()).open().unwrap();
     run(&mut engine.session(Form::Tape), "SET lease holder PX 10");
-    let renewals = Arc::new(AtomicU64::new(1));
-    let renewed = renewals.clone();
-    let mut threads = vec![spawn(&engine, move |session| {
-        for _ in 0..ROUNDS {
+    let renewed_at = Arc::new(AtomicU64::new(clock.now_ms()));
+    let done = Arc::new(AtomicBool::new(false));
+    let (renewals, stop, time) = (renewed_at.clone(), done.clone(), clock.clone());
+    let renewing = spawn(&engine, move |session| {
+        while !stop.load(Ordering::Acquire) {
             // Each renewal leaves a timer behind that is due before the new deadline.
+            let before = time.now_ms();
             assert_eq!(integer(session, &format!("PEXPIRE lease {LEASE_MS}")), 1);
-            renewed.fetch_add(1, Ordering::Release);
+            renewals.store(before, Ordering::Release);
         }
-    })];
+    });
     let reaping = engine.clone();
-    threads.push(std::thread::spawn(move || {
-        for advanced in 0..ROUNDS as u64 {
+    let reaper = std::thread::spawn(move || {
+        for _ in 0..ROUNDS {
             // Time never gets further than half a lease beyond the last renewal.
-            while advanced >= renewals.load(Ordering::Acquire) * LEASE_MS / 2 {
+            while !renewing.is_finished()
+                && clock.now_ms() >= renewed_at.load(Ordering::Acquire) + LEASE_MS / 2
+            {
                 std::thread::yield_now();
             }
             assert_eq!(reaping.advance(Duration::from_millis(1)), 0);
         }
-    }));
-    join(threads);
+        done.store(true, Ordering::Release);
+        renewing
+    });
+    reaper.join().expect("nothing is reaped").join().expect("the lease is always there to be renewed");
     assert_eq!(engine.advance(Duration::from_millis(LEASE_MS)), 1);
 }
 

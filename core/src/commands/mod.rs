@@ -8,6 +8,8 @@ pub(crate) mod hash;
 pub(crate) mod server;
 pub(crate) mod string;
 pub(crate) mod transactions;
+#[cfg(test)]
+mod twins;
 
 use crate::command::table::Listed;
 use crate::command::{Parse, Reply};
@@ -22,6 +24,16 @@ macro_rules! commands {
                 spec: <$group::$module::$command as Parse<'static>>::SPEC,
                 subcommands: &[$( $( <$group::$file::$sub as Parse<'static>>::SPEC, )* )?],
             }, )* )*
+        ];
+
+        /// Parses and encodes the words of each command, to test that the two are twins.
+        #[cfg(test)]
+        #[allow(elided_lifetimes_in_paths, reason = "as above")]
+        pub(crate) static TWINS: &[(&str, fn(&[&[u8]]) -> crate::Result<crate::command::Argv>)] = &[
+            $( $(
+                (<$group::$module::$command as Parse<'static>>::SPEC.name, |argv| twins::again::<$group::$module::$command>(argv)),
+                $( $( (<$group::$file::$sub as Parse<'static>>::SPEC.name, |argv| twins::again::<$group::$file::$sub>(argv)), )* )?
+            )* )*
         ];
     };
 }

@@ -422,6 +422,18 @@ impl<'e> Db<'e> {
         }
     }
 
+    /// Logs the removal of expired fields before whatever the command does. `changes` are those it had made by then: expiry is none of
+    /// them, or a command that goes on to change nothing would be logged.
+    pub(super) fn log_expired_fields(&mut self, key: &Key<'_>, fields: Vec<Vec<u8>>, changes: u64) {
+        self.effects.changes = changes;
+        if self.keyspace.hooks.journal().is_some() {
+            let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
+            let argv = words.into_iter().chain(fields).collect();
+            let db = self.index;
+            self.effects.rare().expirations.push(Effect { db, argv });
+        }
+    }
+
     /// Closes a piece of work that came without words, unlocks and frees.
     pub(crate) fn finish(mut self, db: usize) {
         let mut effects = Vec::new();

@@ -280,7 +280,7 @@ fn reclaim(db: &mut Db<'_>, key: &Key<'_>) {
 
 /// Reclaims the expired fields of a hash, and the hash with its last field. Returns how many fields went.
 pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
-    let now = db.now();
+    let (now, changes) = (db.now(), db.changes());
     let Some(mut entry) = db.lookup_mut_untouched(key) else { return 0 };
     let expired = entry.edit_heap(|value| {
         let expired = value.as_hash_mut().map_or_else(Vec::new, |hash| hash.take_expired(now));
@@ -298,10 +298,7 @@ pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
     db.count_expired_fields(expired.len());
     db.notify(EventClass::Hash, "hexpired", key.bytes());
     let count = expired.len();
-    db.propagate(|| {
-        let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
-        words.into_iter().chain(expired).collect()
-    });
+    db.log_expired_fields(key, expired, changes);
     if is_empty {
         db.notify(EventClass::Generic, "del", key.bytes());
     }

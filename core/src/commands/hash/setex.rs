@@ -84,7 +84,8 @@ impl Write for HSetEx<'_> {
             if deadline.is_some() {
                 db.notify(EventClass::Hash, "hexpire", self.key.bytes());
             }
-            db.propagate(|| self.effect(deadline));
+            let has_passed = deadline.is_some_and(|deadline| deadline <= db.now());
+            db.propagate(|| if has_passed { self.removal() } else { self.effect(deadline) });
         }
         reply.integer(set.into());
         Ok(())
@@ -113,6 +114,12 @@ impl HSetEx<'_> {
             fields.set(field, value, deadline);
         }
         Ok(true)
+    }
+
+    /// What setting fields with a deadline that has passed comes to, for the log.
+    fn removal(&self) -> Argv {
+        let words = [b"HDEL".to_vec(), self.key.bytes().to_vec()];
+        words.into_iter().chain(self.fields.0.iter().map(|(field, _)| field.to_vec())).collect()
     }
 
     /// The same with an absolute deadline and without conditions, for the log.

@@ -1,0 +1,256 @@
+//! Tests that parsing and encoding are twins: a command read from the words of another says the same as the other.
+//!
+//! What the words mean is tested beside each command.
+
+use super::TWINS;
+use crate::command::{Args, Argv, Parse};
+use crate::error::Result;
+use crate::keyspace::HashSeed;
+
+/// The words that the parsed command encodes itself to.
+pub(crate) fn again<'a, C: Parse<'a>>(argv: &'a [&'a [u8]]) -> Result<Argv> {
+    let (name, arguments) = argv.split_at(C::NAME_WORDS);
+    Ok(C::parse(&mut Args::new(arguments, C::SPEC, HashSeed::of_process(), 16).named(name))?.encode())
+}
+
+/// Words in the order and the case in which commands are encoded.
+const LINES: &[&str] = &[
+    "CLIENT GETNAME",
+    "CLIENT HELP",
+    "CLIENT ID",
+    "CLIENT INFO",
+    "CLIENT LIST",
+    "CLIENT LIST TYPE normal",
+    "CLIENT LIST ID 1 2",
+    "CLIENT SETINFO LIB-NAME x",
+    "CLIENT SETINFO lib-ver 1",
+    "CLIENT SETNAME me",
+    "AUTH secret",
+    "AUTH user secret",
+    "HELLO",
+    "HELLO 3",
+    "HELLO 3 AUTH user secret",
+    "HELLO 2 AUTH user secret SETNAME me",
+    "ECHO x",
+    "PING",
+    "PING x",
+    "QUIT",
+    "RESET",
+    "SELECT 3",
+    "DEL a",
+    "DEL a b c",
+    "EXISTS a b",
+    "TOUCH a b",
+    "UNLINK a b",
+    "EXPIRE a 10",
+    "EXPIRE a 10 NX",
+    "EXPIRE a 10 XX GT",
+    "EXPIREAT a 10 LT",
+    "PEXPIRE a -10",
+    "PEXPIREAT a 10 XX",
+    "OBJECT ENCODING a",
+    "OBJECT FREQ a",
+    "OBJECT HELP",
+    "OBJECT IDLETIME a",
+    "OBJECT REFCOUNT a",
+    "COPY a b",
+    "COPY a b DB 3",
+    "COPY a b DB 3 REPLACE",
+    "COPY a b REPLACE",
+    "MOVE a 3",
+    "RENAME a b",
+    "RENAMENX a b",
+    "KEYS *",
+    "RANDOMKEY",
+    "SCAN 0 COUNT 10",
+    "SCAN 7 MATCH a* COUNT 10",
+    "SCAN 7 MATCH a* COUNT 10 TYPE hash",
+    "TYPE a",
+    "SORT a",
+    "SORT a ASC",
+    "SORT a BY w_* LIMIT 0 10 GET # GET b_* DESC ALPHA STORE c",
+    "SORT_RO a",
+    "SORT_RO a BY w_* LIMIT 0 10 GET # ALPHA",
+    "EXPIRETIME a",
+    "PEXPIRETIME a",
+    "PTTL a",
+    "PERSIST a",
+    "TTL a",
+    "HGETALL h",
+    "HKEYS h",
+    "HVALS h",
+    "HDEL h f g",
+    "HGETDEL h FIELDS 2 f g",
+    "HEXPIRE h 10 FIELDS 1 f",
+    "HEXPIRE h 10 NX FIELDS 2 f g",
+    "HEXPIREAT h 10 GT FIELDS 1 f",
+    "HPEXPIRE h 10 LT FIELDS 1 f",
+    "HPEXPIREAT h 10 XX FIELDS 1 f",
+    "HPERSIST h FIELDS 1 f",
+    "HEXISTS h f",
+    "HGET h f",
+    "HLEN h",
+    "HMGET h f g",
+    "HSTRLEN h f",
+    "HGETEX h FIELDS 1 f",
+    "HGETEX h EX 10 FIELDS 1 f",
+    "HGETEX h PXAT 10 FIELDS 2 f g",
+    "HGETEX h PERSIST FIELDS 1 f",
+    "HINCRBY h f 5",
+    "HINCRBYFLOAT h f 1.5",
+    "HRANDFIELD h",
+    "HRANDFIELD h -2",
+    "HRANDFIELD h 2 WITHVALUES",
+    "HSCAN h 0 COUNT 10",
+    "HSCAN h 0 MATCH a* COUNT 10",
+    "HSCAN h 0 MATCH a* COUNT 10 NOVALUES",
+    "HMSET h f 1 g 2",
+    "HSET h f 1 g 2",
+    "HSETNX h f 1",
+    "HSETEX h FIELDS 1 f 1",
+    "HSETEX h FNX EX 10 FIELDS 2 f 1 g 2",
+    "HSETEX h FXX KEEPTTL FIELDS 1 f 1",
+    "HSETEX h NX PXAT 10 FIELDS 1 f 1",
+    "HEXPIRETIME h FIELDS 1 f",
+    "HPEXPIRETIME h FIELDS 1 f",
+    "HPTTL h FIELDS 1 f",
+    "HTTL h FIELDS 2 f g",
+    "COMMAND",
+    "COMMAND COUNT",
+    "COMMAND DOCS",
+    "COMMAND DOCS get set",
+    "COMMAND GETKEYS get a",
+    "COMMAND GETKEYSANDFLAGS get a",
+    "COMMAND HELP",
+    "COMMAND INFO",
+    "COMMAND INFO get set",
+    "COMMAND LIST",
+    "COMMAND LIST FILTERBY PATTERN g*",
+    "COMMANDLOG GET 5 slow",
+    "COMMANDLOG HELP",
+    "COMMANDLOG LEN slow",
+    "COMMANDLOG RESET slow",
+    "CONFIG GET maxmemory",
+    "CONFIG GET a b",
+    "CONFIG HELP",
+    "CONFIG RESETSTAT",
+    "CONFIG REWRITE",
+    "CONFIG SET a 1",
+    "CONFIG SET a 1 b 2",
+    "DEBUG SLEEP 0",
+    "DBSIZE",
+    "FLUSHALL",
+    "FLUSHALL ASYNC",
+    "FLUSHDB",
+    "FLUSHDB SYNC",
+    "SWAPDB 0 1",
+    "INFO",
+    "INFO server clients",
+    "LATENCY DOCTOR",
+    "LATENCY GRAPH e",
+    "LATENCY HELP",
+    "LATENCY HISTOGRAM",
+    "LATENCY HISTOGRAM get set",
+    "LATENCY HISTORY e",
+    "LATENCY LATEST",
+    "LATENCY RESET",
+    "LATENCY RESET e",
+    "MEMORY DOCTOR",
+    "MEMORY HELP",
+    "MEMORY MALLOC-STATS",
+    "MEMORY PURGE",
+    "MEMORY STATS",
+    "MEMORY USAGE a",
+    "MEMORY USAGE a SAMPLES 5",
+    "SLOWLOG GET",
+    "SLOWLOG GET 5",
+    "SLOWLOG HELP",
+    "SLOWLOG LEN",
+    "SLOWLOG RESET",
+    "LASTSAVE",
+    "LOLWUT",
+    "LOLWUT VERSION 5",
+    "ROLE",
+    "TIME",
+    "APPEND a x",
+    "DECR a",
+    "DECRBY a 5",
+    "INCR a",
+    "INCRBY a -5",
+    "GET a",
+    "GETDEL a",
+    "GETEX a",
+    "GETEX a EX 10",
+    "GETEX a PERSIST",
+    "GETEX a PXAT 10",
+    "STRLEN a",
+    "INCRBYFLOAT a 1.5",
+    "LCS a b",
+    "LCS a b LEN",
+    "LCS a b IDX MINMATCHLEN 3 WITHMATCHLEN",
+    "MGET a b",
+    "MSET a 1 b 2",
+    "MSETNX a 1 b 2",
+    "GETRANGE a 0 -1",
+    "SETRANGE a 5 x",
+    "SUBSTR a 0 -1",
+    "DELIFEQ a x",
+    "GETSET a x",
+    "PSETEX a 10 x",
+    "SET a x",
+    "SET a x NX",
+    "SET a x XX GET EX 10",
+    "SET a x IFEQ y KEEPTTL",
+    "SET a x PXAT 10",
+    "SETEX a 10 x",
+    "SETNX a x",
+    "DISCARD",
+    "EXEC",
+    "MULTI",
+    "UNWATCH",
+    "WATCH a b",
+];
+
+fn encode(words: &[&[u8]]) -> Argv {
+    let line = || words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
+    let found = crate::command::table::resolve(words).unwrap_or_else(|error| panic!("{}: {error}", line()));
+    let (_, again) = TWINS.iter().find(|(name, _)| *name == found.spec.name).expect("both lists are one");
+    again(words).unwrap_or_else(|error| panic!("{}: {error}", line()))
+}
+
+/// As [`encode`], twice: what was encoded is parsed again.
+fn round_trip(line: &str) -> String {
+    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    let once = encode(&words);
+    let twice = encode(&once.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert_eq!(once, twice, "{line}");
+    String::from_utf8(once.join(&b' ')).expect("the lines are text")
+}
+
+#[test]
+fn encoded_commands_say_what_was_parsed() {
+    let differs = |line: &&&str| !round_trip(line).eq_ignore_ascii_case(line);
+    let differing: Vec<_> = LINES.iter().filter(differs).map(|line| (line, round_trip(line))).collect();
+    assert!(differing.is_empty(), "{differing:#?}");
+}
+
+#[test]
+fn defaults_are_written_out() {
+    assert_eq!(round_trip("SCAN 0"), "SCAN 0 COUNT 10");
+    assert_eq!(round_trip("hscan h 0 novalues"), "HSCAN h 0 COUNT 10 NOVALUES");
+}
+
+#[test]
+fn every_command_is_encoded() {
+    let without: Vec<&str> = TWINS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| {
+            let container =
+                crate::command::table::by_name(name.as_bytes()).is_some_and(|found| found.spec.container);
+            let words = name.replace('|', " ").to_uppercase();
+            !container && !LINES.iter().any(|line| *line == words || line.starts_with(&format!("{words} ")))
+        })
+        .collect();
+    assert!(without.is_empty(), "{without:?}");
+}

@@ -1,0 +1,361 @@
+//! The journal against replay: repeating the recorded effects on an empty engine gives the same data, whatever the commands were.
+//!
+//! How effects are kept in a file is the log's business.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keystead::command::tape::Item;
+use keystead::keyspace::{Effect, Journal};
+use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
+
+const START_MS: u64 = 1_700_000_000_000;
+const COMMANDS: usize = 400;
+const RUNS: u64 = if cfg!(tsan) { 20 } else { 120 };
+
+/// Small numbers that look random, the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    fn of<'t>(&mut self, choices: &[&'t str]) -> &'t str {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}
+
+/// Effects, each with the time at which it happened.
+struct Recorder {
+    clock: Clock,
+    effects: Mutex<Vec<(u64, Effect)>>,
+}
+
+impl Recorder {
+    fn len(&self) -> usize {
+        self.effects.lock().expect("no test panics under it").len()
+    }
+
+    fn since(&self, start: usize) -> Vec<(u64, Effect)> {
+        self.effects.lock().expect("no test panics under it")[start..].to_vec()
+    }
+}
+
+impl Journal for Recorder {
+    fn append(&self, commands: &[Effect]) {
+        let now = self.clock.now_ms();
+        self.effects
+            .lock()
+            .expect("no test panics under it")
+            .extend(commands.iter().map(|effect| (now, effect.clone())));
+    }
+}
+
+/// Templates: K is a key, F a field, V a value, N a small number, T a time to live in ms, S one in seconds, A a deadline in ms,
+/// D a database.
+const TEMPLATES: &[&str] = &[
+    "SET K V",
+    "SET K V",
+    "SET K V PX T",
+    "SET K V EX S",
+    "SET K V PXAT A",
+    "SET K V NX",
+    "SET K V XX KEEPTTL",
+    "SET K V GET PX T",
+    "SET K V NX GET",
+    "SET K V IFEQ V",
+    "SET K V IFEQ V PX T",
+    "SETEX K S V",
+    "PSETEX K T V",
+    "SETNX K V",
+    "GETSET K V",
+    "GET K",
+    "GETDEL K",
+    "GETEX K PX T",
+    "GETEX K PXAT A",
+    "GETEX K PERSIST",
+    "GETEX K",
+    "STRLEN K",
+    "APPEND K V",
+    "SETRANGE K N V",
+    "GETRANGE K 0 N",
+    "INCR K",
+    "DECR K",
+    "INCRBY K N",
+    "INCRBYFLOAT K 0.1",
+    "MSET K V K V",
+    "MSETNX K V K V",
+    "MGET K K",
+    "DELIFEQ K V",
+    "DEL K K",
+    "UNLINK K",
+    "EXISTS K K",
+    "TOUCH K",
+    "RENAME K K",
+    "RENAMENX K K",
+    "COPY K K",
+    "COPY K K REPLACE",
+    "COPY K K DB D REPLACE",
+    "MOVE K D",
+    "SELECT D",
+    "SWAPDB D D",
+    "RANDOMKEY",
+    "KEYS *",
+    "SCAN 0 COUNT 100",
+    "DBSIZE",
+    "TYPE K",
+    "EXPIRE K S",
+    "EXPIRE K S NX",
+    "EXPIRE K S GT",
+    "PEXPIRE K T",
+    "PEXPIRE K T LT",
+    "PEXPIREAT K A",
+    "PEXPIREAT K A XX",
+    "EXPIRE K -1",
+    "PERSIST K",
+    "TTL K",
+    "OBJECT ENCODING K",
+    "HSET H F V F V",
+    "HSET H F V",
+    "HMSET H F V",
+    "HSETNX H F V",
+    "HDEL H F F",
+    "HGET H F",
+    "HGETALL H",
+    "HINCRBY H F N",
+    "HINCRBYFLOAT H F 0.5",
+    "HLEN H",
+    "HRANDFIELD H 2",
+    "HSCAN H 0",
+    "HSETEX H PX T FIELDS 2 F V F V",
+    "HSETEX H EX S FIELDS 1 F V",
+    "HSETEX H PXAT A FIELDS 1 F V",
+    "HSETEX H FXX KEEPTTL FIELDS 1 F V",
+    "HSETEX H FNX FIELDS 1 F V",
+    "HSETEX H FIELDS 1 F V",
+    "HGETEX H PX T FIELDS 2 F F",
+    "HGETEX H PERSIST FIELDS 2 F F",
+    "HGETEX H PXAT A FIELDS 1 F",
+    "HGETDEL H FIELDS 2 F F",
+    "HPEXPIRE H T FIELDS 2 F F",
+    "HEXPIRE H S FIELDS 1 F",
+    "HPEXPIRE H T NX FIELDS 2 F F",
+    "HPEXPIRE H T GT FIELDS 1 F",
+    "HPEXPIREAT H A FIELDS 2 F F",
+    "HPEXPIRE H 0 FIELDS 1 F",
+    "HPERSIST H FIELDS 2 F F",
+    "HPTTL H FIELDS 1 F",
+    "DEL H",
+    "RENAME H H",
+    "COPY H H REPLACE",
+    "COPY H H DB D",
+    "MOVE H D",
+    "PEXPIRE H T",
+    "PERSIST H",
+    "SET H V",
+    "RENAME H K",
+    "RENAME K H",
+    "MULTI",
+    "EXEC",
+    "EXEC",
+    "DISCARD",
+    "WATCH K",
+    "UNWATCH",
+];
+/// Rarer, since they leave so little behind.
+const RARE: &[&str] = &["FLUSHDB", "FLUSHALL", "HSET big F V", "DEL big"];
+
+fn word(random: &mut Random, word: &str, now: u64) -> String {
+    match word {
+        "K" => format!("key:{}", random.below(6)),
+        "H" => format!("hash:{}", random.below(4)),
+        "F" => format!("field:{}", random.below(5)),
+        "V" => match random.below(8) {
+            0 => "x".repeat(100),
+            1..4 => random.below(100).to_string(),
+            other => format!("value {other}"),
+        },
+        "N" => random.below(20).to_string(),
+        "T" => (1 + random.below(400)).to_string(),
+        "S" => (1 + random.below(2)).to_string(),
+        // Some of them have passed.
+        "A" => (now - 50 + random.below(400)).to_string(),
+        "D" => random.below(3).to_string(),
+        other => other.to_owned(),
+    }
+}
+
+fn command(random: &mut Random, now: u64) -> Vec<Vec<u8>> {
+    let template = if random.below(60) == 0 { random.of(RARE) } else { random.of(TEMPLATES) };
+    template.split(' ').map(|name| word(random, name, now).into_bytes()).collect()
+}
+
+/// A typed call; those leave effects of their own.
+fn call(random: &mut Random, db: &Database) -> &'static str {
+    let (key, hash) = (word(random, "K", START_MS), word(random, "H", START_MS));
+    let (value, field) = (word(random, "V", START_MS), word(random, "F", START_MS));
+    let ttl = Duration::from_millis(1 + random.below(400));
+    let choice = random.below(8) as usize;
+    // Some calls are refused, for a wrong type say; they must leave no effect then.
+    let _ = match choice {
+        0 => db.set(&key, &value, Ttl::After(ttl), Condition::Always).map(drop),
+        1 => db.set(&key, &value, Ttl::Keep, Condition::IfPresent).map(drop),
+        2 => db.set_many(&[(&key, &value), (&hash, &field)], Ttl::After(ttl)),
+        3 => db.incr(&key, 7).map(drop),
+        4 => db.expire(&key, ttl).map(drop),
+        5 => db.persist(&key).map(drop),
+        6 => db.hset(&hash, field.as_bytes(), value.as_bytes()).map(drop),
+        _ => Ok(_ = db.delete(&key)),
+    };
+    ["set", "set keep", "set_many", "incr", "expire", "persist", "hset", "delete"][choice]
+}
+
+fn execute(session: &mut Session, argv: &[Vec<u8>]) -> Vec<u8> {
+    let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+    session.execute(&argv).to_vec()
+}
+
+fn ask(session: &mut Session, words: &[&[u8]]) -> String {
+    let reply = session.execute(words);
+    let (item, _) = Item::read(reply).expect("a whole reply");
+    format!("{item:?}")
+}
+
+fn texts(session: &mut Session, words: &[&[u8]]) -> Vec<Vec<u8>> {
+    let (item, _) = Item::read(session.execute(words)).expect("a whole reply");
+    let (Item::Array(items) | Item::Map(items)) = item else { panic!("{item:?}") };
+    let text = |item: &Item<'_>| match item {
+        Item::Bulk(bytes) => bytes.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    items.iter().map(text).collect()
+}
+
+/// Everything in the databases: type, deadline, value, deadlines of fields.
+fn state(engine: &Engine) -> State {
+    let mut all = BTreeMap::new();
+    let session = &mut engine.session(Form::Tape);
+    for db in 0..3 {
+        session.execute(&[b"SELECT", db.to_string().as_bytes()]);
+        for key in texts(session, &[b"KEYS", b"*"]) {
+            let kind = ask(session, &[b"TYPE", &key]);
+            let deadline = ask(session, &[b"PEXPIRETIME", &key]);
+            let value = if kind.contains(&format!("{:?}", b"hash")) {
+                fields(session, &key)
+            } else {
+                ask(session, &[b"GET", &key])
+            };
+            all.insert((db, key), format!("{kind} {deadline} {value}"));
+        }
+    }
+    all
+}
+
+fn fields(session: &mut Session, key: &[u8]) -> String {
+    let flat = texts(session, &[b"HGETALL", key]);
+    let pairs: BTreeMap<&[u8], &[u8]> = flat.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect();
+    let told = pairs.iter().map(|(field, value)| {
+        let deadline = ask(session, &[b"HPEXPIRETIME", key, b"FIELDS", b"1", field]);
+        format!("{field:?}={value:?} until {deadline}; ")
+    });
+    told.collect()
+}
+
+fn shown(argv: &[Vec<u8>]) -> String {
+    argv.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn engine(clock: &Clock) -> Engine {
+    Engine::builder().clock(clock.clone()).open().expect("default options can be honoured")
+}
+
+/// Repeats effects on an empty engine, each at the time that `clock_at` makes of its own. None of them may fail.
+fn replay(effects: &[(u64, Effect)], end: u64, clock_at: impl Fn(u64) -> u64) -> Engine {
+    let clock = Clock::manual(clock_at(START_MS));
+    let copy = engine(&clock);
+    let session = &mut copy.session(Form::Tape);
+    for (time, effect) in effects {
+        clock.advance(Duration::from_millis(clock_at(*time) - clock.now_ms()));
+        session.execute(&[b"SELECT", effect.db.to_string().as_bytes()]);
+        let reply = execute(session, &effect.argv);
+        let failed = matches!(Item::read(&reply), Some((Item::Error { .. }, _)));
+        assert!(!failed, "{}: {}", shown(&effect.argv), String::from_utf8_lossy(&reply));
+    }
+    clock.advance(Duration::from_millis(clock_at(end) - clock.now_ms()));
+    copy
+}
+
+#[test]
+fn replayed_effects_give_the_same_data() {
+    (1..=RUNS).for_each(run);
+}
+
+fn run(seed: u64) {
+    let random = &mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let clock = Clock::manual(START_MS);
+    let original = engine(&clock);
+    let recorder = Arc::new(Recorder { clock: clock.clone(), effects: Mutex::default() });
+    assert!(original.set_journal(recorder.clone()));
+    let mut sessions = [original.session(Form::Tape), original.session(Form::Tape)];
+    let mut history = Vec::new();
+    for _ in 0..COMMANDS {
+        if random.below(4) == 0 {
+            let time = Duration::from_millis(random.below(120));
+            history.push(format!("advance {time:?}"));
+            // Sometimes the reaper comes later than those who look.
+            clock.advance(time);
+            if random.below(2) == 0 {
+                original.reap();
+            }
+        }
+        if random.below(8) == 0 {
+            let db = original.database(0).expect("there is a database 0");
+            history.push(format!("typed call {}", call(random, &db)));
+            continue;
+        }
+        let who = random.below(2) as usize;
+        let argv = command(random, clock.now_ms());
+        let before = recorder.len();
+        let reply = execute(&mut sessions[who], &argv);
+        history.push(format!("{who}> {}   -> {}", shown(&argv), reply.escape_ascii()));
+        for (_, effect) in recorder.since(before) {
+            history.push(format!("       effect in {}: {}", effect.db, shown(&effect.argv)));
+        }
+    }
+    original.reap();
+    let (expected, effects, end) = (state(&original), recorder.since(0), clock.now_ms());
+    // A replica repeats the effects as they happen.
+    compare("replica", seed, &expected, &state(&replay(&effects, end, |time| time)), &history);
+    // Whoever reads a log later must not depend on the clock at all: for him no deadline has passed yet, and what expired was
+    // deleted by name.
+    compare("log", seed, &expected, &state(&replay(&effects, end, |_| 1)), &history);
+}
+
+type State = BTreeMap<(usize, Vec<u8>), String>;
+
+fn compare(reader: &str, seed: u64, expected: &State, copy: &State, history: &[String]) {
+    let differing = expected.keys().chain(copy.keys()).find(|key| expected.get(*key) != copy.get(*key));
+    if let Some((db, key)) = differing {
+        let (name, place) = (String::from_utf8_lossy(key).into_owned(), (*db, key.clone()));
+        let (original, copy) = (expected.get(&place), copy.get(&place));
+        panic!(
+            "{reader}, seed {seed}, {name} of {db}:\n  {original:?}\n  {copy:?}\n{}",
+            about(history, &name)
+        );
+    }
+}
+
+/// The part of a history that has to do with keys of this kind.
+fn about(history: &[String], key: &str) -> String {
+    let kind = key.split(':').next().unwrap_or_default();
+    let general = ["FLUSH", "SWAPDB"];
+    let told =
+        history.iter().filter(|line| line.contains(kind) || general.iter().any(|word| line.contains(word)));
+    let lines: Vec<String> = told.map(|line| line.chars().take(140).collect()).collect();
+    lines[lines.len().saturating_sub(80)..].join("\n")
+}
