@@ -9,7 +9,7 @@ use std::time::Duration;
 use loom::thread;
 
 use crate::keyspace::{HashSeed, Key};
-use crate::{Clock, Engine, Form, Session};
+use crate::{Clock, Config, Engine, Form, Session};
 
 /// Steps of one interleaving: a command takes some twenty locks and atomics.
 const MAX_BRANCHES: usize = 20_000;
@@ -27,7 +27,9 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 }
 
 fn engine() -> Engine {
-    Engine::builder().clock(Clock::manual(1_000)).open().unwrap()
+    // Nothing may depend on how long a command took: loom wants the same steps each time.
+    let config = Config::from_text(b"slowlog-log-slower-than -1\nlatency-tracking no\n").unwrap();
+    Engine::builder().config(config).clock(Clock::manual(1_000)).open().unwrap()
 }
 
 /// Two keys that live in different shards.

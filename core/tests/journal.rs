@@ -12,7 +12,8 @@ use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 const COMMANDS: usize = 400;
-const RUNS: u64 = if cfg!(tsan) { 20 } else { 120 };
+/// Sequences of commands, unless `PROPTEST_CASES` says how many.
+const RUNS: u64 = 120;
 
 /// Small numbers that look random, the same for the same seed.
 struct Random(u64);
@@ -292,7 +293,8 @@ fn replay(effects: &[(u64, Effect)], end: u64, clock_at: impl Fn(u64) -> u64) ->
 
 #[test]
 fn replayed_effects_give_the_same_data() {
-    (1..=RUNS).for_each(run);
+    let runs = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(RUNS);
+    (1..=runs).for_each(run);
 }
 
 fn run(seed: u64) {
