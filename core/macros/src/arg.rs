@@ -41,7 +41,7 @@ fn block(input: &DeriveInput, fields: &[Field]) -> Result<TokenStream> {
     let repeat = quote! {
         impl #lifetime #ident #lifetime {
             #[allow(dead_code, reason = "called where the block is an option")]
-            fn may_repeat(&self, _again: &Self) -> bool {
+            pub(crate) fn may_repeat(&self, _again: &Self) -> bool {
                 false
             }
         }
@@ -121,7 +121,7 @@ fn choice(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         impl #lifetime #ident #lifetime {
             /// Whether the choice may be named again: the same one, whose last value counts then.
             #[allow(dead_code, reason = "called where the choice is an option")]
-            fn may_repeat(&self, again: &Self) -> bool {
+            pub(crate) fn may_repeat(&self, again: &Self) -> bool {
                 match (self, again) {
                     #(#repeats)*
                     _ => false,

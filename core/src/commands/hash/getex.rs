@@ -2,25 +2,11 @@
 
 use super::fields::{FieldNames, words};
 use super::{hash_of, reply_element};
-use crate::command::{Arg, Command, Reply, Write};
-use crate::commands::string::expiry::{Late, TimeUnit, positive_deadline};
+use crate::command::{Command, Reply, Write};
+use crate::commands::string::expiry::ExpireOrPersist;
 use crate::error::Result;
 use crate::keyspace::hash::edit;
 use crate::keyspace::{Db, EventClass, Key};
-
-#[derive(Arg, Clone, Copy)]
-enum Expiration<'a> {
-    #[arg(token = "EX", name = "seconds")]
-    Ex(Late<'a>),
-    #[arg(token = "PX", name = "milliseconds")]
-    Px(Late<'a>),
-    #[arg(token = "EXAT", name = "unix-time-seconds", kind = UnixTime)]
-    ExAt(Late<'a>),
-    #[arg(token = "PXAT", name = "unix-time-milliseconds", kind = UnixTime)]
-    PxAt(Late<'a>),
-    #[arg(token = "PERSIST")]
-    Persist,
-}
 
 /// Returns the values of fields of a hash and changes when they expire.
 ///
@@ -35,21 +21,14 @@ pub struct HGetEx<'a> {
     #[key(RW, ACCESS, UPDATE)]
     key: Key<'a>,
     #[arg(oneof)]
-    expiration: Option<Expiration<'a>>,
+    expiration: Option<ExpireOrPersist<'a>>,
     fields: FieldNames<'a>,
 }
 
 impl Write for HGetEx<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let time = match self.expiration {
-            Some(Expiration::Ex(value)) => Some((value, TimeUnit::Seconds)),
-            Some(Expiration::Px(value)) => Some((value, TimeUnit::Milliseconds)),
-            Some(Expiration::ExAt(value)) => Some((value, TimeUnit::UnixSeconds)),
-            Some(Expiration::PxAt(value)) => Some((value, TimeUnit::UnixMilliseconds)),
-            Some(Expiration::Persist) | None => None,
-        };
         let deadline =
-            time.map(|(value, unit)| positive_deadline(value, unit, db.now(), "hgetex")).transpose()?;
+            self.expiration.map(|expiration| expiration.deadline(db.now(), "hgetex")).transpose()?.flatten();
         let hash = hash_of(db, &self.key)?;
         reply.array(self.fields.0.len());
         for field in &self.fields.0 {

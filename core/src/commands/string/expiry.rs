@@ -73,6 +73,38 @@ pub(crate) fn positive_deadline(value: Late<'_>, unit: TimeUnit, now_ms: u64, co
     Ok(deadline as u64)
 }
 
+/// The options of GETEX and HGETEX: another deadline, or none any more.
+#[derive(Arg, Clone, Copy)]
+pub(crate) enum ExpireOrPersist<'a> {
+    #[arg(token = "EX", name = "seconds")]
+    Ex(Late<'a>),
+    #[arg(token = "PX", name = "milliseconds")]
+    Px(Late<'a>),
+    #[arg(token = "EXAT", name = "unix-time-seconds", kind = UnixTime)]
+    ExAt(Late<'a>),
+    #[arg(token = "PXAT", name = "unix-time-milliseconds", kind = UnixTime)]
+    PxAt(Late<'a>),
+    #[arg(token = "PERSIST")]
+    Persist,
+}
+
+impl ExpireOrPersist<'_> {
+    /// The deadline, or `None` for PERSIST.
+    ///
+    /// # Errors
+    /// As [`positive_deadline`].
+    pub(crate) fn deadline(self, now_ms: u64, command: &str) -> Result<Option<u64>> {
+        let (value, unit) = match self {
+            Self::Ex(value) => (value, TimeUnit::Seconds),
+            Self::Px(value) => (value, TimeUnit::Milliseconds),
+            Self::ExAt(value) => (value, TimeUnit::UnixSeconds),
+            Self::PxAt(value) => (value, TimeUnit::UnixMilliseconds),
+            Self::Persist => return Ok(None),
+        };
+        positive_deadline(value, unit, now_ms, command).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! GET and its relatives that touch the key while reading it, and STRLEN.
 
-use super::expiry::{Late, TimeUnit, positive_deadline};
-use crate::command::{Arg, Command, Read, Reply, Write};
+use super::expiry::ExpireOrPersist;
+use crate::command::{Command, Read, Reply, Write};
 use crate::error::Result;
 use crate::keyspace::{Db, EventClass, Key};
 
@@ -70,21 +70,7 @@ pub struct GetEx<'a> {
     #[key(RW, ACCESS, UPDATE, notes = "RW and UPDATE because it changes the TTL")]
     key: Key<'a>,
     #[arg(oneof)]
-    expiration: Option<Expiration<'a>>,
-}
-
-#[derive(Arg, Clone, Copy)]
-enum Expiration<'a> {
-    #[arg(token = "EX", name = "seconds")]
-    Ex(Late<'a>),
-    #[arg(token = "PX", name = "milliseconds")]
-    Px(Late<'a>),
-    #[arg(token = "EXAT", name = "unix-time-seconds", kind = UnixTime)]
-    ExAt(Late<'a>),
-    #[arg(token = "PXAT", name = "unix-time-milliseconds", kind = UnixTime)]
-    PxAt(Late<'a>),
-    #[arg(token = "PERSIST")]
-    Persist,
+    expiration: Option<ExpireOrPersist<'a>>,
 }
 
 impl Write for GetEx<'_> {
@@ -94,15 +80,8 @@ impl Write for GetEx<'_> {
             return Ok(());
         };
         let text = entry.value().text()?;
-        let time = match self.expiration {
-            Some(Expiration::Ex(value)) => Some((value, TimeUnit::Seconds)),
-            Some(Expiration::Px(value)) => Some((value, TimeUnit::Milliseconds)),
-            Some(Expiration::ExAt(value)) => Some((value, TimeUnit::UnixSeconds)),
-            Some(Expiration::PxAt(value)) => Some((value, TimeUnit::UnixMilliseconds)),
-            Some(Expiration::Persist) | None => None,
-        };
         let deadline =
-            time.map(|(value, unit)| positive_deadline(value, unit, db.now(), "getex")).transpose()?;
+            self.expiration.map(|expiration| expiration.deadline(db.now(), "getex")).transpose()?.flatten();
         reply.bulk(&text);
         match deadline {
             Some(deadline) => expire_at(db, &self.key, deadline),
