@@ -138,7 +138,7 @@ mod tests {
     fn reads_a_demo_line() {
         let line = r#"DEMO {"scenario": "areas", "requests": 5000, "hit_rate": 0.98, "p50_ms":0.05,"p99_without_ms": 90.5}"#;
         let cells = row("x", line).unwrap();
-        assert_eq!(cells, ["x", "areas", "5000", "0.98", "0.05", "-", "-", "90.5"]);
+        assert_eq!(cells, ["x", "areas", "5000", "98.0 %", "0.05", "-", "-", "90.5"]);
         assert_eq!(row("x", "other output"), None);
     }
 }

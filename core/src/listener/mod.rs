@@ -40,10 +40,12 @@ impl Listener {
         let address = socket.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (accepting, stop) = (engine.clone(), stopping.clone());
+        // Before the first client can ask: INFO tells where the engine listens.
+        engine.inner.network.listens(address);
         let thread = std::thread::Builder::new()
             .name("keystead-accept".into())
-            .spawn(move || accept(&accepting, &socket, &stop))?;
-        engine.inner.network.listens(address);
+            .spawn(move || accept(&accepting, &socket, &stop))
+            .inspect_err(|_| engine.inner.network.stopped_listening(address))?;
         Ok(Listener { address, engine: engine.clone(), stopping, thread: Some(thread) })
     }
 
