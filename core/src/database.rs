@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
-use crate::commands::string::set::store;
+use crate::commands::string::set::{store, with_deadline};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::db::{read_one, shards_of};
@@ -215,13 +215,7 @@ impl Database {
                 Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
             };
             store(db, key, value, deadline)?;
-            db.propagate(|| {
-                let mut argv = vec![b"SET".to_vec(), key.bytes().to_vec(), value.to_vec()];
-                if let Some(deadline) = deadline {
-                    argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]);
-                }
-                argv
-            });
+            db.propagate(|| with_deadline(key.bytes(), value, deadline));
             Ok(true)
         })
     }
@@ -242,13 +236,7 @@ impl Database {
                     Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
                 };
                 store(db, key, value.as_ref(), deadline)?;
-                db.propagate(|| {
-                    let mut argv = vec![b"SET".to_vec(), key.bytes().to_vec(), value.as_ref().to_vec()];
-                    if let Some(deadline) = deadline {
-                        argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]);
-                    }
-                    argv
-                });
+                db.propagate(|| with_deadline(key.bytes(), value.as_ref(), deadline));
             }
             Ok(())
         })

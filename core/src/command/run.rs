@@ -13,9 +13,10 @@ use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
+use crate::keyspace::shard::ShardData;
 use crate::keyspace::{Db, Effect};
 use crate::session::State;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// Parses a command from its whole argv, executes it and writes the reply.
 pub type Run = for<'c, 'e, 'a> fn(&mut Context<'c, 'e>, &'a [&'a [u8]], &mut Reply) -> Result<()>;
@@ -183,27 +184,23 @@ impl<'e> Context<'_, 'e> {
         argv: &[&[u8]],
         run: impl FnOnce(&mut Db<'_>) -> Result<()>,
     ) -> Result<()> {
-        let index = self.session.db;
-        if let Some(Locked { db, effects }) = &mut self.transaction {
-            db.select(index);
-            let result = run(db);
-            db.settle(index, argv, effects);
-            return result;
-        }
-        let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, index, locks_for(&keyspace.shards, command));
-        let result = run(&mut db);
-        let mut effects = Vec::new();
-        db.settle(index, argv, &mut effects);
-        log(&db, &effects);
-        db.release();
-        result
+        self.with_locks(argv, |shards| locks_for(shards, command), run)
     }
 
     /// Runs `work` on the whole keyspace, with every shard locked. `argv` is what the log gets if it changes anything.
     pub(crate) fn with_keyspace<R>(
         &mut self,
         argv: &[&[u8]],
+        work: impl FnOnce(&mut Db<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.with_locks(argv, |shards| Locks::all(shards), work)
+    }
+
+    /// Runs `work` under the locks of the running transaction, or else under those that `lock` takes.
+    fn with_locks<R>(
+        &mut self,
+        argv: &[&[u8]],
+        lock: impl for<'k> FnOnce(&'k [Mutex<ShardData>]) -> Locks<'k>,
         work: impl FnOnce(&mut Db<'_>) -> Result<R>,
     ) -> Result<R> {
         let index = self.session.db;
@@ -214,7 +211,7 @@ impl<'e> Context<'_, 'e> {
             return result;
         }
         let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, index, Locks::all(&keyspace.shards));
+        let mut db = Db::new(keyspace, index, lock(&keyspace.shards));
         let result = work(&mut db);
         let mut effects = Vec::new();
         db.settle(index, argv, &mut effects);
@@ -231,10 +228,7 @@ pub(crate) fn log(db: &Db<'_>, effects: &[Effect]) {
     }
 }
 
-fn locks_for<'e, 'a, C: Parse<'a>>(
-    shards: &'e [crate::sync::Mutex<crate::keyspace::shard::ShardData>],
-    command: &C,
-) -> Locks<'e> {
+fn locks_for<'e, 'a, C: Parse<'a>>(shards: &'e [Mutex<ShardData>], command: &C) -> Locks<'e> {
     if C::SPEC.whole_keyspace {
         return Locks::all(shards);
     }

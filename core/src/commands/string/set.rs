@@ -149,7 +149,7 @@ fn remove_as_expired(db: &mut Db<'_>, key: &Key<'_>) {
 }
 
 /// SET with an absolute deadline, for the log.
-fn with_deadline(key: &[u8], value: &[u8], deadline: Option<u64>) -> Argv {
+pub(crate) fn with_deadline(key: &[u8], value: &[u8], deadline: Option<u64>) -> Argv {
     let mut argv = vec![b"SET".to_vec(), key.to_vec(), value.to_vec()];
     if let Some(deadline) = deadline {
         argv.push(b"PXAT".to_vec());
