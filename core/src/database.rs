@@ -5,15 +5,19 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
 use crate::commands::string::set::{store, with_deadline};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
-use crate::keyspace::db::{read_one, shards_of};
+use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
+use crate::keyspace::read::{BATCH, Seen, prefetch, read_one};
 use crate::keyspace::{Db, Key};
+use crate::store::key::SHARDS;
 use crate::sync::Arc;
 use crate::value::Text;
 
@@ -103,10 +107,7 @@ impl Database {
     pub fn get_with<R>(&self, key: &[u8], read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
         read_one(&self.inner().keyspace, self.index, &self.key(key), |entry| match entry {
             None => Ok(read(None)),
-            Some(entry) => {
-                let text = entry.value().text()?;
-                Ok(read(Some(Found { text, is_ascii: entry.is_ascii() || matches!(text, Text::Number(..)) })))
-            }
+            Some(seen) => Ok(read(Some(found(&seen)?))),
         })
     }
 
@@ -137,14 +138,17 @@ impl Database {
     /// Calls `read` for each key in turn, with its position and its string; keys of another type count as missing, as in MGET.
     /// Each key is read on its own, not all of them at one moment.
     pub fn get_many_with<K: AsRef<[u8]>>(&self, keys: &[K], mut read: impl FnMut(usize, Option<Found<'_>>)) {
-        for (position, key) in keys.iter().enumerate() {
-            read_one(&self.inner().keyspace, self.index, &self.key(key.as_ref()), |entry| {
-                let found = entry.and_then(|entry| {
-                    let text = entry.value().text().ok()?;
-                    Some(Found { text, is_ascii: entry.is_ascii() || matches!(text, Text::Number(..)) })
+        let keyspace = &self.inner().keyspace;
+        let mut position = 0;
+        for chunk in keys.chunks(BATCH) {
+            let keys: SmallVec<[Key<'_>; BATCH]> = chunk.iter().map(|key| self.key(key.as_ref())).collect();
+            prefetch(keyspace, self.index, &keys);
+            for key in &keys {
+                read_one(keyspace, self.index, key, |seen| {
+                    read(position, seen.and_then(|seen| found(&seen).ok()));
                 });
-                read(position, found);
-            });
+                position += 1;
+            }
         }
     }
 
@@ -157,7 +161,7 @@ impl Database {
     pub fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         read_one(keyspace, self.index, &self.key(key), |entry| {
-            let hash = entry.map(|entry| entry.value().hash()).transpose()?;
+            let hash = entry.map(|seen| seen.value.hash()).transpose()?;
             let now = match &hash {
                 Some(hash) if hash.next_deadline().is_some() => keyspace.clock.now_ms(),
                 _ => 0,
@@ -306,9 +310,8 @@ impl Database {
     /// The time to live of a key: `None` if it does not exist, `Some(None)` if it does not expire. O(1).
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Option<Duration>> {
         let keyspace = &self.inner().keyspace;
-        let deadline = read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| {
-            entry.map(|entry| entry.deadline())
-        });
+        let deadline =
+            read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| entry.map(|seen| seen.deadline));
         deadline.map(|deadline| {
             deadline.map(|deadline| Duration::from_millis(deadline.saturating_sub(keyspace.clock.now_ms())))
         })
@@ -316,7 +319,7 @@ impl Database {
 
     /// Number of keys. O(shards).
     pub fn len(&self) -> usize {
-        self.inner().keyspace.shards.iter().map(|shard| shard.lock().len(self.index)).sum()
+        (0..SHARDS).map(|shard| self.inner().keyspace.lock(shard).len(self.index)).sum()
     }
 
     /// Whether there is no key.
@@ -336,7 +339,7 @@ impl Database {
     fn write<R>(&self, key: &Key<'_>, work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
-        let mut db = Db::new(keyspace, self.index, Locks::one(&keyspace.shards, key.hash()));
+        let mut db = Db::new(keyspace, self.index, Locks::one(keyspace, key.hash()));
         let result = work(&mut db, key);
         db.finish(self.index);
         result
@@ -346,11 +349,17 @@ impl Database {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
-        let mut db = Db::new(keyspace, self.index, Locks::of(&keyspace.shards, shards_of(hashes.iter())));
+        let mut db = Db::new(keyspace, self.index, Locks::of(keyspace, shards_of(hashes.iter())));
         let result = work(&mut db);
         db.finish(self.index);
         result
     }
+}
+
+#[inline]
+fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
+    let text = seen.value.text()?;
+    Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
 }
 
 fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {

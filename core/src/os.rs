@@ -4,7 +4,7 @@
 //! # Unsafe: invariants
 //! - A [`Mapping`] and a [`Zeroed`] own their memory alone, from creation to drop; nothing else frees it.
 //! - Every byte of them is initialised from the start: the system and `alloc_zeroed` both hand out zeroes.
-//! - A [`Zeroed`] holds only `Pod` types, so any bytes are a valid value and nothing needs dropping.
+//! - A [`Zeroed`] holds only types for which zeroes are a valid value and which need no dropping.
 
 use std::alloc::Layout;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytemuck::Pod;
+use bytemuck::Zeroable;
 
 /// The system or a limit (`RLIMIT_AS`, a full arena) refused memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +61,12 @@ impl Mapping {
     }
 
     /// Zeroes the whole pages inside `range` (in bytes) and gives their memory back to the system; the parts of
-    /// pages at both ends keep their contents.
-    pub(crate) fn advise_free(&mut self, range: Range<usize>) {
+    /// pages at both ends keep their contents. The owner sees to it that no slice leads there; atomic loads from other
+    /// threads are fine.
+    pub(crate) fn advise_free(&self, range: Range<usize>) {
         let (from, to) = (range.start.next_multiple_of(PAGE), range.end.min(self.bytes) & !(PAGE - 1));
         if from < to {
-            // SAFETY: `from..to` lies within the mapping, which `&mut self` owns.
+            // SAFETY: `from..to` lies within the mapping, to which no slice leads.
             unsafe { system::release(self.start.add(from), to - from) }
         }
     }
@@ -84,24 +85,25 @@ impl Drop for Mapping {
     }
 }
 
-/// A fixed-length slice of zeroes whose pages, from [`LAZY`](Self::LAZY) bytes on, cost memory only once touched.
-pub(crate) struct Zeroed<T: Pod> {
+/// A fixed-length slice, all zero at first, whose pages, from [`LAZY`](Self::LAZY) bytes on, cost memory only once touched.
+pub(crate) struct Zeroed<T: Zeroable> {
     start: NonNull<T>,
     len: usize,
     owned: PhantomData<T>,
 }
 
 // SAFETY: a `Zeroed` owns its elements as a `Box<[T]>` does.
-unsafe impl<T: Pod + Send> Send for Zeroed<T> {}
-// SAFETY: as above; shared access only reads.
-unsafe impl<T: Pod + Sync> Sync for Zeroed<T> {}
+unsafe impl<T: Zeroable + Send> Send for Zeroed<T> {}
+// SAFETY: as above; it shares what a `&[T]` would.
+unsafe impl<T: Zeroable + Sync> Sync for Zeroed<T> {}
 
-impl<T: Pod> Zeroed<T> {
+impl<T: Zeroable> Zeroed<T> {
     /// From this size in bytes on the memory is mapped, below it comes from the allocator.
-    pub(crate) const LAZY: usize = 64 << 10;
+    pub(crate) const LAZY: usize = PAGE;
 
     /// `len` zeroed elements; `len` and the size of `T` must not be 0.
     pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
+        const { assert!(!std::mem::needs_drop::<T>(), "elements are never dropped") };
         #[cfg(test)]
         refusal::check()?;
         let layout = Self::layout(len)?;
@@ -119,24 +121,18 @@ impl<T: Pod> Zeroed<T> {
         Layout::array::<T>(len).map_err(|_| OutOfMemory)
     }
 
-    /// Zeroes the elements in `range` and gives whole pages among them back to the system.
-    pub(crate) fn release(&mut self, range: Range<usize>) {
-        let bytes = range.start * size_of::<T>()..range.end * size_of::<T>();
+    /// Gives the whole pages among the elements in `range`, which must all be zero, back to the system; they stay zero.
+    pub(crate) fn give_back_zeroes(&self, range: Range<usize>) {
+        let bytes = size_of_val(&self[..range.start])..size_of_val(&self[..range.end]);
         let (from, to) = (bytes.start.next_multiple_of(PAGE), bytes.end & !(PAGE - 1));
-        if self.len * size_of::<T>() < Self::LAZY || from >= to {
-            self[range].fill(T::zeroed());
-            return;
+        if size_of_val(&**self) >= Self::LAZY && from < to {
+            // SAFETY: the slicing checked that the pages lie in this mapping. Whoever reads them sees zeroes before and after.
+            unsafe { system::give_back(self.start.cast::<u8>().add(from), to - from) }
         }
-        let all: &mut [u8] = bytemuck::cast_slice_mut(self);
-        all[bytes.start..from].fill(0);
-        all[to..bytes.end].fill(0);
-        let pages = NonNull::from(&mut all[from..to]).cast();
-        // SAFETY: the slicing checked that the pages lie in this mapping, which `&mut self` owns.
-        unsafe { system::release(pages, to - from) }
     }
 }
 
-impl<T: Pod> Deref for Zeroed<T> {
+impl<T: Zeroable> Deref for Zeroed<T> {
     type Target = [T];
     #[inline]
     fn deref(&self) -> &[T] {
@@ -145,7 +141,7 @@ impl<T: Pod> Deref for Zeroed<T> {
     }
 }
 
-impl<T: Pod> DerefMut for Zeroed<T> {
+impl<T: Zeroable> DerefMut for Zeroed<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `&mut self` makes it the only reference.
@@ -153,7 +149,7 @@ impl<T: Pod> DerefMut for Zeroed<T> {
     }
 }
 
-impl<T: Pod> Drop for Zeroed<T> {
+impl<T: Zeroable> Drop for Zeroed<T> {
     fn drop(&mut self) {
         let layout = Self::layout(self.len).expect("the layout was computed before");
         if layout.size() >= Self::LAZY {
@@ -323,6 +319,17 @@ pub(crate) mod refusal {
     }
 }
 
+/// Stores zeroes, word by word and atomically.
+///
+/// # Safety
+/// The range is mapped, starts and ends at a page, and nobody uses it meanwhile but by atomic loads.
+unsafe fn zero(start: NonNull<u8>, bytes: usize) {
+    for word in 0..bytes / 8 {
+        // SAFETY: inside the range; pages are 8-byte aligned.
+        unsafe { AtomicU64::from_ptr(start.cast::<u64>().add(word).as_ptr()) }.store(0, Ordering::Relaxed);
+    }
+}
+
 #[cfg(all(unix, not(miri)))]
 mod system {
     use super::{NonNull, OutOfMemory};
@@ -346,22 +353,30 @@ mod system {
     }
 
     /// # Safety
-    /// The pages belong to a `map` that the caller has exclusive access to.
+    /// The pages belong to a `map`, and nobody uses them meanwhile but by atomic loads.
     pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
         // Only Linux promises zeroes afterwards.
-        // SAFETY: the caller's promise; anonymous private memory reads as zeroes after it.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let zeroed = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) } == 0;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let zeroed = false;
-        if !zeroed {
-            // SAFETY: the caller's promise.
-            unsafe { start.write_bytes(0, bytes) };
-            // SAFETY: as above; whether the system drops the pages now or later, they hold zeroes.
-            #[cfg(not(any(target_os = "linux", target_os = "android")))]
-            unsafe {
-                libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_FREE)
-            };
+        // SAFETY: the caller's promise.
+        unsafe {
+            super::zero(start, bytes)
+        }
+        // SAFETY: the caller's promise.
+        unsafe { give_back(start, bytes) }
+    }
+
+    /// # Safety
+    /// The pages belong to a `map`; where the system does not promise zeroes afterwards, they hold zeroes.
+    pub(super) unsafe fn give_back(start: NonNull<u8>, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const ADVICE: libc::c_int = libc::MADV_DONTNEED;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const ADVICE: libc::c_int = libc::MADV_FREE;
+        // SAFETY: the caller's promise; anonymous private memory reads as zeroes, or as before, after it.
+        let done = unsafe { libc::madvise(start.as_ptr().cast(), bytes, ADVICE) } == 0;
+        if !done {
+            // SAFETY: the caller's promise. Locked pages, say, can't be given back.
+            unsafe { super::zero(start, bytes) }
         }
     }
 
@@ -414,11 +429,15 @@ mod system {
     }
 
     /// # Safety
-    /// The pages belong to a `map` that the caller has exclusive access to.
+    /// The pages belong to a `map`, and nobody uses them meanwhile but by atomic loads.
     pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise.
-        unsafe { start.write_bytes(0, bytes) }
+        unsafe { super::zero(start, bytes) }
     }
+
+    /// # Safety
+    /// None; the system has no call for it.
+    pub(super) unsafe fn give_back(_: NonNull<u8>, _: usize) {}
 
     pub(super) fn advise_huge(_: NonNull<u8>, _: usize) {}
 
@@ -447,12 +466,13 @@ mod tests {
     }
 
     #[test]
-    fn release_zeroes_exactly_the_range() {
-        for len in [1000, 40_000] {
-            for range in [0..len, 3..len - 5, 511..513, 512..1000, 17..17, 600..990] {
+    fn pages_of_zeroes_given_back_stay_zeroes() {
+        for len in [100, 1000, 40_000] {
+            for range in [0..len, 3..len - 5, 17..17, len / 2..len] {
                 let mut slice = Zeroed::<u64>::new(len).unwrap();
                 slice.fill(7);
-                slice.release(range.clone());
+                slice[range.clone()].fill(0);
+                slice.give_back_zeroes(range.clone());
                 for (i, &word) in slice.iter().enumerate() {
                     assert_eq!(word, if range.contains(&i) { 0 } else { 7 }, "{len} {range:?} {i}");
                 }

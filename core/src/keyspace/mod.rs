@@ -5,10 +5,12 @@
 pub(crate) mod access;
 pub(crate) mod db;
 pub(crate) mod entry;
+pub(crate) mod guard;
 pub(crate) mod hash;
 pub(crate) mod heap;
 pub(crate) mod hooks;
 pub(crate) mod locks;
+pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod survey;
@@ -27,8 +29,10 @@ use crate::clock::Clock;
 use crate::config::{Config, MAXMEMORY_POLICIES};
 use crate::os::Guard;
 use crate::store::key::SHARDS;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::striped::Lookups;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::Recording;
+use guard::{Shard, ShardGuard};
 use hooks::Hooks;
 use shard::ShardData;
 
@@ -46,7 +50,9 @@ const FREQUENCY_POLICIES: u32 = {
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
-    pub(crate) shards: Box<[Mutex<ShardData>]>,
+    pub(crate) shards: Box<[Shard]>,
+    /// Look-ups, by whether they found the key.
+    pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
@@ -65,7 +71,8 @@ impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
         let seed = HashSeed::of_process();
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(ShardData::new(seed))).collect(),
+            shards: (0..SHARDS).map(|_| Shard::new(seed)).collect(),
+            lookups: Lookups::new(),
             seed,
             clock,
             config,
@@ -79,8 +86,26 @@ impl Keyspace {
 
     /// Locks every shard, and what hooks are guarded by.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        held.extend(self.shards.iter().map(|shard| Box::new(shard.lock()) as Box<dyn Guard + 'a>));
+        held.extend((0..SHARDS).map(|shard| Box::new(self.lock(shard)) as Box<dyn Guard + 'a>));
         self.hooks.freeze(held);
+    }
+
+    /// Locks a shard.
+    #[inline]
+    pub(crate) fn lock(&self, shard: usize) -> ShardGuard<'_> {
+        self.shards[shard].lock(|shard, at| shard.stamp(at, self.recording(), self.clock.coarse_ms()))
+    }
+
+    /// How many accesses readers may note in a shard before one of them takes its lock to stamp the entries.
+    #[inline]
+    pub(crate) fn touch_limit(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// Whether a deadline, in unix milliseconds, has passed.
+    #[inline]
+    pub(crate) fn has_passed(&self, deadline: u64) -> bool {
+        deadline <= self.clock.now_ms()
     }
 
     /// Bytes used by entries, tables, wheels and heap values; each shard may be off by [`Keyspace::REPORT_STEP`].

@@ -26,6 +26,7 @@ impl Kind {
     /// The bits of a header that hold a kind.
     pub(crate) const MASK: u64 = 0x1f;
 
+    #[inline]
     pub(crate) fn from_bits(bits: u64) -> Kind {
         match bits & Kind::MASK {
             0 => Kind::Int,
@@ -39,6 +40,7 @@ impl Kind {
     }
 
     /// Whether the value bytes are a handle into the shard's heap.
+    #[inline]
     pub(crate) fn on_heap(self) -> bool {
         matches!(self, Kind::RawHeap | Kind::HashTable)
     }
