@@ -15,8 +15,9 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::read::{BATCH, Seen, prefetch, read_one};
+use crate::keyspace::read::{BATCH, Seen, glance_at_text, prefetch, read_one};
 use crate::keyspace::{Db, Key};
+use crate::store::arena::Scratch;
 use crate::store::key::SHARDS;
 use crate::sync::Arc;
 use crate::value::Text;
@@ -105,7 +106,17 @@ impl Database {
     /// WRONGTYPE if the key holds no string.
     #[inline]
     pub fn get_with<R>(&self, key: &[u8], read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
-        read_one(&self.inner().keyspace, self.index, &self.key(key), |entry| match entry {
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key));
+        let mut scratch = Scratch::new();
+        match glance_at_text(keyspace, self.index, &key, &mut scratch) {
+            Some((text, is_ascii)) => Ok(read(Some(Found { text: Text::Bytes(text), is_ascii }))),
+            None => self.get_otherwise(&key, read),
+        }
+    }
+
+    #[inline(never)]
+    fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
+        read_one(&self.inner().keyspace, self.index, key, |seen| match seen {
             None => Ok(read(None)),
             Some(seen) => Ok(read(Some(found(&seen)?))),
         })

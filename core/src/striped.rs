@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::sync::Mutex;
 
-/// Stripes that belong to one thread each; all further threads share one more.
+/// Stripes that belong to one thread each; all further threads share another.
 const OWN: usize = 64;
 
 static FREE: std::sync::LazyLock<Mutex<Vec<usize>>> =
@@ -34,12 +34,6 @@ impl Drop for Lease {
     }
 }
 
-#[inline]
-fn stripe() -> usize {
-    let stripe = STRIPE.get();
-    if stripe == UNDECIDED { decide() } else { stripe }
-}
-
 #[cold]
 fn decide() -> usize {
     // A thread that is ending already shares the last stripe.
@@ -56,27 +50,34 @@ pub(crate) fn freeze() -> Box<dyn crate::os::Guard> {
 
 /// Two counters side by side: look-ups that found something and look-ups that did not.
 pub(crate) struct Lookups {
-    stripes: Box<[CachePadded<[AtomicU64; 2]>]>,
+    stripes: Box<[CachePadded<[AtomicU64; 2]>; OWN]>,
+    shared: CachePadded<[AtomicU64; 2]>,
     /// What had been counted at the last reset.
     forgotten: [AtomicU64; 2],
 }
 
 impl Lookups {
     pub(crate) fn new() -> Self {
-        Self { stripes: (0..=OWN).map(|_| CachePadded::default()).collect(), forgotten: Default::default() }
+        let stripes: Vec<_> = (0..OWN).map(|_| CachePadded::default()).collect();
+        let Ok(stripes) = stripes.try_into() else { unreachable!("as many as there are") };
+        Self { stripes, shared: CachePadded::default(), forgotten: Default::default() }
     }
 
     /// Counts one look-up.
     #[inline]
     pub(crate) fn count(&self, is_hit: bool) {
-        let stripe = stripe();
-        let counter = &self.stripes[stripe][usize::from(is_hit)];
-        if stripe < OWN {
+        let which = usize::from(is_hit);
+        match self.stripes.get(STRIPE.get()) {
             // Nobody else writes it: no need for an atomic addition.
-            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        } else {
-            counter.fetch_add(1, Ordering::Relaxed);
+            Some(own) => own[which].store(own[which].load(Ordering::Relaxed) + 1, Ordering::Relaxed),
+            None => self.count_otherwise(which),
         }
+    }
+
+    #[cold]
+    fn count_otherwise(&self, which: usize) {
+        let stripe = if STRIPE.get() == UNDECIDED { decide() } else { OWN };
+        self.stripes.get(stripe).unwrap_or(&self.shared)[which].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Hits and misses since the last reset.
@@ -91,7 +92,8 @@ impl Lookups {
     }
 
     fn total(&self, which: usize) -> u64 {
-        self.stripes.iter().map(|stripe| stripe[which].load(Ordering::Relaxed)).sum()
+        let stripes = self.stripes.iter().chain([&self.shared]);
+        stripes.map(|stripe| stripe[which].load(Ordering::Relaxed)).sum()
     }
 }
 

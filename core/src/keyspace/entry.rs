@@ -18,6 +18,9 @@ use crate::value::Kind;
 const SHORT_KEY: usize = 0xff;
 const SHORT_VALUE: usize = 0xffff;
 
+const EMBEDDED: u64 = Kind::Embedded as u64;
+const RAW: u64 = Kind::Raw as u64;
+
 const HAS_DEADLINE: u64 = 1 << 5;
 const LONG: u64 = 1 << 6;
 const EPOCH: u64 = 1 << 7;
@@ -83,6 +86,12 @@ impl Head {
     #[inline]
     pub(crate) fn kind(&self) -> Kind {
         Kind::from_bits(self.word)
+    }
+
+    /// Whether the value is the bytes of a string.
+    #[inline]
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.word & Kind::MASK, EMBEDDED | RAW)
     }
 
     /// 31 bits of access time or frequency; see [`super::access`].

@@ -50,7 +50,7 @@ const FREQUENCY_POLICIES: u32 = {
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
-    pub(crate) shards: Box<[Shard]>,
+    pub(crate) shards: Box<[Shard; SHARDS]>,
     /// Look-ups, by whether they found the key.
     pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
@@ -70,8 +70,9 @@ pub(crate) struct Keyspace {
 impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
         let seed = HashSeed::of_process();
+        let shards = (0..SHARDS).map(|_| Shard::new(seed)).collect::<Vec<_>>().try_into();
         Self {
-            shards: (0..SHARDS).map(|_| Shard::new(seed)).collect(),
+            shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
             lookups: Lookups::new(),
             seed,
             clock,

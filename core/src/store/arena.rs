@@ -16,10 +16,8 @@
 //! is for the reader's sequence counter to say.
 //!
 //! # Unsafe: invariants
-//! - `bases[k]` is null, or the start of a mapping of segment `k` that lives as long as the memory, less the segment's
-//!   first unit number, so that adding a unit number gives the address.
-//! - Every access checks that its segment is mapped and that its range stays inside it. So no reference, however
-//!   wrong, reaches memory that is not this arena's; and all of that memory is initialised, since maps are zeroed.
+//! - A slice of bytes covers only words that a bounds-checked slice of the segment's atomics covers; all of that memory
+//!   is initialised, since segments are zeroed.
 //! - Slices ([`Block::bytes`]) borrow the arena, and every store but [`Arena::set_word`]'s needs it mutably: so none
 //!   changes under a slice. The caller of `set_word` holds no slice over that word: it is an entry's first word, which
 //!   is never part of one.
@@ -27,18 +25,18 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
-use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::os::{self, Mapping, OutOfMemory};
+use crate::os::{self, OutOfMemory, Segments};
 
 /// Bytes of a unit, and the alignment of every block.
 pub(crate) const UNIT: usize = 8;
 /// The largest allocation, in bytes.
 pub(crate) const LARGEST: usize = 1 << 20;
 
-const FIRST_SEGMENT: u64 = 1 << 13;
+/// Units of the first segment, and the number of the first unit in the numbering that the fields below use.
+const FIRST_SEGMENT: usize = 1 << 13;
 const SEGMENTS: usize = 19;
 const FINE_UNITS: usize = 128;
 const CLASSES: usize = FINE_UNITS + 10 * 8;
@@ -64,13 +62,8 @@ impl Ref {
     }
 }
 
-/// The segments of an arena, as far as those who read without its lock need them.
-pub(crate) struct Memory {
-    /// Start of each mapped segment less its first unit number (in the numbering offset by [`FIRST_SEGMENT`]), or null.
-    /// One more than there can be, so that any reference's segment is in the array without a check.
-    bases: [AtomicPtr<u8>; SEGMENTS + 1],
-    mappings: [OnceLock<Mapping>; SEGMENTS],
-}
+/// The memory of an arena, shared with those who read without its lock.
+pub(crate) struct Memory(Segments<AtomicU64, FIRST_SEGMENT>);
 
 /// See the module's text.
 pub(crate) struct Arena {
@@ -88,11 +81,7 @@ pub(crate) struct Arena {
 
 /// The memory from a block's first word to the end of its segment, read by relaxed atomic loads.
 #[derive(Clone, Copy)]
-pub(crate) struct Words<'a> {
-    start: NonNull<AtomicU64>,
-    len: usize,
-    memory: PhantomData<&'a Memory>,
-}
+pub(crate) struct Words<'a>(&'a [AtomicU64]);
 
 /// [`Words`] that nobody writes while the arena is borrowed.
 #[derive(Clone, Copy)]
@@ -150,15 +139,11 @@ fn units_of(bytes: usize) -> usize {
 impl Arena {
     /// An empty arena, which has mapped nothing yet.
     pub(crate) fn new() -> Self {
-        let memory = Memory {
-            bases: [const { AtomicPtr::new(null_mut()) }; SEGMENTS + 1],
-            mappings: [const { OnceLock::new() }; SEGMENTS],
-        };
         Self {
-            memory: Arc::new(memory),
-            limit: FIRST_SEGMENT,
-            fresh: FIRST_SEGMENT,
-            end: FIRST_SEGMENT,
+            memory: Arc::new(Memory(Segments::new())),
+            limit: FIRST_SEGMENT as u64,
+            fresh: FIRST_SEGMENT as u64,
+            end: FIRST_SEGMENT as u64,
             used: 0,
             free: [0; CLASSES],
             nonempty: [0; CLASSES.div_ceil(64)],
@@ -263,21 +248,22 @@ impl Arena {
     /// Bytes that blocks have ever reached since the arena was new or cleared: the most it can cost in memory.
     #[inline]
     pub(crate) fn reserved(&self) -> usize {
-        (self.fresh - FIRST_SEGMENT) as usize * UNIT
+        (self.fresh - FIRST_SEGMENT as u64) as usize * UNIT
     }
 
     /// Frees everything and gives the memory back to the system, but keeps the address space.
     pub(crate) fn clear(&mut self) {
-        let mut first = FIRST_SEGMENT;
-        for mapping in self.memory.mappings.iter().map_while(OnceLock::get) {
-            if first >= self.fresh {
+        let reached = self.fresh as usize;
+        for segment in 0..SEGMENTS {
+            let first = Segments::<AtomicU64, FIRST_SEGMENT>::segment_len(segment);
+            if reached <= first {
                 break;
             }
-            let reached = (self.fresh - first) as usize * UNIT;
-            mapping.advise_free(0..reached.min(mapping.len()).next_multiple_of(os::PAGE));
-            first *= 2;
+            const PAGE_UNITS: usize = os::PAGE / UNIT;
+            let units = (reached - first).next_multiple_of(PAGE_UNITS).min(first);
+            self.memory.0.release(segment, 0..units);
         }
-        (self.fresh, self.end) = (FIRST_SEGMENT, FIRST_SEGMENT);
+        (self.fresh, self.end) = (FIRST_SEGMENT as u64, FIRST_SEGMENT as u64);
         self.used = 0;
         self.free = [0; CLASSES];
         self.nonempty = [0; CLASSES.div_ceil(64)];
@@ -333,7 +319,7 @@ impl Arena {
         while self.end - self.fresh < units as u64 {
             self.open_segment()?;
         }
-        let block = (self.fresh - FIRST_SEGMENT) as u32;
+        let block = (self.fresh - FIRST_SEGMENT as u64) as u32;
         self.fresh += units as u64;
         Ok(Ref::new(block).expect("unit 0 is never fresh"))
     }
@@ -353,9 +339,9 @@ impl Arena {
         if self.end == self.limit {
             self.map_segment()?;
         }
-        let (first, rest) = ((self.fresh - FIRST_SEGMENT) as u32, (self.end - self.fresh) as usize);
+        let (first, rest) = ((self.fresh - FIRST_SEGMENT as u64) as u32, (self.end - self.fresh) as usize);
         // The very first unit stays unused: its number would be 0.
-        self.fresh = self.end.max(FIRST_SEGMENT + 1);
+        self.fresh = self.end.max(FIRST_SEGMENT as u64 + 1);
         self.end *= 2;
         self.scatter(first, rest);
         Ok(())
@@ -366,13 +352,7 @@ impl Arena {
         if segment == SEGMENTS {
             return Err(OutOfMemory);
         }
-        let bytes = self.limit as usize * UNIT;
-        let mapping = os::map(bytes)?;
-        let base = mapping.start().as_ptr().wrapping_sub(bytes);
-        if base.is_null() || self.memory.mappings[segment].set(mapping).is_err() {
-            return Err(OutOfMemory);
-        }
-        self.memory.bases[segment].store(base, Ordering::Relaxed);
+        self.memory.0.grow(segment)?;
         self.limit *= 2;
         Ok(())
     }
@@ -380,33 +360,23 @@ impl Arena {
 
 impl Memory {
     /// The memory at a reference, unless its segment is not mapped.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn words(&self, block: Ref) -> Option<Words<'_>> {
-        let unit = u64::from(block.get()) + FIRST_SEGMENT;
-        let base = self.bases[segment_of(unit)].load(Ordering::Relaxed);
-        if base.is_null() {
-            return None;
-        }
-        let start = NonNull::new(base.wrapping_add(unit as usize * UNIT).cast::<AtomicU64>())?;
-        Some(Words { start, len: ((2 << unit.ilog2()) - unit) as usize, memory: PhantomData })
+        self.0.rest(block.get()).map(Words)
     }
 
     /// Hints that the block will be read soon.
     #[inline]
     pub(crate) fn prefetch(&self, block: Ref) {
-        let unit = u64::from(block.get()) + FIRST_SEGMENT;
-        let start = self.bases[segment_of(unit)].load(Ordering::Relaxed).wrapping_add(unit as usize * UNIT);
-        os::prefetch(start);
-        // Small entries, which most are, often lie across two lines.
-        os::prefetch(start.wrapping_add(64));
+        self.0.prefetch(block.get());
     }
 }
 
 impl<'a> Words<'a> {
     /// Word number `index`, if the segment reaches that far.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(self, index: usize) -> Option<u64> {
-        (index < self.len).then(|| self.word(index))
+        self.0.get(index).map(|word| word.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -416,50 +386,51 @@ impl<'a> Words<'a> {
 
     #[inline]
     fn at(self, index: usize) -> &'a AtomicU64 {
-        if index >= self.len {
-            outside();
-        }
-        // SAFETY: `len` words from `start` on are mapped for as long as the memory lives (invariants).
-        unsafe { self.start.add(index).as_ref() }
+        self.0.get(index).unwrap_or_else(|| outside())
     }
 
     /// Whether the bytes from word `from` on are these; false if the segment does not reach that far.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
-        if from + bytes.len().div_ceil(UNIT) > self.len {
-            return false;
-        }
+        let Some(words) = self.0.get(from..from + bytes.len().div_ceil(UNIT)) else { return false };
         let chunks = bytes.chunks_exact(UNIT);
         let rest = chunks.remainder();
-        let mut index = from;
-        for chunk in chunks {
-            if self.word(index) != whole(chunk) {
-                return false;
-            }
-            index += 1;
-        }
-        rest.is_empty() || u64::from_le(self.word(index)) & low(rest.len() as u32 * 8) == partial(rest)
+        let mut words = words.iter().map(|word| word.load(Ordering::Relaxed));
+        chunks.zip(&mut words).all(|(chunk, word)| word == whole(chunk))
+            && words
+                .next()
+                .is_none_or(|word| u64::from_le(word) & low(rest.len() as u32 * 8) == partial(rest))
     }
 
     /// Copies `len` bytes from byte `from` on, at most [`LONGEST_COPY`], and returns them; `None` if the segment does not reach
     /// that far.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy(self, from: usize, len: usize, scratch: &mut Scratch) -> Option<&[u8]> {
-        let (first, end) = (from / UNIT, (from + len).div_ceil(UNIT));
-        if end > self.len || len > LONGEST_COPY {
+        if len > LONGEST_COPY {
             return None;
         }
-        for (room, index) in scratch.0.iter_mut().zip(first..end) {
-            room.write(self.word(index));
+        let words = self.0.get(from / UNIT..(from + len).div_ceil(UNIT))?;
+        let room = scratch.0.get_mut(..words.len())?;
+        // Four words a turn: the compiler leaves loops of atomic loads as they are.
+        let (fours, rest) = words.as_chunks::<4>();
+        let (rooms_of_four, rooms) = room.as_chunks_mut::<4>();
+        for (words, room) in fours.iter().zip(rooms_of_four) {
+            room[0].write(words[0].load(Ordering::Relaxed));
+            room[1].write(words[1].load(Ordering::Relaxed));
+            room[2].write(words[2].load(Ordering::Relaxed));
+            room[3].write(words[3].load(Ordering::Relaxed));
+        }
+        for (word, room) in rest.iter().zip(rooms) {
+            room.write(word.load(Ordering::Relaxed));
         }
         let start = scratch.0.as_ptr().cast::<u8>().wrapping_add(from % UNIT);
-        // SAFETY: the words from `first` to `end` were just written to the front of the scratch, and hold these bytes.
+        // SAFETY: the words that hold these bytes were just written to the front of the scratch.
         Some(unsafe { std::slice::from_raw_parts(start, len) })
     }
 
     #[inline]
     fn check(self, bytes: usize) {
-        if bytes.div_ceil(UNIT) > self.len {
+        if bytes.div_ceil(UNIT) > self.0.len() {
             outside();
         }
     }
@@ -479,7 +450,7 @@ impl<'a> Block<'a> {
     #[inline]
     pub(crate) fn bytes(self, from: usize, len: usize) -> &'a [u8] {
         self.words.check(from + len);
-        let start = self.words.start.as_ptr().cast::<u8>();
+        let start = self.words.0.as_ptr().cast::<u8>();
         // SAFETY: `check` saw that the range is mapped; nobody writes there while the arena is borrowed (invariants).
         unsafe { std::slice::from_raw_parts(start.add(from), len) }
     }
@@ -583,7 +554,7 @@ mod tests {
     use super::*;
 
     fn mapped(arena: &Arena) -> usize {
-        arena.memory.mappings.iter().filter(|mapping| mapping.get().is_some()).count()
+        (0..SEGMENTS).filter(|segment| arena.memory.0.segment(*segment).is_some()).count()
     }
 
     const CASES: u32 = if cfg!(miri) { 4 } else { 200 };

@@ -13,7 +13,7 @@
 //! power each removal merges the last bucket into its twin, which needs no hashes. So no operation ever does more than a
 //! constant amount of work, apart from allocating a segment. Growth that finds no memory is put off, not an error.
 //!
-//! **Memory.** Home and overflow buckets stand in segments of 1, 1, 2, 4, 8... buckets, which never move and live as long
+//! **Memory.** Home and overflow buckets stand in segments of 1, 2, 4, 8... buckets, which never move and live as long
 //! as the index; from a page on a segment is mapped, so that memory follows the number of buckets; pages are given back
 //! while it shrinks.
 //!
@@ -27,21 +27,19 @@
 //! from the low end of that order, so buckets already visited stay behind the cursor: whatever is there throughout is
 //! visited at least once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
 use super::arena::Ref;
-use crate::os::{self, OutOfMemory, Zeroed};
+use crate::os::{self, OutOfMemory, Segments};
 
 /// Slots of a home bucket.
 const SLOTS: usize = 12;
 const ALL: u32 = (1 << SLOTS) - 1;
-/// Home buckets are never more than this, which 380 million entries in one shard fill.
-const MOST_BUCKETS: u32 = 1 << (SEGMENTS - 1);
-/// Segments of a run of buckets.
-const SEGMENTS: usize = 26;
+/// Home buckets are never more than this: links need a bit to tell home from overflow.
+const MOST_BUCKETS: u32 = 1 << 30;
 /// Buckets of a page: how many must go before memory is given back.
 const PAGE_BUCKETS: u32 = (os::PAGE / size_of::<Bucket>()) as u32;
 
@@ -177,38 +175,27 @@ impl Node {
     }
 }
 
-/// Buckets `0..len` in segments of 1, 1, 2, 4, 8...; those from `len` on are zero.
-#[derive(Default)]
+/// Buckets `0..len`; those from `len` on are zero.
 struct Buckets {
-    segments: [OnceLock<Zeroed<Bucket>>; SEGMENTS],
+    segments: Segments<Bucket, 1>,
     len: AtomicU32,
     /// Segments allocated so far.
     allocated: AtomicU32,
 }
 
 impl Buckets {
+    const fn new() -> Self {
+        Self { segments: Segments::new(), len: AtomicU32::new(0), allocated: AtomicU32::new(0) }
+    }
+
     #[inline(always)]
     fn len(&self) -> u32 {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Segment and position in it.
-    #[inline(always)]
-    fn locate(index: u32) -> (usize, usize) {
-        // 2i + 1 has its top bit at the segment's number, and below it twice the position, plus one.
-        let odd = u64::from(index) << 1 | 1;
-        let segment = odd.ilog2();
-        (segment as usize, ((odd ^ (1 << segment)) >> 1) as usize)
-    }
-
-    fn segment_len(segment: usize) -> usize {
-        1 << segment.saturating_sub(1)
-    }
-
     #[inline(always)]
     fn get(&self, index: u32) -> Option<&Bucket> {
-        let (segment, at) = Self::locate(index);
-        self.segments.get(segment)?.get()?.get(at)
+        self.segments.get(index)
     }
 
     #[inline]
@@ -217,17 +204,15 @@ impl Buckets {
     }
 
     fn capacity(&self) -> u32 {
-        (1 << self.allocated.load(Ordering::Relaxed)) >> 1
+        (1 << self.allocated.load(Ordering::Relaxed)) - 1
     }
 
     /// Makes sure that the next `more` pushes succeed.
     fn reserve(&self, more: u32) -> Result<(), OutOfMemory> {
         while self.capacity() - self.len() < more {
-            let next = self.allocated.load(Ordering::Relaxed) as usize;
-            let slot = self.segments.get(next).ok_or(OutOfMemory)?;
-            slot.set(Zeroed::new(Self::segment_len(next))?)
-                .unwrap_or_else(|_| unreachable!("segments are counted"));
-            self.allocated.store(next as u32 + 1, Ordering::Relaxed);
+            let next = self.allocated.load(Ordering::Relaxed);
+            self.segments.grow(next as usize)?;
+            self.allocated.store(next + 1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -243,39 +228,38 @@ impl Buckets {
     /// Drops the last bucket. Its segment stays, so that as many can be pushed again without fail.
     fn pop(&self) {
         let last = self.len() - 1;
+        self.at(last).empty();
         self.len.store(last, Ordering::Relaxed);
-        let (segment, at) = Self::locate(last);
-        let segment = self.segments[segment].get().expect("the bucket was there");
-        segment[at].empty();
-        if at % PAGE_BUCKETS as usize == 0 {
-            segment.give_back_zeroes(at..segment.len().min(at + PAGE_BUCKETS as usize));
+        let segment = (last + 1).ilog2();
+        let at = last + 1 - (1 << segment);
+        if at.is_multiple_of(PAGE_BUCKETS) {
+            let end = (at + PAGE_BUCKETS).min(1 << segment);
+            self.segments.give_back_zeroes(segment as usize, at as usize..end as usize);
         }
     }
 
     fn clear(&self) {
         self.iter().for_each(Bucket::empty);
         self.len.store(0, Ordering::Relaxed);
-        for segment in self.segments.iter().filter_map(OnceLock::get) {
-            segment.give_back_zeroes(0..segment.len());
+        for segment in 0..self.allocated.load(Ordering::Relaxed) {
+            self.segments.give_back_zeroes(segment as usize, 0..1 << segment);
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = &Bucket> {
-        let segments = self.segments.iter().map_while(OnceLock::get);
-        segments.flat_map(|segment| segment.iter()).take(self.len() as usize)
+        (0..self.len()).map(|index| self.at(index))
     }
 
     /// Memory in use, in bytes: small segments whole, mapped ones as far as they are in use.
     #[inline]
     fn bytes(&self) -> usize {
-        const SMALL: u32 = (Zeroed::<Bucket>::LAZY / size_of::<Bucket>()) as u32;
+        const SMALL: u32 = PAGE_BUCKETS - 1;
         let mapped = self.len().saturating_sub(SMALL).next_multiple_of(PAGE_BUCKETS);
         (self.capacity().min(SMALL) + mapped) as usize * size_of::<Bucket>()
     }
 }
 
 /// The buckets, shared with those who read without the shard's lock.
-#[derive(Default)]
 pub(crate) struct Index {
     home: Buckets,
     overflow: Buckets,
@@ -284,25 +268,27 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    const fn new() -> Self {
+        Self { home: Buckets::new(), overflow: Buckets::new(), mask: AtomicU32::new(0) }
+    }
+
     /// The entry of that hash for which `eq` is true. O(1); `eq` is asked about one entry in 256 in vain.
     #[inline(always)]
     pub(crate) fn find(&self, hash: u64, mut eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
-        let tag = tag_of(hash);
-        let mut bucket = self.home.get(self.home_of(hash))?;
-        // A chain that a writer is changing could lead a reader in circles.
-        for _ in 0..MOST_LINKS {
-            let mut matches = bucket.matches(tag);
-            while matches != 0 {
-                if let Some(entry) = Ref::new(bucket.entry(matches.trailing_zeros() as usize))
-                    && eq(entry)
-                {
-                    return Some(entry);
-                }
-                matches &= matches - 1;
+        let mut probe = self.probe(hash);
+        while let Some(entry) = probe.next(self) {
+            if eq(entry) {
+                return Some(entry);
             }
-            bucket = self.overflow.get(bucket.link().checked_sub(1)?)?;
         }
         None
+    }
+
+    /// The entries whose tag is that of the hash, one after the other.
+    #[inline(always)]
+    pub(crate) fn probe(&self, hash: u64) -> Probe<'_> {
+        let (tag, bucket) = (tag_of(hash), self.home.get(self.home_of(hash)));
+        Probe { tag, matches: bucket.map_or(0, |bucket| bucket.matches(tag)), bucket, links: 0 }
     }
 
     /// The first entry whose tag is that of the hash: most likely the one that [`Index::find`] finds. For prefetching.
@@ -316,9 +302,7 @@ impl Index {
     /// Hints that the bucket of this hash will be read soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        if let Some(bucket) = self.home.get(self.home_of(hash)) {
-            os::prefetch(bucket);
-        }
+        self.home.segments.prefetch(self.home_of(hash));
     }
 
     #[inline(always)]
@@ -344,6 +328,38 @@ impl Index {
     }
 }
 
+/// A search along one chain.
+pub(crate) struct Probe<'a> {
+    bucket: Option<&'a Bucket>,
+    matches: u32,
+    tag: u8,
+    links: u32,
+}
+
+impl<'a> Probe<'a> {
+    /// The next entry with the tag.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, index: &'a Index) -> Option<Ref> {
+        let mut bucket = self.bucket?;
+        while self.matches == 0 {
+            bucket = self.follow(index, bucket)?;
+        }
+        let slot = self.matches.trailing_zeros() as usize;
+        self.matches &= self.matches - 1;
+        Ref::new(bucket.entry(slot))
+    }
+
+    #[inline(always)]
+    fn follow(&mut self, index: &'a Index, bucket: &Bucket) -> Option<&'a Bucket> {
+        // A chain that a writer is changing could lead a reader in circles.
+        self.links += 1;
+        let next = bucket.link().checked_sub(1).filter(|_| self.links < MOST_LINKS);
+        self.bucket = next.and_then(|next| index.overflow.get(next));
+        self.matches = self.bucket.map_or(0, |bucket| bucket.matches(self.tag));
+        self.bucket
+    }
+}
+
 /// See the module's text.
 pub(crate) struct Table {
     index: Arc<Index>,
@@ -361,7 +377,7 @@ fn tag_of(hash: u64) -> u8 {
 impl Table {
     /// An empty table, which has allocated nothing yet.
     pub(crate) fn new() -> Self {
-        Self { index: Arc::default(), len: 0 }
+        Self { index: Arc::new(Index::new()), len: 0 }
     }
 
     /// What readers without the lock share.
