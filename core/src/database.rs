@@ -15,7 +15,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::read::{BATCH, Seen, glance_at_text, prefetch, read_one};
+use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_text, prefetch, read_one};
 use crate::keyspace::{Db, Key};
 use crate::store::arena::Scratch;
 use crate::store::key::SHARDS;
@@ -130,13 +130,17 @@ impl Database {
         self.get_with(key.as_ref(), |found| found.map(|found| found.text.to_vec()))
     }
 
-    /// Copies the string of a key into `buffer`, as much as fits, and returns its full length. O(length).
+    /// Copies the string of a key into `buffer`, as much as fits, and returns its full length. The rest of the buffer, or all of it if
+    /// there is no such key, may have been written to. O(length).
     ///
     /// # Errors
     /// WRONGTYPE if the key holds no string.
-    #[inline]
     pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
-        self.get_with(key, |found| {
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key));
+        if let Some(length) = copy_text(keyspace, self.index, &key, buffer) {
+            return Ok(Some(length));
+        }
+        self.get_otherwise(&key, |found| {
             found.map(|found| {
                 let text = &*found.text;
                 let fits = text.len().min(buffer.len());

@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytemuck::Zeroable;
 
@@ -34,14 +35,17 @@ pub(crate) const PAGE: usize = 4096;
 ///
 /// Invariant: a base is null, or that of a live allocation of `Self::layout`, less the segment's first number (its index
 /// plus `FIRST`), and never changes again; so number times size leads to the element.
-pub(crate) struct Segments<T: Zeroable + Sync, const FIRST: usize> {
+///
+/// Behind the last element of each segment lie `WINDOW` zero elements more, which are never written: so a window of that many
+/// can be read from any element on, without a check.
+pub(crate) struct Segments<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize = 0> {
     bases: [AtomicPtr<T>; MOST_SEGMENTS],
 }
 
 /// Enough for any 32-bit index.
 const MOST_SEGMENTS: usize = 33;
 
-impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
+impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Segments<T, FIRST, WINDOW> {
     /// From this size in bytes on a segment is mapped, so that its pages cost memory only once touched; below it comes from the allocator.
     pub(crate) const LAZY: usize = PAGE;
 
@@ -62,7 +66,7 @@ impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
     }
 
     fn layout(segment: usize) -> Result<Layout, OutOfMemory> {
-        Layout::array::<T>(Self::segment_len(segment)).map_err(|_| OutOfMemory)
+        Layout::array::<T>(Self::segment_len(segment) + WINDOW).map_err(|_| OutOfMemory)
     }
 
     /// Number of an index, and its segment.
@@ -81,7 +85,19 @@ impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
             return None;
         }
         // SAFETY: the element lies in a live segment (invariant), initialised since zeroes are valid.
-        Some(unsafe { &*base.wrapping_add(number) })
+        Some(unsafe { NonNull::new_unchecked(base.wrapping_add(number)).as_ref() })
+    }
+
+    /// The elements from an index on, if its segment is there; beyond its end they are zeroes.
+    #[inline(always)]
+    pub(crate) fn window(&self, index: u32) -> Option<&[T; WINDOW]> {
+        let (number, segment) = Self::locate(index);
+        let base = self.bases.get(segment)?.load(Ordering::Relaxed);
+        if base.is_null() {
+            return None;
+        }
+        // SAFETY: as in `get`; the allocation goes on for `WINDOW` elements behind the segment's last.
+        Some(unsafe { NonNull::new_unchecked(base.wrapping_add(number)).cast().as_ref() })
     }
 
     /// The elements from an index to the end of its segment, if that is there.
@@ -156,7 +172,7 @@ impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
         let all = self.segment(segment)?;
         let bytes = size_of_val(&all[..range.start])..size_of_val(&all[..range.end]);
         let (from, to) = (bytes.start.next_multiple_of(PAGE), bytes.end & !(PAGE - 1));
-        let is_mapped = size_of_val(all) >= Self::LAZY;
+        let is_mapped = Self::layout(segment).is_ok_and(|layout| layout.size() >= Self::LAZY);
         (is_mapped && from < to).then(|| (NonNull::from(all).cast::<u8>(), from, to)).map(
             |(start, from, to)| {
                 // SAFETY: inside the segment.
@@ -174,7 +190,7 @@ impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
     }
 }
 
-impl<const FIRST: usize> Segments<AtomicU64, FIRST> {
+impl<const FIRST: usize, const WINDOW: usize> Segments<AtomicU64, FIRST, WINDOW> {
     /// Zeroes the whole pages among the words in `range` and gives them back to the system.
     pub(crate) fn release(&self, segment: usize, range: Range<usize>) {
         if let Some((start, bytes)) = self.pages(segment, range) {
@@ -184,7 +200,7 @@ impl<const FIRST: usize> Segments<AtomicU64, FIRST> {
     }
 }
 
-impl<T: Zeroable + Sync, const FIRST: usize> Drop for Segments<T, FIRST> {
+impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Drop for Segments<T, FIRST, WINDOW> {
     fn drop(&mut self) {
         for segment in 0..MOST_SEGMENTS {
             let base = *self.bases[segment].get_mut();
@@ -195,6 +211,41 @@ impl<T: Zeroable + Sync, const FIRST: usize> Drop for Segments<T, FIRST> {
                 unsafe { Self::free(start, segment) }
             }
         }
+    }
+}
+
+/// Places that name shared things and can be changed while other threads look: what was once named lives as long as the board.
+///
+/// Invariant: a name is null, or points to what an Arc among `kept` holds, and those are dropped with the board alone.
+pub(crate) struct Board<T, const PLACES: usize> {
+    names: [AtomicPtr<T>; PLACES],
+    kept: Mutex<Vec<Arc<T>>>,
+}
+
+impl<T, const PLACES: usize> Board<T, PLACES> {
+    pub(crate) fn new() -> Self {
+        Self { names: [const { AtomicPtr::new(std::ptr::null_mut()) }; PLACES], kept: Mutex::default() }
+    }
+
+    /// What a place names.
+    #[inline(always)]
+    pub(crate) fn get(&self, place: usize) -> Option<&T> {
+        let named = self.names.get(place)?.load(Ordering::Acquire);
+        // SAFETY: null, or alive as long as the board (invariant).
+        unsafe { named.as_ref() }
+    }
+
+    /// Has a place name this from now on, or nothing. Places beyond the last are left out.
+    pub(crate) fn set(&self, place: usize, thing: Option<&Arc<T>>) {
+        let Some(name) = self.names.get(place) else { return };
+        if let Some(thing) = thing {
+            let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if !kept.iter().any(|other| Arc::ptr_eq(other, thing)) {
+                kept.push(thing.clone());
+            }
+        }
+        let named = thing.map_or(std::ptr::null_mut(), |thing| Arc::as_ptr(thing).cast_mut());
+        name.store(named, Ordering::Release);
     }
 }
 
@@ -503,6 +554,32 @@ mod tests {
         }
         array.prefetch(5);
         array.prefetch(u32::MAX);
+    }
+
+    #[test]
+    fn windows_reach_beyond_a_segment() {
+        let array = Segments::<AtomicU64, 8, 4>::new();
+        array.grow(0).unwrap();
+        let last = array.get(7).unwrap();
+        last.store(3, Ordering::Relaxed);
+        let window = array.window(7).unwrap().each_ref().map(|word| word.load(Ordering::Relaxed));
+        assert_eq!(window, [3, 0, 0, 0]);
+        assert!(array.window(8).is_none());
+    }
+
+    #[test]
+    fn a_board_keeps_what_it_named() {
+        let board = Board::<String, 2>::new();
+        let (one, other) = (Arc::new("one".to_owned()), Arc::new("other".to_owned()));
+        board.set(0, Some(&one));
+        let seen = board.get(0).unwrap();
+        board.set(0, Some(&other));
+        board.set(1, Some(&one));
+        board.set(7, Some(&one));
+        drop((one, other));
+        assert_eq!((seen.as_str(), board.get(0).unwrap().as_str()), ("one", "other"));
+        board.set(0, None);
+        assert!(board.get(0).is_none() && board.get(1).is_some() && board.get(2).is_none());
     }
 
     #[test]

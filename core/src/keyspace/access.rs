@@ -48,15 +48,6 @@ impl Recording {
         }
     }
 
-    /// Whether an access at `now` to an entry stamped `old` may change the stamp.
-    #[inline]
-    pub(crate) fn is_due(self, old: u32, now_ms: u64) -> bool {
-        match self {
-            Recording::Recency => tick(now_ms) != old,
-            Recording::Frequency { .. } => true,
-        }
-    }
-
     /// The decayed frequency counter of a stamp; meaningless under recency.
     pub(crate) fn frequency(self, stamp: u32, now_ms: u64) -> u8 {
         let Recording::Frequency { decay_minutes, .. } = self else { return 0 };

@@ -11,15 +11,12 @@
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
 use crate::os::OutOfMemory;
-use crate::store::arena::{Arena, Ref, Words};
+use crate::store::arena::{Arena, Ref, Window, Words};
 use crate::value::Kind;
 
 /// Longest key and value whose lengths fit the first word.
 const SHORT_KEY: usize = 0xff;
 const SHORT_VALUE: usize = 0xffff;
-
-const EMBEDDED: u64 = Kind::Embedded as u64;
-const RAW: u64 = Kind::Raw as u64;
 
 const HAS_DEADLINE: u64 = 1 << 5;
 const LONG: u64 = 1 << 6;
@@ -65,6 +62,34 @@ impl Head {
         Some(Head { word, key_len, value_len, key_at })
     }
 
+    /// As [`Head::of`], read without the lock; `None` for entries with long lengths, which may not fit the window.
+    #[inline(always)]
+    pub(crate) fn short(window: Window<'_>) -> Option<Head> {
+        let word = window.word(0);
+        if word & LONG != 0 {
+            return None;
+        }
+        let (key_len, value_len) = ((word >> KEY_SHIFT) as usize & 0xff, (word >> VALUE_SHIFT) as usize);
+        Some(Head { word, key_len, value_len, key_at: if word & HAS_DEADLINE != 0 { 16 } else { 8 } })
+    }
+
+    /// As [`Head::short`], for an entry of this key whose value is the bytes of a string.
+    #[inline(always)]
+    pub(crate) fn short_text_of(window: Window<'_>, key: &[u8]) -> Option<Head> {
+        const TEXT: u64 = Kind::Embedded as u64;
+        const DIFFERENCE: u64 = Kind::Embedded as u64 ^ Kind::Raw as u64;
+        let word = window.word(0);
+        let told_by = Kind::MASK & !DIFFERENCE | LONG | (SHORT_KEY as u64) << KEY_SHIFT;
+        let is_it = key.len() <= SHORT_KEY && word & told_by == TEXT | (key.len() as u64) << KEY_SHIFT;
+        let head = Head {
+            word,
+            key_len: key.len(),
+            value_len: (word >> VALUE_SHIFT) as usize,
+            key_at: if word & HAS_DEADLINE != 0 { 16 } else { 8 },
+        };
+        (is_it && window.equal(head.key_at / 8, key)).then_some(head)
+    }
+
     /// Where the value begins, in bytes.
     #[inline]
     pub(crate) fn value_at(&self) -> usize {
@@ -77,21 +102,21 @@ impl Head {
         self.key_len == key.len() && words.equal(self.key_at / 8, key)
     }
 
+    /// Whether this is the head of an entry of that key, which the window is read from.
+    #[inline(always)]
+    pub(crate) fn is_seen_of(&self, window: Window<'_>, key: &[u8]) -> bool {
+        self.key_len == key.len() && window.equal(self.key_at / 8, key)
+    }
+
     /// The deadline, read without the lock.
-    #[inline]
-    pub(crate) fn deadline_of(&self, words: Words<'_>) -> Option<u64> {
-        if self.has_deadline() { words.get(self.key_at / 8 - 1) } else { None }
+    #[inline(always)]
+    pub(crate) fn deadline_in(&self, window: Window<'_>) -> Option<u64> {
+        self.has_deadline().then(|| window.word(1))
     }
 
     #[inline]
     pub(crate) fn kind(&self) -> Kind {
         Kind::from_bits(self.word)
-    }
-
-    /// Whether the value is the bytes of a string.
-    #[inline]
-    pub(crate) fn is_text(&self) -> bool {
-        matches!(self.word & Kind::MASK, EMBEDDED | RAW)
     }
 
     /// 31 bits of access time or frequency; see [`super::access`].

@@ -8,11 +8,10 @@
 //! note bears the present count: nothing has changed since, so they are still where they were. Other notes are void.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::shard::ShardData;
-use crate::os::Guard;
+use crate::os::{Board, Guard};
 use crate::store::arena::{Memory, Ref};
 use crate::store::key::HashSeed;
 use crate::store::sequence::Sequence;
@@ -26,12 +25,12 @@ pub(crate) const SHARED_DATABASES: usize = 16;
 const TOUCHES: usize = 16;
 
 /// See the module's text.
+#[repr(align(64))]
 pub(crate) struct Shard {
     pub(super) sequence: Sequence,
     pub(super) memory: Arc<Memory>,
-    /// For each database one more than the number of its index in `indexes`, or 0.
-    order: [AtomicU8; SHARED_DATABASES],
-    indexes: [OnceLock<Arc<Index>>; SHARED_DATABASES],
+    /// The table of each database.
+    indexes: Board<Index, SHARED_DATABASES>,
     touches: Touches,
     data: Mutex<ShardData>,
 }
@@ -55,8 +54,7 @@ impl Shard {
         Self {
             sequence: Sequence::new(),
             memory: data.arena.memory().clone(),
-            order: Default::default(),
-            indexes: Default::default(),
+            indexes: Board::new(),
             touches: Touches { noted: AtomicU32::new(0), notes: Default::default() },
             data: Mutex::new(data),
         }
@@ -65,8 +63,7 @@ impl Shard {
     /// The index of a database, unless it can only be read under the lock.
     #[inline(always)]
     pub(super) fn index(&self, db: usize) -> Option<&Index> {
-        let number = self.order.get(db)?.load(Ordering::Relaxed);
-        Some(self.indexes.get(usize::from(number).checked_sub(1)?)?.get()?)
+        self.indexes.get(db)
     }
 
     /// Takes the lock; `stamp` touches the entries that readers noted.
@@ -111,13 +108,8 @@ impl Shard {
     /// Tells readers without the lock which database has which index.
     #[cold]
     fn publish(&self, data: &ShardData) {
-        for (own, index) in self.order.iter().zip(data.indexes(SHARED_DATABASES)) {
-            let number = index.and_then(|(number, index)| {
-                let place = self.indexes.get(number as usize)?;
-                place.get_or_init(|| index.clone());
-                Some(number as u8 + 1)
-            });
-            own.store(number.unwrap_or(0), Ordering::Relaxed);
+        for (db, index) in data.indexes(SHARED_DATABASES).enumerate() {
+            self.indexes.set(db, index);
         }
     }
 }

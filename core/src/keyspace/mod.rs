@@ -22,6 +22,7 @@ pub use db::{Db, Entry, EntryMut};
 pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crossbeam_utils::CachePadded;
 
@@ -51,6 +52,7 @@ const FREQUENCY_POLICIES: u32 = {
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
     pub(crate) shards: Box<[Shard; SHARDS]>,
+    present_stamp: CachePadded<AtomicU32>,
     /// Look-ups, by whether they found the key.
     pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
@@ -71,8 +73,9 @@ impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
         let seed = HashSeed::of_process();
         let shards = (0..SHARDS).map(|_| Shard::new(seed)).collect::<Vec<_>>().try_into();
-        Self {
+        let keyspace = Self {
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
+            present_stamp: CachePadded::new(AtomicU32::new(u32::MAX)),
             lookups: Lookups::new(),
             seed,
             clock,
@@ -82,7 +85,9 @@ impl Keyspace {
             peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
-        }
+        };
+        keyspace.refresh_stamp();
+        keyspace
     }
 
     /// Locks every shard, and what hooks are guarded by.
@@ -95,6 +100,21 @@ impl Keyspace {
     #[inline]
     pub(crate) fn lock(&self, shard: usize) -> ShardGuard<'_> {
         self.shards[shard].lock(|shard, at| shard.stamp(at, self.recording(), self.clock.coarse_ms()))
+    }
+
+    /// Whether an access now to an entry of that stamp may change it. One load.
+    #[inline(always)]
+    pub(crate) fn is_touch_due(&self, stamp: u32) -> bool {
+        stamp != self.present_stamp.load(Ordering::Relaxed)
+    }
+
+    /// Brings what [`Keyspace::is_touch_due`] compares with up to date: the present time, or what no stamp ever is where every access counts.
+    pub(crate) fn refresh_stamp(&self) {
+        let stamp = match self.recording() {
+            Recording::Recency => self.first_stamp(),
+            Recording::Frequency { .. } => u32::MAX,
+        };
+        self.present_stamp.store(stamp, Ordering::Relaxed);
     }
 
     /// How many accesses readers may note in a shard before one of them takes its lock to stamp the entries.

@@ -103,11 +103,8 @@ impl ShardData {
     }
 
     /// The tables of the first databases, by database, for readers without the lock.
-    pub(super) fn indexes(&self, databases: usize) -> impl Iterator<Item = Option<(u32, &Arc<Index>)>> {
-        (0..databases).map(|db| {
-            let number = (*self.order.get(db)?)?;
-            Some((number, self.spaces[number as usize].table.index()))
-        })
+    pub(super) fn indexes(&self, databases: usize) -> impl Iterator<Item = Option<&Arc<Index>>> {
+        (0..databases).map(|db| Some(self.space(db)?.table.index()))
     }
 
     /// Entries of database `db`, expired ones that nobody reclaimed yet included.

@@ -63,7 +63,12 @@ impl Ref {
 }
 
 /// The memory of an arena, shared with those who read without its lock.
-pub(crate) struct Memory(Segments<AtomicU64, FIRST_SEGMENT>);
+pub(crate) struct Memory(Units);
+
+type Units = Segments<AtomicU64, FIRST_SEGMENT, WINDOW>;
+
+/// Words that can be read from any block on: the head of an entry, a short key, and a value of up to [`LONGEST_COPY`].
+pub(crate) const WINDOW: usize = 3 + 256 / UNIT + LONGEST_COPY / UNIT + 8;
 
 /// See the module's text.
 pub(crate) struct Arena {
@@ -94,13 +99,13 @@ pub(crate) struct Block<'a> {
 pub(crate) const LONGEST_COPY: usize = 256;
 
 /// Room on the stack for the copy that a reader without the lock makes.
-pub(crate) struct Scratch([MaybeUninit<u64>; LONGEST_COPY / UNIT + 1]);
+pub(crate) struct Scratch([MaybeUninit<u64>; LONGEST_COPY / UNIT + 4]);
 
 impl Scratch {
     /// Room that holds nothing yet.
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self([MaybeUninit::uninit(); LONGEST_COPY / UNIT + 1])
+        Self([MaybeUninit::uninit(); LONGEST_COPY / UNIT + 4])
     }
 }
 
@@ -255,7 +260,7 @@ impl Arena {
     pub(crate) fn clear(&mut self) {
         let reached = self.fresh as usize;
         for segment in 0..SEGMENTS {
-            let first = Segments::<AtomicU64, FIRST_SEGMENT>::segment_len(segment);
+            let first = Units::segment_len(segment);
             if reached <= first {
                 break;
             }
@@ -365,6 +370,12 @@ impl Memory {
         self.0.rest(block.get()).map(Words)
     }
 
+    /// The first words at a reference, unless its segment is not mapped.
+    #[inline(always)]
+    pub(crate) fn window(&self, block: Ref) -> Option<Window<'_>> {
+        self.0.window(block.get()).map(Window)
+    }
+
     /// Hints that the block will be read soon.
     #[inline]
     pub(crate) fn prefetch(&self, block: Ref) {
@@ -393,39 +404,12 @@ impl<'a> Words<'a> {
     #[inline(always)]
     pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
         let Some(words) = self.0.get(from..from + bytes.len().div_ceil(UNIT)) else { return false };
-        let chunks = bytes.chunks_exact(UNIT);
-        let rest = chunks.remainder();
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
         let mut words = words.iter().map(|word| word.load(Ordering::Relaxed));
-        chunks.zip(&mut words).all(|(chunk, word)| word == whole(chunk))
+        chunks.iter().zip(&mut words).all(|(chunk, word)| word == whole(chunk))
             && words
                 .next()
                 .is_none_or(|word| u64::from_le(word) & low(rest.len() as u32 * 8) == partial(rest))
-    }
-
-    /// Copies `len` bytes from byte `from` on, at most [`LONGEST_COPY`], and returns them; `None` if the segment does not reach
-    /// that far.
-    #[inline(always)]
-    pub(crate) fn copy(self, from: usize, len: usize, scratch: &mut Scratch) -> Option<&[u8]> {
-        if len > LONGEST_COPY {
-            return None;
-        }
-        let words = self.0.get(from / UNIT..(from + len).div_ceil(UNIT))?;
-        let room = scratch.0.get_mut(..words.len())?;
-        // Four words a turn: the compiler leaves loops of atomic loads as they are.
-        let (fours, rest) = words.as_chunks::<4>();
-        let (rooms_of_four, rooms) = room.as_chunks_mut::<4>();
-        for (words, room) in fours.iter().zip(rooms_of_four) {
-            room[0].write(words[0].load(Ordering::Relaxed));
-            room[1].write(words[1].load(Ordering::Relaxed));
-            room[2].write(words[2].load(Ordering::Relaxed));
-            room[3].write(words[3].load(Ordering::Relaxed));
-        }
-        for (word, room) in rest.iter().zip(rooms) {
-            room.write(word.load(Ordering::Relaxed));
-        }
-        let start = scratch.0.as_ptr().cast::<u8>().wrapping_add(from % UNIT);
-        // SAFETY: the words that hold these bytes were just written to the front of the scratch.
-        Some(unsafe { std::slice::from_raw_parts(start, len) })
     }
 
     #[inline]
@@ -433,6 +417,115 @@ impl<'a> Words<'a> {
         if bytes.div_ceil(UNIT) > self.0.len() {
             outside();
         }
+    }
+}
+
+/// The first [`WINDOW`] words at a reference, read by relaxed atomic loads. They may belong to several blocks, or to none.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'a>(&'a [AtomicU64; WINDOW]);
+
+impl Window<'_> {
+    /// Word number `index`, below [`WINDOW`].
+    #[inline(always)]
+    pub(crate) fn word(self, index: usize) -> u64 {
+        self.0[index].load(Ordering::Relaxed)
+    }
+
+    /// Whether the bytes from word `from` on are these; false if the window does not reach that far.
+    #[inline(always)]
+    pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
+        if from + bytes.len() / UNIT >= WINDOW {
+            return false;
+        }
+        let chunks = bytes.as_chunks::<UNIT>();
+        let mut at = from;
+        for chunk in chunks.0 {
+            // SAFETY: below `from + bytes.len() / UNIT`, which is below `WINDOW`.
+            if unsafe { self.load(at) } != whole(chunk) {
+                return false;
+            }
+            at += 1;
+        }
+        // SAFETY: as above.
+        chunks.1.is_empty()
+            || u64::from_le(unsafe { self.load(at) }) & low(chunks.1.len() as u32 * 8) == partial(chunks.1)
+    }
+
+    /// Copies `len` bytes from byte `from` on and returns them; `None` if they are more than [`LONGEST_COPY`] or reach beyond the window.
+    #[inline(always)]
+    pub(crate) fn copy(self, from: usize, len: usize, scratch: &mut Scratch) -> Option<&[u8]> {
+        let (first, end) = (from / UNIT, from + len);
+        if len > LONGEST_COPY || end > (WINDOW - 4) * UNIT {
+            return None;
+        }
+        let words = end.div_ceil(UNIT) - first;
+        let mut at = 0;
+        // Four words a turn, the last turn perhaps some too many: the compiler leaves loops of atomic loads as they are.
+        while at < words {
+            // SAFETY: `at + 3` is below `words + 3`, which the scratch has room for; the window goes on for 4 words behind `end`.
+            unsafe {
+                self.copy_word(first, at, scratch);
+                self.copy_word(first, at + 1, scratch);
+                self.copy_word(first, at + 2, scratch);
+                self.copy_word(first, at + 3, scratch);
+            }
+            at += 4;
+        }
+        let start = scratch.0.as_ptr().cast::<u8>().wrapping_add(from % UNIT);
+        // SAFETY: the words that hold these bytes were just written to the front of the scratch.
+        Some(unsafe { std::slice::from_raw_parts(start, len) })
+    }
+
+    /// Copies `len` bytes from byte `from` on, as many as fit, to `buffer`; false if they are more than [`LONGEST_COPY`] or reach beyond
+    /// the window.
+    #[inline(always)]
+    pub(crate) fn copy_into(self, from: usize, len: usize, buffer: &mut [u8]) -> bool {
+        if !from.is_multiple_of(UNIT) || len > buffer.len() {
+            return self.copy_part(from, len, buffer);
+        }
+        if len > LONGEST_COPY || from + len > (WINDOW - 1) * UNIT {
+            return false;
+        }
+        let (whole, rest) = buffer[..len].as_chunks_mut::<UNIT>();
+        let mut at = from / UNIT;
+        for room in whole {
+            // SAFETY: a word of a range that ends within the window.
+            *room = unsafe { self.load(at) }.to_le().to_le_bytes();
+            at += 1;
+        }
+        if !rest.is_empty() {
+            // SAFETY: as above.
+            let bytes = unsafe { self.load(at) }.to_le().to_le_bytes();
+            rest.copy_from_slice(&bytes[..rest.len()]);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn copy_part(self, from: usize, len: usize, buffer: &mut [u8]) -> bool {
+        let mut scratch = Scratch::new();
+        let copy = self.copy(from, len, &mut scratch);
+        if let Some(bytes) = copy {
+            let fits = len.min(buffer.len());
+            buffer[..fits].copy_from_slice(&bytes[..fits]);
+        }
+        copy.is_some()
+    }
+
+    /// # Safety
+    /// `index` is below [`WINDOW`].
+    #[inline(always)]
+    unsafe fn load(self, index: usize) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get_unchecked(index) }.load(Ordering::Relaxed)
+    }
+
+    /// # Safety
+    /// `first + at` is below [`WINDOW`], and `at` is a word of the scratch.
+    #[inline(always)]
+    unsafe fn copy_word(self, first: usize, at: usize, scratch: &mut Scratch) {
+        // SAFETY: the caller's promise.
+        unsafe { scratch.0.get_unchecked_mut(at).write(self.load(first + at)) };
     }
 }
 
@@ -468,10 +561,9 @@ struct WordWriter<'a> {
 impl WordWriter<'_> {
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
-        let chunks = bytes.chunks_exact(UNIT);
-        let rest = chunks.remainder();
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
         if self.bits == 0 {
-            chunks.for_each(|chunk| self.store(whole(chunk)));
+            chunks.iter().for_each(|chunk| self.store(whole(chunk)));
         } else {
             for chunk in chunks {
                 let word = u64::from_le(whole(chunk));
@@ -518,8 +610,8 @@ fn low(bits: u32) -> u64 {
 
 /// Eight bytes as the word that they are in memory.
 #[inline]
-fn whole(bytes: &[u8]) -> u64 {
-    u64::from_le_bytes(bytes.try_into().expect("a unit is eight bytes")).to_le()
+fn whole(bytes: &[u8; UNIT]) -> u64 {
+    u64::from_le_bytes(*bytes).to_le()
 }
 
 /// One to seven bytes as a number, the first lowest.
@@ -708,13 +800,19 @@ mod tests {
                 assert_eq!(&bytes[from..from + content.len()], content);
                 assert!(bytes[..from].iter().chain(&bytes[from + content.len()..]).all(|b| *b == 0xff));
                 let words = arena.block(block).words();
-                let mut scratch = Scratch::new();
-                assert_eq!(words.copy(from, content.len(), &mut scratch), Some(&content[..]));
+                let (mut scratch, window) = (Scratch::new(), arena.memory.window(block).unwrap());
+                let mut buffer = [7; 50];
+                for room in [content.len(), content.len() / 2, 50] {
+                    assert!(window.copy_into(from, content.len(), &mut buffer[..room]));
+                    let fits = room.min(content.len());
+                    assert_eq!(buffer[..fits], content[..fits]);
+                }
+                assert_eq!(window.copy(from, content.len(), &mut scratch), Some(&content[..]));
                 if from % UNIT == 0 && !content.is_empty() {
-                    assert!(words.equal(from / UNIT, &content));
+                    assert!(words.equal(from / UNIT, &content) && window.equal(from / UNIT, &content));
                     let mut other = content.clone();
                     other[first.min(content.len() - 1)] ^= 0x80;
-                    assert!(!words.equal(from / UNIT, &other));
+                    assert!(!words.equal(from / UNIT, &other) && !window.equal(from / UNIT, &other));
                 }
             }
         }
@@ -729,7 +827,10 @@ mod tests {
         let last = memory.words(Ref::new(8191).unwrap()).unwrap();
         assert_eq!((last.get(0), last.get(1)), (Some(0), None));
         assert!(last.equal(0, &[0; 8]) && !last.equal(0, &[0; 9]));
-        assert!(last.copy(0, 9, &mut Scratch::new()).is_none());
+        let window = memory.window(Ref::new(8191).unwrap()).unwrap();
+        assert_eq!(window.copy(0, 200, &mut Scratch::new()), Some(&[0; 200][..]), "zeroes beyond");
+        assert!(window.copy(0, LONGEST_COPY + 1, &mut Scratch::new()).is_none());
+        assert!(window.copy(8 * WINDOW, 1, &mut Scratch::new()).is_none() && !window.equal(WINDOW, b"x"));
         drop(arena);
         assert_eq!(memory.words(Ref::new(1).unwrap()).unwrap().get(0), Some(0), "outlives the arena");
     }

@@ -291,8 +291,8 @@ impl Index {
         Probe { tag, matches: bucket.map_or(0, |bucket| bucket.matches(tag)), bucket, links: 0 }
     }
 
-    /// The first entry whose tag is that of the hash: most likely the one that [`Index::find`] finds. For prefetching.
-    #[inline]
+    /// The first entry whose tag is that of the hash: most likely the one that [`Index::find`] finds.
+    #[inline(always)]
     pub(crate) fn first_candidate(&self, hash: u64) -> Option<Ref> {
         let bucket = self.home.get(self.home_of(hash))?;
         let matches = bucket.matches(tag_of(hash));
