@@ -9,6 +9,7 @@ mod engine;
 mod errors;
 mod hot;
 mod link;
+mod live;
 mod memo;
 mod methods;
 mod reply;
@@ -26,7 +27,9 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<store::AsyncStore>()?;
     module.add_class::<cache::Cache>()?;
     module.add_class::<cache::AsyncCache>()?;
-    module.add_class::<memo::Memo>()?;
+    module.add("Cached", hot::callable_type::<memo::Memo>(module.py())?)?;
+    module.add_function(wrap_pyfunction!(memo::cached, module)?)?;
+    module.add_function(wrap_pyfunction!(memo::cached_key, module)?)?;
     module.add_class::<sessions::Client>()?;
     module.add_class::<link::Link>()?;
     module.add_function(wrap_pyfunction!(link::pack, module)?)?;
