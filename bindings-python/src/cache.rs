@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keystead::keyspace::Key;
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -91,19 +92,14 @@ impl CacheInner {
         &self.namespace
     }
 
-    /// The value of a key with its namespace: from the objects in `own` or in the cache's table if they are current, else from the engine.
+    /// The value of a key with its namespace: its object in the cache's table if that is current, else what the engine has.
     ///
     /// # Errors
     /// The key holds no string, or the codec can't read it.
     #[inline]
-    pub fn look_up<'py>(
-        &self,
-        py: Python<'py>,
-        key: &[u8],
-        own: Option<&Live>,
-    ) -> Result<Option<Bound<'py, PyAny>>, Raised> {
-        if let Some(live) = own.or(self.live.as_ref()) {
-            return self.look_up_live(py, key, live);
+    pub fn look_up<'py>(&self, py: Python<'py>, key: &[u8]) -> Result<Option<Bound<'py, PyAny>>, Raised> {
+        if let Some(live) = &self.live {
+            return self.look_up_live(py, &hashed(key), live, || key);
         }
         let made = self.store.db.get_with(key, |found| match found {
             Some(found) => make(py, &found),
@@ -112,26 +108,40 @@ impl CacheInner {
         made.map_err(|error| raise(py, &error))?.finish(py, &self.codec)
     }
 
+    /// As [`CacheInner::look_up`] with another table, where the key goes by the name `own`; `full` gives the name it has in the engine.
+    ///
+    /// # Errors
+    /// As [`CacheInner::look_up`].
     #[inline]
-    fn look_up_live<'py>(
+    pub fn look_up_live<'py, K: AsRef<[u8]>>(
         &self,
         py: Python<'py>,
-        key: &[u8],
+        own: &Key<'_>,
         live: &Live,
+        full: impl FnOnce() -> K,
     ) -> Result<Option<Bound<'py, PyAny>>, Raised> {
-        let key = hashed(key);
-        if let Some(object) = live.get(py, &key) {
-            return Ok(Some(object));
+        match live.get(py, own) {
+            Some(object) => Ok(Some(object)),
+            None => self.bring_to_life(py, own, live, full().as_ref()),
         }
-        let read =
-            self.store.db.get_versioned_with(live.versions(), key.bytes(), |found, version| match found {
-                Some(found) => (make(py, &found), version),
-                None => (Made::Missing, version),
-            });
+    }
+
+    #[inline(never)]
+    fn bring_to_life<'py>(
+        &self,
+        py: Python<'py>,
+        own: &Key<'_>,
+        live: &Live,
+        full: &[u8],
+    ) -> Result<Option<Bound<'py, PyAny>>, Raised> {
+        let read = self.store.db.get_versioned_with(live.versions(), full, |found, version| match found {
+            Some(found) => (make(py, &found), version),
+            None => (Made::Missing, version),
+        });
         let (made, version) = read.map_err(|error| raise(py, &error))?;
         let object = made.finish(py, &self.codec)?;
         if let Some(object) = &object {
-            live.keep(py, &key, object, version);
+            live.keep(py, own, object, version);
         }
         Ok(object)
     }
@@ -229,7 +239,7 @@ cache_class!(Cache {
         let py = key.py();
         self.inner.check_open(py)?;
         let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
-        let found = self.inner.look_up(py, full.as_ref(), None)?;
+        let found = self.inner.look_up(py, full.as_ref())?;
         found.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
     }
 
@@ -287,7 +297,7 @@ methods! {
     Get(cache, arguments) {
         let [key, default] = arguments.bind(names!(c"key", c"default"), 1)?;
         let key = cache.full_key(bytes_of(key.expect("required"))?);
-        match cache.look_up(arguments.py(), key.as_ref(), None)? {
+        match cache.look_up(arguments.py(), key.as_ref())? {
             Some(value) => Ok(value),
             None => Ok(or_none(arguments.py(), default)),
         }

@@ -12,6 +12,7 @@ mod link;
 mod live;
 mod memo;
 mod methods;
+mod pipeline;
 mod reply;
 mod scan;
 mod sessions;
@@ -30,6 +31,7 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Cached", hot::callable_type::<memo::Memo>(module.py())?)?;
     module.add_function(wrap_pyfunction!(memo::cached, module)?)?;
     module.add_function(wrap_pyfunction!(memo::cached_key, module)?)?;
+    module.add_class::<pipeline::Pipeline>()?;
     module.add_class::<sessions::Client>()?;
     module.add_class::<link::Link>()?;
     module.add_function(wrap_pyfunction!(link::pack, module)?)?;

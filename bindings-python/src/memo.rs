@@ -17,11 +17,14 @@ use crate::cache::{AsyncCache, Cache, CacheInner};
 use crate::hot::{
     Argument, Arguments, Body, Exact, Outcome, body, bytes_of, callable, exact, ready_object, with_arguments,
 };
-use crate::live::Live;
+use crate::live::{Live, hashed};
 use crate::sessions::bytes;
 
 /// A key while it is built; nearly all fit without an allocation.
 type Buffer = SmallVec<[u8; 160]>;
+
+/// The name of a parameter, and its default if it has one.
+type Parameter = (Py<PyString>, Option<Py<PyAny>>);
 
 /// A decorated function.
 pub struct Memo {
@@ -31,7 +34,7 @@ pub struct Memo {
     /// Bytes of the namespace.
     namespace: usize,
     /// Names and defaults of the parameters; `None` if the function takes any.
-    parameters: Option<Vec<(Py<PyString>, Option<Py<PyAny>>)>>,
+    parameters: Option<Vec<Parameter>>,
     /// The first so many parameters can be given by position.
     positional: usize,
     make_key: Option<Py<PyAny>>,
@@ -54,11 +57,24 @@ impl Body for Memo {
     #[inline]
     fn call<'py>(&self, this: Argument<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
-        let key = self.key(arguments)?;
         self.cache.check_open(py)?;
-        match self.cache.look_up(py, &key, self.live.as_ref())? {
+        let mut key = Buffer::new();
+        let found = match &self.live {
+            None => {
+                key.extend_from_slice(&self.head);
+                self.write_key(&mut key, arguments)?;
+                self.cache.look_up(py, &key)?
+            }
+            Some(live) => {
+                // In its own table a function needs no head before its keys.
+                self.write_key(&mut key, arguments)?;
+                self.cache.look_up_live(py, &hashed(&key), live, || self.behind_head(&key))?
+            }
+        };
+        match found {
             Some(value) if self.is_async => ready_object(py, Ok(value)),
             Some(value) => Ok(value),
+            None if self.live.is_some() => self.miss(this, &self.behind_head(&key), arguments),
             None => self.miss(this, &key, arguments),
         }
     }
@@ -71,13 +87,16 @@ impl Body for Memo {
     }
 }
 
+/// A parameter as Python gives it: its name, whether it has a default, and the default.
+type Given<'py> = (Bound<'py, PyString>, bool, Py<PyAny>);
+
 /// What a decorated function is made of: see `keystead/_cached.py`. `live`: how many decoded objects it keeps for itself, 0 for none.
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "called in one place, by Python")]
 pub fn cached<'py>(
     cache: &Bound<'py, PyAny>,
     head: &[u8],
-    parameters: Option<Vec<(Bound<'py, PyString>, bool, Py<PyAny>)>>,
+    parameters: Option<Vec<Given<'py>>>,
     positional: usize,
     make_key: Option<Py<PyAny>>,
     miss: Py<PyAny>,
@@ -109,12 +128,21 @@ pub fn cached_key<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = args.py();
     let memo = body::<Memo>(function).ok_or_else(|| PyTypeError::new_err("that is no cached function"))?;
-    let key = with_arguments(args, kwargs, |arguments| memo.key(arguments))??;
+    let mut key = Buffer::new();
+    with_arguments(args, kwargs, |arguments| memo.write_key(&mut key, arguments))??;
+    let key = memo.behind_head(&key);
     let key = &key[memo.namespace..];
     Ok(std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any()))
 }
 
 impl Memo {
+    #[inline(never)]
+    fn behind_head(&self, arguments: &[u8]) -> Buffer {
+        let mut key = Buffer::from_slice(&self.head);
+        key.extend_from_slice(arguments);
+        key
+    }
+
     #[cold]
     fn miss<'py>(&self, this: Argument<'_, 'py>, key: &[u8], arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
@@ -123,26 +151,23 @@ impl Memo {
         Ok(self.miss.bind(py).call1((this, key, arguments.tuple()?, keywords))?)
     }
 
+    /// The part of the key that the arguments make. Writes in place: a buffer that is returned is copied.
     #[inline]
-    fn key(&self, arguments: &Arguments<'_, '_>) -> PyResult<Buffer> {
-        let mut key = Buffer::from_slice(&self.head);
-        match &self.parameters {
-            Some(parameters) if self.make_key.is_none() => {
-                let count = arguments.positional().len();
-                if count == parameters.len() && count <= self.positional && !arguments.has_keywords() {
-                    for (index, argument) in arguments.positional().enumerate() {
-                        if index > 0 {
-                            key.push(b',');
-                        }
-                        write(&mut key, &argument)?;
-                    }
-                } else {
-                    self.write_bound(&mut key, parameters, arguments)?;
-                }
-            }
-            _ => self.write_other(&mut key, arguments)?,
+    fn write_key(&self, key: &mut Buffer, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+        let Some(parameters) = self.parameters.as_ref().filter(|_| self.make_key.is_none()) else {
+            return self.write_other(key, arguments);
+        };
+        let count = arguments.positional().len();
+        if count != parameters.len() || count > self.positional || arguments.has_keywords() {
+            return self.write_bound(key, parameters, arguments);
         }
-        Ok(key)
+        for (index, argument) in arguments.positional().enumerate() {
+            if index > 0 {
+                key.push(b',');
+            }
+            write(key, &argument)?;
+        }
+        Ok(())
     }
 
     fn write_other(&self, key: &mut Buffer, arguments: &Arguments<'_, '_>) -> PyResult<()> {
@@ -156,7 +181,7 @@ impl Memo {
     fn write_bound(
         &self,
         key: &mut Buffer,
-        parameters: &[(Py<PyString>, Option<Py<PyAny>>)],
+        parameters: &[Parameter],
         arguments: &Arguments<'_, '_>,
     ) -> PyResult<()> {
         let (py, count) = (arguments.py(), arguments.positional().len());
@@ -174,7 +199,7 @@ impl Memo {
                 Some(known) => known,
                 None => {
                     let text = bytes_of(name)?;
-                    let is_named = |(known, _): &(Py<PyString>, _)| {
+                    let is_named = |(known, _): &Parameter| {
                         bytes_of(known.bind(py).as_any().as_borrowed()).is_ok_and(|known| known == text)
                     };
                     let Some(known) = parameters.iter().position(is_named) else {

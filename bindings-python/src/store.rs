@@ -3,9 +3,10 @@
 //! The methods are in the table of `methods.rs`; those of values with types are in [`crate::cache`].
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
-use keystead::{Database, Ttl};
+use keystead::{Condition, Database, Ttl};
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -13,10 +14,11 @@ use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use smallvec::SmallVec;
 
-use crate::arguments::{Words, condition, integer, raw_value, ttl};
+use crate::arguments::{condition, integer, raw_value, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{raise, usage};
 use crate::hot::{Argument, Arguments, Method, NewList, Outcome, bytes_of, held, items, names};
+use crate::pipeline;
 use crate::reply::Style;
 use crate::sessions::{Sessions, encode};
 
@@ -35,7 +37,7 @@ pub struct AsyncStore {
 /// The part of the two that is the same.
 pub struct StoreInner {
     pub db: Database,
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
 }
 
 impl StoreInner {
@@ -45,12 +47,12 @@ impl StoreInner {
     /// There is no such database.
     pub fn new(py: Python<'_>, engine: &PyEngine, db: usize) -> PyResult<Self> {
         let database = engine.engine.database(db).map_err(|error| usage(py, &error.to_string()))?;
-        Ok(Self { db: database, sessions: Sessions::of_database(engine.engine.clone(), db) })
+        Ok(Self { db: database, sessions: Arc::new(Sessions::of_database(engine.engine.clone(), db)) })
     }
 }
 
 macro_rules! store_class {
-    ($class:ident) => {
+    ($class:ident, $is_async:literal { $($more:tt)* }) => {
         #[pymethods]
         impl $class {
             #[new]
@@ -66,9 +68,21 @@ macro_rules! store_class {
             fn __len__(&self) -> usize {
                 self.inner.db.len()
             }
+
+            /// A store is true even when it is empty.
+            fn __bool__(&self) -> bool {
+                true
+            }
+
+            $($more)*
+        }
+
+        impl StoreClass for $class {
+            const IS_ASYNC: bool = $is_async;
         }
 
         impl AsRef<StoreInner> for $class {
+            #[inline]
             fn as_ref(&self) -> &StoreInner {
                 &self.inner
             }
@@ -76,12 +90,37 @@ macro_rules! store_class {
     };
 }
 
-store_class!(Store);
-store_class!(AsyncStore);
+store_class!(AsyncStore, true {});
+store_class!(Store, false {
+    fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        let name = bytes_of(key.as_borrowed())?;
+        let found = self.inner.db.get_with(name, |found| found.map(|found| PyBytes::new(py, &found.text)));
+        let found = found.map_err(|error| raise(py, &error))?;
+        found.map(Bound::into_any).ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let value = raw_value(value.as_borrowed())?;
+        let name = bytes_of(key.as_borrowed())?;
+        let set = self.inner.db.set(name, value.as_ref(), Ttl::None, Condition::Always);
+        set.map(drop).map_err(|error| raise(key.py(), &error))
+    }
+
+    fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.inner.db.delete(bytes_of(key.as_borrowed())?) {
+            Ok(())
+        } else {
+            Err(PyKeyError::new_err(key.clone().unbind()))
+        }
+    }
+});
 
 /// A class with these methods.
-pub trait StoreClass: PyClass<Frozen = True> + Sync + AsRef<StoreInner> {}
-impl<C: PyClass<Frozen = True> + Sync + AsRef<StoreInner>> StoreClass for C {}
+pub trait StoreClass: PyClass<Frozen = True> + Sync + AsRef<StoreInner> {
+    /// Its methods give awaitables.
+    const IS_ASYNC: bool;
+}
 
 /// Declares methods: their type, and what they do with the store and the arguments.
 macro_rules! methods {
@@ -215,16 +254,9 @@ methods! {
         store.sessions.execute(py, &argv, &Style { text: false, error: None })
     }
 
-    /// `pipeline(commands)`.
+    /// `pipeline(commands=None, transaction=False)`.
     Pipeline(store, arguments) {
-        let [commands] = arguments.bind(names!(c"commands"), 1)?;
-        let py = arguments.py();
-        let none = py.None().into_bound(py);
-        let held = commands.expect("required").try_iter()?.map(|command| held(command?.as_borrowed()));
-        let held = held.collect::<PyResult<Vec<_>>>()?;
-        let commands = held.iter().map(|words| encode(py, items(words), &none));
-        let commands = commands.collect::<PyResult<Vec<Words<'_>>>>()?;
-        store.sessions.pipeline(py, &commands, &Style { text: false, error: None })
+        pipeline::of_store(&store.db, &store.sessions, C::IS_ASYNC, arguments)
     }
 }
 

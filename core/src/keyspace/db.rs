@@ -559,7 +559,7 @@ pub(crate) fn read_one<R>(
     let found = shard.find(db, key).filter(|at| {
         let head = shard.head(*at);
         !head.has_deadline()
-            || head.deadline(&shard.arena, *at).is_some_and(|deadline| deadline > keyspace.clock.now_ms())
+            || head.deadline(&shard.arena, *at).is_some_and(|deadline| !keyspace.clock.has_passed(deadline))
     });
     match found {
         Some(at) => {
