@@ -5,6 +5,7 @@
 
 mod arguments;
 mod cache;
+mod digest;
 mod engine;
 mod errors;
 mod hot;
@@ -34,6 +35,10 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pipeline::Pipeline>()?;
     module.add_class::<sessions::Client>()?;
     module.add_class::<link::Link>()?;
+    module.add("CachedResult", hot::callable_type::<digest::CachedResult>(module.py())?)?;
+    module.add_class::<digest::ResultStore>()?;
+    module.add_function(wrap_pyfunction!(digest::cached_result, module)?)?;
+    module.add_function(wrap_pyfunction!(digest::cached_result_state, module)?)?;
     module.add_function(wrap_pyfunction!(link::pack, module)?)?;
     module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -38,18 +38,19 @@ def _refresh(self: CachedFunction, *args: Any, **kwargs: Any) -> Any:
     return self._compute(self, _key(self, args, kwargs), args, kwargs)
 
 
-def _by_name(self: CachedFunction) -> str:
+def _by_name(self: Any) -> str:
     # As functions are: pickled and copied by the name under which their module has them.
-    return self.__qualname__
+    return str(self.__qualname__)
 
 
 def _install() -> None:
     kind: Any = CachedFunction
     kind.invalidate, kind.cache_key, kind.refresh = _invalidate, _cache_key, _refresh
-    kind.__reduce__ = _by_name
-    kind.__copy__ = lambda self: self
-    kind.__deepcopy__ = lambda self, memo: self
-    kind.__repr__ = lambda self: f"<cached {getattr(self, '__wrapped__', None)!r}>"
+    for kind in (CachedFunction, _keystead.CachedResult):
+        kind.__reduce__ = _by_name
+        kind.__copy__ = lambda self: self
+        kind.__deepcopy__ = lambda self, memo: self
+        kind.__repr__ = lambda self: f"<cached {getattr(self, '__wrapped__', None)!r}>"
 
 
 _install()
