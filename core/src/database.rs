@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_text, prefetch, read_one};
-use crate::keyspace::{Db, Key};
+use crate::keyspace::{Db, Key, Version, Versions};
 use crate::store::arena::Scratch;
 use crate::store::key::SHARDS;
 use crate::sync::Arc;
@@ -119,6 +119,29 @@ impl Database {
         read_one(&self.inner().keyspace, self.index, key, |seen| match seen {
             None => Ok(read(None)),
             Some(seen) => Ok(read(Some(found(&seen)?))),
+        })
+    }
+
+    /// As [`Database::get_with`], with what a copy of the value must be kept with: [`Versions::is_current`] then tells whether the
+    /// copy still holds.
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no string.
+    pub fn get_versioned_with<R>(
+        &self,
+        versions: &Versions,
+        key: &[u8],
+        read: impl FnOnce(Option<Found<'_>>, Version) -> R,
+    ) -> Result<R> {
+        // The count first: a write that comes in between then ends this version before it returns.
+        let key = self.key(key);
+        let mut version = versions.version_at(&key);
+        read_one(&self.inner().keyspace, self.index, &key, |seen| match seen {
+            None => Ok(read(None, version)),
+            Some(seen) => {
+                version.deadline = seen.deadline.unwrap_or(u64::MAX);
+                Ok(read(Some(found(&seen)?), version))
+            }
         })
     }
 

@@ -66,7 +66,9 @@ impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Segments<T, FI
     }
 
     fn layout(segment: usize) -> Result<Layout, OutOfMemory> {
-        Layout::array::<T>(Self::segment_len(segment) + WINDOW).map_err(|_| OutOfMemory)
+        let len =
+            FIRST.checked_mul(1 << segment).and_then(|len| len.checked_add(WINDOW)).ok_or(OutOfMemory)?;
+        Layout::array::<T>(len).map_err(|_| OutOfMemory)
     }
 
     /// Number of an index, and its segment.
@@ -327,6 +329,20 @@ impl Frozen {
         let guards = unsafe { std::mem::transmute::<Vec<Box<dyn Guard + '_>>, Vec<Box<dyn Guard>>>(guards) };
         Self { _guards: guards, _owner: owner }
     }
+}
+
+/// Unix time in milliseconds as of the system's last tick, at most 10 ms ago; `None` where the system does not tell.
+#[inline]
+pub(crate) fn late_ms() -> Option<u64> {
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the system fills in the structure, which outlives the call.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut time) };
+        (failed == 0).then(|| time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000)
+    }
+    #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
+    None
 }
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
@@ -666,7 +682,7 @@ mod tests {
             // SAFETY: the pointer is to a local; `_exit` is async-signal-safe.
             unsafe {
                 libc::setrlimit(libc::RLIMIT_AS, &raw const limit);
-                libc::_exit(i32::from(map(64 << 20).is_ok()))
+                libc::_exit(i32::from(system::map(64 << 20).is_ok()))
             }
         }
         let mut status = 0;

@@ -14,12 +14,14 @@ pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod survey;
+pub(crate) mod versions;
 pub(crate) mod watch;
 pub(crate) mod whole;
 
 pub use crate::store::{HashSeed, Key};
 pub use db::{Db, Entry, EntryMut};
 pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
+pub use versions::{Version, Versions};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -36,6 +38,7 @@ use access::Recording;
 use guard::{Shard, ShardGuard};
 use hooks::Hooks;
 use shard::ShardData;
+use versions::Counters;
 
 /// Indices of the policies that count accesses instead of timing them, as bits: it is asked at every access.
 const FREQUENCY_POLICIES: u32 = {
@@ -59,6 +62,8 @@ pub(crate) struct Keyspace {
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
     pub(crate) hooks: Hooks,
+    /// Counters for caches beside the engine.
+    pub(crate) counters: Counters,
     /// Bytes in use by all shards, as far as they have reported.
     used: CachePadded<AtomicUsize>,
     /// The most that `used` was seen at.
@@ -81,6 +86,7 @@ impl Keyspace {
             clock,
             config,
             hooks: Hooks::default(),
+            counters: Counters::default(),
             used: CachePadded::new(AtomicUsize::new(0)),
             peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
@@ -88,6 +94,13 @@ impl Keyspace {
         };
         keyspace.refresh_stamp();
         keyspace
+    }
+
+    /// The versions of keys, counted from now on.
+    pub(crate) fn versions(&self) -> Versions {
+        // Whoever locks a shard after this sees the counters; whoever held one before has finished what it wrote.
+        let settle = || (0..SHARDS).for_each(|shard| drop(self.lock(shard)));
+        Versions::new(self.counters.open(settle), self.seed, self.clock.clone())
     }
 
     /// Locks every shard, and what hooks are guarded by.
@@ -126,7 +139,7 @@ impl Keyspace {
     /// Whether a deadline, in unix milliseconds, has passed.
     #[inline]
     pub(crate) fn has_passed(&self, deadline: u64) -> bool {
-        deadline <= self.clock.now_ms()
+        self.clock.has_passed(deadline)
     }
 
     /// Bytes used by entries, tables, wheels and heap values; each shard may be off by [`Keyspace::REPORT_STEP`].
