@@ -10,6 +10,7 @@ pub(crate) mod hash;
 pub(crate) mod heap;
 pub(crate) mod hooks;
 pub(crate) mod locks;
+pub(crate) mod overwrite;
 pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;

@@ -63,6 +63,14 @@ pub(crate) struct ShardStats {
     pub(crate) changes: Cell<u64>,
 }
 
+impl ShardStats {
+    /// Counts a change of a key.
+    #[inline]
+    pub(crate) fn count_change(&self) {
+        self.changes.set(self.changes.get() + 1);
+    }
+}
+
 impl ShardData {
     pub(crate) fn new(seed: HashSeed) -> Self {
         Self {
@@ -118,10 +126,17 @@ impl ShardData {
     }
 
     /// Finds the entry of a key, expired or not. O(1).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, db: usize, key: &Key<'_>) -> Option<Ref> {
-        let arena = &self.arena;
-        self.space(db)?.table.find(key.hash(), |at| entry::key_is(arena, at, key.bytes()))
+        let memory = &**self.arena.memory();
+        let index = &**self.space(db)?.table.index();
+        let mut probe = index.probe(key.hash());
+        while let Some(at) = probe.next(index) {
+            if entry::key_is(memory, at, key.bytes()) {
+                return Some(at);
+            }
+        }
+        None
     }
 
     #[inline]
@@ -214,6 +229,26 @@ impl ShardData {
         let at = self.rewrite(db, hash, at, head, value.placed(), deadline)?;
         self.deadline_changed(db, hash, before, deadline);
         Ok((at, old.map(|handle| self.heap.take(handle))))
+    }
+
+    /// Overwrites the value of the entry at `at` with one that its block has room for, and the deadline if it has one.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what an entry is made of")]
+    pub(crate) fn overwrite(
+        &mut self,
+        db: usize,
+        hash: u64,
+        at: Ref,
+        head: Head,
+        kind: Kind,
+        value: &[u8],
+        deadline: Option<u64>,
+    ) {
+        let before = head.deadline(&self.arena, at);
+        head.write_over(&mut self.arena, at, kind, value, deadline, is_ascii(kind, value));
+        if before != deadline {
+            self.deadline_changed(db, hash, before, deadline);
+        }
     }
 
     fn rewrite(

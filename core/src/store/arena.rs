@@ -559,11 +559,16 @@ struct WordWriter<'a> {
 }
 
 impl WordWriter<'_> {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, bytes: &[u8]) {
         let (chunks, rest) = bytes.as_chunks::<UNIT>();
         if self.bits == 0 {
-            chunks.iter().for_each(|chunk| self.store(whole(chunk)));
+            let end = self.next + chunks.len();
+            let words = self.words.0.get(self.next..end).unwrap_or_else(|| outside());
+            for (word, chunk) in words.iter().zip(chunks) {
+                word.store(whole(chunk), Ordering::Relaxed);
+            }
+            self.next = end;
         } else {
             for chunk in chunks {
                 let word = u64::from_le(whole(chunk));
