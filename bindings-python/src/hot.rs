@@ -124,6 +124,8 @@ pub struct Arguments<'a, 'py> {
 /// One argument, alive for the call.
 pub type Argument<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 
+const _: () = assert!(size_of::<Argument<'_, '_>>() == size_of::<*mut ffi::PyObject>());
+
 impl<'a, 'py> Arguments<'a, 'py> {
     /// # Safety
     /// As invariant 2, with `'a` within the call.
@@ -152,6 +154,26 @@ impl<'a, 'py> Arguments<'a, 'py> {
         let py = self.py;
         // SAFETY: invariant 2: each is a valid object for the call, which `'a` does not outlive.
         self.positional.iter().map(move |argument| unsafe { Borrowed::from_ptr(py, *argument) })
+    }
+
+    /// The positional arguments in one piece.
+    #[inline]
+    pub fn places(&self) -> &'a [Argument<'a, 'py>] {
+        // SAFETY: invariant 2; a `Borrowed` is a pointer to an object and markers without size, which `size_of` below confirms.
+        unsafe { std::slice::from_raw_parts(self.positional.as_ptr().cast(), self.positional.len()) }
+    }
+
+    /// Whether there is just one keyword argument, of this name.
+    ///
+    /// # Errors
+    /// A name is no text.
+    #[inline]
+    pub fn is_only(&self, names: &'static Names<1>) -> PyResult<bool> {
+        // SAFETY: invariant 2: a tuple if there are keywords.
+        let (count, first) = unsafe {
+            (ffi::PyTuple_Size(self.names), Borrowed::from_ptr(self.py, ffi::PyTuple_GetItem(self.names, 0)))
+        };
+        Ok(count == 1 && names.position(first)?.is_some())
     }
 
     /// Whether there are keyword arguments.

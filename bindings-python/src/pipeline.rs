@@ -8,7 +8,7 @@ use keystead::command::table;
 use keystead::{Condition, Database, Session, Ttl};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,9 @@ pub fn execute_all<'py>(
     let mut fallback = Fallback { sessions, session: None, is_stateful: false };
     let mut replies = Vec::with_capacity(commands.len());
     for words in &commands {
-        let typed = if fallback.is_stateful { None } else { run_typed(py, db, words)? };
+        let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
+        places.extend(items(words));
+        let typed = if fallback.is_stateful { None } else { run_typed(py, db, &places, false)? };
         replies.push(match typed {
             Some(Ok(reply)) => reply,
             Some(Err(error)) => raise(py, &error).into_value(py).into_bound(py).into_any(),
@@ -91,38 +93,66 @@ impl Drop for Fallback<'_> {
     }
 }
 
-type Typed<'py> = Option<keystead::Result<Bound<'py, PyAny>>>;
+/// The reply of a command that was run without a session; `None` if it has no typed form.
+pub type Typed<'py> = Option<keystead::Result<Bound<'py, PyAny>>>;
 
-/// Runs a command if it is a hot one in its plainest form; its reply is what a session would give.
+/// Runs a command if it is a hot one in its plainest form; its reply is what a session would give, strings as str if `text`.
+///
+/// # Errors
+/// A word is none, or the reply is no UTF-8 where text is wanted.
 #[inline]
-fn run_typed<'py>(py: Python<'py>, db: &Database, words: &Bound<'py, PyTuple>) -> PyResult<Typed<'py>> {
-    let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
-    if words.len() > 5 {
-        return Ok(None);
-    }
-    places.extend(items(words));
-    let Some((name, rest)) = places.split_first() else { return Ok(None) };
+pub fn run_typed<'py>(
+    py: Python<'py>,
+    db: &Database,
+    words: &[Argument<'_, 'py>],
+    text: bool,
+) -> PyResult<Typed<'py>> {
+    let Some((name, rest)) = words.split_first() else { return Ok(None) };
     let Exact::Str = exact(name) else { return Ok(None) };
     let name = bytes_of(*name)?;
+    if rest.len() > 4 || name.len() > 6 {
+        return Ok(None);
+    }
+    // A word without an encoding is for the session's path to refuse: clients have their own errors for it.
+    macro_rules! key {
+        ($object:expr) => {
+            match word(*$object)? {
+                Some(word) => word,
+                None => return Ok(None),
+            }
+        };
+    }
     Ok(match (name, rest) {
-        (b"SET" | b"set", [key, value]) => Some(set(py, db, *key, *value, Ttl::None)?),
-        (b"SET" | b"set", [key, value, option, seconds]) if is_ex(*option) => match positive(*seconds) {
-            Some(seconds) => Some(set(py, db, *key, *value, Ttl::After(Duration::from_secs(seconds)))?),
-            None => None,
+        (b"GET" | b"get", [key]) => Some(get(py, db, key!(key).as_ref(), text)?),
+        (b"SET" | b"set", [key, value]) => {
+            let set = db.set(key!(key), key!(value).as_ref(), Ttl::None, Condition::Always);
+            Some(set.map(|_| ok(py, text)))
+        }
+        (b"SET" | b"set", [key, value, option, seconds]) => match positive(*seconds) {
+            Some(seconds) if is_ex(*option) => {
+                let ttl = Ttl::After(Duration::from_secs(seconds));
+                let set = db.set(key!(key), key!(value).as_ref(), ttl, Condition::Always);
+                Some(set.map(|_| ok(py, text)))
+            }
+            _ => None,
         },
-        (b"GET" | b"get", [key]) => Some(get(py, db, raw_value(*key)?.as_ref())),
-        (b"INCR" | b"incr", [key]) => Some(db.incr(raw_value(*key)?, 1).map(|sum| number(py, sum))),
         (b"HGET" | b"hget", [key, field]) => {
-            Some(hget(py, db, raw_value(*key)?.as_ref(), raw_value(*field)?.as_ref()))
+            Some(hget(py, db, key!(key).as_ref(), key!(field).as_ref(), text)?)
         }
         (b"HSET" | b"hset", [key, field, value]) => {
-            let created = db.hset(raw_value(*key)?, raw_value(*field)?.as_ref(), raw_value(*value)?.as_ref());
+            let created = db.hset(key!(key), key!(field).as_ref(), key!(value).as_ref());
             Some(created.map(|created| number(py, created.into())))
         }
-        (b"DEL" | b"del", [key]) => Some(Ok(number(py, db.delete(raw_value(*key)?).into()))),
+        (b"INCR" | b"incr", [key]) => Some(db.incr(key!(key), 1).map(|sum| number(py, sum))),
+        (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match by.extract::<i64>() {
+            Ok(by) => Some(db.incr(key!(key), by).map(|sum| number(py, sum))),
+            Err(_) => None,
+        },
+        (b"DEL" | b"del", [key]) => Some(Ok(number(py, db.delete(key!(key)).into()))),
+        (b"EXISTS" | b"exists", [key]) => Some(Ok(number(py, db.contains(key!(key)).into()))),
         (b"EXPIRE" | b"expire", [key, seconds]) => match positive(*seconds) {
             Some(seconds) => {
-                let exists = db.expire(raw_value(*key)?, Duration::from_secs(seconds));
+                let exists = db.expire(key!(key), Duration::from_secs(seconds));
                 Some(exists.map(|exists| number(py, exists.into())))
             }
             None => None,
@@ -141,22 +171,11 @@ fn positive(object: Argument<'_, '_>) -> Option<u64> {
     (1..1 << 40).contains(&seconds).then_some(seconds)
 }
 
-fn set<'py>(
-    py: Python<'py>,
-    db: &Database,
-    key: Argument<'_, 'py>,
-    value: Argument<'_, 'py>,
-    ttl: Ttl,
-) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
-    let set = db.set(raw_value(key)?, raw_value(value)?.as_ref(), ttl, Condition::Always);
-    Ok(match set {
-        Ok(_) => Ok(ok(py)),
-        Err(error) => Err(error),
-    })
-}
-
-fn ok(py: Python<'_>) -> Bound<'_, PyAny> {
+fn ok(py: Python<'_>, text: bool) -> Bound<'_, PyAny> {
     static OK: PyOnceLock<Py<PyBytes>> = PyOnceLock::new();
+    if text {
+        return pyo3::intern!(py, "OK").clone().into_any();
+    }
     OK.get_or_init(py, || PyBytes::new(py, b"OK").unbind()).bind(py).clone().into_any()
 }
 
@@ -166,9 +185,23 @@ fn number(py: Python<'_>, number: i64) -> Bound<'_, PyAny> {
 }
 
 #[inline]
-fn get<'py>(py: Python<'py>, db: &Database, key: &[u8]) -> keystead::Result<Bound<'py, PyAny>> {
-    let found = db.get_with(key, |found| found.map(|found| PyBytes::new(py, &found.text).into_any()))?;
-    Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
+fn get<'py>(
+    py: Python<'py>,
+    db: &Database,
+    key: &[u8],
+    text: bool,
+) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+    let found = db.get_with(key, |found| {
+        found.map(|found| {
+            if text && found.is_ascii {
+                // ASCII always is text: nothing can be raised under the lock.
+                PyString::from_bytes(py, &found.text).map(Bound::into_any)
+            } else {
+                Ok(PyBytes::new(py, &found.text).into_any())
+            }
+        })
+    });
+    finish(py, found.map(Option::transpose), text)
 }
 
 #[inline]
@@ -177,9 +210,30 @@ fn hget<'py>(
     db: &Database,
     key: &[u8],
     field: &[u8],
-) -> keystead::Result<Bound<'py, PyAny>> {
-    let found = db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes).into_any()))?;
-    Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
+    text: bool,
+) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+    let found = db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes).into_any()));
+    finish(py, found.map(Ok), text)
+}
+
+/// None for what is missing, and str for bytes where text is wanted.
+#[inline]
+fn finish<'py>(
+    py: Python<'py>,
+    found: keystead::Result<PyResult<Option<Bound<'py, PyAny>>>>,
+    text: bool,
+) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+    match found {
+        Err(error) => Ok(Err(error)),
+        Ok(found) => match found? {
+            None => Ok(Ok(py.None().into_bound(py))),
+            Some(bytes) if text && exact(&bytes) == Exact::Bytes => {
+                let decoded = PyString::from_bytes(py, bytes_of(bytes.as_borrowed())?)?;
+                Ok(Ok(decoded.into_any()))
+            }
+            Some(object) => Ok(Ok(object)),
+        },
+    }
 }
 
 /// Calls that are recorded, and executed together.
@@ -310,7 +364,7 @@ impl Call {
     fn run<'py>(&self, py: Python<'py>, db: &Database) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
         let truth = |value| boolean(py, value).map_err(PyErr::from);
         Ok(match self {
-            Call::Get(key) => get(py, db, of(py, key)?.as_ref()),
+            Call::Get(key) => get(py, db, of(py, key)?.as_ref(), false)?,
             Call::Set(key, value, ttl, condition) => {
                 match db.set(of(py, key)?, of(py, value)?.as_ref(), *ttl, *condition) {
                     Ok(set) => Ok(truth(set)?),
@@ -318,7 +372,7 @@ impl Call {
                 }
             }
             Call::Incr(key, by) => db.incr(of(py, key)?, *by).map(|sum| number(py, sum)),
-            Call::HGet(key, field) => hget(py, db, of(py, key)?.as_ref(), of(py, field)?.as_ref()),
+            Call::HGet(key, field) => hget(py, db, of(py, key)?.as_ref(), of(py, field)?.as_ref(), false)?,
             Call::HSet(key, field, value) => {
                 match db.hset(of(py, key)?, of(py, field)?.as_ref(), of(py, value)?.as_ref()) {
                     Ok(created) => Ok(truth(created)?),
