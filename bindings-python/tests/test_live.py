@@ -187,7 +187,11 @@ def test_a_decorated_function_behaves_as_a_function():
     house = House(1)
     bound = house.rooms
     assert bound(2) == [1, 2] == house.rooms(2) == House.rooms(house, 2) == house.rooms(floor=2)
-    assert bound.__self__ is house and bound.__doc__ == "Doc." and House.rooms.__get__(None, House) is House.rooms
+    assert (
+        bound.__self__ is house
+        and bound.__doc__ == "Doc."
+        and House.rooms.__get__(None, House) is House.rooms
+    )
 
 
 def test_a_table_that_is_dropped_may_run_code_that_looks_here_again(name):
