@@ -27,7 +27,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
 
 /// An exception is set in the interpreter: what [`PyErr`] stands for, in no bytes, so that an [`Outcome`] fits a register.
@@ -482,6 +482,19 @@ unsafe fn owned(py: Python<'_>, object: *mut ffi::PyObject) -> Outcome<'_> {
     unsafe { Bound::from_owned_ptr_or_opt(py, object).ok_or(Raised(())) }
 }
 
+/// A str of bytes that are known to be ASCII: cheaper than reading them as UTF-8. Runs no Python code, and fails only without memory.
+///
+/// # Errors
+/// Python has no memory.
+#[inline]
+pub fn ascii<'py>(py: Python<'py>, text: &[u8]) -> Outcome<'py> {
+    // SAFETY: that many bytes are there; a new reference, or null with an exception set, comes back.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeLatin1(text.as_ptr().cast(), text.len() as isize, ptr::null());
+        owned(py, text)
+    }
+}
+
 /// Calls with one argument, without a tuple around it.
 ///
 /// # Errors
@@ -494,23 +507,6 @@ pub fn call_one<'py>(callable: &Bound<'py, PyAny>, argument: &Bound<'py, PyAny>)
         let result = ffi::PyObject_CallFunctionObjArgs(callable.as_ptr(), argument.as_ptr(), end);
         owned(callable.py(), result)
     }
-}
-
-/// The objects of a list, tuple or other iterable in a tuple, which nobody changes while their bytes are used.
-///
-/// # Errors
-/// It can't be iterated over, or is a str or bytes, which would be taken apart.
-pub fn held<'py>(iterable: Argument<'_, 'py>) -> PyResult<Bound<'py, PyTuple>> {
-    if let Ok(list) = iterable.cast::<PyList>() {
-        return Ok(list.to_tuple());
-    }
-    if let Ok(tuple) = iterable.cast::<PyTuple>() {
-        return Ok(tuple.to_owned());
-    }
-    if bytes_of(iterable).is_ok() {
-        return Err(PyTypeError::new_err("several keys are needed, not one str or bytes"));
-    }
-    PyTuple::new(iterable.py(), iterable.try_iter()?.collect::<PyResult<Vec<_>>>()?)
 }
 
 /// The items of a tuple, borrowed from it.

@@ -13,10 +13,11 @@ use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arguments::{Word, Words, condition, flag, integer, raw_value, ttl, word};
+use crate::arguments::{Word, Words, condition, flag, held, integer, raw_value, ttl, word};
 use crate::errors::raise;
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, Outcome, bytes_of, exact, held, items, names, ready_object,
+    Argument, Arguments, Exact, Guarded, Method, Outcome, Raised, ascii, bytes_of, exact, items, names,
+    ready_object,
 };
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, encode};
@@ -195,7 +196,7 @@ fn get<'py>(
         found.map(|found| {
             if text && found.is_ascii {
                 // ASCII always is text: nothing can be raised under the lock.
-                PyString::from_bytes(py, &found.text).map(Bound::into_any)
+                ascii(py, &found.text)
             } else {
                 Ok(PyBytes::new(py, &found.text).into_any())
             }
@@ -220,7 +221,7 @@ fn hget<'py>(
 #[inline]
 fn finish<'py>(
     py: Python<'py>,
-    found: keystead::Result<PyResult<Option<Bound<'py, PyAny>>>>,
+    found: keystead::Result<Result<Option<Bound<'py, PyAny>>, Raised>>,
     text: bool,
 ) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
     match found {
