@@ -15,8 +15,8 @@ use smallvec::SmallVec;
 
 use crate::arguments::{condition, held, integer, ttl};
 use crate::engine::PyEngine;
-use crate::errors::{closed, raise};
-use crate::hot::{Argument, Arguments, Method, Outcome, Raised, bytes_of, items, names};
+use crate::errors::{Outcome, Raised, closed, raise};
+use crate::hot::{Argument, Arguments, Method, bytes_of, items, names};
 use crate::live::{Form, Live, Own};
 use crate::scan;
 use crate::sessions::bytes;

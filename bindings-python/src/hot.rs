@@ -17,7 +17,6 @@
 //! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it; only the garbage collector takes the body away.
 //! 8. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
 
-use std::convert::Infallible;
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -28,35 +27,9 @@ use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
-use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
+use pyo3::{Borrowed, PyClass, ffi};
 
-/// An exception is set in the interpreter: what [`PyErr`] stands for, in no bytes, so that an [`Outcome`] fits a register.
-#[derive(Debug)]
-pub struct Raised(());
-
-/// What a method returns.
-pub type Outcome<'py> = Result<Bound<'py, PyAny>, Raised>;
-
-impl From<PyErr> for Raised {
-    #[cold]
-    fn from(error: PyErr) -> Self {
-        Python::attach(|py| error.restore(py));
-        Self(())
-    }
-}
-
-impl From<Infallible> for Raised {
-    fn from(error: Infallible) -> Self {
-        match error {}
-    }
-}
-
-impl From<Raised> for PyErr {
-    #[cold]
-    fn from(_: Raised) -> Self {
-        Python::attach(PyErr::fetch)
-    }
-}
+use crate::errors::{Outcome, Raised};
 
 /// A method of a class, called without PyO3's argument handling.
 pub trait Method: 'static {
@@ -301,30 +274,46 @@ fn missing(name: &str) -> Raised {
 ///
 /// # Errors
 /// TypeError for anything else, UnicodeEncodeError for a str with lone surrogates.
-#[inline]
+#[inline(always)]
 pub fn bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
-    let raw = object.as_ptr();
-    // SAFETY: `raw` is a valid object, and the address of a static type is only compared.
-    let kind = unsafe { ffi::Py_TYPE(raw) };
-    if ptr::eq(kind, &raw const ffi::PyUnicode_Type) || object.is_instance_of::<PyString>() {
-        let mut length = 0;
-        // SAFETY: `raw` is a str; the returned buffer belongs to it and is as long as `length` says.
-        unsafe {
-            let start = ffi::PyUnicode_AsUTF8AndSize(raw, &mut length);
-            if start.is_null() {
-                return Err(PyErr::fetch(object.py()));
-            }
-            return Ok(std::slice::from_raw_parts(start.cast(), length as usize));
-        }
+    match exact(&object) {
+        Exact::Str => utf8_of(object),
+        Exact::Bytes => Ok(content_of(object)),
+        _ => unusual_bytes_of(object),
     }
-    if ptr::eq(kind, &raw const ffi::PyBytes_Type) || object.is_instance_of::<PyBytes>() {
-        // SAFETY: `raw` is a bytes object, immutable, with that many bytes.
-        unsafe {
-            let (start, length) = (ffi::PyBytes_AsString(raw), ffi::PyBytes_Size(raw));
-            return Ok(std::slice::from_raw_parts(start.cast(), length as usize));
+}
+
+#[inline]
+fn utf8_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
+    let mut length = 0;
+    // SAFETY: the object is a str; the returned buffer belongs to it and is as long as `length` says.
+    unsafe {
+        let start = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &mut length);
+        if start.is_null() {
+            return Err(PyErr::fetch(object.py()));
         }
+        Ok(std::slice::from_raw_parts(start.cast(), length as usize))
     }
-    Err(not_text(object))
+}
+
+#[inline]
+fn content_of<'a>(object: Argument<'a, '_>) -> &'a [u8] {
+    // SAFETY: the object is a bytes object, immutable, with that many bytes.
+    unsafe {
+        let (start, length) = (ffi::PyBytes_AsString(object.as_ptr()), ffi::PyBytes_Size(object.as_ptr()));
+        std::slice::from_raw_parts(start.cast(), length as usize)
+    }
+}
+
+#[inline(never)]
+fn unusual_bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
+    if object.is_instance_of::<PyString>() {
+        utf8_of(object)
+    } else if object.is_instance_of::<PyBytes>() {
+        Ok(content_of(object))
+    } else {
+        Err(not_text(object))
+    }
 }
 
 #[cold]
@@ -479,7 +468,7 @@ pub fn ready_object<'py>(py: Python<'py>, outcome: Outcome<'py>) -> Outcome<'py>
 #[inline]
 unsafe fn owned(py: Python<'_>, object: *mut ffi::PyObject) -> Outcome<'_> {
     // SAFETY: the caller's promise, and invariant 6.
-    unsafe { Bound::from_owned_ptr_or_opt(py, object).ok_or(Raised(())) }
+    unsafe { Bound::from_owned_ptr_or_opt(py, object).ok_or_else(Raised::already) }
 }
 
 /// A str of bytes that are known to be ASCII: cheaper than reading them as UTF-8. Runs no Python code, and fails only without memory.
@@ -743,11 +732,6 @@ unsafe extern "C" fn ready_throw(
         error.restore(py);
         ptr::null_mut()
     }
-}
-
-/// The type object of a class, to install methods on.
-pub fn class<T: PyTypeInfo>(py: Python<'_>) -> Bound<'_, PyType> {
-    T::type_object(py)
 }
 
 /// What an object of a type of callables does. PyO3's classes are called through a tuple and a dict; these by vectorcall, as functions are.

@@ -14,8 +14,9 @@ use smallvec::SmallVec;
 use std::ffi::CStr;
 
 use crate::cache::{AsyncCache, Cache, CacheInner};
+use crate::errors::Outcome;
 use crate::hot::{
-    Argument, Arguments, Body, Exact, Outcome, body, bytes_of, callable, exact, ready_object, with_arguments,
+    Argument, Arguments, Body, Exact, body, bytes_of, callable, exact, ready_object, with_arguments,
 };
 use crate::live::{Form, Live};
 use crate::sessions::bytes;

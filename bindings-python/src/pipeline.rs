@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::arguments::{Word, Words, condition, flag, held, integer, raw_value, ttl, word};
-use crate::errors::raise;
+use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, Outcome, Raised, ascii, bytes_of, exact, items, names,
-    ready_object,
+    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, names, ready_object,
 };
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, encode};
@@ -39,33 +38,30 @@ pub fn execute_all<'py>(
     let commands = held(commands)?;
     let commands = items(&commands).map(held).collect::<PyResult<Vec<_>>>()?;
     let none = py.None().into_bound(py);
-    // Everything is encoded once before anything runs: what can't be sent must not stop a pipeline half-way.
-    for words in commands.iter().filter(|words| !is_plain(words)) {
-        encode(py, items(words), &none)?;
-    }
-    let mut fallback = Fallback { sessions, session: None, is_stateful: false };
-    let mut replies = Vec::with_capacity(commands.len());
+    // Everything is read before anything runs: what can't be sent must not stop a pipeline half-way.
+    let mut typed = Vec::with_capacity(commands.len());
     for words in &commands {
         let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
         places.extend(items(words));
-        let typed = if fallback.is_stateful { None } else { run_typed(py, db, &places, false)? };
+        let found = Typed::read(&places)?;
+        if found.is_none() {
+            encode(py, items(words), &none)?;
+        }
+        typed.push(found);
+    }
+    let mut fallback = Fallback { sessions, session: None, is_stateful: false };
+    let mut replies = Vec::with_capacity(commands.len());
+    for (words, typed) in commands.iter().zip(&typed) {
         replies.push(match typed {
-            Some(Ok(reply)) => reply,
-            Some(Err(error)) => raise(py, &error).into_value(py).into_bound(py).into_any(),
-            None => fallback.run(py, &encode(py, items(words), &none)?)?,
+            Some(typed) if !fallback.is_stateful => match typed.run(py, db, false)? {
+                Ok(reply) => reply,
+                Err(error) => raise(py, &error).into_value(py).into_bound(py).into_any(),
+            },
+            _ => fallback.run(py, &encode(py, items(words), &none)?)?,
         });
     }
     drop(fallback);
     Ok(PyList::new(py, replies)?.into_any())
-}
-
-/// Whether all words are str or bytes, which always can be sent but for lone surrogates.
-fn is_plain(words: &Bound<'_, PyTuple>) -> bool {
-    items(words).all(|word| match exact(&word) {
-        Exact::Str => bytes_of(word).is_ok(),
-        Exact::Bytes => true,
-        _ => false,
-    })
 }
 
 /// A session for the commands that have no typed form.
@@ -94,72 +90,82 @@ impl Drop for Fallback<'_> {
     }
 }
 
-/// The reply of a command that was run without a session; `None` if it has no typed form.
-pub type Typed<'py> = Option<keystead::Result<Bound<'py, PyAny>>>;
+/// A hot command in its plainest form, its words borrowed: what needs neither words on a session nor a reply to decode.
+pub enum Typed<'a> {
+    Get(Word<'a>),
+    Set(Word<'a>, Word<'a>, Ttl),
+    HGet(Word<'a>, Word<'a>),
+    HSet(Word<'a>, Word<'a>, Word<'a>),
+    Incr(Word<'a>, i64),
+    Del(Word<'a>),
+    Exists(Word<'a>),
+    Expire(Word<'a>, Duration),
+}
 
-/// Runs a command if it is a hot one in its plainest form; its reply is what a session would give, strings as str if `text`.
-///
-/// # Errors
-/// A word is none, or the reply is no UTF-8 where text is wanted.
-#[inline]
-pub fn run_typed<'py>(
-    py: Python<'py>,
-    db: &Database,
-    words: &[Argument<'_, 'py>],
-    text: bool,
-) -> PyResult<Typed<'py>> {
-    let Some((name, rest)) = words.split_first() else { return Ok(None) };
-    let Exact::Str = exact(name) else { return Ok(None) };
-    let name = bytes_of(*name)?;
-    if rest.len() > 4 || name.len() > 6 {
-        return Ok(None);
-    }
-    // A word without an encoding is for the session's path to refuse: clients have their own errors for it.
-    macro_rules! key {
-        ($object:expr) => {
-            match word(*$object)? {
-                Some(word) => word,
-                None => return Ok(None),
-            }
-        };
-    }
-    Ok(match (name, rest) {
-        (b"GET" | b"get", [key]) => Some(get(py, db, key!(key).as_ref(), text)?),
-        (b"SET" | b"set", [key, value]) => {
-            let set = db.set(key!(key), key!(value).as_ref(), Ttl::None, Condition::Always);
-            Some(set.map(|_| ok(py, text)))
+impl<'a> Typed<'a> {
+    /// Reads the words of a command; `None` if it has no typed form, or a word is none: clients have their own errors for that.
+    ///
+    /// # Errors
+    /// A str with lone surrogates.
+    #[inline]
+    pub fn read(words: &[Argument<'a, '_>]) -> PyResult<Option<Self>> {
+        let Some((name, rest)) = words.split_first() else { return Ok(None) };
+        let Exact::Str = exact(name) else { return Ok(None) };
+        let name = bytes_of(*name)?;
+        // Each object becomes a word, or the command is left to a session.
+        macro_rules! typed {
+            ($kind:ident, $($object:expr),+ $(; $more:expr)?) => {
+                Some(Typed::$kind($( match word(*$object)? { Some(word) => word, None => return Ok(None) }, )+ $($more)?))
+            };
         }
-        (b"SET" | b"set", [key, value, option, seconds]) => match positive(*seconds) {
-            Some(seconds) if is_ex(*option) => {
-                let ttl = Ttl::After(Duration::from_secs(seconds));
-                let set = db.set(key!(key), key!(value).as_ref(), ttl, Condition::Always);
-                Some(set.map(|_| ok(py, text)))
-            }
+        Ok(match (name, rest) {
+            (b"SET" | b"set", [key, value]) => typed!(Set, key, value; Ttl::None),
+            (b"GET" | b"get", [key]) => typed!(Get, key),
+            (b"HGET" | b"hget", [key, field]) => typed!(HGet, key, field),
+            (b"HSET" | b"hset", [key, field, value]) => typed!(HSet, key, field, value),
+            (b"INCR" | b"incr", [key]) => typed!(Incr, key; 1),
+            (b"DEL" | b"del", [key]) => typed!(Del, key),
+            (b"EXISTS" | b"exists", [key]) => typed!(Exists, key),
+            (b"SET" | b"set", [key, value, option, seconds]) => match positive(*seconds) {
+                Some(time) if is_ex(*option) => typed!(Set, key, value; Ttl::After(time)),
+                _ => None,
+            },
+            (b"EXPIRE" | b"expire", [key, seconds]) => match positive(*seconds) {
+                Some(time) => typed!(Expire, key; time),
+                None => None,
+            },
+            (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match by.extract::<i64>() {
+                Ok(by) => typed!(Incr, key; by),
+                Err(_) => None,
+            },
             _ => None,
-        },
-        (b"HGET" | b"hget", [key, field]) => {
-            Some(hget(py, db, key!(key).as_ref(), key!(field).as_ref(), text)?)
-        }
-        (b"HSET" | b"hset", [key, field, value]) => {
-            let created = db.hset(key!(key), key!(field).as_ref(), key!(value).as_ref());
-            Some(created.map(|created| number(py, created.into())))
-        }
-        (b"INCR" | b"incr", [key]) => Some(db.incr(key!(key), 1).map(|sum| number(py, sum))),
-        (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match by.extract::<i64>() {
-            Ok(by) => Some(db.incr(key!(key), by).map(|sum| number(py, sum))),
-            Err(_) => None,
-        },
-        (b"DEL" | b"del", [key]) => Some(Ok(number(py, db.delete(key!(key)).into()))),
-        (b"EXISTS" | b"exists", [key]) => Some(Ok(number(py, db.contains(key!(key)).into()))),
-        (b"EXPIRE" | b"expire", [key, seconds]) => match positive(*seconds) {
-            Some(seconds) => {
-                let exists = db.expire(key!(key), Duration::from_secs(seconds));
-                Some(exists.map(|exists| number(py, exists.into())))
+        })
+    }
+
+    /// Runs the command; the reply is what a session would give, strings as str if `text`.
+    ///
+    /// # Errors
+    /// The reply is no UTF-8 where text is wanted.
+    #[inline]
+    pub fn run<'py>(
+        &self,
+        py: Python<'py>,
+        db: &Database,
+        text: bool,
+    ) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+        Ok(match self {
+            Typed::Get(key) => get(py, db, key.as_ref(), text)?,
+            Typed::Set(key, value, ttl) => db.set(key, value, *ttl, Condition::Always).map(|_| ok(py, text)),
+            Typed::HGet(key, field) => hget(py, db, key.as_ref(), field.as_ref(), text)?,
+            Typed::HSet(key, field, value) => {
+                db.hset(key, field.as_ref(), value.as_ref()).map(|created| number(py, created.into()))
             }
-            None => None,
-        },
-        _ => None,
-    })
+            Typed::Incr(key, by) => db.incr(key, *by).map(|sum| number(py, sum)),
+            Typed::Del(key) => Ok(number(py, db.delete(key).into())),
+            Typed::Exists(key) => Ok(number(py, db.contains(key).into())),
+            Typed::Expire(key, time) => db.expire(key, *time).map(|exists| number(py, exists.into())),
+        })
+    }
 }
 
 fn is_ex(option: Argument<'_, '_>) -> bool {
@@ -167,9 +173,9 @@ fn is_ex(option: Argument<'_, '_>) -> bool {
 }
 
 /// Seconds that a typed call takes as they are; all else is for the command to judge.
-fn positive(object: Argument<'_, '_>) -> Option<u64> {
+fn positive(object: Argument<'_, '_>) -> Option<Duration> {
     let seconds = if exact(&object) == Exact::Int { object.extract::<u64>().ok()? } else { return None };
-    (1..1 << 40).contains(&seconds).then_some(seconds)
+    (1..1 << 40).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 fn ok(py: Python<'_>, text: bool) -> Bound<'_, PyAny> {

@@ -15,9 +15,9 @@ use smallvec::SmallVec;
 
 use crate::arguments::{Words, word};
 use crate::engine::PyEngine;
-use crate::errors;
-use crate::hot::{Argument, Arguments, Method, Outcome, Raised, bytes_of, call_one, names};
-use crate::pipeline::run_typed;
+use crate::errors::{self, Outcome, Raised};
+use crate::hot::{Argument, Arguments, Method, bytes_of, call_one, names};
+use crate::pipeline::Typed;
 use crate::reply::{Style, decode_all, decode_or_raise, is_plain};
 use crate::store::boolean;
 
@@ -202,10 +202,10 @@ impl Client {
     fn run_typed<'py>(&self, arguments: &Arguments<'_, 'py>) -> Result<Option<Bound<'py, PyAny>>, Raised> {
         let Some(db) = &self.db else { return Ok(None) };
         let py = arguments.py();
-        match run_typed(py, db, arguments.places(), self.text)? {
-            None => Ok(None),
-            Some(Ok(reply)) => Ok(Some(reply)),
-            Some(Err(error)) => {
+        let Some(typed) = Typed::read(arguments.places())? else { return Ok(None) };
+        match typed.run(py, db, self.text)? {
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) => {
                 Err(PyErr::from_value(self.make_error.bind(py).call1((error.to_string(),))?).into())
             }
         }

@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
 use smallvec::SmallVec;
 
-use crate::errors::usage;
-use crate::hot::{Argument, Exact, Raised, ascii, bytes_of, call_one, exact};
+use crate::errors::{Raised, usage};
+use crate::hot::{Argument, Exact, ascii, bytes_of, call_one, exact};
 
 /// The functions of a codec, and those that read what others wrote.
 pub struct Codec {
