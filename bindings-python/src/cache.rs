@@ -66,7 +66,7 @@ impl AsRef<[u8]> for FullKey<'_> {
 
 impl CacheInner {
     /// Namespace and key together.
-    #[inline]
+    #[inline(always)]
     pub fn full_key<'a>(&self, key: &'a [u8]) -> FullKey<'a> {
         if self.namespace.is_empty() {
             return FullKey::Bare(key);

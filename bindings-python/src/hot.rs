@@ -14,7 +14,7 @@
 //! 4. An entry returns a new reference, or null with an exception set.
 //! 5. Method definitions are leaked: descriptors point to them for the life of the process.
 //! 6. A [`Raised`] exists only while an exception is set in this thread.
-//! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it; only the garbage collector takes the body away.
+//! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it and keeps both until nobody refers to it.
 //! 8. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
 
 use std::ffi::{CStr, c_int, c_ulong, c_void};
@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
@@ -783,8 +783,7 @@ pub fn callable<B: Body>(py: Python<'_>, body: B) -> PyResult<Bound<'_, PyAny>> 
 /// The body of a callable; `None` if the object is none of this type.
 pub fn body<'a, B: Body>(object: &'a Bound<'_, PyAny>) -> Option<&'a B> {
     let kind = B::kind().get(object.py())?;
-    // SAFETY: the object is valid; instances of exactly this type, which can't be subclassed, are `Callable<B>`s. The body stays while
-    // somebody refers to the object: the collector clears only what nobody does.
+    // SAFETY: the object is valid; instances of exactly this type, which can't be subclassed, are `Callable<B>`s; invariant 7.
     unsafe {
         ptr::eq(ffi::Py_TYPE(object.as_ptr()).cast(), kind.as_ptr())
             .then(|| (*object.as_ptr().cast::<Callable<B>>()).body.as_deref())?
@@ -868,10 +867,7 @@ unsafe extern "C" fn callable_vectorcall<B: Body>(
         let body = (*slf.cast::<Callable<B>>()).body.as_deref();
         (py, Borrowed::from_ptr(py, slf), Arguments::new(py, args, count, names), body)
     };
-    give(protect(py, || match body {
-        Some(body) => body.call(this, &arguments),
-        None => Err(PyRuntimeError::new_err("the function was collected").into()),
-    }))
+    give(protect(py, || body.expect("a callable has its body").call(this, &arguments)))
 }
 
 /// # Safety
@@ -890,10 +886,8 @@ unsafe extern "C" fn callable_call<B: Body>(
         let body = (*slf.cast::<Callable<B>>()).body.as_deref();
         (py, Borrowed::from_ptr(py, slf), args, kwargs, body)
     };
-    give(protect(py, || match body {
-        Some(body) => with_arguments(&args, kwargs.as_ref(), |arguments| body.call(this, arguments))?,
-        None => Err(PyRuntimeError::new_err("the function was collected").into()),
-    }))
+    let body = || body.expect("a callable has its body");
+    give(protect(py, || with_arguments(&args, kwargs.as_ref(), |arguments| body().call(this, arguments))?))
 }
 
 /// Binds to an instance as functions do.
@@ -945,16 +939,16 @@ unsafe extern "C" fn callable_traverse<B: Body>(
     }
 }
 
+/// The body stays: a call may still be under way in it, and what it refers to in a circle can be cleared from the other side.
+///
 /// # Safety
-/// Called by CPython's collector: a `Callable<B>` that nobody refers to but what it refers to itself.
+/// Called by CPython's collector: a `Callable<B>`.
 unsafe extern "C" fn callable_clear<B: Body>(slf: *mut ffi::PyObject) -> c_int {
-    // SAFETY: both are taken out before they are dropped: dropping can run Python code, which then finds them gone.
+    // SAFETY: taken out before it is dropped: dropping can run Python code, which then finds no attributes.
     unsafe {
         let this = slf.cast::<Callable<B>>();
         let dict = std::mem::replace(&mut (*this).dict, ptr::null_mut());
         ffi::Py_XDECREF(dict);
-        let body = (*this).body.take();
-        drop(body);
     }
     0
 }
@@ -969,6 +963,7 @@ unsafe extern "C" fn callable_dealloc<B: Body>(slf: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(slf);
         }
         callable_clear::<B>(slf);
+        drop((*slf.cast::<Callable<B>>()).body.take());
         let kind = ffi::Py_TYPE(slf);
         ffi::PyObject_GC_Del(slf.cast());
         ffi::Py_DECREF(kind.cast());

@@ -220,3 +220,25 @@ _cache = Cache()
 @_cache.cached()
 def kept(one, other=2):
     return [one, other]
+
+
+def test_circles_through_a_decorated_function_are_collected():
+    cache = Cache()
+
+    class Marker:
+        pass
+
+    def make():
+        marker = Marker()
+
+        @cache.cached(key=lambda number: (itself, marker) and number, live=True)
+        def itself(number, default=marker):
+            return number and itself(number - 1)
+
+        itself.marker = marker
+        assert itself(2) == 0 == itself(2)
+        return weakref.ref(itself), weakref.ref(marker)
+
+    gone = make()
+    gc.collect()
+    assert [found() for found in gone] == [None, None]
