@@ -4,6 +4,7 @@
 
 const native = require("./native.cjs");
 const { call, clear, count, keys } = require("./keys.cjs");
+const { KIND, readStrings, readTyped } = require("./many.cjs");
 const { getBuffer } = require("./slab.cjs");
 const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
 
@@ -32,9 +33,6 @@ function conditionOf({ nx, xx }) {
   if (nx && xx) throw usage("nx and xx exclude each other");
   return nx ? NX : xx ? XX : 0;
 }
-
-/** Kinds of values in the table of `getMany`, as in src/hot.rs. */
-const KIND = { MISSING: 0, TEXT: 1, INTEGER: 2, JSON: 3, OTHER: 4 };
 
 class Cache {
   #handle;
@@ -93,62 +91,36 @@ class Cache {
   }
 
   has(key) {
-    return native.has(this.#handle, this.#full(key));
+    return native.has(this.#handle, this.#prefix === "" ? key : this.#full(key));
   }
 
   getMany(all) {
     const wanted = [...all];
     const found = new Map();
-    const [values, kinds] = this.#many(wanted, true);
-    for (let at = 0; at < wanted.length; at += 1) {
-      switch (kinds[at]) {
+    const one = (key) => {
+      const value = this.get(key);
+      if (value !== undefined) found.set(key, value);
+    };
+    const isRead = readTyped(this.#handle, wanted, this.#prefix, (at, kind, text) => {
+      switch (kind) {
         case KIND.TEXT:
-          found.set(wanted[at], values[at]);
+          found.set(wanted[at], text);
           break;
         case KIND.INTEGER:
-          found.set(wanted[at], Number(values[at]));
+          found.set(wanted[at], Number(text));
           break;
         case KIND.JSON:
-          found.set(wanted[at], JSON.parse(values[at]));
+          found.set(wanted[at], JSON.parse(text));
           break;
-        case KIND.OTHER: {
-          const value = this.get(wanted[at]);
-          if (value !== undefined) found.set(wanted[at], value);
-        }
+        case KIND.OTHER:
+          one(wanted[at]);
       }
+    });
+    if (!isRead) {
+      found.clear();
+      wanted.forEach(one);
     }
     return found;
-  }
-
-  /** Strings and kinds of the values of keys. One joined string each way: elements of arrays cost more than the reads. */
-  #many(wanted, typed) {
-    const size = wanted.length;
-    const table = new Uint32Array(size * 2);
-    let joined = "";
-    for (let at = 0; at < size; at += 1) {
-      const key = wanted[at];
-      if (typeof key !== "string") return this.#oneByOne(wanted, typed);
-      const full = this.#prefix + key;
-      table[at] = full.length;
-      joined += full;
-    }
-    const text = typed
-      ? native.getMany(this.#handle, joined, table, true)
-      : native.getMany(this.#handle, joined, table);
-    const values = new Array(size);
-    let from = 0;
-    for (let at = 0; at < size; at += 1) {
-      const to = from + table[at];
-      values[at] = table[size + at] === KIND.MISSING ? undefined : text.substring(from, to);
-      from = to;
-    }
-    return [values, table.subarray(size)];
-  }
-
-  #oneByOne(wanted, typed) {
-    if (typed) return [[], wanted.map(() => KIND.OTHER)];
-    const values = wanted.map((key) => this.getString(key));
-    return [values, values.map((value) => (value === undefined ? KIND.MISSING : KIND.TEXT))];
   }
 
   setMany(entries, ttl) {
@@ -163,7 +135,7 @@ class Cache {
   }
 
   incr(key, by = 1) {
-    return native.incr(this.#handle, this.#full(key), by, true);
+    return native.incr(this.#handle, this.#prefix === "" ? key : this.#full(key), by, true);
   }
 
   decr(key, by = 1) {
@@ -257,11 +229,12 @@ class Cache {
   }
 
   hget(key, field) {
-    return native.hget(this.#handle, this.#prefix === "" ? key : this.#full(key), field) ?? undefined;
+    return native.hget(this.#handle, this.#prefix === "" ? key : this.#full(key), field);
   }
 
   mget(all) {
-    return this.#many(all, false)[0];
+    const wanted = Array.isArray(all) ? all : [...all];
+    return readStrings(this.#handle, wanted, this.#prefix, undefined) ?? wanted.map((key) => this.getString(key));
   }
 
   call(...words) {

@@ -227,7 +227,7 @@ class Redis extends IORedis {
     const isPlain = typeof key === "string" && typeof field === "string";
     if (!this.isDirect || rest.length > 0 || !isPlain) return super.hget(key, field, ...rest);
     try {
-      return Promise.resolve(native.hget(this.handle, this.prefix + key, field));
+      return Promise.resolve(native.hget(this.handle, this.prefix + key, field) ?? null);
     } catch (error) {
       return Promise.reject(replyError(error, "hget", [key, field]));
     }

@@ -1,8 +1,9 @@
 //! Keystead in Node: the native half of the npm package.
 //!
-//! The classes that users see are JavaScript, in `lib/`; here are opening and closing, and in [`hot`] every function that is called
+//! The classes that users see are JavaScript, in `lib/`; here are opening and closing, and in [`calls`] every function that is called
 //! often.
 
+mod calls;
 mod handles;
 mod hot;
 mod outcome;
@@ -12,7 +13,7 @@ use keystead::{Config, Error};
 use napi::bindgen_prelude::{Env, Object};
 use napi_derive::napi;
 
-/// Adds the functions of [`hot`] to an object: the module's own, once per isolate.
+/// Adds the functions of [`calls`] to an object: the module's own, once per isolate.
 #[napi(catch_unwind)]
 pub fn install(env: &Env, exports: Object<'_>) -> napi::Result<()> {
     hot::install(env, &exports)
