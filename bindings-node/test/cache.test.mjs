@@ -306,7 +306,15 @@ test("Buffers of every size are right, and stay so while others follow", () => {
   for (let round = 0; round < 50; round += 1) sizes.forEach((_, at) => got.push(cache.getBuffer(`b${at}`)));
   got.forEach((bytes, at) => assert.ok(bytes.equals(sent[at % sizes.length]), `size ${bytes.length}`));
   assert.equal(Object.getPrototypeOf(got[1]), Buffer.prototype);
-  assert.throws(() => structuredClone(got[1].buffer, { transfer: [got[1].buffer] }), { name: "DataCloneError" });
+  // Some versions of Node refuse to transfer what must stay, others copy it.
+  const { port1 } = new MessageChannel();
+  try {
+    port1.postMessage(got[1], [got[1].buffer]);
+  } catch (error) {
+    assert.equal(error.name, "DataCloneError");
+  }
+  port1.close();
+  assert.ok(got[1].equals(sent[1]) && cache.getBuffer("b1").equals(sent[1]));
 });
 
 test("CommonJS gives the same class", () => {
