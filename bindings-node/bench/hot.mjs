@@ -70,13 +70,37 @@ const awaited = {
   "await cache.get": async (n) => { for (let i = 0; i < n; i += 1) sink = await cache.get(hot); },
   "await redis.get (ioredis face)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.get(hot); },
   "await redis.set (ioredis face)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.set("rs", VALUE); },
-  "await redis.exists (through Commander)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.exists(hot); },
+  "await redis.exists": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.exists(hot); },
+  "await redis.strlen (by words)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.strlen(hot); },
+  "await redis.hmget (array reply)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.hmget("hash", "field", "none"); },
+  "await redis.hgetall, 1 field": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.hgetall("hash"); },
   "await redis.mget of 100, per key": async (n) => { for (let i = 0; i < n; i += 100) sink = await redis.mget(names.slice(0, 100)); },
   "pipeline of 100 sets, per op": async (n) => {
     for (let i = 0; i < n; i += 100) {
       const pipeline = redis.pipeline();
       for (let j = 0; j < 100; j += 1) pipeline.set(names[j], VALUE);
       sink = await pipeline.exec();
+    }
+  },
+  "pipeline of 100 gets, per op": async (n) => {
+    for (let i = 0; i < n; i += 100) {
+      const pipeline = redis.pipeline();
+      for (let j = 0; j < 100; j += 1) pipeline.get(names[j]);
+      sink = await pipeline.exec();
+    }
+  },
+  "pipeline of 100 strlens (by words), per op": async (n) => {
+    for (let i = 0; i < n; i += 100) {
+      const pipeline = redis.pipeline();
+      for (let j = 0; j < 100; j += 1) pipeline.strlen(names[j]);
+      sink = await pipeline.exec();
+    }
+  },
+  "multi of 10 sets, per op": async (n) => {
+    for (let i = 0; i < n; i += 10) {
+      const transaction = redis.multi();
+      for (let j = 0; j < 10; j += 1) transaction.set(names[j], VALUE);
+      sink = await transaction.exec();
     }
   },
   "awaited wrap, hit": async (n) => { const load = () => 1; for (let i = 0; i < n; i += 1) sink = await cache.wrap(hot, 60, load); },

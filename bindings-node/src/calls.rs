@@ -202,7 +202,7 @@ pub fn ttl(call: &mut Call<'_, 2>) -> Outcome {
     match store.database().ttl(&scratch.key) {
         None => call.env.undefined(),
         Some(None) => call.env.null(),
-        Some(Some(time)) => call.env.number(time.as_secs_f64() * 1000.0),
+        Some(Some(time)) => call.env.number(time.as_millis() as f64),
     }
 }
 
