@@ -13,7 +13,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::db::{read_one, shards_of};
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Key};
+use crate::keyspace::{Db, Key, Version, Versions};
 use crate::sync::Arc;
 use crate::value::Text;
 
@@ -106,6 +106,31 @@ impl Database {
             Some(entry) => {
                 let text = entry.value().text()?;
                 Ok(read(Some(Found { text, is_ascii: entry.is_ascii() || matches!(text, Text::Number(..)) })))
+            }
+        })
+    }
+
+    /// As [`Database::get_with`], with what a copy of the value must be kept with: [`Versions::is_current`] then tells whether the
+    /// copy still holds.
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no string.
+    pub fn get_versioned_with<R>(
+        &self,
+        versions: &Versions,
+        key: &[u8],
+        read: impl FnOnce(Option<Found<'_>>, Version) -> R,
+    ) -> Result<R> {
+        // The count first: a write that comes in between then ends this version before it returns.
+        let key = self.key(key);
+        let mut version = versions.version_at(&key);
+        read_one(&self.inner().keyspace, self.index, &key, |entry| match entry {
+            None => Ok(read(None, version)),
+            Some(entry) => {
+                let text = entry.value().text()?;
+                let is_ascii = entry.is_ascii() || matches!(text, Text::Number(..));
+                version.deadline = entry.deadline().unwrap_or(u64::MAX);
+                Ok(read(Some(Found { text, is_ascii }), version))
             }
         })
     }

@@ -14,7 +14,7 @@ use crate::command::Form;
 use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::error::Result;
-use crate::keyspace::{Journal, Keyspace, Observer};
+use crate::keyspace::{Journal, Keyspace, Observer, Versions};
 use crate::latency::LatencyMonitor;
 use crate::network::Network;
 use crate::os::Guard;
@@ -152,6 +152,11 @@ impl Engine {
     /// Tells `observer` of every change from now on.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         self.inner.keyspace.hooks.observe(observer);
+    }
+
+    /// The versions of keys, for caches beside the engine. The first call makes all writes count from then on.
+    pub fn versions(&self) -> Versions {
+        self.inner.keyspace.versions()
     }
 
     /// Bytes in use by data, tables and timers.

@@ -56,6 +56,7 @@ pub use config::Config;
 pub use database::{Condition, Database, Found, Ttl};
 pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};
+pub use keyspace::{Version, Versions};
 #[cfg(feature = "listener")]
 pub use listener::Listener;
 #[cfg(feature = "redis")]

@@ -122,6 +122,37 @@ fn loom_watched_counters_lose_no_update() {
 }
 
 #[test]
+fn loom_a_copy_with_a_current_version_is_what_was_written_last() {
+    model(|| {
+        let (key, engine) = (keys()[0], engine());
+        let versions = engine.versions();
+        let writer = spawn(&engine, move |session| run(session, &[b"SET", key, b"v"]));
+        let mut session = engine.session(Form::Resp);
+        let version = versions.version_of(key);
+        let copy = run(&mut session, &[b"GET", key]);
+        writer.join().unwrap();
+        if versions.is_current(&version) {
+            assert_eq!(copy, "$1\r\nv\r\n");
+        }
+    });
+}
+
+#[test]
+fn loom_whoever_asks_for_versions_misses_no_later_write() {
+    model(|| {
+        let (key, engine) = (keys()[0], engine());
+        let writer = spawn(&engine, move |session| run(session, &[b"SET", key, b"v"]));
+        let versions = engine.versions();
+        let version = versions.version_of(key);
+        let copy = run(&mut engine.session(Form::Resp), &[b"GET", key]);
+        writer.join().unwrap();
+        if versions.is_current(&version) {
+            assert_eq!(copy, "$1\r\nv\r\n");
+        }
+    });
+}
+
+#[test]
 fn loom_the_reaper_spares_keys_whose_deadline_moved() {
     model(|| {
         let (key, engine) = (keys()[0], engine());

@@ -246,6 +246,20 @@ impl Frozen {
     }
 }
 
+/// Unix time in milliseconds as of the system's last tick, at most 10 ms ago; `None` where the system does not tell.
+#[inline]
+pub(crate) fn late_ms() -> Option<u64> {
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the system fills in the structure, which outlives the call.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut time) };
+        (failed == 0).then(|| time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000)
+    }
+    #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
+    None
+}
+
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
 /// A number that differs between a process and its forked children, once their handler has called [`begin_generation`].

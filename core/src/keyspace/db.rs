@@ -397,6 +397,7 @@ impl<'e> Db<'e> {
         if !shard.watchers.is_empty() {
             shard.watchers.touch(db, key.bytes());
         }
+        self.keyspace.counters.bump(key.hash());
         if self.keyspace.hooks.observed() {
             self.effects.rare().modified.push((db, key.bytes().into()));
         }

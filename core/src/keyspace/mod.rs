@@ -12,12 +12,14 @@ pub(crate) mod locks;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod survey;
+pub(crate) mod versions;
 pub(crate) mod watch;
 pub(crate) mod whole;
 
 pub use crate::store::{HashSeed, Key};
 pub use db::{Db, Entry, EntryMut};
 pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
+pub use versions::{Version, Versions};
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use access::Recording;
 use hooks::Hooks;
 use shard::ShardData;
+use versions::Counters;
 
 /// Indices of the policies that count accesses instead of timing them, as bits: it is asked at every access.
 const FREQUENCY_POLICIES: u32 = {
@@ -51,6 +54,8 @@ pub(crate) struct Keyspace {
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
     pub(crate) hooks: Hooks,
+    /// Counters for caches beside the engine.
+    pub(crate) counters: Counters,
     /// Bytes in use by all shards, as far as they have reported.
     used: CachePadded<AtomicUsize>,
     /// The most that `used` was seen at.
@@ -70,11 +75,19 @@ impl Keyspace {
             clock,
             config,
             hooks: Hooks::default(),
+            counters: Counters::default(),
             used: CachePadded::new(AtomicUsize::new(0)),
             peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
         }
+    }
+
+    /// The versions of keys, counted from now on.
+    pub(crate) fn versions(&self) -> Versions {
+        // Whoever locks a shard after this sees the counters; whoever held one before has finished what it wrote.
+        let settle = || self.shards.iter().for_each(|shard| drop(shard.lock()));
+        Versions::new(self.counters.open(settle), self.seed, self.clock.clone())
     }
 
     /// Locks every shard, and what hooks are guarded by.

@@ -71,7 +71,9 @@ impl Db<'_> {
         self.locks.indices().into_iter().map(|index| self.locks.shard(index).databases()).max().unwrap_or(0)
     }
 
+    /// All keys of a database, or of all of them, have changed.
     fn note_flushed(&mut self, db: Option<usize>) {
+        self.keyspace.counters.bump_all();
         if self.keyspace.hooks.observed() {
             self.effects.rare().flushed.push(db);
         }

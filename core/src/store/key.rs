@@ -9,7 +9,7 @@ pub(crate) const SHARDS: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// Bits of the hash that choose the shard. The table takes its bucket from the bits below and its tag from the top
 /// byte; the three must never overlap, or tables fill unevenly.
-const SHARD_SHIFT: u32 = 40;
+pub(crate) const SHARD_SHIFT: u32 = 40;
 
 /// The secrets that keys are hashed with, random per process so that nobody can prepare colliding keys.
 #[derive(Clone, Copy, Debug)]
