@@ -11,6 +11,16 @@ export interface MessagePackCodec {
   decode(bytes: Uint8Array): unknown;
 }
 
+export interface NearOptions {
+  /** How many values are kept beside the engine. */
+  max: number;
+  /**
+   * Keep what a codec made, and Buffers, too: then every `get` returns the same object, which must not be changed. Otherwise only strings,
+   * numbers, BigInts and booleans are kept.
+   */
+  objects?: boolean;
+}
+
 export interface CacheOptions {
   /** Every cache of this name in the process, in whatever worker, has the same data. Without a name the data is the cache's own. */
   name?: string;
@@ -20,6 +30,12 @@ export interface CacheOptions {
   prefix?: string;
   /** What other values than strings, numbers and bytes are written as. */
   codec?: "json" | MessagePackCodec;
+  /**
+   * Keep values in this isolate beside the engine: `get` of such a key makes no native call, and still never returns a value that was
+   * changed, deleted or evicted before the call, by whatever worker. Values that expire are judged by a clock that up to 16 calls of one turn
+   * of the event loop share. Keys are strings; hits count neither in `stats` nor as uses for eviction.
+   */
+  near?: NearOptions;
   /** Further options: the text of a valkey.conf, or names and values. Counts for whoever opens the name first. */
   config?: string | Record<string, string | number>;
 }

@@ -24,6 +24,8 @@ for (const name of names) {
   cache.set(name, VALUE);
   map.set(name, VALUE);
 }
+const near = new Cache({ name: "bench", near: { max: 10_000 } });
+cache.set("expiring", VALUE, 3600);
 cache.setString("bytes", BYTES);
 cache.setString("kb", KB);
 cache.set("object", { id: 1, name: "x", tags: ["a", "b"] });
@@ -41,6 +43,8 @@ const rows = {
   "empty native call": (n) => { for (let i = 0; i < n; i += 1) sink = native.noop(); },
   "getString(string) -> string, 100 bytes": (n) => { for (let i = 0; i < n; i += 1) sink = cache.getString(hot); },
   "get(string) -> string, 100 bytes, typed": (n) => { for (let i = 0; i < n; i += 1) sink = cache.get(hot); },
+  "near cache hit": (n) => { for (let i = 0; i < n; i += 1) sink = near.get(hot); },
+  "near cache hit, with a deadline": (n) => { for (let i = 0; i < n; i += 1) sink = near.get("expiring"); },
   "get of a missing key": (n) => { for (let i = 0; i < n; i += 1) sink = cache.get("none"); },
   "getBuffer, 100 bytes": (n) => { for (let i = 0; i < n; i += 1) sink = cache.getBuffer("bytes"); },
   "getBuffer, 1 KB": (n) => { for (let i = 0; i < n; i += 1) sink = cache.getBuffer("kb"); },

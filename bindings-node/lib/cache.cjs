@@ -5,6 +5,7 @@
 const native = require("./native.cjs");
 const { call, clear, count, keys } = require("./keys.cjs");
 const { KIND, readStrings, readTyped } = require("./many.cjs");
+const { Near } = require("./near.cjs");
 const { getBuffer } = require("./slab.cjs");
 const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
 
@@ -34,8 +35,12 @@ function conditionOf({ nx, xx }) {
   return nx ? NX : xx ? XX : 0;
 }
 
+/** Commands after which the keys of a near cache may be those of another database. */
+const MOVES = new Set(["select", "exec", "reset"]);
+
 class Cache {
   #handle;
+  #near;
   #prefix;
   #codec;
   #name;
@@ -50,6 +55,7 @@ class Cache {
     this.#prefix = prefix;
     this.#handle = native.open(name, configOf(options));
     collected.register(this, this.#handle, this);
+    if (options.near !== undefined) this.#near = new Near(this.#handle, prefix, this.#codec, options.near);
   }
 
   get name() {
@@ -63,6 +69,10 @@ class Cache {
   }
 
   get(key, fallback) {
+    if (this.#near !== undefined && typeof key === "string") {
+      const near = this.#near.get(key);
+      return near === undefined ? fallback : near;
+    }
     const value = native.getValue(this.#handle, this.#prefix === "" ? key : this.#full(key));
     if (value === undefined) return fallback;
     return value === null ? pendingValue(this.#codec) : value;
@@ -238,12 +248,14 @@ class Cache {
   }
 
   call(...words) {
+    if (this.#near !== undefined && MOVES.has(String(words[0]).toLowerCase())) this.#near.clear();
     return call(this.#handle, 0, ...words.map((word) => (word instanceof Uint8Array ? word : String(word))));
   }
 
   close() {
     collected.unregister(this);
     this.#flights.clear();
+    this.#near = undefined;
     return native.close(this.#handle);
   }
 }

@@ -70,6 +70,49 @@ pub fn get_value(call: &mut Call<'_, 2>) -> Outcome {
     }
 }
 
+/// `getVersioned(handle, key, stamp)`: as `getValue`; into `stamp`, a Uint32Array of four numbers, go the slot and the count of the key's
+/// version and the low and the high half of its deadline.
+#[inline]
+pub fn get_versioned(call: &mut Call<'_, 3>) -> Outcome {
+    let handle = call.handle_and_key()?;
+    let stamp = call.env.numbers(call.values[2])?;
+    if stamp.len() < 4 {
+        return Err(usage("ERR the stamp is too short"));
+    }
+    let (store, Scratch { key, found: out, .. }) = call.isolate.store(handle)?;
+    let (is_ascii, version) =
+        store.database().get_versioned_with(store.versions(), key, |found, version| {
+            let is_ascii = found.map(|found| {
+                out.clear();
+                out.extend_from_slice(&found.text);
+                found.is_ascii
+            });
+            (is_ascii, version)
+        })?;
+    stamp.set(0, version.slot);
+    stamp.set(1, version.count);
+    stamp.set(2, version.deadline as u32);
+    stamp.set(3, (version.deadline >> 32) as u32);
+    match is_ascii {
+        None => call.env.undefined(),
+        Some(is_ascii) => value_of(call.env, &mut call.isolate.scratch, is_ascii),
+    }
+}
+
+/// `versions(handle)`: an ArrayBuffer over the counters of the engine's versions, to be read only.
+pub fn versions(call: &mut Call<'_, 1>) -> Outcome {
+    let handle = call.env.u32(call.values[0])?;
+    let versions = call.isolate.store(handle)?.0.versions().clone();
+    call.env.counters(versions)
+}
+
+/// `versionsId(handle)`: a number that is the same for two handles if their engine is.
+pub fn versions_id(call: &mut Call<'_, 1>) -> Outcome {
+    let handle = call.env.u32(call.values[0])?;
+    let address = call.isolate.store(handle)?.0.versions().slots().as_ptr() as usize;
+    call.env.number(address as f64)
+}
+
 /// `pendingTag()`: the tag of what `getValue` found.
 pub fn pending_tag(call: &mut Call<'_, 1>) -> Outcome {
     call.env.integer(call.isolate.scratch.tag.into(), false)

@@ -3,10 +3,10 @@
 //! JavaScript knows a handle only as a number; `hot.rs` keeps what it looked up here, per isolate.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use keystead::{Config, Database, Engine, Error, ErrorKind, Form, Result, Session};
+use keystead::{Config, Database, Engine, Error, ErrorKind, Form, Result, Session, Versions};
 use parking_lot::Mutex;
 
 /// What a handle stands for: one client of an engine.
@@ -17,6 +17,8 @@ pub struct Store {
     closed: AtomicBool,
     session: Mutex<Option<Session>>,
     name: Option<String>,
+    /// Made when a near cache first asks: from then on writes count.
+    versions: OnceLock<Versions>,
 }
 
 impl Store {
@@ -28,6 +30,7 @@ impl Store {
             closed: AtomicBool::new(false),
             session: Mutex::new(None),
             name,
+            versions: OnceLock::new(),
         }
     }
 
@@ -35,6 +38,12 @@ impl Store {
     #[inline]
     pub fn database(&self) -> &Database {
         &self.databases[self.current.load(Ordering::Relaxed)]
+    }
+
+    /// The versions of the engine's keys.
+    #[inline]
+    pub fn versions(&self) -> &Versions {
+        self.versions.get_or_init(|| self.databases[0].engine().versions())
     }
 
     /// Whether the handle was closed since it was looked up.

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::Arc;
 
-use keystead::{Error, ErrorKind};
+use keystead::{Error, ErrorKind, Versions};
 use napi::bindgen_prelude::{Env, Object};
 use napi::{JsValue, sys};
 use smallvec::SmallVec;
@@ -343,6 +343,35 @@ impl JsEnv {
         Ok(Numbers { data: data.cast(), length })
     }
 
+    /// An ArrayBuffer over the counters of versions, which live as long as it.
+    pub fn counters(self, versions: Versions) -> Outcome {
+        /// Drops the versions that an ArrayBuffer held.
+        unsafe extern "C" fn release(_: sys::napi_env, _: *mut c_void, versions: *mut c_void) {
+            // SAFETY: it came from `Box::into_raw` below, and Node calls this once.
+            drop(unsafe { Box::from_raw(versions.cast::<Versions>()) });
+        }
+        let (slots, length) = (versions.slots().as_ptr(), size_of_val(versions.slots()));
+        let (kept, mut value) = (Box::into_raw(Box::new(versions)), null_mut());
+        // SAFETY: the counters do not move and live as long as `kept`; that others change them meanwhile is what they are for, and
+        // JavaScript only reads them.
+        let status = unsafe {
+            sys::napi_create_external_arraybuffer(
+                self.0,
+                slots.cast_mut().cast(),
+                length,
+                Some(release),
+                kept.cast(),
+                &mut value,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            // SAFETY: Node took nothing.
+            drop(unsafe { Box::from_raw(kept) });
+            return Err(usage("ERR this runtime lets no memory be shared: open the cache without `near`"));
+        }
+        Ok(value)
+    }
+
     /// The elements of an array.
     pub fn elements(self, array: sys::napi_value) -> Outcome<Vec<sys::napi_value>> {
         let mut count = 0;
@@ -511,7 +540,7 @@ macro_rules! callbacks {
 }
 
 callbacks! {
-    get_string get_into set_raw get_value pending_tag pending_text pending_into set_value set_values remove has incr hget hset expire ttl
+    get_string get_into set_raw get_value get_versioned versions versions_id pending_tag pending_text pending_into set_value set_values remove has incr hget hset expire ttl
     size get_many execute execute_list own forget noop panic_for_tests
 }
 
