@@ -1,12 +1,12 @@
 // Times of the hot calls, in the rows of GOALS [Node], with a Map and an empty native call in the same run.
-// Correctness is tested elsewhere; peers over sockets are measured in benches/compare.
+// Correctness is tested elsewhere; peers are measured in compare.mjs.
 //
 // node --expose-gc bench/hot.mjs [rounds]
 
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import { Cache } from "keystead";
-import { Redis } from "keystead/ioredis";
+import { Cache } from "../index.mjs";
+import { Redis } from "../ioredis.mjs";
 
 const native = createRequire(import.meta.url)("../lib/native.cjs");
 const ROUNDS = Number(process.argv[2] ?? 9);
@@ -151,7 +151,7 @@ async function throughput(workers) {
       while (Date.now() < end) { for (let i = 0; i < 1000; i += 1) sink = cache.getString(names[(done + i) % names.length]); done += 1000; }
       parentPort.postMessage(done);
     });`;
-  const path = createRequire(import.meta.url).resolve("keystead");
+  const path = createRequire(import.meta.url).resolve("../index.cjs");
   const all = Array.from({ length: workers }, () => new Worker(code, { eval: true, workerData: { path, names: names.slice(0, 1000) } }));
   const message = (worker) => new Promise((resolve) => worker.once("message", resolve));
   await Promise.all(all.map(message));
