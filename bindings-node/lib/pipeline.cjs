@@ -2,6 +2,7 @@
 // Whatever that can't express (callbacks, scripts, MULTI within a pipeline) makes it a pipeline of ioredis's own, which runs as ever.
 "use strict";
 
+const { executeMany } = require("./packed.cjs");
 const { BUFFERS, HOT, LONG, addPrefix, execute, executeStrings, transformed, wordsOf } = require("./shortcuts.cjs");
 
 /** Calls back as ioredis does: an exception of the callback is nobody's here. */
@@ -97,9 +98,19 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
       const { handle, isDirect } = redis;
       if (handle === undefined) return queue.map(() => [closed()]);
       const results = new Array(queue.length);
-      for (let at = 0; at < queue.length; at += 1) {
-        const call = queue[at];
-        results[at] = isDirect && call.run !== undefined ? runTyped(handle, call) : runWords(handle, call, isDirect);
+      let from = 0;
+      while (from < queue.length) {
+        const call = queue[from];
+        if (isDirect && call.run !== undefined) {
+          results[from] = runTyped(handle, call);
+          from += 1;
+          continue;
+        }
+        // As many as follow each other go in one call.
+        let to = from + 1;
+        while (to < queue.length && queue[to].style === call.style && !(isDirect && queue[to].run !== undefined)) to += 1;
+        runMany(handle, queue.slice(from, to), isDirect).forEach((result, at) => (results[from + at] = result));
+        from = to;
       }
       return results;
     },
@@ -110,22 +121,18 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
       if (redis.status === "wait") redis.connect().catch(() => {});
       const { handle } = redis;
       if (handle === undefined) throw closed();
-      const failed = [];
-      const begun = execute(handle, 0, "multi", []);
-      if (begun instanceof Error) failed.push(replyError(begun, "multi", []));
-      let style = 0;
-      for (const call of queue) {
-        style |= call.style;
-        const words = call.argv;
-        const reply = execute(handle, 0, call.name, words);
-        if (reply instanceof Error) failed.push(replyError(reply, call.name, words));
+      const isSound = (word) => typeof word !== "string" || word.isWellFormed();
+      if (!queue.every((call) => call.argv.every(isSound))) {
+        throw Object.assign(new Error("ERR a string with a lone surrogate has no UTF-8 form"), { code: "KS_ERR_USAGE" });
       }
-      const replies = execute(handle, style, "exec", []);
+      const { replies, style } = runAtOnce(handle, queue) ?? runInTurn(handle, queue);
       redis.noteTransactionEnded();
-      if (replies instanceof Error) {
-        throw Object.assign(replyError(replies, "exec", []), { previousErrors: failed });
+      const last = replies.pop();
+      if (last instanceof Error) {
+        const errors = replies.map((reply, at) => asError(reply, queue[at - 1])).filter((error) => error !== undefined);
+        throw Object.assign(replyError(last, "exec", []), { previousErrors: errors });
       }
-      return replies === null ? null : replies.map((reply, at) => resultOf(queue[at], reply, style));
+      return last === null ? null : last.map((reply, at) => resultOf(queue[at], reply, style));
     },
   };
   Object.assign(Pipeline.prototype, methods);
@@ -134,6 +141,40 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
       return this.heavy === undefined ? this.queue.length : this.heavy.length;
     },
   });
+
+  /** MULTI, the commands and EXEC in one call; undefined, and nothing run, where that can't be. */
+  function runAtOnce(handle, queue) {
+    const style = queue.length > 0 ? queue[0].style : 0;
+    if (style & BUFFERS || queue.some((call) => call.style !== style)) return undefined;
+    const names = ["multi", ...queue.map((call) => call.name), "exec"];
+    const replies = executeMany(handle, style, names, [[], ...queue.map((call) => call.argv), []]);
+    return replies && { replies, style };
+  }
+
+  function runInTurn(handle, queue) {
+    const style = queue.reduce((all, call) => all | call.style, 0);
+    const replies = [execute(handle, 0, "multi", [])];
+    for (const call of queue) replies.push(execute(handle, 0, call.name, call.argv));
+    replies.push(execute(handle, style, "exec", []));
+    return { replies, style };
+  }
+
+  function asError(reply, call) {
+    if (!(reply instanceof Error)) return undefined;
+    return call === undefined ? replyError(reply, "multi", []) : replyError(reply, call.name, call.argv);
+  }
+
+  /** Runs commands of one style by their words. */
+  function runMany(handle, calls, isDirect) {
+    if (calls.length === 1 || calls[0].style & BUFFERS) return calls.map((call) => runWords(handle, call, isDirect));
+    const argvs = calls.map((call) => call.argv);
+    const replies = executeMany(handle, calls[0].style, calls.map((call) => call.name), argvs);
+    if (replies === undefined) return calls.map((call) => runWords(handle, call, isDirect));
+    return replies.map((reply, at) => {
+      const { name } = calls[at];
+      return reply instanceof Error ? [replyError(reply, name, argvs[at])] : pair(name, reply);
+    });
+  }
 
   function runTyped(handle, call) {
     const { run } = call;

@@ -4,10 +4,13 @@
 
 const native = require("./native.cjs");
 const { readStrings } = require("./many.cjs");
+const { unpack } = require("./packed.cjs");
 const { getBuffer } = require("./slab.cjs");
 
 const BUFFERS = 1;
 const STRING_NUMBERS = 2;
+/** Arrays come packed. */
+const PACKED = 4;
 /** Words given to a call directly; more go in an array. */
 const MOST_WORDS = 4000;
 /** The longest time, in seconds, that is surely one to the engine too. */
@@ -93,21 +96,26 @@ function wordsOf(Command, name, args) {
 /** The reply to a command; an error is returned, not thrown. */
 function execute(handle, style, name, words) {
   try {
-    switch (words.length) {
-      case 0:
-        return native.execute(handle, style, name);
-      case 1:
-        return native.execute(handle, style, name, words[0]);
-      case 2:
-        return native.execute(handle, style, name, words[0], words[1]);
-      case 3:
-        return native.execute(handle, style, name, words[0], words[1], words[2]);
-      default:
-        if (words.length > MOST_WORDS) return native.executeList(handle, style, [name, ...words]);
-        return native.execute(handle, style, name, ...words);
-    }
+    const reply = direct(handle, style & BUFFERS ? style : style | PACKED, name, words);
+    return reply === undefined ? unpack() : reply;
   } catch (error) {
     return error;
+  }
+}
+
+function direct(handle, style, name, words) {
+  switch (words.length) {
+    case 0:
+      return native.execute(handle, style, name);
+    case 1:
+      return native.execute(handle, style, name, words[0]);
+    case 2:
+      return native.execute(handle, style, name, words[0], words[1]);
+    case 3:
+      return native.execute(handle, style, name, words[0], words[1], words[2]);
+    default:
+      if (words.length > MOST_WORDS) return native.executeList(handle, style, [name, ...words]);
+      return native.execute(handle, style, name, ...words);
   }
 }
 

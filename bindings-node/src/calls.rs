@@ -301,6 +301,54 @@ pub fn execute_list(call: &mut Call<'_, 3>) -> Outcome {
     run(call.env, call.isolate, handle, style, &values)
 }
 
+/// `packed(table)`: the packed replies: their text, and in the Uint32Array how many codes there are and, if it has room, the codes.
+pub fn packed(call: &mut Call<'_, 1>) -> Outcome {
+    let table = call.env.numbers(call.values[0])?;
+    let packed = &call.isolate.scratch.packed;
+    if table.len() == 0 {
+        return Err(usage("ERR the table is too short"));
+    }
+    table.set(0, packed.codes.len() as u32);
+    if packed.codes.len() < table.len() {
+        packed.codes.iter().enumerate().for_each(|(at, code)| table.set(at + 1, *code));
+    }
+    call.env.string(&packed.text, !packed.is_wide)
+}
+
+/// `executeMany(handle, style, joined, table, count)`: executes so many commands; their replies are packed, for `packed` to fetch.
+/// `joined` has their words one behind the other; the Uint32Array has for each command how many words it has, and their lengths in UTF-16
+/// units.
+pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
+    let handle = call.env.u32(call.values[0])?;
+    let style = call.env.u32(call.values[1])?;
+    let table = call.env.numbers(call.values[3])?;
+    let count = call.env.u32(call.values[4])? as usize;
+    let (mut at, mut ends, mut lengths) = (0, Vec::with_capacity(count), Vec::with_capacity(4 * count));
+    for _ in 0..count {
+        let words = if at < table.len() { table.get(at) as usize } else { usize::MAX };
+        if words >= table.len() - at {
+            return Err(usage("ERR the table is too short"));
+        }
+        lengths.extend((at + 1..=at + words).map(|at| table.get(at)));
+        ends.push(lengths.len());
+        at += words + 1;
+    }
+    let Some(units) = call.env.units(call.values[2], &mut call.isolate.scratch.units)? else {
+        return Err(usage(MISUSED));
+    };
+    split(&lengths, units, &mut call.isolate.scratch)?;
+    let (store, scratch) = call.isolate.store(handle)?;
+    let mut packed = std::mem::take(&mut scratch.packed);
+    packed.clear();
+    let words = scratch.words();
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let commands = starts.zip(&ends).map(|(from, to)| &words[from..*to]);
+    store.execute(commands, |tape| packed.tape(tape, style & STRING_NUMBERS != 0));
+    drop(words);
+    scratch.packed = packed;
+    call.env.undefined()
+}
+
 /// `own(handle)`: the handle ends with the isolate, unless it is closed before.
 pub fn own(call: &mut Call<'_, 1>) -> Outcome {
     let handle = call.env.u32(call.values[0])?;
@@ -433,16 +481,28 @@ fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys
         ends.push(key.len());
     }
     let (store, scratch) = isolate.store(handle)?;
-    let reply = store.execute(&scratch.words(), |tape| {
+    let mut packed = std::mem::take(&mut scratch.packed);
+    let reply = store.execute([&scratch.words()[..]], |tape| {
         let (item, _) = Item::read(tape).expect("the engine writes whole items");
-        reply(env, &item, style)
+        let is_packed = style & PACKED != 0 && matches!(item, Item::Array(_) | Item::Map(_) | Item::Set(_));
+        if !is_packed || tape.len() > MOST_PACKED {
+            return reply(env, &item, style);
+        }
+        packed.clear();
+        packed.tape(tape, style & STRING_NUMBERS != 0);
+        env.undefined()
     });
+    scratch.packed = packed;
     scratch.tidy();
     reply
 }
 
 /// Strings of replies become Buffers.
 const BUFFERS: u32 = 1;
+/// Arrays are packed, for `packed` to fetch; `undefined` says so.
+const PACKED: u32 = 4;
+/// Longer replies are made through Node-API: whoever keeps one string of a packed one keeps them all.
+const MOST_PACKED: usize = 1 << 16;
 /// Integers of replies become strings.
 const STRING_NUMBERS: u32 = 2;
 

@@ -52,11 +52,16 @@ impl Store {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Executes a command in the handle's session, which is made when first needed, and lets `read` see the reply's tape.
-    pub fn execute<R>(&self, argv: &[&[u8]], read: impl FnOnce(&[u8]) -> R) -> R {
+    /// Executes commands in the handle's session, which is made when first needed, and lets `read` see the tape of their replies.
+    pub fn execute<'a, R>(
+        &self,
+        commands: impl IntoIterator<Item = &'a [&'a [u8]]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> R {
         let mut session = self.session.lock();
         let session = session.get_or_insert_with(|| self.databases[0].engine().session(Form::Tape));
-        session.execute(argv);
+        session.clear_replies();
+        commands.into_iter().for_each(|argv| session.execute_pipelined(argv));
         self.current.store(session.db(), Ordering::Relaxed);
         read(session.replies())
     }

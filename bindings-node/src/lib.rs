@@ -7,9 +7,10 @@ mod calls;
 mod handles;
 mod hot;
 mod outcome;
+mod packed;
 mod scratch;
 
-use keystead::{Config, Error};
+use keystead::{Config, Error, ErrorKind};
 use napi::bindgen_prelude::{Env, Object};
 use napi_derive::napi;
 
@@ -36,6 +37,12 @@ pub fn duplicate(handle: u32) -> napi::Result<u32, String> {
 #[napi(catch_unwind)]
 pub fn close(handle: u32) -> bool {
     handles::close(handle)
+}
+
+/// The constants of the kinds of errors, the first of which has number 1.
+#[napi(catch_unwind)]
+pub fn error_codes() -> Vec<String> {
+    ErrorKind::ALL.iter().map(|kind| kind.constant().to_owned()).collect()
 }
 
 fn coded(error: &Error) -> napi::Error<String> {

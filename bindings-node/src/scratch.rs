@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::handles::Store;
 use crate::outcome::{Outcome, SURROGATE, usage};
+use crate::packed::Packed;
 
 /// What is used again from call to call.
 pub struct Scratch {
@@ -18,6 +19,8 @@ pub struct Scratch {
     /// What was found last; its tag and payload are fetched from here if it is no string and no number.
     pub found: Vec<u8>,
     pub tag: u8,
+    /// Replies to be fetched.
+    pub packed: Packed,
 }
 
 /// UTF-16 units read at once; longer strings are asked for their length.
@@ -36,6 +39,7 @@ impl Default for Scratch {
             ends: Vec::new(),
             found: Vec::with_capacity(UNITS),
             tag: 0,
+            packed: Packed::default(),
         }
     }
 }
@@ -52,14 +56,16 @@ impl Scratch {
     #[inline]
     fn is_large(&self) -> bool {
         self.units.len() > KEPT
-            || [&self.key, &self.value, &self.found].iter().any(|bytes| bytes.capacity() > KEPT)
+            || [&self.key, &self.value, &self.found, &self.packed.text]
+                .iter()
+                .any(|bytes| bytes.capacity() > KEPT)
     }
 
     #[cold]
     fn shrink(&mut self) {
         self.units.truncate(KEPT);
         self.units.shrink_to_fit();
-        for bytes in [&mut self.key, &mut self.value, &mut self.found] {
+        for bytes in [&mut self.key, &mut self.value, &mut self.found, &mut self.packed.text] {
             if bytes.capacity() > KEPT {
                 *bytes = Vec::new();
             }
@@ -67,7 +73,7 @@ impl Scratch {
     }
 
     /// The words of `key` that end at `ends`.
-    pub fn words(&self) -> SmallVec<[&[u8]; 128]> {
+    pub fn words(&self) -> SmallVec<[&[u8]; 16]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(from, to)| &self.key[from..*to]).collect()
     }
