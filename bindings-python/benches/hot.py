@@ -62,6 +62,7 @@ def rows() -> list[tuple[str, float]]:
     hundred = KEYS[:100]
     pairs = [("SET", name, VALUE) for name in hundred]
     mapping = dict.fromkeys(hundred, VALUE)
+    fluent = "pipe = store.pipeline()\nfor name in hundred: pipe.set(name, VALUE)\npipe.execute()"
     names = {**locals()}
     found = [
         ("dict.get(str)", measure("plain.get(key)", names)),
@@ -76,6 +77,7 @@ def rows() -> list[tuple[str, float]]:
         ("Store.mget of 100, per key", measure("store.mget(hundred)", names, 100)),
         ("Store.mset of 100, per key", measure("store.mset(mapping)", names, 100)),
         ("Store.pipeline of 100 SET, per op", measure("store.pipeline(pairs)", names, 100)),
+        ("Store.pipeline(), 100 set, per op", measure(fluent, {**names, "VALUE": VALUE}, 100)),
         ("Cache.get -> str", measure("cache.get(key)", names)),
         ("Cache.set(str, str)", measure("cache.set(key, TEXT)", {**names, "TEXT": TEXT})),
         ("Cache.get -> dict (JSON)", measure("cache.get('object')", names)),
@@ -97,14 +99,19 @@ def decorators(cache: Cache) -> list[tuple[str, float]]:
     def thing(number: int) -> dict[str, object]:
         return OBJECT
 
+    @cache.cached(ttl=600, live=True)
+    def lively(number: int) -> str:
+        return TEXT
+
     @functools.lru_cache
     def remembered(number: int) -> str:
         return TEXT
 
     names = {**locals()}
-    text(7), thing(7), remembered(7)
+    text(7), thing(7), remembered(7), lively(7)
     return [
         ("functools.lru_cache hit", measure("remembered(7)", names)),
+        ("@cached hit, live object", measure("lively(7)", names)),
         ("@cached hit -> str", measure("text(7)", names)),
         ("@cached hit -> dict (JSON)", measure("thing(7)", names)),
         *flask_decorator(),

@@ -3,34 +3,37 @@
 //! How values look when stored is in [`crate::value`]; decorators, statistics and options are in Python.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keystead::keyspace::Key;
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 
 use crate::arguments::{condition, integer, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{closed, raise};
-use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of};
+use crate::hot::{Argument, Arguments, Method, Outcome, Raised, bytes_of, held, items, names};
+use crate::live::{Live, hashed};
 use crate::scan;
 use crate::sessions::bytes;
-use crate::store::{StoreInner, boolean, expire, held, held_pairs, time_to_live};
+use crate::store::{StoreInner, boolean, expire, held_pairs, or_none, time_to_live};
 use crate::value::{Codec, Made, make};
 
 /// A cache whose methods return values.
 #[pyclass(frozen, subclass, weakref, module = "keystead._keystead")]
 pub struct Cache {
-    inner: CacheInner,
+    inner: Arc<CacheInner>,
 }
 
 /// A cache whose methods return ready awaitables.
 #[pyclass(frozen, subclass, weakref, module = "keystead._keystead")]
 pub struct AsyncCache {
-    inner: CacheInner,
+    inner: Arc<CacheInner>,
 }
 
 /// The part of the two that is the same.
@@ -40,6 +43,8 @@ pub struct CacheInner {
     /// What every key begins with.
     namespace: Vec<u8>,
     closed: AtomicBool,
+    /// Decoded objects, if the cache was opened to keep any.
+    live: Option<Live>,
 }
 
 /// A key with its namespace.
@@ -82,18 +87,63 @@ impl CacheInner {
         if self.closed.load(Ordering::Relaxed) { Err(closed(py)) } else { Ok(()) }
     }
 
-    /// The value of a key, as far as it can be made while it is locked.
+    /// What every key begins with.
+    pub fn namespace(&self) -> &[u8] {
+        &self.namespace
+    }
+
+    /// The value of a key with its namespace: its object in the cache's table if that is current, else what the engine has.
     ///
     /// # Errors
-    /// The key holds no string.
+    /// The key holds no string, or the codec can't read it.
     #[inline]
-    pub fn look_up<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Made<'py>> {
-        let key = self.full_key(key);
-        let made = self.store.db.get_with(key.as_ref(), |found| match found {
-            Some(found) => make(py, &found.text),
+    pub fn look_up<'py>(&self, py: Python<'py>, key: &[u8]) -> Result<Option<Bound<'py, PyAny>>, Raised> {
+        if let Some(live) = &self.live {
+            return self.look_up_live(py, &hashed(key), live, || key);
+        }
+        let made = self.store.db.get_with(key, |found| match found {
+            Some(found) => make(py, &found),
             None => Made::Missing,
         });
-        made.map_err(|error| raise(py, &error))
+        made.map_err(|error| raise(py, &error))?.finish(py, &self.codec)
+    }
+
+    /// As [`CacheInner::look_up`] with another table, where the key goes by the name `own`; `full` gives the name it has in the engine.
+    ///
+    /// # Errors
+    /// As [`CacheInner::look_up`].
+    #[inline]
+    pub fn look_up_live<'py, K: AsRef<[u8]>>(
+        &self,
+        py: Python<'py>,
+        own: &Key<'_>,
+        live: &Live,
+        full: impl FnOnce() -> K,
+    ) -> Result<Option<Bound<'py, PyAny>>, Raised> {
+        match live.get(py, own) {
+            Some(object) => Ok(Some(object)),
+            None => self.bring_to_life(py, own, live, full().as_ref()),
+        }
+    }
+
+    #[inline(never)]
+    fn bring_to_life<'py>(
+        &self,
+        py: Python<'py>,
+        own: &Key<'_>,
+        live: &Live,
+        full: &[u8],
+    ) -> Result<Option<Bound<'py, PyAny>>, Raised> {
+        let read = self.store.db.get_versioned_with(live.versions(), full, |found, version| match found {
+            Some(found) => (make(py, &found), version),
+            None => (Made::Missing, version),
+        });
+        let (made, version) = read.map_err(|error| raise(py, &error))?;
+        let object = made.finish(py, &self.codec)?;
+        if let Some(object) = &object {
+            live.keep(py, own, object, version);
+        }
+        Ok(object)
     }
 
     fn clear(&self, py: Python<'_>, prefix: &[u8]) -> usize {
@@ -123,7 +173,7 @@ macro_rules! cache_class {
     ($class:ident { $($more:tt)* }) => {
         #[pymethods]
         impl $class {
-            /// `codec`: tag, dumps, loads for JSON, loads for the other tags.
+            /// `codec`: tag, dumps, loads for JSON, loads for the other tags. `live`: how many decoded objects to keep, 0 for none.
             #[new]
             fn new(
                 py: Python<'_>,
@@ -131,12 +181,15 @@ macro_rules! cache_class {
                 db: usize,
                 namespace: &[u8],
                 codec: (u8, Py<PyAny>, Py<PyAny>, Py<PyAny>),
+                live: usize,
             ) -> PyResult<Self> {
                 let (tag, dumps, loads_json, loads) = codec;
                 let codec = Codec { tag, dumps, loads_json, loads };
                 let store = StoreInner::new(py, engine.get(), db)?;
                 let closed = AtomicBool::new(false);
-                Ok(Self { inner: CacheInner { store, codec, namespace: namespace.to_vec(), closed } })
+                let live = (live > 0).then(|| Live::new(&engine.get().engine, live));
+                let namespace = namespace.to_vec();
+                Ok(Self { inner: Arc::new(CacheInner { store, codec, namespace, closed, live }) })
             }
 
             fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -144,8 +197,9 @@ macro_rules! cache_class {
                 Ok(self.inner.store.db.contains(self.inner.full_key(bytes_of(key.as_borrowed())?)))
             }
 
-            fn _close(&self) {
+            fn _close(&self, py: Python<'_>) {
                 self.inner.closed.store(true, Ordering::Relaxed);
+                self.inner.live.iter().for_each(|live| live.clear(py));
             }
 
             /// Number of keys. O(shards), O(all keys) in a namespace.
@@ -170,8 +224,9 @@ macro_rules! cache_class {
             $($more)*
         }
 
-        impl AsRef<CacheInner> for $class {
-            fn as_ref(&self) -> &CacheInner {
+        impl AsRef<Arc<CacheInner>> for $class {
+            #[inline]
+            fn as_ref(&self) -> &Arc<CacheInner> {
                 &self.inner
             }
         }
@@ -183,8 +238,9 @@ cache_class!(Cache {
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         self.inner.check_open(py)?;
-        let made = self.inner.look_up(py, bytes_of(key.as_borrowed())?)?;
-        made.finish(py, &self.inner.codec)?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+        let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        let found = self.inner.look_up(py, full.as_ref())?;
+        found.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -214,8 +270,8 @@ cache_class!(Cache {
 });
 
 /// A class with these methods.
-pub trait CacheClass: PyClass<Frozen = True> + Sync + AsRef<CacheInner> {}
-impl<C: PyClass<Frozen = True> + Sync + AsRef<CacheInner>> CacheClass for C {}
+pub trait CacheClass: PyClass<Frozen = True> + Sync + AsRef<Arc<CacheInner>> {}
+impl<C: PyClass<Frozen = True> + Sync + AsRef<Arc<CacheInner>>> CacheClass for C {}
 
 /// Declares methods: their type, and what they do with the cache and the arguments.
 macro_rules! methods {
@@ -227,7 +283,7 @@ macro_rules! methods {
             type Class = C;
 
             #[inline]
-            fn call<'py>(_: Bound<'py, PyAny>, class: &C, $arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+            fn call<'py>(_: Argument<'_, 'py>, class: &C, $arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
                 let $cache: &CacheInner = class.as_ref();
                 $cache.check_open($arguments.py())?;
                 $body
@@ -239,14 +295,17 @@ macro_rules! methods {
 methods! {
     /// `get(key, default=None)`.
     Get(cache, arguments) {
-        let [key, default] = arguments.bind(["key", "default"], 1)?;
-        let made = cache.look_up(arguments.py(), bytes_of(key.expect("required"))?)?;
-        made.or(arguments.py(), &cache.codec, default)
+        let [key, default] = arguments.bind(names!(c"key", c"default"), 1)?;
+        let key = cache.full_key(bytes_of(key.expect("required"))?);
+        match cache.look_up(arguments.py(), key.as_ref())? {
+            Some(value) => Ok(value),
+            None => Ok(or_none(arguments.py(), default)),
+        }
     }
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(cache, arguments) {
-        let [key, value, time, nx, xx] = arguments.bind(["key", "value", "ttl", "nx", "xx"], 2)?;
+        let [key, value, time, nx, xx] = arguments.bind(names!(c"key", c"value", c"ttl", c"nx", c"xx"), 2)?;
         let key = cache.full_key(bytes_of(key.expect("required"))?);
         let value = cache.codec.encode(value.expect("required"))?;
         let set = cache.store.db.set(key, value.as_ref(), ttl(time)?, condition(nx, xx)?);
@@ -264,22 +323,22 @@ methods! {
 
     /// `contains(key)`.
     Contains(cache, arguments) {
-        let [key] = arguments.bind(["key"], 1)?;
+        let [key] = arguments.bind(names!(c"key"), 1)?;
         boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)))
     }
 
     /// `get_many(keys)`.
     GetMany(cache, arguments) {
-        let [keys] = arguments.bind(["keys"], 1)?;
+        let [keys] = arguments.bind(names!(c"keys"), 1)?;
         let py = arguments.py();
         let held = held(keys.expect("required"))?;
         let full = full_keys(cache, &held)?;
         let mut made = Vec::with_capacity(full.len());
         cache.store.db.get_many_with(&full, |_, found| {
-            made.push(found.map_or(Made::Missing, |found| make(py, &found.text)));
+            made.push(found.map_or(Made::Missing, |found| make(py, &found)));
         });
         let values = PyDict::new(py);
-        for (key, made) in held.iter().zip(made) {
+        for (key, made) in items(&held).zip(made) {
             if let Some(value) = made.finish(py, &cache.codec)? {
                 values.set_item(key, value)?;
             }
@@ -289,7 +348,7 @@ methods! {
 
     /// `set_many(mapping, ttl=None)`.
     SetMany(cache, arguments) {
-        let [mapping, time] = arguments.bind(["mapping", "ttl"], 1)?;
+        let [mapping, time] = arguments.bind(names!(c"mapping", c"ttl"), 1)?;
         let held = held_pairs(mapping.expect("required"))?;
         let mut pairs = Vec::with_capacity(held.len());
         for (key, value) in &held {
@@ -301,22 +360,22 @@ methods! {
 
     /// `incr(key, by=1)`.
     Incr(cache, arguments) {
-        let [key, by] = arguments.bind(["key", "by"], 1)?;
+        let [key, by] = arguments.bind(names!(c"key", c"by"), 1)?;
         add(cache, arguments.py(), key.expect("required"), integer(by, 1)?)
     }
 
     /// `decr(key, by=1)`.
     Decr(cache, arguments) {
-        let [key, by] = arguments.bind(["key", "by"], 1)?;
+        let [key, by] = arguments.bind(names!(c"key", c"by"), 1)?;
         let Some(by) = integer(by, 1)?.checked_neg() else {
-            return Err(pyo3::exceptions::PyOverflowError::new_err("by is out of range"));
+            return Err(pyo3::exceptions::PyOverflowError::new_err("by is out of range").into());
         };
         add(cache, arguments.py(), key.expect("required"), by)
     }
 
     /// `touch(key, ttl)`.
     Touch(cache, arguments) {
-        let [key, time] = arguments.bind(["key", "ttl"], 2)?;
+        let [key, time] = arguments.bind(names!(c"key", c"ttl"), 2)?;
         let key = cache.full_key(bytes_of(key.expect("required"))?);
         let exists = expire(&cache.store.db, key.as_ref(), ttl(time)?);
         boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
@@ -324,14 +383,14 @@ methods! {
 
     /// `ttl(key)`.
     TimeToLive(cache, arguments) {
-        let [key] = arguments.bind(["key"], 1)?;
+        let [key] = arguments.bind(names!(c"key"), 1)?;
         let key = key.expect("required");
         time_to_live(arguments.py(), key, cache.store.db.ttl(cache.full_key(bytes_of(key)?)))
     }
 
     /// `clear(prefix=None)`.
     Clear(cache, arguments) {
-        let [prefix] = arguments.bind(["prefix"], 0)?;
+        let [prefix] = arguments.bind(names!(c"prefix"), 0)?;
         let prefix = match prefix.filter(|prefix| !prefix.is_none()) {
             Some(prefix) => bytes_of(prefix)?,
             None => &[],
@@ -340,8 +399,8 @@ methods! {
     }
 }
 
-fn full_keys<'a>(cache: &CacheInner, keys: &'a [Bound<'_, PyAny>]) -> PyResult<Vec<FullKey<'a>>> {
-    keys.iter().map(|key| Ok(cache.full_key(bytes_of(key.as_borrowed())?))).collect()
+fn full_keys<'a>(cache: &CacheInner, keys: &'a Bound<'_, PyTuple>) -> PyResult<Vec<FullKey<'a>>> {
+    items(keys).map(|key| Ok(cache.full_key(bytes_of(key)?))).collect()
 }
 
 fn add<'py>(cache: &CacheInner, py: Python<'py>, key: Argument<'_, 'py>, by: i64) -> Outcome<'py> {

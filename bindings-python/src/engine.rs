@@ -55,5 +55,5 @@ impl PyEngine {
 #[pyfunction]
 #[pyo3(name = "_panic")]
 pub fn panic_for_test(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    crate::hot::protect(py, || panic!("asked for"))
+    Ok(crate::hot::protect(py, || panic!("asked for"))?)
 }

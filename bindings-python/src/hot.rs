@@ -1,4 +1,5 @@
-//! The only unsafe code of the Python bindings: raw method entries, and the awaitable that is already done.
+//! The only unsafe code of the Python bindings: raw method entries, callable objects, the awaitable that is already done, and a cell
+//! that the interpreter's lock guards.
 //!
 //! PyO3 always emits `METH_FASTCALL | METH_KEYWORDS` behind a generic argument walk and a trampoline, 9 to 12 ns a call. Here the same
 //! flags are used with entries of our own, installed on finished PyO3 classes with `PyDescr_NewMethod`. What the methods do is safe
@@ -12,21 +13,50 @@
 //! 3. Every entry catches panics: none crosses into C.
 //! 4. An entry returns a new reference, or null with an exception set.
 //! 5. Method definitions are leaked: descriptors point to them for the life of the process.
-//! 6. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
+//! 6. A [`Raised`] exists only while an exception is set in this thread.
+//! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it; only the garbage collector takes the body away.
+//! 8. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
 
+use std::convert::Infallible;
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
 
+/// An exception is set in the interpreter: what [`PyErr`] stands for, in no bytes, so that an [`Outcome`] fits a register.
+#[derive(Debug)]
+pub struct Raised(());
+
 /// What a method returns.
-pub type Outcome<'py> = PyResult<Bound<'py, PyAny>>;
+pub type Outcome<'py> = Result<Bound<'py, PyAny>, Raised>;
+
+impl From<PyErr> for Raised {
+    #[cold]
+    fn from(error: PyErr) -> Self {
+        Python::attach(|py| error.restore(py));
+        Self(())
+    }
+}
+
+impl From<Infallible> for Raised {
+    fn from(error: Infallible) -> Self {
+        match error {}
+    }
+}
+
+impl From<Raised> for PyErr {
+    #[cold]
+    fn from(_: Raised) -> Self {
+        Python::attach(PyErr::fetch)
+    }
+}
 
 /// A method of a class, called without PyO3's argument handling.
 pub trait Method: 'static {
@@ -34,17 +64,60 @@ pub trait Method: 'static {
     type Class: PyClass<Frozen = True> + Sync;
     /// What it does.
     fn call<'py>(
-        this: Bound<'py, PyAny>,
+        this: Argument<'_, 'py>,
         class: &Self::Class,
         arguments: &Arguments<'_, 'py>,
     ) -> Outcome<'py>;
 }
 
+/// The names of a method's parameters, interned at the first call that has keywords, so that names are compared by address.
+pub struct Names<const N: usize> {
+    names: [&'static CStr; N],
+    interned: [AtomicPtr<ffi::PyObject>; N],
+}
+
+impl<const N: usize> Names<N> {
+    /// These names.
+    pub const fn new(names: [&'static CStr; N]) -> Self {
+        Self { names, interned: [const { AtomicPtr::new(ptr::null_mut()) }; N] }
+    }
+
+    fn text(&self, index: usize) -> &'static str {
+        self.names[index].to_str().expect("parameters have ASCII names")
+    }
+
+    /// The position of a name among the parameters.
+    fn position(&self, name: Argument<'_, '_>) -> PyResult<Option<usize>> {
+        for (index, interned) in self.interned.iter().enumerate() {
+            let mut known = interned.load(Ordering::Relaxed);
+            if known.is_null() {
+                // SAFETY: attached, since `name` is; the reference is kept for ever, which interned names are anyway.
+                known = unsafe { ffi::PyUnicode_InternFromString(self.names[index].as_ptr()) };
+                interned.store(known, Ordering::Relaxed);
+            }
+            if known == name.as_ptr() {
+                return Ok(Some(index));
+            }
+        }
+        let text = bytes_of(name)?;
+        Ok(self.names.iter().position(|known| known.to_bytes() == text))
+    }
+}
+
+/// A static [`Names`].
+macro_rules! names {
+    ($($name:literal),*) => {{
+        static NAMES: $crate::hot::Names<{ [$($name),*].len() }> = $crate::hot::Names::new([$($name),*]);
+        &NAMES
+    }};
+}
+pub(crate) use names;
+
 /// The arguments of one call.
 pub struct Arguments<'a, 'py> {
     py: Python<'py>,
     positional: &'a [*mut ffi::PyObject],
-    keyword: &'a [*mut ffi::PyObject],
+    /// A tuple of names or null; the values stand behind the positional arguments.
     names: *mut ffi::PyObject,
 }
 
@@ -52,12 +125,29 @@ pub struct Arguments<'a, 'py> {
 pub type Argument<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 
 impl<'a, 'py> Arguments<'a, 'py> {
+    /// # Safety
+    /// As invariant 2, with `'a` within the call.
+    #[inline]
+    unsafe fn new(
+        py: Python<'py>,
+        args: *const *mut ffi::PyObject,
+        count: usize,
+        names: *mut ffi::PyObject,
+    ) -> Self {
+        // SAFETY: the caller's promise; a slice of nothing may begin anywhere but at null.
+        let positional =
+            unsafe { if args.is_null() { &[] } else { std::slice::from_raw_parts(args, count) } };
+        Self { py, positional, names }
+    }
+
     /// The interpreter.
+    #[inline]
     pub fn py(&self) -> Python<'py> {
         self.py
     }
 
     /// The positional arguments.
+    #[inline]
     pub fn positional(&self) -> impl ExactSizeIterator<Item = Argument<'a, 'py>> + use<'a, 'py> {
         let py = self.py;
         // SAFETY: invariant 2: each is a valid object for the call, which `'a` does not outlive.
@@ -65,8 +155,32 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     /// Whether there are keyword arguments.
+    #[inline]
     pub fn has_keywords(&self) -> bool {
-        !self.keyword.is_empty()
+        !self.names.is_null()
+    }
+
+    /// The positional arguments in a tuple.
+    ///
+    /// # Errors
+    /// Python has no memory.
+    pub fn tuple(&self) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(self.py, self.positional())
+    }
+
+    /// Names and values of the keyword arguments.
+    pub fn keyword(&self) -> impl Iterator<Item = (Argument<'a, 'py>, Argument<'a, 'py>)> + use<'a, 'py> {
+        let (py, names) = (self.py, self.names);
+        let values = self.positional.as_ptr_range().end;
+        // SAFETY: invariant 2: a tuple, or null.
+        let count = if names.is_null() { 0 } else { unsafe { ffi::PyTuple_Size(names) } };
+        (0..count).map(move |index| {
+            // SAFETY: invariant 2: a name per value, all valid for the call.
+            unsafe {
+                let name = Borrowed::from_ptr(py, ffi::PyTuple_GetItem(names, index));
+                (name, Borrowed::from_ptr(py, *values.offset(index)))
+            }
+        })
     }
 
     /// The keyword arguments, in a dict.
@@ -75,12 +189,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// Python has no memory.
     pub fn keywords(&self) -> PyResult<Bound<'py, PyDict>> {
         let keywords = PyDict::new(self.py);
-        for (index, value) in self.keyword.iter().enumerate() {
-            // SAFETY: invariant 2: a name per value, all valid for the call.
-            let (name, value) = unsafe {
-                let name = ffi::PyTuple_GetItem(self.names, index as ffi::Py_ssize_t);
-                (Borrowed::from_ptr(self.py, name), Borrowed::from_ptr(self.py, *value))
-            };
+        for (name, value) in self.keyword() {
             keywords.set_item(name, value)?;
         }
         Ok(keywords)
@@ -90,12 +199,12 @@ impl<'a, 'py> Arguments<'a, 'py> {
     ///
     /// # Errors
     /// TypeError, as for any Python function.
-    #[inline]
+    #[inline(always)]
     pub fn bind<const N: usize>(
         &self,
-        names: [&'static str; N],
+        names: &'static Names<N>,
         required: usize,
-    ) -> PyResult<[Option<Argument<'a, 'py>>; N]> {
+    ) -> Result<[Option<Argument<'a, 'py>>; N], Raised> {
         let mut bound = [None; N];
         if self.positional.len() > N {
             return Err(too_many(N, self.positional.len()));
@@ -106,40 +215,64 @@ impl<'a, 'py> Arguments<'a, 'py> {
         if self.has_keywords() {
             self.bind_keywords(names, &mut bound)?;
         }
-        match bound.iter().take(required).position(Option::is_none) {
-            None => Ok(bound),
-            Some(missing) => Err(PyTypeError::new_err(format!("missing argument: '{}'", names[missing]))),
+        for (index, place) in bound.iter().enumerate().take(required) {
+            if place.is_none() {
+                return Err(missing(names.text(index)));
+            }
         }
+        Ok(bound)
     }
 
     fn bind_keywords<const N: usize>(
         &self,
-        names: [&'static str; N],
+        names: &'static Names<N>,
         bound: &mut [Option<Argument<'a, 'py>>; N],
-    ) -> PyResult<()> {
-        for (index, value) in self.keyword.iter().enumerate() {
-            // SAFETY: invariant 2: the tuple of names is as long as `keyword`, its items are strings that live as long as it does.
-            let name = unsafe {
-                Borrowed::from_ptr(self.py, ffi::PyTuple_GetItem(self.names, index as ffi::Py_ssize_t))
+    ) -> Result<(), Raised> {
+        for (name, value) in self.keyword() {
+            let Some(place) = names.position(name)? else {
+                let text =
+                    format!("unexpected keyword argument '{}'", String::from_utf8_lossy(bytes_of(name)?));
+                return Err(PyTypeError::new_err(text).into());
             };
-            let name = bytes_of(name)?;
-            let Some(place) = names.iter().position(|known| known.as_bytes() == name) else {
-                let name = String::from_utf8_lossy(name);
-                return Err(PyTypeError::new_err(format!("unexpected keyword argument '{name}'")));
-            };
-            if bound[place].is_some() {
-                return Err(PyTypeError::new_err(format!("multiple values for argument '{}'", names[place])));
+            if bound[place].replace(value).is_some() {
+                let text = format!("multiple values for argument '{}'", names.text(place));
+                return Err(PyTypeError::new_err(text).into());
             }
-            // SAFETY: invariant 2: a valid object for the call, which `'a` does not outlive.
-            bound[place] = Some(unsafe { Borrowed::from_ptr(self.py, *value) });
         }
         Ok(())
     }
 }
 
+/// Calls `work` with the arguments that a tuple and a dict hold.
+///
+/// # Errors
+/// Python has no memory.
+pub fn with_arguments<'py, R>(
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+    work: impl FnOnce(&Arguments<'_, 'py>) -> R,
+) -> PyResult<R> {
+    let py = args.py();
+    let named: Vec<_> = kwargs.into_iter().flatten().collect();
+    let names = PyTuple::new(py, named.iter().map(|(name, _)| name))?;
+    let mut held: Vec<Bound<'py, PyAny>> = args.iter().collect();
+    held.extend(named.iter().map(|(_, value)| value.clone()));
+    let pointers: Vec<_> = held.iter().map(Bound::as_ptr).collect();
+    let tuple = if named.is_empty() { ptr::null_mut() } else { names.as_ptr() };
+    // SAFETY: the values are held above, a name for each behind the positional ones, until `work` is done.
+    let arguments = unsafe { Arguments::new(py, pointers.as_ptr(), args.len(), tuple) };
+    Ok(work(&arguments))
+}
+
 #[cold]
-fn too_many(most: usize, given: usize) -> PyErr {
-    PyTypeError::new_err(format!("at most {most} positional arguments are expected, {given} were given"))
+fn too_many(most: usize, given: usize) -> Raised {
+    let text = format!("at most {most} positional arguments are expected, {given} were given");
+    PyTypeError::new_err(text).into()
+}
+
+#[cold]
+fn missing(name: &str) -> Raised {
+    PyTypeError::new_err(format!("missing argument: '{name}'")).into()
 }
 
 /// The bytes of a str (its UTF-8) or of a bytes object, borrowed from it.
@@ -228,37 +361,26 @@ unsafe extern "C" fn entry<M: Method, const READY: bool>(
     // SAFETY: invariants 1 and 2.
     let (py, this, arguments) = unsafe {
         let py = Python::assume_attached();
-        let positional = if count == 0 { &[] } else { std::slice::from_raw_parts(args, count as usize) };
-        let keyword = if names.is_null() {
-            &[]
-        } else {
-            std::slice::from_raw_parts(args.offset(count), ffi::PyTuple_Size(names) as usize)
-        };
-        (py, Borrowed::from_ptr(py, slf), Arguments { py, positional, keyword, names })
+        (py, Borrowed::from_ptr(py, slf), Arguments::new(py, args, count as usize, names))
     };
     let outcome = protect(py, || {
         // SAFETY: invariant 1: `slf` is an instance of the class or of a subclass.
         let class = unsafe { this.cast_unchecked::<M::Class>() };
-        M::call(this.to_owned(), class.get(), &arguments)
+        M::call(this, class.get(), &arguments)
     });
-    if READY { ready(py, outcome) } else { give(py, outcome) }
+    if READY { ready(py, outcome) } else { give(outcome) }
 }
 
 /// Runs `work` and turns a panic into an exception of kind Internal.
 #[inline]
 pub fn protect<'py>(py: Python<'py>, work: impl FnOnce() -> Outcome<'py>) -> Outcome<'py> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(crate::errors::from_panic(py, &panic)))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(crate::errors::from_panic(py, &panic).into()))
 }
 
 #[inline]
-fn give(py: Python<'_>, outcome: Outcome<'_>) -> *mut ffi::PyObject {
-    match outcome {
-        Ok(value) => value.into_ptr(),
-        Err(error) => {
-            error.restore(py);
-            ptr::null_mut()
-        }
-    }
+fn give(outcome: Outcome<'_>) -> *mut ffi::PyObject {
+    outcome.map_or(ptr::null_mut(), Bound::into_ptr)
 }
 
 /// Adds a method to a class; `signature` is its documentation, beginning with a line for `inspect.signature`.
@@ -294,22 +416,25 @@ struct Ready {
     failed: bool,
 }
 
+/// Types whose objects only we make.
+const DISALLOW_INSTANTIATION: c_ulong = 1 << 7;
+
 static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// A ready awaitable of an outcome. Errors are raised where it is awaited, as from any coroutine.
 pub fn ready(py: Python<'_>, outcome: Outcome<'_>) -> *mut ffi::PyObject {
     let kind = match READY.get_or_try_init(py, || make_ready_type(py)) {
         Ok(kind) => kind.as_ptr().cast::<ffi::PyTypeObject>(),
-        Err(error) => return give(py, Err(error)),
+        Err(error) => return give(Err(error.into())),
     };
-    // SAFETY: the type's instances are `Ready` objects; both fields are set before anybody else sees the object (invariant 6).
+    // SAFETY: the type's instances are `Ready` objects; both fields are set before anybody else sees the object (invariant 8).
     unsafe {
         let object = ffi::PyType_GenericAlloc(kind, 0).cast::<Ready>();
         if !object.is_null() {
             (*object).failed = outcome.is_err();
             (*object).outcome = match outcome {
                 Ok(value) => value.into_ptr(),
-                Err(error) => error.into_value(py).into_ptr(),
+                Err(_) => PyErr::fetch(py).into_value(py).into_ptr(),
             };
         }
         object.cast()
@@ -322,7 +447,132 @@ pub fn ready(py: Python<'_>, outcome: Outcome<'_>) -> *mut ffi::PyObject {
 /// Python has no memory.
 pub fn ready_object<'py>(py: Python<'py>, outcome: Outcome<'py>) -> Outcome<'py> {
     // SAFETY: `ready` gives a new reference, or null with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(py, ready(py, outcome)) }
+    unsafe { owned(py, ready(py, outcome)) }
+}
+
+/// What a function of the C API gave.
+///
+/// # Safety
+/// A new reference, or null with an exception set.
+#[inline]
+unsafe fn owned(py: Python<'_>, object: *mut ffi::PyObject) -> Outcome<'_> {
+    // SAFETY: the caller's promise, and invariant 6.
+    unsafe { Bound::from_owned_ptr_or_opt(py, object).ok_or(Raised(())) }
+}
+
+/// Calls with one argument, without a tuple around it.
+///
+/// # Errors
+/// Whatever the callee raises.
+#[inline]
+pub fn call_one<'py>(callable: &Bound<'py, PyAny>, argument: &Bound<'py, PyAny>) -> Outcome<'py> {
+    let end: *mut ffi::PyObject = ptr::null_mut();
+    // SAFETY: valid objects, and a null that ends them; a new reference or null comes back.
+    unsafe {
+        let result = ffi::PyObject_CallFunctionObjArgs(callable.as_ptr(), argument.as_ptr(), end);
+        owned(callable.py(), result)
+    }
+}
+
+/// The objects of a list, tuple or other iterable in a tuple, which nobody changes while their bytes are used.
+///
+/// # Errors
+/// It can't be iterated over, or is a str or bytes, which would be taken apart.
+pub fn held<'py>(iterable: Argument<'_, 'py>) -> PyResult<Bound<'py, PyTuple>> {
+    if let Ok(list) = iterable.cast::<PyList>() {
+        return Ok(list.to_tuple());
+    }
+    if let Ok(tuple) = iterable.cast::<PyTuple>() {
+        return Ok(tuple.to_owned());
+    }
+    if bytes_of(iterable).is_ok() {
+        return Err(PyTypeError::new_err("several keys are needed, not one str or bytes"));
+    }
+    PyTuple::new(iterable.py(), iterable.try_iter()?.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// The items of a tuple, borrowed from it.
+#[inline]
+pub fn items<'a, 'py>(
+    tuple: &'a Bound<'py, PyTuple>,
+) -> impl ExactSizeIterator<Item = Argument<'a, 'py>> + use<'a, 'py> {
+    let py = tuple.py();
+    // SAFETY: tuples don't change: its items live as long as it is borrowed.
+    (0..tuple.len()).map(move |index| unsafe {
+        Borrowed::from_ptr(py, ffi::PyTuple_GetItem(tuple.as_ptr(), index as ffi::Py_ssize_t))
+    })
+}
+
+/// A list that is filled from front to back.
+pub struct NewList<'py> {
+    list: Bound<'py, PyAny>,
+    filled: usize,
+    length: usize,
+}
+
+impl<'py> NewList<'py> {
+    /// A list of so many places. Making it may run the garbage collector, filling it runs nothing.
+    ///
+    /// # Errors
+    /// Python has no memory.
+    pub fn new(py: Python<'py>, length: usize) -> Result<Self, Raised> {
+        // SAFETY: a new reference or null with an exception set.
+        let list = unsafe { owned(py, ffi::PyList_New(length as ffi::Py_ssize_t))? };
+        Ok(Self { list, filled: 0, length })
+    }
+
+    /// Fills the next place.
+    #[inline]
+    pub fn push(&mut self, object: Bound<'py, PyAny>) {
+        assert!(self.filled < self.length, "there is a place for each object");
+        // SAFETY: a place within the list, empty until now; the list takes the reference over.
+        unsafe {
+            ffi::PyList_SetItem(self.list.as_ptr(), self.filled as ffi::Py_ssize_t, object.into_ptr());
+        }
+        self.filled += 1;
+    }
+
+    /// The list; places that were not filled hold None.
+    #[inline]
+    pub fn finish(mut self) -> Bound<'py, PyAny> {
+        let py = self.list.py();
+        while self.filled < self.length {
+            self.push(py.None().into_bound(py));
+        }
+        self.list
+    }
+}
+
+/// A value that the interpreter's lock guards. A build for interpreters without one has a mutex instead.
+#[derive(Default)]
+pub struct Guarded<T> {
+    #[cfg(not(Py_GIL_DISABLED))]
+    value: std::cell::RefCell<T>,
+    #[cfg(Py_GIL_DISABLED)]
+    value: parking_lot::Mutex<T>,
+}
+
+// SAFETY: `with` wants proof of being attached, and only one thread is at a time; `T` moves between threads with it.
+#[cfg(not(Py_GIL_DISABLED))]
+unsafe impl<T: Send> Sync for Guarded<T> {}
+
+impl<T> Guarded<T> {
+    /// Guards a value.
+    pub fn new(value: T) -> Self {
+        Self { value: value.into() }
+    }
+
+    /// Works on the value. `work` must run no Python code, which dropping objects can: hand them out and drop them afterwards.
+    ///
+    /// # Panics
+    /// If `work` comes back here.
+    #[inline]
+    pub fn with<R>(&self, _: Python<'_>, work: impl FnOnce(&mut T) -> R) -> R {
+        #[cfg(not(Py_GIL_DISABLED))]
+        return work(&mut self.value.borrow_mut());
+        #[cfg(Py_GIL_DISABLED)]
+        return work(&mut self.value.lock());
+    }
 }
 
 fn make_ready_type(py: Python<'_>) -> PyResult<Py<PyType>> {
@@ -344,7 +594,6 @@ fn make_ready_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     ];
     // From Python 3.10 on types announce `am_send` with this flag; the limited headers leave it out.
     const HAVE_AM_SEND: c_ulong = 1 << 21;
-    const DISALLOW_INSTANTIATION: c_ulong = 1 << 7;
     let mut spec = ffi::PyType_Spec {
         name: c"keystead._keystead.Ready".as_ptr(),
         basicsize: size_of::<Ready>() as c_int,
@@ -370,7 +619,7 @@ fn fast(name: &'static CStr, function: ffi::PyCFunctionFast) -> ffi::PyMethodDef
 /// # Safety
 /// The last reference to a `Ready` object is gone.
 unsafe extern "C" fn ready_dealloc(slf: *mut ffi::PyObject) {
-    // SAFETY: invariant 6; an instance of a heap type holds a reference to its type, which goes last.
+    // SAFETY: invariant 8; an instance of a heap type holds a reference to its type, which goes last.
     unsafe {
         let kind = ffi::Py_TYPE(slf);
         ffi::Py_XDECREF((*slf.cast::<Ready>()).outcome);
@@ -393,7 +642,7 @@ unsafe extern "C" fn ready_send(
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    // SAFETY: invariant 6.
+    // SAFETY: invariant 8.
     unsafe {
         let this = slf.cast::<Ready>();
         if (*this).failed {
@@ -411,7 +660,7 @@ unsafe extern "C" fn ready_send(
 /// # Safety
 /// `slf` is a `Ready` object.
 unsafe extern "C" fn ready_next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: invariant 6. The value is wrapped: a tuple or an exception would be unpacked by PyErr_SetObject.
+    // SAFETY: invariant 8. The value is wrapped: a tuple or an exception would be unpacked by PyErr_SetObject.
     unsafe {
         let this = slf.cast::<Ready>();
         if (*this).failed {
@@ -481,4 +730,245 @@ unsafe extern "C" fn ready_throw(
 /// The type object of a class, to install methods on.
 pub fn class<T: PyTypeInfo>(py: Python<'_>) -> Bound<'_, PyType> {
     T::type_object(py)
+}
+
+/// What an object of a type of callables does. PyO3's classes are called through a tuple and a dict; these by vectorcall, as functions are.
+pub trait Body: Send + Sync + 'static {
+    /// The type's full name.
+    const NAME: &'static CStr;
+    /// Where the type is kept once it was made.
+    fn kind() -> &'static PyOnceLock<Py<PyType>>;
+    /// What calling an object does.
+    fn call<'py>(&self, this: Argument<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Outcome<'py>;
+    /// Shows the garbage collector what the body refers to.
+    fn traverse(&self, visit: &mut dyn FnMut(&Py<PyAny>));
+}
+
+/// A callable with attributes, which binds to instances as functions do.
+#[repr(C)]
+struct Callable<B> {
+    head: ffi::PyObject,
+    vectorcall: Option<Vectorcall>,
+    dict: *mut ffi::PyObject,
+    weak: *mut ffi::PyObject,
+    body: Option<Box<B>>,
+}
+
+type Vectorcall = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    usize,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+/// A new callable.
+///
+/// # Errors
+/// Python has no memory.
+pub fn callable<B: Body>(py: Python<'_>, body: B) -> PyResult<Bound<'_, PyAny>> {
+    let kind = callable_type::<B>(py)?.as_ptr().cast::<ffi::PyTypeObject>();
+    // SAFETY: the type's instances are `Callable<B>`s, zeroed, which every field may be.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(kind, 0);
+        let object = Bound::from_owned_ptr_or_err(py, object)?;
+        let this = object.as_ptr().cast::<Callable<B>>();
+        (*this).vectorcall = Some(callable_vectorcall::<B>);
+        (*this).body = Some(Box::new(body));
+        Ok(object)
+    }
+}
+
+/// The body of a callable; `None` if the object is none of this type.
+pub fn body<'a, B: Body>(object: &'a Bound<'_, PyAny>) -> Option<&'a B> {
+    let kind = B::kind().get(object.py())?;
+    // SAFETY: the object is valid; instances of exactly this type, which can't be subclassed, are `Callable<B>`s. The body stays while
+    // somebody refers to the object: the collector clears only what nobody does.
+    unsafe {
+        ptr::eq(ffi::Py_TYPE(object.as_ptr()).cast(), kind.as_ptr())
+            .then(|| (*object.as_ptr().cast::<Callable<B>>()).body.as_deref())?
+    }
+}
+
+/// The type of these callables.
+///
+/// # Errors
+/// Python has no memory.
+pub fn callable_type<B: Body>(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    Ok(B::kind().get_or_try_init(py, || make_callable_type::<B>(py))?.bind(py))
+}
+
+fn make_callable_type<B: Body>(py: Python<'_>) -> PyResult<Py<PyType>> {
+    let offset = |name: &'static CStr, offset: usize| ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: ffi::Py_T_PYSSIZET,
+        offset: offset as ffi::Py_ssize_t,
+        flags: ffi::Py_READONLY,
+        doc: ptr::null(),
+    };
+    // SAFETY: all zeroes end a table of members.
+    let end = unsafe { std::mem::zeroed() };
+    let members = Box::leak(Box::new([
+        offset(c"__vectorcalloffset__", std::mem::offset_of!(Callable<B>, vectorcall)),
+        offset(c"__dictoffset__", std::mem::offset_of!(Callable<B>, dict)),
+        offset(c"__weaklistoffset__", std::mem::offset_of!(Callable<B>, weak)),
+        end,
+    ]));
+    let attributes = Box::leak(Box::new([
+        ffi::PyGetSetDef {
+            name: c"__dict__".as_ptr(),
+            get: Some(ffi::PyObject_GenericGetDict),
+            set: Some(ffi::PyObject_GenericSetDict),
+            doc: ptr::null(),
+            closure: ptr::null_mut(),
+        },
+        ffi::PyGetSetDef::default(),
+    ]));
+    let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    let mut slots = [
+        slot(ffi::Py_tp_dealloc, callable_dealloc::<B> as *mut c_void),
+        slot(ffi::Py_tp_traverse, callable_traverse::<B> as *mut c_void),
+        slot(ffi::Py_tp_clear, callable_clear::<B> as *mut c_void),
+        slot(ffi::Py_tp_call, callable_call::<B> as *mut c_void),
+        slot(ffi::Py_tp_descr_get, callable_get as *mut c_void),
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_getset, attributes.as_mut_ptr().cast()),
+        ffi::PyType_Slot::default(),
+    ];
+    // The limited headers leave these two out.
+    const HAVE_VECTORCALL: c_ulong = 1 << 11;
+    const METHOD_DESCRIPTOR: c_ulong = 1 << 17;
+    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | HAVE_VECTORCALL | METHOD_DESCRIPTOR;
+    let mut spec = ffi::PyType_Spec {
+        name: B::NAME.as_ptr(),
+        basicsize: size_of::<Callable<B>>() as c_int,
+        itemsize: 0,
+        flags: (flags | DISALLOW_INSTANTIATION) as _,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the spec describes `Callable<B>`; its slots have the signatures their numbers ask for, its tables are never freed.
+    let kind = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec))? };
+    Ok(kind.cast_into::<PyType>()?.unbind())
+}
+
+/// # Safety
+/// Called by CPython: `slf` is a `Callable<B>`, the arguments are as invariant 2 says; the top bit of `count` is CPython's own.
+unsafe extern "C" fn callable_vectorcall<B: Body>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let count = count & (usize::MAX >> 1);
+    // SAFETY: the caller's promise; invariant 7. An empty tuple of names is as good as none.
+    let (py, this, arguments, body) = unsafe {
+        let py = Python::assume_attached();
+        let names = if names.is_null() || ffi::PyTuple_Size(names) == 0 { ptr::null_mut() } else { names };
+        let body = (*slf.cast::<Callable<B>>()).body.as_deref();
+        (py, Borrowed::from_ptr(py, slf), Arguments::new(py, args, count, names), body)
+    };
+    give(protect(py, || match body {
+        Some(body) => body.call(this, &arguments),
+        None => Err(PyRuntimeError::new_err("the function was collected").into()),
+    }))
+}
+
+/// # Safety
+/// Called by CPython: a `Callable<B>`, a tuple, and a dict or null.
+unsafe extern "C" fn callable_call<B: Body>(
+    slf: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise; invariant 7.
+    let (py, this, args, kwargs, body) = unsafe {
+        let py = Python::assume_attached();
+        let args = Borrowed::from_ptr(py, args).cast_unchecked::<PyTuple>().to_owned();
+        let kwargs =
+            Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|dict| dict.cast_into_unchecked::<PyDict>());
+        let body = (*slf.cast::<Callable<B>>()).body.as_deref();
+        (py, Borrowed::from_ptr(py, slf), args, kwargs, body)
+    };
+    give(protect(py, || match body {
+        Some(body) => with_arguments(&args, kwargs.as_ref(), |arguments| body.call(this, arguments))?,
+        None => Err(PyRuntimeError::new_err("the function was collected").into()),
+    }))
+}
+
+/// Binds to an instance as functions do.
+///
+/// # Safety
+/// Called by CPython: a valid object, and an instance or null.
+unsafe extern "C" fn callable_get(
+    slf: *mut ffi::PyObject,
+    instance: *mut ffi::PyObject,
+    _owner: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    static METHOD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    // SAFETY: valid objects, attached; new references are returned.
+    unsafe {
+        let py = Python::assume_attached();
+        if instance.is_null() || instance == ffi::Py_None() {
+            return ffi::Py_NewRef(slf);
+        }
+        let end: *mut ffi::PyObject = ptr::null_mut();
+        match METHOD.import(py, "types", "MethodType") {
+            Ok(method) => ffi::PyObject_CallFunctionObjArgs(method.as_ptr(), slf, instance, end),
+            Err(error) => give(Err(error.into())),
+        }
+    }
+}
+
+/// # Safety
+/// Called by CPython's collector: a `Callable<B>`.
+unsafe extern "C" fn callable_traverse<B: Body>(
+    slf: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    argument: *mut c_void,
+) -> c_int {
+    // SAFETY: the fields are valid objects or null; no reference count changes.
+    unsafe {
+        let this = slf.cast::<Callable<B>>();
+        let mut result = visit(ffi::Py_TYPE(slf).cast(), argument);
+        if result == 0 && !(*this).dict.is_null() {
+            result = visit((*this).dict, argument);
+        }
+        if let Some(body) = (*this).body.as_deref() {
+            body.traverse(&mut |object| {
+                if result == 0 {
+                    result = visit(object.as_ptr(), argument);
+                }
+            });
+        }
+        result
+    }
+}
+
+/// # Safety
+/// Called by CPython's collector: a `Callable<B>` that nobody refers to but what it refers to itself.
+unsafe extern "C" fn callable_clear<B: Body>(slf: *mut ffi::PyObject) -> c_int {
+    // SAFETY: both are taken out before they are dropped: dropping can run Python code, which then finds them gone.
+    unsafe {
+        let this = slf.cast::<Callable<B>>();
+        let dict = std::mem::replace(&mut (*this).dict, ptr::null_mut());
+        ffi::Py_XDECREF(dict);
+        let body = (*this).body.take();
+        drop(body);
+    }
+    0
+}
+
+/// # Safety
+/// The last reference to a `Callable<B>` is gone.
+unsafe extern "C" fn callable_dealloc<B: Body>(slf: *mut ffi::PyObject) {
+    // SAFETY: nobody sees the object any more; an instance of a heap type holds a reference to its type, which goes last.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(slf.cast());
+        if !(*slf.cast::<Callable<B>>()).weak.is_null() {
+            ffi::PyObject_ClearWeakRefs(slf);
+        }
+        callable_clear::<B>(slf);
+        let kind = ffi::Py_TYPE(slf);
+        ffi::PyObject_GC_Del(slf.cast());
+        ffi::Py_DECREF(kind.cast());
+    }
 }

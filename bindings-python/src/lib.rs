@@ -5,12 +5,15 @@
 
 mod arguments;
 mod cache;
+mod digest;
 mod engine;
 mod errors;
 mod hot;
 mod link;
+mod live;
 mod memo;
 mod methods;
+mod pipeline;
 mod reply;
 mod scan;
 mod sessions;
@@ -26,9 +29,16 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<store::AsyncStore>()?;
     module.add_class::<cache::Cache>()?;
     module.add_class::<cache::AsyncCache>()?;
-    module.add_class::<memo::Memo>()?;
+    module.add("Cached", hot::callable_type::<memo::Memo>(module.py())?)?;
+    module.add_function(wrap_pyfunction!(memo::cached, module)?)?;
+    module.add_function(wrap_pyfunction!(memo::cached_key, module)?)?;
+    module.add_class::<pipeline::Pipeline>()?;
     module.add_class::<sessions::Client>()?;
     module.add_class::<link::Link>()?;
+    module.add("CachedResult", hot::callable_type::<digest::CachedResult>(module.py())?)?;
+    module.add_class::<digest::ResultStore>()?;
+    module.add_function(wrap_pyfunction!(digest::cached_result, module)?)?;
+    module.add_function(wrap_pyfunction!(digest::cached_result_state, module)?)?;
     module.add_function(wrap_pyfunction!(link::pack, module)?)?;
     module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -1,186 +1,271 @@
-//! `Memo`: the native part of a function decorated with `@cache.cached`: it builds the key and answers hits.
+//! `Cached`: the object that a function decorated with `@cache.cached` becomes: it builds the key and answers hits.
 //!
-//! Misses, single-flight and everything else are the Python subclasses' part, in `keystead/_cached.py`.
+//! Misses, single-flight and everything else on a decorated function are Python's part, in `keystead/_cached.py`.
+
+use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple,
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple, PyType,
 };
+use smallvec::SmallVec;
+use std::ffi::CStr;
 
 use crate::cache::{AsyncCache, Cache, CacheInner};
-use crate::hot::{Exact, Outcome, bytes_of, exact, ready_object};
+use crate::hot::{
+    Argument, Arguments, Body, Exact, Outcome, body, bytes_of, callable, exact, ready_object, with_arguments,
+};
+use crate::live::{Live, hashed};
 use crate::sessions::bytes;
 
+/// A key while it is built; nearly all fit without an allocation.
+type Buffer = SmallVec<[u8; 160]>;
+
+/// The name of a parameter, and its default if it has one.
+type Parameter = (Py<PyString>, Option<Py<PyAny>>);
+
 /// A decorated function.
-#[pyclass(frozen, subclass, module = "keystead._keystead")]
 pub struct Memo {
-    cache: Py<PyAny>,
-    /// What its keys begin with.
+    cache: Arc<CacheInner>,
+    /// What its keys begin with, the cache's namespace included.
     head: Vec<u8>,
+    /// Bytes of the namespace.
+    namespace: usize,
     /// Names and defaults of the parameters; `None` if the function takes any.
-    parameters: Option<Vec<(String, Option<Py<PyAny>>)>>,
+    parameters: Option<Vec<Parameter>>,
     /// The first so many parameters can be given by position.
     positional: usize,
     make_key: Option<Py<PyAny>>,
+    /// Called on a miss with the decorated function, the key, the arguments and the keyword arguments.
+    miss: Py<PyAny>,
     /// Hits are wrapped in ready awaitables.
     is_async: bool,
+    /// Decoded objects of this function alone.
+    live: Option<Live>,
 }
 
-#[pymethods]
-impl Memo {
-    #[new]
-    fn new(
-        cache: Py<PyAny>,
-        head: &[u8],
-        parameters: Option<Vec<(String, bool, Py<PyAny>)>>,
-        positional: usize,
-        make_key: Option<Py<PyAny>>,
-        is_async: bool,
-    ) -> Self {
-        let parameters = parameters.map(|parameters| {
-            parameters.into_iter().map(|(name, optional, value)| (name, optional.then_some(value))).collect()
-        });
-        Self { cache, head: head.to_vec(), parameters, positional, make_key, is_async }
+impl Body for Memo {
+    const NAME: &'static CStr = c"keystead._keystead.Cached";
+
+    fn kind() -> &'static PyOnceLock<Py<PyType>> {
+        static KIND: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        &KIND
     }
 
-    /// The value of a hit; on a miss, what `_miss(key, args, kwargs)` returns.
-    #[pyo3(signature = (*args, **kwargs))]
-    fn __call__<'py>(
-        slf: &Bound<'py, Self>,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> Outcome<'py> {
-        let (py, this) = (slf.py(), slf.get());
-        let key = this.key(args, kwargs)?;
-        let found = this.with_cache(py, |cache| {
-            cache.check_open(py)?;
-            cache.look_up(py, &key)?.finish(py, &cache.codec)
-        })?;
+    #[inline]
+    fn call<'py>(&self, this: Argument<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+        let py = arguments.py();
+        self.cache.check_open(py)?;
+        let mut key = Buffer::new();
+        let found = match &self.live {
+            None => {
+                key.extend_from_slice(&self.head);
+                self.write_key(&mut key, arguments)?;
+                self.cache.look_up(py, &key)?
+            }
+            Some(live) => {
+                // In its own table a function needs no head before its keys.
+                self.write_key(&mut key, arguments)?;
+                self.cache.look_up_live(py, &hashed(&key), live, || self.behind_head(&key))?
+            }
+        };
         match found {
-            Some(value) if this.is_async => ready_object(py, Ok(value)),
+            Some(value) if self.is_async => ready_object(py, Ok(value)),
             Some(value) => Ok(value),
-            None => slf.call_method1("_miss", (bytes(py, &key), args, kwargs)),
+            None if self.live.is_some() => self.miss(this, &self.behind_head(&key), arguments),
+            None => self.miss(this, &key, arguments),
         }
     }
 
-    /// The key, without the cache's namespace, under which a call with these arguments is kept.
-    #[pyo3(signature = (*args, **kwargs))]
-    fn cache_key<'py>(
-        &self,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> Outcome<'py> {
-        let py = args.py();
-        let key = self.key(args, kwargs)?;
-        Ok(std::str::from_utf8(&key)
-            .map_or_else(|_| bytes(py, &key), |text| PyString::new(py, text).into_any()))
+    fn traverse(&self, visit: &mut dyn FnMut(&Py<PyAny>)) {
+        visit(&self.miss);
+        self.make_key.iter().for_each(&mut *visit);
+        let parameters = self.parameters.iter().flatten();
+        parameters.filter_map(|(_, default)| default.as_ref()).for_each(visit);
     }
 }
 
+/// A parameter as Python gives it: its name, whether it has a default, and the default.
+type Given<'py> = (Bound<'py, PyString>, bool, Py<PyAny>);
+
+/// What a decorated function is made of: see `keystead/_cached.py`. `live`: how many decoded objects it keeps for itself, 0 for none.
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "called in one place, by Python")]
+pub fn cached<'py>(
+    cache: &Bound<'py, PyAny>,
+    head: &[u8],
+    parameters: Option<Vec<Given<'py>>>,
+    positional: usize,
+    make_key: Option<Py<PyAny>>,
+    miss: Py<PyAny>,
+    is_async: bool,
+    live: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = cache.py();
+    let cache: Arc<CacheInner> = match cache.cast::<Cache>() {
+        Ok(cache) => cache.get().as_ref().clone(),
+        Err(_) => cache.cast::<AsyncCache>()?.get().as_ref().clone(),
+    };
+    let interned = |name: &Bound<'py, PyString>| PyString::intern(py, &name.to_string_lossy()).unbind();
+    let parameters = parameters.map(|parameters| {
+        let each = parameters.into_iter();
+        each.map(|(name, optional, value)| (interned(&name), optional.then_some(value))).collect()
+    });
+    let live = (live > 0).then(|| Live::new(cache.store.sessions.engine(), live));
+    let head = cache.full_key(head).as_ref().to_vec();
+    let namespace = cache.namespace().len();
+    callable(py, Memo { cache, head, namespace, parameters, positional, make_key, miss, is_async, live })
+}
+
+/// The key, without the cache's namespace, under which a call with these arguments is kept.
+#[pyfunction]
+pub fn cached_key<'py>(
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = args.py();
+    let memo = body::<Memo>(function).ok_or_else(|| PyTypeError::new_err("that is no cached function"))?;
+    let mut key = Buffer::new();
+    with_arguments(args, kwargs, |arguments| memo.write_key(&mut key, arguments))??;
+    let key = memo.behind_head(&key);
+    let key = &key[memo.namespace..];
+    Ok(std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any()))
+}
+
 impl Memo {
-    fn with_cache<'py, R>(
-        &self,
-        py: Python<'py>,
-        work: impl FnOnce(&CacheInner) -> PyResult<R>,
-    ) -> PyResult<R> {
-        let cache = self.cache.bind(py);
-        if let Ok(cache) = cache.cast::<Cache>() {
-            return work(cache.get().as_ref());
-        }
-        work(cache.cast::<AsyncCache>()?.get().as_ref())
+    #[inline(never)]
+    fn behind_head(&self, arguments: &[u8]) -> Buffer {
+        let mut key = Buffer::from_slice(&self.head);
+        key.extend_from_slice(arguments);
+        key
     }
 
-    fn key(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<u8>> {
-        let mut key = self.head.clone();
-        if let Some(make) = &self.make_key {
-            let made = make.bind(args.py()).call(args.clone(), kwargs)?;
-            key.extend_from_slice(bytes_of(made.str()?.as_any().as_borrowed())?);
-            return Ok(key);
+    #[cold]
+    fn miss<'py>(&self, this: Argument<'_, 'py>, key: &[u8], arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+        let py = arguments.py();
+        let keywords = if arguments.has_keywords() { Some(arguments.keywords()?) } else { None };
+        let key = bytes(py, &key[self.namespace..]);
+        Ok(self.miss.bind(py).call1((this, key, arguments.tuple()?, keywords))?)
+    }
+
+    /// The part of the key that the arguments make. Writes in place: a buffer that is returned is copied.
+    #[inline]
+    fn write_key(&self, key: &mut Buffer, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+        let Some(parameters) = self.parameters.as_ref().filter(|_| self.make_key.is_none()) else {
+            return self.write_other(key, arguments);
+        };
+        let count = arguments.positional().len();
+        if count != parameters.len() || count > self.positional || arguments.has_keywords() {
+            return self.write_bound(key, parameters, arguments);
         }
-        match &self.parameters {
-            Some(parameters) => self.write_bound(&mut key, parameters, args, kwargs)?,
-            None => write_loose(&mut key, args, kwargs)?,
+        for (index, argument) in arguments.positional().enumerate() {
+            if index > 0 {
+                key.push(b',');
+            }
+            write(key, &argument)?;
         }
-        Ok(key)
+        Ok(())
+    }
+
+    fn write_other(&self, key: &mut Buffer, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+        let Some(make) = &self.make_key else { return write_loose(key, arguments) };
+        let made = make.bind(arguments.py()).call(arguments.tuple()?, Some(&arguments.keywords()?))?;
+        key.extend_from_slice(bytes_of(made.str()?.as_any().as_borrowed())?);
+        Ok(())
     }
 
     /// Every parameter in its place, defaults too: however a call is spelled, its key is the same.
     fn write_bound(
         &self,
-        key: &mut Vec<u8>,
-        parameters: &[(String, Option<Py<PyAny>>)],
-        args: &Bound<'_, PyTuple>,
-        kwargs: Option<&Bound<'_, PyDict>>,
+        key: &mut Buffer,
+        parameters: &[Parameter],
+        arguments: &Arguments<'_, '_>,
     ) -> PyResult<()> {
-        let py = args.py();
-        if args.len() > self.positional {
+        let (py, count) = (arguments.py(), arguments.positional().len());
+        if count > self.positional {
+            let most = self.positional;
             return Err(PyTypeError::new_err(format!(
-                "at most {} positional arguments are expected, {} were given",
-                self.positional,
-                args.len()
+                "at most {most} positional arguments are expected, {count} were given"
             )));
         }
-        let mut used = 0;
-        for (index, (name, default)) in parameters.iter().enumerate() {
+        let mut places: SmallVec<[Option<Argument<'_, '_>>; 8]> = arguments.positional().map(Some).collect();
+        places.resize(parameters.len(), None);
+        for (name, value) in arguments.keyword() {
+            let known = parameters.iter().position(|(known, _)| known.as_ptr() == name.as_ptr());
+            let known = match known {
+                Some(known) => known,
+                None => {
+                    let text = bytes_of(name)?;
+                    let is_named = |(known, _): &Parameter| {
+                        bytes_of(known.bind(py).as_any().as_borrowed()).is_ok_and(|known| known == text)
+                    };
+                    let Some(known) = parameters.iter().position(is_named) else {
+                        let text = String::from_utf8_lossy(text);
+                        return Err(PyTypeError::new_err(format!("unexpected keyword argument '{text}'")));
+                    };
+                    known
+                }
+            };
+            if places[known].replace(value).is_some() {
+                let name = parameters[known].0.bind(py);
+                return Err(PyTypeError::new_err(format!("multiple values for argument '{name}'")));
+            }
+        }
+        for (index, (place, (name, default))) in places.iter().zip(parameters).enumerate() {
             if index > 0 {
                 key.push(b',');
             }
-            let keyword = match kwargs {
-                Some(kwargs) => kwargs.get_item(name)?,
-                None => None,
-            };
-            used += usize::from(keyword.is_some());
-            match (args.get_borrowed_item(index).ok(), keyword, default) {
-                (Some(_), Some(_), _) => {
-                    return Err(PyTypeError::new_err(format!("multiple values for argument '{name}'")));
-                }
-                (Some(given), None, _) => write(key, &given)?,
-                (None, Some(given), _) => write(key, &given)?,
-                (None, None, Some(default)) => write(key, default.bind(py))?,
-                (None, None, None) => {
+            match (place, default) {
+                (Some(given), _) => write(key, given)?,
+                (None, Some(default)) => write(key, default.bind(py))?,
+                (None, None) => {
+                    let name = name.bind(py);
                     return Err(PyTypeError::new_err(format!("missing argument: '{name}'")));
                 }
             }
-        }
-        if kwargs.is_some_and(|kwargs| kwargs.len() > used) {
-            return Err(PyTypeError::new_err("unexpected keyword argument"));
         }
         Ok(())
     }
 }
 
 /// Arguments as they were given, for functions with `*args` or `**kwargs`; keywords sorted by name.
-fn write_loose(
-    key: &mut Vec<u8>,
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<()> {
-    let mut parts = args.iter().map(|argument| written(&argument)).collect::<PyResult<Vec<_>>>()?;
-    if let Some(kwargs) = kwargs {
-        let mut named = Vec::new();
-        for (name, value) in kwargs.iter() {
-            let mut part = bytes_of(name.as_borrowed())?.to_vec();
-            part.push(b'=');
-            write(&mut part, &value)?;
-            named.push(part);
-        }
-        named.sort();
-        parts.append(&mut named);
+fn write_loose(key: &mut Buffer, arguments: &Arguments<'_, '_>) -> PyResult<()> {
+    let mut parts =
+        arguments.positional().map(|argument| written(&argument)).collect::<PyResult<Vec<_>>>()?;
+    let mut named = Vec::new();
+    for (name, value) in arguments.keyword() {
+        let mut part = Buffer::from_slice(bytes_of(name)?);
+        part.push(b'=');
+        write(&mut part, &value)?;
+        named.push(part);
     }
-    key.extend(parts.join(&b','));
+    named.sort();
+    parts.append(&mut named);
+    join(key, &parts);
     Ok(())
 }
 
-fn written(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let mut part = Vec::new();
+fn join(key: &mut Buffer, parts: &[Buffer]) {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            key.push(b',');
+        }
+        key.extend_from_slice(part);
+    }
+}
+
+fn written(object: &Bound<'_, PyAny>) -> PyResult<Buffer> {
+    let mut part = Buffer::new();
     write(&mut part, object)?;
     Ok(part)
 }
 
 /// Writes an argument so that different values never look alike: text in quotes, containers in brackets, sets and dicts sorted.
 #[inline]
-fn write(key: &mut Vec<u8>, object: &Bound<'_, PyAny>) -> PyResult<()> {
+fn write(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
     match exact(object) {
         Exact::Str => quote(key, b"", bytes_of(object.as_borrowed())?),
         Exact::Bytes => quote(key, b"b", bytes_of(object.as_borrowed())?),
@@ -195,25 +280,29 @@ fn write(key: &mut Vec<u8>, object: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-fn quote(key: &mut Vec<u8>, mark: &[u8], text: &[u8]) {
+fn quote(key: &mut Buffer, mark: &[u8], text: &[u8]) {
     key.extend_from_slice(mark);
     key.push(b'"');
-    for byte in text {
-        if matches!(byte, b'"' | b'\\') {
-            key.push(b'\\');
+    if text.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
+        for byte in text {
+            if matches!(byte, b'"' | b'\\') {
+                key.push(b'\\');
+            }
+            key.push(*byte);
         }
-        key.push(*byte);
+    } else {
+        key.extend_from_slice(text);
     }
     key.push(b'"');
 }
 
-fn write_other(key: &mut Vec<u8>, object: &Bound<'_, PyAny>) -> PyResult<()> {
-    let each = |iterable: &Bound<'_, PyAny>| -> PyResult<Vec<Vec<u8>>> {
+fn write_other(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
+    let each = |iterable: &Bound<'_, PyAny>| -> PyResult<Vec<Buffer>> {
         iterable.try_iter()?.map(|item| written(&item?)).collect()
     };
-    let mut enclose = |open: u8, parts: Vec<Vec<u8>>, close: u8| {
+    let mut enclose = |open: u8, parts: Vec<Buffer>, close: u8| {
         key.push(open);
-        key.extend(parts.join(&b','));
+        join(key, &parts);
         key.push(close);
     };
     if object.is_instance_of::<PyTuple>() {
@@ -242,7 +331,7 @@ fn write_other(key: &mut Vec<u8>, object: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// Values of other types count by their type's name and what `repr` says, if that does not only tell an address.
-fn write_named(key: &mut Vec<u8>, object: &Bound<'_, PyAny>) -> PyResult<()> {
+fn write_named(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
     let kind = object.get_type();
     let is_plain = object.is_instance_of::<PyString>()
         || object.is_instance_of::<PyBytes>()

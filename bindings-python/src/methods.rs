@@ -5,7 +5,7 @@
 use pyo3::prelude::*;
 
 use crate::hot::{self, class};
-use crate::{cache, sessions, store};
+use crate::{cache, pipeline, sessions, store};
 
 /// Installs methods on a class, as they are or behind a ready awaitable.
 macro_rules! install_all {
@@ -30,7 +30,14 @@ macro_rules! store_methods {
             store::Expire<$class> = c"expire", c"expire($self, key, ttl)\n--\n\nGives a key a new time to live and says whether it exists. O(1).";
             store::TimeToLive<$class> = c"ttl", c"ttl($self, key)\n--\n\nSeconds to live: None without a deadline; KeyError if there is no such key. O(1).";
             store::Execute<$class> = c"execute", c"execute($self, /, *words)\n--\n\nExecutes any command and returns its reply; strings are bytes.";
-            store::Pipeline<$class> = c"pipeline", c"pipeline($self, commands)\n--\n\nExecutes a list of commands, each a tuple, and returns their replies; errors are among them as exceptions.";
+        )
+    };
+}
+
+macro_rules! pipeline_method {
+    ($py:expr, $class:ty) => {
+        install_all!($py, $class, false:
+            store::Pipeline<$class> = c"pipeline", c"pipeline($self, commands=None, transaction=False)\n--\n\nExecutes a list of commands, each a tuple, and returns their replies, errors among them as exceptions. Without commands: a Pipeline to record calls in. A transaction happens at one moment, or not at all if a command is faulty.";
         )
     };
 }
@@ -60,8 +67,20 @@ macro_rules! cache_methods {
 pub fn install(py: Python<'_>) -> PyResult<()> {
     store_methods!(py, store::Store, false);
     store_methods!(py, store::AsyncStore, true);
+    // What a pipeline without commands is recorded in is no result to await.
+    pipeline_method!(py, store::Store);
+    pipeline_method!(py, store::AsyncStore);
     cache_methods!(py, cache::Cache, false);
     cache_methods!(py, cache::AsyncCache, true);
+    install_all!(py, pipeline::Pipeline, false:
+        pipeline::Get = c"get", c"get($self, key)\n--\n\nRecords Store.get.";
+        pipeline::Set = c"set", c"set($self, key, value, ttl=None, nx=False, xx=False)\n--\n\nRecords Store.set.";
+        pipeline::Incr = c"incr", c"incr($self, key, by=1)\n--\n\nRecords Store.incr.";
+        pipeline::HGet = c"hget", c"hget($self, key, field)\n--\n\nRecords Store.hget.";
+        pipeline::HSet = c"hset", c"hset($self, key, field, value)\n--\n\nRecords Store.hset.";
+        pipeline::Delete = c"delete", c"delete($self, /, *keys)\n--\n\nRecords Store.delete.";
+        pipeline::Expire = c"expire", c"expire($self, key, ttl)\n--\n\nRecords Store.expire.";
+        pipeline::Command = c"command", c"command($self, /, *words)\n--\n\nRecords any command.";);
     install_all!(py, sessions::Client, false:
         sessions::Execute = c"execute", c"execute($self, /, *words, **options)\n--\n\nExecutes a command and returns the parsed response.";);
     install_all!(py, sessions::Client, true:

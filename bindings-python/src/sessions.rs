@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::arguments::{Words, word};
 use crate::engine::PyEngine;
 use crate::errors;
-use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of};
+use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of, call_one};
 use crate::reply::{Style, decode_all, decode_or_raise, is_plain};
 
 /// More idle sessions than this are closed.
@@ -88,12 +88,12 @@ impl Sessions {
         if is_plain(session.replies()) {
             let outcome = decode_or_raise(py, session.replies(), style);
             self.give(session);
-            return outcome;
+            return Ok(outcome?);
         }
         // Making a container can run the garbage collector, and with it code that comes back to us.
         let tape = session.replies().to_vec();
         self.give(session);
-        decode_or_raise(py, &tape, style)
+        Ok(decode_or_raise(py, &tape, style)?)
     }
 
     /// Executes commands one after the other and returns a list of their replies, errors among them as exceptions.
@@ -115,7 +115,7 @@ impl Sessions {
         let tape = session.replies().to_vec();
         session.clear_replies();
         self.give(session);
-        decode_all(py, &tape, style)
+        Ok(decode_all(py, &tape, style)?)
     }
 }
 
@@ -175,9 +175,9 @@ impl Client {
     }
 
     /// Executes a command and returns its reply without a callback; as bytes, if `raw`.
-    fn call<'py>(&self, words: &Bound<'py, PyTuple>, raw: bool) -> Outcome<'py> {
+    fn call<'py>(&self, words: &Bound<'py, PyTuple>, raw: bool) -> PyResult<Bound<'py, PyAny>> {
         let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
-        self.run(words.py(), objects.iter().map(|object| object.as_borrowed()), raw)
+        Ok(self.run(words.py(), objects.iter().map(|object| object.as_borrowed()), raw)?)
     }
 }
 
@@ -262,16 +262,16 @@ pub struct Execute;
 impl Method for Execute {
     type Class = Client;
 
-    fn call<'py>(this: Bound<'py, PyAny>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+    fn call<'py>(this: Argument<'_, 'py>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
         if arguments.has_keywords() {
-            let words = PyTuple::new(py, arguments.positional())?;
-            return client.with_options.bind(py).call1((this, words, arguments.keywords()?));
+            let words = arguments.tuple()?;
+            return Ok(client.with_options.bind(py).call1((this, words, arguments.keywords()?))?);
         }
         let reply = client.run(py, arguments.positional(), false)?;
         match arguments.positional().next() {
             Some(name) => match client.callback(py, name)? {
-                Some(callback) => callback.call1((reply,)),
+                Some(callback) => call_one(&callback, &reply),
                 None => Ok(reply),
             },
             None => Ok(reply),

@@ -3,20 +3,22 @@
 //! The methods are in the table of `methods.rs`; those of values with types are in [`crate::cache`].
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
-use keystead::{Database, Ttl};
+use keystead::{Condition, Database, Ttl};
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use smallvec::SmallVec;
 
-use crate::arguments::{Words, condition, integer, raw_value, ttl};
+use crate::arguments::{condition, integer, raw_value, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{raise, usage};
-use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of};
+use crate::hot::{Argument, Arguments, Method, NewList, Outcome, bytes_of, held, items, names};
+use crate::pipeline;
 use crate::reply::Style;
 use crate::sessions::{Sessions, encode};
 
@@ -35,7 +37,7 @@ pub struct AsyncStore {
 /// The part of the two that is the same.
 pub struct StoreInner {
     pub db: Database,
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
 }
 
 impl StoreInner {
@@ -45,12 +47,12 @@ impl StoreInner {
     /// There is no such database.
     pub fn new(py: Python<'_>, engine: &PyEngine, db: usize) -> PyResult<Self> {
         let database = engine.engine.database(db).map_err(|error| usage(py, &error.to_string()))?;
-        Ok(Self { db: database, sessions: Sessions::of_database(engine.engine.clone(), db) })
+        Ok(Self { db: database, sessions: Arc::new(Sessions::of_database(engine.engine.clone(), db)) })
     }
 }
 
 macro_rules! store_class {
-    ($class:ident) => {
+    ($class:ident, $is_async:literal { $($more:tt)* }) => {
         #[pymethods]
         impl $class {
             #[new]
@@ -66,9 +68,21 @@ macro_rules! store_class {
             fn __len__(&self) -> usize {
                 self.inner.db.len()
             }
+
+            /// A store is true even when it is empty.
+            fn __bool__(&self) -> bool {
+                true
+            }
+
+            $($more)*
+        }
+
+        impl StoreClass for $class {
+            const IS_ASYNC: bool = $is_async;
         }
 
         impl AsRef<StoreInner> for $class {
+            #[inline]
             fn as_ref(&self) -> &StoreInner {
                 &self.inner
             }
@@ -76,12 +90,37 @@ macro_rules! store_class {
     };
 }
 
-store_class!(Store);
-store_class!(AsyncStore);
+store_class!(AsyncStore, true {});
+store_class!(Store, false {
+    fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        let name = bytes_of(key.as_borrowed())?;
+        let found = self.inner.db.get_with(name, |found| found.map(|found| PyBytes::new(py, &found.text)));
+        let found = found.map_err(|error| raise(py, &error))?;
+        found.map(Bound::into_any).ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let value = raw_value(value.as_borrowed())?;
+        let name = bytes_of(key.as_borrowed())?;
+        let set = self.inner.db.set(name, value.as_ref(), Ttl::None, Condition::Always);
+        set.map(drop).map_err(|error| raise(key.py(), &error))
+    }
+
+    fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.inner.db.delete(bytes_of(key.as_borrowed())?) {
+            Ok(())
+        } else {
+            Err(PyKeyError::new_err(key.clone().unbind()))
+        }
+    }
+});
 
 /// A class with these methods.
-pub trait StoreClass: PyClass<Frozen = True> + Sync + AsRef<StoreInner> {}
-impl<C: PyClass<Frozen = True> + Sync + AsRef<StoreInner>> StoreClass for C {}
+pub trait StoreClass: PyClass<Frozen = True> + Sync + AsRef<StoreInner> {
+    /// Its methods give awaitables.
+    const IS_ASYNC: bool;
+}
 
 /// Declares methods: their type, and what they do with the store and the arguments.
 macro_rules! methods {
@@ -93,7 +132,7 @@ macro_rules! methods {
             type Class = C;
 
             #[inline]
-            fn call<'py>(_: Bound<'py, PyAny>, class: &C, $arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
+            fn call<'py>(_: Argument<'_, 'py>, class: &C, $arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
                 let $store: &StoreInner = class.as_ref();
                 $body
             }
@@ -104,7 +143,7 @@ macro_rules! methods {
 methods! {
     /// `get(key, default=None)`.
     Get(store, arguments) {
-        let [key, default] = arguments.bind(["key", "default"], 1)?;
+        let [key, default] = arguments.bind(names!(c"key", c"default"), 1)?;
         let py = arguments.py();
         let key = bytes_of(key.expect("required"))?;
         let found = store.db.get_with(key, |found| found.map(|found| PyBytes::new(py, &found.text)));
@@ -116,7 +155,7 @@ methods! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(store, arguments) {
-        let [key, value, time, nx, xx] = arguments.bind(["key", "value", "ttl", "nx", "xx"], 2)?;
+        let [key, value, time, nx, xx] = arguments.bind(names!(c"key", c"value", c"ttl", c"nx", c"xx"), 2)?;
         let key = bytes_of(key.expect("required"))?;
         let value = raw_value(value.expect("required"))?;
         let set = store.db.set(key, value.as_ref(), ttl(time)?, condition(nx, xx)?);
@@ -134,20 +173,20 @@ methods! {
 
     /// `contains(key)`.
     Contains(store, arguments) {
-        let [key] = arguments.bind(["key"], 1)?;
+        let [key] = arguments.bind(names!(c"key"), 1)?;
         boolean(arguments.py(), store.db.contains(bytes_of(key.expect("required"))?))
     }
 
     /// `incr(key, by=1)`.
     Incr(store, arguments) {
-        let [key, by] = arguments.bind(["key", "by"], 1)?;
+        let [key, by] = arguments.bind(names!(c"key", c"by"), 1)?;
         let sum = store.db.incr(bytes_of(key.expect("required"))?, integer(by, 1)?);
         Ok(sum.map_err(|error| raise(arguments.py(), &error))?.into_pyobject(arguments.py())?.into_any())
     }
 
     /// `hget(key, field)`.
     HGet(store, arguments) {
-        let [key, field] = arguments.bind(["key", "field"], 2)?;
+        let [key, field] = arguments.bind(names!(c"key", c"field"), 2)?;
         let py = arguments.py();
         let (key, field) = (bytes_of(key.expect("required"))?, bytes_of(field.expect("required"))?);
         let found = store.db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes)));
@@ -159,7 +198,7 @@ methods! {
 
     /// `hset(key, field, value)`.
     HSet(store, arguments) {
-        let [key, field, value] = arguments.bind(["key", "field", "value"], 3)?;
+        let [key, field, value] = arguments.bind(names!(c"key", c"field", c"value"), 3)?;
         let (key, field) = (bytes_of(key.expect("required"))?, bytes_of(field.expect("required"))?);
         let value = raw_value(value.expect("required"))?;
         let created = store.db.hset(key, field, value.as_ref());
@@ -168,18 +207,21 @@ methods! {
 
     /// `mget(keys)`.
     MGet(store, arguments) {
-        let [keys] = arguments.bind(["keys"], 1)?;
+        let [keys] = arguments.bind(names!(c"keys"), 1)?;
         let py = arguments.py();
         let held = held(keys.expect("required"))?;
-        let names = names(&held)?;
-        let mut values = Vec::with_capacity(names.len());
-        store.db.get_many_with(&names, |_, found| values.push(found.map(|found| PyBytes::new(py, &found.text))));
-        Ok(PyList::new(py, values)?.into_any())
+        let keys = key_bytes(&held)?;
+        let mut values = NewList::new(py, keys.len())?;
+        store.db.get_many_with(&keys, |_, found| values.push(match found {
+            Some(found) => PyBytes::new(py, &found.text).into_any(),
+            None => py.None().into_bound(py),
+        }));
+        Ok(values.finish())
     }
 
     /// `mset(pairs, ttl=None)`.
     MSet(store, arguments) {
-        let [pairs, time] = arguments.bind(["pairs", "ttl"], 1)?;
+        let [pairs, time] = arguments.bind(names!(c"pairs", c"ttl"), 1)?;
         let held = held_pairs(pairs.expect("required"))?;
         let mut words = Vec::with_capacity(held.len());
         for (key, value) in &held {
@@ -192,14 +234,14 @@ methods! {
 
     /// `expire(key, ttl)`.
     Expire(store, arguments) {
-        let [key, time] = arguments.bind(["key", "ttl"], 2)?;
+        let [key, time] = arguments.bind(names!(c"key", c"ttl"), 2)?;
         let exists = expire(&store.db, bytes_of(key.expect("required"))?, ttl(time)?);
         boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
     }
 
     /// `ttl(key)`.
     TimeToLive(store, arguments) {
-        let [key] = arguments.bind(["key"], 1)?;
+        let [key] = arguments.bind(names!(c"key"), 1)?;
         let key = key.expect("required");
         time_to_live(arguments.py(), key, store.db.ttl(bytes_of(key)?))
     }
@@ -212,31 +254,10 @@ methods! {
         store.sessions.execute(py, &argv, &Style { text: false, error: None })
     }
 
-    /// `pipeline(commands)`.
+    /// `pipeline(commands=None, transaction=False)`.
     Pipeline(store, arguments) {
-        let [commands] = arguments.bind(["commands"], 1)?;
-        let py = arguments.py();
-        let none = py.None().into_bound(py);
-        let held = commands.expect("required").try_iter()?.map(|command| held(command?.as_borrowed()));
-        let held = held.collect::<PyResult<Vec<_>>>()?;
-        let commands = held.iter().map(|words| encode(py, words.iter().map(|word| word.as_borrowed()), &none));
-        let commands = commands.collect::<PyResult<Vec<Words<'_>>>>()?;
-        store.sessions.pipeline(py, &commands, &Style { text: false, error: None })
+        pipeline::of_store(&store.db, &store.sessions, C::IS_ASYNC, arguments)
     }
-}
-
-/// The objects of an iterable, held while their bytes are used.
-///
-/// # Errors
-/// It can't be iterated over, or is a str or bytes, which would be taken apart.
-pub fn held<'py>(iterable: Argument<'_, 'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    if let Ok(list) = iterable.cast::<PyList>() {
-        return Ok(list.iter().collect());
-    }
-    if bytes_of(iterable).is_ok() {
-        return Err(pyo3::exceptions::PyTypeError::new_err("several keys are needed, not one str or bytes"));
-    }
-    iterable.try_iter()?.collect()
 }
 
 /// The pairs of a dict, of another mapping, or of an iterable of pairs.
@@ -252,12 +273,12 @@ pub fn held_pairs<'py>(pairs: Argument<'_, 'py>) -> PyResult<Vec<(Bound<'py, PyA
     items.try_iter()?.map(|pair| pair?.extract()).collect()
 }
 
-/// The bytes of keys.
+/// The bytes of keys, borrowed from them.
 ///
 /// # Errors
 /// One is neither str nor bytes.
-pub fn names<'a>(keys: &'a [Bound<'_, PyAny>]) -> PyResult<Vec<&'a [u8]>> {
-    keys.iter().map(|key| bytes_of(key.as_borrowed())).collect()
+pub fn key_bytes<'a>(keys: &'a Bound<'_, PyTuple>) -> PyResult<SmallVec<[&'a [u8]; 32]>> {
+    items(keys).map(bytes_of).collect()
 }
 
 /// True or False.
@@ -296,7 +317,7 @@ pub fn time_to_live<'py>(
     ttl: Option<Option<Duration>>,
 ) -> Outcome<'py> {
     match ttl {
-        None => Err(PyKeyError::new_err(key.to_owned().unbind())),
+        None => Err(PyKeyError::new_err(key.to_owned().unbind()).into()),
         Some(None) => Ok(py.None().into_bound(py)),
         Some(Some(time)) => Ok(time.as_secs_f64().into_pyobject(py)?.into_any()),
     }

@@ -2,13 +2,14 @@
 //!
 //! Lists, dicts and other objects go through the codec that the cache was opened with.
 
+use keystead::Found;
 use keystead::cache::codec::{self, Stored, tag};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
 use smallvec::SmallVec;
 
 use crate::errors::usage;
-use crate::hot::{Argument, Exact, Outcome, bytes_of, exact};
+use crate::hot::{Argument, Exact, Raised, bytes_of, call_one, exact};
 
 /// The functions of a codec, and those that read what others wrote.
 pub struct Codec {
@@ -128,7 +129,15 @@ pub enum Made<'py> {
 
 /// Reads a stored value as far as that needs no Python code: bytes, str, int and float objects run none.
 #[inline]
-pub fn make<'py>(py: Python<'py>, stored: &[u8]) -> Made<'py> {
+pub fn make<'py>(py: Python<'py>, found: &Found<'_>) -> Made<'py> {
+    let stored = &*found.text;
+    // No tag is ASCII, so what is not an integer is text, which Python need not be told to check twice.
+    if found.is_ascii
+        && codec::integer(stored).is_none()
+        && let Ok(text) = PyString::from_bytes(py, stored)
+    {
+        return Made::Object(text.into_any());
+    }
     match codec::read(stored) {
         Stored::Text(text) => Made::Object(PyString::new(py, text).into_any()),
         Stored::Bytes(bytes) => Made::Object(PyBytes::new(py, bytes).into_any()),
@@ -148,25 +157,18 @@ impl<'py> Made<'py> {
     /// # Errors
     /// The codec's own, or a value that no cache wrote.
     #[inline]
-    pub fn finish(self, py: Python<'py>, codec: &Codec) -> PyResult<Option<Bound<'py, PyAny>>> {
+    pub fn finish(self, py: Python<'py>, codec: &Codec) -> Result<Option<Bound<'py, PyAny>>, Raised> {
         match self {
             Made::Missing => Ok(None),
             Made::Object(object) => Ok(Some(object)),
             // A leading space marks what only Python's own decoder reads without loss.
             Made::Payload(tag::JSON, payload) if payload.as_bytes().first() != Some(&b' ') => {
-                codec.loads_json.bind(py).call1((payload,)).map(Some)
+                Ok(Some(call_one(codec.loads_json.bind(py), &payload)?))
             }
-            Made::Payload(tag, payload) => codec.loads.bind(py).call1((tag, payload)).map(Some),
-            Made::Unreadable => Err(usage(py, "ERR the value begins with a tag byte, but no cache wrote it")),
+            Made::Payload(tag, payload) => Ok(Some(codec.loads.bind(py).call1((tag, payload))?)),
+            Made::Unreadable => {
+                Err(usage(py, "ERR the value begins with a tag byte, but no cache wrote it").into())
+            }
         }
-    }
-
-    /// The object, or a default.
-    ///
-    /// # Errors
-    /// As [`Made::finish`].
-    #[inline]
-    pub fn or(self, py: Python<'py>, codec: &Codec, default: Option<Argument<'_, 'py>>) -> Outcome<'py> {
-        Ok(self.finish(py, codec)?.unwrap_or_else(|| crate::store::or_none(py, default)))
     }
 }

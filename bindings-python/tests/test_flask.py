@@ -419,3 +419,140 @@ class _Lists:
 
     def zcount(self, key, low, high):
         return sum(score >= low for score in self.sets[key.decode()].values())
+
+
+class _Odd:
+    def __init__(self, text):
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+
+class _Request:
+    environ = {}
+
+
+@pytest.mark.parametrize("prefix", ["", "areas:", "zimmer für 'zwei'"])
+def test_the_native_digest_is_the_documents_key(prefix):
+    """Against the document's own recipe: MD5 of prefix, name, stringified arguments and sorted JSON of the keywords."""
+    import hashlib
+    import json as plain_json
+
+    from keystead._keystead import cached_result_state
+
+    @cache_result(key_prefix=prefix)
+    def view(*args, **kwargs):
+        return {}
+
+    texts = [
+        "",
+        "a",
+        "it's",
+        '"',
+        "'\"",
+        "\\",
+        "\n\t\r\b\f\x00\x1f\x7f",
+        "größe",
+        "\xa0",
+        "\u200b",
+        "🏠",
+        "\u2028",
+        "x" * 500,
+    ]
+    values = [
+        *texts,
+        0,
+        -1,
+        2**70,
+        1.5,
+        float("nan"),
+        True,
+        None,
+        b"bytes",
+        [1, "x"],
+        {"k": 1},
+        _Odd("it's"),
+        _Odd("ü"),
+    ]
+    calls = [
+        ((), {}),
+        (("a", "b"), {"z": "1", "a": 2}),
+        ((_Request(), "x"), {"r": _Request()}),
+        ((_Request(),), {}),
+    ]
+    calls += [((value,), {}) for value in values] + [((), {"name": value}) for value in values]
+    calls += [((value, value), {"größe": value, "b": 1}) for value in values]
+    for args, kwargs in calls:
+        safe = tuple(str(arg) for arg in args if not hasattr(arg, "environ"))
+        named = {name: str(value) for name, value in kwargs.items() if not hasattr(value, "environ")}
+        data = f"{prefix}view:{safe}:{plain_json.dumps(named, sort_keys=True)}"
+        expected = hashlib.md5(data.encode()).hexdigest()[:16]
+        assert cached_result_state(view, args, kwargs)[0] == expected == view.cache_key(*args, **kwargs), data
+    assert cached_result_state(view, ("\ud800",), {})[0] is None
+    assert view("\ud800") == {} == view("\ud800")
+
+
+def test_native_hits_are_counted_and_give_way(caplog):
+    from keystead import flask as face
+
+    calls = []
+
+    @cache_result(timeout=60, key_prefix="native:")
+    def view(number):
+        """Doc."""
+        calls.append(number)
+        return {"number": number}
+
+    store = Store()
+    configure(store)
+    logging.getLogger("keystead.flask").setLevel(logging.WARNING)
+    try:
+        assert [view(1) for _ in range(5)] == [{"number": 1}] * 5
+        assert calls == [1] and (view.cache_info().hits, view.cache_info().misses) == (4, 1)
+        assert face.stats()["hits"] == 4 and view.__name__ == "view" and view.__doc__ == "Doc."
+        store.set(view.cache_key(1), "no JSON")
+        assert view(1) == {"number": 1} and calls == [1, 1]
+        store.delete(view.cache_key(1))
+        store.hset(view.cache_key(1), "no", "string")
+        assert view(1) == {"number": 1} and calls == [1, 1, 1]
+        store.delete(view.cache_key(1))
+        view(1)
+        configure(enabled=False)
+        assert view(1) == view(1) and len(calls) == 6
+        configure(store)
+        assert view(1) == {"number": 1} and len(calls) == 6
+        logging.getLogger("keystead.flask").setLevel(logging.INFO)
+        with caplog.at_level(logging.INFO, logger="keystead.flask"):
+            view(1)
+        assert any("Cache HIT" in record.getMessage() for record in caplog.records)
+    finally:
+        logging.getLogger("keystead.flask").setLevel(logging.NOTSET)
+        configure()
+
+
+def test_decorated_views_are_pickled_by_name_and_bind_to_instances():
+    import copy
+    import pickle
+
+    assert pickle.loads(pickle.dumps(_kept_view)) is _kept_view is copy.deepcopy(_kept_view)
+
+    class Views:
+        def __str__(self):
+            return "views"
+
+        @cache_result(timeout=60)
+        def show(self, number):
+            return [number]
+
+    configure(Store())
+    try:
+        assert Views().show(3) == [3] == Views().show(3)
+        assert Views.show.cache_info().hits == 1
+    finally:
+        configure()
+
+
+@cache_result()
+def _kept_view():
+    return 1

@@ -103,3 +103,147 @@ def test_methods_document_themselves():
 
     assert "nx=False" in str(inspect.signature(Store.set))
     assert Store.get.__doc__.startswith("The bytes of a key")
+
+
+def test_a_store_is_a_mapping_of_bytes(store):
+    store["k"] = 5
+    assert store["k"] == b"5" and bool(store)
+    del store["k"]
+    for missing in (lambda: store["k"], lambda: store.__delitem__("k")):
+        with pytest.raises(KeyError, match="k"):
+            missing()
+    with pytest.raises(TypeError):
+        store["k"] = None
+    store.hset("hash", "f", "v")
+    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+        store["hash"]
+
+
+def test_typed_pipelines_reply_as_sessions_do(store):
+    """Each hot command, in lower case so that the typed form is taken, against the same through `execute`."""
+    store.execute("SET", "text", "x"), store.execute("HSET", "hash", "f", "v")
+    commands = [
+        ("set", "a", "1"), ("get", "a"), ("incr", "a"), ("incr", "text"), ("get", "hash"), ("hget", "hash", "f"),
+        ("hget", "hash", "none"), ("hget", "text", "f"), ("hset", "hash", "g", 1.5), ("hset", "hash", "g", b"w"),
+        ("hset", "text", "g", "w"), ("get", "none"), ("del", "none"), ("del", "a"), ("set", "b", 5, "ex", 100),
+        ("expire", "b", 100), ("expire", "none", 100), ("expire", "b", -1), ("get", "b"), ("set", "b", 1, "EX", 0),
+        ("set", "b", 1, "EX", "x"), ("expire", "b", "x"), ("get",), ("set", "k"), ("nope",), ("mset", "x", 1, "y", 2),
+        ("SET", "é", "ü"), ("get", "é"), (b"GET", "é"), ("incr", b"\xff"), ("get", 5), ("set", 5, 1.25), ("get", "5"),
+    ]  # fmt: skip
+
+    def told(reply):
+        return (type(reply), str(reply)) if isinstance(reply, Exception) else reply
+
+    typed = [told(reply) for reply in store.pipeline(commands)]
+    store.execute("FLUSHALL")
+    store.execute("SET", "text", "x"), store.execute("HSET", "hash", "f", "v")
+    one_by_one = []
+    for words in commands:
+        try:
+            one_by_one.append(store.execute(*words))
+        except exceptions.ResponseError as error:
+            one_by_one.append(told(error))
+    assert typed == one_by_one
+
+
+def test_commands_that_change_the_session_take_the_rest_with_them(store):
+    replies = store.pipeline([("MULTI",), ("SET", "k", "v"), ("GET", "k"), ("EXEC",), ("GET", "k")])
+    assert replies == [b"OK", b"QUEUED", b"QUEUED", [b"OK", b"v"], b"v"]
+    replies = store.pipeline(
+        [("SET", "k", "0"), ("SELECT", 3), ("SET", "k", "3"), ("SELECT", 0), ("GET", "k")]
+    )
+    assert replies == [b"OK", b"OK", b"OK", b"OK", b"0"]
+
+
+def test_what_cannot_be_sent_stops_a_pipeline_before_anything_runs(store):
+    for bad in [("SET", "k", None), ("SET", {}, "v"), ("GET", "\ud800")]:
+        with pytest.raises((TypeError, exceptions.DataError, UnicodeEncodeError)):
+            store.pipeline([("SET", "before", 1), bad])
+        assert "before" not in store
+
+
+def test_recorded_pipelines(store):
+    pipe = store.pipeline()
+    same = (
+        pipe.set("a", 1, ttl=60)
+        .incr("a", by=4)
+        .get("a")
+        .set("a", 2, nx=True)
+        .hset("h", "f", "v")
+        .hget("h", "f")
+    )
+    assert same is pipe and len(pipe) == 6 and "a" not in store
+    pipe.delete("h", "none").expire("a", 100).expire("a", None).expire("none", 5).command("STRLEN", "a").get(
+        "none"
+    )
+    assert pipe.execute() == [True, 5, b"5", False, True, b"v", 1, True, True, False, 1, None]
+    assert len(pipe) == 0 and pipe.execute() == []
+    changing = bytearray(b"as recorded")
+    pipe.set("b", changing)
+    changing[:2] = b"xx"
+    assert pipe.execute() == [True] and store.get("b") == b"as recorded"
+    with store.pipeline() as pipe:
+        pipe.set("c", 1)
+    assert "c" not in store and len(pipe) == 0
+    for wrong in [
+        lambda: pipe.set("k"),
+        lambda: pipe.set("k", None),
+        lambda: pipe.get(),
+        lambda: pipe.set("k", 1, ttl=0),
+    ]:
+        with pytest.raises((TypeError, ValueError)):
+            wrong()
+    assert len(pipe) == 0
+
+
+def test_errors_of_recorded_pipelines(store):
+    store.set("text", "x")
+    with pytest.raises(exceptions.ResponseError, match="not an integer"):
+        store.pipeline().incr("text").set("after", 1).execute()
+    assert store.get("after") == b"1"
+    error, value = store.pipeline().hget("text", "f").get("text").execute(raise_on_error=False)
+    assert isinstance(error, exceptions.ResponseError) and value == b"x"
+
+
+def test_transactions_happen_at_one_moment(store):
+    import threading
+
+    store.mset({"x": 0, "y": 0})
+    results = (
+        store.pipeline(transaction=True)
+        .incr("x")
+        .incr("y")
+        .set("z", 1)
+        .set("z", 1, nx=True)
+        .hset("h", "f", 1)
+    )
+    assert results.expire("z", 5).delete("z").execute() == [1, 1, True, False, True, True, 1]
+    assert store.pipeline([("INCR", "x"), ("INCR", "y")], transaction=True) == [2, 2]
+    with pytest.raises(exceptions.ExecAbortError):
+        store.pipeline(transaction=True).incr("x").command("NOPE").execute()
+    assert store.get("x") == b"2"
+    done = threading.Event()
+
+    def write():
+        while not done.is_set():
+            store.pipeline(transaction=True).incr("x").incr("y").execute()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(300):
+            x, y = store.execute("MGET", "x", "y")
+            assert x == y
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_keyword_names_need_not_be_interned(store):
+    name = "".join(["tt", "l"])
+    store.set("k", 1, **{name: 60})
+    assert store.ttl("k") > 59
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tl'"):
+        store.set("k", 1, tl=60)
+    with pytest.raises(TypeError, match="multiple values for argument 'key'"):
+        store.get("k", key="k")

@@ -57,6 +57,7 @@ fn round(engine: &Inner) {
     let clock = &engine.keyspace.clock;
     let timer = clock.timer();
     clock.refresh();
+    engine.keyspace.refresh_stamp();
     if engine.active_expiry.load(Ordering::Relaxed) {
         reaper::reap(&engine.keyspace);
         engine.pulse.reaped(timer.elapsed());

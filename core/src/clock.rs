@@ -20,6 +20,9 @@ struct Source {
     coarse_ms: AtomicU64,
 }
 
+/// More than [`Clock::late_ms`] is ever late by, in milliseconds.
+pub(crate) const LATE_MS: u64 = 20;
+
 /// Measures how long something takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Timer(Instant);
@@ -87,6 +90,12 @@ impl Clock {
             Some(manual) => manual.load(Ordering::Relaxed) / 1000,
             None => crate::os::late_ms().unwrap_or_else(|| self.now_ms()),
         }
+    }
+
+    /// Whether a deadline in unix milliseconds has passed: exact, but the exact clock is only asked where the late one leaves a doubt.
+    #[inline]
+    pub fn has_passed(&self, deadline_ms: u64) -> bool {
+        deadline_ms <= self.late_ms() + LATE_MS && deadline_ms <= self.now_ms()
     }
 
     /// Brings the coarse time up to date.

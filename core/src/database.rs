@@ -5,15 +5,21 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
 use crate::commands::string::set::{store, with_deadline};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
-use crate::keyspace::db::{read_one, shards_of};
+use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
+use crate::keyspace::overwrite::{add_in_place, overwrite_text};
+use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_text, prefetch, read_one};
 use crate::keyspace::{Db, Key, Version, Versions};
+use crate::store::arena::Scratch;
+use crate::store::key::SHARDS;
 use crate::sync::Arc;
 use crate::value::Text;
 
@@ -101,12 +107,19 @@ impl Database {
     /// WRONGTYPE if the key holds no string.
     #[inline]
     pub fn get_with<R>(&self, key: &[u8], read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
-        read_one(&self.inner().keyspace, self.index, &self.key(key), |entry| match entry {
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key));
+        let mut scratch = Scratch::new();
+        match glance_at_text(keyspace, self.index, &key, &mut scratch) {
+            Some((text, is_ascii)) => Ok(read(Some(Found { text: Text::Bytes(text), is_ascii }))),
+            None => self.get_otherwise(&key, read),
+        }
+    }
+
+    #[inline(never)]
+    fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
+        read_one(&self.inner().keyspace, self.index, key, |seen| match seen {
             None => Ok(read(None)),
-            Some(entry) => {
-                let text = entry.value().text()?;
-                Ok(read(Some(Found { text, is_ascii: entry.is_ascii() || matches!(text, Text::Number(..)) })))
-            }
+            Some(seen) => Ok(read(Some(found(&seen)?))),
         })
     }
 
@@ -124,13 +137,11 @@ impl Database {
         // The count first: a write that comes in between then ends this version before it returns.
         let key = self.key(key);
         let mut version = versions.version_at(&key);
-        read_one(&self.inner().keyspace, self.index, &key, |entry| match entry {
+        read_one(&self.inner().keyspace, self.index, &key, |seen| match seen {
             None => Ok(read(None, version)),
-            Some(entry) => {
-                let text = entry.value().text()?;
-                let is_ascii = entry.is_ascii() || matches!(text, Text::Number(..));
-                version.deadline = entry.deadline().unwrap_or(u64::MAX);
-                Ok(read(Some(Found { text, is_ascii }), version))
+            Some(seen) => {
+                version.deadline = seen.deadline.unwrap_or(u64::MAX);
+                Ok(read(Some(found(&seen)?), version))
             }
         })
     }
@@ -143,13 +154,17 @@ impl Database {
         self.get_with(key.as_ref(), |found| found.map(|found| found.text.to_vec()))
     }
 
-    /// Copies the string of a key into `buffer`, as much as fits, and returns its full length. O(length).
+    /// Copies the string of a key into `buffer`, as much as fits, and returns its full length. The rest of the buffer, or all of it if
+    /// there is no such key, may have been written to. O(length).
     ///
     /// # Errors
     /// WRONGTYPE if the key holds no string.
-    #[inline]
     pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
-        self.get_with(key, |found| {
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key));
+        if let Some(length) = copy_text(keyspace, self.index, &key, buffer) {
+            return Ok(Some(length));
+        }
+        self.get_otherwise(&key, |found| {
             found.map(|found| {
                 let text = &*found.text;
                 let fits = text.len().min(buffer.len());
@@ -162,14 +177,17 @@ impl Database {
     /// Calls `read` for each key in turn, with its position and its string; keys of another type count as missing, as in MGET.
     /// Each key is read on its own, not all of them at one moment.
     pub fn get_many_with<K: AsRef<[u8]>>(&self, keys: &[K], mut read: impl FnMut(usize, Option<Found<'_>>)) {
-        for (position, key) in keys.iter().enumerate() {
-            read_one(&self.inner().keyspace, self.index, &self.key(key.as_ref()), |entry| {
-                let found = entry.and_then(|entry| {
-                    let text = entry.value().text().ok()?;
-                    Some(Found { text, is_ascii: entry.is_ascii() || matches!(text, Text::Number(..)) })
+        let keyspace = &self.inner().keyspace;
+        let mut position = 0;
+        for chunk in keys.chunks(BATCH) {
+            let keys: SmallVec<[Key<'_>; BATCH]> = chunk.iter().map(|key| self.key(key.as_ref())).collect();
+            prefetch(keyspace, self.index, &keys);
+            for key in &keys {
+                read_one(keyspace, self.index, key, |seen| {
+                    read(position, seen.and_then(|seen| found(&seen).ok()));
                 });
-                read(position, found);
-            });
+                position += 1;
+            }
         }
     }
 
@@ -182,7 +200,7 @@ impl Database {
     pub fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         read_one(keyspace, self.index, &self.key(key), |entry| {
-            let hash = entry.map(|entry| entry.value().hash()).transpose()?;
+            let hash = entry.map(|seen| seen.value.hash()).transpose()?;
             let now = match &hash {
                 Some(hash) if hash.next_deadline().is_some() => keyspace.clock.now_ms(),
                 _ => 0,
@@ -221,7 +239,16 @@ impl Database {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.refuse_growth(value.len())?;
         let ttl_ms = ttl_ms(ttl)?;
-        self.write(&self.key(key), |db, key| {
+        let key = self.key(key);
+        if condition == Condition::Always && ttl != Ttl::Keep {
+            let keyspace = &self.inner().keyspace;
+            let deadline = ttl_ms.map(|ttl| keyspace.clock.now_ms() + ttl);
+            if overwrite_text(keyspace, self.index, &key, value, deadline) {
+                self.inner().ensure_background();
+                return Ok(true);
+            }
+        }
+        self.write(&key, |db, key| {
             let old = match (condition, ttl) {
                 (Condition::Always, Ttl::None | Ttl::After(_)) => None,
                 _ => db.peek(key).map(|entry| entry.deadline()),
@@ -291,7 +318,11 @@ impl Database {
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.refuse_growth(0)?;
-        self.write(&self.key(key.as_ref()), |db, key| {
+        let key = self.key(key.as_ref());
+        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, &key, by) {
+            return Ok(sum);
+        }
+        self.write(&key, |db, key| {
             let sum = counter::add(db, key, by)?;
             db.propagate(|| vec![b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
             Ok(sum)
@@ -331,9 +362,8 @@ impl Database {
     /// The time to live of a key: `None` if it does not exist, `Some(None)` if it does not expire. O(1).
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Option<Duration>> {
         let keyspace = &self.inner().keyspace;
-        let deadline = read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| {
-            entry.map(|entry| entry.deadline())
-        });
+        let deadline =
+            read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| entry.map(|seen| seen.deadline));
         deadline.map(|deadline| {
             deadline.map(|deadline| Duration::from_millis(deadline.saturating_sub(keyspace.clock.now_ms())))
         })
@@ -341,7 +371,7 @@ impl Database {
 
     /// Number of keys. O(shards).
     pub fn len(&self) -> usize {
-        self.inner().keyspace.shards.iter().map(|shard| shard.lock().len(self.index)).sum()
+        (0..SHARDS).map(|shard| self.inner().keyspace.lock(shard).len(self.index)).sum()
     }
 
     /// Whether there is no key.
@@ -361,7 +391,7 @@ impl Database {
     fn write<R>(&self, key: &Key<'_>, work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
-        let mut db = Db::new(keyspace, self.index, Locks::one(&keyspace.shards, key.hash()));
+        let mut db = Db::new(keyspace, self.index, Locks::one(keyspace, key.hash()));
         let result = work(&mut db, key);
         db.finish(self.index);
         result
@@ -371,11 +401,17 @@ impl Database {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
-        let mut db = Db::new(keyspace, self.index, Locks::of(&keyspace.shards, shards_of(hashes.iter())));
+        let mut db = Db::new(keyspace, self.index, Locks::of(keyspace, shards_of(hashes.iter())));
         let result = work(&mut db);
         db.finish(self.index);
         result
     }
+}
+
+#[inline]
+fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
+    let text = seen.value.text()?;
+    Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
 }
 
 fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {

@@ -136,6 +136,7 @@ impl Engine {
     /// If the engine runs on the system's clock.
     pub fn advance(&self, time: Duration) -> usize {
         self.inner.keyspace.clock.advance(time);
+        self.inner.keyspace.refresh_stamp();
         self.reap()
     }
 

@@ -9,6 +9,7 @@ use std::sync::{LazyLock, Once, Weak};
 use crate::engine::{self, Inner};
 use crate::lazyfree;
 use crate::os::{self, Frozen, Guard};
+use crate::striped;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
 static ENGINES: LazyLock<Mutex<Vec<Weak<Inner>>>> = LazyLock::new(Mutex::default);
@@ -42,7 +43,11 @@ extern "C" fn before() {
     let list = ENGINES.lock();
     let engines =
         list.iter().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Inner::freeze)).collect();
-    let held = Held { _engines: engines, _registries: vec![named, lazyfree::freeze()], _list: list };
+    let held = Held {
+        _engines: engines,
+        _registries: vec![named, lazyfree::freeze(), striped::freeze()],
+        _list: list,
+    };
     HELD.with(|place| *place.borrow_mut() = Some(held));
 }
 

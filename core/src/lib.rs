@@ -47,6 +47,7 @@ mod resp;
 mod session;
 mod stats;
 mod store;
+mod striped;
 mod sync;
 mod value;
 

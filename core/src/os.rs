@@ -2,18 +2,18 @@
 //! Who lays out what in that memory is left to the arena and the table.
 //!
 //! # Unsafe: invariants
-//! - A [`Mapping`] and a [`Zeroed`] own their memory alone, from creation to drop; nothing else frees it.
-//! - Every byte of them is initialised from the start: the system and `alloc_zeroed` both hand out zeroes.
-//! - A [`Zeroed`] holds only `Pod` types, so any bytes are a valid value and nothing needs dropping.
+//! - [`Segments`] own their memory alone, from growth to drop; nothing else frees it.
+//! - Every byte of it is initialised from the start: the system and `alloc_zeroed` both hand out zeroes.
+//! - They hold only types for which zeroes are a valid value and which need no dropping.
 
 use std::alloc::Layout;
 use std::fmt;
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use bytemuck::Pod;
+use bytemuck::Zeroable;
 
 /// The system or a limit (`RLIMIT_AS`, a full arena) refused memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,139 +30,224 @@ impl std::error::Error for OutOfMemory {}
 /// The page size assumed for paging advice, in bytes; larger real pages only make the advice fail, harmlessly.
 pub(crate) const PAGE: usize = 4096;
 
-/// Anonymous memory of this process, all zero at first and backed by pages only once touched.
-pub(crate) struct Mapping {
-    start: NonNull<u8>,
-    bytes: usize,
+/// An array that grows by segments of doubling size, `FIRST`, `2 * FIRST`, `4 * FIRST`... elements, all zero at first. Segments
+/// never move and live as long as the array, so elements can be read while another thread makes it grow.
+///
+/// Invariant: a base is null, or that of a live allocation of `Self::layout`, less the segment's first number (its index
+/// plus `FIRST`), and never changes again; so number times size leads to the element.
+///
+/// Behind the last element of each segment lie `WINDOW` zero elements more, which are never written: so a window of that many
+/// can be read from any element on, without a check.
+pub(crate) struct Segments<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize = 0> {
+    bases: [AtomicPtr<T>; MOST_SEGMENTS],
 }
 
-// SAFETY: a mapping is plain memory with one owner; nothing in it is tied to a thread.
-unsafe impl Send for Mapping {}
-// SAFETY: a shared `Mapping` only reveals its address and length.
-unsafe impl Sync for Mapping {}
+/// Enough for any 32-bit index.
+const MOST_SEGMENTS: usize = 33;
 
-/// Maps `bytes` of zeroes, page-aligned. Costs address space at once and memory when touched.
-pub(crate) fn map(bytes: usize) -> Result<Mapping, OutOfMemory> {
-    debug_assert!(bytes > 0);
-    #[cfg(test)]
-    refusal::check()?;
-    Ok(Mapping { start: system::map(bytes)?, bytes })
-}
+impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Segments<T, FIRST, WINDOW> {
+    /// From this size in bytes on a segment is mapped, so that its pages cost memory only once touched; below it comes from the allocator.
+    pub(crate) const LAZY: usize = PAGE;
 
-impl Mapping {
-    /// Address of the first byte.
-    pub(crate) fn start(&self) -> NonNull<u8> {
-        self.start
+    const FITS: () = {
+        assert!(FIRST.is_power_of_two() && size_of::<T>() > 0 && align_of::<T>() <= PAGE);
+        assert!(!std::mem::needs_drop::<T>(), "elements are never dropped");
+    };
+
+    /// An array without any element.
+    pub(crate) const fn new() -> Self {
+        const { Self::FITS };
+        Self { bases: [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST_SEGMENTS] }
     }
 
-    /// Length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes
+    /// Elements of a segment.
+    pub(crate) const fn segment_len(segment: usize) -> usize {
+        FIRST << segment
     }
 
-    /// Zeroes the whole pages inside `range` (in bytes) and gives their memory back to the system; the parts of
-    /// pages at both ends keep their contents.
-    pub(crate) fn advise_free(&mut self, range: Range<usize>) {
-        let (from, to) = (range.start.next_multiple_of(PAGE), range.end.min(self.bytes) & !(PAGE - 1));
-        if from < to {
-            // SAFETY: `from..to` lies within the mapping, which `&mut self` owns.
-            unsafe { system::release(self.start.add(from), to - from) }
-        }
-    }
-
-    /// Asks for huge pages. Only advice: nothing happens where the system has none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for large tables, once measured"))]
-    pub(crate) fn advise_huge(&self) {
-        system::advise_huge(self.start, self.bytes);
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: `start` and `bytes` are what `system::map` returned, and the owner is going away.
-        unsafe { system::unmap(self.start, self.bytes) }
-    }
-}
-
-/// A fixed-length slice of zeroes whose pages, from [`LAZY`](Self::LAZY) bytes on, cost memory only once touched.
-pub(crate) struct Zeroed<T: Pod> {
-    start: NonNull<T>,
-    len: usize,
-    owned: PhantomData<T>,
-}
-
-// SAFETY: a `Zeroed` owns its elements as a `Box<[T]>` does.
-unsafe impl<T: Pod + Send> Send for Zeroed<T> {}
-// SAFETY: as above; shared access only reads.
-unsafe impl<T: Pod + Sync> Sync for Zeroed<T> {}
-
-impl<T: Pod> Zeroed<T> {
-    /// From this size in bytes on the memory is mapped, below it comes from the allocator.
-    pub(crate) const LAZY: usize = 64 << 10;
-
-    /// `len` zeroed elements; `len` and the size of `T` must not be 0.
-    pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
-        #[cfg(test)]
-        refusal::check()?;
-        let layout = Self::layout(len)?;
-        assert!(layout.size() > 0 && layout.align() <= PAGE, "zero-sized or over-aligned element");
-        let start = if layout.size() >= Self::LAZY {
-            system::map(layout.size())?
-        } else {
-            // SAFETY: the layout's size is not zero.
-            NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or(OutOfMemory)?
-        };
-        Ok(Self { start: start.cast(), len, owned: PhantomData })
-    }
-
-    fn layout(len: usize) -> Result<Layout, OutOfMemory> {
+    fn layout(segment: usize) -> Result<Layout, OutOfMemory> {
+        let len =
+            FIRST.checked_mul(1 << segment).and_then(|len| len.checked_add(WINDOW)).ok_or(OutOfMemory)?;
         Layout::array::<T>(len).map_err(|_| OutOfMemory)
     }
 
-    /// Zeroes the elements in `range` and gives whole pages among them back to the system.
-    pub(crate) fn release(&mut self, range: Range<usize>) {
-        let bytes = range.start * size_of::<T>()..range.end * size_of::<T>();
-        let (from, to) = (bytes.start.next_multiple_of(PAGE), bytes.end & !(PAGE - 1));
-        if self.len * size_of::<T>() < Self::LAZY || from >= to {
-            self[range].fill(T::zeroed());
-            return;
+    /// Number of an index, and its segment.
+    #[inline(always)]
+    fn locate(index: u32) -> (usize, usize) {
+        let number = index as usize + FIRST;
+        (number, (number.ilog2() - FIRST.ilog2()) as usize)
+    }
+
+    /// The element, if its segment is there.
+    #[inline(always)]
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        let (number, segment) = Self::locate(index);
+        let base = self.bases.get(segment)?.load(Ordering::Relaxed);
+        if base.is_null() {
+            return None;
         }
-        let all: &mut [u8] = bytemuck::cast_slice_mut(self);
-        all[bytes.start..from].fill(0);
-        all[to..bytes.end].fill(0);
-        let pages = NonNull::from(&mut all[from..to]).cast();
-        // SAFETY: the slicing checked that the pages lie in this mapping, which `&mut self` owns.
-        unsafe { system::release(pages, to - from) }
+        // SAFETY: the element lies in a live segment (invariant), initialised since zeroes are valid.
+        Some(unsafe { NonNull::new_unchecked(base.wrapping_add(number)).as_ref() })
     }
-}
 
-impl<T: Pod> Deref for Zeroed<T> {
-    type Target = [T];
+    /// The elements from an index on, if its segment is there; beyond its end they are zeroes.
+    #[inline(always)]
+    pub(crate) fn window(&self, index: u32) -> Option<&[T; WINDOW]> {
+        let (number, segment) = Self::locate(index);
+        let base = self.bases.get(segment)?.load(Ordering::Relaxed);
+        if base.is_null() {
+            return None;
+        }
+        // SAFETY: as in `get`; the allocation goes on for `WINDOW` elements behind the segment's last.
+        Some(unsafe { NonNull::new_unchecked(base.wrapping_add(number)).cast().as_ref() })
+    }
+
+    /// The elements from an index to the end of its segment, if that is there.
+    #[inline(always)]
+    pub(crate) fn rest(&self, index: u32) -> Option<&[T]> {
+        let (number, segment) = Self::locate(index);
+        let base = self.bases.get(segment)?.load(Ordering::Relaxed);
+        if base.is_null() {
+            return None;
+        }
+        let len = (FIRST << (segment + 1)) - number;
+        // SAFETY: as in `get`; the segment's last number is one less than the next power of two.
+        Some(unsafe { std::slice::from_raw_parts(base.wrapping_add(number), len) })
+    }
+
+    /// Hints that the element, and what follows it in the next cache line, will be read soon.
     #[inline]
-    fn deref(&self) -> &[T] {
-        // SAFETY: `len` initialised elements start there, owned by `self`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    pub(crate) fn prefetch(&self, index: u32) {
+        let (number, segment) = Self::locate(index);
+        if let Some(base) = self.bases.get(segment) {
+            let start = base.load(Ordering::Relaxed).wrapping_add(number).cast::<u8>();
+            prefetch(start);
+            prefetch(start.wrapping_add(64));
+        }
     }
-}
 
-impl<T: Pod> DerefMut for Zeroed<T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`, and `&mut self` makes it the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    /// All elements of a segment, if it is there.
+    pub(crate) fn segment(&self, segment: usize) -> Option<&[T]> {
+        self.rest((Self::segment_len(segment) - FIRST).try_into().ok()?)
     }
-}
 
-impl<T: Pod> Drop for Zeroed<T> {
-    fn drop(&mut self) {
-        let layout = Self::layout(self.len).expect("the layout was computed before");
-        if layout.size() >= Self::LAZY {
-            // SAFETY: `new` mapped exactly this.
-            unsafe { system::unmap(self.start.cast(), layout.size()) }
+    /// Adds the next segment, whose number this is. Not for two threads at once.
+    pub(crate) fn grow(&self, segment: usize) -> Result<(), OutOfMemory> {
+        #[cfg(test)]
+        refusal::check()?;
+        let place = self.bases.get(segment).ok_or(OutOfMemory)?;
+        let layout = Self::layout(segment)?;
+        let start: NonNull<T> = if layout.size() >= Self::LAZY {
+            system::map(layout.size())?.cast()
         } else {
-            // SAFETY: `new` allocated with this layout.
-            unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), layout) }
+            // SAFETY: the layout's size is not zero.
+            NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or(OutOfMemory)?.cast()
+        };
+        let base = start.as_ptr().wrapping_sub(Self::segment_len(segment));
+        if base.is_null()
+            || place
+                .compare_exchange(std::ptr::null_mut(), base, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
+        {
+            // SAFETY: just allocated, and nobody else knows it.
+            unsafe { Self::free(start, segment) };
+            return Err(OutOfMemory);
         }
+        Ok(())
+    }
+
+    /// # Safety
+    /// `start` is that of an allocation for this segment, and nobody uses it afterwards.
+    unsafe fn free(start: NonNull<T>, segment: usize) {
+        let layout = Self::layout(segment).expect("the layout was computed before");
+        if layout.size() >= Self::LAZY {
+            // SAFETY: `grow` mapped exactly this.
+            unsafe { system::unmap(start.cast(), layout.size()) }
+        } else {
+            // SAFETY: `grow` allocated with this layout.
+            unsafe { std::alloc::dealloc(start.as_ptr().cast(), layout) }
+        }
+    }
+
+    /// The whole pages among elements of a segment, as address and length.
+    fn pages(&self, segment: usize, range: Range<usize>) -> Option<(NonNull<u8>, usize)> {
+        let all = self.segment(segment)?;
+        let bytes = size_of_val(&all[..range.start])..size_of_val(&all[..range.end]);
+        let (from, to) = (bytes.start.next_multiple_of(PAGE), bytes.end & !(PAGE - 1));
+        let is_mapped = Self::layout(segment).is_ok_and(|layout| layout.size() >= Self::LAZY);
+        (is_mapped && from < to).then(|| (NonNull::from(all).cast::<u8>(), from, to)).map(
+            |(start, from, to)| {
+                // SAFETY: inside the segment.
+                (unsafe { start.add(from) }, to - from)
+            },
+        )
+    }
+
+    /// Gives whole pages among the elements in `range`, which must all be zero, back to the system; they stay zero.
+    pub(crate) fn give_back_zeroes(&self, segment: usize, range: Range<usize>) {
+        if let Some((start, bytes)) = self.pages(segment, range) {
+            // SAFETY: the pages lie in a mapping. Whoever reads them sees zeroes before and after.
+            unsafe { system::give_back(start, bytes) }
+        }
+    }
+}
+
+impl<const FIRST: usize, const WINDOW: usize> Segments<AtomicU64, FIRST, WINDOW> {
+    /// Zeroes the whole pages among the words in `range` and gives them back to the system.
+    pub(crate) fn release(&self, segment: usize, range: Range<usize>) {
+        if let Some((start, bytes)) = self.pages(segment, range) {
+            // SAFETY: the pages lie in a mapping of atomics, which may change at any time.
+            unsafe { system::release(start, bytes) }
+        }
+    }
+}
+
+impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Drop for Segments<T, FIRST, WINDOW> {
+    fn drop(&mut self) {
+        for segment in 0..MOST_SEGMENTS {
+            let base = *self.bases[segment].get_mut();
+            if let Some(start) =
+                NonNull::new(base.wrapping_add(Self::segment_len(segment))).filter(|_| !base.is_null())
+            {
+                // SAFETY: the base is that of an allocation (invariant), and the owner is going away.
+                unsafe { Self::free(start, segment) }
+            }
+        }
+    }
+}
+
+/// Places that name shared things and can be changed while other threads look: what was once named lives as long as the board.
+///
+/// Invariant: a name is null, or points to what an Arc among `kept` holds, and those are dropped with the board alone.
+pub(crate) struct Board<T, const PLACES: usize> {
+    names: [AtomicPtr<T>; PLACES],
+    kept: Mutex<Vec<Arc<T>>>,
+}
+
+impl<T, const PLACES: usize> Board<T, PLACES> {
+    pub(crate) fn new() -> Self {
+        Self { names: [const { AtomicPtr::new(std::ptr::null_mut()) }; PLACES], kept: Mutex::default() }
+    }
+
+    /// What a place names.
+    #[inline(always)]
+    pub(crate) fn get(&self, place: usize) -> Option<&T> {
+        let named = self.names.get(place)?.load(Ordering::Acquire);
+        // SAFETY: null, or alive as long as the board (invariant).
+        unsafe { named.as_ref() }
+    }
+
+    /// Has a place name this from now on, or nothing. Places beyond the last are left out.
+    pub(crate) fn set(&self, place: usize, thing: Option<&Arc<T>>) {
+        let Some(name) = self.names.get(place) else { return };
+        if let Some(thing) = thing {
+            let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if !kept.iter().any(|other| Arc::ptr_eq(other, thing)) {
+                kept.push(thing.clone());
+            }
+        }
+        let named = thing.map_or(std::ptr::null_mut(), |thing| Arc::as_ptr(thing).cast_mut());
+        name.store(named, Ordering::Release);
     }
 }
 
@@ -337,6 +422,17 @@ pub(crate) mod refusal {
     }
 }
 
+/// Stores zeroes, word by word and atomically.
+///
+/// # Safety
+/// The range is mapped, starts and ends at a page, and nobody uses it meanwhile but by atomic loads.
+unsafe fn zero(start: NonNull<u8>, bytes: usize) {
+    for word in 0..bytes / 8 {
+        // SAFETY: inside the range; pages are 8-byte aligned.
+        unsafe { AtomicU64::from_ptr(start.cast::<u64>().add(word).as_ptr()) }.store(0, Ordering::Relaxed);
+    }
+}
+
 #[cfg(all(unix, not(miri)))]
 mod system {
     use super::{NonNull, OutOfMemory};
@@ -360,33 +456,31 @@ mod system {
     }
 
     /// # Safety
-    /// The pages belong to a `map` that the caller has exclusive access to.
+    /// The pages belong to a `map`, and nobody uses them meanwhile but by atomic loads.
     pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
         // Only Linux promises zeroes afterwards.
-        // SAFETY: the caller's promise; anonymous private memory reads as zeroes after it.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let zeroed = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) } == 0;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let zeroed = false;
-        if !zeroed {
-            // SAFETY: the caller's promise.
-            unsafe { start.write_bytes(0, bytes) };
-            // SAFETY: as above; whether the system drops the pages now or later, they hold zeroes.
-            #[cfg(not(any(target_os = "linux", target_os = "android")))]
-            unsafe {
-                libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_FREE)
-            };
+        // SAFETY: the caller's promise.
+        unsafe {
+            super::zero(start, bytes)
         }
+        // SAFETY: the caller's promise.
+        unsafe { give_back(start, bytes) }
     }
 
-    pub(super) fn advise_huge(start: NonNull<u8>, bytes: usize) {
+    /// # Safety
+    /// The pages belong to a `map`; where the system does not promise zeroes afterwards, they hold zeroes.
+    pub(super) unsafe fn give_back(start: NonNull<u8>, bytes: usize) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        // SAFETY: advice on page size changes no contents.
-        unsafe {
-            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
-        }
+        const ADVICE: libc::c_int = libc::MADV_DONTNEED;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let _ = (start, bytes);
+        const ADVICE: libc::c_int = libc::MADV_FREE;
+        // SAFETY: the caller's promise; anonymous private memory reads as zeroes, or as before, after it.
+        let done = unsafe { libc::madvise(start.as_ptr().cast(), bytes, ADVICE) } == 0;
+        if !done {
+            // SAFETY: the caller's promise. Locked pages, say, can't be given back.
+            unsafe { super::zero(start, bytes) }
+        }
     }
 
     pub(super) fn on_fork(
@@ -428,13 +522,15 @@ mod system {
     }
 
     /// # Safety
-    /// The pages belong to a `map` that the caller has exclusive access to.
+    /// The pages belong to a `map`, and nobody uses them meanwhile but by atomic loads.
     pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise.
-        unsafe { start.write_bytes(0, bytes) }
+        unsafe { super::zero(start, bytes) }
     }
 
-    pub(super) fn advise_huge(_: NonNull<u8>, _: usize) {}
+    /// # Safety
+    /// None; the system has no call for it.
+    pub(super) unsafe fn give_back(_: NonNull<u8>, _: usize) {}
 
     pub(super) fn on_fork(
         _: extern "C" fn(),
@@ -450,60 +546,79 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_and_large_slices_are_zero_and_writable() {
-        for len in [1, 8, 100, Zeroed::<u64>::LAZY / 8, 20_000] {
-            let mut slice = Zeroed::<u64>::new(len).unwrap();
-            assert_eq!(slice.len(), len);
-            assert!(slice.iter().all(|&word| word == 0));
-            slice.fill(7);
-            assert!(slice.iter().all(|&word| word == 7));
+    fn segments_are_zero_and_shared_while_they_grow() {
+        let array = Segments::<AtomicU64, 2>::new();
+        assert!(array.get(0).is_none() && array.segment(0).is_none());
+        for segment in 0..14 {
+            array.grow(segment).unwrap();
         }
-    }
-
-    #[test]
-    fn release_zeroes_exactly_the_range() {
-        for len in [1000, 40_000] {
-            for range in [0..len, 3..len - 5, 511..513, 512..1000, 17..17, 600..990] {
-                let mut slice = Zeroed::<u64>::new(len).unwrap();
-                slice.fill(7);
-                slice.release(range.clone());
-                for (i, &word) in slice.iter().enumerate() {
-                    assert_eq!(word, if range.contains(&i) { 0 } else { 7 }, "{len} {range:?} {i}");
-                }
+        assert_eq!(array.grow(3), Err(OutOfMemory), "there already");
+        let all = (2 << 14) - 2;
+        for index in 0..all {
+            assert_eq!(array.get(index).unwrap().swap(u64::from(index), Ordering::Relaxed), 0);
+        }
+        assert!(array.get(all).is_none() && array.get(u32::MAX).is_none() && array.rest(u32::MAX).is_none());
+        let mut index = 0;
+        for segment in 0..14 {
+            assert_eq!(array.segment(segment).unwrap().len(), Segments::<AtomicU64, 2>::segment_len(segment));
+            for word in array.segment(segment).unwrap() {
+                assert_eq!(word.load(Ordering::Relaxed), index);
+                let rest = array.rest(index as u32).unwrap();
+                assert!(std::ptr::eq(&rest[0], word));
+                index += 1;
             }
         }
+        array.prefetch(5);
+        array.prefetch(u32::MAX);
     }
 
     #[test]
-    fn alignment_of_large_elements_is_kept() {
-        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-        #[repr(C, align(64))]
-        struct Line([u64; 8]);
-        for len in [1, 3, 5000] {
-            let lines = Zeroed::<Line>::new(len).unwrap();
-            assert_eq!(lines.as_ptr().addr() % 64, 0);
+    fn windows_reach_beyond_a_segment() {
+        let array = Segments::<AtomicU64, 8, 4>::new();
+        array.grow(0).unwrap();
+        let last = array.get(7).unwrap();
+        last.store(3, Ordering::Relaxed);
+        let window = array.window(7).unwrap().each_ref().map(|word| word.load(Ordering::Relaxed));
+        assert_eq!(window, [3, 0, 0, 0]);
+        assert!(array.window(8).is_none());
+    }
+
+    #[test]
+    fn a_board_keeps_what_it_named() {
+        let board = Board::<String, 2>::new();
+        let (one, other) = (Arc::new("one".to_owned()), Arc::new("other".to_owned()));
+        board.set(0, Some(&one));
+        let seen = board.get(0).unwrap();
+        board.set(0, Some(&other));
+        board.set(1, Some(&one));
+        board.set(7, Some(&one));
+        drop((one, other));
+        assert_eq!((seen.as_str(), board.get(0).unwrap().as_str()), ("one", "other"));
+        board.set(0, None);
+        assert!(board.get(0).is_none() && board.get(1).is_some() && board.get(2).is_none());
+    }
+
+    #[test]
+    fn pages_given_back_are_zeroes_and_their_neighbours_stay() {
+        let array = Segments::<AtomicU64, 4096>::new();
+        array.grow(0).unwrap();
+        let words = array.segment(0).unwrap();
+        words.iter().for_each(|word| word.store(9, Ordering::Relaxed));
+        array.release(0, 10..3 * 512 + 10);
+        for (at, expected) in [(0, 9), (511, 9), (512, 0), (3 * 512 - 1, 0), (3 * 512, 9)] {
+            assert_eq!(words[at].load(Ordering::Relaxed), expected, "at {at}");
         }
+        words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        array.give_back_zeroes(0, 3..4000);
+        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
     }
 
     #[test]
     fn impossible_sizes_are_errors() {
-        assert_eq!(map(1 << 60).err(), Some(OutOfMemory));
-        assert_eq!(Zeroed::<u64>::new(1 << 60).err(), Some(OutOfMemory));
-        assert_eq!(Zeroed::<u64>::new(usize::MAX).err(), Some(OutOfMemory));
-    }
-
-    #[test]
-    fn advise_free_keeps_the_ends() {
-        let mut mapping = map(4 * PAGE).unwrap();
-        mapping.advise_huge();
-        let start = mapping.start();
-        // SAFETY: the range is the whole mapping and nobody else writes to it.
-        unsafe { start.write_bytes(9, 4 * PAGE) };
-        mapping.advise_free(10..3 * PAGE + 10);
-        for (at, expected) in [(0, 9), (PAGE - 1, 9), (PAGE, 0), (3 * PAGE - 1, 0), (3 * PAGE, 9)] {
-            // SAFETY: in bounds.
-            assert_eq!(unsafe { start.add(at).read() }, expected, "at {at}");
-        }
+        let array = Segments::<AtomicU64, { 1 << 50 }>::new();
+        assert_eq!(array.grow(0), Err(OutOfMemory));
+        assert_eq!(array.grow(20), Err(OutOfMemory));
+        assert_eq!(array.grow(MOST_SEGMENTS), Err(OutOfMemory));
     }
 
     #[test]
@@ -567,7 +682,7 @@ mod tests {
             // SAFETY: the pointer is to a local; `_exit` is async-signal-safe.
             unsafe {
                 libc::setrlimit(libc::RLIMIT_AS, &raw const limit);
-                libc::_exit(i32::from(map(64 << 20).is_ok()))
+                libc::_exit(i32::from(system::map(64 << 20).is_ok()))
             }
         }
         let mut status = 0;

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from keystead import _keystead
-from keystead._cached import Ttl, decorate
+from keystead._cached import Live, Ttl, decorate, live_objects
 from keystead._codecs import codec_of
 from keystead._engine import open_engine
 from keystead._flight import lead_or_wait, lead_or_wait_async
@@ -36,20 +36,27 @@ class CacheBase:
         codec: str = "json",
         secret: bytes | str | None = None,
         config: dict[str, Any] | None = None,
+        live: Live = None,
     ) -> Any:
         if maxmemory is not None:
             # A cache makes room; an error for a full one is what a database wants.
             config = {"maxmemory-policy": "allkeys-lru", **(config or {})}
         engine = open_engine(name, maxmemory=maxmemory, config=config)
         begin = f"{namespace}:" if namespace else ""
-        self = super().__new__(cls, engine, db, begin.encode(), codec_of(codec, secret))  # type: ignore[call-arg]
+        objects = live_objects(live)
+        self = super().__new__(cls, engine, db, begin.encode(), codec_of(codec, secret), objects)  # type: ignore[call-arg]
         self.engine = engine
         self.namespace = namespace
         self._db = db
         return self
 
     def cached(
-        self, ttl: Ttl = None, *, key: Callable[..., Any] | None = None, prefix: str | None = None
+        self,
+        ttl: Ttl = None,
+        *,
+        key: Callable[..., Any] | None = None,
+        prefix: str | None = None,
+        live: Live = None,
     ) -> Callable[[F], F]:
         """Decorates a function or a coroutine function: its results are kept, and computed once for many waiters.
 
@@ -57,10 +64,13 @@ class CacheBase:
         full name. `key`: makes the rest of the key from the arguments; without it arguments must be plain values, or containers of
         such, or have a `repr` that tells them apart. Calls that mean the same have the same key, however they are spelled.
 
+        `live`: keeps so many decoded results as objects beside the engine, 1,024 if True; a hit then returns the very same object, so it is
+        for results that nobody changes. A change of the key by anyone, expiry and eviction end an object as they end the key.
+
         Exceptions reach every waiter and are not kept. The decorated function has `invalidate(*args)`, `cache_key(*args)`,
         `refresh(*args)` and `__wrapped__`.
         """
-        return lambda function: decorate(self, function, ttl, key, prefix)
+        return lambda function: decorate(self, function, ttl, key, prefix, live)
 
     def __iter__(self) -> Iterator[str | bytes]:
         """The keys, in no order: str where they are UTF-8, else bytes. A key that comes or goes meanwhile may be left out.
@@ -103,6 +113,8 @@ class Cache(CacheBase, _keystead.Cache):
     `name`: everybody in this process who opens the same name has the same data; without one it is private.
     `namespace`: what all keys begin with, unseen by you. `maxmemory`: bytes, or text such as "100mb".
     `codec`: how values that are not bytes, str, int or float are written: "json", "msgpack", or "pickle" with a `secret`.
+    `live`: keeps so many decoded values as objects beside the engine, 1,024 if True. They are as coherent as the engine itself, but
+    whoever gets one twice gets the same object: for values that nobody changes.
 
     None is a value like any other: what `get` returns for a missing key is its default.
     """

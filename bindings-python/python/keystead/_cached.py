@@ -11,74 +11,96 @@ from typing import Any
 from keystead import _keystead
 from keystead._flight import lead_or_wait, lead_or_wait_async
 
-__all__ = ["AsyncCachedFunction", "CachedFunction", "Ttl", "decorate"]
+__all__ = ["CachedFunction", "Live", "Ttl", "decorate", "live_objects"]
 
 Ttl = int | float | timedelta | None
+#: How many decoded objects to keep beside the engine; True: `LIVE_OBJECTS`.
+Live = bool | int | None
+LIVE_OBJECTS = 1024
 _ABSENT = object()
 
 
-class _Decorated(_keystead.Memo):
-    """What both kinds share."""
-
-    _raw: Any
-    _ttl: Ttl
-    _scope: tuple[Any, ...]
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
-
-    def invalidate(self, *args: Any, **kwargs: Any) -> bool:
-        """Forgets the result of a call with these arguments and says whether there was one."""
-        return bool(self._raw.delete(self.cache_key(*args, **kwargs)))
-
-    def _lookup(self, key: bytes) -> Any:
-        return self._raw.get(key, _ABSENT)
-
-    def __repr__(self) -> str:
-        return f"<cached {getattr(self, '__wrapped__', None)!r}>"
+CachedFunction = _keystead.Cached
 
 
-class CachedFunction(_Decorated):
-    """A cached function."""
-
-    def _miss(self, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-        def compute() -> Any:
-            return self._compute(key, args, kwargs)
-
-        return lead_or_wait((*self._scope, key), compute, lambda: self._lookup(key), _ABSENT)
-
-    def _compute(self, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-        result = self.__wrapped__(*args, **(kwargs or {}))  # type: ignore[attr-defined]
-        self._raw.set(key, result, self._ttl)
-        return result
-
-    def refresh(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the function, hit or not, and keeps what it returns."""
-        return self._compute(_key(self, args, kwargs), args, kwargs)
+def _invalidate(self: CachedFunction, *args: Any, **kwargs: Any) -> bool:
+    """Forgets the result of a call with these arguments and says whether there was one."""
+    return bool(self._raw.delete(_keystead.cached_key(self, args, kwargs)))
 
 
-class AsyncCachedFunction(_Decorated):
-    """A cached coroutine function. A hit is a ready awaitable, without a task or a loop."""
-
-    async def _miss(self, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-        async def compute() -> Any:
-            return await self._compute(key, args, kwargs)
-
-        return await lead_or_wait_async((*self._scope, key), compute, lambda: self._lookup(key), _ABSENT)
-
-    async def _compute(self, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-        result = await self.__wrapped__(*args, **(kwargs or {}))  # type: ignore[attr-defined]
-        self._raw.set(key, result, self._ttl)
-        return result
-
-    async def refresh(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the function, hit or not, and keeps what it returns."""
-        return await self._compute(_key(self, args, kwargs), args, kwargs)
+def _cache_key(self: CachedFunction, *args: Any, **kwargs: Any) -> str | bytes:
+    """The key, without the cache's namespace, under which a call with these arguments is kept."""
+    return _keystead.cached_key(self, args, kwargs)
 
 
-def _key(memo: _Decorated, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    key = memo.cache_key(*args, **kwargs)
+def _refresh(self: CachedFunction, *args: Any, **kwargs: Any) -> Any:
+    """Calls the function, hit or not, and keeps what it returns; awaited if the function is."""
+    return self._compute(self, _key(self, args, kwargs), args, kwargs)
+
+
+def _by_name(self: Any) -> str:
+    # As functions are: pickled and copied by the name under which their module has them.
+    return str(self.__qualname__)
+
+
+def _install() -> None:
+    kind: Any = CachedFunction
+    kind.invalidate, kind.cache_key, kind.refresh = _invalidate, _cache_key, _refresh
+    for kind in (CachedFunction, _keystead.CachedResult):
+        kind.__reduce__ = _by_name
+        kind.__copy__ = lambda self: self
+        kind.__deepcopy__ = lambda self, memo: self
+        kind.__repr__ = lambda self: f"<cached {getattr(self, '__wrapped__', None)!r}>"
+
+
+_install()
+
+
+def _lookup(function: Any, key: bytes) -> Any:
+    return function._raw.get(key, _ABSENT)
+
+
+def _miss(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    def compute() -> Any:
+        return _compute(function, key, args, kwargs)
+
+    return lead_or_wait((*function._scope, key), compute, lambda: _lookup(function, key), _ABSENT)
+
+
+def _compute(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    result = function.__wrapped__(*args, **(kwargs or {}))
+    function._raw.set(key, result, function._ttl)
+    return result
+
+
+async def _miss_async(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    async def compute() -> Any:
+        return await _compute_async(function, key, args, kwargs)
+
+    return await lead_or_wait_async((*function._scope, key), compute, lambda: _lookup(function, key), _ABSENT)
+
+
+async def _compute_async(
+    function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+) -> Any:
+    result = await function.__wrapped__(*args, **(kwargs or {}))
+    function._raw.set(key, result, function._ttl)
+    return result
+
+
+def _key(function: CachedFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    key = _keystead.cached_key(function, args, kwargs)
     return key.encode() if isinstance(key, str) else key
+
+
+def live_objects(live: Live) -> int:
+    """How many decoded objects `live=` asks for."""
+    if live is None or live is False:
+        return 0
+    count = LIVE_OBJECTS if live is True else live
+    if count < 1:
+        raise ValueError("live must be True or a number of objects above 0")
+    return count
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[tuple[str, bool, Any]] | None, int]:
@@ -104,6 +126,7 @@ def decorate(
     ttl: Ttl,
     key: Callable[..., Any] | None,
     prefix: str | None,
+    live: Live = None,
 ) -> Any:
     """The cached form of a function."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -113,11 +136,13 @@ def decorate(
     is_async = inspect.iscoroutinefunction(function)
     head = prefix if prefix is not None else f"{function.__module__}.{function.__qualname__}:"
     parameters, positional = (None, 0) if key is not None else _parameters(function)
-    kind = AsyncCachedFunction if is_async else CachedFunction
-    memo = kind(cache, head.encode(), parameters, positional, key, is_async)
+    miss = _miss_async if is_async else _miss
+    objects = live_objects(live)
+    memo: Any = _keystead.cached(cache, head.encode(), parameters, positional, key, miss, is_async, objects)
     # The asyncio twin answers with awaitables; misses and invalidation use a plain view of the same data.
     memo._raw = cache._plain() if hasattr(cache, "_plain") else cache
     memo._ttl = ttl
+    memo._compute = _compute_async if is_async else _compute
     memo._scope = (
         cache.engine.name if cache.engine.name is not None else id(cache.engine),
         cache._db,

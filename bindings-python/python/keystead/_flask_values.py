@@ -11,14 +11,14 @@ import json
 import sys
 from typing import Any
 
-__all__ = ["dump", "load"]
+__all__ = ["dump", "json_loads", "load"]
 
 try:
     import orjson
 except ImportError:
-    _loads = json.loads
+    json_loads = json.loads
 else:
-    _loads = orjson.loads
+    json_loads = orjson.loads
 
 _MARK = "__keystead__"
 _PREFIX = b'{"__keystead__":'
@@ -49,8 +49,8 @@ def load(value: bytes | str) -> Any:
     if isinstance(value, str):
         value = value.encode()
     if not value.startswith(_PREFIX):
-        return _loads(value)
-    found = _loads(value)[_MARK]
+        return json_loads(value)
+    found = json_loads(value)[_MARK]
     if "response" in found:
         return _load_response(found["response"])
     return tuple([_load_part(part) for part in found["tuple"]])

@@ -23,7 +23,8 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, TypeVar
 
 from keystead._flask_backend import Backend, Embedded, Remote, connect
-from keystead._flask_values import dump, load
+from keystead._flask_values import dump, json_loads, load
+from keystead._keystead import CachedResult, ResultStore, cached_result, cached_result_state
 from keystead._store import Store
 
 __all__ = ["CacheInfo", "blueprint", "cache_result", "clear", "configure", "stats", "warm"]
@@ -33,6 +34,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OFF = {"false", "0", "no", "off"}
 _UNSET = object()
 _backend: Any = _UNSET
+# What decorated functions look hits up in without Python; empty while a server is the cache, or none.
+_native = ResultStore()
 _opening = threading.Lock()
 
 if hasattr(os, "register_at_fork"):
@@ -57,6 +60,7 @@ def configure(client: Any = None, *, enabled: bool = True) -> None:
         _backend = _UNSET
     else:
         _backend = Embedded(client) if isinstance(client, Store) else Remote(client)
+    _native.use_store(_backend.store if isinstance(_backend, Embedded) else None)
 
 
 def backend() -> Backend | None:
@@ -71,6 +75,7 @@ def _open() -> Backend | None:
     with _opening:
         if _backend is _UNSET:
             _backend = _from_environment()
+            _native.use_store(_backend.store if isinstance(_backend, Embedded) else None)
         return _backend
 
 
@@ -170,13 +175,26 @@ def cache_result(
                 store(cache, key_of(*args, **kwargs), result)
             return result
 
-        decorated.cache_key = key_of  # type: ignore[attr-defined]
-        decorated.cache_info = lambda: CacheInfo(counts.hits, counts.misses)  # type: ignore[attr-defined]
-        decorated.refresh = refresh  # type: ignore[attr-defined]
-        decorated.clear = lambda: clear(key_prefix)  # type: ignore[attr-defined]
-        return decorated  # type: ignore[return-value]
+        def info() -> CacheInfo:
+            """Hits and misses of this function in this process."""
+            return CacheInfo(counts.hits + _unseen(found), counts.misses)
+
+        found: Any = decorated
+        if vary is None:
+            # The same, but hits in the engine are answered without Python.
+            head = f"{key_prefix}{name}:".encode("utf-8", "surrogatepass")
+            levels = getattr(logger, "_cache", None)
+            levels = levels if isinstance(levels, dict) else {}
+            found = wraps(function)(cached_result(head, _native, decorated, json_loads, levels))
+        found.cache_key, found.cache_info, found.refresh = key_of, info, refresh
+        found.clear = lambda: clear(key_prefix)
+        return found
 
     return decorator
+
+
+def _unseen(function: Any) -> int:
+    return cached_result_state(function, (), None)[1] if isinstance(function, CachedResult) else 0
 
 
 def clear(prefix: str = "") -> int:
@@ -199,7 +217,7 @@ def stats() -> dict[str, Any]:
     cache = backend()
     if cache is None:
         return {"enabled": False}
-    hits, misses = cache.hits, cache.misses
+    hits, misses = cache.hits + _native.hits, cache.misses
     rate = hits / (hits + misses) if hits + misses else 0.0
     found = {
         "enabled": True,

@@ -99,9 +99,9 @@ pub fn float_payload(number: f64) -> [u8; 8] {
     number.to_bits().to_le_bytes()
 }
 
-/// A canonical integer: what its own text would be.
+/// A canonical integer: what its own text would be. O(1).
 #[inline]
-fn integer(text: &[u8]) -> Option<i64> {
+pub fn integer(text: &[u8]) -> Option<i64> {
     let first = *text.first()?;
     if text.len() > 20 || !(first.is_ascii_digit() || first == b'-') {
         return None;

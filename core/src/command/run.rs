@@ -11,12 +11,12 @@ use super::table::{self, Found};
 use super::{Args, Parse, Read, Reply, Session, Write};
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::Keyspace;
 use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::shard::ShardData;
 use crate::keyspace::{Db, Effect};
 use crate::session::State;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Arc;
 
 /// Parses a command from its whole argv, executes it and writes the reply.
 pub type Run = for<'c, 'e, 'a> fn(&mut Context<'c, 'e>, &'a [&'a [u8]], &mut Reply) -> Result<()>;
@@ -184,7 +184,7 @@ impl<'e> Context<'_, 'e> {
         argv: &[&[u8]],
         run: impl FnOnce(&mut Db<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.with_locks(argv, |shards| locks_for(shards, command), run)
+        self.with_locks(argv, |keyspace| locks_for(keyspace, command), run)
     }
 
     /// Runs `work` on the whole keyspace, with every shard locked. `argv` is what the log gets if it changes anything.
@@ -193,14 +193,14 @@ impl<'e> Context<'_, 'e> {
         argv: &[&[u8]],
         work: impl FnOnce(&mut Db<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.with_locks(argv, |shards| Locks::all(shards), work)
+        self.with_locks(argv, |keyspace| Locks::all(keyspace), work)
     }
 
     /// Runs `work` under the locks of the running transaction, or else under those that `lock` takes.
     fn with_locks<R>(
         &mut self,
         argv: &[&[u8]],
-        lock: impl for<'k> FnOnce(&'k [Mutex<ShardData>]) -> Locks<'k>,
+        lock: impl for<'k> FnOnce(&'k Keyspace) -> Locks<'k>,
         work: impl FnOnce(&mut Db<'_>) -> Result<R>,
     ) -> Result<R> {
         let index = self.session.db;
@@ -211,7 +211,7 @@ impl<'e> Context<'_, 'e> {
             return result;
         }
         let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, index, lock(&keyspace.shards));
+        let mut db = Db::new(keyspace, index, lock(keyspace));
         let result = work(&mut db);
         let mut effects = Vec::new();
         db.settle(index, argv, &mut effects);
@@ -228,15 +228,15 @@ pub(crate) fn log(db: &Db<'_>, effects: &[Effect]) {
     }
 }
 
-fn locks_for<'e, 'a, C: Parse<'a>>(shards: &'e [Mutex<ShardData>], command: &C) -> Locks<'e> {
+fn locks_for<'e, 'a, C: Parse<'a>>(keyspace: &'e Keyspace, command: &C) -> Locks<'e> {
     if C::SPEC.whole_keyspace {
-        return Locks::all(shards);
+        return Locks::all(keyspace);
     }
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
     command.each_key(&mut |key| hashes.push(key.hash()));
     match hashes[..] {
-        [hash] => Locks::one(shards, hash),
-        _ => Locks::of(shards, shards_of(hashes.iter())),
+        [hash] => Locks::one(keyspace, hash),
+        _ => Locks::of(keyspace, shards_of(hashes.iter())),
     }
 }
 

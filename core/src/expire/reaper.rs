@@ -23,7 +23,7 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> usize {
     let mut reclaimed = 0;
     let mut database = 0;
     loop {
-        let mut data = keyspace.shards[index].lock();
+        let mut data = keyspace.lock(index);
         if database >= data.databases() {
             return reclaimed;
         }

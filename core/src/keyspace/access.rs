@@ -65,6 +65,7 @@ impl Recording {
     }
 }
 
+#[inline]
 fn tick(now_ms: u64) -> u32 {
     ((now_ms / TICK_MS) & STAMP_MASK) as u32
 }

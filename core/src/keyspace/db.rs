@@ -155,13 +155,9 @@ impl<'e> Db<'e> {
     #[inline]
     pub fn lookup(&self, key: &Key<'_>) -> Option<Entry<'_>> {
         let found = self.peek(key);
-        let shard = self.shard(key);
-        match &found {
-            Some(entry) => {
-                bump(&shard.stats.hits);
-                stamp(self.keyspace, shard, entry.at);
-            }
-            None => bump(&shard.stats.misses),
+        self.keyspace.lookups.count(found.is_some());
+        if let Some(entry) = &found {
+            stamp(self.keyspace, entry.shard, entry.at);
         }
         found
     }
@@ -181,8 +177,7 @@ impl<'e> Db<'e> {
     /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).
     pub fn lookup_untouched(&self, key: &Key<'_>) -> Option<Entry<'_>> {
         let found = self.peek(key);
-        let stats = &self.shard(key).stats;
-        bump(if found.is_some() { &stats.hits } else { &stats.misses });
+        self.keyspace.lookups.count(found.is_some());
         found
     }
 
@@ -386,7 +381,7 @@ impl<'e> Db<'e> {
     #[inline]
     fn modified(&mut self, key: &Key<'_>) {
         self.effects.changes += 1;
-        bump(&self.shard(key).stats.changes);
+        self.shard(key).stats.count_change();
         self.mark(key);
     }
 
@@ -547,37 +542,9 @@ pub(super) fn preserve_for(snapshot: &dyn Snapshot, shard: &ShardData, at: Ref, 
     }
 }
 
-/// Reads a key under the lock of its shard alone: the fast path of reads that need no [`Db`].
-#[inline]
-pub(crate) fn read_one<R>(
-    keyspace: &Keyspace,
-    db: usize,
-    key: &Key<'_>,
-    read: impl FnOnce(Option<Entry<'_>>) -> R,
-) -> R {
-    let shard = keyspace.shards[key.shard()].lock();
-    let found = shard.find(db, key).filter(|at| {
-        let head = shard.head(*at);
-        !head.has_deadline()
-            || head.deadline(&shard.arena, *at).is_some_and(|deadline| deadline > keyspace.clock.now_ms())
-    });
-    match found {
-        Some(at) => {
-            bump(&shard.stats.hits);
-            stamp(keyspace, &shard, at);
-            read(Some(Entry { shard: &shard, at }))
-        }
-        None => {
-            bump(&shard.stats.misses);
-            read(None)
-        }
-    }
-}
-
 #[inline]
 fn stamp(keyspace: &Keyspace, shard: &ShardData, at: Ref) {
-    let old = shard.head(at).stamp();
-    entry::set_stamp(&shard.arena, at, keyspace.recording().next(old, keyspace.clock.coarse_ms()));
+    shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
 }
 
 #[inline]
@@ -722,12 +689,12 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         Ok(())
     }
 
-    /// Edits the bytes of a string in the entry, its length unchanged. Returns `None` if they are not in the entry.
-    pub(crate) fn edit_bytes(&mut self, edit: impl FnOnce(&mut [u8])) -> Option<()> {
+    /// Writes bytes over those of a string in the entry, its length unchanged. Returns `None` if they are not in the entry.
+    pub(crate) fn edit_bytes(&mut self, from: usize, bytes: &[u8]) -> Option<()> {
         matches!(self.kind(), Kind::Raw | Kind::Embedded).then(|| {
             self.db.preserve(&self.key, self.at);
             let at = self.at;
-            self.db.shard_mut(&self.key).edit_string(at, edit);
+            self.db.shard_mut(&self.key).edit_string(at, from, bytes);
             self.db.modified(&self.key);
         })
     }

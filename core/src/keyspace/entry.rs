@@ -11,7 +11,7 @@
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
 use crate::os::OutOfMemory;
-use crate::store::arena::{Arena, Ref};
+use crate::store::arena::{Arena, Memory, Ref, Window, Words};
 use crate::value::Kind;
 
 /// Longest key and value whose lengths fit the first word.
@@ -40,31 +40,93 @@ impl Head {
     /// Reads the head of the entry at `at`.
     #[inline]
     pub(crate) fn read(arena: &Arena, at: Ref) -> Head {
-        let word = arena.word(at, 0);
+        let words = arena.block(at).words();
+        Head::of(words).expect("an entry lies within a segment")
+    }
+
+    /// The head that begins there; without the lock it may be no head at all. `None`: it would reach beyond the segment.
+    #[inline(always)]
+    pub(crate) fn of(words: Words<'_>) -> Option<Head> {
+        let word = words.get(0)?;
         let mut key_at = 8;
         let (key_len, value_len) = if word & LONG == 0 {
             ((word >> KEY_SHIFT) as usize & 0xff, (word >> VALUE_SHIFT) as usize)
         } else {
-            let lengths = arena.word(at, 1);
+            let lengths = words.get(1)?;
             key_at += 8;
             (lengths as u32 as usize, (lengths >> 32) as usize)
         };
         if word & HAS_DEADLINE != 0 {
             key_at += 8;
         }
-        Head { word, key_len, value_len, key_at }
+        Some(Head { word, key_len, value_len, key_at })
     }
 
+    /// As [`Head::of`], read without the lock; `None` for entries with long lengths, which may not fit the window.
+    #[inline(always)]
+    pub(crate) fn short(window: Window<'_>) -> Option<Head> {
+        let word = window.word(0);
+        if word & LONG != 0 {
+            return None;
+        }
+        let (key_len, value_len) = ((word >> KEY_SHIFT) as usize & 0xff, (word >> VALUE_SHIFT) as usize);
+        Some(Head { word, key_len, value_len, key_at: key_at(word) })
+    }
+
+    /// As [`Head::short`], for an entry of this key whose value is the bytes of a string.
+    #[inline(always)]
+    pub(crate) fn short_text_of(window: Window<'_>, key: &[u8]) -> Option<Head> {
+        const TEXT: u64 = Kind::Embedded as u64;
+        const DIFFERENCE: u64 = Kind::Embedded as u64 ^ Kind::Raw as u64;
+        let word = window.word(0);
+        let told_by = Kind::MASK & !DIFFERENCE | LONG | (SHORT_KEY as u64) << KEY_SHIFT;
+        let is_it = key.len() <= SHORT_KEY && word & told_by == TEXT | (key.len() as u64) << KEY_SHIFT;
+        let head = Head {
+            word,
+            key_len: key.len(),
+            value_len: (word >> VALUE_SHIFT) as usize,
+            key_at: key_at(word),
+        };
+        (is_it && window.equal(head.key_at / 8, key)).then_some(head)
+    }
+
+    /// Where the value begins, in bytes.
+    #[inline]
+    pub(crate) fn value_at(&self) -> usize {
+        self.key_at + self.key_len
+    }
+
+    /// Whether this is the head of an entry of that key; the words are those that it was read from.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, words: Words<'_>, key: &[u8]) -> bool {
+        self.key_len == key.len() && words.equal(self.key_at / 8, key)
+    }
+
+    /// Whether this is the head of an entry of that key, which the window is read from.
+    #[inline(always)]
+    pub(crate) fn is_seen_of(&self, window: Window<'_>, key: &[u8]) -> bool {
+        self.key_len == key.len() && window.equal(self.key_at / 8, key)
+    }
+
+    /// The deadline, read without the lock.
+    #[inline(always)]
+    pub(crate) fn deadline_in(&self, window: Window<'_>) -> Option<u64> {
+        self.has_deadline().then(|| window.word(1))
+    }
+
+    #[inline]
     pub(crate) fn kind(&self) -> Kind {
         Kind::from_bits(self.word)
     }
 
     /// 31 bits of access time or frequency; see [`super::access`].
+    #[inline]
     pub(crate) fn stamp(&self) -> u32 {
         ((self.word & STAMP_MASK) >> STAMP_SHIFT) as u32
     }
 
     /// Whether every byte of a string value is ASCII.
+    #[inline]
     pub(crate) fn ascii(&self) -> bool {
         self.word & ASCII != 0
     }
@@ -75,6 +137,7 @@ impl Head {
     }
 
     /// Bytes of the whole entry.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         self.key_at + self.key_len + self.value_len
     }
@@ -100,6 +163,15 @@ impl Head {
         arena.bytes_from(at, self.key_at + self.key_len, self.value_len)
     }
 
+    /// Whether a value of that length can take the place of the present one: the lengths stay short, and the block of its class.
+    #[inline]
+    pub(crate) fn has_room_for(&self, len: usize) -> bool {
+        self.word & LONG == 0
+            && len <= SHORT_VALUE
+            && (len == self.value_len
+                || Arena::class_bytes(self.value_at() + len) == Arena::class_bytes(self.size()))
+    }
+
     /// Writes another value, and another deadline where there is one, over the entry at `at`, if the key can stay where it is and the
     /// entry keeps its size class. Says whether it did.
     pub(crate) fn overwrite(
@@ -111,25 +183,32 @@ impl Head {
         deadline: Option<u64>,
         ascii: bool,
     ) -> bool {
-        let size = self.key_at + self.key_len + value.len();
-        let fits = self.word & LONG == 0
-            && value.len() <= SHORT_VALUE
-            && self.has_deadline() == deadline.is_some()
-            && Arena::class_bytes(size) == Arena::class_bytes(self.size());
-        if !fits {
+        if self.has_deadline() != deadline.is_some() || !self.has_room_for(value.len()) {
             return false;
         }
+        self.write_over(arena, at, kind, value, deadline, ascii);
+        true
+    }
+
+    /// Writes a value that [`Head::has_room_for`] over the present one, and another deadline over the present one.
+    #[inline(always)]
+    pub(crate) fn write_over(
+        &self,
+        arena: &mut Arena,
+        at: Ref,
+        kind: Kind,
+        value: &[u8],
+        deadline: Option<u64>,
+        ascii: bool,
+    ) {
         let changing = Kind::MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
-        let mut word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT;
-        if ascii {
-            word |= ASCII;
-        }
+        let flag = if ascii { ASCII } else { 0 };
+        let word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT | flag;
         arena.set_word(at, 0, word);
         if let Some(deadline) = deadline {
             arena.set_word(at, self.key_at / 8 - 1, deadline);
         }
-        arena.bytes_mut(at, size)[self.key_at + self.key_len..].copy_from_slice(value);
-        true
+        arena.write(at, self.value_at(), [value]);
     }
 
     /// Key and value in one go.
@@ -137,18 +216,29 @@ impl Head {
     pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {
         arena.bytes_from(at, self.key_at, self.key_len + self.value_len).split_at(self.key_len)
     }
-
-    #[inline]
-    pub(crate) fn value_mut<'a>(&self, arena: &'a mut Arena, at: Ref) -> &'a mut [u8] {
-        &mut arena.bytes_mut(at, self.size())[self.key_at + self.key_len..]
-    }
 }
 
-/// Whether the entry at `at` has exactly this key.
-#[inline]
-pub(crate) fn key_is(arena: &Arena, at: Ref, key: &[u8]) -> bool {
-    let head = Head::read(arena, at);
-    head.key_len == key.len() && head.key(arena, at) == key
+/// Whether the entry at `at` has exactly this key. For whoever holds the lock.
+#[inline(always)]
+pub(crate) fn key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
+    let Some(window) = memory.window(at) else { return false };
+    let word = window.word(0);
+    if word & (LONG | (SHORT_KEY as u64) << KEY_SHIFT) == (key.len() as u64) << KEY_SHIFT {
+        // A longer key would have set higher bits.
+        return window.equal(key_at(word) / 8, key);
+    }
+    word & LONG != 0 && long_key_is(memory, at, key)
+}
+
+/// Where the key of an entry with short lengths begins, in bytes.
+#[inline(always)]
+fn key_at(word: u64) -> usize {
+    if word & HAS_DEADLINE != 0 { 16 } else { 8 }
+}
+
+#[cold]
+fn long_key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
+    memory.words(at).is_some_and(|words| Head::of(words).is_some_and(|head| head.is_of(words, key)))
 }
 
 /// Writes the access stamp, if it differs from what is there: a read must not dirty a cache line for nothing.
@@ -232,9 +322,7 @@ impl Parts<'_> {
             next += 1;
         }
         arena.set_word(at, 0, word);
-        let body = &mut arena.bytes_mut(at, self.size())[next * 8..];
-        body[..self.key.len()].copy_from_slice(self.key);
-        body[self.key.len()..].copy_from_slice(self.value);
+        arena.write(at, next * 8, [self.key, self.value]);
     }
 }
 
@@ -263,7 +351,7 @@ mod tests {
                     assert_eq!(head.deadline(&arena, at), deadline);
                     assert_eq!((head.stamp(), head.kind(), head.ascii()), (0xabcdef, Kind::Raw, true));
                     assert_eq!(head.size(), parts.size());
-                    assert!(key_is(&arena, at, key) && !key_is(&arena, at, b"other"));
+                    assert!(key_is(arena.memory(), at, key) && !key_is(arena.memory(), at, b"other"));
                 }
             }
         }

@@ -1,41 +1,41 @@
 //! Locks on the shards of a command's keys, always taken in ascending order of shards, so that no two commands can wait
 //! for each other.
 
+use super::Keyspace;
+use super::guard::ShardGuard;
 use super::shard::ShardData;
 use crate::store::key::{SHARDS, shard_of};
-use crate::sync::{Mutex, MutexGuard};
-
-type Guard<'e> = MutexGuard<'e, ShardData>;
 
 /// The shards a command has locked.
 pub(crate) enum Locks<'e> {
     /// The shard of a single key, and its index.
-    One(usize, Guard<'e>),
+    One(usize, ShardGuard<'e>),
     /// Several shards, ascending.
-    Some(Vec<(usize, Guard<'e>)>),
+    Some(Vec<(usize, ShardGuard<'e>)>),
     /// Every shard.
-    All(Vec<Guard<'e>>),
+    All(Vec<ShardGuard<'e>>),
 }
 
 impl<'e> Locks<'e> {
-    pub(crate) fn one(shards: &'e [Mutex<ShardData>], hash: u64) -> Self {
+    #[inline]
+    pub(crate) fn one(keyspace: &'e Keyspace, hash: u64) -> Self {
         let index = shard_of(hash);
-        Locks::One(index, shards[index].lock())
+        Locks::One(index, keyspace.lock(index))
     }
 
     /// Locks the shards of these indices, in any order and with repeats.
-    pub(crate) fn of(shards: &'e [Mutex<ShardData>], mut indices: smallvec::SmallVec<[usize; 16]>) -> Self {
+    pub(crate) fn of(keyspace: &'e Keyspace, mut indices: smallvec::SmallVec<[usize; 16]>) -> Self {
         indices.sort_unstable();
         indices.dedup();
         match indices[..] {
-            [index] => Locks::One(index, shards[index].lock()),
-            _ if indices.len() == SHARDS => Locks::all(shards),
-            _ => Locks::Some(indices.into_iter().map(|index| (index, shards[index].lock())).collect()),
+            [index] => Locks::One(index, keyspace.lock(index)),
+            _ if indices.len() == SHARDS => Locks::all(keyspace),
+            _ => Locks::Some(indices.into_iter().map(|index| (index, keyspace.lock(index))).collect()),
         }
     }
 
-    pub(crate) fn all(shards: &'e [Mutex<ShardData>]) -> Self {
-        Locks::All(shards.iter().map(Mutex::lock).collect())
+    pub(crate) fn all(keyspace: &'e Keyspace) -> Self {
+        Locks::All((0..SHARDS).map(|index| keyspace.lock(index)).collect())
     }
 
     /// A locked shard.

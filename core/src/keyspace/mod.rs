@@ -5,10 +5,13 @@
 pub(crate) mod access;
 pub(crate) mod db;
 pub(crate) mod entry;
+pub(crate) mod guard;
 pub(crate) mod hash;
 pub(crate) mod heap;
 pub(crate) mod hooks;
 pub(crate) mod locks;
+pub(crate) mod overwrite;
+pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod survey;
@@ -22,6 +25,7 @@ pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
 pub use versions::{Version, Versions};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crossbeam_utils::CachePadded;
 
@@ -29,8 +33,10 @@ use crate::clock::Clock;
 use crate::config::{Config, MAXMEMORY_POLICIES};
 use crate::os::Guard;
 use crate::store::key::SHARDS;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::striped::Lookups;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::Recording;
+use guard::{Shard, ShardGuard};
 use hooks::Hooks;
 use shard::ShardData;
 use versions::Counters;
@@ -49,7 +55,10 @@ const FREQUENCY_POLICIES: u32 = {
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
-    pub(crate) shards: Box<[Mutex<ShardData>]>,
+    pub(crate) shards: Box<[Shard; SHARDS]>,
+    present_stamp: CachePadded<AtomicU32>,
+    /// Look-ups, by whether they found the key.
+    pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
@@ -69,8 +78,11 @@ pub(crate) struct Keyspace {
 impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
         let seed = HashSeed::of_process();
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(ShardData::new(seed))).collect(),
+        let shards = (0..SHARDS).map(|_| Shard::new(seed)).collect::<Vec<_>>().try_into();
+        let keyspace = Self {
+            shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
+            present_stamp: CachePadded::new(AtomicU32::new(u32::MAX)),
+            lookups: Lookups::new(),
             seed,
             clock,
             config,
@@ -80,20 +92,55 @@ impl Keyspace {
             peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
-        }
+        };
+        keyspace.refresh_stamp();
+        keyspace
     }
 
     /// The versions of keys, counted from now on.
     pub(crate) fn versions(&self) -> Versions {
         // Whoever locks a shard after this sees the counters; whoever held one before has finished what it wrote.
-        let settle = || self.shards.iter().for_each(|shard| drop(shard.lock()));
+        let settle = || (0..SHARDS).for_each(|shard| drop(self.lock(shard)));
         Versions::new(self.counters.open(settle), self.seed, self.clock.clone())
     }
 
     /// Locks every shard, and what hooks are guarded by.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        held.extend(self.shards.iter().map(|shard| Box::new(shard.lock()) as Box<dyn Guard + 'a>));
+        held.extend((0..SHARDS).map(|shard| Box::new(self.lock(shard)) as Box<dyn Guard + 'a>));
         self.hooks.freeze(held);
+    }
+
+    /// Locks a shard.
+    #[inline]
+    pub(crate) fn lock(&self, shard: usize) -> ShardGuard<'_> {
+        self.shards[shard].lock(|shard, at| shard.stamp(at, self.recording(), self.clock.coarse_ms()))
+    }
+
+    /// Whether an access now to an entry of that stamp may change it. One load.
+    #[inline(always)]
+    pub(crate) fn is_touch_due(&self, stamp: u32) -> bool {
+        stamp != self.present_stamp.load(Ordering::Relaxed)
+    }
+
+    /// Brings what [`Keyspace::is_touch_due`] compares with up to date: the present time, or what no stamp ever is where every access counts.
+    pub(crate) fn refresh_stamp(&self) {
+        let stamp = match self.recording() {
+            Recording::Recency => self.first_stamp(),
+            Recording::Frequency { .. } => u32::MAX,
+        };
+        self.present_stamp.store(stamp, Ordering::Relaxed);
+    }
+
+    /// How many accesses readers may note in a shard before one of them takes its lock to stamp the entries.
+    #[inline]
+    pub(crate) fn touch_limit(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// Whether a deadline, in unix milliseconds, has passed.
+    #[inline]
+    pub(crate) fn has_passed(&self, deadline: u64) -> bool {
+        self.clock.has_passed(deadline)
     }
 
     /// Bytes used by entries, tables, wheels and heap values; each shard may be off by [`Keyspace::REPORT_STEP`].

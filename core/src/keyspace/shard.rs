@@ -3,22 +3,28 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
+use super::access::Recording;
 use super::entry::{self, Head, Parts};
 use super::heap::{Handle, Heap};
 use super::watch::Watchers;
 use crate::os::OutOfMemory;
 use crate::store::arena::{Arena, Ref};
 use crate::store::key::{HashSeed, Key, timer_id};
-use crate::store::table::Table;
+use crate::store::table::{Index, Table};
 use crate::store::wheel::Wheel;
 use crate::value::{HashRef, HeapValue, Kind, NewValue, Value};
 use std::cell::Cell;
+use std::sync::Arc;
 
 /// What a shard's lock guards.
 pub(crate) struct ShardData {
     pub(crate) arena: Arena,
     pub(crate) heap: Heap,
     spaces: Vec<Space>,
+    /// Which of `spaces` a database has, if anything was ever stored in it.
+    order: Vec<Option<u32>>,
+    /// The order changed since readers without the lock were told.
+    pub(super) reordered: bool,
     pub(crate) watchers: Watchers,
     pub(crate) stats: ShardStats,
     seed: HashSeed,
@@ -41,14 +47,28 @@ impl Default for Space {
     }
 }
 
-/// Counters that reads bump under the lock, summed over the shards when somebody asks.
+impl Space {
+    fn clear(&mut self) {
+        self.table.clear();
+        self.wheel = None;
+        (self.with_deadline, self.deadlines) = (0, 0);
+    }
+}
+
+/// Counters kept under the lock, summed over the shards when somebody asks.
 #[derive(Default)]
 pub(crate) struct ShardStats {
-    pub(crate) hits: Cell<u64>,
-    pub(crate) misses: Cell<u64>,
     pub(crate) expired: Cell<u64>,
     /// Changes of keys since the start.
     pub(crate) changes: Cell<u64>,
+}
+
+impl ShardStats {
+    /// Counts a change of a key.
+    #[inline]
+    pub(crate) fn count_change(&self) {
+        self.changes.set(self.changes.get() + 1);
+    }
 }
 
 impl ShardData {
@@ -56,7 +76,9 @@ impl ShardData {
         Self {
             arena: Arena::new(),
             heap: Heap::default(),
-            spaces: vec![Space::default()],
+            spaces: Vec::new(),
+            order: Vec::new(),
+            reordered: false,
             watchers: Watchers::default(),
             stats: ShardStats::default(),
             seed,
@@ -67,14 +89,30 @@ impl ShardData {
     /// Database `db`, if anything was ever stored in it.
     #[inline]
     pub(crate) fn space(&self, db: usize) -> Option<&Space> {
-        self.spaces.get(db)
+        self.spaces.get((*self.order.get(db)?)? as usize)
+    }
+
+    fn number_of(&mut self, db: usize) -> usize {
+        if let Some(Some(number)) = self.order.get(db) {
+            return *number as usize;
+        }
+        if self.order.len() <= db {
+            self.order.resize(db + 1, None);
+        }
+        self.order[db] = Some(self.spaces.len() as u32);
+        self.reordered = true;
+        self.spaces.push(Space::default());
+        self.spaces.len() - 1
     }
 
     fn space_mut(&mut self, db: usize) -> &mut Space {
-        if self.spaces.len() <= db {
-            self.spaces.resize_with(db + 1, Space::default);
-        }
-        &mut self.spaces[db]
+        let number = self.number_of(db);
+        &mut self.spaces[number]
+    }
+
+    /// The tables of the first databases, by database, for readers without the lock.
+    pub(super) fn indexes(&self, databases: usize) -> impl Iterator<Item = Option<&Arc<Index>>> {
+        (0..databases).map(|db| Some(self.space(db)?.table.index()))
     }
 
     /// Entries of database `db`, expired ones that nobody reclaimed yet included.
@@ -84,19 +122,32 @@ impl ShardData {
 
     /// Number of databases that were ever used.
     pub(crate) fn databases(&self) -> usize {
-        self.spaces.len()
+        self.order.len()
     }
 
     /// Finds the entry of a key, expired or not. O(1).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, db: usize, key: &Key<'_>) -> Option<Ref> {
-        let arena = &self.arena;
-        self.space(db)?.table.find(key.hash(), |at| entry::key_is(arena, at, key.bytes()))
+        let memory = &**self.arena.memory();
+        let index = &**self.space(db)?.table.index();
+        let mut probe = index.probe(key.hash());
+        while let Some(at) = probe.next(index) {
+            if entry::key_is(memory, at, key.bytes()) {
+                return Some(at);
+            }
+        }
+        None
     }
 
     #[inline]
     pub(crate) fn head(&self, at: Ref) -> Head {
         Head::read(&self.arena, at)
+    }
+
+    /// Stamps an access to the entry at `at`.
+    #[inline]
+    pub(crate) fn stamp(&self, at: Ref, recording: Recording, now_ms: u64) {
+        entry::set_stamp(&self.arena, at, recording.next(self.head(at).stamp(), now_ms));
     }
 
     /// The value of the entry at `at`.
@@ -136,14 +187,14 @@ impl ShardData {
         stamp: u32,
     ) -> Result<Ref, OutOfMemory> {
         let at = self.store(key.bytes(), value, deadline, stamp, false)?;
-        self.space_mut(db);
+        let number = self.number_of(db);
         let Self { arena, spaces, seed, .. } = self;
-        let space = &mut spaces[db];
+        let space = &mut spaces[number];
         if let Err(error) = space.table.insert(key.hash(), at, |other| rehash(arena, *seed, other)) {
             self.discard(at);
             return Err(error);
         }
-        let space = &mut self.spaces[db];
+        let space = &mut self.spaces[number];
         if let Some(deadline) = deadline {
             space.with_deadline += 1;
             space.deadlines += u128::from(deadline);
@@ -180,6 +231,26 @@ impl ShardData {
         Ok((at, old.map(|handle| self.heap.take(handle))))
     }
 
+    /// Overwrites the value of the entry at `at` with one that its block has room for, and the deadline if it has one.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what an entry is made of")]
+    pub(crate) fn overwrite(
+        &mut self,
+        db: usize,
+        hash: u64,
+        at: Ref,
+        head: Head,
+        kind: Kind,
+        value: &[u8],
+        deadline: Option<u64>,
+    ) {
+        let before = head.deadline(&self.arena, at);
+        head.write_over(&mut self.arena, at, kind, value, deadline, is_ascii(kind, value));
+        if before != deadline {
+            self.deadline_changed(db, hash, before, deadline);
+        }
+    }
+
     fn rewrite(
         &mut self,
         db: usize,
@@ -209,7 +280,7 @@ impl ShardData {
                 return Err(error);
             }
         };
-        self.spaces[db].table.replace(hash, at, new);
+        self.space_mut(db).table.replace(hash, at, new);
         self.arena.free(at, size);
         Ok(new)
     }
@@ -299,13 +370,13 @@ impl ShardData {
             epoch: head.epoch(),
         };
         let new = parts.store(&mut self.arena)?;
-        self.spaces[db].table.replace(hash, at, new);
+        self.space_mut(db).table.replace(hash, at, new);
         self.arena.free(at, head.size());
         Ok(new)
     }
 
     fn deadline_changed(&mut self, db: usize, hash: u64, before: Option<u64>, after: Option<u64>) {
-        let space = &mut self.spaces[db];
+        let space = self.space_mut(db);
         match (before, after) {
             (None, Some(_)) => space.with_deadline += 1,
             (Some(_), None) => space.with_deadline -= 1,
@@ -323,7 +394,7 @@ impl ShardData {
 
     /// Arms a timer for the key of this hash.
     pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
-        let space = &mut self.spaces[db];
+        let space = self.space_mut(db);
         let wheel = space.wheel.get_or_insert_with(|| Box::new(Wheel::new(0)));
         // Without memory for a timer the key still expires on time; only its memory waits for an access.
         let _ = wheel.arm(deadline, timer_id(hash));
@@ -332,7 +403,7 @@ impl ShardData {
     /// Removes the entry at `at` and returns what it owned on the heap. O(1).
     pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<HeapValue> {
         let deadline = self.head(at).deadline(&self.arena, at);
-        let space = &mut self.spaces[db];
+        let space = self.space_mut(db);
         let removed = space.table.remove(hash, |other| other == at);
         debug_assert_eq!(removed, Some(at), "an entry that was found is in the table");
         if let Some(deadline) = deadline {
@@ -357,12 +428,11 @@ impl ShardData {
         self.heap.edit(handle, edit)
     }
 
-    /// Edits the bytes of a string in place; its length stays.
-    pub(crate) fn edit_string(&mut self, at: Ref, edit: impl FnOnce(&mut [u8])) {
+    /// Writes bytes over those of a string from `from` on; its length stays.
+    pub(crate) fn edit_string(&mut self, at: Ref, from: usize, bytes: &[u8]) {
         let head = self.head(at);
-        let value = head.value_mut(&mut self.arena, at);
-        edit(value);
-        let ascii = value.is_ascii();
+        self.arena.write(at, head.value_at() + from, [bytes]);
+        let ascii = head.value(&self.arena, at).is_ascii();
         entry::set_ascii(&self.arena, at, ascii);
     }
 
@@ -371,47 +441,54 @@ impl ShardData {
         if self.space(db).is_none() {
             return Vec::new();
         }
-        let space = std::mem::take(&mut self.spaces[db]);
         let mut owned = Vec::new();
-        let alone = self.spaces.iter().all(|other| other.table.len() == 0);
+        let number = self.number_of(db);
+        let alone =
+            self.spaces.iter().enumerate().all(|(other, space)| other == number || space.table.len() == 0);
+        let Self { arena, heap, spaces, .. } = self;
+        let space = &mut spaces[number];
         for at in space.table.iter() {
-            let head = self.head(at);
+            let head = Head::read(arena, at);
             if head.kind().on_heap() {
-                owned.push(self.heap.take(Handle::from_bytes(head.value(&self.arena, at))));
+                owned.push(heap.take(Handle::from_bytes(head.value(arena, at))));
             }
             if !alone {
-                self.arena.free(at, head.size());
+                arena.free(at, head.size());
             }
         }
+        space.clear();
         if alone {
-            self.arena.clear();
-            self.heap = Heap::default();
+            arena.clear();
+            *heap = Heap::default();
         }
         owned
     }
 
-    /// Empties every database, gives the arena's memory back and returns what the entries owned on the heap. O(heap values).
+    /// Empties every database, gives the memory back and returns what the entries owned on the heap. O(buckets + heap values).
     pub(crate) fn clear_all(&mut self) -> Vec<HeapValue> {
-        self.spaces.clear();
-        self.spaces.push(Space::default());
+        self.spaces.iter_mut().for_each(Space::clear);
         self.arena.clear();
         std::mem::take(&mut self.heap).into_values()
     }
 
     /// Exchanges two databases.
     pub(crate) fn swap(&mut self, one: usize, other: usize) {
-        self.space_mut(one.max(other));
-        self.spaces.swap(one, other);
+        if self.order.len() <= one.max(other) {
+            self.order.resize(one.max(other) + 1, None);
+        }
+        self.order.swap(one, other);
+        self.reordered = true;
     }
 
     /// The wheel of database `db`, taken out so that its records can be checked against the shard.
     pub(crate) fn take_wheel(&mut self, db: usize) -> Option<Box<Wheel>> {
-        self.spaces.get_mut(db)?.wheel.take()
+        self.space(db)?.wheel.as_ref()?;
+        self.space_mut(db).wheel.take()
     }
 
     /// Puts back what [`ShardData::take_wheel`] took.
     pub(crate) fn put_wheel(&mut self, db: usize, wheel: Box<Wheel>) {
-        let armed_meanwhile = self.spaces[db].wheel.replace(wheel);
+        let armed_meanwhile = self.space_mut(db).wheel.replace(wheel);
         debug_assert!(armed_meanwhile.is_none(), "whoever takes the wheel returns new deadlines to it");
     }
 

@@ -66,10 +66,9 @@ impl Db<'_> {
     pub(crate) fn survey(&self) -> Survey {
         let mut sum =
             Survey { databases: vec![DatabaseSurvey::default(); self.databases()], ..Survey::default() };
+        (sum.hits, sum.misses) = self.keyspace.lookups.sum();
         for index in self.locks.indices() {
             let shard = self.locks.shard(index);
-            sum.hits += shard.stats.hits.get();
-            sum.misses += shard.stats.misses.get();
             sum.expired += shard.stats.expired.get();
             sum.changes += shard.stats.changes.get();
             sum.bytes += shard.bytes();
@@ -90,6 +89,7 @@ impl Db<'_> {
 
     /// Forgets hits, misses and expirations, as CONFIG RESETSTAT asks.
     pub(crate) fn reset_counters(&mut self) {
+        self.keyspace.lookups.reset();
         self.locks.each_mut(|shard| shard.stats = ShardStats::default());
     }
 }

@@ -16,7 +16,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, LATE_MS};
 use crate::store::key::{HashSeed, Key, SHARDS};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 
@@ -25,9 +25,6 @@ pub const SLOTS: usize = if cfg!(loom) { SHARDS } else { 1 << 16 };
 
 /// Lowest bit of the hash that chooses the slot. The shard's bits are among the slot's.
 const SLOT_SHIFT: u32 = crate::store::key::SHARD_SHIFT;
-
-/// Nearer to its deadline than this a copy is not trusted: what the coarse clock may be late by.
-const COARSE_MS: u64 = 20;
 
 /// The counters of a keyspace, once somebody wants them.
 #[derive(Default)]
@@ -132,7 +129,7 @@ impl Versions {
     #[inline]
     pub fn is_current(&self, version: &Version) -> bool {
         self.slots[version.slot as usize].load(Ordering::Acquire) == version.count
-            && (version.deadline == u64::MAX || self.clock.late_ms() + COARSE_MS < version.deadline)
+            && (version.deadline == u64::MAX || self.clock.late_ms() + LATE_MS < version.deadline)
     }
 }
 

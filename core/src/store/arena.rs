@@ -3,35 +3,45 @@
 //!
 //! **Segments.** Segment `k` has `2^(13+k)` units (64 KiB, 128 KiB, ...). References number the units through all
 //! segments from 1 up, so `ref + 2^13` has its top bit at `13 + k`: the address is a count of leading zeros, one load
-//! from an inline array, and an addition. A segment is mapped when the one before it is full, never moves, and is
-//! unmapped only with the arena. The whole holds 32 GiB.
+//! from an array, and an addition. When the open segment is full, the smallest that is not in use is opened, and mapped if
+//! it never was; it never moves, and is unmapped only with the [`Memory`], which outlives the arena while readers share
+//! it. The whole holds 32 GiB.
 //!
 //! **Classes.** Up to 1 KiB every multiple of 8 bytes is a class of its own; above, each doubling has 8 classes, so
 //! that less than 12.5 % is lost. Freed blocks of a class form a list threaded through the blocks themselves. A request
 //! takes a block of its own class, else splits the smallest block that leaves a usable rest, else takes fresh units at
-//! the end. Nothing is ever merged: that is compaction's part. All of it is O(1).
+//! the end. Nothing is ever merged. All of it is O(1).
+//!
+//! **Compaction.** Blocks of many sizes that come and go leave holes that fit nothing. [`Arena::condemn`] then sets all segments
+//! in use aside and begins with others; the owner moves its blocks there, a few at a time, while it goes on working; what
+//! is freed meanwhile in a condemned segment is merely forgotten. At the end the condemned memory goes back to the system.
+//!
+//! **Readers without the lock** see the memory as [`Words`]: by relaxed atomic loads, whatever a writer does meanwhile.
+//! All writes are relaxed atomic stores of words, so nothing here is a data race; whether what was read belongs together
+//! is for the reader's sequence counter to say.
 //!
 //! # Unsafe: invariants
-//! - `bases[k]` for every `k` whose units are below `limit` is the start of a live mapping of segment `k`, less the
-//!   segment's first unit number, so that adding a unit number gives the address.
-//! - Every access checks that its range ends below `limit` and stays inside one segment. So no reference, however
-//!   wrong, reaches memory that is not this arena's; and all of that memory is initialised, since maps are zeroed.
-//! - `bytes` borrows `&self` and `bytes_mut` `&mut self`. Only [`Arena::set_word`] writes through `&self`: its caller
-//!   must hold no slice from [`Arena::bytes`] over that word. The word is one that only `word` and `set_word` touch
-//!   while others may be reading (an entry's access stamp).
+//! - A slice of bytes covers only words that a bounds-checked slice of the segment's atomics covers; all of that memory
+//!   is initialised, since segments are zeroed.
+//! - Slices ([`Block::bytes`]) borrow the arena, and every store but [`Arena::set_word`]'s needs it mutably: so none
+//!   changes under a slice. The caller of `set_word` holds no slice over that word: it is an entry's first word, which
+//!   is never part of one.
 
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
-use std::ptr::null_mut;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::os::{self, Mapping, OutOfMemory};
+use crate::os::{self, OutOfMemory, Segments};
 
 /// Bytes of a unit, and the alignment of every block.
 pub(crate) const UNIT: usize = 8;
 /// The largest allocation, in bytes.
 pub(crate) const LARGEST: usize = 1 << 20;
 
-const FIRST_SEGMENT: u64 = 1 << 13;
+/// Units of the first segment, and the number of the first unit in the numbering that the fields below use.
+const FIRST_SEGMENT: usize = 1 << 13;
 const SEGMENTS: usize = 19;
 const FINE_UNITS: usize = 128;
 const CLASSES: usize = FINE_UNITS + 10 * 8;
@@ -57,25 +67,56 @@ impl Ref {
     }
 }
 
+/// The memory of an arena, shared with those who read without its lock.
+pub(crate) struct Memory(Units);
+
+type Units = Segments<AtomicU64, FIRST_SEGMENT, WINDOW>;
+
+/// Words that can be read from any block on: the head of an entry, a short key, and a value of up to [`LONGEST_COPY`].
+pub(crate) const WINDOW: usize = 3 + 256 / UNIT + LONGEST_COPY / UNIT + 8;
+
 /// See the module's text.
 pub(crate) struct Arena {
-    /// Start of each mapped segment less its first unit number (in the numbering offset by [`FIRST_SEGMENT`]).
-    /// One more than there can be, so that any reference's segment is in the array without a check.
-    bases: [*mut u8; SEGMENTS + 1],
-    /// First unit number that is not mapped, offset by [`FIRST_SEGMENT`].
-    limit: u64,
-    /// Next fresh unit number, same offset.
+    memory: Arc<Memory>,
+    /// Segments that are mapped, in use, and condemned, as bits.
+    mapped: u32,
+    in_use: u32,
+    condemned: u32,
+    /// Next fresh unit number, offset by [`FIRST_SEGMENT`], and where the segment that it is in begins and ends.
     fresh: u64,
-    /// End of the segment that `fresh` is in; later segments up to `limit` are left from before a `clear`.
+    start: u64,
     end: u64,
+    /// Units of the segments in use but the last.
+    filled: u64,
     used: usize,
     free: [u32; CLASSES],
     nonempty: [u64; CLASSES.div_ceil(64)],
-    mappings: Vec<Mapping>,
 }
 
-// SAFETY: the pointers lead into `mappings`, which the arena owns.
-unsafe impl Send for Arena {}
+/// The memory from a block's first word to the end of its segment, read by relaxed atomic loads.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a>(&'a [AtomicU64]);
+
+/// [`Words`] that nobody writes while the arena is borrowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    words: Words<'a>,
+    arena: PhantomData<&'a Arena>,
+}
+
+/// The longest run of bytes that [`Words::copy`] copies.
+pub(crate) const LONGEST_COPY: usize = 256;
+
+/// Room on the stack for the copy that a reader without the lock makes.
+pub(crate) struct Scratch([MaybeUninit<u64>; LONGEST_COPY / UNIT + 4]);
+
+impl Scratch {
+    /// Room that holds nothing yet.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self([MaybeUninit::uninit(); LONGEST_COPY / UNIT + 4])
+    }
+}
 
 /// The class of a block of `units`, rounding up.
 #[inline]
@@ -113,14 +154,17 @@ impl Arena {
     /// An empty arena, which has mapped nothing yet.
     pub(crate) fn new() -> Self {
         Self {
-            bases: [null_mut(); SEGMENTS + 1],
-            limit: FIRST_SEGMENT,
-            fresh: FIRST_SEGMENT,
-            end: FIRST_SEGMENT,
+            memory: Arc::new(Memory(Segments::new())),
+            mapped: 0,
+            in_use: 0,
+            condemned: 0,
+            fresh: 0,
+            start: 0,
+            end: 0,
+            filled: 0,
             used: 0,
             free: [0; CLASSES],
             nonempty: [0; CLASSES.div_ceil(64)],
-            mappings: Vec::new(),
         }
     }
 
@@ -156,53 +200,116 @@ impl Arena {
         debug_assert!(self.used >= bytes, "more freed than allocated");
         debug_assert_ne!(self.word(block, 0), Self::link(block, self.word(block, 0) as u32), "freed twice");
         self.used -= bytes;
-        self.push_free(class, block);
+        if !self.is_condemned(block) {
+            self.push_free(class, block);
+        }
+    }
+
+    /// Whether the block is in a condemned segment, so that it has to be moved.
+    #[inline]
+    pub(crate) fn is_condemned(&self, block: Ref) -> bool {
+        self.condemned >> segment_of(u64::from(block.get()) + FIRST_SEGMENT as u64) & 1 != 0
+    }
+
+    /// Bytes of holes: what the segments in use have handed out and got back.
+    #[inline]
+    pub(crate) fn holes(&self) -> usize {
+        if self.condemned != 0 { 0 } else { self.reserved() - self.used }
+    }
+
+    /// Sets all segments in use aside: from now on blocks come from others. The owner shall move every block of which
+    /// [`is_condemned`](Self::is_condemned) is true, and then call [`release_condemned`](Self::release_condemned).
+    pub(crate) fn condemn(&mut self) {
+        debug_assert_eq!(self.condemned, 0, "one compaction at a time");
+        self.condemned = std::mem::take(&mut self.in_use);
+        self.forget();
+    }
+
+    /// Moves a block of `bytes` to a segment that is not condemned, and returns where it is now. O(bytes).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the block is where it was.
+    pub(crate) fn relocate(&mut self, block: Ref, bytes: usize) -> Result<Ref, OutOfMemory> {
+        let new = self.alloc(bytes)?;
+        let words = bytes.div_ceil(UNIT);
+        let (from, to) = (self.block(block).words, self.block(new).words);
+        (0..words).for_each(|at| to.at(at).store(from.word(at), Ordering::Relaxed));
+        self.free(block, bytes);
+        Ok(new)
+    }
+
+    /// Gives the memory of the condemned segments, in which no block is left, back to the system.
+    pub(crate) fn release_condemned(&mut self) {
+        let condemned = std::mem::take(&mut self.condemned);
+        self.release(condemned);
+    }
+
+    fn release(&self, segments: u32) {
+        for segment in (0..SEGMENTS).filter(|segment| segments >> segment & 1 != 0) {
+            self.memory.0.release(segment, 0..Units::segment_len(segment));
+        }
+    }
+
+    /// Begins with no segment and no free block.
+    fn forget(&mut self) {
+        self.in_use = 0;
+        (self.fresh, self.start, self.end, self.filled) = (0, 0, 0, 0);
+        self.free = [0; CLASSES];
+        self.nonempty = [0; CLASSES.div_ceil(64)];
+    }
+
+    /// What readers without the lock share.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// The block, to read.
+    ///
+    /// # Panics
+    /// If no segment of this arena holds the reference.
+    #[inline]
+    pub(crate) fn block(&self, block: Ref) -> Block<'_> {
+        Block { words: self.memory.words(block).unwrap_or_else(|| outside()), arena: PhantomData }
     }
 
     /// The first `len` bytes of the block.
     #[cfg(test)]
     pub(crate) fn bytes(&self, block: Ref, len: usize) -> &[u8] {
-        let start = self.address(block, len);
-        // SAFETY: `address` checked that the range is mapped and in one segment; see the invariants for writers.
-        unsafe { std::slice::from_raw_parts(start, len) }
+        self.block(block).bytes(0, len)
     }
 
     /// `len` bytes of the block from byte `from` on, none of the words before it.
     #[inline]
     pub(crate) fn bytes_from(&self, block: Ref, from: usize, len: usize) -> &[u8] {
-        let start = self.address(block, from + len);
-        // SAFETY: as in `bytes`, of which this is the end.
-        unsafe { std::slice::from_raw_parts(start.add(from), len) }
+        self.block(block).bytes(from, len)
     }
 
-    /// The first `len` bytes of the block, to write.
+    /// Writes `parts`, one after the other, from byte `from` of the block on, word by word. The bytes behind them in
+    /// the last word stay.
     #[inline]
-    pub(crate) fn bytes_mut(&mut self, block: Ref, len: usize) -> &mut [u8] {
-        let start = self.address(block, len);
-        // SAFETY: as in `bytes`; `&mut self` makes it the only reference into the arena.
-        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    pub(crate) fn write<const N: usize>(&mut self, block: Ref, from: usize, parts: [&[u8]; N]) {
+        let words = self.block(block).words;
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        words.check(from + bytes);
+        let bits = (from % UNIT * 8) as u32;
+        let mut writer = WordWriter { words, next: from / UNIT, pending: 0, bits };
+        if bits > 0 {
+            writer.pending = words.word(writer.next) & low(bits);
+        }
+        parts.iter().for_each(|part| writer.push(part));
+        writer.finish();
     }
 
     /// The block's word number `index` (in 8-byte units), by a relaxed atomic load.
     #[inline]
     pub(crate) fn word(&self, block: Ref, index: usize) -> u64 {
-        self.atomic(block, index).load(Ordering::Relaxed)
+        self.block(block).words.word(index)
     }
 
-    /// Stores a word, relaxed. The caller holds no slice of [`bytes`](Self::bytes) over it.
+    /// Stores a word, relaxed. The caller holds no slice over it.
     #[inline]
     pub(crate) fn set_word(&self, block: Ref, index: usize, word: u64) {
-        self.atomic(block, index).store(word, Ordering::Relaxed);
-    }
-
-    /// Hints that the block will be read soon.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for batches of commands"))]
-    #[inline]
-    pub(crate) fn prefetch(&self, block: Ref) {
-        let unit = u64::from(block.get()) + FIRST_SEGMENT;
-        if let Some(base) = self.bases.get(segment_of(unit)) {
-            os::prefetch(base.wrapping_add(unit as usize * UNIT));
-        }
+        self.block(block).words.at(index).store(word, Ordering::Relaxed);
     }
 
     /// Bytes handed out and not freed, as [`class_bytes`](Self::class_bytes) counts them.
@@ -211,45 +318,24 @@ impl Arena {
         self.used
     }
 
-    /// Bytes that blocks have ever reached since the arena was new or cleared: the most it can cost in memory.
+    /// Bytes that blocks have reached in the segments in use: the most they can cost in memory.
     #[inline]
     pub(crate) fn reserved(&self) -> usize {
-        (self.fresh - FIRST_SEGMENT) as usize * UNIT
+        (self.filled + self.fresh - self.start) as usize * UNIT
+    }
+
+    /// Bytes of the condemned segments, which may still be in memory.
+    pub(crate) fn condemned_bytes(&self) -> usize {
+        let segments = (0..SEGMENTS).filter(|segment| self.condemned >> segment & 1 != 0);
+        segments.map(Units::segment_len).sum::<usize>() * UNIT
     }
 
     /// Frees everything and gives the memory back to the system, but keeps the address space.
     pub(crate) fn clear(&mut self) {
-        let mut first = FIRST_SEGMENT;
-        for mapping in &mut self.mappings {
-            if first >= self.fresh {
-                break;
-            }
-            let reached = (self.fresh - first) as usize * UNIT;
-            mapping.advise_free(0..reached.min(mapping.len()).next_multiple_of(os::PAGE));
-            first *= 2;
-        }
-        (self.fresh, self.end) = (FIRST_SEGMENT, FIRST_SEGMENT);
+        self.release(self.in_use | self.condemned);
+        self.condemned = 0;
         self.used = 0;
-        self.free = [0; CLASSES];
-        self.nonempty = [0; CLASSES.div_ceil(64)];
-    }
-
-    /// The address of a range of this arena.
-    #[inline]
-    fn address(&self, block: Ref, bytes: usize) -> *mut u8 {
-        let unit = u64::from(block.get()) + FIRST_SEGMENT;
-        let last = unit + (bytes.max(1) as u64 - 1) / UNIT as u64;
-        // Of two numbers with the same top bit, and only of those, the difference is below what they share.
-        assert!(last < self.limit && unit ^ last < unit & last, "reference outside the arena");
-        self.bases[segment_of(unit)].wrapping_add(unit as usize * UNIT)
-    }
-
-    #[inline]
-    fn atomic(&self, block: Ref, index: usize) -> &AtomicU64 {
-        let start = self.address(block, (index + 1) * UNIT).wrapping_add(index * UNIT);
-        // SAFETY: `address` checked the range; units are 8-byte aligned; nobody reads the word non-atomically while
-        // another thread writes it (invariants).
-        unsafe { AtomicU64::from_ptr(start.cast()) }
+        self.forget();
     }
 
     /// What a free block's first word holds: the next one of its list, and a mark that tells it is free.
@@ -299,10 +385,10 @@ impl Arena {
             self.scatter(block.get() + units as u32, class_units(larger) - units);
             return Ok(block);
         }
-        while self.end - self.fresh < units as u64 {
-            self.open_segment()?;
+        if self.end - self.fresh < units as u64 {
+            self.open_segment(units)?;
         }
-        let block = (self.fresh - FIRST_SEGMENT) as u32;
+        let block = (self.fresh - FIRST_SEGMENT as u64) as u32;
         self.fresh += units as u64;
         Ok(Ref::new(block).expect("unit 0 is never fresh"))
     }
@@ -317,30 +403,29 @@ impl Arena {
         }
     }
 
-    /// Goes on to the next segment; what is left of this one goes to the free lists.
-    fn open_segment(&mut self) -> Result<(), OutOfMemory> {
-        if self.end == self.limit {
-            self.map_segment()?;
+    /// Goes on to the smallest segment that is not in use and has that many units; what is left of this one goes to the free lists.
+    fn open_segment(&mut self, units: usize) -> Result<(), OutOfMemory> {
+        let taken = self.in_use | self.condemned;
+        // One more than needed: the very first unit stays unused, since its number would be 0.
+        let fits = |segment: &usize| {
+            Units::segment_len(*segment) > units || *segment > 0 && Units::segment_len(*segment) == units
+        };
+        let segment =
+            (0..SEGMENTS).filter(fits).find(|segment| taken >> segment & 1 == 0).ok_or(OutOfMemory)?;
+        if self.mapped >> segment & 1 == 0 {
+            self.memory.0.grow(segment)?;
+            self.mapped |= 1 << segment;
         }
-        let (first, rest) = ((self.fresh - FIRST_SEGMENT) as u32, (self.end - self.fresh) as usize);
-        // The very first unit stays unused: its number would be 0.
-        self.fresh = self.end.max(FIRST_SEGMENT + 1);
-        self.end *= 2;
-        self.scatter(first, rest);
-        Ok(())
-    }
-
-    fn map_segment(&mut self) -> Result<(), OutOfMemory> {
-        let segment = segment_of(self.limit);
-        if segment == SEGMENTS {
-            return Err(OutOfMemory);
+        if self.in_use != 0 {
+            let (first, rest) =
+                ((self.fresh - FIRST_SEGMENT as u64) as u32, (self.end - self.fresh) as usize);
+            self.filled += self.end - self.start;
+            self.scatter(first, rest);
         }
-        self.mappings.try_reserve(1).map_err(|_| OutOfMemory)?;
-        let bytes = self.limit as usize * UNIT;
-        let mapping = os::map(bytes)?;
-        self.bases[segment] = mapping.start().as_ptr().wrapping_sub(bytes);
-        self.mappings.push(mapping);
-        self.limit *= 2;
+        self.in_use |= 1 << segment;
+        self.start = Units::segment_len(segment) as u64;
+        self.end = self.start * 2;
+        self.fresh = self.start.max(FIRST_SEGMENT as u64 + 1);
         Ok(())
     }
 }
@@ -351,11 +436,290 @@ fn segment_of(unit: u64) -> usize {
     (unit.ilog2() - FIRST_SEGMENT.ilog2()) as usize
 }
 
+impl Memory {
+    /// The memory at a reference, unless its segment is not mapped.
+    #[inline(always)]
+    pub(crate) fn words(&self, block: Ref) -> Option<Words<'_>> {
+        self.0.rest(block.get()).map(Words)
+    }
+
+    /// The first words at a reference, unless its segment is not mapped.
+    #[inline(always)]
+    pub(crate) fn window(&self, block: Ref) -> Option<Window<'_>> {
+        self.0.window(block.get()).map(Window)
+    }
+
+    /// Hints that the block will be read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, block: Ref) {
+        self.0.prefetch(block.get());
+    }
+}
+
+impl<'a> Words<'a> {
+    /// Word number `index`, if the segment reaches that far.
+    #[inline(always)]
+    pub(crate) fn get(self, index: usize) -> Option<u64> {
+        self.0.get(index).map(|word| word.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn word(self, index: usize) -> u64 {
+        self.at(index).load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn at(self, index: usize) -> &'a AtomicU64 {
+        self.0.get(index).unwrap_or_else(|| outside())
+    }
+
+    /// Whether the bytes from word `from` on are these; false if the segment does not reach that far.
+    #[inline(always)]
+    pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
+        let Some(words) = self.0.get(from..from + bytes.len().div_ceil(UNIT)) else { return false };
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
+        let mut words = words.iter().map(|word| word.load(Ordering::Relaxed));
+        chunks.iter().zip(&mut words).all(|(chunk, word)| word == whole(chunk))
+            && words
+                .next()
+                .is_none_or(|word| u64::from_le(word) & low(rest.len() as u32 * 8) == partial(rest))
+    }
+
+    #[inline]
+    fn check(self, bytes: usize) {
+        if bytes.div_ceil(UNIT) > self.0.len() {
+            outside();
+        }
+    }
+}
+
+/// The first [`WINDOW`] words at a reference, read by relaxed atomic loads. They may belong to several blocks, or to none.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'a>(&'a [AtomicU64; WINDOW]);
+
+impl Window<'_> {
+    /// Word number `index`, below [`WINDOW`].
+    #[inline(always)]
+    pub(crate) fn word(self, index: usize) -> u64 {
+        self.0[index].load(Ordering::Relaxed)
+    }
+
+    /// Whether the bytes from word `from` on are these; false if the window does not reach that far.
+    #[inline(always)]
+    pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
+        if from + bytes.len() / UNIT >= WINDOW {
+            return false;
+        }
+        let chunks = bytes.as_chunks::<UNIT>();
+        let mut at = from;
+        for chunk in chunks.0 {
+            // SAFETY: below `from + bytes.len() / UNIT`, which is below `WINDOW`.
+            if unsafe { self.load(at) } != whole(chunk) {
+                return false;
+            }
+            at += 1;
+        }
+        // SAFETY: as above.
+        chunks.1.is_empty()
+            || u64::from_le(unsafe { self.load(at) }) & low(chunks.1.len() as u32 * 8) == partial(chunks.1)
+    }
+
+    /// Copies `len` bytes from byte `from` on and returns them; `None` if they are more than [`LONGEST_COPY`] or reach beyond the window.
+    #[inline(always)]
+    pub(crate) fn copy(self, from: usize, len: usize, scratch: &mut Scratch) -> Option<&[u8]> {
+        let (first, end) = (from / UNIT, from + len);
+        if len > LONGEST_COPY || end > (WINDOW - 4) * UNIT {
+            return None;
+        }
+        let words = end.div_ceil(UNIT) - first;
+        let mut at = 0;
+        // Four words a turn, the last turn perhaps some too many: the compiler leaves loops of atomic loads as they are.
+        while at < words {
+            // SAFETY: `at + 3` is below `words + 3`, which the scratch has room for; the window goes on for 4 words behind `end`.
+            unsafe {
+                self.copy_word(first, at, scratch);
+                self.copy_word(first, at + 1, scratch);
+                self.copy_word(first, at + 2, scratch);
+                self.copy_word(first, at + 3, scratch);
+            }
+            at += 4;
+        }
+        let start = scratch.0.as_ptr().cast::<u8>().wrapping_add(from % UNIT);
+        // SAFETY: the words that hold these bytes were just written to the front of the scratch.
+        Some(unsafe { std::slice::from_raw_parts(start, len) })
+    }
+
+    /// Copies `len` bytes from byte `from` on, as many as fit, to `buffer`; false if they are more than [`LONGEST_COPY`] or reach beyond
+    /// the window.
+    #[inline(always)]
+    pub(crate) fn copy_into(self, from: usize, len: usize, buffer: &mut [u8]) -> bool {
+        if !from.is_multiple_of(UNIT) || len > buffer.len() {
+            return self.copy_part(from, len, buffer);
+        }
+        if len > LONGEST_COPY || from + len > (WINDOW - 1) * UNIT {
+            return false;
+        }
+        let (whole, rest) = buffer[..len].as_chunks_mut::<UNIT>();
+        let mut at = from / UNIT;
+        for room in whole {
+            // SAFETY: a word of a range that ends within the window.
+            *room = unsafe { self.load(at) }.to_le().to_le_bytes();
+            at += 1;
+        }
+        if !rest.is_empty() {
+            // SAFETY: as above.
+            let bytes = unsafe { self.load(at) }.to_le().to_le_bytes();
+            rest.copy_from_slice(&bytes[..rest.len()]);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn copy_part(self, from: usize, len: usize, buffer: &mut [u8]) -> bool {
+        let mut scratch = Scratch::new();
+        let copy = self.copy(from, len, &mut scratch);
+        if let Some(bytes) = copy {
+            let fits = len.min(buffer.len());
+            buffer[..fits].copy_from_slice(&bytes[..fits]);
+        }
+        copy.is_some()
+    }
+
+    /// # Safety
+    /// `index` is below [`WINDOW`].
+    #[inline(always)]
+    unsafe fn load(self, index: usize) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get_unchecked(index) }.load(Ordering::Relaxed)
+    }
+
+    /// # Safety
+    /// `first + at` is below [`WINDOW`], and `at` is a word of the scratch.
+    #[inline(always)]
+    unsafe fn copy_word(self, first: usize, at: usize, scratch: &mut Scratch) {
+        // SAFETY: the caller's promise.
+        unsafe { scratch.0.get_unchecked_mut(at).write(self.load(first + at)) };
+    }
+}
+
+impl<'a> Block<'a> {
+    /// The same memory by atomic loads.
+    #[inline]
+    pub(crate) fn words(self) -> Words<'a> {
+        self.words
+    }
+
+    /// `len` bytes from byte `from` on.
+    ///
+    /// # Panics
+    /// If they reach beyond the segment.
+    #[inline]
+    pub(crate) fn bytes(self, from: usize, len: usize) -> &'a [u8] {
+        self.words.check(from + len);
+        let start = self.words.0.as_ptr().cast::<u8>();
+        // SAFETY: `check` saw that the range is mapped; nobody writes there while the arena is borrowed (invariants).
+        unsafe { std::slice::from_raw_parts(start.add(from), len) }
+    }
+}
+
+/// Puts bytes together into words and stores these.
+struct WordWriter<'a> {
+    words: Words<'a>,
+    next: usize,
+    /// The bytes of the word `next` that are known so far, and how many bits they are.
+    pending: u64,
+    bits: u32,
+}
+
+impl WordWriter<'_> {
+    #[inline(always)]
+    fn push(&mut self, bytes: &[u8]) {
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
+        if self.bits == 0 {
+            let end = self.next + chunks.len();
+            let words = self.words.0.get(self.next..end).unwrap_or_else(|| outside());
+            for (word, chunk) in words.iter().zip(chunks) {
+                word.store(whole(chunk), Ordering::Relaxed);
+            }
+            self.next = end;
+        } else {
+            for chunk in chunks {
+                let word = u64::from_le(whole(chunk));
+                self.store((self.pending | word << self.bits).to_le());
+                self.pending = word >> (64 - self.bits);
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        let (word, bits) = (partial(rest), rest.len() as u32 * 8);
+        let joined = self.pending | word << self.bits;
+        if self.bits + bits >= 64 {
+            self.store(joined.to_le());
+            // Shifting by all 64 bits would need `bits` to be 64: a rest is shorter.
+            self.pending = word >> (64 - self.bits);
+            self.bits = self.bits + bits - 64;
+        } else {
+            self.pending = joined;
+            self.bits += bits;
+        }
+    }
+
+    #[inline]
+    fn store(&mut self, word: u64) {
+        self.words.at(self.next).store(word, Ordering::Relaxed);
+        self.next += 1;
+    }
+
+    #[inline]
+    fn finish(mut self) {
+        if self.bits > 0 {
+            let kept = u64::from_le(self.words.word(self.next)) & !low(self.bits);
+            self.store((kept | self.pending).to_le());
+        }
+    }
+}
+
+/// The lowest `bits` bits, fewer than 64.
+#[inline]
+fn low(bits: u32) -> u64 {
+    (1 << bits) - 1
+}
+
+/// Eight bytes as the word that they are in memory.
+#[inline]
+fn whole(bytes: &[u8; UNIT]) -> u64 {
+    u64::from_le_bytes(*bytes).to_le()
+}
+
+/// One to seven bytes as a number, the first lowest.
+#[inline]
+fn partial(bytes: &[u8]) -> u64 {
+    let n = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        u64::from(first) | u64::from(last) << ((n - 4) * 8)
+    } else {
+        let byte = |at: usize| u64::from(bytes[at]) << (at * 8);
+        byte(0) | byte(n / 2) | byte(n - 1)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn outside() -> ! {
+    panic!("reference outside the arena")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn mapped(arena: &Arena) -> usize {
+        (0..SEGMENTS).filter(|segment| arena.memory.0.segment(*segment).is_some()).count()
+    }
 
     const CASES: u32 = if cfg!(miri) { 4 } else { 200 };
 
@@ -378,26 +742,58 @@ mod tests {
     #[test]
     fn an_empty_arena_maps_nothing() {
         let mut arena = Arena::new();
-        assert_eq!((arena.mappings.len(), arena.used(), arena.reserved()), (0, 0, 0));
+        assert_eq!((mapped(&arena), arena.used(), arena.reserved()), (0, 0, 0));
         arena.clear();
-        arena.prefetch(Ref::new(77).unwrap());
-        arena.prefetch(Ref::new(u32::MAX).unwrap());
+        arena.memory.prefetch(Ref::new(77).unwrap());
+        arena.memory.prefetch(Ref::new(u32::MAX).unwrap());
         arena.alloc(1).unwrap();
-        assert_eq!((arena.mappings.len(), arena.used()), (1, 8));
+        assert_eq!((mapped(&arena), arena.used()), (1, 8));
     }
 
     #[test]
     fn the_largest_block_skips_to_a_segment_that_holds_it() {
         let mut arena = Arena::new();
         let large = arena.alloc(LARGEST).unwrap();
-        arena.bytes_mut(large, LARGEST).fill(1);
-        let reserved = arena.reserved();
+        arena.write(large, 0, [&vec![1; LARGEST]]);
+        assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST, 1));
         // What was skipped serves the small ones.
-        for _ in 0..1000 {
+        for _ in 0..600 {
             arena.alloc(100).unwrap();
         }
-        assert_eq!(arena.reserved(), reserved);
+        assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST + 600 * 104 + UNIT, 2));
         assert_eq!(arena.alloc(LARGEST + 1), Err(OutOfMemory));
+    }
+
+    #[test]
+    fn condemned_blocks_are_moved_and_their_memory_is_used_again() {
+        let mut arena = Arena::new();
+        let mut blocks: Vec<_> = (0..5000_u32)
+            .map(|i| {
+                let block = arena.alloc(200).unwrap();
+                arena.write(block, 0, [&i.to_le_bytes(), &[7; 196]]);
+                block
+            })
+            .collect();
+        for round in 0..6 {
+            // Every other block goes, the rest is moved while new ones come.
+            let gone = blocks.split_off(2500);
+            gone.iter().for_each(|block| arena.free(*block, 200));
+            assert_eq!(arena.holes(), arena.reserved() - 2500 * 200);
+            arena.condemn();
+            assert_eq!((arena.holes(), arena.used()), (0, 2500 * 200));
+            assert!(arena.condemned_bytes() >= 5000 * 200);
+            for block in &mut blocks {
+                let before = arena.bytes(*block, 200).to_vec();
+                assert!(arena.is_condemned(*block));
+                *block = arena.relocate(*block, 200).unwrap();
+                assert!(!arena.is_condemned(*block) && arena.bytes(*block, 200) == before);
+            }
+            blocks.extend((0..2500).map(|_| arena.alloc(200).unwrap()));
+            arena.release_condemned();
+            assert_eq!((arena.used(), arena.condemned_bytes()), (5000 * 200, 0), "{round}");
+            assert!(arena.holes() < 100_000, "{}", arena.holes());
+        }
+        assert!(mapped(&arena) <= 6, "segments are used in turn: {}", mapped(&arena));
     }
 
     #[test]
@@ -476,22 +872,71 @@ mod tests {
         let blocks: Vec<_> = (0..200_000_u64)
             .map(|i| {
                 let block = arena.alloc(104).unwrap();
-                arena.bytes_mut(block, 104).fill(i as u8);
+                arena.write(block, 0, [&vec![i as u8; 104]]);
                 arena.set_word(block, 0, i);
                 block
             })
             .collect();
-        assert!(arena.mappings.len() > 7);
+        assert!(mapped(&arena) > 7);
         for (i, &block) in blocks.iter().enumerate() {
             assert_eq!(arena.word(block, 0), i as u64);
             assert!(arena.bytes(block, 104)[8..].iter().all(|&b| b == i as u8));
         }
-        let mapped = arena.mappings.len();
+        let before = mapped(&arena);
         arena.clear();
         for _ in 0..200_000 {
             arena.alloc(104).unwrap();
         }
-        assert_eq!(arena.mappings.len(), mapped, "cleared segments are used again");
+        assert_eq!(mapped(&arena), before, "cleared segments are used again");
+    }
+
+    #[test]
+    fn bytes_are_written_anywhere_and_nothing_beside_them() {
+        let mut arena = Arena::new();
+        let block = arena.alloc(64).unwrap();
+        for from in 0..20 {
+            for (first, second) in (0..20).flat_map(|first| (0..20).map(move |second| (first, second))) {
+                arena.write(block, 0, [&[0xff; 64]]);
+                let content: Vec<u8> = (0..first + second).map(|i| i as u8 + 1).collect();
+                let (one, two) = content.split_at(first);
+                arena.write(block, from, [one, two]);
+                let bytes = arena.bytes(block, 64);
+                assert_eq!(&bytes[from..from + content.len()], content);
+                assert!(bytes[..from].iter().chain(&bytes[from + content.len()..]).all(|b| *b == 0xff));
+                let words = arena.block(block).words();
+                let (mut scratch, window) = (Scratch::new(), arena.memory.window(block).unwrap());
+                let mut buffer = [7; 50];
+                for room in [content.len(), content.len() / 2, 50] {
+                    assert!(window.copy_into(from, content.len(), &mut buffer[..room]));
+                    let fits = room.min(content.len());
+                    assert_eq!(buffer[..fits], content[..fits]);
+                }
+                assert_eq!(window.copy(from, content.len(), &mut scratch), Some(&content[..]));
+                if from % UNIT == 0 && !content.is_empty() {
+                    assert!(words.equal(from / UNIT, &content) && window.equal(from / UNIT, &content));
+                    let mut other = content.clone();
+                    other[first.min(content.len() - 1)] ^= 0x80;
+                    assert!(!words.equal(from / UNIT, &other) && !window.equal(from / UNIT, &other));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn readers_without_the_lock_stay_inside_a_segment() {
+        let mut arena = Arena::new();
+        arena.alloc(8).unwrap();
+        let memory = arena.memory().clone();
+        assert!(memory.words(Ref::new(8192).unwrap()).is_none(), "not mapped");
+        let last = memory.words(Ref::new(8191).unwrap()).unwrap();
+        assert_eq!((last.get(0), last.get(1)), (Some(0), None));
+        assert!(last.equal(0, &[0; 8]) && !last.equal(0, &[0; 9]));
+        let window = memory.window(Ref::new(8191).unwrap()).unwrap();
+        assert_eq!(window.copy(0, 200, &mut Scratch::new()), Some(&[0; 200][..]), "zeroes beyond");
+        assert!(window.copy(0, LONGEST_COPY + 1, &mut Scratch::new()).is_none());
+        assert!(window.copy(8 * WINDOW, 1, &mut Scratch::new()).is_none() && !window.equal(WINDOW, b"x"));
+        drop(arena);
+        assert_eq!(memory.words(Ref::new(1).unwrap()).unwrap().get(0), Some(0), "outlives the arena");
     }
 
     #[derive(Clone, Debug)]
@@ -524,7 +969,7 @@ mod tests {
                     Op::Alloc(bytes) => {
                         let block = arena.alloc(bytes).unwrap();
                         let content: Vec<u8> = (0..bytes).map(|i| (i ^ step) as u8).collect();
-                        arena.bytes_mut(block, bytes).copy_from_slice(&content);
+                        arena.write(block, 0, [&content]);
                         model.push((block, content));
                     }
                     Op::Free(at) if !model.is_empty() => {

@@ -5,6 +5,7 @@
 pub(crate) mod arena;
 pub(crate) mod key;
 mod random;
+pub(crate) mod sequence;
 pub(crate) mod table;
 pub(crate) mod wheel;
 

@@ -13,8 +13,12 @@
 //! power each removal merges the last bucket into its twin, which needs no hashes. So no operation ever does more than a
 //! constant amount of work, apart from allocating a segment. Growth that finds no memory is put off, not an error.
 //!
-//! **Memory.** Home and overflow buckets stand in segments of 1, 1, 2, 4, 8... buckets, which never move; from 64 KiB on
-//! a segment is mapped, so that memory follows the number of buckets; pages are given back while it shrinks.
+//! **Memory.** Home and overflow buckets stand in segments of 1, 2, 4, 8... buckets, which never move and live as long
+//! as the index; from a page on a segment is mapped, so that memory follows the number of buckets; pages are given back
+//! while it shrinks.
+//!
+//! **Readers without the lock** probe the [`Index`], all of whose words are atomic. Whatever a writer does meanwhile,
+//! they find nothing but references that were once in it; whether those still hold is for their sequence counter to say.
 //!
 //! **Hash bits.** 0 to 39 choose the bucket, 40 to 47 are the shard's, 56 to 63 are the tag.
 //!
@@ -23,10 +27,13 @@
 //! from the low end of that order, so buckets already visited stay behind the cursor: whatever is there throughout is
 //! visited at least once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
 use smallvec::SmallVec;
 
 use super::arena::Ref;
-use crate::os::{self, OutOfMemory, Zeroed};
+use crate::os::{self, OutOfMemory, Segments};
 
 /// Slots of a home bucket.
 const SLOTS: usize = 12;
@@ -36,20 +43,24 @@ const MOST_BUCKETS: u32 = 1 << 30;
 /// Buckets of a page: how many must go before memory is given back.
 const PAGE_BUCKETS: u32 = (os::PAGE / size_of::<Bucket>()) as u32;
 
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+/// Written under the shard's lock alone, by relaxed stores.
+#[derive(bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Bucket {
     /// Tags 0 to 7, and tags 8 to 11 below the link (0, or the overflow bucket's index + 1).
-    head: [u64; 2],
-    refs: [u32; SLOTS],
+    head: [AtomicU64; 2],
+    refs: [AtomicU32; SLOTS],
 }
-
-const EMPTY: Bucket = Bucket { head: [0; 2], refs: [0; SLOTS] };
 
 impl Bucket {
     #[inline(always)]
+    fn head(&self, at: usize) -> u64 {
+        self.head[at].load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
     fn matches(&self, tag: u8) -> u32 {
-        os::matching_bytes(self.head, tag) & ALL
+        os::matching_bytes([self.head(0), self.head(1)], tag) & ALL
     }
 
     #[inline]
@@ -57,46 +68,66 @@ impl Bucket {
         !self.matches(0) & ALL
     }
 
+    #[inline(always)]
+    fn entry(&self, slot: usize) -> u32 {
+        self.refs[slot].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn set_entry(&self, slot: usize, entry: u32) {
+        self.refs[slot].store(entry, Ordering::Relaxed);
+    }
+
     #[inline]
     fn entries(&self) -> impl Iterator<Item = Ref> + '_ {
-        slots(self.occupied()).filter_map(|slot| Ref::new(self.refs[slot]))
+        slots(self.occupied()).filter_map(|slot| Ref::new(self.entry(slot)))
     }
 
     #[inline(always)]
     fn link(&self) -> u32 {
-        (self.head[1] >> 32) as u32
+        (self.head(1) >> 32) as u32
     }
 
-    fn set_link(&mut self, link: u32) {
-        self.head[1] = self.head[1] & 0xffff_ffff | u64::from(link) << 32;
+    fn set_link(&self, link: u32) {
+        self.head[1].store(self.head(1) & 0xffff_ffff | u64::from(link) << 32, Ordering::Relaxed);
     }
 
     /// An overflow bucket's predecessor.
     fn back(&self) -> Node {
-        Node(self.refs[SLOTS - 1])
+        Node(self.entry(SLOTS - 1))
     }
 
-    fn set_back(&mut self, node: Node) {
-        self.refs[SLOTS - 1] = node.0;
+    fn set_back(&self, node: Node) {
+        self.set_entry(SLOTS - 1, node.0);
     }
 
     fn tag(&self, slot: usize) -> u8 {
-        (self.head[slot / 8] >> (slot % 8 * 8)) as u8
+        (self.head(slot / 8) >> (slot % 8 * 8)) as u8
     }
 
     #[inline]
-    fn put(&mut self, slot: usize, (tag, entry): (u8, u32)) {
+    fn put(&self, slot: usize, (tag, entry): (u8, u32)) {
         let shift = slot % 8 * 8;
-        let word = &mut self.head[slot / 8];
-        *word = *word & !(0xff << shift) | u64::from(tag) << shift;
-        self.refs[slot] = entry;
+        let word = self.head(slot / 8) & !(0xff << shift) | u64::from(tag) << shift;
+        self.head[slot / 8].store(word, Ordering::Relaxed);
+        self.set_entry(slot, entry);
     }
 
     /// Empties a slot and returns what was in it.
-    fn take(&mut self, slot: usize) -> (u8, u32) {
-        let content = (self.tag(slot), self.refs[slot]);
+    fn take(&self, slot: usize) -> (u8, u32) {
+        let content = (self.tag(slot), self.entry(slot));
         self.put(slot, (0, 0));
         content
+    }
+
+    fn empty(&self) {
+        self.head.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.refs.iter().for_each(|entry| entry.store(0, Ordering::Relaxed));
+    }
+
+    fn copy_from(&self, other: &Bucket) {
+        (0..2).for_each(|at| self.head[at].store(other.head(at), Ordering::Relaxed));
+        (0..SLOTS).for_each(|slot| self.set_entry(slot, other.entry(slot)));
     }
 }
 
@@ -144,34 +175,27 @@ impl Node {
     }
 }
 
-/// Buckets `0..len` in segments of 1, 1, 2, 4, 8...; those from `len` on are zero.
+/// Buckets `0..len`; those from `len` on are zero.
 struct Buckets {
-    segments: Vec<Zeroed<Bucket>>,
-    len: u32,
+    segments: Segments<Bucket, 1>,
+    len: AtomicU32,
+    /// Segments allocated so far.
+    allocated: AtomicU32,
 }
 
 impl Buckets {
     const fn new() -> Self {
-        Self { segments: Vec::new(), len: 0 }
+        Self { segments: Segments::new(), len: AtomicU32::new(0), allocated: AtomicU32::new(0) }
     }
 
-    /// Segment and position in it.
     #[inline(always)]
-    fn locate(index: u32) -> (usize, usize) {
-        // 2i + 1 has its top bit at the segment's number, and below it twice the position, plus one.
-        let odd = u64::from(index) << 1 | 1;
-        let segment = odd.ilog2();
-        (segment as usize, ((odd ^ (1 << segment)) >> 1) as usize)
-    }
-
-    fn segment_len(segment: usize) -> usize {
-        1 << segment.saturating_sub(1)
+    fn len(&self) -> u32 {
+        self.len.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
     fn get(&self, index: u32) -> Option<&Bucket> {
-        let (segment, at) = Self::locate(index);
-        self.segments.get(segment)?.get(at)
+        self.segments.get(index)
     }
 
     #[inline]
@@ -179,75 +203,171 @@ impl Buckets {
         self.get(index).expect("links and indices stay below len")
     }
 
-    #[inline]
-    fn at_mut(&mut self, index: u32) -> &mut Bucket {
-        let (segment, at) = Self::locate(index);
-        &mut self.segments[segment][at]
-    }
-
     fn capacity(&self) -> u32 {
-        (1 << self.segments.len()) >> 1
+        (1 << self.allocated.load(Ordering::Relaxed)) - 1
     }
 
     /// Makes sure that the next `more` pushes succeed.
-    fn reserve(&mut self, more: u32) -> Result<(), OutOfMemory> {
-        while self.capacity() - self.len < more {
-            self.segments.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
-            self.segments.push(Zeroed::new(Self::segment_len(self.segments.len()))?);
+    fn reserve(&self, more: u32) -> Result<(), OutOfMemory> {
+        while self.capacity() - self.len() < more {
+            let next = self.allocated.load(Ordering::Relaxed);
+            self.segments.grow(next as usize)?;
+            self.allocated.store(next + 1, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Adds an empty bucket and returns its index.
-    fn push(&mut self) -> Result<u32, OutOfMemory> {
+    fn push(&self) -> Result<u32, OutOfMemory> {
         self.reserve(1)?;
-        self.len += 1;
-        Ok(self.len - 1)
+        let index = self.len();
+        self.len.store(index + 1, Ordering::Relaxed);
+        Ok(index)
     }
 
-    /// Drops the last bucket. The segments stay, so that as many can be pushed again without fail, until `trim`.
-    fn pop(&mut self) {
-        self.len -= 1;
-        let (segment, at) = Self::locate(self.len);
-        let segment = &mut self.segments[segment];
-        segment[at] = EMPTY;
-        if at % PAGE_BUCKETS as usize == 0 && size_of_val(&**segment) >= Zeroed::<Bucket>::LAZY {
-            segment.release(at..at + PAGE_BUCKETS as usize);
+    /// Drops the last bucket. Its segment stays, so that as many can be pushed again without fail.
+    fn pop(&self) {
+        let last = self.len() - 1;
+        self.at(last).empty();
+        self.len.store(last, Ordering::Relaxed);
+        let segment = (last + 1).ilog2();
+        let at = last + 1 - (1 << segment);
+        if at.is_multiple_of(PAGE_BUCKETS) {
+            let end = (at + PAGE_BUCKETS).min(1 << segment);
+            self.segments.give_back_zeroes(segment as usize, at as usize..end as usize);
         }
     }
 
-    /// Frees segments that are far from being needed.
-    #[inline]
-    fn trim(&mut self) {
-        while self.len <= self.capacity() / 4 && !self.segments.is_empty() {
-            self.segments.pop();
-            if self.segments.is_empty() {
-                self.segments = Vec::new();
-            }
+    fn clear(&self) {
+        self.iter().for_each(Bucket::empty);
+        self.len.store(0, Ordering::Relaxed);
+        for segment in 0..self.allocated.load(Ordering::Relaxed) {
+            self.segments.give_back_zeroes(segment as usize, 0..1 << segment);
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = &Bucket> {
-        self.segments.iter().flat_map(|segment| segment.iter()).take(self.len as usize)
+        (0..self.len()).map(|index| self.at(index))
     }
 
     /// Memory in use, in bytes: small segments whole, mapped ones as far as they are in use.
+    #[inline]
     fn bytes(&self) -> usize {
-        const SMALL: usize = Zeroed::<Bucket>::LAZY / size_of::<Bucket>();
-        let small = (self.capacity() as usize).min(SMALL);
-        let mapped = (self.len as usize).saturating_sub(SMALL).next_multiple_of(PAGE_BUCKETS as usize);
-        (small + mapped) * size_of::<Bucket>() + self.segments.capacity() * size_of::<Zeroed<Bucket>>()
+        const SMALL: u32 = PAGE_BUCKETS - 1;
+        let mapped = self.len().saturating_sub(SMALL).next_multiple_of(PAGE_BUCKETS);
+        (self.capacity().min(SMALL) + mapped) as usize * size_of::<Bucket>()
+    }
+}
+
+/// The buckets, shared with those who read without the shard's lock.
+pub(crate) struct Index {
+    home: Buckets,
+    overflow: Buckets,
+    /// The number of home buckets at the start of the round, less one.
+    mask: AtomicU32,
+}
+
+impl Index {
+    const fn new() -> Self {
+        Self { home: Buckets::new(), overflow: Buckets::new(), mask: AtomicU32::new(0) }
+    }
+
+    /// The entry of that hash for which `eq` is true. O(1); `eq` is asked about one entry in 256 in vain.
+    #[inline(always)]
+    pub(crate) fn find(&self, hash: u64, mut eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
+        let mut probe = self.probe(hash);
+        while let Some(entry) = probe.next(self) {
+            if eq(entry) {
+                return Some(entry);
+            }
+        }
+        None
+    }
+
+    /// The entries whose tag is that of the hash, one after the other.
+    #[inline(always)]
+    pub(crate) fn probe(&self, hash: u64) -> Probe<'_> {
+        let (tag, bucket) = (tag_of(hash), self.home.get(self.home_of(hash)));
+        Probe { tag, matches: bucket.map_or(0, |bucket| bucket.matches(tag)), bucket, links: 0 }
+    }
+
+    /// The first entry whose tag is that of the hash: most likely the one that [`Index::find`] finds.
+    #[inline(always)]
+    pub(crate) fn first_candidate(&self, hash: u64) -> Option<Ref> {
+        let bucket = self.home.get(self.home_of(hash))?;
+        let matches = bucket.matches(tag_of(hash));
+        if matches == 0 { None } else { Ref::new(bucket.entry(matches.trailing_zeros() as usize)) }
+    }
+
+    /// Hints that the bucket of this hash will be read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.home.segments.prefetch(self.home_of(hash));
+    }
+
+    #[inline(always)]
+    fn mask(&self) -> u32 {
+        self.mask.load(Ordering::Relaxed)
+    }
+
+    /// The home bucket's index.
+    #[inline(always)]
+    fn home_of(&self, hash: u64) -> u32 {
+        let mask = self.mask();
+        let wide = hash as u32 & (mask << 1 | 1);
+        if wide < self.home.len() { wide } else { wide & mask }
+    }
+
+    fn bucket(&self, node: Node) -> &Bucket {
+        if node.is_overflow() { self.overflow.at(node.index()) } else { self.home.at(node.index()) }
+    }
+
+    fn chain(&self, home: u32) -> impl Iterator<Item = &Bucket> {
+        let next = |bucket: &&Bucket| self.overflow.get(bucket.link().checked_sub(1)?);
+        std::iter::successors(self.home.get(home), next)
+    }
+}
+
+/// A search along one chain.
+pub(crate) struct Probe<'a> {
+    bucket: Option<&'a Bucket>,
+    matches: u32,
+    tag: u8,
+    links: u32,
+}
+
+impl<'a> Probe<'a> {
+    /// The next entry with the tag.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, index: &'a Index) -> Option<Ref> {
+        let mut bucket = self.bucket?;
+        while self.matches == 0 {
+            bucket = self.follow(index, bucket)?;
+        }
+        let slot = self.matches.trailing_zeros() as usize;
+        self.matches &= self.matches - 1;
+        Ref::new(bucket.entry(slot))
+    }
+
+    #[inline(always)]
+    fn follow(&mut self, index: &'a Index, bucket: &Bucket) -> Option<&'a Bucket> {
+        // A chain that a writer is changing could lead a reader in circles.
+        self.links += 1;
+        let next = bucket.link().checked_sub(1).filter(|_| self.links < MOST_LINKS);
+        self.bucket = next.and_then(|next| index.overflow.get(next));
+        self.matches = self.bucket.map_or(0, |bucket| bucket.matches(self.tag));
+        self.bucket
     }
 }
 
 /// See the module's text.
 pub(crate) struct Table {
-    home: Buckets,
-    overflow: Buckets,
-    /// The number of home buckets at the start of the round, less one.
-    mask: u32,
+    index: Arc<Index>,
     len: usize,
 }
+
+/// Longer than any chain: at 9.5 entries a bucket the hashes would have to agree.
+const MOST_LINKS: u32 = 1 << 20;
 
 #[inline(always)]
 fn tag_of(hash: u64) -> u8 {
@@ -256,8 +376,13 @@ fn tag_of(hash: u64) -> u8 {
 
 impl Table {
     /// An empty table, which has allocated nothing yet.
-    pub(crate) const fn new() -> Self {
-        Self { home: Buckets::new(), overflow: Buckets::new(), mask: 0, len: 0 }
+    pub(crate) fn new() -> Self {
+        Self { index: Arc::new(Index::new()), len: 0 }
+    }
+
+    /// What readers without the lock share.
+    pub(crate) fn index(&self) -> &Arc<Index> {
+        &self.index
     }
 
     /// Number of entries.
@@ -268,21 +393,8 @@ impl Table {
 
     /// The entry of that hash for which `eq` is true. O(1); `eq` is asked about one entry in 256 in vain.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, mut eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
-        let tag = tag_of(hash);
-        let mut bucket = self.home.get(self.home_of(hash))?;
-        loop {
-            let mut matches = bucket.matches(tag);
-            while matches != 0 {
-                if let Some(entry) = Ref::new(bucket.refs[matches.trailing_zeros() as usize])
-                    && eq(entry)
-                {
-                    return Some(entry);
-                }
-                matches &= matches - 1;
-            }
-            bucket = self.overflow.get(bucket.link().checked_sub(1)?)?;
-        }
+    pub(crate) fn find(&self, hash: u64, eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
+        self.index.find(hash, eq)
     }
 
     /// Adds an entry that is not in the table. `rehash` gives the hash of any entry in it. O(1): splits at most one
@@ -297,14 +409,14 @@ impl Table {
         entry: Ref,
         rehash: impl Fn(Ref) -> u64,
     ) -> Result<(), OutOfMemory> {
-        if self.home.len == 0 {
-            self.home.push()?;
+        if self.index.home.len() == 0 {
+            self.index.home.push()?;
         }
-        if self.len as u64 * 2 > (u64::from(self.mask) + 1) * 19 {
+        if self.len as u64 * 2 > (u64::from(self.index.mask()) + 1) * 19 {
             // Without memory for it the table works on, fuller.
             let _ = self.split(rehash);
         }
-        self.append(self.home_of(hash), (tag_of(hash), entry.get()))?;
+        self.append(self.index.home_of(hash), (tag_of(hash), entry.get()))?;
         self.len += 1;
         Ok(())
     }
@@ -314,7 +426,7 @@ impl Table {
     pub(crate) fn replace(&mut self, hash: u64, old: Ref, new: Ref) -> bool {
         let found = self.locate(hash, |entry| entry == old);
         if let Some((node, slot)) = found {
-            self.bucket_mut(node).refs[slot] = new.get();
+            self.index.bucket(node).set_entry(slot, new.get());
         }
         found.is_some()
     }
@@ -325,28 +437,36 @@ impl Table {
         let (node, slot) = self.locate(hash, eq)?;
         let entry = self.erase(node, slot);
         self.len -= 1;
-        if self.len as u64 * 2 < u64::from(self.home.len.next_power_of_two()) * 5 && self.home.len > 1 {
+        if self.len as u64 * 2 < u64::from(self.index.home.len().next_power_of_two()) * 5
+            && self.index.home.len() > 1
+        {
             // Without memory for it the table stays as large as it is.
             let _ = self.merge();
         }
-        self.home.trim();
-        self.overflow.trim();
         entry
+    }
+
+    /// Takes out everything and gives the memory back, up to a few pages. O(buckets).
+    pub(crate) fn clear(&mut self) {
+        self.index.home.clear();
+        self.index.overflow.clear();
+        self.index.mask.store(0, Ordering::Relaxed);
+        self.len = 0;
     }
 
     /// Visits a few entries and returns the cursor to go on with: 0 begins an iteration and 0 ends it. Any cursor is
     /// valid. Entries present during the whole iteration are visited at least once. O(1).
     pub(crate) fn scan(&self, cursor: u64, mut visit: impl FnMut(Ref)) -> u64 {
-        if self.home.len == 0 {
+        if self.index.home.len() == 0 {
             return 0;
         }
-        let index = cursor as u32 & self.mask;
-        self.chain(index).flat_map(Bucket::entries).for_each(&mut visit);
-        let twin = index + self.mask + 1;
-        if twin < self.home.len {
-            self.chain(twin).flat_map(Bucket::entries).for_each(&mut visit);
+        let index = cursor as u32 & self.index.mask();
+        self.index.chain(index).flat_map(Bucket::entries).for_each(&mut visit);
+        let twin = index + self.index.mask() + 1;
+        if twin < self.index.home.len() {
+            self.index.chain(twin).flat_map(Bucket::entries).for_each(&mut visit);
         }
-        (cursor | !u64::from(self.mask)).reverse_bits().wrapping_add(1).reverse_bits()
+        (cursor | !u64::from(self.index.mask())).reverse_bits().wrapping_add(1).reverse_bits()
     }
 
     /// A uniformly random entry; `rng` gives uniform 64-bit numbers.
@@ -358,79 +478,50 @@ impl Table {
         if self.len == 0 {
             return None;
         }
-        let slots = (u64::from(self.home.len) + u64::from(self.overflow.len)) * SLOTS as u64;
+        let slots = (u64::from(self.index.home.len()) + u64::from(self.index.overflow.len())) * SLOTS as u64;
         loop {
             let drawn = ((u128::from(rng()) * u128::from(slots)) >> 64) as u64;
             let (index, slot) = ((drawn / SLOTS as u64) as u32, (drawn % SLOTS as u64) as usize);
-            let bucket = match index.checked_sub(self.home.len) {
-                None => self.home.at(index),
-                Some(index) => self.overflow.at(index),
+            let bucket = match index.checked_sub(self.index.home.len()) {
+                None => self.index.home.at(index),
+                Some(index) => self.index.overflow.at(index),
             };
             if bucket.tag(slot) != 0 {
-                return Ref::new(bucket.refs[slot]);
+                return Ref::new(bucket.entry(slot));
             }
         }
     }
 
     /// All entries, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ref> + '_ {
-        self.home.iter().chain(self.overflow.iter()).flat_map(Bucket::entries)
+        self.index.home.iter().chain(self.index.overflow.iter()).flat_map(Bucket::entries)
     }
 
     /// Memory in use beside the struct itself, in bytes. O(1).
     pub(crate) fn bytes(&self) -> usize {
-        self.home.bytes() + self.overflow.bytes()
-    }
-
-    /// Hints that the bucket of this hash will be read soon.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for batches of commands"))]
-    #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        if let Some(bucket) = self.home.get(self.home_of(hash)) {
-            os::prefetch(bucket);
-        }
-    }
-
-    /// The home bucket's index.
-    #[inline(always)]
-    fn home_of(&self, hash: u64) -> u32 {
-        let wide = hash as u32 & (self.mask << 1 | 1);
-        if wide < self.home.len { wide } else { wide & self.mask }
-    }
-
-    fn bucket(&self, node: Node) -> &Bucket {
-        if node.is_overflow() { self.overflow.at(node.index()) } else { self.home.at(node.index()) }
-    }
-
-    fn bucket_mut(&mut self, node: Node) -> &mut Bucket {
-        if node.is_overflow() { self.overflow.at_mut(node.index()) } else { self.home.at_mut(node.index()) }
-    }
-
-    fn chain(&self, home: u32) -> impl Iterator<Item = &Bucket> {
-        let next = |bucket: &&Bucket| self.overflow.get(bucket.link().checked_sub(1)?);
-        std::iter::successors(self.home.get(home), next)
+        self.index.home.bytes() + self.index.overflow.bytes()
     }
 
     #[inline]
     fn locate(&self, hash: u64, mut eq: impl FnMut(Ref) -> bool) -> Option<(Node, usize)> {
         let tag = tag_of(hash);
-        let home = self.home_of(hash);
-        let (mut node, mut bucket) = (Node::home(home), self.home.get(home)?);
+        let home = self.index.home_of(hash);
+        let (mut node, mut bucket) = (Node::home(home), self.index.home.get(home)?);
         loop {
             for slot in slots(bucket.matches(tag)) {
-                if Ref::new(bucket.refs[slot]).is_some_and(&mut eq) {
+                if Ref::new(bucket.entry(slot)).is_some_and(&mut eq) {
                     return Some((node, slot));
                 }
             }
             node = Node::linked(bucket.link())?;
-            bucket = self.bucket(node);
+            bucket = self.index.bucket(node);
         }
     }
 
     /// The last bucket of the chain that `node` is in.
     #[inline]
     fn tail(&self, mut node: Node) -> Node {
-        while let Some(next) = Node::linked(self.bucket(node).link()) {
+        while let Some(next) = Node::linked(self.index.bucket(node).link()) {
             node = next;
         }
         node
@@ -440,31 +531,31 @@ impl Table {
     #[inline]
     fn append(&mut self, home: u32, content: (u8, u32)) -> Result<(), OutOfMemory> {
         let tail = self.tail(Node::home(home));
-        let bucket = self.bucket_mut(tail);
+        let bucket = self.index.bucket(tail);
         let vacant = bucket.matches(0) & tail.slots();
         if vacant != 0 {
             bucket.put(vacant.trailing_zeros() as usize, content);
             return Ok(());
         }
-        let index = self.overflow.push()?;
-        let bucket = self.overflow.at_mut(index);
+        let index = self.index.overflow.push()?;
+        let bucket = self.index.overflow.at(index);
         bucket.put(0, content);
         bucket.set_back(tail);
-        self.bucket_mut(tail).set_link(index + 1);
+        self.index.bucket(tail).set_link(index + 1);
         Ok(())
     }
 
     /// Empties a slot, filling it from the end of the chain.
     fn erase(&mut self, node: Node, slot: usize) -> Option<Ref> {
         let tail = self.tail(node);
-        let (_, entry) = self.bucket_mut(node).take(slot);
+        let (_, entry) = self.index.bucket(node).take(slot);
         if tail != node {
-            let bucket = self.bucket_mut(tail);
+            let bucket = self.index.bucket(tail);
             let last = bucket.occupied().ilog2() as usize;
             let content = bucket.take(last);
-            self.bucket_mut(node).put(slot, content);
+            self.index.bucket(node).put(slot, content);
         }
-        if tail.is_overflow() && self.bucket(tail).occupied() == 0 {
+        if tail.is_overflow() && self.index.bucket(tail).occupied() == 0 {
             self.drop_tail(tail);
         }
         Ref::new(entry)
@@ -472,18 +563,18 @@ impl Table {
 
     /// Unlinks an overflow bucket at the end of its chain; the last of all overflow buckets takes its place.
     fn drop_tail(&mut self, tail: Node) {
-        let back = self.bucket(tail).back();
-        self.bucket_mut(back).set_link(0);
-        let (index, last) = (tail.index(), self.overflow.len - 1);
+        let back = self.index.bucket(tail).back();
+        self.index.bucket(back).set_link(0);
+        let (index, last) = (tail.index(), self.index.overflow.len() - 1);
         if index != last {
-            let moved = *self.overflow.at(last);
-            *self.overflow.at_mut(index) = moved;
-            self.bucket_mut(moved.back()).set_link(index + 1);
+            let moved = self.index.overflow.at(last);
+            self.index.overflow.at(index).copy_from(moved);
+            self.index.bucket(moved.back()).set_link(index + 1);
             if let Some(next) = Node::linked(moved.link()) {
-                self.bucket_mut(next).set_back(tail);
+                self.index.bucket(next).set_back(tail);
             }
         }
-        self.overflow.pop();
+        self.index.overflow.pop();
     }
 
     /// Empties a chain. Its overflow buckets can be pushed again without fail.
@@ -491,10 +582,10 @@ impl Table {
         let mut content = SmallVec::new();
         loop {
             let tail = self.tail(Node::home(home));
-            let bucket = self.bucket_mut(tail);
-            content.extend(slots(bucket.occupied()).map(|slot| (bucket.tag(slot), bucket.refs[slot])));
+            let bucket = self.index.bucket(tail);
+            content.extend(slots(bucket.occupied()).map(|slot| (bucket.tag(slot), bucket.entry(slot))));
             if !tail.is_overflow() {
-                *bucket = EMPTY;
+                bucket.empty();
                 return content;
             }
             self.drop_tail(tail);
@@ -504,24 +595,21 @@ impl Table {
     /// Adds a home bucket and moves what belongs there from its twin.
     #[inline(never)]
     fn split(&mut self, rehash: impl Fn(Ref) -> u64) -> Result<(), OutOfMemory> {
-        if self.home.len == MOST_BUCKETS {
+        if self.index.home.len() == MOST_BUCKETS {
             return Err(OutOfMemory);
         }
-        let n = self.mask + 1;
+        let n = self.index.mask() + 1;
         let goes = |entry: u32| Ref::new(entry).is_some_and(|entry| rehash(entry) & u64::from(n) != 0);
-        let to = self.home.push()?;
+        let to = self.index.home.push()?;
         let from = to - n;
-        if self.home.at(from).link() == 0 {
-            let source = *self.home.at(from);
+        if self.index.home.at(from).link() == 0 {
+            let (source, target) = (self.index.home.at(from), self.index.home.at(to));
             // All hashes first: their cache misses overlap.
             let going = slots(source.occupied())
-                .fold(0, |bits, slot| bits | u32::from(goes(source.refs[slot])) << slot);
-            let (mut stays, mut moves) = (source, EMPTY);
+                .fold(0, |bits, slot| bits | u32::from(goes(source.entry(slot))) << slot);
             for (at, slot) in slots(going).enumerate() {
-                moves.put(at, stays.take(slot));
+                target.put(at, source.take(slot));
             }
-            *self.home.at_mut(from) = stays;
-            *self.home.at_mut(to) = moves;
         } else {
             // Two chains never need more overflow buckets than the one had.
             for content in self.take_chain(from) {
@@ -529,8 +617,8 @@ impl Table {
                 self.append(home, content).expect("the chain's own buckets are there again");
             }
         }
-        if self.home.len == 2 * n {
-            self.mask = 2 * n - 1;
+        if self.index.home.len() == 2 * n {
+            self.index.mask.store(2 * n - 1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -538,18 +626,18 @@ impl Table {
     /// Moves the last home bucket's entries to its twin and drops the bucket.
     #[inline(never)]
     fn merge(&mut self) -> Result<(), OutOfMemory> {
-        let last = self.home.len - 1;
+        let last = self.index.home.len() - 1;
         let mask = (1 << last.ilog2()) - 1;
         let twin = last & mask;
-        let (moving, staying) = (self.home.at(last), self.home.at(twin));
+        let (moving, staying) = (self.index.home.at(last), self.index.home.at(twin));
         let joined = moving.occupied().count_ones() + staying.occupied().count_ones();
         if joined > SLOTS as u32 || moving.link() != 0 || staying.link() != 0 {
             // Joining two partly filled ends can take two buckets more.
-            self.overflow.reserve(2)?;
+            self.index.overflow.reserve(2)?;
         }
         let content = self.take_chain(last);
-        self.home.pop();
-        self.mask = mask;
+        self.index.home.pop();
+        self.index.mask.store(mask, Ordering::Relaxed);
         for content in content {
             self.append(twin, content).expect("room was reserved");
         }

@@ -25,7 +25,9 @@ class Cache(CacheBase, _keystead.AsyncCache):
 
     def __new__(cls, name: str | Engine | None = None, **options: Any) -> Any:
         self = super().__new__(cls, name, **options)
-        options = {name: value for name, value in options.items() if name not in ("maxmemory", "config")}
+        options = {
+            name: value for name, value in options.items() if name not in ("maxmemory", "config", "live")
+        }
         self._view = _PlainCache(self.engine, **options)
         return self
 

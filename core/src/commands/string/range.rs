@@ -129,7 +129,7 @@ impl SetRange<'_> {
             return Ok(());
         }
         if fits && entry.kind() == Kind::Raw {
-            entry.edit_bytes(|bytes| bytes[offset..end].copy_from_slice(self.value));
+            entry.edit_bytes(offset, self.value);
             return Ok(());
         }
         let mut bytes = entry.value().text()?.to_vec();

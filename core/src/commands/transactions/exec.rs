@@ -94,7 +94,7 @@ fn locks_of<'e>(keyspace: &'e Keyspace, session: &State, transaction: &Transacti
     let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
     for queued in &transaction.queue {
         if needs_every_shard(queued.found.spec) {
-            return Locks::all(&keyspace.shards);
+            return Locks::all(keyspace);
         }
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
         keys::each_position(queued.found.spec, &argv, |position, _| {
@@ -102,5 +102,5 @@ fn locks_of<'e>(keyspace: &'e Keyspace, session: &State, transaction: &Transacti
         });
     }
     shards.extend(session.watched.iter().map(|watched| Key::new(&watched.key, keyspace.seed).shard()));
-    Locks::of(&keyspace.shards, shards)
+    Locks::of(keyspace, shards)
 }

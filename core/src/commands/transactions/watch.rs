@@ -64,8 +64,7 @@ impl Context<'_, '_> {
         if known {
             return;
         }
-        let mut db =
-            Db::new(&self.engine.keyspace, state.db, Locks::one(&self.engine.keyspace.shards, key.hash()));
+        let mut db = Db::new(&self.engine.keyspace, state.db, Locks::one(&self.engine.keyspace, key.hash()));
         if db.is_stale(key) {
             // It counts as missing from now on; its removal later must not look like a change.
             db.expire_key(key);

@@ -1,0 +1,85 @@
+//! Repeats one operation, for callgrind to count: `instructions OPERATION COUNT`. The loop and the choice of keys count in.
+//! What is made of the counts is `cargo xtask bench instructions`'s affair.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
+use keystead_benches::key;
+
+/// Keys in the database; few, so that filling it costs little beside the counted operations.
+const KEYS: usize = 256;
+const VALUE: [u8; 64] = [b'v'; 64];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let (Some(operation), Some(Ok(count))) = (args.next(), args.next().map(|count| count.parse::<usize>()))
+    else {
+        eprintln!("usage: instructions OPERATION COUNT");
+        return ExitCode::FAILURE;
+    };
+    let keys: Vec<[u8; 16]> = (0..KEYS as u64).map(key).collect();
+    // A clock that stands still: how slow callgrind is must not decide what is counted.
+    let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().expect("an engine opens");
+    let database = engine.database(0).expect("there is a first database");
+    fill(&database, &keys);
+    let mut turn = (0..count).map(|at| &keys[at % KEYS]);
+    let mut buffer = [0; 256];
+    match operation.as_str() {
+        "get" => turn.for_each(|key| {
+            black_box(database.get_into(key, &mut buffer).expect("a string"));
+        }),
+        "set" => turn.for_each(|key| {
+            black_box(database.set(key, VALUE, Ttl::None, Condition::Always).expect("there is memory"));
+        }),
+        "setex" => turn.for_each(|key| {
+            let ttl = Ttl::After(Duration::from_secs(3600));
+            black_box(database.set(key, VALUE, ttl, Condition::Always).expect("there is memory"));
+        }),
+        "incr" => turn.for_each(|_| {
+            black_box(database.incr(b"counter", 1).expect("an integer"));
+        }),
+        "hget" => turn.for_each(|_| {
+            black_box(database.hget_with(b"hash", b"five", |value| value.map(<[u8]>::len)).expect("a hash"));
+        }),
+        "mget" => {
+            let batch: Vec<&[u8; 16]> = keys.iter().take(16).collect();
+            for _ in 0..count / batch.len() {
+                database.get_many_with(&batch, |_, found| {
+                    black_box(found.map(|found| found.text.len()));
+                });
+            }
+        }
+        "session-get" => session(&engine, &mut turn, |session, key| session.execute(&[b"GET", key])),
+        "session-set" => session(&engine, &mut turn, |session, key| session.execute(&[b"SET", key, &VALUE])),
+        "session-hget" => {
+            session(&engine, &mut turn, |session, _| session.execute(&[b"HGET", b"hash", b"five"]));
+        }
+        other => {
+            eprintln!("no operation {other}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn fill(database: &Database, keys: &[[u8; 16]]) {
+    for key in keys {
+        database.set(key, VALUE, Ttl::None, Condition::Always).expect("there is memory");
+    }
+    for field in ["one", "two", "three", "four", "five"] {
+        database.hset(b"hash", field.as_bytes(), b"a value").expect("a hash");
+    }
+}
+
+fn session<'k>(
+    engine: &Engine,
+    turn: &mut impl Iterator<Item = &'k [u8; 16]>,
+    run: impl for<'s> Fn(&'s mut Session, &[u8]) -> &'s [u8],
+) {
+    let mut session = engine.session(Form::Resp);
+    turn.for_each(|key| {
+        black_box(run(&mut session, key));
+    });
+}

@@ -1,0 +1,149 @@
+//! A shard behind its lock, and what readers without the lock share with it.
+//!
+//! Whoever gets a mutable reference to a shard turns those readers away until the guard goes: nobody can forget it. What
+//! such readers do is in [`super::read`].
+//!
+//! **Touches.** A reader without the lock must not write to an entry: its memory may be another's by then. It notes that
+//! the entry should be stamped, with the count of the shard's sequence. Whoever takes the lock next stamps the entries whose
+//! note bears the present count: nothing has changed since, so they are still where they were. Other notes are void.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::shard::ShardData;
+use crate::os::{Board, Guard};
+use crate::store::arena::{Memory, Ref};
+use crate::store::key::HashSeed;
+use crate::store::sequence::Sequence;
+use crate::store::table::Index;
+use crate::sync::{Arc, Mutex, MutexGuard};
+
+/// Databases that can be read without the lock; those with higher numbers take it.
+pub(crate) const SHARED_DATABASES: usize = 16;
+
+/// Notes of touches that fit before somebody has to take the lock for them.
+const TOUCHES: usize = 16;
+
+/// See the module's text.
+#[repr(align(64))]
+pub(crate) struct Shard {
+    pub(super) sequence: Sequence,
+    pub(super) memory: Arc<Memory>,
+    /// The table of each database.
+    indexes: Board<Index, SHARED_DATABASES>,
+    touches: Touches,
+    data: Mutex<ShardData>,
+}
+
+/// Entries to stamp: reference in the upper half, low half of the sequence count in the lower.
+struct Touches {
+    noted: AtomicU32,
+    notes: [AtomicU64; TOUCHES],
+}
+
+/// A locked shard.
+pub(crate) struct ShardGuard<'s> {
+    shard: &'s Shard,
+    data: MutexGuard<'s, ShardData>,
+    writing: bool,
+}
+
+impl Shard {
+    pub(crate) fn new(seed: HashSeed) -> Self {
+        let data = ShardData::new(seed);
+        Self {
+            sequence: Sequence::new(),
+            memory: data.arena.memory().clone(),
+            indexes: Board::new(),
+            touches: Touches { noted: AtomicU32::new(0), notes: Default::default() },
+            data: Mutex::new(data),
+        }
+    }
+
+    /// The index of a database, unless it can only be read under the lock.
+    #[inline(always)]
+    pub(super) fn index(&self, db: usize) -> Option<&Index> {
+        self.indexes.get(db)
+    }
+
+    /// Takes the lock; `stamp` touches the entries that readers noted.
+    #[inline]
+    pub(crate) fn lock(&self, stamp: impl FnMut(&ShardData, Ref)) -> ShardGuard<'_> {
+        let data = self.data.lock();
+        if self.touches.noted.load(Ordering::Relaxed) != 0 {
+            self.stamp_noted(&data, stamp);
+        }
+        ShardGuard { shard: self, data, writing: false }
+    }
+
+    /// Notes that an entry was read while the sequence stood at `count`. Gives the notes to `stamp` when there is no room for
+    /// more, or loses them if somebody holds the lock.
+    #[inline]
+    pub(super) fn note_touch(&self, at: Ref, count: u64, limit: u32, stamp: impl FnMut(&ShardData, Ref)) {
+        let noted = self.touches.noted.load(Ordering::Relaxed);
+        let note = u64::from(at.get()) << 32 | u64::from(count as u32);
+        self.touches.notes[noted as usize % TOUCHES].store(note, Ordering::Relaxed);
+        self.touches.noted.store(noted + 1, Ordering::Relaxed);
+        if noted + 1 >= limit.min(TOUCHES as u32)
+            && let Some(data) = self.data.try_lock()
+        {
+            self.stamp_noted(&data, stamp);
+        }
+    }
+
+    #[inline(never)]
+    fn stamp_noted(&self, data: &ShardData, mut stamp: impl FnMut(&ShardData, Ref)) {
+        let count = self.sequence.count() as u32;
+        for note in &self.touches.notes {
+            let note = note.swap(0, Ordering::Relaxed);
+            if let Some(at) = Ref::new((note >> 32) as u32)
+                && note as u32 == count
+            {
+                stamp(data, at);
+            }
+        }
+        self.touches.noted.store(0, Ordering::Relaxed);
+    }
+
+    /// Tells readers without the lock which database has which index.
+    #[cold]
+    fn publish(&self, data: &ShardData) {
+        for (db, index) in data.indexes(SHARED_DATABASES).enumerate() {
+            self.indexes.set(db, index);
+        }
+    }
+}
+
+impl Deref for ShardGuard<'_> {
+    type Target = ShardData;
+    #[inline]
+    fn deref(&self) -> &ShardData {
+        &self.data
+    }
+}
+
+impl DerefMut for ShardGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut ShardData {
+        if !self.writing {
+            self.shard.sequence.begin_write();
+            self.writing = true;
+        }
+        &mut self.data
+    }
+}
+
+impl Drop for ShardGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.writing {
+            if self.data.reordered {
+                self.shard.publish(&self.data);
+                self.data.reordered = false;
+            }
+            self.shard.sequence.end_write();
+        }
+    }
+}
+
+impl Guard for ShardGuard<'_> {}

@@ -1,0 +1,275 @@
+//! Reads of one key: without the lock where it can be done, else under it.
+//!
+//! The first is for strings and packed collections of up to 256 bytes, which nearly all are: they are copied to the stack and
+//! used if no writer came between. It writes to nothing that other threads read, but for the note of an access that
+//! has to be stamped. Large values, those on the heap, and whatever a writer is at, are read under the lock.
+
+use super::Keyspace;
+use super::entry::Head;
+use super::guard::{Shard, ShardGuard};
+use super::shard::ShardData;
+use crate::store::arena::{Ref, Scratch, Window};
+use crate::store::key::Key;
+use crate::value::{HashRef, Kind, Value};
+
+/// What a reader sees of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'s> {
+    pub(crate) value: Value<'s>,
+    /// A string value is known to be pure ASCII.
+    pub(crate) is_ascii: bool,
+    /// Unix milliseconds.
+    pub(crate) deadline: Option<u64>,
+}
+
+/// The outcome of a read without the lock.
+enum Glance<'s> {
+    Seen(Seen<'s>),
+    Missing,
+    /// The entry, or the moment, asks for the lock.
+    LockNeeded,
+}
+
+/// Reads a key and counts a hit or a miss; expired entries are left to the reaper. O(1). What `read` gets may be under the
+/// lock of the key's shard.
+#[inline]
+pub(crate) fn read_one<R>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    read: impl FnOnce(Option<Seen<'_>>) -> R,
+) -> R {
+    let mut scratch = Scratch::new();
+    match glance(keyspace, db, key, &mut scratch) {
+        Glance::Seen(seen) => {
+            keyspace.lookups.count(true);
+            read(Some(seen))
+        }
+        Glance::Missing => {
+            keyspace.lookups.count(false);
+            read(None)
+        }
+        Glance::LockNeeded => read_locked(keyspace, db, key, read),
+    }
+}
+
+/// [`read_one`] under the lock.
+#[inline(never)]
+fn read_locked<R>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    read: impl FnOnce(Option<Seen<'_>>) -> R,
+) -> R {
+    let guard = keyspace.lock(key.shard());
+    let seen = under_lock(keyspace, &guard, db, key);
+    keyspace.lookups.count(seen.is_some());
+    read(seen)
+}
+
+/// Keys whose memory is fetched ahead of reading them.
+pub(crate) const BATCH: usize = 32;
+
+/// Has the memory of up to [`BATCH`] keys fetched into the cache, all at once instead of one after the other: first the buckets,
+/// then the entries they lead to.
+pub(crate) fn prefetch(keyspace: &Keyspace, db: usize, keys: &[Key<'_>]) {
+    for key in keys {
+        if let Some(index) = keyspace.shards[key.shard()].index(db) {
+            index.prefetch(key.hash());
+        }
+    }
+    for key in keys {
+        let shard = &keyspace.shards[key.shard()];
+        if let Some(at) = shard.index(db).and_then(|index| index.first_candidate(key.hash())) {
+            shard.memory.prefetch(at);
+        }
+    }
+}
+
+/// The text of a key's string where it can be had without the lock and is no integer, and whether it is ASCII. `None` says nothing:
+/// [`read_one`] knows. Counts a hit.
+#[inline(never)]
+pub(crate) fn glance_at_text<'s>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    scratch: &'s mut Scratch,
+) -> Option<(&'s [u8], bool)> {
+    glance_and_copy(keyspace, db, key, scratch)
+}
+
+/// As [`glance_at_text`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.
+#[inline]
+pub(crate) fn copy_text(keyspace: &Keyspace, db: usize, key: &Key<'_>, buffer: &mut [u8]) -> Option<usize> {
+    glance_and_copy(keyspace, db, key, buffer).map(|(len, _)| len)
+}
+
+/// Where the copy of a value goes.
+trait Sink {
+    type Copied;
+    /// Copies `len` bytes from byte `from` of the window on, if it can be done.
+    fn take(self, window: Window<'_>, from: usize, len: usize) -> Option<Self::Copied>;
+}
+
+impl<'s> Sink for &'s mut Scratch {
+    type Copied = &'s [u8];
+    #[inline(always)]
+    fn take(self, window: Window<'_>, from: usize, len: usize) -> Option<&'s [u8]> {
+        window.copy(from, len, self)
+    }
+}
+
+impl Sink for &mut [u8] {
+    type Copied = usize;
+    #[inline(always)]
+    fn take(self, window: Window<'_>, from: usize, len: usize) -> Option<usize> {
+        window.copy_into(from, len, self).then_some(len)
+    }
+}
+
+/// The path of nearly all reads, so it is straight: of the entries with the key's tag it looks at the first, which is the right one
+/// but for one key in 25.
+#[inline(always)]
+fn glance_and_copy<S: Sink>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    sink: S,
+) -> Option<(S::Copied, bool)> {
+    let shard = &keyspace.shards[key.shard()];
+    let count = shard.sequence.begin_read()?;
+    let at = shard.index(db)?.first_candidate(key.hash())?;
+    let window = shard.memory.window(at)?;
+    let head = Head::short_text_of(window, key.bytes())?;
+    let found = Sighting { shard, count, at, window, head };
+    let copied = sink.take(window, head.value_at(), head.value_len)?;
+    if found.state(keyspace) != State::Live {
+        return None;
+    }
+    found.touch(keyspace, key);
+    keyspace.lookups.count(true);
+    Some((copied, head.ascii()))
+}
+
+/// An entry found without the lock.
+struct Sighting<'k> {
+    shard: &'k Shard,
+    /// What the sequence stood at.
+    count: u64,
+    at: Ref,
+    window: Window<'k>,
+    head: Head,
+}
+
+/// What looking a key up without the lock comes to.
+enum Search<'k> {
+    Found(Sighting<'k>),
+    Missing,
+    /// A writer is at work, or the database can only be read under the lock.
+    Unsure,
+}
+
+#[inline(always)]
+fn find<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Search<'k> {
+    let shard = &keyspace.shards[key.shard()];
+    let Some(count) = shard.sequence.begin_read() else { return Search::Unsure };
+    let Some(index) = shard.index(db) else { return Search::Unsure };
+    let mut probe = index.probe(key.hash());
+    while let Some(at) = probe.next(index) {
+        let Some(window) = shard.memory.window(at) else { return Search::Unsure };
+        let Some(head) = Head::short(window) else { return Search::Unsure };
+        if head.is_seen_of(window, key.bytes()) {
+            return Search::Found(Sighting { shard, count, at, window, head });
+        }
+    }
+    if shard.sequence.is_still(count) { Search::Missing } else { Search::Unsure }
+}
+
+/// What became of an entry while it was read.
+#[derive(PartialEq, Eq)]
+enum State {
+    Live,
+    Expired,
+    /// A writer came between: nothing that was read may be used.
+    Disturbed,
+}
+
+impl Sighting<'_> {
+    #[inline(always)]
+    fn copy<'s>(&self, scratch: &'s mut Scratch) -> Option<&'s [u8]> {
+        self.window.copy(self.head.value_at(), self.head.value_len, scratch)
+    }
+
+    #[inline(always)]
+    fn state(&self, keyspace: &Keyspace) -> State {
+        let deadline = self.head.deadline_in(self.window);
+        if !self.shard.sequence.is_still(self.count) {
+            return State::Disturbed;
+        }
+        match deadline {
+            Some(deadline) if keyspace.has_passed(deadline) => State::Expired,
+            _ => State::Live,
+        }
+    }
+
+    #[inline(always)]
+    fn touch(&self, keyspace: &Keyspace, key: &Key<'_>) {
+        if keyspace.is_touch_due(self.head.stamp()) {
+            note(keyspace, key, self.at, self.count);
+        }
+    }
+}
+
+#[inline(always)]
+fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Scratch) -> Glance<'s> {
+    let found = match find(keyspace, db, key) {
+        Search::Found(found) => found,
+        Search::Missing => return Glance::Missing,
+        Search::Unsure => return Glance::LockNeeded,
+    };
+    let head = found.head;
+    let deadline = head.deadline_in(found.window);
+    let Some(bytes) = found.copy(scratch) else { return Glance::LockNeeded };
+    match found.state(keyspace) {
+        State::Live => {}
+        State::Expired => return Glance::Missing,
+        State::Disturbed => return Glance::LockNeeded,
+    }
+    let value = match head.kind() {
+        Kind::Embedded | Kind::Raw => Value::Str(bytes),
+        Kind::Int => Value::Int(integer(bytes)),
+        Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
+        Kind::RawHeap | Kind::HashTable => return Glance::LockNeeded,
+    };
+    found.touch(keyspace, key);
+    Glance::Seen(Seen { value, is_ascii: head.ascii(), deadline })
+}
+
+#[inline(never)]
+fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64) {
+    let (recording, now) = (keyspace.recording(), keyspace.clock.coarse_ms());
+    let stamp = |shard: &ShardData, at| shard.stamp(at, recording, now);
+    keyspace.shards[key.shard()].note_touch(at, count, keyspace.touch_limit(), stamp);
+}
+
+#[inline(never)]
+fn under_lock<'s>(
+    keyspace: &Keyspace,
+    shard: &'s ShardGuard<'_>,
+    db: usize,
+    key: &Key<'_>,
+) -> Option<Seen<'s>> {
+    let at = shard.find(db, key)?;
+    let head = shard.head(at);
+    let deadline = head.deadline(&shard.arena, at);
+    if deadline.is_some_and(|deadline| keyspace.has_passed(deadline)) {
+        return None;
+    }
+    shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+    Some(Seen { value: shard.value(at), is_ascii: head.ascii(), deadline })
+}
+
+#[inline]
+fn integer(bytes: &[u8]) -> i64 {
+    i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))
+}
