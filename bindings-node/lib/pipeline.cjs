@@ -121,11 +121,8 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
       if (redis.status === "wait") redis.connect().catch(() => {});
       const { handle } = redis;
       if (handle === undefined) throw closed();
-      const isSound = (word) => typeof word !== "string" || word.isWellFormed();
-      if (!queue.every((call) => call.argv.every(isSound))) {
-        throw Object.assign(new Error("ERR a string with a lone surrogate has no UTF-8 form"), { code: "KS_ERR_USAGE" });
-      }
-      const { replies, style } = runAtOnce(handle, queue) ?? runInTurn(handle, queue);
+      const argvs = queue.map((call) => call.argv);
+      const { replies, style } = runAtOnce(handle, queue, argvs) ?? runInTurn(handle, queue, argvs);
       redis.noteTransactionEnded();
       const last = replies.pop();
       if (last instanceof Error) {
@@ -143,18 +140,22 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
   });
 
   /** MULTI, the commands and EXEC in one call; undefined, and nothing run, where that can't be. */
-  function runAtOnce(handle, queue) {
+  function runAtOnce(handle, queue, argvs) {
     const style = queue.length > 0 ? queue[0].style : 0;
     if (style & BUFFERS || queue.some((call) => call.style !== style)) return undefined;
     const names = ["multi", ...queue.map((call) => call.name), "exec"];
-    const replies = executeMany(handle, style, names, [[], ...queue.map((call) => call.argv), []]);
+    const replies = executeMany(handle, style, names, [[], ...argvs, []]);
     return replies && { replies, style };
   }
 
-  function runInTurn(handle, queue) {
+  function runInTurn(handle, queue, argvs) {
+    const isSound = (word) => typeof word !== "string" || word.isWellFormed();
+    if (!argvs.every((words) => words.every(isSound))) {
+      throw Object.assign(new Error("ERR a string with a lone surrogate has no UTF-8 form"), { code: "KS_ERR_USAGE" });
+    }
     const style = queue.reduce((all, call) => all | call.style, 0);
     const replies = [execute(handle, 0, "multi", [])];
-    for (const call of queue) replies.push(execute(handle, 0, call.name, call.argv));
+    queue.forEach((call, at) => replies.push(execute(handle, 0, call.name, argvs[at])));
     replies.push(execute(handle, style, "exec", []));
     return { replies, style };
   }
