@@ -112,8 +112,9 @@ export class Cache {
   /** How many keys begin with the cache's prefix. O(all keys) with a prefix. */
   readonly size: number;
   /**
-   * The value of a key, loaded if it is missing: once for however many callers of this isolate wait for it. A rejection reaches all of
-   * them and is not cached, nor is `undefined`. What is loaded while the key is set, deleted or cleared is returned, but not stored.
+   * The value of a key, loaded if it is missing: once for however many callers wait for it. A rejection reaches all of them in this isolate
+   * and is not cached, nor is `undefined`. Caches of one name, in whatever worker, load one after the other: who waits for another's load gets
+   * its value within 20 ms, or loads itself if there is none. What is loaded while the key is set, deleted or cleared is returned, but not stored.
    */
   wrap<T>(key: Key, options: number | WrapOptions | null | undefined, loader: (key: Key) => T | Promise<T>): Promise<T>;
   stats(): CacheStats;

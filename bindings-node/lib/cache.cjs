@@ -35,6 +35,9 @@ function conditionOf({ nx, xx }) {
   return nx ? NX : xx ? XX : 0;
 }
 
+/** Milliseconds after which at the latest a load elsewhere is looked at again. */
+const LONGEST_PAUSE = 20;
+
 /** Commands after which the keys of a near cache may be those of another database. */
 const MOVES = new Set(["select", "exec", "reset"]);
 
@@ -189,7 +192,14 @@ class Cache {
     // Joined before the loader runs, so that one that throws at once is shared too.
     await undefined;
     const flight = this.#flights.get(id);
+    const full = this.#full(key);
+    let isLeading = false;
     try {
+      if (this.#name !== undefined) {
+        const found = await this.#awaitOthers(key, full);
+        isLeading = found === undefined;
+        if (!isLeading) return found;
+      }
       const value = await loader(key);
       // Who set, deleted or cleared the key meanwhile knows better than this load.
       if (value !== undefined && flight !== undefined && this.#flights.get(id) === flight) {
@@ -198,8 +208,22 @@ class Cache {
       }
       return value;
     } finally {
+      if (isLeading) native.leave(this.#handle, full);
       if (this.#flights.get(id) === flight) this.#flights.delete(id);
     }
+  }
+
+  /** Waits while another cache of this name, in whatever worker, loads the key: what it loaded, or undefined if it is ours to load. */
+  async #awaitOthers(key, full) {
+    for (let pause = 1; !native.lead(this.#handle, full); pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      const found = this.get(key);
+      if (found !== undefined) return found;
+    }
+    // Whoever led may have ended since the key was looked for.
+    const found = this.get(key);
+    if (found !== undefined) native.leave(this.#handle, full);
+    return found;
   }
 
   stats() {

@@ -11,6 +11,7 @@ use keystead::command::tape::Item;
 use keystead::{Condition, ErrorKind, Ttl};
 use napi::sys;
 
+use crate::handles;
 use crate::hot::{Call, Isolate, JsEnv};
 use crate::outcome::{MISUSED, Outcome, usage, whole};
 use crate::scratch::{Scratch, many, split, transcode};
@@ -346,6 +347,22 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     store.execute(commands, |tape| packed.tape(tape, style & STRING_NUMBERS != 0));
     drop(words);
     scratch.packed = packed;
+    call.env.undefined()
+}
+
+/// `lead(handle, key)`: whether the handle is the one to load the key, which it then is until `leave`.
+pub fn lead(call: &mut Call<'_, 2>) -> Outcome {
+    let handle = call.handle_and_key()?;
+    let (store, scratch) = call.isolate.store(handle)?;
+    call.env.boolean(handles::lead(handle, store, &scratch.key))
+}
+
+/// `leave(handle, key)`: ends what `lead` began.
+pub fn leave(call: &mut Call<'_, 2>) -> Outcome {
+    let handle = call.handle_and_key()?;
+    if let Ok((store, scratch)) = call.isolate.store(handle) {
+        handles::leave(handle, store, &scratch.key);
+    }
     call.env.undefined()
 }
 
