@@ -127,7 +127,7 @@ export class Cache {
   setString(key: Key, value: string | Uint8Array, ttl?: number): boolean;
   /** A field of a hash. */
   hget(key: Key, field: Key): string | undefined;
-  /** The strings of keys as MGET would tell them. Long ones are slices of one string, which they keep in memory together, by 128. */
+  /** The strings of keys as MGET would tell them. They may be slices of one string of at most 65,536 characters. */
   mget(keys: Iterable<Key>): (string | undefined)[];
   /** Any command of Valkey; keys get no prefix. An error reply is thrown. */
   call(...words: (string | number | Uint8Array)[]): any;

@@ -7,8 +7,17 @@ const native = require("./native.cjs");
 /** Kinds of values, as in src/scratch.rs. */
 const KIND = { MISSING: 0, TEXT: 1, INTEGER: 2, JSON: 3, OTHER: 4 };
 
-/** Keys read at once; it bounds what a result that is kept keeps alive, as each is a slice of the joined string. */
+/** Keys read at once. */
 const BATCH = 128;
+
+/** A part of a longer text: a slice, which keeps all of it in memory, or a string of its own if that is much. */
+function partOf(text, from, to) {
+  const part = text.substring(from, to);
+  return text.length <= MOST_PINNED ? part : Buffer.from(part).toString();
+}
+
+/** Length of a text that a slice of it may keep in memory. */
+const MOST_PINNED = 65_536;
 
 /** Lengths of the keys on the way in; on the way out lengths and kinds of the values in turn. */
 const table = new Uint32Array(2 * BATCH);
@@ -38,7 +47,7 @@ function readStrings(handle, keys, prefix, missing) {
     let start = 0;
     for (let at = 0; at < count; at += 1) {
       const end = start + table[2 * at];
-      values[from + at] = table[2 * at + 1] === 0 ? missing : text.substring(start, end);
+      values[from + at] = table[2 * at + 1] === 0 ? missing : partOf(text, start, end);
       start = end;
     }
   }
@@ -58,11 +67,11 @@ function readTyped(handle, keys, prefix, found) {
     const answers = table.slice(0, 2 * count);
     for (let at = 0; at < count; at += 1) {
       const end = start + answers[2 * at];
-      found(from + at, answers[2 * at + 1], text.substring(start, end));
+      found(from + at, answers[2 * at + 1], partOf(text, start, end));
       start = end;
     }
   }
   return true;
 }
 
-module.exports = { KIND, readStrings, readTyped };
+module.exports = { KIND, partOf, readStrings, readTyped };

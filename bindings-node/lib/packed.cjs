@@ -2,12 +2,13 @@
 // What is executed, and what becomes of the replies, is the callers' affair.
 "use strict";
 
+const { partOf } = require("./many.cjs");
 const native = require("./native.cjs");
 
 const CODE = { NULL: 0, TEXT: 1, INTEGER: 2, ARRAY: 3, NUMBER: 4, BOOLEAN: 5, ERROR: 6 };
 /** By the number of their kind. */
 const ERROR_CODES = [undefined, ...native.errorCodes()];
-/** Commands executed in one call; it bounds what a string that is kept keeps alive, as each is a slice of the whole. */
+/** Commands executed in one call. */
 const MOST = 128;
 
 /** How many codes there are, and they; or words and their lengths on the way in. */
@@ -31,7 +32,7 @@ function slice() {
   const from = offset;
   offset += table[position];
   position += 1;
-  return text.substring(from, offset);
+  return partOf(text, from, offset);
 }
 
 function next() {

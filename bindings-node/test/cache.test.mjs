@@ -293,6 +293,9 @@ test("many keys are read in batches, whatever letters they and their values have
   assert.deepEqual(cache.mget(keys), values);
   assert.deepEqual([...cache.getMany(keys).values()], values.filter((value) => value !== undefined));
   assert.deepEqual(cache.mget([]), []);
+  const long = ["x".repeat(50_000), "é".repeat(30_000), "short but above 13"];
+  long.forEach((value, at) => cache.set(`long${at}`, value));
+  assert.deepEqual(cache.mget(["long0", "long1", "none", "long2"]), [long[0], long[1], undefined, long[2]]);
   assert.deepEqual(cache.mget(new Set(["key1", "none"])), ["value 1", undefined]);
   assert.deepEqual(cache.mget(["key1", Buffer.from("key2")]), ["value 1", "value 2"]);
 });
