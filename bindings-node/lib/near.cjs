@@ -2,6 +2,8 @@
 // A hit costs two look-ups and no native call; whatever changes a key counts its slot up in memory that all isolates share, so that what is
 // kept here is never served after a write has returned, whoever wrote. What is found in the engine, and how, is the native half's.
 //
+// Plain loads of the counts suffice: nothing is read here that was written elsewhere but they, and whoever tells this isolate that a write has
+// returned orders its count before.
 // A slot is shared by all keys of one hash, of 65,536: a write to one of them costs the others a look at the engine. Time counts no
 // slot: deadlines are kept, and judged by a clock that is read at most every 16 hits of one turn of the event loop; less than 20 ms
 // before it, the engine is asked. What must go when there is no room is chosen by SIEVE: a hand moves from old entries to new ones, lets

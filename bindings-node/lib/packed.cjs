@@ -5,7 +5,13 @@
 const { partOf } = require("./many.cjs");
 const native = require("./native.cjs");
 
-const CODE = { NULL: 0, TEXT: 1, INTEGER: 2, ARRAY: 3, NUMBER: 4, BOOLEAN: 5, ERROR: 6 };
+// Codes of items, each a constant of its own: as fields of one object they cost a look-up each.
+const NULL = 0;
+const TEXT = 1;
+const INTEGER = 2;
+const ARRAY = 3;
+const NUMBER = 4;
+const BOOLEAN = 5;
 /** By the number of their kind. */
 const ERROR_CODES = [undefined, ...native.errorCodes()];
 /** Commands executed in one call. */
@@ -39,25 +45,25 @@ function next() {
   const code = table[position];
   position += 1;
   switch (code) {
-    case CODE.NULL:
+    case NULL:
       return null;
-    case CODE.TEXT:
+    case TEXT:
       return slice();
-    case CODE.INTEGER: {
+    case INTEGER: {
       const number = table[position] | 0;
       position += 1;
       return number;
     }
-    case CODE.ARRAY: {
+    case ARRAY: {
       const length = table[position];
       position += 1;
       const items = new Array(length);
       for (let at = 0; at < length; at += 1) items[at] = next();
       return items;
     }
-    case CODE.NUMBER:
+    case NUMBER:
       return Number(slice());
-    case CODE.BOOLEAN: {
+    case BOOLEAN: {
       const value = table[position] !== 0;
       position += 1;
       return value;
