@@ -32,7 +32,7 @@ export interface CacheOptions {
   codec?: "json" | MessagePackCodec;
   /**
    * Keep values in this isolate beside the engine: `get` of such a key makes no native call, and still never returns a value that was
-   * changed, deleted or evicted before the call, by whatever worker. Values that expire are judged by a clock that up to 16 calls of one turn
+   * changed, deleted or evicted before the call, by whatever worker. Values that expire are judged by a clock that up to 8 calls of one turn
    * of the event loop share. Keys are strings; hits count neither in `stats` nor as uses for eviction.
    */
   near?: NearOptions;

@@ -5,7 +5,7 @@
 // Plain loads of the counts suffice: nothing is read here that was written elsewhere but they, and whoever tells this isolate that a write has
 // returned orders its count before.
 // A slot is shared by all keys of one hash, of 65,536: a write to one of them costs the others a look at the engine. Time counts no
-// slot: deadlines are kept, and judged by a clock that is read at most every 16 hits of one turn of the event loop; less than 20 ms
+// slot: deadlines are kept, and judged by a clock that is read at most every 8 hits of one turn of the event loop; less than 20 ms
 // before it, the engine is asked. What must go when there is no room is chosen by SIEVE: a hand moves from old entries to new ones, lets
 // those stay that were used since it last came by, and takes the first that was not. O(1) amortised, no work at a hit but a mark.
 "use strict";
@@ -16,7 +16,7 @@ const { pendingValue, usage } = require("./values.cjs");
 /** Nearer to its deadline than this, in milliseconds, a value is not trusted. */
 const MARGIN = 20;
 /** Hits that share a look at the clock. */
-const SHARED = 16;
+const SHARED = 8;
 
 let now = 0;
 let left = 0;
@@ -36,7 +36,7 @@ function refresh() {
   return now;
 }
 
-/** Unix milliseconds, late by no more than what happens between 16 hits of one turn. */
+/** Unix milliseconds, late by no more than what happens between 8 hits of one turn. */
 function coarseNow() {
   if (left === 0) return refresh();
   left -= 1;
