@@ -1,4 +1,4 @@
-//! Storage of a large hash's fields: blocks of 8-byte words in one growing vector, addressed by 32-bit references.
+//! Storage of a large hash's fields: blocks of 4-byte words in one growing vector, addressed by 32-bit references.
 //!
 //! A miniature of the shard's arena, without mappings of its own: hashes come in any number and size. What stands in a block
 //! is [`super::table`]'s affair.
@@ -8,12 +8,15 @@ use hashbrown::HashMap;
 use crate::store::arena::Ref;
 
 /// Freed blocks up to this many words are kept by size in an array, larger ones in a map.
-const SMALL: usize = 16;
+const SMALL: usize = 32;
+
+/// Bytes of a word.
+const WORD: usize = 4;
 
 /// The words of one hash.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
-    words: Vec<u64>,
+    words: Vec<u32>,
     /// First free block of each small size; a free block's first word is the next.
     free: [u32; SMALL],
     free_large: HashMap<u32, Vec<u32>>,
@@ -22,7 +25,7 @@ pub(crate) struct Slots {
 impl Slots {
     /// Words that so many bytes take.
     pub(crate) fn words_for(bytes: usize) -> usize {
-        bytes.div_ceil(8)
+        bytes.div_ceil(WORD)
     }
 
     /// A block of `count` words, its content whatever was there. O(1) amortised.
@@ -39,7 +42,7 @@ impl Slots {
         if first == 0 {
             return None;
         }
-        self.free[count] = self.words[first as usize - 1] as u32;
+        self.free[count] = self.words[first as usize - 1];
         Some(first)
     }
 
@@ -48,11 +51,11 @@ impl Slots {
         let at = self.words.len();
         let needed = at + count;
         if needed > self.words.capacity() {
-            // An eighth of slack: a hash's memory is judged against its payload.
-            self.words.reserve_exact(count.max(at / 8));
+            // A sixteenth of slack: a hash's memory is judged against its payload.
+            self.words.reserve_exact(count.max(at / 16));
         }
         self.words.resize(needed, 0);
-        u32::try_from(at + 1).expect("a hash holds less than 32 GiB")
+        u32::try_from(at + 1).expect("a hash holds less than 16 GiB")
     }
 
     /// Gives a block of `count` words back.
@@ -60,7 +63,7 @@ impl Slots {
         if count >= SMALL {
             self.free_large.entry(count as u32).or_default().push(block.get());
         } else {
-            self.words[block.get() as usize - 1] = self.free[count].into();
+            self.words[block.get() as usize - 1] = self.free[count];
             self.free[count] = block.get();
         }
     }
@@ -79,7 +82,7 @@ impl Slots {
     /// Bytes allocated.
     pub(crate) fn bytes(&self) -> usize {
         let large: usize = self.free_large.values().map(|blocks| blocks.capacity() * 4 + 40).sum();
-        self.words.capacity() * 8 + large
+        self.words.capacity() * WORD + large
     }
 }
 
@@ -92,7 +95,7 @@ mod tests {
         let mut slots = Slots::default();
         for words in [1, 3, SMALL - 1, SMALL, 100] {
             let first = slots.alloc(words);
-            slots.bytes_from_mut(first)[..8].fill(7);
+            slots.bytes_from_mut(first)[..WORD].fill(7);
             let other = slots.alloc(words);
             let size = slots.bytes();
             slots.free(first, words);
