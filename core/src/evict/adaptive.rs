@@ -86,6 +86,11 @@ pub(crate) fn used(old: u32, now: u32, window: u32) -> Option<u32> {
     counts.then(|| old + (1 << SHORT_BITS))
 }
 
+/// The whole clock when a key of that stamp was filed, which is not long before `now`.
+pub(crate) fn clock_of(stamp: u32, now: u32) -> u32 {
+    now.wrapping_sub(age(now, stamp, SHORT_BITS)) & (u32::MAX >> 1)
+}
+
 fn uses(stamp: u32) -> u8 {
     (stamp >> SHORT_BITS) as u8
 }
@@ -137,7 +142,6 @@ impl Adaptive {
     /// Fits windows, ghosts and miniatures to the number of keys there are.
     fn fit(&mut self, ticks: &Ticks) -> Choice {
         self.fits = self.records();
-        self.ghosts.fit((self.fits as f64 * MOST_GHOSTS) as usize);
         self.tuner.fit(self.fits, ticks);
         let choice = self.tuner.choice();
         let per_tick = self.fits / TICKS_PER_TURN + 1;
@@ -204,6 +208,8 @@ impl Policy for Adaptive {
         let came_back = self.fits > 0 && self.ghosts.take(record.digest(), within);
         let queue = if came_back { &mut self.main } else { &mut self.small };
         queue.push(record, time(stamp));
+        // Before they are needed: what a number of keys takes is then the same before and after the limit is reached.
+        self.ghosts.fit((self.records() as f64 * MOST_GHOSTS) as usize);
         self.filed += 1;
         if self.filed > self.records() / TICKS_PER_TURN {
             self.filed = 0;

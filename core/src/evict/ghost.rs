@@ -27,8 +27,8 @@ impl Ghosts {
     pub(crate) fn fit(&mut self, capacity: usize) {
         let capacity = capacity.max(WAYS);
         if capacity > self.capacity || capacity < self.capacity / 2 {
-            // A quarter more: room to grow, and buckets are not filled evenly.
-            self.capacity = capacity + capacity / 4;
+            // Room to grow, and buckets are not filled evenly.
+            self.capacity = capacity + capacity / 8;
             self.slots = vec![0; (self.capacity * 4 / 3).next_multiple_of(WAYS)];
             self.per_step = (self.capacity / STEPS).max(1) as u64;
             self.evictions = self.per_step;
@@ -45,7 +45,7 @@ impl Ghosts {
 
     fn bucket(&self, digest: u64) -> std::ops::Range<usize> {
         let buckets = (self.slots.len() / WAYS) as u64;
-        let first = ((digest >> 32) * buckets >> 32) as usize * WAYS;
+        let first = (((digest >> 32) * buckets) >> 32) as usize * WAYS;
         first..first + WAYS
     }
 

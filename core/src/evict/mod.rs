@@ -19,6 +19,7 @@ pub(crate) mod miniature;
 pub(crate) mod records;
 pub(crate) mod sampled;
 pub(crate) mod ticks;
+pub(crate) mod uses;
 
 pub(crate) use records::Record;
 use ticks::Ticks;

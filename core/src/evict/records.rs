@@ -187,7 +187,10 @@ mod tests {
         }
         assert_eq!(bag.swap_remove(0), record(1, 0));
         assert_eq!((bag.get(0), bag.get(2)), (record(4, 0), record(3, 7)));
-        assert_eq!((bag.pop(), bag.pop(), bag.pop()), (Some(record(3, 7)), Some(record(2, 0)), Some(record(4, 0))));
+        assert_eq!(
+            (bag.pop(), bag.pop(), bag.pop()),
+            (Some(record(3, 7)), Some(record(2, 0)), Some(record(4, 0)))
+        );
         assert_eq!(bag.pop(), None);
     }
 

@@ -5,11 +5,13 @@
 //! caches are exact. A hit loads the word and writes nothing but its entry's stamp. How ticks relate to wall time is
 //! `keyspace::access`'s business.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// Bits of a stamp, and so of the clock.
 const BITS: u32 = 31;
 const MASK: u32 = (1 << BITS) - 1;
+/// No stamp: stamps have 31 bits.
+const NO_STAMP: u32 = u32::MAX;
 /// Bits of the clock that fit beside the adaptive policy's counter.
 pub(crate) const SHORT_BITS: u32 = 29;
 /// Hashes are sampled by as many low bits.
@@ -22,6 +24,8 @@ pub(crate) struct Ticks {
     word: AtomicU64,
     /// Keys whose hash has low bits below it are sampled; 0 samples none.
     threshold: AtomicU64,
+    /// The stamp that needs no change, where that is the clock; else what no stamp ever is.
+    present: AtomicUsize,
 }
 
 impl Ticks {
@@ -41,6 +45,21 @@ impl Ticks {
     /// Moves the clock on by one tick.
     pub(crate) fn advance(&self) {
         self.change(|now, window| (now.wrapping_add(1) & MASK, window));
+        if self.present() != NO_STAMP {
+            self.set_shown(true);
+        }
+    }
+
+    /// The stamp that a use would not change: the clock, or what no stamp ever is.
+    #[inline(always)]
+    pub(crate) fn present(&self) -> u32 {
+        self.present.load(Ordering::Relaxed) as u32
+    }
+
+    /// Says whether stamps are the clock, so that [`Ticks::present`] shows it.
+    pub(crate) fn set_shown(&self, shown: bool) {
+        let stamp = if shown { self.now() } else { NO_STAMP };
+        self.present.store(stamp as usize, Ordering::Relaxed);
     }
 
     /// Sets the adaptive policy's window.
@@ -91,11 +110,15 @@ mod tests {
 
     #[test]
     fn the_clock_wraps_without_touching_the_window() {
-        let ticks = Ticks { word: AtomicU64::new(u64::from(MASK)), threshold: AtomicU64::new(0) };
+        let ticks = Ticks { word: AtomicU64::new(u64::from(MASK)), ..Ticks::default() };
         ticks.set_window(7);
         ticks.advance();
         assert_eq!(ticks.read(), (0, 7));
-        assert_eq!(stamp_age(ticks.now(), MASK), 1);
+        assert_eq!(ticks.present(), 0);
+        ticks.set_shown(false);
+        ticks.advance();
+        assert_eq!((ticks.now(), ticks.present()), (1, NO_STAMP));
+        assert_eq!(stamp_age(ticks.now(), MASK), 2);
         assert_eq!(age(3, (1 << SHORT_BITS) - 2, SHORT_BITS), 5);
     }
 
