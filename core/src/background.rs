@@ -68,6 +68,9 @@ fn round(engine: &Inner) {
         engine.note_latency("expire-cycle", timer.elapsed());
     }
     compaction::advance(&engine.keyspace, clock.timer(), COMPACTION_BUDGET);
+    if let Some(evicting) = engine.keyspace.evictor.work(&engine.keyspace) {
+        engine.note_latency("eviction-cycle", evicting);
+    }
     engine.keyspace.note_peak(engine.keyspace.used_bytes());
     engine.pulse.sample(clock.coarse_ms(), || Totals {
         commands: engine.stats.commands_processed(),

@@ -335,6 +335,8 @@ impl Database {
     /// A time to live of 0 or of more than 2^62 ms.
     pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
         let ttl = ttl_ms(Ttl::After(ttl))?.unwrap_or_default();
+        // A deadline may take memory too, but is never refused for it.
+        self.inner().make_room();
         self.write(&self.key(key.as_ref()), |db, key| {
             let exists = db.contains(key);
             if exists {
@@ -383,7 +385,7 @@ impl Database {
         if length > self.engine.config().hot().proto_max_bulk_len() {
             return Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"));
         }
-        if self.inner().is_over_memory() { Err(Error::out_of_memory()) } else { Ok(()) }
+        if self.inner().make_room() { Ok(()) } else { Err(Error::out_of_memory()) }
     }
 
     /// Runs a write on one key, under the lock of its shard.

@@ -14,6 +14,7 @@ use crate::command::Form;
 use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::error::Result;
+use crate::keyspace::evictor::Room;
 use crate::keyspace::{Journal, Keyspace, Observer, Versions};
 use crate::latency::LatencyMonitor;
 use crate::network::Network;
@@ -135,6 +136,7 @@ impl Engine {
     /// # Panics
     /// If the engine runs on the system's clock.
     pub fn advance(&self, time: Duration) -> usize {
+        self.inner.keyspace.sample_clock();
         self.inner.keyspace.clock.advance(time);
         self.inner.keyspace.refresh_stamp();
         self.reap()
@@ -227,11 +229,27 @@ impl Inner {
         self.background.ensure(self);
     }
 
-    /// Whether the data exceeds `maxmemory`.
+    /// Takes over options that the keyspace does not look at by itself. A limit that was lowered is worked towards at once, and further by the
+    /// background thread.
+    pub(crate) fn options_changed(&self) {
+        self.keyspace.evictor.adopt(&self.keyspace);
+        self.keyspace.show_stamp();
+        self.keyspace.report_all();
+        self.make_room();
+    }
+
+    /// Evicts as far as needed and allowed, and says whether a command that may take memory can run.
     #[inline]
-    pub(crate) fn is_over_memory(&self) -> bool {
-        let limit = self.config.hot().maxmemory();
-        limit != 0 && self.keyspace.used_bytes() as u64 > limit
+    pub(crate) fn make_room(&self) -> bool {
+        !self.keyspace.is_over_limit() || self.evict()
+    }
+
+    #[cold]
+    fn evict(&self) -> bool {
+        let timer = self.keyspace.clock.timer();
+        let room = self.keyspace.make_room();
+        self.note_latency("eviction-cycle", timer.elapsed());
+        room != Room::None
     }
 }
 

@@ -76,15 +76,23 @@ impl Inner {
 
     fn describe_memory(&self, snapshot: &mut Snapshot, survey: &Survey) {
         let rss = process::resident_bytes();
-        snapshot.used_memory = survey.bytes as u64;
+        let used = survey.bytes + self.keyspace.evictor.bytes();
+        snapshot.used_memory = used as u64;
         snapshot.used_memory_rss = rss;
-        snapshot.used_memory_peak = self.keyspace.note_peak(survey.bytes) as u64;
-        snapshot.used_memory_overhead = survey.overhead() as u64;
-        snapshot.allocator_allocated = survey.bytes as u64;
+        snapshot.used_memory_peak = self.keyspace.note_peak(used) as u64;
+        snapshot.used_memory_overhead = (survey.overhead() + self.keyspace.evictor.bytes()) as u64;
+        snapshot.allocator_allocated = used as u64;
         snapshot.allocator_active = survey.reserved as u64;
         snapshot.allocator_resident = survey.reserved as u64;
         snapshot.total_system_memory = process::machine_bytes();
         snapshot.maxmemory = self.config.hot().maxmemory();
+        let now = self.keyspace.clock.now_ms();
+        let evictions = &self.keyspace.evictor.counters;
+        evictions.note_exceeded(self.keyspace.is_over_limit(), now);
+        let (total, current) = evictions.exceeded_ms(now);
+        snapshot.total_eviction_exceeded_time = total;
+        snapshot.current_eviction_exceeded_time = current;
+        snapshot.evicted_keys = evictions.evicted();
         snapshot.maxmemory_policy = MAXMEMORY_POLICIES[self.config.hot().maxmemory_policy()].to_owned();
         snapshot.lazyfree_pending_objects = lazyfree::pending();
         snapshot.lazyfreed_objects = lazyfree::freed();

@@ -24,6 +24,7 @@ mod config;
 mod database;
 mod engine;
 mod error;
+mod evict;
 mod expire;
 mod fork;
 mod gather;

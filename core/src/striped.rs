@@ -60,6 +60,11 @@ struct Frozen {
 
 impl Guard for Frozen {}
 
+/// The number of this thread's stripe, below 65.
+pub(crate) fn stripe() -> usize {
+    if STRIPE.get() == UNDECIDED { decide() } else { STRIPE.get() }
+}
+
 /// Two counters side by side: look-ups that found something and look-ups that did not.
 pub(crate) struct Lookups {
     stripes: Box<[CachePadded<[AtomicU64; 2]>; OWN]>,

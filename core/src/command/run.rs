@@ -75,7 +75,7 @@ fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
     if flags.contains(Flags::PROTECTED) {
         context.refuse_protected()?;
     }
-    if flags.contains(Flags::DENYOOM) && context.engine.is_over_memory() {
+    if !context.engine.make_room() && flags.contains(Flags::DENYOOM) {
         return Err(Error::out_of_memory());
     }
     Ok(())
@@ -103,6 +103,15 @@ pub(crate) fn call(
         super::shape::check(found.spec, &reply.as_bytes()[start..], reply.form());
     }
     result
+}
+
+/// The error of EXEC where another one keeps it from running.
+pub(crate) fn discarded_because_of(error: &Error) -> Error {
+    let reason = error.as_bytes().strip_prefix(b"ERR ").unwrap_or(error.as_bytes());
+    Error::from_bytes(
+        ErrorKind::ExecAborted,
+        [b"EXECABORT Transaction discarded because of: ", reason].concat(),
+    )
 }
 
 /// Bytes around the text of an error reply.
@@ -157,9 +166,7 @@ impl<'e> Context<'_, 'e> {
         }
         self.session.end_transaction();
         self.session.unwatch(&self.engine.keyspace);
-        let reason = error.as_bytes().strip_prefix(b"ERR ").unwrap_or(error.as_bytes());
-        let text = [b"EXECABORT Transaction discarded because of: ", reason].concat();
-        Error::from_bytes(ErrorKind::ExecAborted, text)
+        discarded_because_of(&error)
     }
 
     /// DEBUG is for whoever `enable-debug-command` names: nobody, everybody, or clients of this machine.

@@ -43,6 +43,8 @@ pub(crate) const MAXMEMORY_POLICIES: &[&str] = &[
     "allkeys-lru",
     "allkeys-lfu",
     "allkeys-random",
+    "allkeys-adaptive",
+    "volatile-adaptive",
     "noeviction",
 ];
 

@@ -1,23 +1,26 @@
-//! Access stamps: what an entry remembers of its last use, in 31 bits, for OBJECT and for eviction.
+//! Access stamps: what an entry remembers of its use, in 31 bits, for OBJECT and for eviction.
 //!
-//! Under the LRU policies a stamp is a time in ticks of 10 ms (248 days until it wraps; Valkey's one second is too coarse
-//! at the rates of an in-process cache). Under the LFU policies it is Valkey's pair of a decay time in minutes (16 bits) and a
-//! logarithmic counter (8 bits): the chance to count up is 1 / ((counter - 5) * factor + 1), and the counter goes down by one
-//! every `lfu-decay-time` minutes.
+//! Under the LRU policies, and without any, a stamp is the logical clock of [`crate::evict::ticks`], which moves on with the time, every
+//! 10 ms, and under a memory limit with the keys that are created: Valkey's one second is too coarse at the rates of an in-process
+//! cache. Under the adaptive policies it is a small counter and the clock when the key was filed; there the clock moves with the keys
+//! only. Under the LFU policies it is Valkey's pair of a decay time in minutes (16 bits) and a logarithmic counter (8 bits): the chance to
+//! count up is 1 / ((counter - 5) * factor + 1), and the counter goes down by one every `lfu-decay-time` minutes.
 
+use crate::evict::adaptive;
 use crate::store::random;
 
-/// Milliseconds per tick of an LRU stamp.
+/// Milliseconds between two rounds of the background thread, which moves the clock.
 pub(crate) const TICK_MS: u64 = 10;
-const STAMP_BITS: u32 = 31;
-const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
 const LFU_INITIAL: u8 = 5;
 
 /// How stamps are kept, chosen by `maxmemory-policy` and its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recording {
     /// Time of the last access.
-    Recency,
+    Recency {
+        /// The clock.
+        now: u32,
+    },
     /// Logarithmic frequency with decay.
     Frequency {
         /// `lfu-log-factor`.
@@ -25,30 +28,49 @@ pub(crate) enum Recording {
         /// `lfu-decay-time`, minutes; 0 never decays.
         decay_minutes: u32,
     },
+    /// A counter of uses since the key was filed.
+    Reuse {
+        /// The clock.
+        now: u32,
+        /// Ticks after filing in which uses do not count.
+        window: u32,
+    },
 }
 
 impl Recording {
-    /// The stamp of a new entry at `now`.
+    /// The stamp of an entry that is created at `now_ms`.
     pub(crate) fn first(self, now_ms: u64) -> u32 {
         match self {
-            Recording::Recency => tick(now_ms),
+            Recording::Recency { now } => now,
             Recording::Frequency { .. } => frequency_stamp(minutes(now_ms), LFU_INITIAL),
+            Recording::Reuse { now, .. } => adaptive::first_stamp(now),
         }
     }
 
-    /// The stamp after an access at `now` to an entry stamped `old`.
+    /// The stamp after an access at `now_ms` to an entry stamped `old`.
     #[inline]
     pub(crate) fn next(self, old: u32, now_ms: u64) -> u32 {
         match self {
-            Recording::Recency => tick(now_ms),
+            Recording::Recency { now } => now,
             Recording::Frequency { factor, .. } => {
                 let counter = self.frequency(old, now_ms);
                 frequency_stamp(minutes(now_ms), count_up(counter, factor))
             }
+            Recording::Reuse { now, window } => adaptive::used(old, now, window).unwrap_or(old),
         }
     }
 
-    /// The decayed frequency counter of a stamp; meaningless under recency.
+    /// Whether an access may change the stamp `old`.
+    #[inline]
+    pub(crate) fn is_due(self, old: u32) -> bool {
+        match self {
+            Recording::Recency { now } => now != old,
+            Recording::Frequency { .. } => true,
+            Recording::Reuse { now, window } => adaptive::used(old, now, window).is_some(),
+        }
+    }
+
+    /// The decayed frequency counter of a stamp; 0 under other policies.
     pub(crate) fn frequency(self, stamp: u32, now_ms: u64) -> u8 {
         let Recording::Frequency { decay_minutes, .. } = self else { return 0 };
         let (since, counter) = ((stamp >> 8) as u16, stamp as u8);
@@ -59,15 +81,14 @@ impl Recording {
         }
     }
 
-    /// Milliseconds since the access that a stamp remembers; meaningless under frequency.
-    pub(crate) fn idle_ms(self, stamp: u32, now_ms: u64) -> u64 {
-        (u64::from(tick(now_ms)).wrapping_sub(u64::from(stamp)) & STAMP_MASK) * TICK_MS
+    /// The clock as it stood when `stamp` was written; `None` where stamps hold no clock.
+    pub(crate) fn clock_of(self, stamp: u32) -> Option<u32> {
+        match self {
+            Recording::Recency { .. } => Some(stamp),
+            Recording::Frequency { .. } => None,
+            Recording::Reuse { now, .. } => Some(adaptive::clock_of(stamp, now)),
+        }
     }
-}
-
-#[inline]
-fn tick(now_ms: u64) -> u32 {
-    ((now_ms / TICK_MS) & STAMP_MASK) as u32
 }
 
 fn minutes(now_ms: u64) -> u16 {
@@ -89,10 +110,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_time_survives_the_wrap_of_the_stamp() {
-        let wrap = (1 << STAMP_BITS) * TICK_MS;
-        let stamp = Recording::Recency.first(wrap - 1_000);
-        assert_eq!(Recording::Recency.idle_ms(stamp, wrap + 2_000), 3_000);
+    fn uses_count_only_after_the_window_and_up_to_three() {
+        let mut stamp = Recording::Reuse { now: 100, window: 10 }.first(0);
+        assert!(!Recording::Reuse { now: 110, window: 10 }.is_due(stamp));
+        for now in [111, 112, 113, 114] {
+            stamp = Recording::Reuse { now, window: 10 }.next(stamp, 0);
+        }
+        let recording = Recording::Reuse { now: 500, window: 10 };
+        assert!(!recording.is_due(stamp));
+        assert_eq!((stamp >> 29, recording.clock_of(stamp)), (3, Some(100)));
     }
 
     #[test]

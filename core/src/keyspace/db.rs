@@ -10,10 +10,12 @@ use smallvec::SmallVec;
 
 use super::Keyspace;
 use super::entry::{self, Head};
+use super::evictor::Created;
 use super::hooks::{Argv, Effect, Event, EventClass, Snapshot};
 use super::locks::Locks;
 use super::shard::ShardData;
 use crate::error::{Error, Result};
+use crate::evict::Event as Use;
 use crate::store::arena::Ref;
 use crate::store::key;
 use crate::store::key::Key;
@@ -39,6 +41,8 @@ pub struct Db<'e> {
 #[derive(Default)]
 pub(super) struct Effects {
     changes: u64,
+    /// Keys that the evictor needs a record of.
+    created: SmallVec<[Created; 1]>,
     /// What few commands have, so that the others need not carry it.
     rare: Option<Box<Rare>>,
 }
@@ -157,7 +161,7 @@ impl<'e> Db<'e> {
         let found = self.peek(key);
         self.keyspace.lookups.count(found.is_some());
         if let Some(entry) = &found {
-            stamp(self.keyspace, entry.shard, entry.at);
+            stamp(self.keyspace, entry.shard, entry.at, key.hash());
         }
         found
     }
@@ -196,7 +200,7 @@ impl<'e> Db<'e> {
     #[inline]
     pub fn lookup_mut<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
         let at = self.find_live(key)?;
-        stamp(self.keyspace, self.shard(key), at);
+        stamp(self.keyspace, self.shard(key), at, key.hash());
         Some(EntryMut { db: self, key: *key, at })
     }
 
@@ -250,12 +254,19 @@ impl<'e> Db<'e> {
                 let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
                 let (at, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
                 self.effects.discard(old);
-                stamp(self.keyspace, self.shard(key), at);
+                stamp(self.keyspace, self.shard(key), at, key.hash());
+                if deadline.is_some() && !had_deadline {
+                    self.gained_deadline(key, at);
+                }
             }
             None => {
                 let stamp = self.keyspace.first_stamp();
                 let db = self.index;
                 self.shard_mut(key).create(db, key, value, deadline, stamp)?;
+                self.keyspace.evictor.note(key.hash(), Use::Created);
+                if self.keyspace.evictor.files(deadline.is_some()) {
+                    self.file(key, stamp);
+                }
                 self.notify(EventClass::New, "new", key.bytes());
             }
         }
@@ -275,7 +286,50 @@ impl<'e> Db<'e> {
         }
     }
 
+    /// Remembers to give the evictor a record of the key.
+    #[cold]
+    fn file(&mut self, key: &Key<'_>, stamp: u32) {
+        self.effects.created.push(Created { hash: key.hash(), db: self.index as u32, stamp });
+    }
+
+    #[inline]
+    fn gained_deadline(&mut self, key: &Key<'_>, at: Ref) {
+        if self.keyspace.evictor.files_deadlines() {
+            let stamp = self.shard(key).head(at).stamp();
+            self.file(key, stamp);
+        }
+    }
+
+    /// Removes a key because memory is short, tells the log and the observers.
+    pub(crate) fn evict(&mut self, key: &Key<'_>) {
+        let Some(at) = self.shard(key).find(self.index, key) else { return };
+        self.has_changed = true;
+        self.erase(key, at);
+        self.log_removal(self.keyspace.evicted_delete_command(), key);
+        self.notify(EventClass::Evicted, "evicted", key.bytes());
+        self.mark(key);
+        if !self.keyspace.config.hot().lazyfree_lazy_eviction()
+            && let Some(rare) = &mut self.effects.rare
+        {
+            rare.drop_here = true;
+        }
+    }
+
+    /// Has the log remove a key before whatever the command does.
+    fn log_removal(&mut self, command: &[u8], key: &Key<'_>) {
+        if self.keyspace.hooks.journal().is_some() {
+            let argv = vec![command.to_vec(), key.bytes().to_vec()];
+            let db = self.index;
+            self.effects.rare().expirations.push(Effect { db, argv });
+        }
+    }
+
     fn delete(&mut self, key: &Key<'_>, at: Ref) {
+        self.keyspace.evictor.note(key.hash(), Use::Removed);
+        self.erase(key, at);
+    }
+
+    fn erase(&mut self, key: &Key<'_>, at: Ref) {
         self.preserve(key, at);
         let db = self.index;
         let owned = self.shard_mut(key).delete(db, key.hash(), at);
@@ -285,6 +339,7 @@ impl<'e> Db<'e> {
     /// Takes the value and the deadline of a key out of the database, to put them elsewhere. O(1).
     pub(crate) fn take(&mut self, key: &Key<'_>) -> Option<(Taken, Option<u64>)> {
         let at = self.find_live(key)?;
+        self.keyspace.evictor.note(key.hash(), Use::Removed);
         self.preserve(key, at);
         let db = self.index;
         let shard = self.shard_mut(key);
@@ -348,11 +403,7 @@ impl<'e> Db<'e> {
     fn expire(&mut self, key: &Key<'_>, at: Ref) {
         self.delete(key, at);
         bump(&self.shard(key).stats.expired);
-        if self.keyspace.hooks.journal().is_some() {
-            let argv = vec![self.keyspace.expired_delete_command().to_vec(), key.bytes().to_vec()];
-            let db = self.index;
-            self.effects.rare().expirations.push(Effect { db, argv });
-        }
+        self.log_removal(self.keyspace.expired_delete_command(), key);
         self.notify(EventClass::Expired, "expired", key.bytes());
         self.mark(key);
     }
@@ -481,6 +532,9 @@ impl<'e> Db<'e> {
         }
         let Self { locks, effects, .. } = self;
         drop(locks);
+        if !effects.created.is_empty() {
+            keyspace.evictor.file(&effects.created);
+        }
         if let Some(rare) = effects.rare {
             rare.release(keyspace);
         }
@@ -543,7 +597,8 @@ pub(super) fn preserve_for(snapshot: &dyn Snapshot, shard: &ShardData, at: Ref, 
 }
 
 #[inline]
-fn stamp(keyspace: &Keyspace, shard: &ShardData, at: Ref) {
+fn stamp(keyspace: &Keyspace, shard: &ShardData, at: Ref, hash: u64) {
+    keyspace.evictor.note(hash, Use::Used);
     shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
 }
 
@@ -684,7 +739,11 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     pub fn set_deadline(&mut self, deadline: Option<u64>) -> Result<()> {
         self.db.preserve(&self.key, self.at);
         let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
+        let had_deadline = self.db.shard(&self.key).head(at).has_deadline();
         self.at = self.db.shard_mut(&self.key).set_deadline(db, hash, at, deadline)?;
+        if deadline.is_some() && !had_deadline {
+            self.db.gained_deadline(&self.key, self.at);
+        }
         self.db.modified(&self.key);
         Ok(())
     }

@@ -6,6 +6,9 @@ pub(crate) mod access;
 pub(crate) mod compaction;
 pub(crate) mod db;
 pub(crate) mod entry;
+pub(crate) mod evictor;
+#[cfg(test)]
+mod evictor_tests;
 pub(crate) mod guard;
 pub(crate) mod hash;
 pub(crate) mod heap;
@@ -16,7 +19,9 @@ pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod survey;
+pub(crate) mod timeline;
 pub(crate) mod versions;
+pub(crate) mod victims;
 pub(crate) mod watch;
 pub(crate) mod whole;
 
@@ -26,38 +31,47 @@ pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
 pub use versions::{Version, Versions};
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use crossbeam_utils::CachePadded;
 
 use crate::clock::Clock;
 use crate::config::{Config, MAXMEMORY_POLICIES};
+use crate::evict::Event as Use;
+use crate::evict::memory;
 use crate::os::Guard;
 use crate::store::key::SHARDS;
 use crate::striped::Lookups;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::Recording;
+use evictor::Evictor;
 use guard::{Shard, ShardGuard};
 use hooks::Hooks;
 use shard::ShardData;
 use versions::Counters;
 
-/// Indices of the policies that count accesses instead of timing them, as bits: it is asked at every access.
-const FREQUENCY_POLICIES: u32 = {
+/// Indices of the policies whose names end in these letters, as bits: it is asked at every access.
+const fn policies_ending_in(ending: [u8; 3]) -> u32 {
     let (mut bits, mut index) = (0, 0);
     while index < MAXMEMORY_POLICIES.len() {
-        if let [.., b'l', b'f', b'u'] = MAXMEMORY_POLICIES[index].as_bytes() {
+        if let [.., a, b, c] = MAXMEMORY_POLICIES[index].as_bytes()
+            && *a == ending[0]
+            && *b == ending[1]
+            && *c == ending[2]
+        {
             bits |= 1 << index;
         }
         index += 1;
     }
     bits
-};
+}
+
+const FREQUENCY_POLICIES: u32 = policies_ending_in(*b"lfu");
+const ADAPTIVE_POLICIES: u32 = policies_ending_in(*b"ive");
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
     pub(crate) shards: Box<[Shard; SHARDS]>,
-    present_stamp: CachePadded<AtomicU32>,
+    pub(crate) evictor: Evictor,
     /// Look-ups, by whether they found the key.
     pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
@@ -82,7 +96,7 @@ impl Keyspace {
         let shards = (0..SHARDS).map(|_| Shard::new(seed)).collect::<Vec<_>>().try_into();
         let keyspace = Self {
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
-            present_stamp: CachePadded::new(AtomicU32::new(u32::MAX)),
+            evictor: Evictor::new(),
             lookups: Lookups::new(),
             seed,
             clock,
@@ -95,6 +109,7 @@ impl Keyspace {
             expired_fields: AtomicU64::new(0),
         };
         keyspace.refresh_stamp();
+        keyspace.evictor.adopt(&keyspace);
         keyspace
     }
 
@@ -105,8 +120,9 @@ impl Keyspace {
         Versions::new(self.counters.open(settle), self.seed, self.clock.clone())
     }
 
-    /// Locks every shard, and what hooks are guarded by.
+    /// Locks the evictor, every shard, and what hooks are guarded by.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        self.evictor.freeze(held);
         held.extend((0..SHARDS).map(|shard| Box::new(self.lock(shard)) as Box<dyn Guard + 'a>));
         self.hooks.freeze(held);
     }
@@ -120,22 +136,39 @@ impl Keyspace {
     /// Whether an access now to an entry of that stamp may change it. One load.
     #[inline(always)]
     pub(crate) fn is_touch_due(&self, stamp: u32) -> bool {
-        stamp != self.present_stamp.load(Ordering::Relaxed)
+        stamp != self.evictor.ticks.present()
     }
 
-    /// Brings what [`Keyspace::is_touch_due`] compares with up to date: the present time, or what no stamp ever is where every access counts.
+    /// Moves the clock of stamps on with the time, and has [`Keyspace::is_touch_due`] compare with it; or with what no stamp ever is, where
+    /// every access counts.
     pub(crate) fn refresh_stamp(&self) {
-        let stamp = match self.recording() {
-            Recording::Recency => self.first_stamp(),
-            Recording::Frequency { .. } => u32::MAX,
-        };
-        self.present_stamp.store(stamp, Ordering::Relaxed);
+        let is_time = self.show_stamp();
+        self.evictor.tick(is_time, self.clock.coarse_ms());
+    }
+
+    /// Notes what the clock of stamps stands at now, before the time moves on.
+    pub(crate) fn sample_clock(&self) {
+        self.evictor.tick(false, self.clock.coarse_ms());
+    }
+
+    /// Has [`Keyspace::is_touch_due`] follow the configured policy. Says whether stamps are times.
+    pub(crate) fn show_stamp(&self) -> bool {
+        let is_time = matches!(self.recording(), Recording::Recency { .. });
+        self.evictor.ticks.set_shown(is_time);
+        is_time
     }
 
     /// How many accesses readers may note in a shard before one of them takes its lock to stamp the entries.
     #[inline]
     pub(crate) fn touch_limit(&self) -> u32 {
-        u32::MAX
+        if self.evictor.is_exact() { 1 } else { u32::MAX }
+    }
+
+    /// Whether a use of an entry of that stamp has to be recorded in it. Tells the evictor of the use, if it samples the key.
+    #[inline]
+    pub(crate) fn used(&self, hash: u64, stamp: u32) -> bool {
+        self.evictor.note(hash, Use::Used);
+        self.recording().is_due(stamp)
     }
 
     /// Whether a deadline, in unix milliseconds, has passed.
@@ -144,9 +177,11 @@ impl Keyspace {
         self.clock.has_passed(deadline)
     }
 
-    /// Bytes used by entries, tables, wheels and heap values; each shard may be off by [`Keyspace::REPORT_STEP`].
+    /// Bytes used by entries, tables, wheels, heap values and the records of eviction; each shard may be off by what
+    /// [`memory::unreported`] allows.
+    #[inline]
     pub(crate) fn used_bytes(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.used.load(Ordering::Relaxed) + self.evictor.bytes()
     }
 
     /// Remembers that `used` bytes are in use if it never was more; returns the most that was seen.
@@ -154,32 +189,51 @@ impl Keyspace {
         used.max(self.peak.fetch_max(used, Ordering::Relaxed))
     }
 
-    /// Shards report a change of their memory only beyond this, to keep the total's cache line quiet.
-    const REPORT_STEP: usize = 4096;
-
     /// Adds what a shard's memory changed by to the total.
     #[inline]
     pub(crate) fn report(&self, shard: &mut ShardData) {
         let bytes = shard.bytes();
         let before = shard.reported_bytes;
-        if bytes.abs_diff(before) >= Self::REPORT_STEP {
+        if bytes.abs_diff(before) > memory::unreported(self.config.hot().maxmemory()) {
             self.used.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
             shard.reported_bytes = bytes;
         }
+    }
+
+    /// Brings the total up to date after the limit changed, and with it what shards may keep to themselves. O(shards).
+    pub(crate) fn report_all(&self) {
+        (0..SHARDS).for_each(|shard| self.report(&mut self.lock(shard)));
     }
 
     /// How access stamps are kept now.
     #[inline]
     pub(crate) fn recording(&self) -> Recording {
         let hot = self.config.hot();
-        if FREQUENCY_POLICIES & 1 << hot.maxmemory_policy() != 0 {
-            Recording::Frequency {
+        let policy = 1 << hot.maxmemory_policy();
+        if FREQUENCY_POLICIES & policy != 0 {
+            return Recording::Frequency {
                 factor: hot.lfu_log_factor() as u32,
                 decay_minutes: hot.lfu_decay_time() as u32,
-            }
-        } else {
-            Recording::Recency
+            };
         }
+        let (now, window) = self.evictor.ticks.read();
+        if ADAPTIVE_POLICIES & policy != 0 {
+            Recording::Reuse { now, window }
+        } else {
+            Recording::Recency { now }
+        }
+    }
+
+    /// Milliseconds since the access that a stamp remembers, or, under the adaptive policies, since the key was filed; `None` where accesses
+    /// are counted instead.
+    pub(crate) fn idle_ms(&self, stamp: u32) -> Option<u64> {
+        let clock = self.recording().clock_of(stamp)?;
+        Some(self.evictor.idle_ms(clock, self.clock.coarse_ms()))
+    }
+
+    /// The command by which the log removes an evicted key.
+    pub(crate) fn evicted_delete_command(&self) -> &'static [u8] {
+        if self.config.hot().lazyfree_lazy_eviction() { b"UNLINK" } else { b"DEL" }
     }
 
     /// The command by which the log removes an expired key.

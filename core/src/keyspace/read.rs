@@ -8,6 +8,7 @@ use super::Keyspace;
 use super::entry::Head;
 use super::guard::{Shard, ShardGuard};
 use super::shard::ShardData;
+use crate::evict::Event;
 use crate::store::arena::{Ref, Scratch, Window};
 use crate::store::key::Key;
 use crate::value::{HashRef, Kind, Value};
@@ -215,7 +216,7 @@ impl Sighting<'_> {
     #[inline(always)]
     fn touch(&self, keyspace: &Keyspace, key: &Key<'_>) {
         if keyspace.is_touch_due(self.head.stamp()) {
-            note(keyspace, key, self.at, self.count);
+            note(keyspace, key, self.at, self.count, self.head.stamp());
         }
     }
 }
@@ -246,7 +247,10 @@ fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Sc
 }
 
 #[inline(never)]
-fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64) {
+fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64, old: u32) {
+    if !keyspace.used(key.hash(), old) {
+        return;
+    }
     let (recording, now) = (keyspace.recording(), keyspace.clock.coarse_ms());
     let stamp = |shard: &ShardData, at| shard.stamp(at, recording, now);
     keyspace.shards[key.shard()].note_touch(at, count, keyspace.touch_limit(), stamp);
@@ -265,6 +269,7 @@ fn under_lock<'s>(
     if deadline.is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
+    keyspace.evictor.note(key.hash(), Event::Used);
     shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
     Some(Seen { value: shard.value(at), is_ascii: head.ascii(), deadline })
 }

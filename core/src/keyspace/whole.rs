@@ -74,6 +74,7 @@ impl Db<'_> {
     /// All keys of a database, or of all of them, have changed.
     fn note_flushed(&mut self, db: Option<usize>) {
         self.keyspace.counters.bump_all();
+        self.keyspace.evictor.forget_records();
         if self.keyspace.hooks.observed() {
             self.effects.rare().flushed.push(db);
         }

@@ -70,7 +70,7 @@ impl Read for ObjectFreq<'_> {
             return Ok(());
         };
         let recording = db.keyspace().recording();
-        if recording == Recording::Recency {
+        if !matches!(recording, Recording::Frequency { .. }) {
             return Err(Error::command(
                 "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
                  between policies at runtime LRU and LFU data will take some time to adjust.",
@@ -101,15 +101,13 @@ impl Read for ObjectIdleTime<'_> {
             reply.null();
             return Ok(());
         };
-        let recording = db.keyspace().recording();
-        if recording != Recording::Recency {
+        let Some(idle_ms) = db.keyspace().idle_ms(entry.stamp()) else {
             return Err(Error::command(
                 "An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
                  policies at runtime LRU and LFU data will take some time to adjust.",
             ));
-        }
-        let now = db.keyspace().clock.coarse_ms();
-        reply.count((recording.idle_ms(entry.stamp(), now) / 1000) as usize);
+        };
+        reply.count((idle_ms / 1000) as usize);
         Ok(())
     }
 }

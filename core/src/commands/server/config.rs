@@ -73,6 +73,7 @@ impl Session for ConfigSet<'_> {
         let pairs: Vec<(&[u8], &[u8])> =
             self.data.iter().map(|setting| (setting.parameter, setting.value)).collect();
         context.engine.config.set(&pairs)?;
+        context.engine.options_changed();
         reply.ok();
         Ok(())
     }
@@ -106,6 +107,7 @@ impl Session for ConfigResetStat {
         engine.network.reset();
         engine.clients.reset_opened();
         engine.pulse.reset();
+        engine.keyspace.evictor.counters.reset();
         crate::lazyfree::reset_freed();
         reply.ok();
         Ok(())

@@ -8,7 +8,6 @@ use super::debug_protocol;
 use crate::command::{Args, Command, Context, Reply, Session};
 use crate::commands::generic::object::encoding;
 use crate::error::{Error, ErrorKind, Result};
-use crate::keyspace::access::Recording;
 use crate::num;
 
 /// Holds subcommands for tests.
@@ -79,11 +78,8 @@ fn object(context: &mut Context<'_, '_>, key: &[u8], reply: &mut Reply) -> Resul
     context.with_keyspace(&[], |db| {
         let key = db.key(key);
         let entry = db.peek(&key).ok_or_else(Error::no_such_key)?;
-        let (recording, now) = (db.keyspace().recording(), db.now());
-        let (idle_s, frequency) = match recording {
-            Recording::Recency => (recording.idle_ms(entry.stamp(), now) / 1000, 0),
-            Recording::Frequency { .. } => (0, recording.frequency(entry.stamp(), now)),
-        };
+        let idle_s = db.keyspace().idle_ms(entry.stamp()).unwrap_or(0) / 1000;
+        let frequency = db.keyspace().recording().frequency(entry.stamp(), db.now());
         reply.simple(&format!(
             "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s} lfu_freq:{frequency} \
              lfu_access_time_minutes:0",

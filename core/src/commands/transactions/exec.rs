@@ -44,8 +44,8 @@ impl Context<'_, '_> {
         }
         let may_grow =
             transaction.queue.iter().any(|queued| queued.found.spec.flags.contains(Flags::DENYOOM));
-        if may_grow && self.engine.is_over_memory() {
-            return Err(Error::out_of_memory());
+        if may_grow && !self.engine.make_room() {
+            return Err(run::discarded_because_of(&Error::out_of_memory()));
         }
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(keyspace, self.session.db, locks_of(keyspace, self.session, transaction));

@@ -1,0 +1,145 @@
+//! Least recently used, exact but for the length of a tick: `allkeys-lru` and `volatile-lru`.
+//!
+//! A calendar of buckets, each for a span of stamps, from the oldest to the present one; a record lies in the bucket of the stamp that
+//! its key had when it was filed. To evict, the oldest bucket is opened: each record whose key was used since moves to the bucket of its
+//! present stamp, the others are sorted by stamp and go in that order. So a key is looked at once for each time that it reached the oldest
+//! bucket, about twice for each eviction, and no hit ever moves anything.
+//!
+//! Valkey takes the best of a few samples instead, and its stamps are seconds: up to 8 points of hit ratio at in-process rates.
+
+use std::collections::VecDeque;
+
+use super::records::{Bag, RECORD_BYTES};
+use super::ticks::{Ticks, stamp_age};
+use super::{Eviction, Facts, Keys, Policy, Record, Verdict};
+
+/// A new key moves the clock on once in as many parts of all keys.
+const TICKS_PER_TURN: usize = 4096;
+/// A bucket is closed at so many records, or at 1/32 of all.
+const BUCKET: usize = 64;
+/// Records sorted at once: what one call may take beyond its effort.
+const FRONT: usize = 1024;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Lru {
+    volatile: bool,
+    buckets: VecDeque<Bucket>,
+    /// What was in the oldest bucket, by stamp, the oldest last.
+    front: Vec<(u32, Record)>,
+    len: usize,
+    /// Keys filed since the last tick.
+    filed: usize,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// The first stamp that belongs here.
+    start: u32,
+    bag: Bag,
+}
+
+impl Lru {
+    pub(crate) fn new(volatile: bool) -> Self {
+        Self { volatile, buckets: VecDeque::new(), front: Vec::new(), len: 0, filed: 0 }
+    }
+
+    fn put(&mut self, record: Record, stamp: u32, now: u32) {
+        let full = (self.len / 32).clamp(1, BUCKET);
+        if self.buckets.back().is_none_or(|last| last.bag.len() >= full && last.start != now) {
+            self.buckets.push_back(Bucket { start: now, bag: Bag::default() });
+        }
+        let age = stamp_age(now, stamp);
+        let after = self.buckets.partition_point(|bucket| stamp_age(now, bucket.start) >= age);
+        self.buckets[after.saturating_sub(1)].bag.push(record);
+        self.len += 1;
+    }
+
+    /// Whether a key still belongs to this policy.
+    fn is_mine(&self, facts: &Facts) -> bool {
+        !self.volatile || facts.deadline.is_some()
+    }
+
+    /// Sorts what is left of the oldest bucket into the front. Returns `false` if there is no bucket.
+    fn open_oldest(&mut self, keys: &mut dyn Keys, ticks: &Ticks, effort: &mut usize) -> bool {
+        let now = ticks.now();
+        while self.buckets.front().is_some_and(|oldest| oldest.bag.len() == 0) {
+            self.buckets.pop_front();
+        }
+        let end = self.buckets.get(1).map(|next| stamp_age(now, next.start));
+        for _ in 0..FRONT {
+            let Some(record) = self.buckets.front_mut().and_then(|oldest| oldest.bag.pop()) else { break };
+            self.len -= 1;
+            *effort = effort.saturating_sub(1);
+            let mut seen = None;
+            keys.examine(record, &mut |facts| {
+                seen = Some(facts);
+                Verdict::Keep
+            });
+            let Some(facts) = seen.filter(|facts| self.is_mine(facts)) else { continue };
+            if end.is_some_and(|end| stamp_age(now, facts.stamp) <= end) {
+                self.put(record, facts.stamp, now);
+            } else {
+                self.front.push((facts.stamp, record));
+                self.len += 1;
+            }
+        }
+        self.front.sort_by_key(|(stamp, _)| stamp_age(now, *stamp));
+        !self.front.is_empty() || !self.buckets.is_empty()
+    }
+}
+
+impl Policy for Lru {
+    fn file(&mut self, record: Record, stamp: u32, ticks: &Ticks) {
+        self.put(record, stamp, ticks.now());
+        self.filed += 1;
+        if self.filed > self.len / TICKS_PER_TURN {
+            self.filed = 0;
+            ticks.advance();
+        }
+    }
+
+    fn evict(&mut self, keys: &mut dyn Keys, ticks: &Ticks, effort: &mut usize) -> Eviction {
+        loop {
+            if *effort == 0 {
+                return Eviction::OutOfEffort;
+            }
+            let Some((stamp, record)) = self.front.pop() else {
+                if !self.open_oldest(keys, ticks, effort) {
+                    return Eviction::NoCandidate;
+                }
+                continue;
+            };
+            self.len -= 1;
+            *effort -= 1;
+            let mut used_at = None;
+            let mut evicted = false;
+            let volatile = self.volatile;
+            keys.examine(record, &mut |facts| {
+                if volatile && facts.deadline.is_none() {
+                    return Verdict::Keep;
+                }
+                if facts.stamp != stamp {
+                    used_at = Some(facts.stamp);
+                    return Verdict::Keep;
+                }
+                evicted = true;
+                Verdict::Evict
+            });
+            if let Some(stamp) = used_at {
+                self.put(record, stamp, ticks.now());
+            }
+            if evicted {
+                return Eviction::Evicted;
+            }
+        }
+    }
+
+    fn records(&self) -> usize {
+        self.len
+    }
+
+    fn bytes(&self) -> usize {
+        self.len * RECORD_BYTES
+    }
+}

@@ -1,0 +1,136 @@
+//! The best of a few samples: LFU, random and TTL policies, as Valkey has them.
+//!
+//! Each eviction draws `maxmemory-samples` keys and remembers the best victims of this and earlier draws in a pool of 16. Over all keys
+//! they are drawn from the tables and nothing is kept; over keys with a deadline they are drawn from a bag of records, since such
+//! keys may be few among many.
+
+use super::records::{Bag, RECORD_BYTES};
+use super::ticks::Ticks;
+use super::{Eviction, Facts, Keys, Policy, Record, Verdict};
+use crate::store::random;
+
+/// Victims remembered from one eviction to the next.
+const POOL: usize = 16;
+
+/// What makes a key worth keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// Nothing: any key goes.
+    None,
+    /// The count of its accesses.
+    Frequency,
+    /// The time it has left to live.
+    Deadline,
+}
+
+impl Worth {
+    fn of(self, facts: &Facts) -> u64 {
+        match self {
+            Worth::None => 0,
+            Worth::Frequency => u64::from(facts.frequency),
+            Worth::Deadline => facts.deadline.unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Sampled {
+    worth: Worth,
+    volatile: bool,
+    samples: usize,
+    /// Keys with a deadline, if only they are evicted.
+    bag: Bag,
+    /// By worth, the least last.
+    pool: Vec<(u64, Record)>,
+}
+
+impl Sampled {
+    pub(crate) fn new(worth: Worth, volatile: bool, samples: usize) -> Self {
+        let samples = if worth == Worth::None { 1 } else { samples };
+        Self { worth, volatile, samples, bag: Bag::default(), pool: Vec::with_capacity(POOL + 1) }
+    }
+
+    fn draw(&mut self, keys: &mut dyn Keys, effort: &mut usize) -> Option<(Record, Facts)> {
+        if !self.volatile {
+            *effort = effort.saturating_sub(1);
+            return keys.draw();
+        }
+        while self.bag.len() > 0 && *effort > 0 {
+            *effort -= 1;
+            let index = (random() % self.bag.len() as u64) as usize;
+            let record = self.bag.get(index);
+            let mut seen = None;
+            keys.examine(record, &mut |facts| {
+                seen = Some(facts);
+                Verdict::Keep
+            });
+            match seen.filter(|facts| facts.deadline.is_some()) {
+                Some(facts) => return Some((record, facts)),
+                None => _ = self.bag.swap_remove(index),
+            }
+        }
+        None
+    }
+
+    fn fill_pool(&mut self, keys: &mut dyn Keys, effort: &mut usize) {
+        for _ in 0..self.samples {
+            let Some((record, facts)) = self.draw(keys, effort) else { return };
+            if self.pool.iter().any(|(_, other)| *other == record) {
+                continue;
+            }
+            let worth = self.worth.of(&facts);
+            let place = self.pool.partition_point(|(other, _)| *other > worth);
+            self.pool.insert(place, (worth, record));
+            if self.pool.len() > POOL {
+                self.pool.remove(0);
+            }
+        }
+    }
+}
+
+impl Policy for Sampled {
+    fn file(&mut self, record: Record, _: u32, _: &Ticks) {
+        if self.volatile {
+            self.bag.push(record);
+        }
+    }
+
+    fn evict(&mut self, keys: &mut dyn Keys, _: &Ticks, effort: &mut usize) -> Eviction {
+        loop {
+            self.fill_pool(keys, effort);
+            while let Some((worth, record)) = self.pool.pop() {
+                let mut evicted = false;
+                let (volatile, rule) = (self.volatile, self.worth);
+                keys.examine(record, &mut |facts| {
+                    // A key that became worth more since it was drawn has to be drawn again.
+                    if volatile && facts.deadline.is_none() || rule.of(&facts) > worth {
+                        return Verdict::Keep;
+                    }
+                    evicted = true;
+                    Verdict::Evict
+                });
+                if evicted {
+                    return Eviction::Evicted;
+                }
+            }
+            if *effort == 0 {
+                return Eviction::OutOfEffort;
+            }
+            if self.volatile && self.bag.len() == 0 {
+                return Eviction::NoCandidate;
+            }
+            if !self.volatile && keys.draw().is_none() {
+                return Eviction::NoCandidate;
+            }
+        }
+    }
+
+    fn records(&self) -> usize {
+        self.bag.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bag.len() * RECORD_BYTES
+    }
+}

@@ -1,0 +1,389 @@
+//! Keeps the data within `maxmemory`: evicts before a write, and in the background when the limit was lowered.
+//!
+//! Which key goes is for the policies in [`crate::evict`] to say; how entries are found and removed is [`super::victims`]'.
+//!
+//! **Order of locks**: the evictor's first, then one shard's at a time. Nobody who holds a shard waits for the evictor: commands hand over
+//! the keys they created after they have unlocked, and a reader whose ring of uses is full only tries. Forks take the evictor before
+//! the shards.
+//!
+//! **Which keys have a record**: those created since the policy was chosen, and those that the scan has found, which begins when a policy is
+//! chosen, when databases were emptied or exchanged, and when most records have become stale because commands removed their
+//! keys. While it runs, only keys with a record can be evicted; who finds none takes a step of the scan.
+
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
+
+use super::Keyspace;
+use super::timeline::Timeline;
+use super::victims::Victims;
+use crate::config::MAXMEMORY_POLICIES;
+use crate::evict::memory::{Counters, time_limit_us};
+use crate::evict::ticks::Ticks;
+use crate::evict::uses::Uses;
+use crate::evict::{self, Event, Eviction, Policy, Record};
+use crate::os::Guard;
+use crate::store::key::{Key, SHARDS};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
+
+/// Keys evicted between two looks at the clock.
+const BATCH: usize = 16;
+/// Keys that one call of a policy may look at before it is asked again.
+const EFFORT: usize = 256;
+/// Entries filed in one step of the scan, about.
+const SCAN_STEP: usize = 1024;
+/// Below as many keys readers stamp what they read at once, so that the order of uses is exact.
+const EXACT_BELOW: usize = 1 << 17;
+/// A time slice of the background thread.
+const SLICE: Duration = Duration::from_micros(500);
+
+/// See the module's text.
+pub(crate) struct Evictor {
+    pub(crate) ticks: CachePadded<Ticks>,
+    pub(crate) counters: Counters,
+    uses: Uses,
+    timeline: Mutex<Timeline>,
+    /// Number of the policy in force plus one; 0 without a limit or a policy that evicts.
+    chosen: AtomicUsize,
+    /// Which new keys are filed: [`NONE`], [`VOLATILE`] or [`ALL`].
+    filed: AtomicUsize,
+    /// Records have lost their keys on a large scale.
+    stale: AtomicBool,
+    /// Bytes that the policy keeps.
+    bytes: AtomicUsize,
+    /// Whether there are so few keys that their uses are ordered exactly.
+    exact: AtomicBool,
+    state: Mutex<State>,
+}
+
+const NONE: usize = 0;
+const VOLATILE: usize = 1;
+const ALL: usize = 2;
+
+#[derive(Default)]
+struct State {
+    policy: Option<Box<dyn Policy>>,
+    samples: usize,
+    scan: Option<Scan>,
+    /// Keys filed since the records were last compared with the keys.
+    filed: usize,
+    fullest: usize,
+}
+
+/// Where the scan for keys without records stands.
+#[derive(Clone, Copy, Default)]
+struct Scan {
+    shard: usize,
+    db: usize,
+    cursor: u64,
+}
+
+/// A key to file once its shard is unlocked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Created {
+    pub(crate) hash: u64,
+    pub(crate) db: u32,
+    pub(crate) stamp: u32,
+}
+
+/// What came of an attempt to get below the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The data is within the limit.
+    Made,
+    /// Time ran out: the background thread goes on.
+    Underway,
+    /// Nothing can be evicted.
+    None,
+}
+
+impl Evictor {
+    pub(crate) fn new() -> Self {
+        Self {
+            ticks: CachePadded::default(),
+            counters: Counters::default(),
+            uses: Uses::default(),
+            timeline: Mutex::default(),
+            chosen: AtomicUsize::new(0),
+            filed: AtomicUsize::new(NONE),
+            stale: AtomicBool::new(false),
+            bytes: AtomicUsize::new(0),
+            exact: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Locks everything, for a fork. Before any shard.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.state.lock()));
+        held.push(Box::new(self.timeline.lock()));
+    }
+
+    /// Bytes of the records that the policy keeps.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a key that is created, or that gets its first deadline (`volatile`), has to be filed.
+    #[inline]
+    pub(crate) fn files(&self, volatile: bool) -> bool {
+        match self.filed.load(Ordering::Relaxed) {
+            NONE => false,
+            VOLATILE => volatile,
+            _ => true,
+        }
+    }
+
+    /// Whether a key that gets a deadline only now has to be filed.
+    #[inline]
+    pub(crate) fn files_deadlines(&self) -> bool {
+        self.filed.load(Ordering::Relaxed) == VOLATILE
+    }
+
+    /// Whether readers shall stamp what they read at once.
+    #[inline]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact.load(Ordering::Relaxed)
+    }
+
+    /// Records are stale on a large scale: the keys are scanned anew.
+    pub(crate) fn forget_records(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes note of what happened to a key, if it is sampled. Waits for nobody.
+    #[inline]
+    pub(crate) fn note(&self, hash: u64, event: Event) {
+        if self.ticks.samples(hash) && self.uses.leave(hash, event) {
+            self.drain();
+        }
+    }
+
+    #[cold]
+    fn drain(&self) {
+        if let Some(mut state) = self.state.try_lock() {
+            self.hand_on(&mut state);
+        }
+    }
+
+    fn hand_on(&self, state: &mut State) {
+        let Some(policy) = &mut state.policy else { return };
+        self.uses.drain(|hash, event| policy.observe(Record::new(hash, 0).digest(), event));
+    }
+
+    /// Files keys that were created. The caller holds no shard.
+    pub(crate) fn file(&self, created: &[Created]) {
+        let mut state = self.state.lock();
+        self.hand_on(&mut state);
+        let State { policy: Some(policy), filed, .. } = &mut *state else { return };
+        for key in created {
+            policy.file(Record::new(key.hash, key.db as usize), key.stamp, &self.ticks);
+        }
+        *filed += created.len();
+        self.account(&**policy);
+    }
+
+    fn account(&self, policy: &dyn Policy) {
+        self.bytes.store(policy.bytes(), Ordering::Relaxed);
+        let exact = policy.records() < EXACT_BELOW;
+        if exact != self.exact.load(Ordering::Relaxed) {
+            self.exact.store(exact, Ordering::Relaxed);
+        }
+    }
+
+    /// Samples the clock, and moves it on where stamps are times. Called at every tick of the background thread.
+    pub(crate) fn tick(&self, moves: bool, now_ms: u64) {
+        if moves {
+            self.ticks.advance();
+        }
+        self.timeline.lock().note(self.ticks.now(), now_ms);
+    }
+
+    /// Milliseconds since an access that was stamped `stamp`.
+    pub(crate) fn idle_ms(&self, stamp: u32, now_ms: u64) -> u64 {
+        self.timeline.lock().idle_ms(stamp, self.ticks.now(), now_ms)
+    }
+
+    /// Takes over the configured policy, if it has changed. O(1).
+    pub(crate) fn adopt(&self, keyspace: &Keyspace) {
+        let hot = keyspace.config.hot();
+        let wanted = if hot.maxmemory() == 0 { 0 } else { hot.maxmemory_policy() + 1 };
+        if self.chosen.load(Ordering::Relaxed) != wanted {
+            let mut state = self.state.lock();
+            self.choose(&mut state, wanted, hot.maxmemory_samples());
+        }
+    }
+
+    fn choose(&self, state: &mut State, wanted: usize, samples: usize) {
+        let name = wanted.checked_sub(1).map_or("", |index| MAXMEMORY_POLICIES[index]);
+        let policy = evict::policy(name, samples);
+        let files = match name.split_once('-') {
+            Some(("volatile", _)) => VOLATILE,
+            Some((_, "lru" | "adaptive")) => ALL,
+            _ => NONE,
+        };
+        let scan = (files != NONE).then(Scan::default);
+        *state = State { policy, samples, scan, filed: 0, fullest: state.fullest };
+        self.ticks.set_sampled_share(0.0);
+        self.uses.drain(|_, _| {});
+        self.bytes.store(0, Ordering::Relaxed);
+        self.exact.store(files != NONE, Ordering::Relaxed);
+        self.filed.store(files, Ordering::Relaxed);
+        self.chosen.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Evicts until the data is within the limit, nothing is left to evict, or `time` has passed. The caller holds no lock.
+    pub(crate) fn make_room(&self, keyspace: &Keyspace, time: Option<Duration>) -> Room {
+        self.adopt(keyspace);
+        let mut state = self.state.lock();
+        self.renew(keyspace, &mut state);
+        self.hand_on(&mut state);
+        let State { policy, scan, filed, fullest, .. } = &mut *state;
+        let Some(policy) = policy else { return Room::None };
+        let mut victims = Victims::new(keyspace, fullest);
+        let timer = keyspace.clock.timer();
+        let mut turns = 0;
+        let room = loop {
+            if !keyspace.is_over_limit() {
+                break Room::Made;
+            }
+            if turns >= BATCH
+                && turns.is_multiple_of(BATCH)
+                && time.is_some_and(|time| timer.elapsed() >= time)
+            {
+                break Room::Underway;
+            }
+            turns += 1;
+            match policy.evict(&mut victims, &self.ticks, &mut { EFFORT }) {
+                Eviction::Evicted | Eviction::OutOfEffort => self.account(&**policy),
+                Eviction::NoCandidate => match scan {
+                    Some(_) => self.scan(keyspace, scan, &mut **policy),
+                    // The keys may have gone by a command while the policy looked for them.
+                    None if keyspace.is_over_limit() => break Room::None,
+                    None => break Room::Made,
+                },
+            }
+        };
+        self.account(&**policy);
+        self.counters.add_evicted(victims.evicted);
+        self.compare(keyspace, &**policy, filed);
+        room
+    }
+
+    /// Compares the number of records with that of keys, once for every so many keys filed.
+    fn compare(&self, keyspace: &Keyspace, policy: &dyn Policy, filed: &mut usize) {
+        if *filed > policy.records() / 2 + SCAN_STEP {
+            *filed = 0;
+            let keys = keyspace.count_keys(self.filed.load(Ordering::Relaxed) == VOLATILE);
+            if policy.records() > 2 * keys + SCAN_STEP {
+                self.forget_records();
+            }
+        }
+    }
+
+    /// Begins anew if the policy's parameters changed or its records are stale.
+    fn renew(&self, keyspace: &Keyspace, state: &mut State) {
+        let samples = keyspace.config.hot().maxmemory_samples();
+        if self.stale.swap(false, Ordering::Relaxed) || state.samples != samples {
+            self.choose(state, self.chosen.load(Ordering::Relaxed), samples);
+        }
+    }
+
+    /// Files the next part of the keys that were there before the policy.
+    fn scan(&self, keyspace: &Keyspace, scan: &mut Option<Scan>, policy: &mut dyn Policy) {
+        let Some(at) = scan else { return };
+        let volatile = self.filed.load(Ordering::Relaxed) == VOLATILE;
+        let guard = keyspace.lock(at.shard);
+        let mut found: SmallVec<[Created; 32]> = SmallVec::new();
+        let db = at.db;
+        if let Some(space) = guard.space(db) {
+            loop {
+                at.cursor = space.table.scan(at.cursor, |entry| {
+                    let head = guard.head(entry);
+                    if !volatile || head.has_deadline() {
+                        let key = Key::new(head.key(&guard.arena, entry), keyspace.seed);
+                        found.push(Created { hash: key.hash(), db: db as u32, stamp: head.stamp() });
+                    }
+                });
+                if at.cursor == 0 || found.len() >= SCAN_STEP {
+                    break;
+                }
+            }
+        }
+        if at.cursor == 0 {
+            at.db += 1;
+            if at.db >= guard.databases() {
+                *at = Scan { shard: at.shard + 1, ..Scan::default() };
+            }
+            if at.shard == SHARDS {
+                *scan = None;
+            }
+        }
+        drop(guard);
+        for key in found {
+            policy.file(Record::new(key.hash, key.db as usize), key.stamp, &self.ticks);
+        }
+    }
+
+    /// What the background thread does at every tick: takes over changed options, files what has no record yet, and evicts while the data
+    /// exceeds a limit that was lowered. Returns how long it evicted, if it did.
+    pub(crate) fn work(&self, keyspace: &Keyspace) -> Option<Duration> {
+        self.adopt(keyspace);
+        if self.chosen.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let timer = keyspace.clock.timer();
+        while timer.elapsed() < SLICE {
+            let mut state = self.state.lock();
+            self.renew(keyspace, &mut state);
+            let State { scan, policy: Some(policy), filed, .. } = &mut *state else { break };
+            self.compare(keyspace, &**policy, filed);
+            if scan.is_none() {
+                break;
+            }
+            self.scan(keyspace, scan, &mut **policy);
+            self.account(&**policy);
+        }
+        if !keyspace.is_over_limit() {
+            self.counters.note_exceeded(false, keyspace.clock.coarse_ms());
+            return None;
+        }
+        let mut slices = 0;
+        while self.make_room(keyspace, Some(SLICE)) == Room::Underway && slices < 10 {
+            slices += 1;
+        }
+        self.counters.note_exceeded(keyspace.is_over_limit(), keyspace.clock.coarse_ms());
+        Some(timer.elapsed())
+    }
+}
+
+impl Keyspace {
+    /// Whether the data exceeds `maxmemory`. Two loads.
+    #[inline]
+    pub(crate) fn is_over_limit(&self) -> bool {
+        let limit = self.config.hot().maxmemory();
+        limit != 0 && self.used_bytes() as u64 > limit
+    }
+
+    /// Gets below `maxmemory` before a write, as long as `maxmemory-eviction-tenacity` allows. The caller holds no lock.
+    pub(crate) fn make_room(&self) -> Room {
+        if !self.is_over_limit() {
+            return Room::Made;
+        }
+        let time = time_limit_us(self.config.hot().maxmemory_eviction_tenacity()).map(Duration::from_micros);
+        let room = self.evictor.make_room(self, time);
+        self.evictor.counters.note_exceeded(self.is_over_limit(), self.clock.now_ms());
+        room
+    }
+
+    /// All keys, or all with a deadline. O(shards * databases).
+    fn count_keys(&self, volatile: bool) -> usize {
+        let count = |shard| {
+            let guard = self.lock(shard);
+            let spaces = (0..guard.databases()).filter_map(|db| guard.space(db));
+            spaces.map(|space| if volatile { space.with_deadline } else { space.table.len() }).sum::<usize>()
+        };
+        (0..SHARDS).map(count).sum()
+    }
+}

@@ -1,0 +1,81 @@
+//! When the logical clock stood at what: how stamps become times again, for OBJECT IDLETIME.
+//!
+//! A sample is taken every 10 ms at most. When there are many, those go that lie closer together than a 128th of their age, so a time is
+//! known to within so small a part of its distance. What stamps are is [`super::access`]'s.
+
+use crate::evict::ticks::stamp_age;
+
+/// Samples kept: 64 KiB. A year of samples every 10 ms comes to 2,900.
+const MOST: usize = 4096;
+/// Part of its age to which a time is known.
+const PRECISION: u64 = 128;
+
+/// Samples of the clock, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    samples: Vec<(u32, u64)>,
+}
+
+impl Timeline {
+    /// Notes that the clock stands at `clock` at `now_ms`, if it moved since the last note.
+    pub(crate) fn note(&mut self, clock: u32, now_ms: u64) {
+        if self.samples.last().is_some_and(|last| last.0 == clock) {
+            return;
+        }
+        if self.samples.len() == MOST {
+            self.thin_out(now_ms);
+        }
+        self.samples.push((clock, now_ms));
+    }
+
+    fn thin_out(&mut self, now_ms: u64) {
+        let mut kept = 1;
+        for next in 1..self.samples.len() {
+            let (_, time) = self.samples[next];
+            let before = self.samples[kept.max(2) - 2].1;
+            let is_close = kept > 1 && time - before <= now_ms.saturating_sub(time) / PRECISION;
+            kept += usize::from(!is_close);
+            self.samples[kept - 1] = self.samples[next];
+        }
+        self.samples.truncate(kept);
+    }
+
+    /// Milliseconds since an access that was stamped `stamp`. O(log samples).
+    pub(crate) fn idle_ms(&self, stamp: u32, clock: u32, now_ms: u64) -> u64 {
+        let age = stamp_age(clock, stamp);
+        let after = self.samples.partition_point(|sample| stamp_age(clock, sample.0) > age);
+        self.samples.get(after).map_or(0, |sample| now_ms.saturating_sub(sample.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_times_are_known_to_a_part_in_hundreds_of_their_length() {
+        let mut timeline = Timeline::default();
+        let start = u32::MAX >> 1;
+        for tick in 0..100_000u32 {
+            timeline.note(start.wrapping_add(tick) & u32::MAX >> 1, u64::from(tick) * 10);
+        }
+        let now = 99_999;
+        let clock = start.wrapping_add(now) & u32::MAX >> 1;
+        for ago in [0, 1, 100, 5_000, 50_000, 99_999] {
+            let stamp = clock.wrapping_sub(ago) & u32::MAX >> 1;
+            let idle = timeline.idle_ms(stamp, clock, u64::from(now) * 10);
+            let expected = u64::from(ago) * 10;
+            assert!(idle <= expected && expected - idle <= expected / 100, "{idle} for {expected}");
+        }
+        assert!(timeline.samples.len() <= MOST);
+    }
+
+    #[test]
+    fn an_access_after_the_last_sample_was_just_now() {
+        let mut timeline = Timeline::default();
+        timeline.note(5, 1_000);
+        timeline.note(5, 9_000);
+        assert_eq!(timeline.idle_ms(5, 8, 9_000), 8_000);
+        assert_eq!(timeline.idle_ms(8, 8, 9_000), 0);
+    }
+}
