@@ -11,6 +11,16 @@ export interface MessagePackCodec {
   decode(bytes: Uint8Array): unknown;
 }
 
+export interface NearOptions {
+  /** How many values are kept beside the engine. */
+  max: number;
+  /**
+   * Keep what a codec made, and Buffers, too: then every `get` returns the same object, which must not be changed. Otherwise only strings,
+   * numbers, BigInts and booleans are kept.
+   */
+  objects?: boolean;
+}
+
 export interface CacheOptions {
   /** Every cache of this name in the process, in whatever worker, has the same data. Without a name the data is the cache's own. */
   name?: string;
@@ -20,6 +30,12 @@ export interface CacheOptions {
   prefix?: string;
   /** What other values than strings, numbers and bytes are written as. */
   codec?: "json" | MessagePackCodec;
+  /**
+   * Keep values in this isolate beside the engine: `get` of such a key makes no native call, and still never returns a value that was
+   * changed, deleted or evicted before the call, by whatever worker. Values that expire are judged by a clock that up to 8 calls of one turn
+   * of the event loop share. Keys are strings; hits count neither in `stats` nor as uses for eviction.
+   */
+  near?: NearOptions;
   /** Further options: the text of a valkey.conf, or names and values. Counts for whoever opens the name first. */
   config?: string | Record<string, string | number>;
 }
@@ -96,8 +112,9 @@ export class Cache {
   /** How many keys begin with the cache's prefix. O(all keys) with a prefix. */
   readonly size: number;
   /**
-   * The value of a key, loaded if it is missing: once for however many callers of this isolate wait for it. A rejection reaches all of
-   * them and is not cached, nor is `undefined`. What is loaded while the key is set, deleted or cleared is returned, but not stored.
+   * The value of a key, loaded if it is missing: once for however many callers wait for it. A rejection reaches all of them in this isolate
+   * and is not cached, nor is `undefined`. Caches of one name, in whatever worker, load one after the other: who waits for another's load gets
+   * its value within 20 ms, or loads itself if there is none. What is loaded while the key is set, deleted or cleared is returned, but not stored.
    */
   wrap<T>(key: Key, options: number | WrapOptions | null | undefined, loader: (key: Key) => T | Promise<T>): Promise<T>;
   stats(): CacheStats;
@@ -110,8 +127,8 @@ export class Cache {
   setString(key: Key, value: string | Uint8Array, ttl?: number): boolean;
   /** A field of a hash. */
   hget(key: Key, field: Key): string | undefined;
-  /** The strings of keys as MGET would tell them. */
-  mget(keys: readonly Key[]): (string | undefined)[];
+  /** The strings of keys as MGET would tell them. They may be slices of one string of at most 65,536 characters. */
+  mget(keys: Iterable<Key>): (string | undefined)[];
   /** Any command of Valkey; keys get no prefix. An error reply is thrown. */
   call(...words: (string | number | Uint8Array)[]): any;
 

@@ -311,7 +311,8 @@ struct ks_reply *ks_command_argv(struct ks_session *session,
 void ks_free_reply(struct ks_reply *reply);
 
 /**
- * Copies the string of a key into `buffer`, as much as `capacity` lets, and gives its whole length through `length`. O(length).
+ * Copies the string of a key into `buffer`, as much as `capacity` lets, and gives its whole length through `length`. What the buffer
+ * holds behind the string, and all of it if there is no such key, may change. O(length).
  *
  * Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
  *
@@ -325,6 +326,46 @@ enum ks_status ks_get(const struct ks_engine *engine,
                       void *buffer,
                       size_t capacity,
                       size_t *length);
+
+/**
+ * Reads the strings of `count` keys into `buffer`, one directly behind the other, and gives the length of each through `lengths`, SIZE_MAX
+ * for a key that is missing or holds another type, and their sum through `total`. A string that does not fit into what is left
+ * of `capacity` is not copied, nor is any behind it: with `total` above `capacity`, call again with more. Each key is read on its own, not all
+ * of them at one moment. Their memory is fetched ahead, so this is faster than as many calls of ks_get. O(keys + lengths).
+ *
+ * Returns KS_OK or KS_ERR_USAGE.
+ *
+ * # Safety
+ * Handles and pointers are as the head of this file asks; `keys`, `key_lengths` and `lengths` have `count` members.
+ */
+enum ks_status ks_mget(const struct ks_engine *engine,
+                       uint32_t db,
+                       size_t count,
+                       const void *const *keys,
+                       const size_t *key_lengths,
+                       void *buffer,
+                       size_t capacity,
+                       size_t *lengths,
+                       size_t *total);
+
+/**
+ * Copies a field of a hash into `buffer`, as much as `capacity` lets, and gives its whole length through `length`. O(length), and
+ * O(fields) while the hash is small.
+ *
+ * Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
+ *
+ * # Safety
+ * Handles and pointers are as the head of this file asks.
+ */
+enum ks_status ks_hget(const struct ks_engine *engine,
+                       uint32_t db,
+                       const void *key,
+                       size_t key_length,
+                       const void *field,
+                       size_t field_length,
+                       void *buffer,
+                       size_t capacity,
+                       size_t *length);
 
 /**
  * Sets the string of a key. `ttl_ms` is its time to live in milliseconds, 0 for none; `flags` are KS_SET_*. O(length).

@@ -201,6 +201,20 @@ unsafe fn slice<'a>(bytes: *const c_void, len: usize) -> Result<&'a [u8], Error>
 }
 
 /// # Safety
+/// `bytes` points to `len` writable bytes that nobody else touches, or `len` is 0.
+#[inline]
+unsafe fn buffer_of<'a>(bytes: *mut c_void, len: usize) -> Result<&'a mut [u8], Error> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if bytes.is_null() {
+        return Err(usage("ERR a null pointer with a length"));
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts_mut(bytes.cast(), len) })
+}
+
+/// # Safety
 /// `text` is null or a string that ends with a zero.
 unsafe fn text<'a>(text: *const c_char) -> Option<&'a [u8]> {
     // SAFETY: the caller's promise.
@@ -430,7 +444,8 @@ pub unsafe extern "C" fn ks_free_reply(reply: *mut ks_reply) {
     }
 }
 
-/// Copies the string of a key into `buffer`, as much as `capacity` lets, and gives its whole length through `length`. O(length).
+/// Copies the string of a key into `buffer`, as much as `capacity` lets, and gives its whole length through `length`. What the buffer
+/// holds behind the string, and all of it if there is no such key, may change. O(length).
 ///
 /// Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
 ///
@@ -449,8 +464,97 @@ pub unsafe extern "C" fn ks_get(
     guarded(|| {
         // SAFETY: the handle is open, the key readable, the buffer writable.
         let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
-        let found = database.get_with(key, |found| {
-            let text = found?.text;
+        // SAFETY: the buffer has room for `capacity` bytes, which nobody else touches during the call.
+        let buffer = unsafe { buffer_of(buffer, capacity)? };
+        let found = database.get_into(key, buffer)?;
+        // SAFETY: the caller's pointer is valid for writing.
+        unsafe { length.write(found.unwrap_or(0)) };
+        Ok(if found.is_some() { ks_status::KS_OK } else { ks_status::KS_MISSING })
+    })
+}
+
+/// Reads the strings of `count` keys into `buffer`, one directly behind the other, and gives the length of each through `lengths`, SIZE_MAX
+/// for a key that is missing or holds another type, and their sum through `total`. A string that does not fit into what is left
+/// of `capacity` is not copied, nor is any behind it: with `total` above `capacity`, call again with more. Each key is read on its own, not all
+/// of them at one moment. Their memory is fetched ahead, so this is faster than as many calls of ks_get. O(keys + lengths).
+///
+/// Returns KS_OK or KS_ERR_USAGE.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks; `keys`, `key_lengths` and `lengths` have `count` members.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_mget(
+    engine: *const ks_engine,
+    db: u32,
+    count: usize,
+    keys: *const *const c_void,
+    key_lengths: *const usize,
+    buffer: *mut c_void,
+    capacity: usize,
+    lengths: *mut usize,
+    total: *mut usize,
+) -> ks_status {
+    /// Keys that are handed to the engine at a time.
+    const BATCH: usize = 64;
+    guarded(|| {
+        // SAFETY: the handle is open.
+        let database = unsafe { (*engine).database(db)? };
+        let (mut sum, mut batch): (usize, [&[u8]; BATCH]) = (0, [&[]; BATCH]);
+        for start in (0..count).step_by(BATCH) {
+            let in_batch = BATCH.min(count - start);
+            for (at, key) in batch[..in_batch].iter_mut().enumerate() {
+                // SAFETY: both arrays have `count` members, and the keys are as long as they say.
+                *key = unsafe { slice(*keys.add(start + at), *key_lengths.add(start + at))? };
+            }
+            database.get_many_with(&batch[..in_batch], |at, found| {
+                let text = found.as_ref().map(|found| &*found.text);
+                // SAFETY: `lengths` has `count` members; the buffer has room for `capacity` bytes, of which `sum` are taken, and no engine
+                // memory overlaps it.
+                unsafe {
+                    lengths.add(start + at).write(text.map_or(usize::MAX, <[u8]>::len));
+                    let Some(text) = text else { return };
+                    if sum.checked_add(text.len()).is_some_and(|end| end <= capacity) {
+                        std::ptr::copy_nonoverlapping(
+                            text.as_ptr(),
+                            buffer.cast::<u8>().add(sum),
+                            text.len(),
+                        );
+                    }
+                    sum = sum.saturating_add(text.len());
+                }
+            });
+        }
+        // SAFETY: the caller's pointer is valid for writing.
+        unsafe { total.write(sum) };
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Copies a field of a hash into `buffer`, as much as `capacity` lets, and gives its whole length through `length`. O(length), and
+/// O(fields) while the hash is small.
+///
+/// Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
+///
+/// # Safety
+/// Handles and pointers are as the head of this file asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_hget(
+    engine: *const ks_engine,
+    db: u32,
+    key: *const c_void,
+    key_length: usize,
+    field: *const c_void,
+    field_length: usize,
+    buffer: *mut c_void,
+    capacity: usize,
+    length: *mut usize,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the handle is open, key and field are readable, the buffer is writable.
+        let (database, key, field) =
+            unsafe { ((*engine).database(db)?, slice(key, key_length)?, slice(field, field_length)?) };
+        let found = database.hget_with(key, field, |found| {
+            let text = found?;
             let fits = text.len().min(capacity);
             // SAFETY: the buffer has room for `capacity` bytes, and no engine memory overlaps it.
             unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast::<u8>(), fits) };

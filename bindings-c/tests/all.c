@@ -32,6 +32,7 @@ static void typed_calls(ks_engine *engine) {
   CHECK(ks_get(engine, 0, "k", 1, buffer, sizeof buffer, &length) == KS_OK);
   CHECK(length == 12 && memcmp(buffer, "hello, w", 8) == 0);
   CHECK(ks_get(engine, 0, "k", 1, NULL, 0, &length) == KS_OK && length == 12);
+  CHECK(ks_get(engine, 0, "k", 1, NULL, 8, &length) == KS_ERR_USAGE);
   CHECK(ks_ttl(engine, 0, "k", 1, &number) == KS_OK && number > 59000 && number <= 60000);
   CHECK(ks_set(engine, 0, "k", 1, "", 0, 0, KS_SET_KEEPTTL) == KS_OK);
   CHECK(ks_ttl(engine, 0, "k", 1, &number) == KS_OK && number > 59000);
@@ -46,6 +47,40 @@ static void typed_calls(ks_engine *engine) {
   CHECK(ks_exists(engine, 0, "n", 1) == KS_OK && ks_exists(engine, 1, "n", 1) == KS_MISSING);
   CHECK(ks_exists(engine, 16, "n", 1) == KS_ERR_COMMAND);
   CHECK(ks_del(engine, 0, "n", 1) == KS_OK && ks_del(engine, 0, "n", 1) == KS_MISSING);
+}
+
+static void many_and_fields(ks_engine *engine, ks_session *session) {
+  const void *keys[200];
+  size_t key_lengths[200], lengths[200], total = 0, length = 0;
+  char names[200][8], buffer[1024];
+  for (int at = 0; at < 200; at++) {
+    keys[at] = names[at];
+    key_lengths[at] = (size_t)snprintf(names[at], sizeof names[at], "m%d", at);
+    if (at % 3 != 0) ks_set(engine, 0, names[at], key_lengths[at], names[at], key_lengths[at], 0, 0);
+  }
+  ks_free_reply(ks_command(session, "HSET m3 field value"));
+  CHECK(ks_mget(engine, 0, 200, keys, key_lengths, buffer, sizeof buffer, lengths, &total) == KS_OK);
+  size_t from = 0;
+  int right = 1;
+  for (int at = 0; at < 200; at++) {
+    if (at % 3 == 0) {
+      right = right && lengths[at] == SIZE_MAX;
+    } else {
+      right = right && lengths[at] == key_lengths[at] && memcmp(buffer + from, names[at], lengths[at]) == 0;
+      from += lengths[at];
+    }
+  }
+  CHECK(right && from == total);
+  CHECK(ks_mget(engine, 0, 3, keys, key_lengths, buffer, 3, lengths, &total) == KS_OK && total == 4 && memcmp(buffer, "m1", 2) == 0);
+  CHECK(ks_mget(engine, 0, 3, keys, key_lengths, NULL, 0, lengths, &total) == KS_OK && total == 4);
+  CHECK(ks_mget(engine, 0, 0, NULL, NULL, NULL, 0, NULL, &total) == KS_OK && total == 0);
+  CHECK(ks_mget(engine, 99, 1, keys, key_lengths, buffer, 8, lengths, &total) == KS_ERR_COMMAND);
+
+  CHECK(ks_hget(engine, 0, "m3", 2, "field", 5, buffer, 3, &length) == KS_OK && length == 5 && memcmp(buffer, "val", 3) == 0);
+  CHECK(ks_hget(engine, 0, "m3", 2, "none", 4, buffer, 3, &length) == KS_MISSING && length == 0);
+  CHECK(ks_hget(engine, 0, "none", 4, "field", 5, NULL, 0, &length) == KS_MISSING && length == 0);
+  CHECK(ks_hget(engine, 0, "m1", 2, "field", 5, buffer, 3, &length) == KS_ERR_WRONGTYPE);
+  CHECK(ks_get(engine, 0, "m3", 2, buffer, 8, &length) == KS_ERR_WRONGTYPE);
 }
 
 static void commands(ks_session *session) {
@@ -170,6 +205,7 @@ int main(void) {
   CHECK(strlen(ks_version()) >= 5);
   typed_calls(engine);
   commands(session);
+  many_and_fields(engine, session);
   resp3(session);
   transactions(session);
   threads(engine);

@@ -1,12 +1,12 @@
 // Times of the hot calls, in the rows of GOALS [Node], with a Map and an empty native call in the same run.
-// Correctness is tested elsewhere; peers over sockets are measured in benches/compare.
+// Correctness is tested elsewhere; peers are measured in compare.mjs.
 //
 // node --expose-gc bench/hot.mjs [rounds]
 
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import { Cache } from "keystead";
-import { Redis } from "keystead/ioredis";
+import { Cache } from "../index.mjs";
+import { Redis } from "../ioredis.mjs";
 
 const native = createRequire(import.meta.url)("../lib/native.cjs");
 const ROUNDS = Number(process.argv[2] ?? 9);
@@ -24,6 +24,8 @@ for (const name of names) {
   cache.set(name, VALUE);
   map.set(name, VALUE);
 }
+const near = new Cache({ name: "bench", near: { max: 10_000 } });
+cache.set("expiring", VALUE, 3600);
 cache.setString("bytes", BYTES);
 cache.setString("kb", KB);
 cache.set("object", { id: 1, name: "x", tags: ["a", "b"] });
@@ -41,6 +43,8 @@ const rows = {
   "empty native call": (n) => { for (let i = 0; i < n; i += 1) sink = native.noop(); },
   "getString(string) -> string, 100 bytes": (n) => { for (let i = 0; i < n; i += 1) sink = cache.getString(hot); },
   "get(string) -> string, 100 bytes, typed": (n) => { for (let i = 0; i < n; i += 1) sink = cache.get(hot); },
+  "near cache hit": (n) => { for (let i = 0; i < n; i += 1) sink = near.get(hot); },
+  "near cache hit, with a deadline": (n) => { for (let i = 0; i < n; i += 1) sink = near.get("expiring"); },
   "get of a missing key": (n) => { for (let i = 0; i < n; i += 1) sink = cache.get("none"); },
   "getBuffer, 100 bytes": (n) => { for (let i = 0; i < n; i += 1) sink = cache.getBuffer("bytes"); },
   "getBuffer, 1 KB": (n) => { for (let i = 0; i < n; i += 1) sink = cache.getBuffer("kb"); },
@@ -70,13 +74,37 @@ const awaited = {
   "await cache.get": async (n) => { for (let i = 0; i < n; i += 1) sink = await cache.get(hot); },
   "await redis.get (ioredis face)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.get(hot); },
   "await redis.set (ioredis face)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.set("rs", VALUE); },
-  "await redis.exists (through Commander)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.exists(hot); },
+  "await redis.exists": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.exists(hot); },
+  "await redis.strlen (by words)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.strlen(hot); },
+  "await redis.hmget (array reply)": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.hmget("hash", "field", "none"); },
+  "await redis.hgetall, 1 field": async (n) => { for (let i = 0; i < n; i += 1) sink = await redis.hgetall("hash"); },
   "await redis.mget of 100, per key": async (n) => { for (let i = 0; i < n; i += 100) sink = await redis.mget(names.slice(0, 100)); },
   "pipeline of 100 sets, per op": async (n) => {
     for (let i = 0; i < n; i += 100) {
       const pipeline = redis.pipeline();
       for (let j = 0; j < 100; j += 1) pipeline.set(names[j], VALUE);
       sink = await pipeline.exec();
+    }
+  },
+  "pipeline of 100 gets, per op": async (n) => {
+    for (let i = 0; i < n; i += 100) {
+      const pipeline = redis.pipeline();
+      for (let j = 0; j < 100; j += 1) pipeline.get(names[j]);
+      sink = await pipeline.exec();
+    }
+  },
+  "pipeline of 100 strlens (by words), per op": async (n) => {
+    for (let i = 0; i < n; i += 100) {
+      const pipeline = redis.pipeline();
+      for (let j = 0; j < 100; j += 1) pipeline.strlen(names[j]);
+      sink = await pipeline.exec();
+    }
+  },
+  "multi of 10 sets, per op": async (n) => {
+    for (let i = 0; i < n; i += 10) {
+      const transaction = redis.multi();
+      for (let j = 0; j < 10; j += 1) transaction.set(names[j], VALUE);
+      sink = await transaction.exec();
     }
   },
   "awaited wrap, hit": async (n) => { const load = () => 1; for (let i = 0; i < n; i += 1) sink = await cache.wrap(hot, 60, load); },
@@ -123,7 +151,7 @@ async function throughput(workers) {
       while (Date.now() < end) { for (let i = 0; i < 1000; i += 1) sink = cache.getString(names[(done + i) % names.length]); done += 1000; }
       parentPort.postMessage(done);
     });`;
-  const path = createRequire(import.meta.url).resolve("keystead");
+  const path = createRequire(import.meta.url).resolve("../index.cjs");
   const all = Array.from({ length: workers }, () => new Worker(code, { eval: true, workerData: { path, names: names.slice(0, 1000) } }));
   const message = (worker) => new Promise((resolve) => worker.once("message", resolve));
   await Promise.all(all.map(message));

@@ -4,6 +4,8 @@
 
 const native = require("./native.cjs");
 const { call, clear, count, keys } = require("./keys.cjs");
+const { KIND, readStrings, readTyped } = require("./many.cjs");
+const { Near } = require("./near.cjs");
 const { getBuffer } = require("./slab.cjs");
 const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
 
@@ -33,11 +35,15 @@ function conditionOf({ nx, xx }) {
   return nx ? NX : xx ? XX : 0;
 }
 
-/** Kinds of values in the table of `getMany`, as in src/hot.rs. */
-const KIND = { MISSING: 0, TEXT: 1, INTEGER: 2, JSON: 3, OTHER: 4 };
+/** Milliseconds after which at the latest a load elsewhere is looked at again. */
+const LONGEST_PAUSE = 20;
+
+/** Commands after which the keys of a near cache may be those of another database. */
+const MOVES = new Set(["select", "exec", "reset"]);
 
 class Cache {
   #handle;
+  #near;
   #prefix;
   #codec;
   #name;
@@ -52,6 +58,7 @@ class Cache {
     this.#prefix = prefix;
     this.#handle = native.open(name, configOf(options));
     collected.register(this, this.#handle, this);
+    if (options.near !== undefined) this.#near = new Near(this.#handle, prefix, this.#codec, options.near);
   }
 
   get name() {
@@ -65,6 +72,10 @@ class Cache {
   }
 
   get(key, fallback) {
+    if (this.#near !== undefined && typeof key === "string") {
+      const near = this.#near.get(key);
+      return near === undefined ? fallback : near;
+    }
     const value = native.getValue(this.#handle, this.#prefix === "" ? key : this.#full(key));
     if (value === undefined) return fallback;
     return value === null ? pendingValue(this.#codec) : value;
@@ -93,62 +104,36 @@ class Cache {
   }
 
   has(key) {
-    return native.has(this.#handle, this.#full(key));
+    return native.has(this.#handle, this.#prefix === "" ? key : this.#full(key));
   }
 
   getMany(all) {
     const wanted = [...all];
     const found = new Map();
-    const [values, kinds] = this.#many(wanted, true);
-    for (let at = 0; at < wanted.length; at += 1) {
-      switch (kinds[at]) {
+    const one = (key) => {
+      const value = this.get(key);
+      if (value !== undefined) found.set(key, value);
+    };
+    const isRead = readTyped(this.#handle, wanted, this.#prefix, (at, kind, text) => {
+      switch (kind) {
         case KIND.TEXT:
-          found.set(wanted[at], values[at]);
+          found.set(wanted[at], text);
           break;
         case KIND.INTEGER:
-          found.set(wanted[at], Number(values[at]));
+          found.set(wanted[at], Number(text));
           break;
         case KIND.JSON:
-          found.set(wanted[at], JSON.parse(values[at]));
+          found.set(wanted[at], JSON.parse(text));
           break;
-        case KIND.OTHER: {
-          const value = this.get(wanted[at]);
-          if (value !== undefined) found.set(wanted[at], value);
-        }
+        case KIND.OTHER:
+          one(wanted[at]);
       }
+    });
+    if (!isRead) {
+      found.clear();
+      wanted.forEach(one);
     }
     return found;
-  }
-
-  /** Strings and kinds of the values of keys. One joined string each way: elements of arrays cost more than the reads. */
-  #many(wanted, typed) {
-    const size = wanted.length;
-    const table = new Uint32Array(size * 2);
-    let joined = "";
-    for (let at = 0; at < size; at += 1) {
-      const key = wanted[at];
-      if (typeof key !== "string") return this.#oneByOne(wanted, typed);
-      const full = this.#prefix + key;
-      table[at] = full.length;
-      joined += full;
-    }
-    const text = typed
-      ? native.getMany(this.#handle, joined, table, true)
-      : native.getMany(this.#handle, joined, table);
-    const values = new Array(size);
-    let from = 0;
-    for (let at = 0; at < size; at += 1) {
-      const to = from + table[at];
-      values[at] = table[size + at] === KIND.MISSING ? undefined : text.substring(from, to);
-      from = to;
-    }
-    return [values, table.subarray(size)];
-  }
-
-  #oneByOne(wanted, typed) {
-    if (typed) return [[], wanted.map(() => KIND.OTHER)];
-    const values = wanted.map((key) => this.getString(key));
-    return [values, values.map((value) => (value === undefined ? KIND.MISSING : KIND.TEXT))];
   }
 
   setMany(entries, ttl) {
@@ -163,7 +148,7 @@ class Cache {
   }
 
   incr(key, by = 1) {
-    return native.incr(this.#handle, this.#full(key), by, true);
+    return native.incr(this.#handle, this.#prefix === "" ? key : this.#full(key), by, true);
   }
 
   decr(key, by = 1) {
@@ -207,7 +192,14 @@ class Cache {
     // Joined before the loader runs, so that one that throws at once is shared too.
     await undefined;
     const flight = this.#flights.get(id);
+    const full = this.#full(key);
+    let isLeading = false;
     try {
+      if (this.#name !== undefined) {
+        const found = await this.#awaitOthers(key, full);
+        isLeading = found === undefined;
+        if (!isLeading) return found;
+      }
       const value = await loader(key);
       // Who set, deleted or cleared the key meanwhile knows better than this load.
       if (value !== undefined && flight !== undefined && this.#flights.get(id) === flight) {
@@ -216,8 +208,22 @@ class Cache {
       }
       return value;
     } finally {
+      if (isLeading) native.leave(this.#handle, full);
       if (this.#flights.get(id) === flight) this.#flights.delete(id);
     }
+  }
+
+  /** Waits while another cache of this name, in whatever worker, loads the key: what it loaded, or undefined if it is ours to load. */
+  async #awaitOthers(key, full) {
+    for (let pause = 1; !native.lead(this.#handle, full); pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      const found = this.get(key);
+      if (found !== undefined) return found;
+    }
+    // Whoever led may have ended since the key was looked for.
+    const found = this.get(key);
+    if (found !== undefined) native.leave(this.#handle, full);
+    return found;
   }
 
   stats() {
@@ -257,20 +263,23 @@ class Cache {
   }
 
   hget(key, field) {
-    return native.hget(this.#handle, this.#prefix === "" ? key : this.#full(key), field) ?? undefined;
+    return native.hget(this.#handle, this.#prefix === "" ? key : this.#full(key), field);
   }
 
   mget(all) {
-    return this.#many(all, false)[0];
+    const wanted = Array.isArray(all) ? all : [...all];
+    return readStrings(this.#handle, wanted, this.#prefix, undefined) ?? wanted.map((key) => this.getString(key));
   }
 
   call(...words) {
+    if (this.#near !== undefined && MOVES.has(String(words[0]).toLowerCase())) this.#near.clear();
     return call(this.#handle, 0, ...words.map((word) => (word instanceof Uint8Array ? word : String(word))));
   }
 
   close() {
     collected.unregister(this);
     this.#flights.clear();
+    this.#near = undefined;
     return native.close(this.#handle);
   }
 }

@@ -4,7 +4,8 @@
 
 const native = require("./native.cjs");
 const { configOf } = require("./cache.cjs");
-const { getBuffer } = require("./slab.cjs");
+const { pipelineClass } = require("./pipeline.cjs");
+const { BUFFERS, HOT, LONG, STRING_NUMBERS, addPrefix, execute, executeStrings, transformed, wordsOf } = require("./shortcuts.cjs");
 
 function loadIORedis() {
   try {
@@ -14,12 +15,8 @@ function loadIORedis() {
   }
 }
 
-const { Redis: IORedis, ReplyError } = loadIORedis();
-
-const BUFFERS = 1;
-const STRING_NUMBERS = 2;
-/** Words given to a call directly; more go in an array. */
-const MOST_WORDS = 4000;
+const ioredis = loadIORedis();
+const { Redis: IORedis, Command, ReplyError } = ioredis;
 const CLOSED = "Connection is closed.";
 
 /** Engines once opened by a client stay, as a server would, whether or not a client is connected. */
@@ -56,9 +53,14 @@ class Redis extends IORedis {
     super(...args);
     this.options.lazyConnect = this.wantsLazyConnect;
     this.handle = undefined;
-    /** Whether the short cuts may be taken: connected, and not between MULTI and EXEC. */
-    this.isDirect = false;
     this.prefix = this.options.keyPrefix ?? "";
+    /** How replies are to be made, besides Buffers or strings. */
+    this.style = this.options.stringNumbers ? STRING_NUMBERS : 0;
+    /** Whether short cuts lead to the same as the long way: not if somebody looks at the commands that are sent. */
+    this.hasShortcuts = typeof this.prefix === "string" && this.sendCommand === ownSendCommand
+      && !this.options.showFriendlyErrorStack;
+    /** Whether they may be taken now: connected, and not between MULTI and EXEC. */
+    this.isDirect = false;
     if (!this.wantsLazyConnect) this.connect().catch(() => {});
   }
 
@@ -101,7 +103,7 @@ class Redis extends IORedis {
     }
     this.connectionEpoch = (this.connectionEpoch ?? 0) + 1;
     this.condition = { select: this.options.db ?? 0, subscriber: false, protocol: 2, replyMapping: "legacy" };
-    this.isDirect = typeof this.prefix === "string";
+    this.isDirect = this.hasShortcuts;
     for (const status of ["connecting", "connect", "ready"]) this.setStatus(status);
     return new Promise((resolve) => process.nextTick(resolve));
   }
@@ -154,15 +156,34 @@ class Redis extends IORedis {
 
   /** @ignore */
   run({ name, args, replyEncoding }) {
-    const style = (replyEncoding === "utf8" ? 0 : BUFFERS) | (this.options.stringNumbers ? STRING_NUMBERS : 0);
-    try {
-      if (args.length > MOST_WORDS) return native.executeList(this.handle, style, [name, ...args]);
-      const reply = native.execute(this.handle, style, name, ...args);
-      if (!Array.isArray(reply) || !isExec(name)) return reply;
-      return reply.map((item) => (item instanceof Error ? replyError(item, name, args) : item));
-    } catch (error) {
-      return error;
-    }
+    const reply = execute(this.handle, this.style | (replyEncoding === "utf8" ? 0 : BUFFERS), name, args);
+    if (!Array.isArray(reply) || !isExec(name)) return reply;
+    return reply.map((item) => (item instanceof Error ? replyError(item, name, args) : item));
+  }
+
+  /** @ignore */
+  noteTransactionEnded() {
+    this.isDirect = this.hasShortcuts && this.handle !== undefined;
+  }
+
+  pipeline(commands) {
+    if (!this.canPipeline()) return super.pipeline(commands);
+    const pipeline = new Pipeline(this, false);
+    return Array.isArray(commands) ? pipeline.addBatch(commands) : pipeline;
+  }
+
+  multi(commands, options) {
+    const { pipeline: isPipeline = true } = (Array.isArray(commands) ? options : (options ?? commands)) ?? {};
+    if (!isPipeline || !this.canPipeline()) return super.multi(commands, options);
+    const transaction = new Pipeline(this, true);
+    return Array.isArray(commands) ? transaction.addBatch(commands) : transaction;
+  }
+
+  /** Whether pipelines need none of ioredis's own: methods that users defined are on those only. @ignore */
+  canPipeline() {
+    if (!this.hasShortcuts || this.addedBuiltinSet.size > 0) return false;
+    for (const _ in this.scriptsSet) return false;
+    return true;
   }
 
   /** Keeps the client's own state in step with what its session was just told. @ignore */
@@ -175,64 +196,58 @@ class Redis extends IORedis {
       case "exec":
       case "discard":
       case "reset":
-        this.isDirect = typeof this.prefix === "string";
+        this.noteTransactionEnded();
         break;
       case "quit":
         if (!failed) this.disconnect();
     }
   }
+}
 
-  get(key, ...rest) {
-    if (!this.isDirect || rest.length > 0 || typeof key !== "string") return super.get(key, ...rest);
-    try {
-      const value = native.getString(this.handle, this.prefix === "" ? key : this.prefix + key);
-      return Promise.resolve(value === undefined ? null : value);
-    } catch (error) {
-      return Promise.reject(replyError(error, "get", [key]));
+/** Executes a command without making a Command of it. */
+function general(name, style, long) {
+  return function (...args) {
+    if (!this.isDirect) return long.apply(this, args);
+    const words = wordsOf(Command, name, args);
+    if (words === undefined || (this.prefix !== "" && !addPrefix(this.handle, this.prefix, name, words))) {
+      return long.apply(this, args);
     }
-  }
+    const reply = executeStrings(this.handle, this.style | style, name, words);
+    if (reply instanceof Error) return Promise.reject(replyError(reply, name, words));
+    try {
+      return Promise.resolve(transformed(Command, name, reply));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  };
+}
 
-  getBuffer(key, ...rest) {
-    if (!this.isDirect || rest.length > 0 || typeof key !== "string") return super.getBuffer(key, ...rest);
+/** Executes a hot command by its typed call, if its arguments are as usual. */
+function hot(name, [arity, isInteger, run], long) {
+  return function (key, b, c) {
+    const isUsual = this.isDirect && arguments.length === arity && typeof key === "string";
+    if (!isUsual || (isInteger && this.style !== 0)) return long.apply(this, arguments);
     try {
-      return Promise.resolve(getBuffer(this.handle, this.prefix + key) ?? null);
+      const reply = run(this.handle, this.prefix === "" ? key : this.prefix + key, b, c);
+      return reply === undefined ? long.apply(this, arguments) : Promise.resolve(reply);
     } catch (error) {
-      return Promise.reject(replyError(error, "get", [key]));
+      return Promise.reject(replyError(error, name, [...arguments]));
     }
-  }
+  };
+}
 
-  set(key, value, ...rest) {
-    const isPlain = typeof key === "string" && (typeof value === "string" || value instanceof Uint8Array);
-    if (!this.isDirect || rest.length > 0 || !isPlain) return super.set(key, value, ...rest);
-    try {
-      native.setRaw(this.handle, this.prefix === "" ? key : this.prefix + key, value);
-      return Promise.resolve("OK");
-    } catch (error) {
-      return Promise.reject(replyError(error, "set", [key, value]));
-    }
-  }
-
-  incr(key, ...rest) {
-    if (!this.isDirect || rest.length > 0 || typeof key !== "string" || this.options.stringNumbers) {
-      return super.incr(key, ...rest);
-    }
-    try {
-      return Promise.resolve(native.incr(this.handle, this.prefix + key));
-    } catch (error) {
-      return Promise.reject(replyError(error, "incr", [key]));
-    }
-  }
-
-  hget(key, field, ...rest) {
-    const isPlain = typeof key === "string" && typeof field === "string";
-    if (!this.isDirect || rest.length > 0 || !isPlain) return super.hget(key, field, ...rest);
-    try {
-      return Promise.resolve(native.hget(this.handle, this.prefix + key, field));
-    } catch (error) {
-      return Promise.reject(replyError(error, "hget", [key, field]));
-    }
+for (const name of IORedis.prototype.getBuiltinCommands()) {
+  if (LONG.has(name)) continue;
+  for (const [method, style] of [[name, 0], [`${name}Buffer`, BUFFERS]]) {
+    const long = IORedis.prototype[method];
+    if (typeof long !== "function") continue;
+    const run = general(name, style, long);
+    Redis.prototype[method] = HOT[method] ? hot(name, HOT[method], run) : run;
   }
 }
+
+const ownSendCommand = Redis.prototype.sendCommand;
+const Pipeline = pipelineClass(ioredis, replyError);
 
 function isExec(name) {
   return name.length === 4 && name.toLowerCase() === "exec";

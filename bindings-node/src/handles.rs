@@ -3,10 +3,10 @@
 //! JavaScript knows a handle only as a number; `hot.rs` keeps what it looked up here, per isolate.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use keystead::{Config, Database, Engine, Error, ErrorKind, Form, Result, Session};
+use keystead::{Config, Database, Engine, Error, ErrorKind, Form, Result, Session, Versions};
 use parking_lot::Mutex;
 
 /// What a handle stands for: one client of an engine.
@@ -17,6 +17,8 @@ pub struct Store {
     closed: AtomicBool,
     session: Mutex<Option<Session>>,
     name: Option<String>,
+    /// Made when a near cache first asks: from then on writes count.
+    versions: OnceLock<Versions>,
 }
 
 impl Store {
@@ -28,6 +30,7 @@ impl Store {
             closed: AtomicBool::new(false),
             session: Mutex::new(None),
             name,
+            versions: OnceLock::new(),
         }
     }
 
@@ -37,17 +40,28 @@ impl Store {
         &self.databases[self.current.load(Ordering::Relaxed)]
     }
 
+    /// The versions of the engine's keys.
+    #[inline]
+    pub fn versions(&self) -> &Versions {
+        self.versions.get_or_init(|| self.databases[0].engine().versions())
+    }
+
     /// Whether the handle was closed since it was looked up.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Executes a command in the handle's session, which is made when first needed, and lets `read` see the reply's tape.
-    pub fn execute<R>(&self, argv: &[&[u8]], read: impl FnOnce(&[u8]) -> R) -> R {
+    /// Executes commands in the handle's session, which is made when first needed, and lets `read` see the tape of their replies.
+    pub fn execute<'a, R>(
+        &self,
+        commands: impl IntoIterator<Item = &'a [&'a [u8]]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> R {
         let mut session = self.session.lock();
         let session = session.get_or_insert_with(|| self.databases[0].engine().session(Form::Tape));
-        session.execute(argv);
+        session.clear_replies();
+        commands.into_iter().for_each(|argv| session.execute_pipelined(argv));
         self.current.store(session.db(), Ordering::Relaxed);
         read(session.replies())
     }
@@ -80,6 +94,30 @@ struct Table {
 }
 
 static TABLE: Mutex<Option<Table>> = Mutex::new(None);
+
+/// Loads under way, by the engine's name and the key: the handle that loads.
+type Flights = HashMap<(String, Vec<u8>), u32>;
+
+static FLIGHTS: Mutex<Option<Flights>> = Mutex::new(None);
+
+/// Whether this handle is the one to load a key: nobody else who has the engine by its name does. It is until [`leave`], or its end.
+pub fn lead(handle: u32, store: &Store, key: &[u8]) -> bool {
+    let Some(name) = &store.name else { return true };
+    let mut flights = FLIGHTS.lock();
+    let leader = flights.get_or_insert_default().entry((name.clone(), key.to_vec())).or_insert(handle);
+    *leader == handle
+}
+
+/// Ends a load of this handle.
+pub fn leave(handle: u32, store: &Store, key: &[u8]) {
+    let Some(name) = &store.name else { return };
+    if let Some(flights) = FLIGHTS.lock().as_mut() {
+        let flight = (name.clone(), key.to_vec());
+        if flights.get(&flight) == Some(&handle) {
+            flights.remove(&flight);
+        }
+    }
+}
 
 /// The place of a handle in the table.
 #[inline]
@@ -177,6 +215,9 @@ fn end(handle: u32, is_release: bool) -> bool {
     let table = guard.get_or_insert_with(Table::default);
     let Some(store) = table.remove(handle) else { return false };
     store.closed.store(true, Ordering::Relaxed);
+    if let Some(flights) = FLIGHTS.lock().as_mut() {
+        flights.retain(|_, leader| *leader != handle);
+    }
     let name = store.name.as_ref().filter(|_| is_release);
     let ended = name.and_then(|name| table.release(name));
     // An engine may take long to drop: not under the table's lock.

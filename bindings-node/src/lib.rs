@@ -1,18 +1,20 @@
 //! Keystead in Node: the native half of the npm package.
 //!
-//! The classes that users see are JavaScript, in `lib/`; here are opening and closing, and in [`hot`] every function that is called
+//! The classes that users see are JavaScript, in `lib/`; here are opening and closing, and in [`calls`] every function that is called
 //! often.
 
+mod calls;
 mod handles;
 mod hot;
 mod outcome;
+mod packed;
 mod scratch;
 
-use keystead::{Config, Error};
+use keystead::{Config, Error, ErrorKind};
 use napi::bindgen_prelude::{Env, Object};
 use napi_derive::napi;
 
-/// Adds the functions of [`hot`] to an object: the module's own, once per isolate.
+/// Adds the functions of [`calls`] to an object: the module's own, once per isolate.
 #[napi(catch_unwind)]
 pub fn install(env: &Env, exports: Object<'_>) -> napi::Result<()> {
     hot::install(env, &exports)
@@ -35,6 +37,12 @@ pub fn duplicate(handle: u32) -> napi::Result<u32, String> {
 #[napi(catch_unwind)]
 pub fn close(handle: u32) -> bool {
     handles::close(handle)
+}
+
+/// The constants of the kinds of errors, the first of which has number 1.
+#[napi(catch_unwind)]
+pub fn error_codes() -> Vec<String> {
+    ErrorKind::ALL.iter().map(|kind| kind.constant().to_owned()).collect()
 }
 
 fn coded(error: &Error) -> napi::Error<String> {

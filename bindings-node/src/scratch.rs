@@ -7,10 +7,11 @@ use smallvec::SmallVec;
 
 use crate::handles::Store;
 use crate::outcome::{Outcome, SURROGATE, usage};
+use crate::packed::Packed;
 
 /// What is used again from call to call.
-#[derive(Default)]
 pub struct Scratch {
+    /// Where strings are read to; longer than any of them by [`BLOCK`].
     pub units: Vec<u16>,
     pub key: Vec<u8>,
     pub value: Vec<u8>,
@@ -18,39 +19,99 @@ pub struct Scratch {
     /// What was found last; its tag and payload are fetched from here if it is no string and no number.
     pub found: Vec<u8>,
     pub tag: u8,
+    /// Replies to be fetched.
+    pub packed: Packed,
 }
 
 /// UTF-16 units read at once; longer strings are asked for their length.
-pub const UNITS: usize = 1024;
+const UNITS: usize = 4096;
+/// Units narrowed at a time: one vector register of bytes.
+pub const BLOCK: usize = 16;
 /// Scratch memory above this is given back.
-pub const KEPT: usize = 1 << 20;
+const KEPT: usize = 1 << 20;
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            units: vec![0; UNITS + BLOCK],
+            key: Vec::with_capacity(UNITS),
+            value: Vec::with_capacity(UNITS),
+            ends: Vec::new(),
+            found: Vec::with_capacity(UNITS),
+            tag: 0,
+            packed: Packed::default(),
+        }
+    }
+}
 
 impl Scratch {
     /// Gives back what one unusually large call needed.
+    #[inline]
     pub fn tidy(&mut self) {
-        self.units.truncate(UNITS.max(self.units.len().min(KEPT)));
-        self.units.shrink_to(KEPT);
-        for bytes in [&mut self.key, &mut self.value, &mut self.found] {
+        if self.is_large() {
+            self.shrink();
+        }
+    }
+
+    #[inline]
+    fn is_large(&self) -> bool {
+        self.units.len() > KEPT
+            || [&self.key, &self.value, &self.found, &self.packed.text]
+                .iter()
+                .any(|bytes| bytes.capacity() > KEPT)
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        self.units.truncate(KEPT);
+        self.units.shrink_to_fit();
+        for bytes in [&mut self.key, &mut self.value, &mut self.found, &mut self.packed.text] {
             if bytes.capacity() > KEPT {
                 *bytes = Vec::new();
             }
         }
     }
 
-    pub fn is_large(&self) -> bool {
-        self.units.len() > KEPT
-            || [&self.key, &self.value, &self.found].iter().any(|bytes| bytes.capacity() > KEPT)
+    /// The words of `key` that end at `ends`.
+    pub fn words(&self) -> SmallVec<[&[u8]; 16]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| &self.key[from..*to]).collect()
     }
 }
 
-/// Appends UTF-16 as UTF-8.
+/// Appends the first `length` of some UTF-16 units as UTF-8; at least [`BLOCK`] units follow them.
 #[inline]
-pub fn transcode(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
-    // Without a branch in the loop: this is vectorised.
-    if units.iter().fold(0, |all, unit| all | unit) < 0x80 {
-        out.extend(units.iter().map(|unit| *unit as u8));
+pub fn transcode(units: &mut [u16], length: usize, out: &mut Vec<u8>) -> Outcome<()> {
+    let start = out.len();
+    if narrow(units, length, out) {
         return Ok(());
     }
+    out.truncate(start);
+    widen(&units[..length], out)
+}
+
+/// Appends units as bytes, block by block, and says whether all of them are ASCII.
+#[inline]
+fn narrow(units: &mut [u16], length: usize, out: &mut Vec<u8>) -> bool {
+    let end = out.len() + length;
+    // What stands behind the string must not count.
+    units[length..length + BLOCK].fill(0);
+    out.reserve(length + BLOCK);
+    let mut seen = [0_u16; BLOCK];
+    for block in units[..length.next_multiple_of(BLOCK)].chunks_exact(BLOCK) {
+        let mut bytes = [0; BLOCK];
+        for at in 0..BLOCK {
+            seen[at] |= block[at];
+            bytes[at] = block[at] as u8;
+        }
+        out.extend_from_slice(&bytes);
+    }
+    out.truncate(end);
+    seen.iter().fold(0, |all, unit| all | unit) < 0x80
+}
+
+#[cold]
+fn widen(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
     out.reserve(units.len() * 2);
     let mut utf8 = [0; 4];
     for letter in char::decode_utf16(units.iter().copied()) {
@@ -71,41 +132,56 @@ pub enum Kind {
     Other = 4,
 }
 
-/// Reads many keys into `scratch.found`; per key the length of its value in UTF-16 units, and its kind.
-pub fn many(
-    store: &Store,
-    lengths: &[u32],
-    units: usize,
-    is_typed: bool,
-    scratch: &mut Scratch,
-) -> Outcome<Vec<(u32, Kind)>> {
-    let mut rest = &scratch.units[..units];
-    scratch.key.clear();
-    scratch.ends.clear();
+/// The keys that stand one behind the other in the first `units` of `scratch.units`, as words of the scratch.
+pub fn split(lengths: &[u32], units: usize, scratch: &mut Scratch) -> Outcome<()> {
+    let Scratch { units: all, key, ends, .. } = scratch;
+    let sum = lengths.iter().map(|length| *length as usize).sum::<usize>();
+    if sum != units {
+        return Err(usage("ERR the keys' lengths are wrong"));
+    }
+    key.clear();
+    ends.clear();
+    if narrow(all, units, key) {
+        ends.extend(lengths.iter().scan(0, |end, length| {
+            *end += *length as usize;
+            Some(*end)
+        }));
+        return Ok(());
+    }
+    key.clear();
+    let mut rest = &all[..units];
     for length in lengths {
-        let (key, behind) = rest
-            .split_at_checked(*length as usize)
-            .ok_or_else(|| usage("ERR the keys' lengths are wrong"))?;
-        transcode(key, &mut scratch.key)?;
-        scratch.ends.push(scratch.key.len());
+        let (one, behind) = rest.split_at(*length as usize);
+        widen(one, key)?;
+        ends.push(key.len());
         rest = behind;
     }
-    let starts = std::iter::once(0).chain(scratch.ends.iter().copied());
-    let keys: SmallVec<[&[u8]; 128]> =
-        starts.zip(&scratch.ends).map(|(from, to)| &scratch.key[from..*to]).collect();
-    let mut answers = vec![(0, Kind::Missing); keys.len()];
-    let out = &mut scratch.found;
-    out.clear();
-    store.database().get_many_with(&keys, |at, found| {
-        let Some(found) = found else { return };
-        let (kind, text) =
-            if is_typed { kind_of(&found.text, found.is_ascii) } else { (Kind::Text, &*found.text) };
-        answers[at] = (push_text(text, found.is_ascii, out), kind);
-    });
-    Ok(answers)
+    Ok(())
 }
 
-pub fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
+/// Reads the keys that are the scratch's words into `scratch.found`; tells `answer` of each the length of its value in UTF-16 units, and
+/// its kind. Says whether all of it is ASCII.
+pub fn many(
+    store: &Store,
+    is_typed: bool,
+    scratch: &mut Scratch,
+    mut answer: impl FnMut(usize, u32, Kind),
+) -> bool {
+    let mut out = std::mem::take(&mut scratch.found);
+    out.clear();
+    let mut all_ascii = true;
+    store.database().get_many_with(&scratch.words(), |at, found| {
+        let Some(found) = found else { return answer(at, 0, Kind::Missing) };
+        let (kind, text) =
+            if is_typed { kind_of(&found.text, found.is_ascii) } else { (Kind::Text, &*found.text) };
+        all_ascii &= found.is_ascii;
+        answer(at, push_text(text, found.is_ascii, &mut out), kind);
+    });
+    scratch.found = out;
+    all_ascii
+}
+
+fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
     if is_ascii && text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-') {
         return (Kind::Text, text);
     }

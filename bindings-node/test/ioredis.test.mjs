@@ -110,6 +110,58 @@ test("pipelines answer in pairs", async () => {
   redis.disconnect();
 });
 
+test("pipelines by words, by typed calls and by both, however long", async () => {
+  const redis = fresh();
+  const [pipeline, expected] = [redis.pipeline(), []];
+  for (let at = 0; at < 1000; at += 1) {
+    pipeline.append(`k${at % 10}`, "é".repeat(at % 3)).strlen(`k${at % 10}`).get(`k${at % 10}`);
+    const text = (expected[3 * (at - 10) + 2] ?? "") + "é".repeat(at % 3);
+    expected.push(Buffer.byteLength(text), Buffer.byteLength(text), text);
+  }
+  assert.equal(pipeline.length, 3000);
+  assert.deepEqual(await pipeline.exec(), expected.map((reply) => [null, reply]));
+  const big = redis.pipeline().mset({ big: "x".repeat(100_000), n: String(2 ** 40) });
+  big.hset("h", Object.fromEntries(Array.from({ length: 3000 }, (_, at) => [`f${at}`, at]))).hkeys("h").incr("n").getrange("big", 0, -1);
+  const replies = (await big.exec()).map(([error, reply]) => error ?? reply);
+  assert.deepEqual(replies.map((reply) => reply.length ?? reply), [2, 3000, 3000, 2 ** 40 + 1, 100_000]);
+  assert.equal(Object.keys(await redis.hgetall("h")).length, 3000);
+  redis.disconnect();
+});
+
+test("a word without a UTF-8 form fails alone in a pipeline, and a transaction as a whole", async () => {
+  const redis = fresh();
+  const results = await redis.pipeline().append("k", "a").append("k", "\ud800").append("k", "b").get("k").exec();
+  assert.deepEqual(results.map(([error, reply]) => error?.code ?? reply), [1, "KS_ERR_USAGE", 2, "ab"]);
+  await assert.rejects(redis.multi().append("k", "c").append("k", "\ud800").exec(), { code: "KS_ERR_USAGE" });
+  assert.equal(await redis.get("k"), "ab");
+  redis.disconnect();
+});
+
+test("pipelines within a manual transaction are queued with it; an own sendCommand sees every command", async () => {
+  const redis = fresh();
+  await redis.multi({ pipeline: false });
+  assert.deepEqual(await redis.pipeline().set("k", "v").get("k").mget("k", "none").exec(), [[null, "QUEUED"], [null, "QUEUED"], [null, "QUEUED"]]);
+  assert.deepEqual(await redis.exec(), [[null, "OK"], [null, "v"], [null, ["v", null]]]);
+  redis.disconnect();
+  class Watching extends Redis {
+    sendCommand(command, ...rest) {
+      (this.seen ??= []).push(command.name);
+      return super.sendCommand(command, ...rest);
+    }
+  }
+  const watching = new Watching({ name: `watching ${(number += 1)}` });
+  await watching.set("k", "v");
+  await watching.pipeline().get("k").strlen("k").exec();
+  await watching.multi().get("k").exec();
+  assert.deepEqual(watching.seen, ["set", "get", "strlen", "multi", "get", "exec"]);
+  watching.disconnect();
+  await assert.rejects(watching.multi().get("k").exec(), { message: "Connection is closed." });
+  const closed = fresh();
+  closed.disconnect();
+  assert.deepEqual((await closed.pipeline().get("k").strlen("k").exec()).map(([error]) => error.message), Array(2).fill("Connection is closed."));
+  await assert.rejects(closed.multi().get("k").exec(), { message: "Connection is closed." });
+});
+
 test("transactions: all or nothing, pairs, WATCH, and the short cuts stay out of them", async () => {
   const [redis, other] = [fresh(), new Redis({ name: `ioredis ${number}` })];
   assert.deepEqual(await redis.multi().set("k", "1").incr("k").hset("h", { a: 1 }).hgetall("h").exec(), [

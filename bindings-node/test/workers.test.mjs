@@ -31,6 +31,63 @@ test("workers and the main thread share what has a name", async () => {
   assert.deepEqual([0, 1, 2, 3].map((id) => cache.get(`from ${id}`)), [0, 1, 2, 3]);
 });
 
+const LOADER = `
+  const { parentPort, workerData } = require("node:worker_threads");
+  const { setTimeout: sleep } = require("node:timers/promises");
+  const cache = new Cache({ name: workerData });
+  const load = async () => {
+    cache.incr("loads");
+    parentPort.postMessage("loading");
+    await sleep(60);
+    return { loads: cache.get("loads") };
+  };
+`;
+
+/** The next messages of a worker that are no announcement of a load. */
+async function answer(worker) {
+  for (;;) {
+    const [message] = await once(worker, "message");
+    if (message !== "loading") return message;
+  }
+}
+
+test("workers that want the same key load it once", async () => {
+  const cache = new Cache({ name: "one load" });
+  const code = `${LOADER} Promise.all([cache.wrap("k", 60, load), cache.wrap("k", 60, load)]).then((all) => parentPort.postMessage(all));`;
+  const workers = Array.from({ length: 4 }, () => start(code, "one load"));
+  const answers = workers.map(answer);
+  assert.deepEqual(await Promise.all(answers), Array(4).fill([{ loads: 1 }, { loads: 1 }]));
+  assert.equal(cache.get("loads"), 1);
+  assert.deepEqual(await cache.wrap("k", 60, () => assert.fail("loaded again")), { loads: 1 });
+  await Promise.all(workers.map((worker) => worker.terminate()));
+});
+
+test("a load whose worker ends, or fails, is taken over", async () => {
+  const cache = new Cache({ name: "taken over" });
+  const worker = start(`${LOADER} cache.wrap("k", 60, () => { parentPort.postMessage("loading"); return new Promise(() => setInterval(() => {}, 1000)); });`, "taken over");
+  await once(worker, "message");
+  const waiting = cache.wrap("k", 60, () => "mine");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(cache.has("k"), false);
+  await worker.terminate();
+  assert.equal(await waiting, "mine");
+
+  const failing = start(`${LOADER} cache.wrap("f", 60, async () => { parentPort.postMessage("loading"); await sleep(30); throw new Error("down"); }).catch((error) => parentPort.postMessage(error.message));`, "taken over");
+  await once(failing, "message");
+  const failed = answer(failing);
+  assert.equal(await cache.wrap("f", 60, () => "up"), "up");
+  assert.equal(await failed, "down");
+  await failing.terminate();
+
+  const other = new Cache({ name: "taken over" });
+  const never = other.wrap("c", 60, () => new Promise(() => {}));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const after = cache.wrap("c", 60, () => "after closing");
+  other.close();
+  assert.equal(await after, "after closing");
+  void never;
+});
+
 test("what a worker leaves under a name is there when it has ended", async () => {
   const worker = start(`new Cache({ name: "left behind" }).set("k", [1, 2]);`);
   const [status] = await once(worker, "exit");

@@ -12,6 +12,9 @@ interface Property {
 const cache = new Cache({ name: "types", maxmemory: "64mb", prefix: "t:", codec: "json", config: { "hash-max-listpack-entries": 64 } });
 const packed = new Cache({ codec: { name: "msgpack", encode: () => new Uint8Array(), decode: (bytes) => bytes.length } });
 
+const near = new Cache({ name: "types", near: { max: 100, objects: true } });
+// @ts-expect-error A near cache is bounded.
+new Cache({ near: {} });
 const set: boolean = cache.set("k", { id: "1", rent: 2 } satisfies Property, { ttl: 60, nx: true });
 const maybe: Property | undefined = cache.get<Property>("k");
 const sure: number = cache.get("n", 0);

@@ -15,6 +15,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
+use crate::keyspace::overwrite::{add_in_place, overwrite_text};
 use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_text, prefetch, read_one};
 use crate::keyspace::{Db, Key, Version, Versions};
 use crate::store::arena::Scratch;
@@ -238,7 +239,16 @@ impl Database {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.refuse_growth(value.len())?;
         let ttl_ms = ttl_ms(ttl)?;
-        self.write(&self.key(key), |db, key| {
+        let key = self.key(key);
+        if condition == Condition::Always && ttl != Ttl::Keep {
+            let keyspace = &self.inner().keyspace;
+            let deadline = ttl_ms.map(|ttl| keyspace.clock.now_ms() + ttl);
+            if overwrite_text(keyspace, self.index, &key, value, deadline) {
+                self.inner().ensure_background();
+                return Ok(true);
+            }
+        }
+        self.write(&key, |db, key| {
             let old = match (condition, ttl) {
                 (Condition::Always, Ttl::None | Ttl::After(_)) => None,
                 _ => db.peek(key).map(|entry| entry.deadline()),
@@ -308,7 +318,11 @@ impl Database {
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.refuse_growth(0)?;
-        self.write(&self.key(key.as_ref()), |db, key| {
+        let key = self.key(key.as_ref());
+        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, &key, by) {
+            return Ok(sum);
+        }
+        self.write(&key, |db, key| {
             let sum = counter::add(db, key, by)?;
             db.propagate(|| vec![b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
             Ok(sum)

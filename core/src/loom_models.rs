@@ -54,6 +54,27 @@ fn spawn<R: 'static>(
 }
 
 #[test]
+fn loom_a_read_without_the_lock_sees_whole_values_and_its_own_writes() {
+    model(|| {
+        let ([key, _], engine) = (keys(), engine());
+        let db = engine.database(0).unwrap();
+        let set = |db: &crate::Database, value: &str| {
+            db.set(key, value, crate::Ttl::None, crate::Condition::Always).unwrap();
+        };
+        set(&db, "one");
+        let reading = engine.database(0).unwrap();
+        let reader = thread::spawn(move || {
+            let seen = reading.get(key).unwrap().unwrap();
+            assert!(seen == b"one" || seen == b"two", "{seen:?}");
+        });
+        set(&db, "two");
+        assert_eq!(db.get(key).unwrap().unwrap(), b"two");
+        reader.join().unwrap();
+        assert_eq!(db.get(key).unwrap().unwrap(), b"two");
+    });
+}
+
+#[test]
 fn loom_pairs_written_in_opposite_order_stay_pairs() {
     model(|| {
         let ([a, b], engine) = (keys(), engine());

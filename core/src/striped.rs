@@ -4,16 +4,22 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::Mutex;
+use crate::os::Guard;
 
 /// Stripes that belong to one thread each; all further threads share another.
 const OWN: usize = 64;
 
+/// What loom would model of it says nothing about the engine: hence std's mutex whatever the build.
 static FREE: std::sync::LazyLock<Mutex<Vec<usize>>> =
     std::sync::LazyLock::new(|| Mutex::new((0..OWN).rev().collect()));
+
+fn free() -> MutexGuard<'static, Vec<usize>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const UNDECIDED: usize = usize::MAX;
 
@@ -29,7 +35,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let stripe = STRIPE.replace(OWN);
         if stripe < OWN {
-            FREE.lock().push(stripe);
+            free().push(stripe);
         }
     }
 }
@@ -38,15 +44,21 @@ impl Drop for Lease {
 fn decide() -> usize {
     // A thread that is ending already shares the last stripe.
     let leased = LEASE.try_with(|_| ()).is_ok();
-    let stripe = leased.then(|| FREE.lock().pop()).flatten().unwrap_or(OWN);
+    let stripe = leased.then(|| free().pop()).flatten().unwrap_or(OWN);
     STRIPE.set(stripe);
     stripe
 }
 
 /// Keeps the list of free stripes locked, across a fork.
-pub(crate) fn freeze() -> Box<dyn crate::os::Guard> {
-    Box::new(FREE.lock())
+pub(crate) fn freeze() -> Box<dyn Guard> {
+    Box::new(Frozen { _free: free() })
 }
+
+struct Frozen {
+    _free: MutexGuard<'static, Vec<usize>>,
+}
+
+impl Guard for Frozen {}
 
 /// Two counters side by side: look-ups that found something and look-ups that did not.
 pub(crate) struct Lookups {

@@ -205,7 +205,7 @@ fn node() -> Result<Outcome, String> {
     copy_files(&source.join("test"), &folder.join("test"))?;
     let node_tests = |folder: &Path| {
         let mut command = sh::program("node", &["--test", "--test-reporter", "tap"]);
-        tests("node", command.current_dir(folder))
+        tests("node", command.current_dir(folder).env("KEYSTEAD_ORACLE", setup::oracle()?))
     };
     let mut sum = node_tests(&folder)?;
     let example = sh::root().join("examples/property-cache");

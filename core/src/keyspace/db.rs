@@ -381,7 +381,7 @@ impl<'e> Db<'e> {
     #[inline]
     fn modified(&mut self, key: &Key<'_>) {
         self.effects.changes += 1;
-        bump(&self.shard(key).stats.changes);
+        self.shard(key).stats.count_change();
         self.mark(key);
     }
 

@@ -11,7 +11,7 @@
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
 use crate::os::OutOfMemory;
-use crate::store::arena::{Arena, Ref, Window, Words};
+use crate::store::arena::{Arena, Memory, Ref, Window, Words};
 use crate::value::Kind;
 
 /// Longest key and value whose lengths fit the first word.
@@ -70,7 +70,7 @@ impl Head {
             return None;
         }
         let (key_len, value_len) = ((word >> KEY_SHIFT) as usize & 0xff, (word >> VALUE_SHIFT) as usize);
-        Some(Head { word, key_len, value_len, key_at: if word & HAS_DEADLINE != 0 { 16 } else { 8 } })
+        Some(Head { word, key_len, value_len, key_at: key_at(word) })
     }
 
     /// As [`Head::short`], for an entry of this key whose value is the bytes of a string.
@@ -85,7 +85,7 @@ impl Head {
             word,
             key_len: key.len(),
             value_len: (word >> VALUE_SHIFT) as usize,
-            key_at: if word & HAS_DEADLINE != 0 { 16 } else { 8 },
+            key_at: key_at(word),
         };
         (is_it && window.equal(head.key_at / 8, key)).then_some(head)
     }
@@ -163,6 +163,15 @@ impl Head {
         arena.bytes_from(at, self.key_at + self.key_len, self.value_len)
     }
 
+    /// Whether a value of that length can take the place of the present one: the lengths stay short, and the block of its class.
+    #[inline]
+    pub(crate) fn has_room_for(&self, len: usize) -> bool {
+        self.word & LONG == 0
+            && len <= SHORT_VALUE
+            && (len == self.value_len
+                || Arena::class_bytes(self.value_at() + len) == Arena::class_bytes(self.size()))
+    }
+
     /// Writes another value, and another deadline where there is one, over the entry at `at`, if the key can stay where it is and the
     /// entry keeps its size class. Says whether it did.
     pub(crate) fn overwrite(
@@ -174,25 +183,32 @@ impl Head {
         deadline: Option<u64>,
         ascii: bool,
     ) -> bool {
-        let size = self.key_at + self.key_len + value.len();
-        let fits = self.word & LONG == 0
-            && value.len() <= SHORT_VALUE
-            && self.has_deadline() == deadline.is_some()
-            && Arena::class_bytes(size) == Arena::class_bytes(self.size());
-        if !fits {
+        if self.has_deadline() != deadline.is_some() || !self.has_room_for(value.len()) {
             return false;
         }
+        self.write_over(arena, at, kind, value, deadline, ascii);
+        true
+    }
+
+    /// Writes a value that [`Head::has_room_for`] over the present one, and another deadline over the present one.
+    #[inline(always)]
+    pub(crate) fn write_over(
+        &self,
+        arena: &mut Arena,
+        at: Ref,
+        kind: Kind,
+        value: &[u8],
+        deadline: Option<u64>,
+        ascii: bool,
+    ) {
         let changing = Kind::MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
-        let mut word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT;
-        if ascii {
-            word |= ASCII;
-        }
+        let flag = if ascii { ASCII } else { 0 };
+        let word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT | flag;
         arena.set_word(at, 0, word);
         if let Some(deadline) = deadline {
             arena.set_word(at, self.key_at / 8 - 1, deadline);
         }
         arena.write(at, self.value_at(), [value]);
-        true
     }
 
     /// Key and value in one go.
@@ -202,11 +218,27 @@ impl Head {
     }
 }
 
-/// Whether the entry at `at` has exactly this key.
-#[inline]
-pub(crate) fn key_is(arena: &Arena, at: Ref, key: &[u8]) -> bool {
-    let words = arena.block(at).words();
-    Head::of(words).is_some_and(|head| head.is_of(words, key))
+/// Whether the entry at `at` has exactly this key. For whoever holds the lock.
+#[inline(always)]
+pub(crate) fn key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
+    let Some(window) = memory.window(at) else { return false };
+    let word = window.word(0);
+    if word & (LONG | (SHORT_KEY as u64) << KEY_SHIFT) == (key.len() as u64) << KEY_SHIFT {
+        // A longer key would have set higher bits.
+        return window.equal(key_at(word) / 8, key);
+    }
+    word & LONG != 0 && long_key_is(memory, at, key)
+}
+
+/// Where the key of an entry with short lengths begins, in bytes.
+#[inline(always)]
+fn key_at(word: u64) -> usize {
+    if word & HAS_DEADLINE != 0 { 16 } else { 8 }
+}
+
+#[cold]
+fn long_key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
+    memory.words(at).is_some_and(|words| Head::of(words).is_some_and(|head| head.is_of(words, key)))
 }
 
 /// Writes the access stamp, if it differs from what is there: a read must not dirty a cache line for nothing.
@@ -319,7 +351,7 @@ mod tests {
                     assert_eq!(head.deadline(&arena, at), deadline);
                     assert_eq!((head.stamp(), head.kind(), head.ascii()), (0xabcdef, Kind::Raw, true));
                     assert_eq!(head.size(), parts.size());
-                    assert!(key_is(&arena, at, key) && !key_is(&arena, at, b"other"));
+                    assert!(key_is(arena.memory(), at, key) && !key_is(arena.memory(), at, b"other"));
                 }
             }
         }

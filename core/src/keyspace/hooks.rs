@@ -122,6 +122,12 @@ impl Hooks {
         self.observed.store(true, Ordering::Release);
     }
 
+    /// Whether nobody wants to know of any change.
+    #[inline]
+    pub(crate) fn are_silent(&self) -> bool {
+        !self.snapshotting.load(Ordering::Acquire) && !self.observed() && self.journal.get().is_none()
+    }
+
     /// Whether anybody observes; checked before anything is collected for them.
     #[inline]
     pub(crate) fn observed(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Commands reach entries only through [`Db`]; what they do with them is their own affair.
 
 pub(crate) mod access;
+pub(crate) mod compaction;
 pub(crate) mod db;
 pub(crate) mod entry;
 pub(crate) mod guard;
@@ -10,6 +11,7 @@ pub(crate) mod hash;
 pub(crate) mod heap;
 pub(crate) mod hooks;
 pub(crate) mod locks;
+pub(crate) mod overwrite;
 pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;

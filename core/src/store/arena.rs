@@ -3,13 +3,18 @@
 //!
 //! **Segments.** Segment `k` has `2^(13+k)` units (64 KiB, 128 KiB, ...). References number the units through all
 //! segments from 1 up, so `ref + 2^13` has its top bit at `13 + k`: the address is a count of leading zeros, one load
-//! from an array, and an addition. A segment is mapped when the one before it is full, never moves, and is
-//! unmapped only with the [`Memory`], which outlives the arena while readers share it. The whole holds 32 GiB.
+//! from an array, and an addition. When the open segment is full, the smallest that is not in use is opened, and mapped if
+//! it never was; it never moves, and is unmapped only with the [`Memory`], which outlives the arena while readers share
+//! it. The whole holds 32 GiB.
 //!
 //! **Classes.** Up to 1 KiB every multiple of 8 bytes is a class of its own; above, each doubling has 8 classes, so
 //! that less than 12.5 % is lost. Freed blocks of a class form a list threaded through the blocks themselves. A request
 //! takes a block of its own class, else splits the smallest block that leaves a usable rest, else takes fresh units at
-//! the end. Nothing is ever merged: that is compaction's part. All of it is O(1).
+//! the end. Nothing is ever merged. All of it is O(1).
+//!
+//! **Compaction.** Blocks of many sizes that come and go leave holes that fit nothing. [`Arena::condemn`] then sets all segments
+//! in use aside and begins with others; the owner moves its blocks there, a few at a time, while it goes on working; what
+//! is freed meanwhile in a condemned segment is merely forgotten. At the end the condemned memory goes back to the system.
 //!
 //! **Readers without the lock** see the memory as [`Words`]: by relaxed atomic loads, whatever a writer does meanwhile.
 //! All writes are relaxed atomic stores of words, so nothing here is a data race; whether what was read belongs together
@@ -28,7 +33,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::os::{self, OutOfMemory, Segments};
+use crate::os::{OutOfMemory, Segments};
 
 /// Bytes of a unit, and the alignment of every block.
 pub(crate) const UNIT: usize = 8;
@@ -73,12 +78,17 @@ pub(crate) const WINDOW: usize = 3 + 256 / UNIT + LONGEST_COPY / UNIT + 8;
 /// See the module's text.
 pub(crate) struct Arena {
     memory: Arc<Memory>,
-    /// First unit number that is not mapped, offset by [`FIRST_SEGMENT`].
-    limit: u64,
-    /// Next fresh unit number, same offset.
+    /// Segments that are mapped, in use, and condemned, as bits.
+    mapped: u32,
+    in_use: u32,
+    condemned: u32,
+    condemned_bytes: usize,
+    /// Next fresh unit number, offset by [`FIRST_SEGMENT`], and where the segment that it is in begins and ends.
     fresh: u64,
-    /// End of the segment that `fresh` is in; later segments up to `limit` are left from before a `clear`.
+    start: u64,
     end: u64,
+    /// Units of the segments in use but the last.
+    filled: u64,
     used: usize,
     free: [u32; CLASSES],
     nonempty: [u64; CLASSES.div_ceil(64)],
@@ -146,9 +156,14 @@ impl Arena {
     pub(crate) fn new() -> Self {
         Self {
             memory: Arc::new(Memory(Segments::new())),
-            limit: FIRST_SEGMENT as u64,
-            fresh: FIRST_SEGMENT as u64,
-            end: FIRST_SEGMENT as u64,
+            mapped: 0,
+            in_use: 0,
+            condemned: 0,
+            condemned_bytes: 0,
+            fresh: 0,
+            start: 0,
+            end: 0,
+            filled: 0,
             used: 0,
             free: [0; CLASSES],
             nonempty: [0; CLASSES.div_ceil(64)],
@@ -187,7 +202,64 @@ impl Arena {
         debug_assert!(self.used >= bytes, "more freed than allocated");
         debug_assert_ne!(self.word(block, 0), Self::link(block, self.word(block, 0) as u32), "freed twice");
         self.used -= bytes;
-        self.push_free(class, block);
+        if !self.is_condemned(block) {
+            self.push_free(class, block);
+        }
+    }
+
+    /// Whether the block is in a condemned segment, so that it has to be moved.
+    #[inline]
+    pub(crate) fn is_condemned(&self, block: Ref) -> bool {
+        self.condemned >> segment_of(u64::from(block.get()) + FIRST_SEGMENT as u64) & 1 != 0
+    }
+
+    /// Bytes of holes: what the segments in use have handed out and got back.
+    #[inline]
+    pub(crate) fn holes(&self) -> usize {
+        if self.condemned != 0 { 0 } else { self.reserved() - self.used }
+    }
+
+    /// Sets all segments in use aside: from now on blocks come from others. The owner shall move every block of which
+    /// [`is_condemned`](Self::is_condemned) is true, and then call [`release_condemned`](Self::release_condemned).
+    pub(crate) fn condemn(&mut self) {
+        debug_assert_eq!(self.condemned, 0, "one compaction at a time");
+        self.condemned_bytes = self.reserved();
+        self.condemned = std::mem::take(&mut self.in_use);
+        self.forget();
+    }
+
+    /// Moves a block of `bytes` to a segment that is not condemned, and returns where it is now. O(bytes).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the block is where it was.
+    pub(crate) fn relocate(&mut self, block: Ref, bytes: usize) -> Result<Ref, OutOfMemory> {
+        let new = self.alloc(bytes)?;
+        let words = bytes.div_ceil(UNIT);
+        let (from, to) = (self.block(block).words, self.block(new).words);
+        (0..words).for_each(|at| to.at(at).store(from.word(at), Ordering::Relaxed));
+        self.free(block, bytes);
+        Ok(new)
+    }
+
+    /// Gives the memory of the condemned segments, in which no block is left, back to the system.
+    pub(crate) fn release_condemned(&mut self) {
+        let condemned = std::mem::take(&mut self.condemned);
+        self.condemned_bytes = 0;
+        self.release(condemned);
+    }
+
+    fn release(&self, segments: u32) {
+        for segment in (0..SEGMENTS).filter(|segment| segments >> segment & 1 != 0) {
+            self.memory.0.release(segment, 0..Units::segment_len(segment));
+        }
+    }
+
+    /// Begins with no segment and no free block.
+    fn forget(&mut self) {
+        self.in_use = 0;
+        (self.fresh, self.start, self.end, self.filled) = (0, 0, 0, 0);
+        self.free = [0; CLASSES];
+        self.nonempty = [0; CLASSES.div_ceil(64)];
     }
 
     /// What readers without the lock share.
@@ -250,28 +322,23 @@ impl Arena {
         self.used
     }
 
-    /// Bytes that blocks have ever reached since the arena was new or cleared: the most it can cost in memory.
+    /// Bytes that blocks have reached in the segments in use: the most they can cost in memory.
     #[inline]
     pub(crate) fn reserved(&self) -> usize {
-        (self.fresh - FIRST_SEGMENT as u64) as usize * UNIT
+        (self.filled + self.fresh - self.start) as usize * UNIT
+    }
+
+    /// Bytes that blocks had reached in the condemned segments.
+    pub(crate) fn condemned_bytes(&self) -> usize {
+        self.condemned_bytes
     }
 
     /// Frees everything and gives the memory back to the system, but keeps the address space.
     pub(crate) fn clear(&mut self) {
-        let reached = self.fresh as usize;
-        for segment in 0..SEGMENTS {
-            let first = Units::segment_len(segment);
-            if reached <= first {
-                break;
-            }
-            const PAGE_UNITS: usize = os::PAGE / UNIT;
-            let units = (reached - first).next_multiple_of(PAGE_UNITS).min(first);
-            self.memory.0.release(segment, 0..units);
-        }
-        (self.fresh, self.end) = (FIRST_SEGMENT as u64, FIRST_SEGMENT as u64);
+        self.release(self.in_use | self.condemned);
+        (self.condemned, self.condemned_bytes) = (0, 0);
         self.used = 0;
-        self.free = [0; CLASSES];
-        self.nonempty = [0; CLASSES.div_ceil(64)];
+        self.forget();
     }
 
     /// What a free block's first word holds: the next one of its list, and a mark that tells it is free.
@@ -321,8 +388,8 @@ impl Arena {
             self.scatter(block.get() + units as u32, class_units(larger) - units);
             return Ok(block);
         }
-        while self.end - self.fresh < units as u64 {
-            self.open_segment()?;
+        if self.end - self.fresh < units as u64 {
+            self.open_segment(units)?;
         }
         let block = (self.fresh - FIRST_SEGMENT as u64) as u32;
         self.fresh += units as u64;
@@ -339,28 +406,37 @@ impl Arena {
         }
     }
 
-    /// Goes on to the next segment; what is left of this one goes to the free lists.
-    fn open_segment(&mut self) -> Result<(), OutOfMemory> {
-        if self.end == self.limit {
-            self.map_segment()?;
+    /// Goes on to the smallest segment that is not in use and has that many units; what is left of this one goes to the free lists.
+    fn open_segment(&mut self, units: usize) -> Result<(), OutOfMemory> {
+        let taken = self.in_use | self.condemned;
+        // One more than needed: the very first unit stays unused, since its number would be 0.
+        let fits = |segment: &usize| {
+            Units::segment_len(*segment) > units || *segment > 0 && Units::segment_len(*segment) == units
+        };
+        let segment =
+            (0..SEGMENTS).filter(fits).find(|segment| taken >> segment & 1 == 0).ok_or(OutOfMemory)?;
+        if self.mapped >> segment & 1 == 0 {
+            self.memory.0.grow(segment)?;
+            self.mapped |= 1 << segment;
         }
-        let (first, rest) = ((self.fresh - FIRST_SEGMENT as u64) as u32, (self.end - self.fresh) as usize);
-        // The very first unit stays unused: its number would be 0.
-        self.fresh = self.end.max(FIRST_SEGMENT as u64 + 1);
-        self.end *= 2;
-        self.scatter(first, rest);
+        if self.in_use != 0 {
+            let (first, rest) =
+                ((self.fresh - FIRST_SEGMENT as u64) as u32, (self.end - self.fresh) as usize);
+            self.filled += self.end - self.start;
+            self.scatter(first, rest);
+        }
+        self.in_use |= 1 << segment;
+        self.start = Units::segment_len(segment) as u64;
+        self.end = self.start * 2;
+        self.fresh = self.start.max(FIRST_SEGMENT as u64 + 1);
         Ok(())
     }
+}
 
-    fn map_segment(&mut self) -> Result<(), OutOfMemory> {
-        let segment = segment_of(self.limit);
-        if segment == SEGMENTS {
-            return Err(OutOfMemory);
-        }
-        self.memory.0.grow(segment)?;
-        self.limit *= 2;
-        Ok(())
-    }
+/// The segment of a unit number offset by [`FIRST_SEGMENT`].
+#[inline]
+fn segment_of(unit: u64) -> usize {
+    (unit.ilog2() - FIRST_SEGMENT.ilog2()) as usize
 }
 
 impl Memory {
@@ -559,11 +635,16 @@ struct WordWriter<'a> {
 }
 
 impl WordWriter<'_> {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, bytes: &[u8]) {
         let (chunks, rest) = bytes.as_chunks::<UNIT>();
         if self.bits == 0 {
-            chunks.iter().for_each(|chunk| self.store(whole(chunk)));
+            let end = self.next + chunks.len();
+            let words = self.words.0.get(self.next..end).unwrap_or_else(|| outside());
+            for (word, chunk) in words.iter().zip(chunks) {
+                word.store(whole(chunk), Ordering::Relaxed);
+            }
+            self.next = end;
         } else {
             for chunk in chunks {
                 let word = u64::from_le(whole(chunk));
@@ -633,12 +714,6 @@ fn outside() -> ! {
     panic!("reference outside the arena")
 }
 
-/// The segment of a unit number offset by [`FIRST_SEGMENT`].
-#[inline]
-fn segment_of(unit: u64) -> usize {
-    (unit.ilog2() - FIRST_SEGMENT.ilog2()) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -683,13 +758,45 @@ mod tests {
         let mut arena = Arena::new();
         let large = arena.alloc(LARGEST).unwrap();
         arena.write(large, 0, [&vec![1; LARGEST]]);
-        let reserved = arena.reserved();
+        assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST, 1));
         // What was skipped serves the small ones.
-        for _ in 0..1000 {
+        for _ in 0..600 {
             arena.alloc(100).unwrap();
         }
-        assert_eq!(arena.reserved(), reserved);
+        assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST + 600 * 104 + UNIT, 2));
         assert_eq!(arena.alloc(LARGEST + 1), Err(OutOfMemory));
+    }
+
+    #[test]
+    fn condemned_blocks_are_moved_and_their_memory_is_used_again() {
+        let mut arena = Arena::new();
+        let mut blocks: Vec<_> = (0..5000_u32)
+            .map(|i| {
+                let block = arena.alloc(200).unwrap();
+                arena.write(block, 0, [&i.to_le_bytes(), &[7; 196]]);
+                block
+            })
+            .collect();
+        for round in 0..6 {
+            // Every other block goes, the rest is moved while new ones come.
+            let gone = blocks.split_off(2500);
+            gone.iter().for_each(|block| arena.free(*block, 200));
+            assert_eq!(arena.holes(), arena.reserved() - 2500 * 200);
+            arena.condemn();
+            assert_eq!((arena.holes(), arena.used()), (0, 2500 * 200));
+            assert!(arena.condemned_bytes() >= 5000 * 200);
+            for block in &mut blocks {
+                let before = arena.bytes(*block, 200).to_vec();
+                assert!(arena.is_condemned(*block));
+                *block = arena.relocate(*block, 200).unwrap();
+                assert!(!arena.is_condemned(*block) && arena.bytes(*block, 200) == before);
+            }
+            blocks.extend((0..2500).map(|_| arena.alloc(200).unwrap()));
+            arena.release_condemned();
+            assert_eq!((arena.used(), arena.condemned_bytes()), (5000 * 200, 0), "{round}");
+            assert!(arena.holes() < 100_000, "{}", arena.holes());
+        }
+        assert!(mapped(&arena) <= 6, "segments are used in turn: {}", mapped(&arena));
     }
 
     #[test]
@@ -737,17 +844,17 @@ mod tests {
     #[test]
     fn without_memory_it_works_on_with_what_it_has() {
         let mut arena = Arena::new();
-        os::refusal::set(true);
+        crate::os::refusal::set(true);
         assert_eq!(arena.alloc(8), Err(OutOfMemory));
-        os::refusal::set(false);
+        crate::os::refusal::set(false);
         let first = arena.alloc(1000).unwrap();
-        os::refusal::set(true);
+        crate::os::refusal::set(true);
         let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
         assert_eq!((fitting, arena.used()), (64, 65_000));
         arena.free(first, 1000);
         assert_eq!(arena.alloc(1000), Ok(first));
         arena.alloc(500).expect("the end of the segment has room");
-        os::refusal::set(false);
+        crate::os::refusal::set(false);
         arena.alloc(1000).unwrap();
     }
 

@@ -64,3 +64,43 @@ mod tests {
         assert!(!sequence.is_still(count) && sequence.begin_read().is_some());
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::{AtomicU64, Ordering};
+    use loom::thread;
+    use std::sync::Arc;
+
+    /// Two words that belong together, as those of an entry do.
+    struct Pair {
+        sequence: Sequence,
+        words: [AtomicU64; 2],
+    }
+
+    #[test]
+    fn loom_a_reader_uses_only_words_that_belong_together() {
+        let all = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
+        let outcomes = all.clone();
+        loom::model(move || {
+            let pair = Pair { sequence: Sequence::new(), words: [AtomicU64::new(0), AtomicU64::new(0)] };
+            let pair = Arc::new(pair);
+            let read = pair.clone();
+            let reader = thread::spawn(move || {
+                let count = read.sequence.begin_read()?;
+                let [one, other] = [0, 1].map(|at| read.words[at].load(Ordering::Relaxed));
+                let belong_together = read.sequence.is_still(count);
+                assert!(!belong_together || one == other, "{one} and {other}");
+                Some(belong_together)
+            });
+            for round in 1..3 {
+                pair.sequence.begin_write();
+                pair.words.iter().for_each(|word| word.store(round, Ordering::Relaxed));
+                pair.sequence.end_write();
+            }
+            outcomes.lock().unwrap().insert(reader.join().unwrap());
+        });
+        let all = all.lock().unwrap();
+        assert!(all.len() == 3, "turned away, disturbed and undisturbed were all met: {all:?}");
+    }
+}

@@ -315,19 +315,29 @@ impl<'a> Listpack<'a> {
     /// The first element from index `start` on, in steps of `stride` (at least 1), that is this string: with 0 and 2 a hash's field.
     pub(crate) fn find(self, string: &[u8], start: usize, stride: usize) -> Option<Position> {
         let wanted = Encoded::new(Element::Bytes(string));
-        let mut iter = self.iter_from(self.seek(start)?);
-        let (mut index, mut skip) = (start, 0);
-        loop {
-            let (joint, left) = iter.front;
-            let (code, payload) = iter.raw_next()?;
-            if skip == 0 {
-                if code == wanted.code && wanted.is_payload(payload) {
+        let Position { mut joint, mut left, .. } = self.seek(start)?;
+        let (mut next, len) = (start, self.len());
+        for index in start..len {
+            let code = self.bytes[joint] ^ left;
+            let size = self.payload_len_at(joint, code);
+            if index == next {
+                if code == wanted.code && wanted.is_payload(&self.bytes[joint + 1..joint + 1 + size]) {
                     return Some(Position { index, joint, left });
                 }
-                skip = stride;
+                next += stride;
             }
-            skip -= 1;
-            index += 1;
+            (joint, left) = (joint + 1 + size, code);
+        }
+        None
+    }
+
+    /// Bytes of the payload to the right of a joint, whose code is this.
+    #[inline(always)]
+    fn payload_len_at(self, joint: usize, code: u8) -> usize {
+        match code {
+            0..STRING_12 => usize::from(code),
+            INLINE.. => 0,
+            _ => payload_len(code, &self.bytes[joint + 1..][..length_bytes(code)]),
         }
     }
 
