@@ -90,8 +90,16 @@ fn printed<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
 ///
 /// # Errors
 /// TypeError, naming the type.
-#[inline]
+#[inline(always)]
 pub fn raw_value<'a>(object: Argument<'a, '_>) -> PyResult<Word<'a>> {
+    match exact(&object) {
+        Exact::Str | Exact::Bytes => bytes_of(object).map(Word::Borrowed),
+        _ => other_value(object),
+    }
+}
+
+#[inline(never)]
+fn other_value<'a>(object: Argument<'a, '_>) -> PyResult<Word<'a>> {
     match word(object)? {
         Some(word) => Ok(word),
         None => Err(PyTypeError::new_err(format!(

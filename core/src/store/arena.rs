@@ -875,7 +875,7 @@ mod tests {
         let blocks: Vec<_> = (0..200_000_u64)
             .map(|i| {
                 let block = arena.alloc(104).unwrap();
-                arena.write(block, 0, [&vec![i as u8; 104]]);
+                arena.write(block, 0, [&[i as u8; 104]]);
                 arena.set_word(block, 0, i);
                 block
             })
