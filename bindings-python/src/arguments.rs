@@ -5,10 +5,27 @@ use std::time::Duration;
 use keystead::{Condition, Ttl};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyFloat, PyInt, PyMemoryView};
+use pyo3::types::{PyByteArray, PyFloat, PyInt, PyList, PyMemoryView, PyTuple};
 use smallvec::SmallVec;
 
 use crate::hot::{Argument, Exact, bytes_of, exact};
+
+/// The objects of a list, tuple or other iterable in a tuple, which nobody changes while their bytes are used.
+///
+/// # Errors
+/// It can't be iterated over, or is a str or bytes, which would be taken apart.
+pub fn held<'py>(iterable: Argument<'_, 'py>) -> PyResult<Bound<'py, PyTuple>> {
+    if let Ok(list) = iterable.cast::<PyList>() {
+        return Ok(list.to_tuple());
+    }
+    if let Ok(tuple) = iterable.cast::<PyTuple>() {
+        return Ok(tuple.to_owned());
+    }
+    if bytes_of(iterable).is_ok() {
+        return Err(PyTypeError::new_err("several keys are needed, not one str or bytes"));
+    }
+    PyTuple::new(iterable.py(), iterable.try_iter()?.collect::<PyResult<Vec<_>>>()?)
+}
 
 /// A word of a command: borrowed from a str or bytes, or written out.
 pub enum Word<'a> {

@@ -6,7 +6,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keystead::keyspace::Key;
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -14,11 +13,11 @@ use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 
-use crate::arguments::{condition, integer, ttl};
+use crate::arguments::{condition, held, integer, ttl};
 use crate::engine::PyEngine;
-use crate::errors::{closed, raise};
-use crate::hot::{Argument, Arguments, Method, Outcome, Raised, bytes_of, held, items, names};
-use crate::live::{Live, hashed};
+use crate::errors::{Outcome, Raised, closed, raise};
+use crate::hot::{Argument, Arguments, Method, bytes_of, items, names};
+use crate::live::{Form, Live, Own};
 use crate::scan;
 use crate::sessions::bytes;
 use crate::store::{StoreInner, boolean, expire, held_pairs, or_none, time_to_live};
@@ -67,7 +66,7 @@ impl AsRef<[u8]> for FullKey<'_> {
 
 impl CacheInner {
     /// Namespace and key together.
-    #[inline]
+    #[inline(always)]
     pub fn full_key<'a>(&self, key: &'a [u8]) -> FullKey<'a> {
         if self.namespace.is_empty() {
             return FullKey::Bare(key);
@@ -99,7 +98,11 @@ impl CacheInner {
     #[inline]
     pub fn look_up<'py>(&self, py: Python<'py>, key: &[u8]) -> Result<Option<Bound<'py, PyAny>>, Raised> {
         if let Some(live) = &self.live {
-            return self.look_up_live(py, &hashed(key), live, || key);
+            let own = live.own(Form::Key, key);
+            return match live.get(py, &own) {
+                Some(object) => Ok(Some(object)),
+                None => self.bring_to_life(py, &own, live, key),
+            };
         }
         let made = self.store.db.get_with(key, |found| match found {
             Some(found) => make(py, &found),
@@ -108,29 +111,15 @@ impl CacheInner {
         made.map_err(|error| raise(py, &error))?.finish(py, &self.codec)
     }
 
-    /// As [`CacheInner::look_up`] with another table, where the key goes by the name `own`; `full` gives the name it has in the engine.
+    /// What the engine has under the name `full`, kept in a table where the key goes by the name `own`.
     ///
     /// # Errors
     /// As [`CacheInner::look_up`].
-    #[inline]
-    pub fn look_up_live<'py, K: AsRef<[u8]>>(
-        &self,
-        py: Python<'py>,
-        own: &Key<'_>,
-        live: &Live,
-        full: impl FnOnce() -> K,
-    ) -> Result<Option<Bound<'py, PyAny>>, Raised> {
-        match live.get(py, own) {
-            Some(object) => Ok(Some(object)),
-            None => self.bring_to_life(py, own, live, full().as_ref()),
-        }
-    }
-
     #[inline(never)]
-    fn bring_to_life<'py>(
+    pub fn bring_to_life<'py>(
         &self,
         py: Python<'py>,
-        own: &Key<'_>,
+        own: &Own<'_>,
         live: &Live,
         full: &[u8],
     ) -> Result<Option<Bound<'py, PyAny>>, Raised> {

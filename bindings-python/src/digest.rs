@@ -13,9 +13,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 
+use crate::errors::Outcome;
 use crate::hot::{
-    Argument, Arguments, Body, Exact, Guarded, Outcome, body, bytes_of, call_one, callable, exact,
-    with_arguments,
+    Argument, Arguments, Body, Exact, Guarded, body, bytes_of, call_one, callable, exact, with_arguments,
 };
 use crate::store::Store;
 

@@ -3,11 +3,47 @@
 //! The clients built on valkey-py and redis-py raise the classes of those libraries instead; see `sessions.rs`.
 
 use std::any::Any;
+use std::convert::Infallible;
 
 use keystead::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
+
+/// An exception is set in the interpreter: what [`PyErr`] stands for, in no bytes, so that an [`Outcome`] fits a register.
+#[derive(Debug)]
+pub struct Raised(());
+
+/// What a hot method returns.
+pub type Outcome<'py> = Result<Bound<'py, PyAny>, Raised>;
+
+impl Raised {
+    /// For whoever has just set the exception, or seen that it was set.
+    pub fn already() -> Self {
+        Self(())
+    }
+}
+
+impl From<PyErr> for Raised {
+    #[cold]
+    fn from(error: PyErr) -> Self {
+        Python::attach(|py| error.restore(py));
+        Self(())
+    }
+}
+
+impl From<Infallible> for Raised {
+    fn from(error: Infallible) -> Self {
+        match error {}
+    }
+}
+
+impl From<Raised> for PyErr {
+    #[cold]
+    fn from(_: Raised) -> Self {
+        Python::attach(PyErr::fetch)
+    }
+}
 
 static EXCEPTIONS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 

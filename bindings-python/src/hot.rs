@@ -14,49 +14,22 @@
 //! 4. An entry returns a new reference, or null with an exception set.
 //! 5. Method definitions are leaked: descriptors point to them for the life of the process.
 //! 6. A [`Raised`] exists only while an exception is set in this thread.
-//! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it; only the garbage collector takes the body away.
+//! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it and keeps both until nobody refers to it.
 //! 8. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
 
-use std::convert::Infallible;
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
-use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
+use pyo3::{Borrowed, PyClass, ffi};
 
-/// An exception is set in the interpreter: what [`PyErr`] stands for, in no bytes, so that an [`Outcome`] fits a register.
-#[derive(Debug)]
-pub struct Raised(());
-
-/// What a method returns.
-pub type Outcome<'py> = Result<Bound<'py, PyAny>, Raised>;
-
-impl From<PyErr> for Raised {
-    #[cold]
-    fn from(error: PyErr) -> Self {
-        Python::attach(|py| error.restore(py));
-        Self(())
-    }
-}
-
-impl From<Infallible> for Raised {
-    fn from(error: Infallible) -> Self {
-        match error {}
-    }
-}
-
-impl From<Raised> for PyErr {
-    #[cold]
-    fn from(_: Raised) -> Self {
-        Python::attach(PyErr::fetch)
-    }
-}
+use crate::errors::{Outcome, Raised};
 
 /// A method of a class, called without PyO3's argument handling.
 pub trait Method: 'static {
@@ -124,6 +97,8 @@ pub struct Arguments<'a, 'py> {
 /// One argument, alive for the call.
 pub type Argument<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 
+const _: () = assert!(size_of::<Argument<'_, '_>>() == size_of::<*mut ffi::PyObject>());
+
 impl<'a, 'py> Arguments<'a, 'py> {
     /// # Safety
     /// As invariant 2, with `'a` within the call.
@@ -152,6 +127,26 @@ impl<'a, 'py> Arguments<'a, 'py> {
         let py = self.py;
         // SAFETY: invariant 2: each is a valid object for the call, which `'a` does not outlive.
         self.positional.iter().map(move |argument| unsafe { Borrowed::from_ptr(py, *argument) })
+    }
+
+    /// The positional arguments in one piece.
+    #[inline]
+    pub fn places(&self) -> &'a [Argument<'a, 'py>] {
+        // SAFETY: invariant 2; a `Borrowed` is a pointer to an object and markers without size, which `size_of` below confirms.
+        unsafe { std::slice::from_raw_parts(self.positional.as_ptr().cast(), self.positional.len()) }
+    }
+
+    /// Whether there is just one keyword argument, of this name.
+    ///
+    /// # Errors
+    /// A name is no text.
+    #[inline]
+    pub fn is_only(&self, names: &'static Names<1>) -> PyResult<bool> {
+        // SAFETY: invariant 2: a tuple if there are keywords.
+        let (count, first) = unsafe {
+            (ffi::PyTuple_Size(self.names), Borrowed::from_ptr(self.py, ffi::PyTuple_GetItem(self.names, 0)))
+        };
+        Ok(count == 1 && names.position(first)?.is_some())
     }
 
     /// Whether there are keyword arguments.
@@ -279,30 +274,46 @@ fn missing(name: &str) -> Raised {
 ///
 /// # Errors
 /// TypeError for anything else, UnicodeEncodeError for a str with lone surrogates.
-#[inline]
+#[inline(always)]
 pub fn bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
-    let raw = object.as_ptr();
-    // SAFETY: `raw` is a valid object, and the address of a static type is only compared.
-    let kind = unsafe { ffi::Py_TYPE(raw) };
-    if ptr::eq(kind, &raw const ffi::PyUnicode_Type) || object.is_instance_of::<PyString>() {
-        let mut length = 0;
-        // SAFETY: `raw` is a str; the returned buffer belongs to it and is as long as `length` says.
-        unsafe {
-            let start = ffi::PyUnicode_AsUTF8AndSize(raw, &mut length);
-            if start.is_null() {
-                return Err(PyErr::fetch(object.py()));
-            }
-            return Ok(std::slice::from_raw_parts(start.cast(), length as usize));
-        }
+    match exact(&object) {
+        Exact::Str => utf8_of(object),
+        Exact::Bytes => Ok(content_of(object)),
+        _ => unusual_bytes_of(object),
     }
-    if ptr::eq(kind, &raw const ffi::PyBytes_Type) || object.is_instance_of::<PyBytes>() {
-        // SAFETY: `raw` is a bytes object, immutable, with that many bytes.
-        unsafe {
-            let (start, length) = (ffi::PyBytes_AsString(raw), ffi::PyBytes_Size(raw));
-            return Ok(std::slice::from_raw_parts(start.cast(), length as usize));
+}
+
+#[inline]
+fn utf8_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
+    let mut length = 0;
+    // SAFETY: the object is a str; the returned buffer belongs to it and is as long as `length` says.
+    unsafe {
+        let start = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &mut length);
+        if start.is_null() {
+            return Err(PyErr::fetch(object.py()));
         }
+        Ok(std::slice::from_raw_parts(start.cast(), length as usize))
     }
-    Err(not_text(object))
+}
+
+#[inline]
+fn content_of<'a>(object: Argument<'a, '_>) -> &'a [u8] {
+    // SAFETY: the object is a bytes object, immutable, with that many bytes.
+    unsafe {
+        let (start, length) = (ffi::PyBytes_AsString(object.as_ptr()), ffi::PyBytes_Size(object.as_ptr()));
+        std::slice::from_raw_parts(start.cast(), length as usize)
+    }
+}
+
+#[inline(never)]
+fn unusual_bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
+    if object.is_instance_of::<PyString>() {
+        utf8_of(object)
+    } else if object.is_instance_of::<PyBytes>() {
+        Ok(content_of(object))
+    } else {
+        Err(not_text(object))
+    }
 }
 
 #[cold]
@@ -457,7 +468,20 @@ pub fn ready_object<'py>(py: Python<'py>, outcome: Outcome<'py>) -> Outcome<'py>
 #[inline]
 unsafe fn owned(py: Python<'_>, object: *mut ffi::PyObject) -> Outcome<'_> {
     // SAFETY: the caller's promise, and invariant 6.
-    unsafe { Bound::from_owned_ptr_or_opt(py, object).ok_or(Raised(())) }
+    unsafe { Bound::from_owned_ptr_or_opt(py, object).ok_or_else(Raised::already) }
+}
+
+/// A str of bytes that are known to be ASCII: cheaper than reading them as UTF-8. Runs no Python code, and fails only without memory.
+///
+/// # Errors
+/// Python has no memory.
+#[inline]
+pub fn ascii<'py>(py: Python<'py>, text: &[u8]) -> Outcome<'py> {
+    // SAFETY: that many bytes are there; a new reference, or null with an exception set, comes back.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeLatin1(text.as_ptr().cast(), text.len() as isize, ptr::null());
+        owned(py, text)
+    }
 }
 
 /// Calls with one argument, without a tuple around it.
@@ -472,23 +496,6 @@ pub fn call_one<'py>(callable: &Bound<'py, PyAny>, argument: &Bound<'py, PyAny>)
         let result = ffi::PyObject_CallFunctionObjArgs(callable.as_ptr(), argument.as_ptr(), end);
         owned(callable.py(), result)
     }
-}
-
-/// The objects of a list, tuple or other iterable in a tuple, which nobody changes while their bytes are used.
-///
-/// # Errors
-/// It can't be iterated over, or is a str or bytes, which would be taken apart.
-pub fn held<'py>(iterable: Argument<'_, 'py>) -> PyResult<Bound<'py, PyTuple>> {
-    if let Ok(list) = iterable.cast::<PyList>() {
-        return Ok(list.to_tuple());
-    }
-    if let Ok(tuple) = iterable.cast::<PyTuple>() {
-        return Ok(tuple.to_owned());
-    }
-    if bytes_of(iterable).is_ok() {
-        return Err(PyTypeError::new_err("several keys are needed, not one str or bytes"));
-    }
-    PyTuple::new(iterable.py(), iterable.try_iter()?.collect::<PyResult<Vec<_>>>()?)
 }
 
 /// The items of a tuple, borrowed from it.
@@ -727,11 +734,6 @@ unsafe extern "C" fn ready_throw(
     }
 }
 
-/// The type object of a class, to install methods on.
-pub fn class<T: PyTypeInfo>(py: Python<'_>) -> Bound<'_, PyType> {
-    T::type_object(py)
-}
-
 /// What an object of a type of callables does. PyO3's classes are called through a tuple and a dict; these by vectorcall, as functions are.
 pub trait Body: Send + Sync + 'static {
     /// The type's full name.
@@ -781,8 +783,7 @@ pub fn callable<B: Body>(py: Python<'_>, body: B) -> PyResult<Bound<'_, PyAny>> 
 /// The body of a callable; `None` if the object is none of this type.
 pub fn body<'a, B: Body>(object: &'a Bound<'_, PyAny>) -> Option<&'a B> {
     let kind = B::kind().get(object.py())?;
-    // SAFETY: the object is valid; instances of exactly this type, which can't be subclassed, are `Callable<B>`s. The body stays while
-    // somebody refers to the object: the collector clears only what nobody does.
+    // SAFETY: the object is valid; instances of exactly this type, which can't be subclassed, are `Callable<B>`s; invariant 7.
     unsafe {
         ptr::eq(ffi::Py_TYPE(object.as_ptr()).cast(), kind.as_ptr())
             .then(|| (*object.as_ptr().cast::<Callable<B>>()).body.as_deref())?
@@ -866,10 +867,7 @@ unsafe extern "C" fn callable_vectorcall<B: Body>(
         let body = (*slf.cast::<Callable<B>>()).body.as_deref();
         (py, Borrowed::from_ptr(py, slf), Arguments::new(py, args, count, names), body)
     };
-    give(protect(py, || match body {
-        Some(body) => body.call(this, &arguments),
-        None => Err(PyRuntimeError::new_err("the function was collected").into()),
-    }))
+    give(protect(py, || body.expect("a callable has its body").call(this, &arguments)))
 }
 
 /// # Safety
@@ -888,10 +886,8 @@ unsafe extern "C" fn callable_call<B: Body>(
         let body = (*slf.cast::<Callable<B>>()).body.as_deref();
         (py, Borrowed::from_ptr(py, slf), args, kwargs, body)
     };
-    give(protect(py, || match body {
-        Some(body) => with_arguments(&args, kwargs.as_ref(), |arguments| body.call(this, arguments))?,
-        None => Err(PyRuntimeError::new_err("the function was collected").into()),
-    }))
+    let body = || body.expect("a callable has its body");
+    give(protect(py, || with_arguments(&args, kwargs.as_ref(), |arguments| body().call(this, arguments))?))
 }
 
 /// Binds to an instance as functions do.
@@ -943,16 +939,16 @@ unsafe extern "C" fn callable_traverse<B: Body>(
     }
 }
 
+/// The body stays: a call may still be under way in it, and what it refers to in a circle can be cleared from the other side.
+///
 /// # Safety
-/// Called by CPython's collector: a `Callable<B>` that nobody refers to but what it refers to itself.
+/// Called by CPython's collector: a `Callable<B>`.
 unsafe extern "C" fn callable_clear<B: Body>(slf: *mut ffi::PyObject) -> c_int {
-    // SAFETY: both are taken out before they are dropped: dropping can run Python code, which then finds them gone.
+    // SAFETY: taken out before it is dropped: dropping can run Python code, which then finds no attributes.
     unsafe {
         let this = slf.cast::<Callable<B>>();
         let dict = std::mem::replace(&mut (*this).dict, ptr::null_mut());
         ffi::Py_XDECREF(dict);
-        let body = (*this).body.take();
-        drop(body);
     }
     0
 }
@@ -967,6 +963,7 @@ unsafe extern "C" fn callable_dealloc<B: Body>(slf: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(slf);
         }
         callable_clear::<B>(slf);
+        drop((*slf.cast::<Callable<B>>()).body.take());
         let kind = ffi::Py_TYPE(slf);
         ffi::PyObject_GC_Del(slf.cast());
         ffi::Py_DECREF(kind.cast());

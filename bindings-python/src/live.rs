@@ -6,7 +6,7 @@
 //! takes the place of its key, an empty one, one that is no longer current, or in turn any of the four. What is no longer current
 //! is never served, but keeps its memory until its place is taken.
 
-use keystead::keyspace::{HashSeed, Key};
+use keystead::keyspace::HashSeed;
 use keystead::{Engine, Version, Versions};
 use pyo3::prelude::*;
 
@@ -20,6 +20,7 @@ pub const MAX_OBJECTS: usize = 1 << 24;
 
 /// Decoded objects of one cache or of one decorated function.
 pub struct Live {
+    seed: HashSeed,
     versions: Versions,
     table: Guarded<Table>,
 }
@@ -35,16 +36,46 @@ struct Table {
 struct Kept {
     hash: u64,
     version: Version,
+    form: Form,
     key: Box<[u8]>,
     object: Py<PyAny>,
 }
 
+/// What the bytes of a key in a table are. Forms keep keys apart that are of the same bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A key of the engine, or a part of one that says the same here.
+    Key,
+    /// The one argument of a function, a str.
+    Text,
+    /// The one argument of a function, an integer of eight bytes.
+    Integer,
+}
+
+/// A key as a table knows it.
+pub struct Own<'a> {
+    hash: u64,
+    form: Form,
+    bytes: &'a [u8],
+}
+
 impl Live {
+    /// The key of these bytes.
+    #[inline]
+    pub fn own<'a>(&self, form: Form, bytes: &'a [u8]) -> Own<'a> {
+        Own { hash: self.seed.hash(bytes), form, bytes }
+    }
+
     /// A table of at least `objects` places.
     pub fn new(engine: &Engine, objects: usize) -> Self {
         let sets = objects.clamp(1, MAX_OBJECTS).div_ceil(WAYS).next_power_of_two();
         let places = std::iter::repeat_with(|| None).take(sets * WAYS).collect();
-        Self { versions: engine.versions(), table: Guarded::new(Table { places, mask: sets - 1, turn: 0 }) }
+        let seed = HashSeed::of_process();
+        Self {
+            seed,
+            versions: engine.versions(),
+            table: Guarded::new(Table { places, mask: sets - 1, turn: 0 }),
+        }
     }
 
     /// What the engine must be asked with, so that the answer can be kept.
@@ -54,22 +85,22 @@ impl Live {
 
     /// The object of a key, if it is still what the engine holds. O(1).
     #[inline]
-    pub fn get<'py>(&self, py: Python<'py>, key: &Key<'_>) -> Option<Bound<'py, PyAny>> {
+    pub fn get<'py>(&self, py: Python<'py>, key: &Own<'_>) -> Option<Bound<'py, PyAny>> {
         self.table.with(py, |table| {
-            let set = table.set(key.hash());
+            let set = table.set(key.hash);
             let kept = set.iter().flatten().find(|kept| kept.is_of(key))?;
             self.versions.is_current(&kept.version).then(|| kept.object.bind(py).clone())
         })
     }
 
     /// Keeps an object that was read at this version.
-    pub fn keep(&self, py: Python<'_>, key: &Key<'_>, object: &Bound<'_, PyAny>, version: Version) {
-        let kept =
-            Kept { hash: key.hash(), version, key: key.bytes().into(), object: object.clone().unbind() };
+    pub fn keep(&self, py: Python<'_>, key: &Own<'_>, object: &Bound<'_, PyAny>, version: Version) {
+        let object = object.clone().unbind();
+        let kept = Kept { hash: key.hash, version, form: key.form, key: key.bytes.into(), object };
         let old = self.table.with(py, |table| {
             table.turn = table.turn.wrapping_add(1);
             let turn = table.turn % WAYS;
-            let set = table.set(key.hash());
+            let set = table.set(key.hash);
             let own = set.iter().position(|place| place.as_ref().is_some_and(|kept| kept.is_of(key)));
             let free = || {
                 let is_free = |place: &Option<Kept>| {
@@ -102,13 +133,7 @@ impl Table {
 
 impl Kept {
     #[inline]
-    fn is_of(&self, key: &Key<'_>) -> bool {
-        self.hash == key.hash() && *self.key == *key.bytes()
+    fn is_of(&self, key: &Own<'_>) -> bool {
+        self.hash == key.hash && self.form == key.form && *self.key == *key.bytes
     }
-}
-
-/// A key with its hash.
-#[inline]
-pub fn hashed(key: &[u8]) -> Key<'_> {
-    Key::new(key, HashSeed::of_process())
 }

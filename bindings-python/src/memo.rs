@@ -14,10 +14,11 @@ use smallvec::SmallVec;
 use std::ffi::CStr;
 
 use crate::cache::{AsyncCache, Cache, CacheInner};
+use crate::errors::Outcome;
 use crate::hot::{
-    Argument, Arguments, Body, Exact, Outcome, body, bytes_of, callable, exact, ready_object, with_arguments,
+    Argument, Arguments, Body, Exact, body, bytes_of, callable, exact, ready_object, with_arguments,
 };
-use crate::live::{Live, hashed};
+use crate::live::{Form, Live};
 use crate::sessions::bytes;
 
 /// A key while it is built; nearly all fit without an allocation.
@@ -58,23 +59,14 @@ impl Body for Memo {
     fn call<'py>(&self, this: Argument<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
         self.cache.check_open(py)?;
+        if let Some(live) = &self.live {
+            return self.call_live(this, arguments, live);
+        }
         let mut key = Buffer::new();
-        let found = match &self.live {
-            None => {
-                key.extend_from_slice(&self.head);
-                self.write_key(&mut key, arguments)?;
-                self.cache.look_up(py, &key)?
-            }
-            Some(live) => {
-                // In its own table a function needs no head before its keys.
-                self.write_key(&mut key, arguments)?;
-                self.cache.look_up_live(py, &hashed(&key), live, || self.behind_head(&key))?
-            }
-        };
-        match found {
-            Some(value) if self.is_async => ready_object(py, Ok(value)),
-            Some(value) => Ok(value),
-            None if self.live.is_some() => self.miss(this, &self.behind_head(&key), arguments),
+        key.extend_from_slice(&self.head);
+        self.write_key(&mut key, arguments)?;
+        match self.cache.look_up(py, &key)? {
+            Some(value) => self.answer(value),
             None => self.miss(this, &key, arguments),
         }
     }
@@ -136,6 +128,65 @@ pub fn cached_key<'py>(
 }
 
 impl Memo {
+    #[inline]
+    fn answer<'py>(&self, value: Bound<'py, PyAny>) -> Outcome<'py> {
+        if self.is_async { ready_object(value.py(), Ok(value)) } else { Ok(value) }
+    }
+
+    #[inline]
+    fn call_live<'py>(
+        &self,
+        this: Argument<'_, 'py>,
+        arguments: &Arguments<'_, 'py>,
+        live: &Live,
+    ) -> Outcome<'py> {
+        let py = arguments.py();
+        // In its own table a function needs no head before its keys, and a single plain argument need not be written out.
+        let mut key = Buffer::new();
+        let number;
+        let own = match self.single(arguments).map(|argument| (exact(&argument), argument)) {
+            Some((Exact::Str, argument)) => live.own(Form::Text, bytes_of(argument)?),
+            Some((Exact::Int, argument)) if let Ok(value) = argument.extract::<i64>() => {
+                number = value.to_le_bytes();
+                live.own(Form::Integer, &number)
+            }
+            _ => {
+                self.write_key(&mut key, arguments)?;
+                live.own(Form::Key, &key)
+            }
+        };
+        if let Some(value) = live.get(py, &own) {
+            return self.answer(value);
+        }
+        let mut full = Buffer::from_slice(&self.head);
+        self.write_key(&mut full, arguments)?;
+        match self.cache.bring_to_life(py, &own, live, &full)? {
+            Some(value) => self.answer(value),
+            None => self.miss(this, &full, arguments),
+        }
+    }
+
+    /// The argument of a call of a function that has just one parameter, by position or by name.
+    #[inline]
+    fn single<'a, 'py: 'a>(&self, arguments: &Arguments<'a, 'py>) -> Option<Argument<'a, 'py>> {
+        let [(name, _)] = self.parameters.as_deref()? else { return None };
+        if self.make_key.is_some() {
+            return None;
+        }
+        match *arguments.places() {
+            [only] if self.positional == 1 && !arguments.has_keywords() => Some(only),
+            [] => {
+                let mut named = arguments.keyword();
+                named
+                    .next()
+                    .filter(|(given, _)| given.as_ptr() == name.as_ptr())
+                    .map(|(_, value)| value)
+                    .filter(|_| named.next().is_none())
+            }
+            _ => None,
+        }
+    }
+
     #[inline(never)]
     fn behind_head(&self, arguments: &[u8]) -> Buffer {
         let mut key = Buffer::from_slice(&self.head);

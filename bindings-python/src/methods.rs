@@ -4,13 +4,13 @@
 
 use pyo3::prelude::*;
 
-use crate::hot::{self, class};
+use crate::hot;
 use crate::{cache, pipeline, sessions, store};
 
 /// Installs methods on a class, as they are or behind a ready awaitable.
 macro_rules! install_all {
     ($py:expr, $class:ty, $ready:literal: $( $method:ty = $name:literal, $signature:literal; )*) => {{
-        let class = class::<$class>($py);
+        let class = <$class as pyo3::PyTypeInfo>::type_object($py);
         $( hot::install::<$method, $ready>(&class, $name, $signature)?; )*
     }};
 }

@@ -8,15 +8,15 @@ use keystead::command::table;
 use keystead::{Condition, Database, Session, Ttl};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arguments::{Word, Words, condition, flag, integer, raw_value, ttl, word};
-use crate::errors::raise;
+use crate::arguments::{Word, Words, condition, flag, held, integer, raw_value, ttl, word};
+use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, Outcome, bytes_of, exact, held, items, names, ready_object,
+    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, names, ready_object,
 };
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, encode};
@@ -38,31 +38,30 @@ pub fn execute_all<'py>(
     let commands = held(commands)?;
     let commands = items(&commands).map(held).collect::<PyResult<Vec<_>>>()?;
     let none = py.None().into_bound(py);
-    // Everything is encoded once before anything runs: what can't be sent must not stop a pipeline half-way.
-    for words in commands.iter().filter(|words| !is_plain(words)) {
-        encode(py, items(words), &none)?;
+    // Everything is read before anything runs: what can't be sent must not stop a pipeline half-way.
+    let mut typed = Vec::with_capacity(commands.len());
+    for words in &commands {
+        let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
+        places.extend(items(words));
+        let found = Typed::read(&places)?;
+        if found.is_none() {
+            encode(py, items(words), &none)?;
+        }
+        typed.push(found);
     }
     let mut fallback = Fallback { sessions, session: None, is_stateful: false };
     let mut replies = Vec::with_capacity(commands.len());
-    for words in &commands {
-        let typed = if fallback.is_stateful { None } else { run_typed(py, db, words)? };
+    for (words, typed) in commands.iter().zip(&typed) {
         replies.push(match typed {
-            Some(Ok(reply)) => reply,
-            Some(Err(error)) => raise(py, &error).into_value(py).into_bound(py).into_any(),
-            None => fallback.run(py, &encode(py, items(words), &none)?)?,
+            Some(typed) if !fallback.is_stateful => match typed.run(py, db, false)? {
+                Ok(reply) => reply,
+                Err(error) => raise(py, &error).into_value(py).into_bound(py).into_any(),
+            },
+            _ => fallback.run(py, &encode(py, items(words), &none)?)?,
         });
     }
     drop(fallback);
     Ok(PyList::new(py, replies)?.into_any())
-}
-
-/// Whether all words are str or bytes, which always can be sent but for lone surrogates.
-fn is_plain(words: &Bound<'_, PyTuple>) -> bool {
-    items(words).all(|word| match exact(&word) {
-        Exact::Str => bytes_of(word).is_ok(),
-        Exact::Bytes => true,
-        _ => false,
-    })
 }
 
 /// A session for the commands that have no typed form.
@@ -91,44 +90,82 @@ impl Drop for Fallback<'_> {
     }
 }
 
-type Typed<'py> = Option<keystead::Result<Bound<'py, PyAny>>>;
+/// A hot command in its plainest form, its words borrowed: what needs neither words on a session nor a reply to decode.
+pub enum Typed<'a> {
+    Get(Word<'a>),
+    Set(Word<'a>, Word<'a>, Ttl),
+    HGet(Word<'a>, Word<'a>),
+    HSet(Word<'a>, Word<'a>, Word<'a>),
+    Incr(Word<'a>, i64),
+    Del(Word<'a>),
+    Exists(Word<'a>),
+    Expire(Word<'a>, Duration),
+}
 
-/// Runs a command if it is a hot one in its plainest form; its reply is what a session would give.
-#[inline]
-fn run_typed<'py>(py: Python<'py>, db: &Database, words: &Bound<'py, PyTuple>) -> PyResult<Typed<'py>> {
-    let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
-    if words.len() > 5 {
-        return Ok(None);
+impl<'a> Typed<'a> {
+    /// Reads the words of a command; `None` if it has no typed form, or a word is none: clients have their own errors for that.
+    ///
+    /// # Errors
+    /// A str with lone surrogates.
+    #[inline]
+    pub fn read(words: &[Argument<'a, '_>]) -> PyResult<Option<Self>> {
+        let Some((name, rest)) = words.split_first() else { return Ok(None) };
+        let Exact::Str = exact(name) else { return Ok(None) };
+        let name = bytes_of(*name)?;
+        // Each object becomes a word, or the command is left to a session.
+        macro_rules! typed {
+            ($kind:ident, $($object:expr),+ $(; $more:expr)?) => {
+                Some(Typed::$kind($( match word(*$object)? { Some(word) => word, None => return Ok(None) }, )+ $($more)?))
+            };
+        }
+        Ok(match (name, rest) {
+            (b"SET" | b"set", [key, value]) => typed!(Set, key, value; Ttl::None),
+            (b"GET" | b"get", [key]) => typed!(Get, key),
+            (b"HGET" | b"hget", [key, field]) => typed!(HGet, key, field),
+            (b"HSET" | b"hset", [key, field, value]) => typed!(HSet, key, field, value),
+            (b"INCR" | b"incr", [key]) => typed!(Incr, key; 1),
+            (b"DEL" | b"del", [key]) => typed!(Del, key),
+            (b"EXISTS" | b"exists", [key]) => typed!(Exists, key),
+            (b"SET" | b"set", [key, value, option, seconds]) => match positive(*seconds) {
+                Some(time) if is_ex(*option) => typed!(Set, key, value; Ttl::After(time)),
+                _ => None,
+            },
+            (b"EXPIRE" | b"expire", [key, seconds]) => match positive(*seconds) {
+                Some(time) => typed!(Expire, key; time),
+                None => None,
+            },
+            (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match by.extract::<i64>() {
+                Ok(by) => typed!(Incr, key; by),
+                Err(_) => None,
+            },
+            _ => None,
+        })
     }
-    places.extend(items(words));
-    let Some((name, rest)) = places.split_first() else { return Ok(None) };
-    let Exact::Str = exact(name) else { return Ok(None) };
-    let name = bytes_of(*name)?;
-    Ok(match (name, rest) {
-        (b"SET" | b"set", [key, value]) => Some(set(py, db, *key, *value, Ttl::None)?),
-        (b"SET" | b"set", [key, value, option, seconds]) if is_ex(*option) => match positive(*seconds) {
-            Some(seconds) => Some(set(py, db, *key, *value, Ttl::After(Duration::from_secs(seconds)))?),
-            None => None,
-        },
-        (b"GET" | b"get", [key]) => Some(get(py, db, raw_value(*key)?.as_ref())),
-        (b"INCR" | b"incr", [key]) => Some(db.incr(raw_value(*key)?, 1).map(|sum| number(py, sum))),
-        (b"HGET" | b"hget", [key, field]) => {
-            Some(hget(py, db, raw_value(*key)?.as_ref(), raw_value(*field)?.as_ref()))
-        }
-        (b"HSET" | b"hset", [key, field, value]) => {
-            let created = db.hset(raw_value(*key)?, raw_value(*field)?.as_ref(), raw_value(*value)?.as_ref());
-            Some(created.map(|created| number(py, created.into())))
-        }
-        (b"DEL" | b"del", [key]) => Some(Ok(number(py, db.delete(raw_value(*key)?).into()))),
-        (b"EXPIRE" | b"expire", [key, seconds]) => match positive(*seconds) {
-            Some(seconds) => {
-                let exists = db.expire(raw_value(*key)?, Duration::from_secs(seconds));
-                Some(exists.map(|exists| number(py, exists.into())))
+
+    /// Runs the command; the reply is what a session would give, strings as str if `text`.
+    ///
+    /// # Errors
+    /// The reply is no UTF-8 where text is wanted.
+    #[inline]
+    pub fn run<'py>(
+        &self,
+        py: Python<'py>,
+        db: &Database,
+        text: bool,
+    ) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+        Ok(match self {
+            Typed::Get(key) => get(py, db, key.as_ref(), text)?,
+            Typed::Set(key, value, ttl) => db.set(key, value, *ttl, Condition::Always).map(|_| ok(py, text)),
+            Typed::HGet(key, field) => hget(py, db, key.as_ref(), field.as_ref(), text)?,
+            Typed::HSet(key, field, value) => {
+                db.hset(key, field.as_ref(), value.as_ref()).map(|created| number(py, created.into()))
             }
-            None => None,
-        },
-        _ => None,
-    })
+            Typed::Incr(key, by) => db.incr(key, *by).map(|sum| number(py, sum)),
+            Typed::Del(key) => Ok(number(py, db.delete(key).into())),
+            Typed::Exists(key) => Ok(number(py, db.contains(key).into())),
+            Typed::Expire(key, time) => db.expire(key, *time).map(|exists| number(py, exists.into())),
+        })
+    }
 }
 
 fn is_ex(option: Argument<'_, '_>) -> bool {
@@ -136,27 +173,16 @@ fn is_ex(option: Argument<'_, '_>) -> bool {
 }
 
 /// Seconds that a typed call takes as they are; all else is for the command to judge.
-fn positive(object: Argument<'_, '_>) -> Option<u64> {
+fn positive(object: Argument<'_, '_>) -> Option<Duration> {
     let seconds = if exact(&object) == Exact::Int { object.extract::<u64>().ok()? } else { return None };
-    (1..1 << 40).contains(&seconds).then_some(seconds)
+    (1..1 << 40).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
-fn set<'py>(
-    py: Python<'py>,
-    db: &Database,
-    key: Argument<'_, 'py>,
-    value: Argument<'_, 'py>,
-    ttl: Ttl,
-) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
-    let set = db.set(raw_value(key)?, raw_value(value)?.as_ref(), ttl, Condition::Always);
-    Ok(match set {
-        Ok(_) => Ok(ok(py)),
-        Err(error) => Err(error),
-    })
-}
-
-fn ok(py: Python<'_>) -> Bound<'_, PyAny> {
+fn ok(py: Python<'_>, text: bool) -> Bound<'_, PyAny> {
     static OK: PyOnceLock<Py<PyBytes>> = PyOnceLock::new();
+    if text {
+        return pyo3::intern!(py, "OK").clone().into_any();
+    }
     OK.get_or_init(py, || PyBytes::new(py, b"OK").unbind()).bind(py).clone().into_any()
 }
 
@@ -166,9 +192,23 @@ fn number(py: Python<'_>, number: i64) -> Bound<'_, PyAny> {
 }
 
 #[inline]
-fn get<'py>(py: Python<'py>, db: &Database, key: &[u8]) -> keystead::Result<Bound<'py, PyAny>> {
-    let found = db.get_with(key, |found| found.map(|found| PyBytes::new(py, &found.text).into_any()))?;
-    Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
+fn get<'py>(
+    py: Python<'py>,
+    db: &Database,
+    key: &[u8],
+    text: bool,
+) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+    let found = db.get_with(key, |found| {
+        found.map(|found| {
+            if text && found.is_ascii {
+                // ASCII always is text: nothing can be raised under the lock.
+                ascii(py, &found.text)
+            } else {
+                Ok(PyBytes::new(py, &found.text).into_any())
+            }
+        })
+    });
+    finish(py, found.map(Option::transpose), text)
 }
 
 #[inline]
@@ -177,9 +217,30 @@ fn hget<'py>(
     db: &Database,
     key: &[u8],
     field: &[u8],
-) -> keystead::Result<Bound<'py, PyAny>> {
-    let found = db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes).into_any()))?;
-    Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
+    text: bool,
+) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+    let found = db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes).into_any()));
+    finish(py, found.map(Ok), text)
+}
+
+/// None for what is missing, and str for bytes where text is wanted.
+#[inline]
+fn finish<'py>(
+    py: Python<'py>,
+    found: keystead::Result<Result<Option<Bound<'py, PyAny>>, Raised>>,
+    text: bool,
+) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+    match found {
+        Err(error) => Ok(Err(error)),
+        Ok(found) => match found? {
+            None => Ok(Ok(py.None().into_bound(py))),
+            Some(bytes) if text && exact(&bytes) == Exact::Bytes => {
+                let decoded = PyString::from_bytes(py, bytes_of(bytes.as_borrowed())?)?;
+                Ok(Ok(decoded.into_any()))
+            }
+            Some(object) => Ok(Ok(object)),
+        },
+    }
 }
 
 /// Calls that are recorded, and executed together.
@@ -310,7 +371,7 @@ impl Call {
     fn run<'py>(&self, py: Python<'py>, db: &Database) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
         let truth = |value| boolean(py, value).map_err(PyErr::from);
         Ok(match self {
-            Call::Get(key) => get(py, db, of(py, key)?.as_ref()),
+            Call::Get(key) => get(py, db, of(py, key)?.as_ref(), false)?,
             Call::Set(key, value, ttl, condition) => {
                 match db.set(of(py, key)?, of(py, value)?.as_ref(), *ttl, *condition) {
                     Ok(set) => Ok(truth(set)?),
@@ -318,7 +379,7 @@ impl Call {
                 }
             }
             Call::Incr(key, by) => db.incr(of(py, key)?, *by).map(|sum| number(py, sum)),
-            Call::HGet(key, field) => hget(py, db, of(py, key)?.as_ref(), of(py, field)?.as_ref()),
+            Call::HGet(key, field) => hget(py, db, of(py, key)?.as_ref(), of(py, field)?.as_ref(), false)?,
             Call::HSet(key, field, value) => {
                 match db.hset(of(py, key)?, of(py, field)?.as_ref(), of(py, value)?.as_ref()) {
                     Ok(created) => Ok(truth(created)?),

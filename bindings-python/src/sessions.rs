@@ -6,7 +6,8 @@
 
 use keystead::command::spec::Flags;
 use keystead::command::table;
-use keystead::{Engine, Form, Session};
+use keystead::command::tape::Item;
+use keystead::{Database, Engine, Form, Session};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -14,9 +15,11 @@ use smallvec::SmallVec;
 
 use crate::arguments::{Words, word};
 use crate::engine::PyEngine;
-use crate::errors;
-use crate::hot::{Argument, Arguments, Method, Outcome, bytes_of, call_one};
+use crate::errors::{self, Outcome, Raised};
+use crate::hot::{Argument, Arguments, Method, bytes_of, call_one, names};
+use crate::pipeline::Typed;
 use crate::reply::{Style, decode_all, decode_or_raise, is_plain};
+use crate::store::boolean;
 
 /// More idle sessions than this are closed.
 const MAX_IDLE: usize = 64;
@@ -135,6 +138,10 @@ pub struct Client {
     data_error: Py<PyAny>,
     /// Response callbacks by upper-case name: the client's own dict, looked at for every reply.
     callbacks: Py<PyDict>,
+    /// For typed calls; `None` if what the sessions may do is not known to be everything.
+    db: Option<Database>,
+    /// The library's own callback of SET, which makes True of OK.
+    set_callback: Option<Py<PyAny>>,
     /// Executes with options: called with this object, the words and the options.
     with_options: Py<PyAny>,
 }
@@ -164,8 +171,17 @@ impl Client {
             })
             .collect::<PyResult<Vec<Vec<Vec<u8>>>>>()?;
         let sessions = Sessions::new(engine.get().engine.clone(), setup);
-        let client = Self { sessions, text, make_error, data_error, callbacks, with_options };
-        client.check_setup(py)?;
+        let mut client = Self {
+            sessions,
+            text,
+            make_error,
+            data_error,
+            set_callback: callbacks.bind(py).get_item("SET")?.map(Bound::unbind),
+            callbacks,
+            db: None,
+            with_options,
+        };
+        client.db = client.check_setup(py)?;
         Ok(client)
     }
 
@@ -182,6 +198,23 @@ impl Client {
 }
 
 impl Client {
+    #[inline]
+    fn run_typed<'py>(&self, arguments: &Arguments<'_, 'py>) -> Result<Option<Bound<'py, PyAny>>, Raised> {
+        let Some(db) = &self.db else { return Ok(None) };
+        let py = arguments.py();
+        let Some(typed) = Typed::read(arguments.places())? else { return Ok(None) };
+        match typed.run(py, db, self.text)? {
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) => {
+                Err(PyErr::from_value(self.make_error.bind(py).call1((error.to_string(),))?).into())
+            }
+        }
+    }
+
+    fn is_set_callback(&self, callback: &Bound<'_, PyAny>) -> bool {
+        self.set_callback.as_ref().is_some_and(|own| callback.is(own))
+    }
+
     #[inline]
     fn run<'a, 'py: 'a>(
         &self,
@@ -206,15 +239,18 @@ impl Client {
     }
 
     /// Executes the setup once, so that a wrong password or database is told at opening.
-    fn check_setup(&self, py: Python<'_>) -> PyResult<()> {
+    /// Returns the database if the session may use it: typed calls ask for no password.
+    fn check_setup(&self, py: Python<'_>) -> PyResult<Option<Database>> {
         let mut session = self.sessions.engine.session(Form::Tape);
         let make = self.make_error.bind(py);
         for words in &self.sessions.setup {
             let argv: SmallVec<[&[u8]; 8]> = words.iter().map(Vec::as_slice).collect();
             decode_or_raise(py, session.execute(&argv), &Style { text: false, error: Some(make) })?;
         }
+        let refused = matches!(Item::read(session.execute(&[b"PING"])), Some((Item::Error { .. }, _)));
+        let db = if refused { None } else { self.sessions.engine.database(session.db()).ok() };
         self.sessions.give(session);
-        Ok(())
+        Ok(db)
     }
 }
 
@@ -264,16 +300,20 @@ impl Method for Execute {
 
     fn call<'py>(this: Argument<'_, 'py>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
-        if arguments.has_keywords() {
+        // Which of the words are keys is told for libraries that cache replies themselves.
+        if arguments.has_keywords() && !arguments.is_only(names!(c"keys"))? {
             let words = arguments.tuple()?;
             return Ok(client.with_options.bind(py).call1((this, words, arguments.keywords()?))?);
         }
-        let reply = client.run(py, arguments.positional(), false)?;
-        match arguments.positional().next() {
-            Some(name) => match client.callback(py, name)? {
-                Some(callback) => call_one(&callback, &reply),
-                None => Ok(reply),
-            },
+        let (reply, typed) = match client.run_typed(arguments)? {
+            Some(reply) => (reply, true),
+            None => (client.run(py, arguments.positional(), false)?, false),
+        };
+        let Some(name) = arguments.positional().next() else { return Ok(reply) };
+        match client.callback(py, name)? {
+            // What a typed SET replies is OK, and the callback's answer is known.
+            Some(callback) if typed && client.is_set_callback(&callback) => boolean(py, true),
+            Some(callback) => call_one(&callback, &reply),
             None => Ok(reply),
         }
     }

@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
 use smallvec::SmallVec;
 
-use crate::errors::usage;
-use crate::hot::{Argument, Exact, Raised, bytes_of, call_one, exact};
+use crate::errors::{Raised, usage};
+use crate::hot::{Argument, Exact, ascii, bytes_of, call_one, exact};
 
 /// The functions of a codec, and those that read what others wrote.
 pub struct Codec {
@@ -134,9 +134,9 @@ pub fn make<'py>(py: Python<'py>, found: &Found<'_>) -> Made<'py> {
     // No tag is ASCII, so what is not an integer is text, which Python need not be told to check twice.
     if found.is_ascii
         && codec::integer(stored).is_none()
-        && let Ok(text) = PyString::from_bytes(py, stored)
+        && let Ok(text) = ascii(py, stored)
     {
-        return Made::Object(text.into_any());
+        return Made::Object(text);
     }
     match codec::read(stored) {
         Stored::Text(text) => Made::Object(PyString::new(py, text).into_any()),

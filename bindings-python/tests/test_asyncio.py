@@ -100,3 +100,22 @@ async def test_awaitables_leak_nothing():
     gc.collect()
     assert sys.getrefcount(default) == before
     assert abs(sys.getrefcount(kind) - types) < 5
+
+
+async def test_ready_awaitables_are_coroutines_for_tasks():
+    import collections.abc
+
+    from keystead.asyncio import Store as AsyncStore
+
+    store = AsyncStore()
+    waiting = store.set("k", "v")
+    assert isinstance(waiting, collections.abc.Coroutine) and isinstance(waiting, collections.abc.Awaitable)
+    assert await asyncio.create_task(waiting) is True
+    assert await asyncio.create_task(store.get("k")) == b"v"
+    assert await asyncio.wait_for(store.get("k"), 1) == b"v"
+    assert await asyncio.gather(store.get("k"), store.get("none")) == [b"v", None]
+    with pytest.raises(TypeError):
+        await asyncio.create_task(store.set("k", None))
+    assert await store.pipeline([("SET", "a", 1), ("GET", "a")]) == [b"OK", b"1"]
+    assert await store.pipeline().set("a", 2).get("a").execute() == [True, b"2"]
+    assert await store.pipeline(transaction=True).set("a", 3).get("a").execute() == [True, b"3"]

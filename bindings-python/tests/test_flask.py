@@ -430,7 +430,7 @@ class _Odd:
 
 
 class _Request:
-    environ = {}
+    environ = ()
 
 
 @pytest.mark.parametrize("prefix", ["", "areas:", "zimmer für 'zwei'"])

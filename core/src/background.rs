@@ -9,9 +9,13 @@ use std::time::Duration;
 use crate::engine::Inner;
 use crate::expire::reaper;
 use crate::keyspace::access::TICK_MS;
+use crate::keyspace::compaction;
 use crate::os;
 use crate::pulse::Totals;
 use crate::sync::Arc;
+
+/// Time that one round spends on moving entries together.
+const COMPACTION_BUDGET: Duration = Duration::from_micros(500);
 
 /// Which process runs the thread of an engine.
 #[derive(Default)]
@@ -63,6 +67,7 @@ fn round(engine: &Inner) {
         engine.pulse.reaped(timer.elapsed());
         engine.note_latency("expire-cycle", timer.elapsed());
     }
+    compaction::advance(&engine.keyspace, clock.timer(), COMPACTION_BUDGET);
     engine.keyspace.note_peak(engine.keyspace.used_bytes());
     engine.pulse.sample(clock.coarse_ms(), || Totals {
         commands: engine.stats.commands_processed(),

@@ -216,6 +216,15 @@ impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Drop for Segme
     }
 }
 
+/// Has the C library's allocator give what it keeps in reserve back to the system, where it can.
+pub(crate) fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    // SAFETY: may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Places that name shared things and can be changed while other threads look: what was once named lives as long as the board.
 ///
 /// Invariant: a name is null, or points to what an Arc among `kept` holds, and those are dropped with the board alone.

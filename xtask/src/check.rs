@@ -26,6 +26,7 @@ const CHECKS: &[Check] = &[
     ("clippy", clippy),
     ("deny", deny),
     ("ruff", ruff),
+    ("mypy", mypy),
     ("tsc", tsc),
 ];
 
@@ -96,6 +97,19 @@ fn ruff() -> Option<Result<(), String>> {
         Ok(())
     };
     Some(ruff())
+}
+
+/// What is checked, and how, is in the package's `pyproject.toml`.
+fn mypy() -> Option<Result<(), String>> {
+    let folder = sh::root().join("bindings-python");
+    if !folder.join("pyproject.toml").is_file() {
+        return None;
+    }
+    let mypy = || {
+        let mut command = sh::program(setup::venv()?.join("mypy"), &[]);
+        sh::run("check", command.current_dir(folder))?.ok("mypy").map(drop)
+    };
+    Some(mypy())
 }
 
 fn has_python(folder: &str) -> bool {

@@ -146,7 +146,7 @@ def connect(host: str, port: int, password: str | None) -> Remote:
     try:
         from valkey import Valkey as Client
     except ImportError:
-        from redis import Redis as Client
+        from redis import Redis as Client  # type: ignore[assignment]
     client = Client(
         host=host, port=port, password=password or None, socket_connect_timeout=2, socket_timeout=2
     )

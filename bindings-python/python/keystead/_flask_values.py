@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["dump", "json_loads", "load"]
 
+json_loads: Callable[[bytes | str], Any] = json.loads
 try:
     import orjson
 except ImportError:
-    json_loads = json.loads
+    pass
 else:
     json_loads = orjson.loads
 

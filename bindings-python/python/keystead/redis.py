@@ -53,7 +53,7 @@ class Connection(ConnectionMixin, AbstractConnection):
     link_parser = _Parser
 
 
-class AsyncConnection(AsyncConnectionMixin, AsyncAbstractConnection):
+class AsyncConnection(AsyncConnectionMixin, AsyncAbstractConnection):  # type: ignore[misc]
     """The same for `redis.asyncio`."""
 
     make_error = BaseParser.parse_error

@@ -118,6 +118,16 @@ class Valkey(valkey.Valkey):
             # The native method itself: one Python call less for every command.
             self.execute_command = self._execute  # type: ignore[method-assign]
 
+    def set(self, name: Any, value: Any, ex: Any = None, *args: Any, **options: Any) -> Any:
+        """Sets a key; the options are valkey-py's."""
+        # The plain forms without valkey-py's weighing of ten options, which takes longer than setting the key.
+        if not args and not options:
+            if ex is None:
+                return self.execute_command("SET", name, value)
+            if type(ex) is int:
+                return self.execute_command("SET", name, value, "EX", ex)
+        return super().set(name, value, ex, *args, **options)
+
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:
         """A client for `keystead://NAME/DB?option=value`."""

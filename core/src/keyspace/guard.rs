@@ -3,12 +3,14 @@
 //! Whoever gets a mutable reference to a shard turns those readers away until the guard goes: nobody can forget it. What
 //! such readers do is in [`super::read`].
 //!
+//! **Compaction** goes on whenever a write ends, since then nobody refers to an entry; see [`super::compaction`].
+//!
 //! **Touches.** A reader without the lock must not write to an entry: its memory may be another's by then. It notes that
 //! the entry should be stamped, with the count of the shard's sequence. Whoever takes the lock next stamps the entries whose
 //! note bears the present count: nothing has changed since, so they are still where they were. Other notes are void.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::shard::ShardData;
 use crate::os::{Board, Guard};
@@ -32,6 +34,8 @@ pub(crate) struct Shard {
     /// The table of each database.
     indexes: Board<Index, SHARED_DATABASES>,
     touches: Touches,
+    /// The entries are being moved together; for those who don't hold the lock.
+    compacting: AtomicBool,
     data: Mutex<ShardData>,
 }
 
@@ -56,6 +60,7 @@ impl Shard {
             memory: data.arena.memory().clone(),
             indexes: Board::new(),
             touches: Touches { noted: AtomicU32::new(0), notes: Default::default() },
+            compacting: AtomicBool::new(false),
             data: Mutex::new(data),
         }
     }
@@ -105,6 +110,11 @@ impl Shard {
         self.touches.noted.store(0, Ordering::Relaxed);
     }
 
+    /// Whether the entries are being moved together, as far as one can know without the lock.
+    pub(super) fn is_compacting(&self) -> bool {
+        self.compacting.load(Ordering::Relaxed)
+    }
+
     /// Tells readers without the lock which database has which index.
     #[cold]
     fn publish(&self, data: &ShardData) {
@@ -137,6 +147,11 @@ impl Drop for ShardGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.writing {
+            self.data.start_compaction_if_due();
+            if self.data.is_compacting() || self.shard.is_compacting() {
+                self.data.step_compaction();
+                self.shard.compacting.store(self.data.is_compacting(), Ordering::Relaxed);
+            }
             if self.data.reordered {
                 self.shard.publish(&self.data);
                 self.data.reordered = false;

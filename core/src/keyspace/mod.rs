@@ -3,6 +3,7 @@
 //! Commands reach entries only through [`Db`]; what they do with them is their own affair.
 
 pub(crate) mod access;
+pub(crate) mod compaction;
 pub(crate) mod db;
 pub(crate) mod entry;
 pub(crate) mod guard;

@@ -16,6 +16,17 @@ use crate::value::{HashRef, HeapValue, Kind, NewValue, Value};
 use std::cell::Cell;
 use std::sync::Arc;
 
+/// Holes are filled by moving entries when they are more than this, in bytes, and more than one part in this many.
+const HOLES: usize = 8 << 10;
+const HOLES_SHARE: usize = 12;
+
+/// How far a compaction has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    space: usize,
+    cursor: u64,
+}
+
 /// What a shard's lock guards.
 pub(crate) struct ShardData {
     pub(crate) arena: Arena,
@@ -23,6 +34,7 @@ pub(crate) struct ShardData {
     spaces: Vec<Space>,
     /// Which of `spaces` a database has, if anything was ever stored in it.
     order: Vec<Option<u32>>,
+    compaction: Option<Progress>,
     /// The order changed since readers without the lock were told.
     pub(super) reordered: bool,
     pub(crate) watchers: Watchers,
@@ -59,6 +71,8 @@ impl Space {
 #[derive(Default)]
 pub(crate) struct ShardStats {
     pub(crate) expired: Cell<u64>,
+    /// Times that the entries were moved together.
+    pub(crate) compactions: u64,
     /// Changes of keys since the start.
     pub(crate) changes: Cell<u64>,
 }
@@ -78,6 +92,7 @@ impl ShardData {
             heap: Heap::default(),
             spaces: Vec::new(),
             order: Vec::new(),
+            compaction: None,
             reordered: false,
             watchers: Watchers::default(),
             stats: ShardStats::default(),
@@ -460,6 +475,7 @@ impl ShardData {
         if alone {
             arena.clear();
             *heap = Heap::default();
+            self.compaction = None;
         }
         owned
     }
@@ -468,6 +484,7 @@ impl ShardData {
     pub(crate) fn clear_all(&mut self) -> Vec<HeapValue> {
         self.spaces.iter_mut().for_each(Space::clear);
         self.arena.clear();
+        self.compaction = None;
         std::mem::take(&mut self.heap).into_values()
     }
 
@@ -501,9 +518,58 @@ impl ShardData {
         self.arena.used() + self.heap.bytes() + spaces.sum::<usize>()
     }
 
-    /// Bytes that the arena's blocks have reached: what it can cost beyond [`ShardData::bytes`], freed blocks included.
+    /// Bytes that the arena's blocks have reached, holes and what is being moved included, and what is beside them.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        self.bytes() - self.arena.used() + self.arena.reserved()
+        self.bytes() - self.arena.used() + self.arena.reserved() + self.arena.condemned_bytes()
+    }
+
+    /// Whether entries are being moved together.
+    pub(crate) fn is_compacting(&self) -> bool {
+        self.compaction.is_some()
+    }
+
+    /// Begins to move the entries together if there are so many holes between them that it pays.
+    #[inline]
+    pub(crate) fn start_compaction_if_due(&mut self) {
+        if self.compaction.is_none() && self.arena.holes() > HOLES.max(self.arena.reserved() / HOLES_SHARE) {
+            self.start_compaction();
+        }
+    }
+
+    /// Begins to move the entries together, whatever it gains.
+    #[cold]
+    pub(crate) fn start_compaction(&mut self) {
+        if self.arena.used() == 0 {
+            self.arena.clear();
+        } else if self.compaction.is_none() && self.arena.holes() > 0 {
+            self.arena.condemn();
+            self.compaction = Some(Progress { space: 0, cursor: 0 });
+        }
+    }
+
+    /// Moves the entries of one chain of buckets, some ten; nothing may refer to an entry across this. O(1).
+    pub(crate) fn step_compaction(&mut self) {
+        let Some(Progress { space, cursor }) = self.compaction else { return };
+        let Self { arena, spaces, .. } = self;
+        let Some(Space { table, .. }) = spaces.get_mut(space) else {
+            self.arena.release_condemned();
+            self.compaction = None;
+            self.stats.compactions += 1;
+            return;
+        };
+        let moved = table.relocate(cursor, |at| {
+            if !arena.is_condemned(at) {
+                return Ok(None);
+            }
+            let size = Head::read(arena, at).size();
+            arena.relocate(at, size).map(Some)
+        });
+        self.compaction = match moved {
+            Ok(0) => Some(Progress { space: space + 1, cursor: 0 }),
+            Ok(cursor) => Some(Progress { space, cursor }),
+            // The system has no memory now: what was moved is moved, and the step is tried again.
+            Err(OutOfMemory) => return,
+        };
     }
 
     /// Bytes of tables and wheels of database `db`: what is overhead beside the entries.

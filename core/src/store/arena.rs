@@ -33,7 +33,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::os::{self, OutOfMemory, Segments};
+use crate::os::{OutOfMemory, Segments};
 
 /// Bytes of a unit, and the alignment of every block.
 pub(crate) const UNIT: usize = 8;
@@ -82,6 +82,7 @@ pub(crate) struct Arena {
     mapped: u32,
     in_use: u32,
     condemned: u32,
+    condemned_bytes: usize,
     /// Next fresh unit number, offset by [`FIRST_SEGMENT`], and where the segment that it is in begins and ends.
     fresh: u64,
     start: u64,
@@ -158,6 +159,7 @@ impl Arena {
             mapped: 0,
             in_use: 0,
             condemned: 0,
+            condemned_bytes: 0,
             fresh: 0,
             start: 0,
             end: 0,
@@ -221,6 +223,7 @@ impl Arena {
     /// [`is_condemned`](Self::is_condemned) is true, and then call [`release_condemned`](Self::release_condemned).
     pub(crate) fn condemn(&mut self) {
         debug_assert_eq!(self.condemned, 0, "one compaction at a time");
+        self.condemned_bytes = self.reserved();
         self.condemned = std::mem::take(&mut self.in_use);
         self.forget();
     }
@@ -241,6 +244,7 @@ impl Arena {
     /// Gives the memory of the condemned segments, in which no block is left, back to the system.
     pub(crate) fn release_condemned(&mut self) {
         let condemned = std::mem::take(&mut self.condemned);
+        self.condemned_bytes = 0;
         self.release(condemned);
     }
 
@@ -324,16 +328,15 @@ impl Arena {
         (self.filled + self.fresh - self.start) as usize * UNIT
     }
 
-    /// Bytes of the condemned segments, which may still be in memory.
+    /// Bytes that blocks had reached in the condemned segments.
     pub(crate) fn condemned_bytes(&self) -> usize {
-        let segments = (0..SEGMENTS).filter(|segment| self.condemned >> segment & 1 != 0);
-        segments.map(Units::segment_len).sum::<usize>() * UNIT
+        self.condemned_bytes
     }
 
     /// Frees everything and gives the memory back to the system, but keeps the address space.
     pub(crate) fn clear(&mut self) {
         self.release(self.in_use | self.condemned);
-        self.condemned = 0;
+        (self.condemned, self.condemned_bytes) = (0, 0);
         self.used = 0;
         self.forget();
     }
@@ -841,17 +844,17 @@ mod tests {
     #[test]
     fn without_memory_it_works_on_with_what_it_has() {
         let mut arena = Arena::new();
-        os::refusal::set(true);
+        crate::os::refusal::set(true);
         assert_eq!(arena.alloc(8), Err(OutOfMemory));
-        os::refusal::set(false);
+        crate::os::refusal::set(false);
         let first = arena.alloc(1000).unwrap();
-        os::refusal::set(true);
+        crate::os::refusal::set(true);
         let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
         assert_eq!((fitting, arena.used()), (64, 65_000));
         arena.free(first, 1000);
         assert_eq!(arena.alloc(1000), Ok(first));
         arena.alloc(500).expect("the end of the segment has room");
-        os::refusal::set(false);
+        crate::os::refusal::set(false);
         arena.alloc(1000).unwrap();
     }
 

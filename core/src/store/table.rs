@@ -466,6 +466,38 @@ impl Table {
         if twin < self.index.home.len() {
             self.index.chain(twin).flat_map(Bucket::entries).for_each(&mut visit);
         }
+        self.after(cursor)
+    }
+
+    /// As [`Table::scan`], but `relocate` may say that an entry is elsewhere from now on.
+    ///
+    /// # Errors
+    /// What `relocate` returns; the entries before the one it failed at have been moved.
+    pub(crate) fn relocate<E>(
+        &mut self,
+        cursor: u64,
+        mut relocate: impl FnMut(Ref) -> Result<Option<Ref>, E>,
+    ) -> Result<u64, E> {
+        if self.index.home.len() == 0 {
+            return Ok(0);
+        }
+        let home = cursor as u32 & self.index.mask();
+        for home in [home, home + self.index.mask() + 1] {
+            for bucket in self.index.chain(home) {
+                for slot in slots(bucket.occupied()) {
+                    if let Some(at) = Ref::new(bucket.entry(slot))
+                        && let Some(new) = relocate(at)?
+                    {
+                        bucket.set_entry(slot, new.get());
+                    }
+                }
+            }
+        }
+        Ok(self.after(cursor))
+    }
+
+    /// The cursor that follows, in the order of bits counted from the top down.
+    fn after(&self, cursor: u64) -> u64 {
         (cursor | !u64::from(self.index.mask())).reverse_bits().wrapping_add(1).reverse_bits()
     }
 

@@ -23,6 +23,8 @@ __all__ = ["Cache", "Store", "Valkey"]
 class Cache(CacheBase, _keystead.AsyncCache):
     """As `keystead.Cache`; get, set and the other methods on keys are awaited. `stats`, `close` and `in` are plain calls."""
 
+    _view: _PlainCache
+
     def __new__(cls, name: str | Engine | None = None, **options: Any) -> Any:
         self = super().__new__(cls, name, **options)
         options = {

@@ -26,7 +26,7 @@ class _Parser(LinkParser, BaseParser):
         return self.read(disable_decoding)
 
 
-class Connection(AsyncConnectionMixin, AbstractConnection):
+class Connection(AsyncConnectionMixin, AbstractConnection):  # type: ignore[misc]
     """A connection of valkey-py's asyncio pools that is a session of an engine."""
 
     make_error = BaseParser.parse_error
@@ -66,7 +66,7 @@ class Valkey(valkey.asyncio.Valkey):
         self._awaits = False
 
     @classmethod
-    def from_url(cls, url: str, **kwargs: Any) -> Valkey:
+    def from_url(cls, url: str, **kwargs: Any) -> Valkey:  # type: ignore[override]
         """A client for `keystead://NAME/DB?option=value`."""
         return cls(**{**kwargs, **url_options(url)})
 

@@ -2,9 +2,11 @@
 
 use crate::command::{Args, Command, Context, Read, Reply, Session};
 use crate::error::{Error, Result};
+use crate::keyspace::compaction;
 use crate::keyspace::survey::Survey;
 use crate::keyspace::{Db, Key};
 use crate::num;
+use crate::os;
 use crate::process;
 
 /// Holds the commands about memory.
@@ -136,7 +138,12 @@ fn diagnosis(survey: &Survey, peak: usize, limit: u64) -> String {
 pub struct MemoryPurge {}
 
 impl Session for MemoryPurge {
-    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        // A transaction holds locks that moving entries needs; what it leaves is moved by later writes.
+        if context.transaction.is_none() {
+            compaction::compact_all(&context.engine.keyspace);
+        }
+        os::trim_heap();
         reply.ok();
         Ok(())
     }
