@@ -439,7 +439,7 @@ fn encode(
         return env.bytes(value, units, out);
     }
     if let Some(length) = env.units(value, units)? {
-        transcode(units, length, out)?;
+        transcode(&units[..length], out)?;
         let looks_like_integer =
             out.len() <= 20 && out.first().is_some_and(|first| first.is_ascii_digit() || *first == b'-');
         if looks_like_integer && std::str::from_utf8(out).ok().and_then(codec::text_tag).is_some() {

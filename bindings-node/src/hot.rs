@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use crate::calls;
 use crate::handles::{self, Store};
 use crate::outcome::{Failure, MISUSED, Outcome, usage};
-use crate::scratch::{BLOCK, Scratch, transcode};
+use crate::scratch::{Scratch, transcode};
 
 /// What one isolate keeps between calls: handles it looked up, and memory to use again.
 #[derive(Default)]
@@ -237,17 +237,16 @@ impl JsEnv {
     #[inline]
     pub fn bytes(self, value: sys::napi_value, units: &mut Vec<u16>, out: &mut Vec<u8>) -> Outcome<()> {
         match self.units(value, units)? {
-            Some(length) => transcode(units, length, out),
+            Some(length) => transcode(&units[..length], out),
             None => self.buffer_bytes(value, out),
         }
     }
 
-    /// Reads the UTF-16 units of a string into `units`, which stays longer by [`BLOCK`], and returns how many there are; `None` if it is
-    /// no string.
+    /// Reads the UTF-16 units of a string into `units` and returns how many there are; `None` if it is no string.
     #[inline]
     pub fn units(self, value: sys::napi_value, units: &mut Vec<u16>) -> Outcome<Option<usize>> {
-        let (mut length, room) = (0, units.len() - BLOCK);
-        // SAFETY: `units` is initialised, and longer than said.
+        let (mut length, room) = (0, units.len());
+        // SAFETY: `units` is initialised, and as long as said.
         let status =
             unsafe { sys::napi_get_value_string_utf16(self.0, value, units.as_mut_ptr(), room, &mut length) };
         // A full buffer, with its closing zero, may mean that the string goes on.
@@ -266,9 +265,9 @@ impl JsEnv {
         let mut length = 0;
         // SAFETY: without a buffer only the length is told.
         ok(unsafe { sys::napi_get_value_string_utf16(self.0, value, null_mut(), 0, &mut length) })?;
-        let room = (length + 2).max(units.len() - BLOCK);
-        units.resize(room + BLOCK, 0);
-        // SAFETY: `units` is initialised, and longer than said.
+        let room = (length + 2).max(units.len());
+        units.resize(room, 0);
+        // SAFETY: `units` is initialised, and as long as said.
         ok(unsafe {
             sys::napi_get_value_string_utf16(self.0, value, units.as_mut_ptr(), room, &mut length)
         })?;

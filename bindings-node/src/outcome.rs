@@ -37,8 +37,9 @@ pub const SURROGATE: &str = "ERR a string with a lone surrogate has no UTF-8 for
 /// # Errors
 /// It is another.
 pub fn whole(number: f64) -> Outcome<i64> {
-    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
-        Ok(number as i64)
+    let whole = number as i64;
+    if whole as f64 == number && number.abs() < 9_007_199_254_740_992.0 {
+        Ok(whole)
     } else {
         Err(usage("ERR value is not an integer or out of range"))
     }

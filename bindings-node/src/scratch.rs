@@ -11,7 +11,7 @@ use crate::packed::Packed;
 
 /// What is used again from call to call.
 pub struct Scratch {
-    /// Where strings are read to; longer than any of them by [`BLOCK`].
+    /// Where strings are read to.
     pub units: Vec<u16>,
     pub key: Vec<u8>,
     pub value: Vec<u8>,
@@ -26,14 +26,14 @@ pub struct Scratch {
 /// UTF-16 units read at once; longer strings are asked for their length.
 const UNITS: usize = 4096;
 /// Units narrowed at a time: one vector register of bytes.
-pub const BLOCK: usize = 16;
+const BLOCK: usize = 16;
 /// Scratch memory above this is given back.
 const KEPT: usize = 1 << 20;
 
 impl Default for Scratch {
     fn default() -> Self {
         Self {
-            units: vec![0; UNITS + BLOCK],
+            units: vec![0; UNITS],
             key: Vec::with_capacity(UNITS),
             value: Vec::with_capacity(UNITS),
             ends: Vec::new(),
@@ -79,26 +79,25 @@ impl Scratch {
     }
 }
 
-/// Appends the first `length` of some UTF-16 units as UTF-8; at least [`BLOCK`] units follow them.
+/// Appends UTF-16 units as UTF-8.
 #[inline]
-pub fn transcode(units: &mut [u16], length: usize, out: &mut Vec<u8>) -> Outcome<()> {
+pub fn transcode(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
     let start = out.len();
-    if narrow(units, length, out) {
+    if narrow(units, out) {
         return Ok(());
     }
     out.truncate(start);
-    widen(&units[..length], out)
+    widen(units, out)
 }
 
-/// Appends units as bytes, block by block, and says whether all of them are ASCII.
+/// Appends units as bytes and says whether all of them are ASCII: whole blocks in vector registers, the rest one by one, since a vector
+/// that is loaded over what Node has just stored has to wait for it.
 #[inline]
-fn narrow(units: &mut [u16], length: usize, out: &mut Vec<u8>) -> bool {
-    let end = out.len() + length;
-    // What stands behind the string must not count.
-    units[length..length + BLOCK].fill(0);
-    out.reserve(length + BLOCK);
+fn narrow(units: &[u16], out: &mut Vec<u8>) -> bool {
+    out.reserve(units.len());
+    let (blocks, rest) = units.as_chunks::<BLOCK>();
     let mut seen = [0_u16; BLOCK];
-    for block in units[..length.next_multiple_of(BLOCK)].chunks_exact(BLOCK) {
+    for block in blocks {
         let mut bytes = [0; BLOCK];
         for at in 0..BLOCK {
             seen[at] |= block[at];
@@ -106,8 +105,12 @@ fn narrow(units: &mut [u16], length: usize, out: &mut Vec<u8>) -> bool {
         }
         out.extend_from_slice(&bytes);
     }
-    out.truncate(end);
-    seen.iter().fold(0, |all, unit| all | unit) < 0x80
+    let mut all = seen.iter().fold(0, |all, unit| all | unit);
+    for unit in rest {
+        all |= unit;
+        out.push(*unit as u8);
+    }
+    all < 0x80
 }
 
 #[cold]
@@ -141,7 +144,7 @@ pub fn split(lengths: &[u32], units: usize, scratch: &mut Scratch) -> Outcome<()
     }
     key.clear();
     ends.clear();
-    if narrow(all, units, key) {
+    if narrow(&all[..units], key) {
         ends.extend(lengths.iter().scan(0, |end, length| {
             *end += *length as usize;
             Some(*end)
