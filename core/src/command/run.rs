@@ -33,6 +33,8 @@ pub struct Context<'c, 'e> {
 pub(crate) struct Locked<'c, 'e> {
     pub(crate) db: &'c mut Db<'e>,
     pub(crate) effects: &'c mut Vec<Effect>,
+    /// An option was set: the engine looks at it once the locks are released.
+    pub(crate) options_changed: &'c mut bool,
 }
 
 /// Executes one command of a session and writes its reply, or its error, to `reply`.
@@ -211,7 +213,7 @@ impl<'e> Context<'_, 'e> {
         work: impl FnOnce(&mut Db<'_>) -> Result<R>,
     ) -> Result<R> {
         let index = self.session.db;
-        if let Some(Locked { db, effects }) = &mut self.transaction {
+        if let Some(Locked { db, effects, .. }) = &mut self.transaction {
             db.select(index);
             let result = work(db);
             db.settle(index, argv, effects);

@@ -73,7 +73,11 @@ impl Session for ConfigSet<'_> {
         let pairs: Vec<(&[u8], &[u8])> =
             self.data.iter().map(|setting| (setting.parameter, setting.value)).collect();
         context.engine.config.set(&pairs)?;
-        context.engine.options_changed();
+        // A transaction holds locks that this needs; EXEC does it when it has released them.
+        match &mut context.transaction {
+            None => context.engine.options_changed(),
+            Some(transaction) => *transaction.options_changed = true,
+        }
         reply.ok();
         Ok(())
     }

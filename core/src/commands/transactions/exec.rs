@@ -9,7 +9,7 @@ use crate::command::spec::Flags;
 use crate::command::{Command, Context, Reply, Session, keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Effect, Key, Keyspace};
+use crate::keyspace::{Db, Key, Keyspace};
 use crate::session::{Queued, State, Transaction};
 
 /// Runs the commands queued since MULTI, as one atomic step.
@@ -54,21 +54,24 @@ impl Context<'_, '_> {
             reply.null_array();
             return Ok(());
         }
-        let mut effects = Vec::new();
+        let (mut effects, mut options_changed) = (Vec::new(), false);
         reply.array(transaction.queue.len());
         for queued in &transaction.queue {
-            self.run_queued(queued, &mut db, &mut effects, reply);
+            let locked = Locked { db: &mut db, effects: &mut effects, options_changed: &mut options_changed };
+            self.run_queued(queued, locked, reply);
         }
         run::log(&db, &effects);
         db.release();
+        if options_changed {
+            self.engine.options_changed();
+        }
         Ok(())
     }
 
-    fn run_queued(&mut self, queued: &Queued, db: &mut Db<'_>, effects: &mut Vec<Effect>, reply: &mut Reply) {
+    fn run_queued(&mut self, queued: &Queued, locked: Locked<'_, '_>, reply: &mut Reply) {
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
         let start = reply.len();
-        let mut context =
-            Context { engine: self.engine, session: self.session, transaction: Some(Locked { db, effects }) };
+        let mut context = Context { engine: self.engine, session: self.session, transaction: Some(locked) };
         if let Err(error) = run::call(&mut context, queued.found, &argv, reply) {
             reply.truncate(start);
             reply.error(&error);
