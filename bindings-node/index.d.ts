@@ -24,7 +24,10 @@ export interface NearOptions {
 export interface CacheOptions {
   /** Every cache of this name in the process, in whatever worker, has the same data. Without a name the data is the cache's own. */
   name?: string;
-  /** Memory for data, in bytes or as in valkey.conf ("100mb"). Counts for whoever opens the name first. */
+  /**
+   * Memory for data, in bytes or as in valkey.conf ("100mb"). A cache that is full evicts, by default under `allkeys-adaptive`; `config` may name
+   * another `maxmemory-policy`. Counts for whoever opens the name first.
+   */
   maxmemory?: number | string;
   /** Put before every key. */
   prefix?: string;

@@ -12,10 +12,10 @@ const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
 /** Closes the handles of caches that were collected unclosed. */
 const collected = new FinalizationRegistry((handle) => native.close(handle));
 
-/** Lines as in valkey.conf for the options. */
-function configOf({ maxmemory, config = "" }) {
+/** Lines as in valkey.conf for the options. With a memory limit `policy` holds, unless `config` names another. */
+function configOf({ maxmemory, config = "" }, policy = "noeviction") {
   const lines = typeof config === "string" ? [config] : Object.entries(config).map(([name, value]) => `${name} ${value}`);
-  if (maxmemory !== undefined) lines.push(`maxmemory ${maxmemory}`);
+  if (maxmemory !== undefined) lines.unshift(`maxmemory-policy ${policy}`, `maxmemory ${maxmemory}`);
   return lines.join("\n") + "\n";
 }
 
@@ -56,7 +56,8 @@ class Cache {
     this.#codec = codecOf(options.codec);
     this.#name = name;
     this.#prefix = prefix;
-    this.#handle = native.open(name, configOf(options));
+    // A cache makes room; an error for a full one is what a database wants.
+    this.#handle = native.open(name, configOf(options, "allkeys-adaptive"));
     collected.register(this, this.#handle, this);
     if (options.near !== undefined) this.#near = new Near(this.#handle, prefix, this.#codec, options.near);
   }

@@ -40,7 +40,7 @@ class CacheBase:
     ) -> Any:
         if maxmemory is not None:
             # A cache makes room; an error for a full one is what a database wants.
-            config = {"maxmemory-policy": "allkeys-lru", **(config or {})}
+            config = {"maxmemory-policy": "allkeys-adaptive", **(config or {})}
         engine = open_engine(name, maxmemory=maxmemory, config=config)
         begin = f"{namespace}:" if namespace else ""
         objects = live_objects(live)

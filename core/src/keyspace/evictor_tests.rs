@@ -188,6 +188,25 @@ fn a_transaction_evicts_before_it_begins() {
     }
     assert!(run(&mut session, "EXEC").starts_with("*50\r\n+OK"));
     assert_eq!(run(&mut session, "EXISTS own:0 own:49"), ":2\r\n");
+    // Nothing in a transaction waits for the evictor, which waits for shards.
+    let limit = format!("CONFIG SET maxmemory {}", SMALL / 2);
+    for line in [
+        "MULTI",
+        "FLUSHDB",
+        "OBJECT IDLETIME own:0",
+        &limit,
+        "INFO",
+        "CONFIG RESETSTAT",
+        "SET own:1 1",
+        "EXEC",
+    ] {
+        run(&mut session, line);
+    }
+    assert_eq!(run(&mut session, "DBSIZE"), ":1\r\n");
+    run(&mut session, &format!("CONFIG SET maxmemory {SMALL}"));
+    for number in 0..3_000 {
+        run(&mut session, &format!("SET key:{number} {value}"));
+    }
     run(&mut session, "SET after 1");
     assert!(engine.used_bytes() as u64 <= SMALL + 200);
 }
@@ -337,6 +356,26 @@ fn threads_evict_together() {
         let left: usize = (0..4).map(|db| engine.database(db).unwrap().len()).sum();
         assert!(left > 300, "{policy}: {left}");
     }
+}
+
+#[test]
+fn timers_of_evicted_keys_do_not_fill_the_memory() {
+    let engine = engine("volatile-lru", TIMED);
+    let mut session = engine.session(Form::Resp);
+    run(&mut session, "HSET h f v");
+    run(&mut session, "HPEXPIRE h 5000 FIELDS 1 f");
+    let db = engine.database(0).unwrap();
+    for number in 0..120_000u64 {
+        let ttl = Ttl::After(Duration::from_secs(3_600 + number % 5_000));
+        db.set(format!("key:{number}"), [b'v'; 100], ttl, Condition::Always).unwrap();
+    }
+    assert!(db.len() > 5_000, "{}", db.len());
+    // What is left still expires, fields included.
+    assert_eq!(run(&mut session, "HEXISTS h f"), ":1\r\n");
+    engine.advance(Duration::from_secs(5));
+    assert_eq!(run(&mut session, "EXISTS h"), ":0\r\n");
+    engine.advance(Duration::from_secs(9_000));
+    assert_eq!(db.len(), 0);
 }
 
 /// A step of a random workload.

@@ -75,7 +75,7 @@ fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<(S
 /// What every change of a key entails.
 #[inline(always)]
 fn note(keyspace: &Keyspace, shard: &ShardGuard<'_>, key: &Key<'_>, at: Ref, head: Head) {
-    if keyspace.is_touch_due(head.stamp()) {
+    if keyspace.is_touch_due(head.stamp()) && keyspace.used(key.hash(), head.stamp()) {
         shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
     }
     shard.stats.count_change();

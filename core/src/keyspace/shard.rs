@@ -425,7 +425,39 @@ impl ShardData {
             space.with_deadline -= 1;
             space.deadlines -= u128::from(deadline);
         }
-        self.discard(at)
+        let owned = self.discard(at);
+        if deadline.is_some() {
+            self.drop_stale_timers(db);
+        }
+        owned
+    }
+
+    /// Arms all timers anew if most are of keys that went before their time, as they do when keys with long deadlines are evicted: such
+    /// timers would stay until they are due. O(1) on average, O(entries) when it happens.
+    fn drop_stale_timers(&mut self, db: usize) {
+        /// Stale timers that are not worth the walk.
+        const FEW: usize = 64;
+        let space = self.space_mut(db);
+        let needed = 2 * space.with_deadline + space.table.len() / 2 + FEW;
+        if space.wheel.as_ref().is_none_or(|wheel| wheel.len() <= needed) {
+            return;
+        }
+        let Some(mut wheel) = space.wheel.take() else { return };
+        wheel.clear();
+        if let Some(space) = self.space(db) {
+            for at in space.table.iter() {
+                let head = self.head(at);
+                let fields = match self.value(at) {
+                    Value::Hash(hash) => hash.next_deadline(),
+                    _ => None,
+                };
+                for deadline in head.deadline(&self.arena, at).into_iter().chain(fields) {
+                    // Without memory for a timer the key still expires on time.
+                    let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, self.seed, at)));
+                }
+            }
+        }
+        self.space_mut(db).wheel = Some(wheel);
     }
 
     /// The heap value of the entry at `at`, whose kind says it owns one.

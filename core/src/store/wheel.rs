@@ -178,7 +178,6 @@ impl Wheel {
     }
 
     /// Number of timers, those among them that the caller no longer needs.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
