@@ -84,7 +84,20 @@ mod tests {
     #[test]
     #[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
     fn children_of_a_busy_process_live_and_work() {
-        let engine = Engine::new();
+        survive(&Engine::new(), 200);
+    }
+
+    #[test]
+    #[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
+    fn children_of_an_evicting_process_live_and_work() {
+        let words: [&[u8]; 4] = [b"--maxmemory", b"20kb", b"--maxmemory-policy", b"allkeys-adaptive"];
+        let config = crate::Config::from_arguments(&words).unwrap();
+        let engine = Engine::builder().config(config).open().unwrap();
+        survive(&engine, 50);
+        assert!(engine.inner.keyspace.evictor.counters.evicted() > 0);
+    }
+
+    fn survive(engine: &Engine, rounds: usize) {
         let stop = Arc::new(AtomicBool::new(false));
         let busy: Vec<_> = (0..3)
             .map(|thread| {
@@ -105,8 +118,7 @@ mod tests {
                 })
             })
             .collect();
-        let rounds = 200;
-        let alive = (0..rounds).filter(|_| child_survives(&engine)).count();
+        let alive = (0..rounds).filter(|_| child_survives(engine)).count();
         stop.store(true, Ordering::Relaxed);
         busy.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(alive, rounds);

@@ -96,7 +96,7 @@ fn memory_when_fresh(policy: &str, keys: usize) -> Result<u64, Box<dyn Error>> {
 /// How many keys an engine holds on average while new ones displace the old.
 fn held_by(policy: &str, limit: u64, keys: usize) -> Result<f64, Box<dyn Error>> {
     // Tables go on growing a little for some hundreds of turnovers of a small cache.
-    let inserts = (8 * keys).max(100_000);
+    let inserts = (8 * keys).max(1_000_000);
     let db = open(policy, limit)?;
     let (mut held, mut samples) = (0, 0u32);
     for key in 0..inserts {

@@ -143,3 +143,46 @@ impl Policy for Lru {
         self.len * RECORD_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evict::fake::Fake;
+    use crate::store::random;
+
+    #[test]
+    fn the_cache_holds_what_was_used_last() {
+        for capacity in [1, 7, 100, 3_000] {
+            let mut cache = Fake::new("allkeys-lru");
+            let (mut order, mut hits, mut exact_hits) = (Vec::<u64>::new(), 0, 0);
+            for _ in 0..20 * capacity {
+                let key = random() % (2 * capacity as u64);
+                let key = key * key / (2 * capacity as u64);
+                hits += usize::from(cache.request(key, capacity));
+                exact_hits += usize::from(order.contains(&key));
+                order.retain(|other| *other != key);
+                order.push(key);
+                if order.len() > capacity {
+                    order.remove(0);
+                }
+            }
+            // Uses between two new keys have no order among themselves.
+            assert!(hits.abs_diff(exact_hits) <= 2 + capacity / 10, "{hits}, {exact_hits} at {capacity}");
+            let strangers = order.iter().filter(|key| !cache.has(**key)).count();
+            assert!(strangers <= 3 + capacity / 100, "{strangers} at {capacity}");
+        }
+    }
+
+    #[test]
+    fn records_of_removed_keys_and_of_keys_without_deadline_are_dropped() {
+        let mut cache = Fake::new("volatile-lru");
+        for key in 0..100 {
+            cache.create(key, (key % 2 == 0).then_some(1_000));
+        }
+        (0..50).for_each(|key| cache.remove(key));
+        let victims: Vec<Eviction> = (0..26).map(|_| cache.evict()).collect();
+        assert_eq!(victims[24..], [Eviction::Evicted, Eviction::NoCandidate]);
+        assert_eq!(cache.evicted, (50..100).step_by(2).collect::<Vec<_>>());
+        assert_eq!((cache.policy.records(), cache.policy.bytes()), (0, 0));
+    }
+}

@@ -12,6 +12,8 @@
 //! * **Sampling** policies (random, LFU over all keys) keep nothing and draw keys.
 
 pub(crate) mod adaptive;
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod ghost;
 pub(crate) mod lru;
 pub(crate) mod memory;

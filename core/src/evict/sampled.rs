@@ -134,3 +134,65 @@ impl Policy for Sampled {
         self.bag.len() * RECORD_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evict::fake::Fake;
+
+    #[test]
+    fn keys_used_less_go_before_keys_used_more() {
+        let mut cache = Fake::new("allkeys-lfu");
+        for key in 0..500 {
+            cache.create(key, None);
+            (0..key % 10).for_each(|_| _ = cache.touch(key));
+        }
+        (0..250).for_each(|_| assert_eq!(cache.evict(), Eviction::Evicted));
+        let gone = |uses| cache.evicted.iter().filter(|key| *key % 10 == uses).count();
+        assert!(gone(0) >= 45 && gone(9) <= 5, "{} and {}", gone(0), gone(9));
+    }
+
+    #[test]
+    fn a_key_used_since_it_was_drawn_stays() {
+        let mut cache = Fake::new("allkeys-lfu");
+        (0..17).for_each(|key| cache.create(key, None));
+        cache.evict();
+        for key in 0..17 {
+            // All but one are used: the pool's memory of the others is out of date.
+            if key != 3 && cache.has(key) {
+                (0..20).for_each(|_| _ = cache.touch(key));
+            }
+        }
+        if cache.has(3) {
+            (0..4).for_each(|_| assert_eq!(cache.evict(), Eviction::Evicted));
+            assert!(!cache.has(3));
+        }
+    }
+
+    #[test]
+    fn near_deadlines_go_first_and_only_keys_with_one_go_at_all() {
+        for name in ["volatile-ttl", "volatile-random", "volatile-lfu"] {
+            let mut cache = Fake::new(name);
+            for key in 0..600 {
+                cache.create(key, (key % 3 == 0).then_some(1_000 + key));
+            }
+            (0..100).for_each(|_| assert_eq!(cache.evict(), Eviction::Evicted, "{name}"));
+            assert!(cache.evicted.iter().all(|key| key % 3 == 0), "{name}");
+            if name == "volatile-ttl" {
+                let sum: u64 = cache.evicted.iter().sum();
+                assert!(sum / 100 < 220, "{}", sum / 100);
+            }
+            (0..100).for_each(|_| assert_eq!(cache.evict(), Eviction::Evicted, "{name}"));
+            assert_eq!((cache.evict(), cache.len()), (Eviction::NoCandidate, 400), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_key_goes_by_chance() {
+        let mut cache = Fake::new("allkeys-random");
+        (0..200).for_each(|key| cache.create(key, None));
+        (0..100).for_each(|_| assert_eq!(cache.evict(), Eviction::Evicted));
+        let early = cache.evicted.iter().filter(|key| **key < 100).count();
+        assert!((25..=75).contains(&early), "{early}");
+    }
+}

@@ -63,6 +63,16 @@ pub(super) struct Rare {
     pub(super) flushed: Vec<Option<usize>>,
 }
 
+/// What is left to do for a piece of work once nothing is locked: observers hear, garbage is dropped.
+pub(crate) struct Aftermath(Box<Rare>);
+
+impl Aftermath {
+    /// Does it. The caller holds no lock.
+    pub(crate) fn settle(self, keyspace: &Keyspace) {
+        self.0.release(keyspace);
+    }
+}
+
 impl Rare {
     /// What is done after the unlock: observers hear, garbage is dropped.
     fn release(self, keyspace: &Keyspace) {
@@ -482,7 +492,15 @@ impl<'e> Db<'e> {
     }
 
     /// Closes a piece of work that came without words, unlocks and frees.
-    pub(crate) fn finish(mut self, db: usize) {
+    pub(crate) fn finish(self, db: usize) {
+        let keyspace = self.keyspace;
+        if let Some(aftermath) = self.finish_later(db) {
+            aftermath.settle(keyspace);
+        }
+    }
+
+    /// As [`Db::finish`], but leaves to the caller what is to be done when no lock is held any more.
+    pub(crate) fn finish_later(mut self, db: usize) -> Option<Aftermath> {
         let mut effects = Vec::new();
         self.settle(db, &[], &mut effects);
         if !effects.is_empty()
@@ -490,7 +508,7 @@ impl<'e> Db<'e> {
         {
             journal.append(&effects);
         }
-        self.release();
+        self.unlock()
     }
 
     /// How many changes the command has made so far.
@@ -525,7 +543,15 @@ impl<'e> Db<'e> {
     }
 
     /// Ends the work: accounts memory, unlocks, then drops what was removed and tells the observers.
-    pub(crate) fn release(mut self) {
+    pub(crate) fn release(self) {
+        let keyspace = self.keyspace;
+        if let Some(aftermath) = self.unlock() {
+            aftermath.settle(keyspace);
+        }
+    }
+
+    #[inline]
+    fn unlock(mut self) -> Option<Aftermath> {
         let keyspace = self.keyspace;
         if self.has_changed || self.effects.rare.is_some() {
             self.locks.each_mut(|shard| keyspace.report(shard));
@@ -535,9 +561,7 @@ impl<'e> Db<'e> {
         if !effects.created.is_empty() {
             keyspace.evictor.file(&effects.created);
         }
-        if let Some(rare) = effects.rare {
-            rare.release(keyspace);
-        }
+        effects.rare.map(Aftermath)
     }
 
     /// Number of keys in this database, expired ones that the reaper has not reached included. O(shards).

@@ -16,6 +16,7 @@ use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
 use super::Keyspace;
+use super::db::Aftermath;
 use super::timeline::Timeline;
 use super::victims::Victims;
 use crate::config::MAXMEMORY_POLICIES;
@@ -114,9 +115,13 @@ impl Evictor {
         }
     }
 
-    /// Locks everything, for a fork. Before any shard.
+    /// Locks the evictor, for a fork. Before any shard.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.state.lock()));
+    }
+
+    /// Locks what is asked by those who hold a shard. After all shards.
+    pub(crate) fn freeze_timeline<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.timeline.lock()));
     }
 
@@ -236,35 +241,49 @@ impl Evictor {
     /// Evicts until the data is within the limit, nothing is left to evict, or `time` has passed. The caller holds no lock.
     pub(crate) fn make_room(&self, keyspace: &Keyspace, time: Option<Duration>) -> Room {
         self.adopt(keyspace);
-        let mut state = self.state.lock();
-        self.renew(keyspace, &mut state);
-        self.hand_on(&mut state);
-        let State { policy, scan, filed, fullest, .. } = &mut *state;
-        let Some(policy) = policy else { return Room::None };
-        let mut victims = Victims::new(keyspace, fullest);
         let timer = keyspace.clock.timer();
-        let mut turns = 0;
-        let room = loop {
+        loop {
+            let mut aftermath = Vec::new();
+            let room = self.evict_some(keyspace, &mut self.state.lock(), &mut aftermath);
+            // Observers hear without any lock: they may come back.
+            aftermath.into_iter().for_each(|of_one| of_one.settle(keyspace));
+            if let Some(room) = room {
+                return room;
+            }
+            if time.is_some_and(|time| timer.elapsed() >= time) {
+                return Room::Underway;
+            }
+        }
+    }
+
+    /// Evicts up to [`BATCH`] keys; `None` if more have to go.
+    fn evict_some(
+        &self,
+        keyspace: &Keyspace,
+        state: &mut State,
+        aftermath: &mut Vec<Aftermath>,
+    ) -> Option<Room> {
+        self.renew(keyspace, state);
+        self.hand_on(state);
+        let State { policy, scan, filed, fullest, .. } = state;
+        let Some(policy) = policy else { return Some(Room::None) };
+        let mut victims = Victims::new(keyspace, fullest, aftermath);
+        let mut room = None;
+        for _ in 0..BATCH {
             if !keyspace.is_over_limit() {
-                break Room::Made;
+                room = Some(Room::Made);
+                break;
             }
-            if turns >= BATCH
-                && turns.is_multiple_of(BATCH)
-                && time.is_some_and(|time| timer.elapsed() >= time)
-            {
-                break Room::Underway;
-            }
-            turns += 1;
             match policy.evict(&mut victims, &self.ticks, &mut { EFFORT }) {
                 Eviction::Evicted | Eviction::OutOfEffort => self.account(&**policy),
-                Eviction::NoCandidate => match scan {
-                    Some(_) => self.scan(keyspace, scan, &mut **policy),
+                Eviction::NoCandidate if scan.is_some() => self.scan(keyspace, scan, &mut **policy),
+                Eviction::NoCandidate => {
                     // The keys may have gone by a command while the policy looked for them.
-                    None if keyspace.is_over_limit() => break Room::None,
-                    None => break Room::Made,
-                },
+                    room = Some(if keyspace.is_over_limit() { Room::None } else { Room::Made });
+                    break;
+                }
             }
-        };
+        }
         self.account(&**policy);
         self.counters.add_evicted(victims.evicted);
         self.compare(keyspace, &**policy, filed);

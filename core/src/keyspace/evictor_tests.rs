@@ -295,6 +295,34 @@ fn the_log_watchers_and_observers_hear_of_evictions() {
     }
 }
 
+/// Writes to the engine it observes.
+struct Meddler(Mutex<Option<Database>>);
+
+impl Observer for Meddler {
+    fn modified(&self, _: usize, _: &[u8]) {}
+
+    fn notified(&self, event: &Event) {
+        let db = self.0.lock().take();
+        if let Some(db) = db.filter(|_| event.class == EventClass::Evicted) {
+            assert!(set(&db, "meddler", &[b'v'; 5_000]));
+        }
+    }
+}
+
+#[test]
+fn observers_of_evictions_may_write() {
+    let engine = engine("allkeys-adaptive", SMALL);
+    let db = engine.database(0).unwrap();
+    let meddler = Arc::new(Meddler(Mutex::default()));
+    engine.observe(meddler.clone());
+    for number in 0..3_000 {
+        *meddler.0.lock() = Some(db.clone());
+        assert!(set(&db, &format!("key:{number}"), &[b'v'; 100]));
+    }
+    *meddler.0.lock() = None;
+    assert!(engine.used_bytes() as u64 <= SMALL + 8_000);
+}
+
 #[test]
 fn idle_times_are_seconds_under_every_clock() {
     let engine = engine("allkeys-lru", 100 << 20);

@@ -124,6 +124,7 @@ impl Keyspace {
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.evictor.freeze(held);
         held.extend((0..SHARDS).map(|shard| Box::new(self.lock(shard)) as Box<dyn Guard + 'a>));
+        self.evictor.freeze_timeline(held);
         self.hooks.freeze(held);
     }
 

@@ -5,7 +5,7 @@
 use smallvec::SmallVec;
 
 use super::Keyspace;
-use super::db::Db;
+use super::db::{Aftermath, Db};
 use super::guard::ShardGuard;
 use super::locks::Locks;
 use super::shard::ShardData;
@@ -24,11 +24,17 @@ pub(crate) struct Victims<'k> {
     /// At least as many keys as the fullest shard has, to draw fairly among shards.
     fullest: &'k mut usize,
     pub(crate) evicted: u64,
+    /// What is left to do for evicted keys once nothing is locked.
+    aftermath: &'k mut Vec<Aftermath>,
 }
 
 impl<'k> Victims<'k> {
-    pub(crate) fn new(keyspace: &'k Keyspace, fullest: &'k mut usize) -> Self {
-        Self { keyspace, now_ms: keyspace.clock.now_ms(), fullest, evicted: 0 }
+    pub(crate) fn new(
+        keyspace: &'k Keyspace,
+        fullest: &'k mut usize,
+        aftermath: &'k mut Vec<Aftermath>,
+    ) -> Self {
+        Self { keyspace, now_ms: keyspace.clock.now_ms(), fullest, evicted: 0, aftermath }
     }
 
     fn facts(&self, shard: &ShardData, at: Ref) -> Facts {
@@ -51,7 +57,7 @@ impl<'k> Victims<'k> {
             self.evicted += 1;
         }
         let index = db.index();
-        db.finish(index);
+        self.aftermath.extend(db.finish_later(index));
     }
 
     fn draw_from(&mut self, shard: usize) -> Option<(Record, Facts)> {
