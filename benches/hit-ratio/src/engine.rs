@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use crate::reference;
 use keystead::{Condition, Config, Database, Engine, Form, Ttl};
 
 /// The policies that evict.
@@ -32,7 +33,9 @@ pub fn replay(
     unique: usize,
     capacity: usize,
 ) -> Result<(u64, f64), Box<dyn Error>> {
-    let limit = if capacity >= unique { AMPLE } else { memory_of(policy, capacity)? };
+    // Tables grow a little with all that passes through them, so as much has to pass in the trials.
+    let misses = requests.len() - reference::lru(requests, unique, capacity) as usize;
+    let limit = if capacity >= unique { AMPLE } else { memory_of(policy, capacity, misses)? };
     let db = open(policy, limit)?;
     let ttl = ttl(policy);
     let (mut hits, mut samples, mut held) = (0, 0u32, 0);
@@ -52,14 +55,17 @@ pub fn replay(
 }
 
 /// Bytes that as many keys take under a policy, once more than that have passed through.
-fn memory_of(policy: &str, keys: usize) -> Result<u64, Box<dyn Error>> {
+fn memory_of(policy: &str, keys: usize, misses: usize) -> Result<u64, Box<dyn Error>> {
     /// Trials; the number of keys is met to about a part in 300 after two or three, or later where the shards' own needs exceed the keys'.
     const TRIALS: usize = 12;
+    /// Keys that pass through in one trial at most.
+    const MOST: usize = 2_000_000;
+    let inserts = misses.min(MOST).max(3 * keys);
     let mut limit = memory_when_fresh(policy, keys)? as f64;
     let mut slope = f64::from(BYTES_PER_KEY);
     let mut before: Option<(f64, f64)> = None;
     for _ in 0..TRIALS {
-        let held = held_by(policy, limit as u64, keys)?;
+        let held = held_by(policy, limit as u64, inserts)?;
         if held == 0.0 {
             limit *= 2.0;
             continue;
@@ -93,17 +99,15 @@ fn memory_when_fresh(policy: &str, keys: usize) -> Result<u64, Box<dyn Error>> {
     Ok(used.ok_or("INFO has no used_memory")?.trim().parse()?)
 }
 
-/// How many keys an engine holds on average while new ones displace the old.
-fn held_by(policy: &str, limit: u64, keys: usize) -> Result<f64, Box<dyn Error>> {
-    // Tables go on growing a little for some hundreds of turnovers of a small cache.
-    let inserts = (8 * keys).max(1_000_000);
+/// How many keys an engine holds on average in the second half of so many inserts of new ones.
+fn held_by(policy: &str, limit: u64, inserts: usize) -> Result<f64, Box<dyn Error>> {
     let db = open(policy, limit)?;
     let (mut held, mut samples) = (0, 0u32);
     for key in 0..inserts {
         if db.set(name(key as u32), VALUE, ttl(policy), Condition::Always).is_err() {
             return Ok(0.0);
         }
-        if key > inserts / 2 && key % (inserts / 64) == 0 {
+        if key > inserts / 2 && key % (inserts / 64).max(1) == 0 {
             held += db.len();
             samples += 1;
         }
@@ -118,7 +122,7 @@ fn open(policy: &str, limit: u64) -> Result<Database, Box<dyn Error>> {
     Ok(Engine::builder().config(config).open()?.database(0)?)
 }
 
-/// Keys need a deadline to be evicted under some policies; it lies far ahead, and not all at once.
+/// Keys need a deadline to be evicted under some policies; it lies far ahead, in the order in which they are created.
 fn ttl(policy: &str) -> Ttl {
     if policy.starts_with("volatile") { Ttl::After(Duration::from_secs(86_400)) } else { Ttl::None }
 }
