@@ -1,7 +1,8 @@
 //! Moving the entries of shards together, so that memory follows what is stored ("active defragmentation").
 //!
-//! How it is done is [`super::shard`]'s and the arena's affair: every write takes one step. Here the background thread and MEMORY
-//! PURGE finish what writes began, since the memory only goes back to the system at the end.
+//! How it is done is [`super::shard`]'s and the arena's affair, whose turn it is the guard's. Every write that changes the size
+//! of something takes a few steps for the shard whose turn it is, so moving keeps pace with what makes holes; the
+//! background thread and MEMORY PURGE go on where writes stop.
 
 use std::time::Duration;
 
@@ -12,14 +13,37 @@ use crate::store::key::SHARDS;
 /// Steps per hold of a shard's lock, each some ten entries.
 const STEPS: usize = 16;
 
-/// Goes on with compactions that have begun, for about `budget`.
+/// Steps that one write takes.
+const STEPS_OF_A_WRITE: usize = 4;
+
+/// Takes a few steps, if a shard is having its entries moved together and nobody is at work in it. The caller holds no lock.
+#[inline]
+pub(crate) fn help(keyspace: &Keyspace) {
+    if let Some(index) = keyspace.turn.whose() {
+        step(keyspace, index, STEPS_OF_A_WRITE);
+    }
+}
+
+/// Goes on with a compaction that has begun, and with others that are due, for about `budget`.
 pub(crate) fn advance(keyspace: &Keyspace, timer: Timer, budget: Duration) {
-    for index in 0..SHARDS {
-        while keyspace.shards[index].is_compacting() {
-            if timer.elapsed() >= budget {
-                return;
-            }
-            step(keyspace, index);
+    while let Some(index) = keyspace.turn.whose() {
+        if timer.elapsed() >= budget {
+            return;
+        }
+        step(keyspace, index, STEPS);
+        if keyspace.turn.whose().is_none() {
+            start_next(keyspace, index);
+        }
+    }
+}
+
+/// Gives the turn to the next shard after `last` that needs it, if one does that nobody is at work in.
+fn start_next(keyspace: &Keyspace, last: usize) {
+    for offset in 1..SHARDS {
+        if let Some(mut shard) = keyspace.shards[(last + offset) % SHARDS].try_lock()
+            && shard.is_compaction_due()
+        {
+            return shard.start_compaction();
         }
     }
 }
@@ -27,17 +51,23 @@ pub(crate) fn advance(keyspace: &Keyspace, timer: Timer, budget: Duration) {
 /// Moves all entries of all shards together. O(bytes), with each shard locked for some microseconds at a time.
 pub(crate) fn compact_all(keyspace: &Keyspace) {
     for index in 0..SHARDS {
+        finish(keyspace, None);
         keyspace.lock(index).start_compaction();
-        while keyspace.shards[index].is_compacting() {
-            step(keyspace, index);
-        }
+        finish(keyspace, Some(index));
     }
 }
 
-fn step(keyspace: &Keyspace, index: usize) {
-    let mut shard = keyspace.lock(index);
-    for _ in 0..STEPS {
-        shard.step_compaction();
+/// Goes on until it is no longer that shard's turn, or any's.
+fn finish(keyspace: &Keyspace, shard: Option<usize>) {
+    while let Some(index) = keyspace.turn.whose().filter(|index| shard.is_none_or(|shard| shard == *index)) {
+        step(keyspace, index, STEPS);
+        std::thread::yield_now();
+    }
+}
+
+fn step(keyspace: &Keyspace, index: usize, steps: usize) {
+    if let Some(mut shard) = keyspace.shards[index].try_lock() {
+        (0..steps).for_each(|_| shard.step_compaction());
     }
 }
 

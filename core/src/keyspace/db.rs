@@ -556,8 +556,11 @@ impl<'e> Db<'e> {
         if self.has_changed || self.effects.rare.is_some() {
             self.locks.each_mut(|shard| keyspace.report(shard));
         }
-        let Self { locks, effects, .. } = self;
+        let Self { locks, effects, has_changed, .. } = self;
         drop(locks);
+        if has_changed {
+            super::compaction::help(keyspace);
+        }
         if !effects.created.is_empty() {
             keyspace.evictor.file(&effects.created);
         }

@@ -10,7 +10,7 @@
 //! note bears the present count: nothing has changed since, so they are still where they were. Other notes are void.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::shard::ShardData;
 use crate::os::{Board, Guard};
@@ -34,8 +34,9 @@ pub(crate) struct Shard {
     /// The table of each database.
     indexes: Board<Index, SHARED_DATABASES>,
     touches: Touches,
-    /// The entries are being moved together; for those who don't hold the lock.
-    compacting: AtomicBool,
+    /// Its place among the shards, and which of them is having its entries moved together.
+    number: u32,
+    turn: Arc<Turn>,
     data: Mutex<ShardData>,
 }
 
@@ -53,14 +54,15 @@ pub(crate) struct ShardGuard<'s> {
 }
 
 impl Shard {
-    pub(crate) fn new(seed: HashSeed) -> Self {
+    pub(crate) fn new(seed: HashSeed, number: usize, turn: &Arc<Turn>) -> Self {
         let data = ShardData::new(seed);
         Self {
             sequence: Sequence::new(),
             memory: data.arena.memory().clone(),
             indexes: Board::new(),
             touches: Touches { noted: AtomicU32::new(0), notes: Default::default() },
-            compacting: AtomicBool::new(false),
+            number: number as u32,
+            turn: turn.clone(),
             data: Mutex::new(data),
         }
     }
@@ -110,9 +112,9 @@ impl Shard {
         self.touches.noted.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the entries are being moved together, as far as one can know without the lock.
-    pub(super) fn is_compacting(&self) -> bool {
-        self.compacting.load(Ordering::Relaxed)
+    /// Takes the lock if nobody holds it.
+    pub(super) fn try_lock(&self) -> Option<ShardGuard<'_>> {
+        Some(ShardGuard { shard: self, data: self.data.try_lock()?, writing: false })
     }
 
     /// Tells readers without the lock which database has which index.
@@ -147,11 +149,10 @@ impl Drop for ShardGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.writing {
-            self.data.start_compaction_if_due();
-            if self.data.is_compacting() || self.shard.is_compacting() {
-                self.data.step_compaction();
-                self.shard.compacting.store(self.data.is_compacting(), Ordering::Relaxed);
+            if self.data.is_compaction_due() {
+                self.start_compaction();
             }
+            self.step_compaction();
             if self.data.reordered {
                 self.shard.publish(&self.data);
                 self.data.reordered = false;
@@ -161,4 +162,51 @@ impl Drop for ShardGuard<'_> {
     }
 }
 
+impl ShardGuard<'_> {
+    /// Has the entries of this shard moved together from now on, unless another shard's are.
+    #[cold]
+    pub(super) fn start_compaction(&mut self) {
+        if self.shard.turn.take(self.shard.number) {
+            self.deref_mut().start_compaction();
+        }
+    }
+
+    /// Moves some ten entries if they are being moved together.
+    #[inline]
+    pub(super) fn step_compaction(&mut self) {
+        if self.shard.turn.is_of(self.shard.number) {
+            self.deref_mut().step_compaction();
+            if !self.data.is_compacting() {
+                self.shard.turn.pass();
+            }
+        }
+    }
+}
+
 impl Guard for ShardGuard<'_> {}
+
+/// Which shard is having its entries moved together: one at a time, since meanwhile it takes memory twice.
+#[derive(Default)]
+pub(crate) struct Turn(AtomicU32);
+
+impl Turn {
+    /// The shard whose turn it is.
+    #[inline]
+    pub(super) fn whose(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed).checked_sub(1)? as usize)
+    }
+
+    #[inline]
+    fn is_of(&self, shard: u32) -> bool {
+        self.0.load(Ordering::Relaxed) == shard + 1
+    }
+
+    fn take(&self, shard: u32) -> bool {
+        self.is_of(shard)
+            || self.0.compare_exchange(0, shard + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn pass(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}

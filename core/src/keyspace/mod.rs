@@ -44,7 +44,7 @@ use crate::striped::Lookups;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::Recording;
 use evictor::Evictor;
-use guard::{Shard, ShardGuard};
+use guard::{Shard, ShardGuard, Turn};
 use hooks::Hooks;
 use shard::ShardData;
 use versions::Counters;
@@ -72,6 +72,8 @@ const ADAPTIVE_POLICIES: u32 = policies_ending_in(*b"ive");
 pub(crate) struct Keyspace {
     pub(crate) shards: Box<[Shard; SHARDS]>,
     pub(crate) evictor: Evictor,
+    /// Which shard is having its entries moved together.
+    pub(crate) turn: Arc<Turn>,
     /// Look-ups, by whether they found the key.
     pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
@@ -93,10 +95,12 @@ pub(crate) struct Keyspace {
 impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
         let seed = HashSeed::of_process();
-        let shards = (0..SHARDS).map(|_| Shard::new(seed)).collect::<Vec<_>>().try_into();
+        let turn = Arc::default();
+        let shards = (0..SHARDS).map(|number| Shard::new(seed, number, &turn)).collect::<Vec<_>>().try_into();
         let keyspace = Self {
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
             evictor: Evictor::new(),
+            turn,
             lookups: Lookups::new(),
             seed,
             clock,

@@ -17,8 +17,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 /// Holes are filled by moving entries when they are more than this, in bytes, and more than one part in this many.
-const HOLES: usize = 8 << 10;
-const HOLES_SHARE: usize = 12;
+const HOLES: usize = 4 << 10;
+const HOLES_SHARE: usize = 20;
 
 /// How far a compaction has come.
 #[derive(Clone, Copy, Debug)]
@@ -556,21 +556,18 @@ impl ShardData {
     }
 
     /// Whether entries are being moved together.
-    pub(crate) fn is_compacting(&self) -> bool {
+    pub(super) fn is_compacting(&self) -> bool {
         self.compaction.is_some()
     }
 
-    /// Begins to move the entries together if there are so many holes between them that it pays.
+    /// Whether there are so many holes between the entries that moving them together pays.
     #[inline]
-    pub(crate) fn start_compaction_if_due(&mut self) {
-        if self.compaction.is_none() && self.arena.holes() > HOLES.max(self.arena.reserved() / HOLES_SHARE) {
-            self.start_compaction();
-        }
+    pub(super) fn is_compaction_due(&self) -> bool {
+        self.arena.holes() > HOLES.max(self.arena.reserved() / HOLES_SHARE)
     }
 
-    /// Begins to move the entries together, whatever it gains.
-    #[cold]
-    pub(crate) fn start_compaction(&mut self) {
+    /// Begins to move the entries together, whatever it gains. For the guard, who takes turns.
+    pub(super) fn start_compaction(&mut self) {
         if self.arena.used() == 0 {
             self.arena.clear();
         } else if self.compaction.is_none() && self.arena.holes() > 0 {
@@ -580,7 +577,7 @@ impl ShardData {
     }
 
     /// Moves the entries of one chain of buckets, some ten; nothing may refer to an entry across this. O(1).
-    pub(crate) fn step_compaction(&mut self) {
+    pub(super) fn step_compaction(&mut self) {
         let Some(Progress { space, cursor }) = self.compaction else { return };
         let Self { arena, spaces, .. } = self;
         let Some(Space { table, .. }) = spaces.get_mut(space) else {
