@@ -7,6 +7,7 @@ mod check;
 mod count;
 mod demo;
 mod r#gen;
+mod instructions;
 mod setup;
 mod sh;
 mod table;

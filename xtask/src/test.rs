@@ -27,6 +27,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "rust", run: rust },
     Stage { name: "compat", run: compat },
     Stage { name: "property", run: property },
+    Stage { name: "instructions", run: instructions },
     Stage { name: "python", run: python },
     Stage { name: "node", run: node },
     Stage { name: "c", run: c },
@@ -212,6 +213,11 @@ fn node() -> Result<Outcome, String> {
     npm(&["install", "--no-audit", "--no-fund"], &example)?;
     sum += node_tests(&example)?;
     Ok(Outcome::Ran(sum))
+}
+
+/// Hot operations stay within their bounds.
+fn instructions() -> Result<Outcome, String> {
+    crate::instructions::run().map(Outcome::Ran)
 }
 
 /// Installs the library into a prefix, builds each C test through pkg-config, and runs it under valgrind.

@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     let mut turn = (0..count).map(|at| &keys[at % KEYS]);
     let mut buffer = [0; 256];
     match operation.as_str() {
+        "none" => turn.for_each(|key| {
+            black_box(key);
+        }),
         "get" => turn.for_each(|key| {
             black_box(database.get_into(key, &mut buffer).expect("a string"));
         }),

@@ -1,0 +1,287 @@
+//! Tests of the arena: classes, segments, readers without the lock, compaction, and blocks against a list of vectors.
+//! What blocks mean is left out here too: they are bytes.
+use proptest::prelude::*;
+
+use super::*;
+
+fn mapped(arena: &Arena) -> usize {
+    (0..SEGMENTS).filter(|segment| arena.memory.0.segment(*segment).is_some()).count()
+}
+
+const CASES: u32 = if cfg!(miri) { 4 } else { 200 };
+
+#[test]
+fn classes_waste_little_and_are_consistent() {
+    for units in 1..=LARGEST / UNIT {
+        let class = class_of(units);
+        let size = class_units(class);
+        assert!(size >= units && (units <= FINE_UNITS && size == units || (size - units) * 8 < units));
+        assert!(class == 0 || class_units(class - 1) < units);
+        assert!(class_units(class_within(units)) <= units);
+        if cfg!(miri) && units > 2000 {
+            break;
+        }
+    }
+    assert_eq!(class_of(LARGEST / UNIT), CLASSES - 1);
+    assert_eq!(class_units(CLASSES - 1), LARGEST / UNIT);
+}
+
+#[test]
+fn an_empty_arena_maps_nothing() {
+    let mut arena = Arena::new();
+    assert_eq!((mapped(&arena), arena.used(), arena.reserved()), (0, 0, 0));
+    arena.clear();
+    arena.memory.prefetch(Ref::new(77).unwrap());
+    arena.memory.prefetch(Ref::new(u32::MAX).unwrap());
+    arena.alloc(1).unwrap();
+    assert_eq!((mapped(&arena), arena.used()), (1, 8));
+}
+
+#[test]
+fn the_largest_block_skips_to_a_segment_that_holds_it() {
+    let mut arena = Arena::new();
+    let large = arena.alloc(LARGEST).unwrap();
+    arena.write(large, 0, [&vec![1; LARGEST]]);
+    assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST, 1));
+    // What was skipped serves the small ones.
+    for _ in 0..600 {
+        arena.alloc(100).unwrap();
+    }
+    assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST + 600 * 104 + UNIT, 2));
+    assert_eq!(arena.alloc(LARGEST + 1), Err(OutOfMemory));
+}
+
+#[test]
+fn condemned_blocks_are_moved_and_their_memory_is_used_again() {
+    let mut arena = Arena::new();
+    let mut blocks: Vec<_> = (0..5000_u32)
+        .map(|i| {
+            let block = arena.alloc(200).unwrap();
+            arena.write(block, 0, [&i.to_le_bytes(), &[7; 196]]);
+            block
+        })
+        .collect();
+    for round in 0..6 {
+        // Every other block goes, the rest is moved while new ones come.
+        let gone = blocks.split_off(2500);
+        gone.iter().for_each(|block| arena.free(*block, 200));
+        assert_eq!(arena.holes(), arena.reserved() - 2500 * 200);
+        arena.condemn();
+        assert_eq!((arena.holes(), arena.used()), (0, 2500 * 200));
+        assert!(arena.condemned_bytes() >= 5000 * 200);
+        for block in &mut blocks {
+            let before = arena.bytes(*block, 200).to_vec();
+            assert!(arena.is_condemned(*block));
+            *block = arena.relocate(*block, 200).unwrap();
+            assert!(!arena.is_condemned(*block) && arena.bytes(*block, 200) == before);
+        }
+        blocks.extend((0..2500).map(|_| arena.alloc(200).unwrap()));
+        arena.release_condemned();
+        assert_eq!((arena.used(), arena.condemned_bytes()), (5000 * 200, 0), "{round}");
+        assert!(arena.holes() < 100_000, "{}", arena.holes());
+    }
+    assert!(mapped(&arena) <= 6, "segments are used in turn: {}", mapped(&arena));
+}
+
+#[test]
+fn freed_blocks_are_reused_and_split() {
+    let mut arena = Arena::new();
+    let block = arena.alloc(800).unwrap();
+    arena.free(block, 800);
+    assert_eq!(arena.alloc(800), Ok(block));
+    arena.free(block, 800);
+    let small = arena.alloc(40).unwrap();
+    assert_eq!(small, block, "the larger free block is split");
+    assert_eq!(arena.alloc(760).unwrap().get(), block.get() + 5, "and its rest used");
+    assert_eq!(arena.used(), 800);
+}
+
+#[test]
+#[should_panic(expected = "outside the arena")]
+fn a_wild_reference_is_refused() {
+    let mut arena = Arena::new();
+    arena.alloc(10).unwrap();
+    arena.bytes(Ref::new(1 << 20).unwrap(), 1);
+}
+
+#[test]
+#[should_panic(expected = "outside the arena")]
+fn a_range_over_the_end_of_a_segment_is_refused() {
+    let mut arena = Arena::new();
+    for _ in 0..200 {
+        arena.alloc(1000).unwrap();
+    }
+    arena.bytes(Ref::new(8191).unwrap(), 17);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+#[should_panic(expected = "freed twice")]
+fn a_double_free_is_caught_in_debug_builds() {
+    let mut arena = Arena::new();
+    let block = arena.alloc(24).unwrap();
+    arena.alloc(24).unwrap();
+    arena.free(block, 24);
+    arena.free(block, 24);
+}
+
+#[test]
+fn without_memory_it_works_on_with_what_it_has() {
+    let mut arena = Arena::new();
+    crate::os::refusal::set(true);
+    assert_eq!(arena.alloc(8), Err(OutOfMemory));
+    crate::os::refusal::set(false);
+    let first = arena.alloc(1000).unwrap();
+    crate::os::refusal::set(true);
+    let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
+    assert_eq!((fitting, arena.used()), (64, 65_000));
+    arena.free(first, 1000);
+    assert_eq!(arena.alloc(1000), Ok(first));
+    arena.alloc(500).expect("the end of the segment has room");
+    crate::os::refusal::set(false);
+    arena.alloc(1000).unwrap();
+}
+
+#[test]
+fn words_are_the_bytes() {
+    let mut arena = Arena::new();
+    let block = arena.alloc(24).unwrap();
+    arena.set_word(block, 1, 0x0102_0304_0506_0708);
+    assert_eq!(arena.word(block, 1), 0x0102_0304_0506_0708);
+    let bytes: [u8; 8] = arena.bytes(block, 24)[8..16].try_into().unwrap();
+    assert_eq!(bytes, bytemuck::cast::<u64, [u8; 8]>(0x0102_0304_0506_0708));
+}
+
+#[test]
+#[cfg_attr(miri, ignore)]
+fn many_segments() {
+    let mut arena = Arena::new();
+    let blocks: Vec<_> = (0..200_000_u64)
+        .map(|i| {
+            let block = arena.alloc(104).unwrap();
+            arena.write(block, 0, [&[i as u8; 104]]);
+            arena.set_word(block, 0, i);
+            block
+        })
+        .collect();
+    assert!(mapped(&arena) > 7);
+    for (i, &block) in blocks.iter().enumerate() {
+        assert_eq!(arena.word(block, 0), i as u64);
+        assert!(arena.bytes(block, 104)[8..].iter().all(|&b| b == i as u8));
+    }
+    let before = mapped(&arena);
+    arena.clear();
+    for _ in 0..200_000 {
+        arena.alloc(104).unwrap();
+    }
+    assert_eq!(mapped(&arena), before, "cleared segments are used again");
+}
+
+#[test]
+fn bytes_are_written_anywhere_and_nothing_beside_them() {
+    let mut arena = Arena::new();
+    let block = arena.alloc(64).unwrap();
+    for from in 0..20 {
+        for (first, second) in (0..20).flat_map(|first| (0..20).map(move |second| (first, second))) {
+            arena.write(block, 0, [&[0xff; 64]]);
+            let content: Vec<u8> = (0..first + second).map(|i| i as u8 + 1).collect();
+            let (one, two) = content.split_at(first);
+            arena.write(block, from, [one, two]);
+            let bytes = arena.bytes(block, 64);
+            assert_eq!(&bytes[from..from + content.len()], content);
+            assert!(bytes[..from].iter().chain(&bytes[from + content.len()..]).all(|b| *b == 0xff));
+            let words = arena.block(block).words();
+            let (mut scratch, window) = (Scratch::new(), arena.memory.window(block).unwrap());
+            let mut buffer = [7; 50];
+            for room in [content.len(), content.len() / 2, 50] {
+                assert!(window.copy_into(from, content.len(), &mut buffer[..room]));
+                let fits = room.min(content.len());
+                assert_eq!(buffer[..fits], content[..fits]);
+            }
+            assert_eq!(window.copy(from, content.len(), &mut scratch), Some(&content[..]));
+            if from % UNIT == 0 && !content.is_empty() {
+                assert!(words.equal(from / UNIT, &content) && window.equal(from / UNIT, &content));
+                let mut other = content.clone();
+                other[first.min(content.len() - 1)] ^= 0x80;
+                assert!(!words.equal(from / UNIT, &other) && !window.equal(from / UNIT, &other));
+            }
+        }
+    }
+}
+
+#[test]
+fn readers_without_the_lock_stay_inside_a_segment() {
+    let mut arena = Arena::new();
+    arena.alloc(8).unwrap();
+    let memory = arena.memory().clone();
+    assert!(memory.words(Ref::new(8192).unwrap()).is_none(), "not mapped");
+    let last = memory.words(Ref::new(8191).unwrap()).unwrap();
+    assert_eq!((last.get(0), last.get(1)), (Some(0), None));
+    assert!(last.equal(0, &[0; 8]) && !last.equal(0, &[0; 9]));
+    let window = memory.window(Ref::new(8191).unwrap()).unwrap();
+    assert_eq!(window.copy(0, 200, &mut Scratch::new()), Some(&[0; 200][..]), "zeroes beyond");
+    assert!(window.copy(0, LONGEST_COPY + 1, &mut Scratch::new()).is_none());
+    assert!(window.copy(8 * WINDOW, 1, &mut Scratch::new()).is_none() && !window.equal(WINDOW, b"x"));
+    drop(arena);
+    assert_eq!(memory.words(Ref::new(1).unwrap()).unwrap().get(0), Some(0), "outlives the arena");
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Alloc(usize),
+    Free(usize),
+    Clear,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        30 => (0..300_usize).prop_map(Op::Alloc),
+        5 => (0..20_000_usize).prop_map(Op::Alloc),
+        1 => (0..LARGEST + 1).prop_map(Op::Alloc),
+        30 => any::<usize>().prop_map(Op::Free),
+        1 => Just(Op::Clear),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+
+    /// Blocks keep what was written, never overlap, and the count of used bytes is exact.
+    #[test]
+    fn behaves_as_a_list_of_vectors(ops in prop::collection::vec(op(), 0..if cfg!(miri) { 40 } else { 400 })) {
+        let mut arena = Arena::new();
+        let mut model: Vec<(Ref, Vec<u8>)> = Vec::new();
+        for (step, op) in ops.into_iter().enumerate() {
+            match op {
+                Op::Alloc(bytes) => {
+                    let block = arena.alloc(bytes).unwrap();
+                    let content: Vec<u8> = (0..bytes).map(|i| (i ^ step) as u8).collect();
+                    arena.write(block, 0, [&content]);
+                    model.push((block, content));
+                }
+                Op::Free(at) if !model.is_empty() => {
+                    let (block, content) = model.swap_remove(at % model.len());
+                    prop_assert_eq!(arena.bytes(block, content.len()), &content[..]);
+                    arena.free(block, content.len());
+                }
+                Op::Free(_) => {}
+                Op::Clear => {
+                    arena.clear();
+                    model.clear();
+                }
+            }
+            let used: usize = model.iter().map(|(_, content)| Arena::class_bytes(content.len())).sum();
+            prop_assert_eq!(arena.used(), used);
+            prop_assert!(arena.reserved() >= used);
+        }
+        for (block, content) in &model {
+            prop_assert_eq!(arena.bytes(*block, content.len()), &content[..]);
+        }
+        let mut ranges: Vec<_> = model
+            .iter()
+            .map(|(block, content)| (block.get() as usize, Arena::class_bytes(content.len()) / UNIT))
+            .collect();
+        ranges.sort_unstable();
+        prop_assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
+    }
+}

@@ -1,0 +1,57 @@
+//! The gate that noise can't touch: instructions of hot operations, counted by callgrind, against what they may take.
+//!
+//! The operations are those of `benches/src/bin/instructions.rs`. A count is the difference of two runs, less that of an empty loop.
+
+use crate::count::Count;
+use crate::table::table;
+use crate::{setup, sh};
+
+/// An operation and the instructions it may take: what it took when the bound was set, and some for other compilers.
+struct Bound {
+    operation: &'static str,
+    most: i64,
+}
+
+const BOUNDS: &[Bound] = &[
+    Bound { operation: "get", most: 160 },
+    Bound { operation: "set", most: 580 },
+    Bound { operation: "incr", most: 480 },
+    Bound { operation: "hget", most: 830 },
+];
+
+/// Counts, prints a table, and says how many operations stay within their bounds.
+pub fn run() -> Result<Count, String> {
+    setup::debian(&["valgrind"])?;
+    let build = ["build", "--release", "--quiet", "-p", "keystead-benches", "--bin", "instructions"];
+    sh::run("instructions", &mut sh::cargo(&build))?.ok("cargo build")?;
+    let empty = count("none")?;
+    let mut rows = Vec::new();
+    let mut outcome = Count::default();
+    for bound in BOUNDS {
+        let taken = count(bound.operation)? - empty;
+        let holds = taken <= bound.most;
+        outcome += Count::one(holds);
+        let verdict = if holds { "ok" } else { "TOO MANY" };
+        rows.push(vec![bound.operation.into(), taken.to_string(), bound.most.to_string(), verdict.into()]);
+    }
+    println!("{}", table(&["operation", "instructions", "at most", ""], &rows, &[1, 2]));
+    Ok(outcome)
+}
+
+/// Instructions of one operation, the loop around it included.
+fn count(operation: &str) -> Result<i64, String> {
+    const FEW: i64 = 2560;
+    const MANY: i64 = 12_800;
+    Ok((collected(operation, MANY)? - collected(operation, FEW)?) / (MANY - FEW))
+}
+
+fn collected(operation: &str, times: i64) -> Result<i64, String> {
+    let program = sh::target().join("release").join("instructions").to_string_lossy().into_owned();
+    let times = times.to_string();
+    let arguments = ["--tool=callgrind", "--callgrind-out-file=/dev/null", &program, operation, &times];
+    let text = sh::run("instructions", &mut sh::program("valgrind", &arguments))?.ok("valgrind")?;
+    let figure = text.lines().find_map(|line| line.split("Collected :").nth(1));
+    figure
+        .and_then(|figure| figure.trim().parse().ok())
+        .ok_or_else(|| format!("callgrind counted nothing:\n{text}"))
+}
