@@ -56,10 +56,10 @@ pub fn replay(
 
 /// Bytes that as many keys take under a policy, once more than that have passed through.
 fn memory_of(policy: &str, keys: usize, misses: usize) -> Result<u64, Box<dyn Error>> {
-    /// Trials; the number of keys is met to about a part in 300 after two or three, or later where the shards' own needs exceed the keys'.
-    const TRIALS: usize = 12;
+    /// Trials; the number of keys is met to about a part in 200 after two or three, or later where the shards' own needs exceed the keys'.
+    const TRIALS: usize = 8;
     /// Keys that pass through in one trial at most.
-    const MOST: usize = 2_000_000;
+    const MOST: usize = 500_000;
     let inserts = misses.min(MOST).max(3 * keys);
     let mut limit = memory_when_fresh(policy, keys)? as f64;
     let mut slope = f64::from(BYTES_PER_KEY);
@@ -71,7 +71,7 @@ fn memory_of(policy: &str, keys: usize, misses: usize) -> Result<u64, Box<dyn Er
             continue;
         }
         let missing = keys as f64 - held;
-        if missing.abs() <= (keys as f64 / 300.0).max(0.5) {
+        if missing.abs() <= (keys as f64 / 200.0).max(0.7) {
             break;
         }
         if let Some((old_limit, old_held)) = before
