@@ -147,19 +147,12 @@ mod tests {
 
     #[test]
     fn rounds_alternate_and_the_first_is_dropped() {
-        let (mut a, mut b) = (0.0, 100.0);
-        let mut next = |number: &mut f64| {
-            *number += 1.0;
-            *number
+        let calls = std::cell::Cell::new(0.0);
+        let call = |who: f64| {
+            calls.set(calls.get() + 1.0);
+            who + calls.get()
         };
-        let rounds = in_turn(
-            2,
-            || next(&mut a),
-            || {
-                b += 1.0;
-                b
-            },
-        );
-        assert_eq!(rounds, [(2.0, 102.0), (3.0, 103.0)]);
+        let rounds = in_turn(2, || call(0.0), || call(100.0));
+        assert_eq!(rounds, [(3.0, 104.0), (5.0, 106.0)]);
     }
 }

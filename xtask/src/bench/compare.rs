@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The parts in the order they run, and what runs each.
-pub const PARTS: &[(&str, fn(&mut Run) -> Result<(), String>)] =
+pub const PARTS: &[(&str, Bench)] =
     &[("rust", rust), ("limits", engine), ("python", python), ("node", node), ("c", c)];
+
+/// Runs the benches of a part.
+type Bench = fn(&mut Run) -> Result<(), String>;
 
 /// A part while it runs.
 pub struct Run {
-    quick: bool,
-    part: &'static str,
-    commands: Vec<String>,
+    part: Part,
     text: String,
     missing: Vec<Missing>,
 }
@@ -24,23 +25,28 @@ pub struct Run {
 impl Run {
     /// Runs a bench and keeps its lines; a failure becomes a row.
     fn bench(&mut self, name: &str, command: &mut Command) -> Result<(), String> {
-        self.commands.push(shown(command));
+        self.part.commands.push(shown(command));
         let output = sh::run("bench", command.env("KEYSTEAD_ORACLE", setup::oracle()?))?;
         self.text += &output.text;
-        self.missing.extend(rows::left_out(self.part, &output.text));
+        self.missing.extend(rows::left_out(&self.part.part, &output.text));
         if !output.success {
             let last = output.text.lines().rfind(|line| !line.starts_with('{') && !line.starts_with("note:"));
             self.lacks(name, last.unwrap_or("it failed without a word"));
         }
-        Ok(())
+        // What is measured stays measured if a later bench takes too long for somebody's patience.
+        self.store()
+    }
+
+    fn store(&self) -> Result<(), String> {
+        rows::store(&self.part, &self.text, &self.missing)
     }
 
     fn lacks(&mut self, what: &str, why: &str) {
-        self.missing.push(Missing { face: self.part.into(), missing: what.into(), reason: why.into() });
+        self.missing.push(Missing { face: self.part.part.clone(), missing: what.into(), reason: why.into() });
     }
 
     fn rounds(&self, otherwise: &'static str) -> &'static str {
-        if self.quick { "3" } else { otherwise }
+        if self.part.quick { "3" } else { otherwise }
     }
 }
 
@@ -50,13 +56,14 @@ pub fn run(options: &[String]) -> Result<(), String> {
     let only = options.iter().position(|option| option == "--only").and_then(|at| options.get(at + 1));
     let wanted = |part: &str| only.is_none_or(|only| only.split(',').any(|name| name == part));
     for (part, bench) in PARTS.iter().filter(|(part, _)| wanted(part)) {
-        let mut run = Run { quick, part, commands: Vec::new(), text: String::new(), missing: Vec::new() };
         let (date, load) = (word("date", &["-u", "+%Y-%m-%d %H:%M UTC"]), load());
+        let engine = word("git", &["describe", "--always", "--dirty"]);
+        let part = Part { part: (*part).into(), date, load, engine, quick, commands: Vec::new() };
+        let mut run = Run { part, text: String::new(), missing: Vec::new() };
         if let Err(error) = bench(&mut run) {
-            run.lacks(part, &error);
+            run.lacks(&run.part.part.clone(), &error);
         }
-        let part = Part { part: (*part).into(), date, load, quick, commands: run.commands };
-        rows::store(&part, &run.text, &run.missing)?;
+        run.store()?;
     }
     report::write()
 }
@@ -67,14 +74,14 @@ fn rust(run: &mut Run) -> Result<(), String> {
     let listed = sh::program(&program, &["--list"]).output().map_err(|error| error.to_string())?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     for peer in listed.lines().filter(|peer| !peer.starts_with("valkey-")) {
-        run.bench(peer, &mut peer_command(&program, peer, run.quick))?;
+        run.bench(peer, &mut peer_command(&program, peer, run.part.quick))?;
     }
     // The same GET where the compiler laid it out otherwise: without LTO, in sixteen units.
     sh::run("bench", &mut sh::cargo(&["build", "--profile", "quick", "-p", "keystead-compare"]))?
         .ok("cargo build")?;
     let other = sh::target().join("quick/keystead-compare");
     for peer in ["keystead", "dashmap"] {
-        let mut command = peer_command(&other, peer, run.quick);
+        let mut command = peer_command(&other, peer, run.part.quick);
         run.bench(peer, command.args(["--layout", "without LTO"]))?;
     }
     Ok(())
@@ -103,14 +110,14 @@ fn engine(run: &mut Run) -> Result<(), String> {
     let program = limits::build()?;
     for case in limits::CASES {
         let mut command = sh::program(&program, &[case]);
-        if run.quick {
+        if run.part.quick {
             command.arg("10");
         }
         run.bench(case, &mut command)?;
     }
     let program = peers(run)?;
     for case in ["valkey-memory", "valkey-expiry"] {
-        run.bench(case, &mut peer_command(&program, case, run.quick))?;
+        run.bench(case, &mut peer_command(&program, case, run.part.quick))?;
     }
     Ok(())
 }

@@ -128,7 +128,11 @@ fn section(text: &mut String, name: &str, findings: &Findings, notes: &[Note]) {
         return;
     };
     let quick = if part.quick { " **With `--quick`: a tenth of the counts, three rounds.**" } else { "" };
-    let _ = writeln!(text, "{}; load average at the start {}.{quick}\n", part.date, part.load);
+    let _ = writeln!(
+        text,
+        "{}, commit {}; load average at the start {}.{quick}\n",
+        part.date, part.engine, part.load
+    );
     if !findings.timings.is_empty() {
         text.push_str(
             "| case | ours, ns | peer | peer, ns | ratio | goal | reached |\n|---|--:|---|--:|--:|--:|---|\n",

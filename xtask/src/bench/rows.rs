@@ -15,6 +15,9 @@ pub struct Part {
     pub date: String,
     /// Load averages of 1, 5 and 15 minutes when it began.
     pub load: String,
+    /// The commit that was measured, as `git describe` writes it.
+    #[serde(default)]
+    pub engine: String,
     /// Tenth of the counts, three rounds.
     pub quick: bool,
     /// How to run it by hand.
