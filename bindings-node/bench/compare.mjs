@@ -19,7 +19,7 @@ import { Redis } from "../ioredis.mjs";
 
 const require = createRequire(import.meta.url);
 const native = require("../lib/native.cjs");
-const ROUNDS = Math.max(5, Number(process.argv[2] ?? 7));
+const ROUNDS = Math.max(3, Number(process.argv[2] ?? 7));
 /** What a chunk of one call shall take, in nanoseconds. */
 const CHUNK = 15e6;
 const KEYS = 100_000;

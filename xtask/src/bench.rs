@@ -1,18 +1,27 @@
-//! `cargo xtask bench`: the benchmarks of `benches/`, built with the release profile, and the replay of traces.
+//! `cargo xtask bench`: criterion's benchmarks, the replay of traces, the engine's limits, and the comparison with the peers.
 //!
-//! Workloads, peers and their figures are that crate's business.
+//! Workloads, peers and their figures are the benches' business; `bench/` runs them and makes tables of what they print.
+
+mod chart;
+mod compare;
+mod limits;
+mod report;
+mod rows;
 
 use crate::sh;
 
-/// Runs criterion with what the command line passes on.
+/// Runs what the first word names; anything else is passed on to criterion.
 pub fn run(rest: &[String]) -> Result<(), String> {
-    if let Some(("hit-ratio", options)) = rest.split_first().map(|(first, options)| (first.as_str(), options))
-    {
-        return hit_ratio(options);
+    match rest.split_first().map(|(first, options)| (first.as_str(), options)) {
+        Some(("hit-ratio", options)) => hit_ratio(options),
+        Some(("limits", options)) => limits::run(options),
+        Some(("--compare", options)) => compare::run(options),
+        Some(("results", [])) => report::write(),
+        _ => criterion(rest),
     }
-    if !sh::root().join("benches/Cargo.toml").is_file() {
-        return Err("there is no benches/Cargo.toml yet".into());
-    }
+}
+
+fn criterion(rest: &[String]) -> Result<(), String> {
     let mut command = sh::cargo(&["bench", "--manifest-path", "benches/Cargo.toml"]);
     if !rest.is_empty() {
         command.arg("--").args(rest);

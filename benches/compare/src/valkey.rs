@@ -1,0 +1,289 @@
+//! A real Valkey of our own, behind a Unix socket with one client: as a store to compare with, and for its memory and its mass expiry.
+//!
+//! The server's path is in `KEYSTEAD_ORACLE`. The client speaks as much RESP as the cases need, without a library's overhead.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use keystead_benches::{key, uniform};
+
+use crate::measure::Clock;
+use crate::stores::{BATCH, Key, Store, Value};
+
+/// Commands under way at once while a server is filled.
+const PIPELINE: usize = 1000;
+
+/// A server that ends with this value.
+pub struct Server {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// Starts one without persistence, with its defaults otherwise.
+    pub fn start() -> Self {
+        let program = std::env::var_os("KEYSTEAD_ORACLE").expect("KEYSTEAD_ORACLE names a valkey-server");
+        let folder = std::env::temp_dir().join(format!("keystead-compare-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the socket");
+        let mut command = Command::new(program);
+        command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(folder.join("socket"));
+        command.arg("--dir").arg(&folder).stdout(Stdio::null());
+        let server = Self { child: command.spawn().expect("valkey-server starts"), folder };
+        let patience = Instant::now() + Duration::from_secs(20);
+        while UnixStream::connect(server.socket()).is_err() {
+            assert!(Instant::now() < patience, "valkey-server does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("socket")
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.socket())
+    }
+
+    /// Bytes of the server in memory.
+    fn resident(&self) -> usize {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))
+            .expect("Linux tells what a process takes");
+        let pages: usize =
+            text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second number");
+        pages * rustix::param::page_size()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Neither can fail in a way that somebody could do something about.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// "Valkey" and the version that the server tells.
+pub fn name() -> String {
+    let output = std::env::var_os("KEYSTEAD_ORACLE")
+        .and_then(|path| Command::new(path).arg("--version").output().ok());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix("v="));
+    format!("Valkey {}", version.unwrap_or("of unknown version"))
+}
+
+struct Client {
+    socket: BufReader<UnixStream>,
+    request: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Client {
+    fn connect(path: &Path) -> Self {
+        let socket = UnixStream::connect(path).expect("the server listens");
+        Self { socket: BufReader::with_capacity(1 << 16, socket), request: Vec::new(), line: Vec::new() }
+    }
+
+    /// Adds a command to what is sent next.
+    fn add(&mut self, words: &[&[u8]]) {
+        write!(self.request, "*{}\r\n", words.len()).expect("memory can be written to");
+        for word in words {
+            write!(self.request, "${}\r\n", word.len()).expect("memory can be written to");
+            self.request.extend_from_slice(word);
+            self.request.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn send(&mut self) {
+        self.socket.get_mut().write_all(&self.request).expect("the server reads");
+        self.request.clear();
+    }
+
+    /// The number in the next line of a reply, whatever its type; 0 for a text.
+    fn head(&mut self) -> i64 {
+        self.line.clear();
+        self.socket.read_until(b'\n', &mut self.line).expect("the server answers");
+        let text = String::from_utf8_lossy(&self.line);
+        assert!(!text.starts_with('-') && !text.is_empty(), "the server says {text:?}");
+        text[1..].trim_end().parse().unwrap_or(0)
+    }
+
+    /// Reads a bulk string of the expected length; false if it is missing.
+    fn bulk(&mut self, buffer: &mut Value) -> bool {
+        let length = self.head();
+        if length < 0 {
+            return false;
+        }
+        assert_eq!(length, 64, "a value of the length that was set");
+        self.socket.read_exact(buffer).expect("the server answers");
+        self.socket.read_exact(&mut [0; 2]).expect("a line ends");
+        true
+    }
+
+    /// Sends many commands in pipelines; replies must be of one line.
+    fn many(&mut self, count: u64, mut command: impl FnMut(&mut Self, u64)) {
+        let mut number = 0;
+        while number < count {
+            let end = count.min(number + PIPELINE as u64);
+            (number..end).for_each(|number| command(self, number));
+            self.send();
+            for _ in number..end {
+                self.head();
+            }
+            number = end;
+        }
+    }
+}
+
+/// The server with one client.
+pub struct Valkey {
+    client: Mutex<Client>,
+    // Ends after its client.
+    _server: Server,
+}
+
+impl Valkey {
+    fn client(&self) -> std::sync::MutexGuard<'_, Client> {
+        self.client.lock().expect("no other thread panicked")
+    }
+}
+
+impl Store for Valkey {
+    const CLOCK: Clock = Clock::Wall;
+    const SLOWNESS: usize = 50;
+    const SHARED: bool = false;
+
+    fn open(_: usize) -> Self {
+        let server = Server::start();
+        Self { client: Mutex::new(server.client()), _server: server }
+    }
+
+    fn get(&self, key: &Key, buffer: &mut Value) -> bool {
+        let mut client = self.client();
+        client.add(&[b"GET", key]);
+        client.send();
+        client.bulk(buffer)
+    }
+
+    fn set(&self, key: &Key, value: &Value) {
+        let mut client = self.client();
+        client.add(&[b"SET", key, value]);
+        client.send();
+        client.head();
+    }
+
+    fn get_many(&self, keys: &[Key; BATCH], buffers: &mut [Value; BATCH]) -> usize {
+        let mut client = self.client();
+        let words: Vec<&[u8]> =
+            std::iter::once(&b"MGET"[..]).chain(keys.iter().map(|key| &key[..])).collect();
+        client.add(&words);
+        client.send();
+        assert_eq!(client.head(), BATCH as i64, "MGET answers for each key");
+        buffers.iter_mut().filter_map(|buffer| client.bulk(buffer).then_some(())).count()
+    }
+
+    fn fill(&self, keys: &[Key], value: &Value) {
+        self.client().many(keys.len() as u64, |client, at| client.add(&[b"SET", &keys[at as usize], value]));
+    }
+}
+
+/// Prints what Valkey needs for what `limits` of keystead-benches measures of ours, under the same names.
+fn print(case: &str, unit: &str, figure: f64, peer: &str) {
+    println!(r#"{{"face":"engine","case":"{case}","unit":"{unit}","peer":"{peer}","theirs":{figure:.3}}}"#);
+}
+
+/// Bytes per key by RSS, strings and hashes.
+pub fn memory(scale: u64) {
+    let peer = name();
+    for (case, len, ttl) in [
+        ("16 + 16 bytes", 16, false),
+        ("16 + 16 bytes with a deadline", 16, true),
+        ("16 + 64 bytes", 64, false),
+    ] {
+        let count = 5_000_000 / scale;
+        let value = &[b'v'; 64][..len];
+        let bytes = growth(count, |client, number| match ttl {
+            true => client.add(&[b"SET", &key(number), value, b"EX", b"3600"]),
+            false => client.add(&[b"SET", &key(number), value]),
+        });
+        print(&format!("{case}: bytes per key by RSS"), "bytes", bytes, &peer);
+    }
+    for (case, count, fields) in [
+        ("hash of 10 fields, 4 + 16 bytes", 500_000 / scale, 10),
+        ("hash of 1,000 fields, 7 + 16 bytes", 5_000 / scale, 1_000),
+    ] {
+        let names: Vec<String> = (0..fields)
+            .map(|at| if fields <= 10 { format!("f{at:03}") } else { format!("f{at:06}") })
+            .collect();
+        let bytes = growth(count, |client, number| {
+            let key = key(number);
+            let mut words: Vec<&[u8]> = vec![b"HSET", &key];
+            names.iter().for_each(|name| words.extend([name.as_bytes(), b"vvvvvvvvvvvvvvvv"]));
+            client.add(&words);
+        });
+        print(&format!("{case}: bytes by RSS"), "bytes", bytes, &peer);
+    }
+}
+
+/// How many bytes a server grows by per command.
+fn growth(count: u64, command: impl FnMut(&mut Client, u64)) -> f64 {
+    let server = Server::start();
+    let before = server.resident();
+    server.client().many(count, command);
+    (server.resident() - before) as f64 / count as f64
+}
+
+/// Two million keys expire in the same millisecond, while somebody reads others: the procedure of `limits mass-expiry`.
+pub fn mass_expiry(scale: u64) {
+    const OTHERS: u64 = 10_000;
+    const FIRST: u64 = u64::MAX / 2;
+    let (peer, count, server) = (name(), 2_000_000 / scale, Server::start());
+    let mut client = server.client();
+    client.many(OTHERS, |client, number| client.add(&[b"SET", &key(FIRST + number), &[b'v'; 64]]));
+    let ahead = Duration::from_secs(15);
+    let at = Instant::now() + ahead;
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970") + ahead;
+    let deadline = deadline.as_millis().to_string();
+    client.many(count, |client, number| {
+        client.add(&[b"SET", &key(number), &[b'v'; 64], b"PXAT", deadline.as_bytes()]);
+    });
+    assert!(Instant::now() < at, "filling took too long for the deadline");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut client, mut draw, mut buffer, mut times) =
+                (server.client(), uniform(OTHERS), [0; 64], Vec::new());
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            while !done.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                client.add(&[b"GET", &key(FIRST + draw())]);
+                client.send();
+                client.bulk(&mut buffer);
+                times.push(start.elapsed().as_nanos() as f64 / 1000.0);
+            }
+            times
+        });
+        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        loop {
+            client.add(&[b"DBSIZE"]);
+            client.send();
+            if client.head() as u64 <= OTHERS {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let took = at.elapsed().as_secs_f64();
+        done.store(true, Ordering::Relaxed);
+        let mut times = reader.join().expect("the reader ends");
+        times.sort_by(f64::total_cmp);
+        print("mass expiry: 2 M keys of one millisecond reclaimed", "s", took, &peer);
+        print("mass expiry: GET p99.9 meanwhile", "us", times[times.len() * 999 / 1000], &peer);
+        print("mass expiry: GET max meanwhile", "us", times[times.len() - 1], &peer);
+    });
+}
