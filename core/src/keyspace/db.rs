@@ -315,6 +315,8 @@ impl<'e> Db<'e> {
         let Some(at) = self.shard(key).find(self.index, key) else { return };
         self.has_changed = true;
         self.erase(key, at);
+        let db = self.index;
+        self.shard_mut(key).drop_idle_wheel(db);
         self.log_removal(self.keyspace.evicted_delete_command(), key);
         self.notify(EventClass::Evicted, "evicted", key.bytes());
         self.mark(key);

@@ -432,6 +432,14 @@ impl ShardData {
         owned
     }
 
+    /// Frees the timing wheel of a database without keys; the next deadline makes another.
+    pub(crate) fn drop_idle_wheel(&mut self, db: usize) {
+        let space = self.space_mut(db);
+        if space.table.len() == 0 {
+            space.wheel = None;
+        }
+    }
+
     /// Arms all timers anew if most are of keys that went before their time, as they do when keys with long deadlines are evicted: such
     /// timers would stay until they are due. O(1) on average, O(entries) when it happens.
     fn drop_stale_timers(&mut self, db: usize) {
