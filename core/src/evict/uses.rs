@@ -9,8 +9,8 @@ use super::Event;
 use crate::striped;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
-const RINGS: usize = 8;
-const SLOTS: usize = 64;
+const RINGS: usize = if cfg!(loom) { 1 } else { 8 };
+const SLOTS: usize = if cfg!(loom) { 4 } else { 64 };
 /// Events after which a ring asks to be emptied.
 const NEARLY_FULL: usize = SLOTS * 3 / 4;
 
@@ -19,9 +19,14 @@ const EVENT_SHIFT: u32 = 24;
 const EVENT_MASK: u64 = 3 << EVENT_SHIFT;
 
 /// See the module's text.
-#[derive(Default)]
 pub(crate) struct Uses {
-    rings: [CachePadded<Ring>; RINGS],
+    rings: Box<[CachePadded<Ring>]>,
+}
+
+impl Default for Uses {
+    fn default() -> Self {
+        Self { rings: (0..RINGS).map(|_| CachePadded::default()).collect() }
+    }
 }
 
 struct Ring {
@@ -49,7 +54,7 @@ impl Uses {
 
     /// Empties the rings. The hashes are whole but for the bits in which events travel.
     pub(crate) fn drain(&self, mut take: impl FnMut(u64, Event)) {
-        for ring in &self.rings {
+        for ring in &*self.rings {
             let written = ring.written.load(Ordering::Relaxed);
             if written == 0 {
                 continue;
