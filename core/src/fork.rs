@@ -72,7 +72,7 @@ mod tests {
             let db = engine.database(0).expect("database 0 exists");
             let before = db.incr("forks", 1).is_ok();
             let mut session = engine.session(crate::Form::Resp);
-            let answered = session.execute(&[b"SET", b"child", b"1", b"PX", b"5"]) == b"+OK\r\n";
+            let answered = session.execute(&[b"SET", b"child", b"1", b"PX", b"100"]) == b"+OK\r\n";
             // Nobody asks for the key: only a background thread of the child can reclaim it.
             let full = db.len();
             let reclaimed = (0..500).any(|_| {
