@@ -90,8 +90,8 @@ impl Shard {
         let noted = self.touches.noted.load(Ordering::Relaxed);
         let note = u64::from(at.get()) << 32 | u64::from(count as u32);
         self.touches.notes[noted as usize % TOUCHES].store(note, Ordering::Relaxed);
-        self.touches.noted.store(noted + 1, Ordering::Relaxed);
-        if noted + 1 >= limit.min(TOUCHES as u32)
+        self.touches.noted.store(noted.wrapping_add(1), Ordering::Relaxed);
+        if noted >= limit.min(TOUCHES as u32) - 1
             && let Some(data) = self.data.try_lock()
         {
             self.stamp_noted(&data, stamp);
