@@ -72,6 +72,9 @@ fn gather(lines: Vec<Line>) -> Findings {
             Line::Missing(row) => findings.missing.push(row),
         }
     }
+    // One process a peer prints its cases; tables are read by case.
+    let cases: Vec<String> = findings.timings.iter().map(|row| row.case.clone()).collect();
+    findings.timings.sort_by_key(|row| cases.iter().position(|case| *case == row.case));
     findings
 }
 
