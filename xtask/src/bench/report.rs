@@ -140,6 +140,9 @@ fn section(text: &mut String, name: &str, findings: &Findings, notes: &[Note]) {
         "{}, commit {}; load average at the start {}.{quick}\n",
         part.date, part.engine, part.load
     );
+    if !part.remark.is_empty() {
+        let _ = writeln!(text, "{}\n", part.remark);
+    }
     if !findings.timings.is_empty() {
         text.push_str(
             "| case | ours, ns | peer | peer, ns | ratio | goal | reached |\n|---|--:|---|--:|--:|--:|---|\n",
