@@ -3,6 +3,8 @@
 //!
 //! SCALE divides the numbers of keys, for a quick look.
 
+#![allow(clippy::print_stdout, reason = "a benchmark shows its results")]
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
