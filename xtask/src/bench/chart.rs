@@ -17,8 +17,8 @@ const CHARTS: &[(&str, &str, &str, &str)] = &[
 ];
 const MEMORY: &str = "bytes per key by RSS";
 
-const WIDTH: f64 = 720.0;
-const LEFT: f64 = 230.0;
+const WIDTH: f64 = 780.0;
+const LEFT: f64 = 290.0;
 const RIGHT: f64 = 90.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 40.0;

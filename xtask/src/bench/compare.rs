@@ -58,7 +58,15 @@ pub fn run(options: &[String]) -> Result<(), String> {
     for (part, bench) in PARTS.iter().filter(|(part, _)| wanted(part)) {
         let (date, load) = (word("date", &["-u", "+%Y-%m-%d %H:%M UTC"]), load());
         let engine = word("git", &["describe", "--always", "--dirty"]);
-        let part = Part { part: (*part).into(), date, load, engine, quick, commands: Vec::new() };
+        let part = Part {
+            part: (*part).into(),
+            date,
+            load,
+            engine,
+            quick,
+            remark: String::new(),
+            commands: Vec::new(),
+        };
         let mut run = Run { part, text: String::new(), missing: Vec::new() };
         if let Err(error) = bench(&mut run) {
             run.lacks(&run.part.part.clone(), &error);

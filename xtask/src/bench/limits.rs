@@ -1,6 +1,6 @@
-//! `cargo xtask bench limits [ROUNDS]`: the engine's figures at its limits, three times in a row, each against its goal.
+//! `cargo xtask bench limits [ROUNDS [SCALE]]`: the engine's figures at its limits, three times in a row, each against its goal.
 //!
-//! What a case does is written in `benches/src/bin/limits.rs`.
+//! SCALE divides the numbers of keys, for a quick look; figures count without it. What a case does is written in `benches/src/bin/limits.rs`.
 
 use super::rows::{self, Limit, Line};
 use crate::sh;
@@ -22,12 +22,13 @@ pub const CASES: &[&str] = &[
 /// Runs every case so often and says of each figure whether it held every time.
 pub fn run(options: &[String]) -> Result<(), String> {
     let rounds = options.first().map_or(Ok(3), |rounds| rounds.parse().map_err(|_| "ROUNDS is a number"))?;
+    let scale = options.get(1).map_or("1", String::as_str);
     let program = build()?;
     let mut runs: Vec<Vec<Limit>> = Vec::new();
     for _ in 0..rounds {
         let mut figures = Vec::new();
         for case in CASES {
-            let output = sh::run("limits", &mut sh::program(&program, &[case]))?.ok(case)?;
+            let output = sh::run("limits", &mut sh::program(&program, &[case, scale]))?.ok(case)?;
             figures.extend(rows::parse(&output)?.into_iter().filter_map(|line| match line {
                 Line::Limit(limit) => Some(limit),
                 _ => None,

@@ -72,6 +72,9 @@ fn gather(lines: Vec<Line>) -> Findings {
             Line::Missing(row) => findings.missing.push(row),
         }
     }
+    // One process a peer prints its cases; tables are read by case.
+    let cases: Vec<String> = findings.timings.iter().map(|row| row.case.clone()).collect();
+    findings.timings.sort_by_key(|row| cases.iter().position(|case| *case == row.case));
     findings
 }
 
@@ -127,12 +130,19 @@ fn section(text: &mut String, name: &str, findings: &Findings, notes: &[Note]) {
         text.push_str("Not run yet.\n");
         return;
     };
-    let quick = if part.quick { " **With `--quick`: a tenth of the counts, three rounds.**" } else { "" };
+    let quick = match (part.quick, name) {
+        (true, "rust" | "limits") => " **With `--quick`: a tenth of the counts, three rounds.**",
+        (true, _) => " **With `--quick`: three rounds.**",
+        (false, _) => "",
+    };
     let _ = writeln!(
         text,
         "{}, commit {}; load average at the start {}.{quick}\n",
         part.date, part.engine, part.load
     );
+    if !part.remark.is_empty() {
+        let _ = writeln!(text, "{}\n", part.remark);
+    }
     if !findings.timings.is_empty() {
         text.push_str(
             "| case | ours, ns | peer | peer, ns | ratio | goal | reached |\n|---|--:|---|--:|--:|--:|---|\n",
@@ -249,13 +259,18 @@ fn misses(text: &mut String, face: &str, findings: &Findings, notes: &[Note]) {
     if cases.is_empty() {
         return;
     }
-    text.push_str("\n### What misses its goal\n\n");
+    // Cases that share their reason stand together under it.
+    let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (case, misses) in cases {
         // The longest beginning is the most particular.
         let fits = |note: &&Note| note.face == face && case.starts_with(&note.case);
         let note = notes.iter().filter(fits).max_by_key(|note| note.case.len());
-        let note = note.map_or("No note in benches/notes.toml yet.", |note| note.text.trim());
-        let _ = writeln!(text, "* **{case}** ({}). {note}", misses.join("; "));
+        let reason = note.map_or("No note in benches/notes.toml yet.", |note| note.text.trim());
+        reasons.entry(reason).or_default().push(format!("* **{case}**: {}", misses.join("; ")));
+    }
+    text.push_str("\n### What misses its goal, why, and what was tried\n");
+    for (reason, lines) in reasons {
+        let _ = writeln!(text, "\n{}\n\n{reason}", lines.join("\n"));
     }
 }
 
@@ -313,7 +328,7 @@ mod tests {
             Findings { timings: vec![row(1.0, Some(0.5), None, Some(1.0))], ..Findings::default() };
         let mut text = String::new();
         misses(&mut text, "rust", &findings, &notes);
-        assert!(text.contains("* **GET 5 M, build x** (beside map: 50 % below). large ones"), "{text}");
+        assert!(text.contains("* **GET 5 M, build x**: beside map: 50 % below\n\nlarge ones"), "{text}");
         let mut text = String::new();
         misses(&mut text, "c", &findings, &notes);
         assert!(text.contains("No note"));

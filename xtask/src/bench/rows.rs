@@ -20,6 +20,9 @@ pub struct Part {
     pub engine: String,
     /// Tenth of the counts, three rounds.
     pub quick: bool,
+    /// What a reader must know about how these lines came about; written by hand where a run was cut short.
+    #[serde(default)]
+    pub remark: String,
     /// How to run it by hand.
     pub commands: Vec<String>,
 }
