@@ -61,6 +61,7 @@ fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<(S
     if !keyspace.hooks.are_silent() {
         return None;
     }
+    keyspace.shards[key.shard()].prefetch(db, key.hash());
     let shard = keyspace.lock(key.shard());
     if !shard.watchers.is_empty() {
         return None;

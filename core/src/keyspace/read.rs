@@ -80,10 +80,7 @@ pub(crate) fn prefetch(keyspace: &Keyspace, db: usize, keys: &[Key<'_>]) {
         }
     }
     for key in keys {
-        let shard = &keyspace.shards[key.shard()];
-        if let Some(at) = shard.index(db).and_then(|index| index.first_candidate(key.hash())) {
-            shard.memory.prefetch(at);
-        }
+        keyspace.shards[key.shard()].prefetch(db, key.hash());
     }
 }
 
