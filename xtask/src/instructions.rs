@@ -13,7 +13,7 @@ struct Bound {
 }
 
 const BOUNDS: &[Bound] = &[
-    Bound { operation: "get", most: 160 },
+    Bound { operation: "get", most: 172 },
     Bound { operation: "set", most: 580 },
     Bound { operation: "incr", most: 480 },
     Bound { operation: "hget", most: 830 },

@@ -12,10 +12,11 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::entry::Head;
 use super::shard::ShardData;
 use crate::os::{Board, Guard};
 use crate::store::arena::{Memory, Ref};
-use crate::store::key::HashSeed;
+use crate::store::key::{HashSeed, Key};
 use crate::store::sequence::Sequence;
 use crate::store::table::Index;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -178,6 +179,22 @@ impl ShardGuard<'_> {
         if self.shard.turn.take(self.shard.number) {
             self.deref_mut().start_compaction();
         }
+    }
+
+    /// Finds the entry of a key by way of what readers share, which takes fewer cache lines than [`ShardData::find`]. `None` also where that
+    /// has to be asked: for databases that are not shared, and entries with long lengths on the way.
+    #[inline(always)]
+    pub(super) fn find_shared(&self, db: usize, key: &Key<'_>) -> Option<(Ref, Head)> {
+        let index = self.shard.index(db)?;
+        let mut probe = index.probe(key.hash());
+        while let Some(at) = probe.next(index) {
+            let window = self.shard.memory.window(at)?;
+            let head = Head::short(window)?;
+            if head.is_seen_of(window, key.bytes()) {
+                return Some((at, head));
+            }
+        }
+        None
     }
 
     /// Moves some ten entries if they are being moved together.

@@ -66,8 +66,7 @@ fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<(S
     if !shard.watchers.is_empty() {
         return None;
     }
-    let at = shard.find(db, key)?;
-    let head = shard.head(at);
+    let (at, head) = shard.find_shared(db, key)?;
     let deadline = head.deadline(&shard.arena, at);
     let has_expired = deadline.is_some_and(|deadline| keyspace.has_passed(deadline));
     (!has_expired).then_some((shard, at, head))
