@@ -316,12 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_fields_stay_below_the_goal() {
+    fn a_thousand_fields_take_little_more_than_the_goal() {
         let mut hash = Hash::new(HashSeed::of_process());
         for number in 0..1000 {
             hash.set(format!("f{number:06}").as_bytes(), &[b'v'; 16], None);
         }
-        // GOALS: 0.75 of the 57,343 bytes that Valkey 8.1.8 takes.
+        // GOALS: 43,007 bytes, 0.75 of what Valkey 8.1.8 takes; the hashes decide about overflow buckets.
         assert!(hash.bytes() <= 44_500, "{}", hash.bytes());
     }
 
