@@ -15,17 +15,29 @@ use smallvec::SmallVec;
 const BUDGET: usize = 64;
 
 /// Reclaims everything due by now in all shards; returns how many keys and fields that were.
+///
+/// Goes round the shards, one hold of a lock each: whoever waits for a shard gets it before the reaper comes back.
 pub(crate) fn reap(keyspace: &Keyspace) -> usize {
-    (0..SHARDS).map(|shard| reap_shard(keyspace, shard)).sum()
+    let mut reclaimed = 0;
+    let mut left: Vec<usize> = (0..SHARDS).collect();
+    while !left.is_empty() {
+        left.retain(|shard| {
+            let (count, more) = reap_shard(keyspace, *shard);
+            reclaimed += count;
+            more
+        });
+    }
+    reclaimed
 }
 
-fn reap_shard(keyspace: &Keyspace, index: usize) -> usize {
+/// Reclaims some of what is due in a shard. Returns how many keys and fields went, and whether more are due.
+fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
     let mut reclaimed = 0;
     let mut database = 0;
     loop {
         let mut data = keyspace.lock(index);
         if database >= data.databases() {
-            return reclaimed;
+            return (reclaimed, false);
         }
         let Some(mut wheel) = data.take_wheel(database) else {
             database += 1;
@@ -36,9 +48,10 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> usize {
         reclaimed += count;
         db.locks_mut().shard_mut(index).put_wheel(database, wheel);
         db.finish(database);
-        if !more {
-            database += 1;
+        if more {
+            return (reclaimed, true);
         }
+        database += 1;
     }
 }
 
