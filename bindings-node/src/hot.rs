@@ -287,8 +287,9 @@ impl JsEnv {
         Ok(())
     }
 
-    /// Address and length of a Buffer or Uint8Array.
-    fn buffer(self, value: sys::napi_value) -> Outcome<Target> {
+    /// Kind, address and length of a typed array.
+    #[inline]
+    fn typed_array(self, value: sys::napi_value) -> Option<(sys::napi_typedarray_type, *mut c_void, usize)> {
         let (mut kind, mut length, mut data) = (0, 0, null_mut());
         // SAFETY: the pointers are to locals; what is no typed array is refused.
         let status = unsafe {
@@ -302,12 +303,18 @@ impl JsEnv {
                 null_mut(),
             )
         };
-        let is_bytes =
-            kind == sys::TypedarrayType::uint8_array || kind == sys::TypedarrayType::uint8_clamped_array;
-        if status != sys::Status::napi_ok || !is_bytes {
-            return Err(usage(MISUSED));
+        (status == sys::Status::napi_ok).then_some((kind, data, length))
+    }
+
+    /// Address and length of a Buffer or Uint8Array.
+    fn buffer(self, value: sys::napi_value) -> Outcome<Target> {
+        use sys::TypedarrayType::{uint8_array, uint8_clamped_array};
+        match self.typed_array(value) {
+            Some((kind, data, length)) if kind == uint8_array || kind == uint8_clamped_array => {
+                Ok(Target { data: data.cast(), length })
+            }
+            _ => Err(usage(MISUSED)),
         }
-        Ok(Target { data: data.cast(), length })
     }
 
     /// Address and length of an ArrayBuffer.
@@ -323,23 +330,12 @@ impl JsEnv {
 
     /// The numbers of a Uint32Array.
     pub fn numbers(self, value: sys::napi_value) -> Outcome<Numbers> {
-        let (mut kind, mut length, mut data) = (0, 0, null_mut());
-        // SAFETY: the pointers are to locals; what is no typed array is refused.
-        let status = unsafe {
-            sys::napi_get_typedarray_info(
-                self.0,
-                value,
-                &mut kind,
-                &mut length,
-                &mut data,
-                null_mut(),
-                null_mut(),
-            )
-        };
-        if status != sys::Status::napi_ok || kind != sys::TypedarrayType::uint32_array {
-            return Err(usage("ERR a Uint32Array was expected"));
+        match self.typed_array(value) {
+            Some((sys::TypedarrayType::uint32_array, data, length)) => {
+                Ok(Numbers { data: data.cast(), length })
+            }
+            _ => Err(usage("ERR a Uint32Array was expected")),
         }
-        Ok(Numbers { data: data.cast(), length })
     }
 
     /// An ArrayBuffer over the counters of versions, which live as long as it.
