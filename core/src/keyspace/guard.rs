@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::entry::Head;
 use super::shard::ShardData;
 use crate::os::{Board, Guard};
-use crate::store::arena::{Memory, Ref};
+use crate::store::arena::{Memory, Ref, Window};
 use crate::store::key::{HashSeed, Key};
 use crate::store::sequence::Sequence;
 use crate::store::table::Index;
@@ -47,6 +47,14 @@ struct Touches {
     notes: [AtomicU64; TOUCHES],
 }
 
+/// What looking a key up by way of what is shared comes to.
+pub(super) enum LookUp<'s> {
+    Found(Ref, Window<'s>, Head),
+    Missing,
+    /// The database is not shared, or an entry with long lengths is on the way.
+    Unsure,
+}
+
 /// A locked shard.
 pub(crate) struct ShardGuard<'s> {
     shard: &'s Shard,
@@ -75,12 +83,26 @@ impl Shard {
     }
 
     /// Has the memory of the entry that a hash most likely leads to fetched, for whoever is about to take the lock: what misses the cache
-    /// after it does so alone.
+    /// after it does so alone. `None` if it leads to none, so that most likely there is no such key.
     #[inline(always)]
-    pub(super) fn prefetch(&self, db: usize, hash: u64) {
-        if let Some(at) = self.index(db).and_then(|index| index.first_candidate(hash)) {
-            self.memory.prefetch(at);
+    pub(super) fn prefetch(&self, db: usize, hash: u64) -> Option<()> {
+        self.memory.prefetch(self.index(db)?.first_candidate(hash)?);
+        Some(())
+    }
+
+    /// Looks a key up by way of what is shared. Without the lock the answer holds only if the sequence stood still meanwhile.
+    #[inline(always)]
+    pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> LookUp<'_> {
+        let Some(index) = self.index(db) else { return LookUp::Unsure };
+        let mut probe = index.probe(key.hash());
+        while let Some(at) = probe.next(index) {
+            let Some(window) = self.memory.window(at) else { return LookUp::Unsure };
+            let Some(head) = Head::short(window) else { return LookUp::Unsure };
+            if head.is_seen_of(window, key.bytes()) {
+                return LookUp::Found(at, window, head);
+            }
         }
+        LookUp::Missing
     }
 
     /// Takes the lock; `stamp` touches the entries that readers noted.
@@ -182,19 +204,13 @@ impl ShardGuard<'_> {
     }
 
     /// Finds the entry of a key by way of what readers share, which takes fewer cache lines than [`ShardData::find`]. `None` also where that
-    /// has to be asked: for databases that are not shared, and entries with long lengths on the way.
+    /// has to be asked.
     #[inline(always)]
     pub(super) fn find_shared(&self, db: usize, key: &Key<'_>) -> Option<(Ref, Head)> {
-        let index = self.shard.index(db)?;
-        let mut probe = index.probe(key.hash());
-        while let Some(at) = probe.next(index) {
-            let window = self.shard.memory.window(at)?;
-            let head = Head::short(window)?;
-            if head.is_seen_of(window, key.bytes()) {
-                return Some((at, head));
-            }
+        match self.shard.look_up(db, key) {
+            LookUp::Found(at, _, head) => Some((at, head)),
+            LookUp::Missing | LookUp::Unsure => None,
         }
-        None
     }
 
     /// Moves some ten entries if they are being moved together.

@@ -61,7 +61,8 @@ fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<(S
     if !keyspace.hooks.are_silent() {
         return None;
     }
-    keyspace.shards[key.shard()].prefetch(db, key.hash());
+    // A key that is new, as far as one can see, is not locked for in vain.
+    keyspace.shards[key.shard()].prefetch(db, key.hash())?;
     let shard = keyspace.lock(key.shard());
     if !shard.watchers.is_empty() {
         return None;

@@ -6,7 +6,7 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{Shard, ShardGuard};
+use super::guard::{LookUp, Shard, ShardGuard};
 use super::shard::ShardData;
 use crate::evict::Event;
 use crate::store::arena::{Ref, Scratch, Window};
@@ -80,7 +80,7 @@ pub(crate) fn prefetch(keyspace: &Keyspace, db: usize, keys: &[Key<'_>]) {
         }
     }
     for key in keys {
-        keyspace.shards[key.shard()].prefetch(db, key.hash());
+        let _ = keyspace.shards[key.shard()].prefetch(db, key.hash());
     }
 }
 
@@ -171,16 +171,11 @@ enum Search<'k> {
 fn find<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Search<'k> {
     let shard = &keyspace.shards[key.shard()];
     let Some(count) = shard.sequence.begin_read() else { return Search::Unsure };
-    let Some(index) = shard.index(db) else { return Search::Unsure };
-    let mut probe = index.probe(key.hash());
-    while let Some(at) = probe.next(index) {
-        let Some(window) = shard.memory.window(at) else { return Search::Unsure };
-        let Some(head) = Head::short(window) else { return Search::Unsure };
-        if head.is_seen_of(window, key.bytes()) {
-            return Search::Found(Sighting { shard, count, at, window, head });
-        }
+    match shard.look_up(db, key) {
+        LookUp::Found(at, window, head) => Search::Found(Sighting { shard, count, at, window, head }),
+        LookUp::Missing if shard.sequence.is_still(count) => Search::Missing,
+        LookUp::Missing | LookUp::Unsure => Search::Unsure,
     }
-    if shard.sequence.is_still(count) { Search::Missing } else { Search::Unsure }
 }
 
 /// What became of an entry while it was read.

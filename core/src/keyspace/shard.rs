@@ -71,8 +71,6 @@ impl Space {
 #[derive(Default)]
 pub(crate) struct ShardStats {
     pub(crate) expired: Cell<u64>,
-    /// Times that the entries were moved together.
-    pub(crate) compactions: u64,
     /// Changes of keys since the start.
     pub(crate) changes: Cell<u64>,
 }
@@ -591,7 +589,6 @@ impl ShardData {
         let Some(Space { table, .. }) = spaces.get_mut(space) else {
             self.arena.release_condemned();
             self.compaction = None;
-            self.stats.compactions += 1;
             return;
         };
         let moved = table.relocate(cursor, |at| {
