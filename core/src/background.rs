@@ -17,6 +17,9 @@ use crate::sync::Arc;
 /// Time that one round spends on moving entries together.
 const COMPACTION_BUDGET: Duration = Duration::from_micros(500);
 
+/// Chunks of memory made ready in one round: each may take milliseconds.
+const CHUNKS_AT_ONCE: usize = 2;
+
 /// Which process runs the thread of an engine.
 #[derive(Default)]
 pub(crate) struct Background {
@@ -66,6 +69,12 @@ fn round(engine: &Inner) {
         reaper::reap(&engine.keyspace);
         engine.pulse.reaped(timer.elapsed());
         engine.note_latency("expire-cycle", timer.elapsed());
+    }
+    if engine.keyspace.used_bytes() > engine.keyspace.pool.used_bytes() / 2 {
+        engine.keyspace.pool.collapse();
+    }
+    if engine.keyspace.may_grow() {
+        (0..CHUNKS_AT_ONCE).take_while(|_| engine.keyspace.pool.prepare()).count();
     }
     compaction::advance(&engine.keyspace, clock.timer(), COMPACTION_BUDGET);
     if let Some(evicting) = engine.keyspace.evictor.work(&engine.keyspace) {

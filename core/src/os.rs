@@ -2,12 +2,13 @@
 //! Who lays out what in that memory is left to the arena and the table.
 //!
 //! # Unsafe: invariants
-//! - [`Segments`] own their memory alone, from growth to drop; nothing else frees it.
+//! - [`Segments`] and [`Extent`] own their memory alone, from growth to drop; nothing else frees it.
 //! - Every byte of it is initialised from the start: the system and `alloc_zeroed` both hand out zeroes.
-//! - They hold only types for which zeroes are a valid value and which need no dropping.
+//! - Segments hold only types for which zeroes are a valid value and which need no dropping, extents only atomic words.
 
 use std::alloc::Layout;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -35,17 +36,14 @@ pub(crate) const PAGE: usize = 4096;
 ///
 /// Invariant: a base is null, or that of a live allocation of `Self::layout`, less the segment's first number (its index
 /// plus `FIRST`), and never changes again; so number times size leads to the element.
-///
-/// Behind the last element of each segment lie `WINDOW` zero elements more, which are never written: so a window of that many
-/// can be read from any element on, without a check.
-pub(crate) struct Segments<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize = 0> {
+pub(crate) struct Segments<T: Zeroable + Sync, const FIRST: usize> {
     bases: [AtomicPtr<T>; MOST_SEGMENTS],
 }
 
 /// Enough for any 32-bit index.
 const MOST_SEGMENTS: usize = 33;
 
-impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Segments<T, FIRST, WINDOW> {
+impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
     /// From this size in bytes on a segment is mapped, so that its pages cost memory only once touched; below it comes from the allocator.
     pub(crate) const LAZY: usize = PAGE;
 
@@ -66,8 +64,7 @@ impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Segments<T, FI
     }
 
     fn layout(segment: usize) -> Result<Layout, OutOfMemory> {
-        let len =
-            FIRST.checked_mul(1 << segment).and_then(|len| len.checked_add(WINDOW)).ok_or(OutOfMemory)?;
+        let len = FIRST.checked_mul(1 << segment).ok_or(OutOfMemory)?;
         Layout::array::<T>(len).map_err(|_| OutOfMemory)
     }
 
@@ -90,45 +87,15 @@ impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Segments<T, FI
         Some(unsafe { NonNull::new_unchecked(base.wrapping_add(number)).as_ref() })
     }
 
-    /// The elements from an index on, if its segment is there; beyond its end they are zeroes.
-    #[inline(always)]
-    pub(crate) fn window(&self, index: u32) -> Option<&[T; WINDOW]> {
-        let (number, segment) = Self::locate(index);
-        let base = self.bases.get(segment)?.load(Ordering::Relaxed);
-        if base.is_null() {
-            return None;
-        }
-        // SAFETY: as in `get`; the allocation goes on for `WINDOW` elements behind the segment's last.
-        Some(unsafe { NonNull::new_unchecked(base.wrapping_add(number)).cast().as_ref() })
-    }
-
-    /// The elements from an index to the end of its segment, if that is there.
-    #[inline(always)]
-    pub(crate) fn rest(&self, index: u32) -> Option<&[T]> {
-        let (number, segment) = Self::locate(index);
-        let base = self.bases.get(segment)?.load(Ordering::Relaxed);
-        if base.is_null() {
-            return None;
-        }
-        let len = (FIRST << (segment + 1)) - number;
-        // SAFETY: as in `get`; the segment's last number is one less than the next power of two.
-        Some(unsafe { std::slice::from_raw_parts(base.wrapping_add(number), len) })
-    }
-
-    /// Hints that the element, and what follows it in the next cache line, will be read soon.
-    #[inline]
-    pub(crate) fn prefetch(&self, index: u32) {
-        let (number, segment) = Self::locate(index);
-        if let Some(base) = self.bases.get(segment) {
-            let start = base.load(Ordering::Relaxed).wrapping_add(number).cast::<u8>();
-            prefetch(start);
-            prefetch(start.wrapping_add(64));
-        }
-    }
-
     /// All elements of a segment, if it is there.
     pub(crate) fn segment(&self, segment: usize) -> Option<&[T]> {
-        self.rest((Self::segment_len(segment) - FIRST).try_into().ok()?)
+        let base = self.bases.get(segment)?.load(Ordering::Relaxed);
+        if base.is_null() {
+            return None;
+        }
+        let len = Self::segment_len(segment);
+        // SAFETY: as in `get`; the segment's first number is its length.
+        Some(unsafe { std::slice::from_raw_parts(base.wrapping_add(len), len) })
     }
 
     /// Adds the next segment, whose number this is. Not for two threads at once.
@@ -169,40 +136,20 @@ impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Segments<T, FI
         }
     }
 
-    /// The whole pages among elements of a segment, as address and length.
-    fn pages(&self, segment: usize, range: Range<usize>) -> Option<(NonNull<u8>, usize)> {
-        let all = self.segment(segment)?;
-        let bytes = size_of_val(&all[..range.start])..size_of_val(&all[..range.end]);
-        let (from, to) = (bytes.start.next_multiple_of(PAGE), bytes.end & !(PAGE - 1));
-        let is_mapped = Self::layout(segment).is_ok_and(|layout| layout.size() >= Self::LAZY);
-        (is_mapped && from < to).then(|| (NonNull::from(all).cast::<u8>(), from, to)).map(
-            |(start, from, to)| {
-                // SAFETY: inside the segment.
-                (unsafe { start.add(from) }, to - from)
-            },
-        )
-    }
-
     /// Gives whole pages among the elements in `range`, which must all be zero, back to the system; they stay zero.
     pub(crate) fn give_back_zeroes(&self, segment: usize, range: Range<usize>) {
-        if let Some((start, bytes)) = self.pages(segment, range) {
-            // SAFETY: the pages lie in a mapping. Whoever reads them sees zeroes before and after.
-            unsafe { system::give_back(start, bytes) }
+        let is_mapped = Self::layout(segment).is_ok_and(|layout| layout.size() >= Self::LAZY);
+        let Some(all) = self.segment(segment).filter(|_| is_mapped) else { return };
+        let bytes = size_of_val(&all[..range.start])..size_of_val(&all[..range.end]);
+        let (from, to) = (bytes.start.next_multiple_of(PAGE), bytes.end & !(PAGE - 1));
+        if from < to {
+            // SAFETY: the pages lie inside a mapping. Whoever reads them sees zeroes before and after.
+            unsafe { system::give_back(NonNull::from(all).cast::<u8>().add(from), to - from) }
         }
     }
 }
 
-impl<const FIRST: usize, const WINDOW: usize> Segments<AtomicU64, FIRST, WINDOW> {
-    /// Zeroes the whole pages among the words in `range` and gives them back to the system.
-    pub(crate) fn release(&self, segment: usize, range: Range<usize>) {
-        if let Some((start, bytes)) = self.pages(segment, range) {
-            // SAFETY: the pages lie in a mapping of atomics, which may change at any time.
-            unsafe { system::release(start, bytes) }
-        }
-    }
-}
-
-impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Drop for Segments<T, FIRST, WINDOW> {
+impl<T: Zeroable + Sync, const FIRST: usize> Drop for Segments<T, FIRST> {
     fn drop(&mut self) {
         for segment in 0..MOST_SEGMENTS {
             let base = *self.bases[segment].get_mut();
@@ -213,6 +160,268 @@ impl<T: Zeroable + Sync, const FIRST: usize, const WINDOW: usize> Drop for Segme
                 unsafe { Self::free(start, segment) }
             }
         }
+    }
+}
+
+/// A huge page of the processors that have them at this size, in bytes; elsewhere just a size.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
+
+/// Address space whose pages cost memory only once touched, all of it words that may change at any time and are zero at first.
+///
+/// Invariant: `start` is a multiple of [`HUGE_PAGE`], and from there `len` bytes and a page more are mapped as long as this lives.
+pub(crate) struct Extent {
+    start: NonNull<u8>,
+    len: usize,
+    mapping: (NonNull<u8>, usize),
+}
+
+// SAFETY: it only leads to words that are read and written atomically.
+unsafe impl Send for Extent {}
+// SAFETY: as above.
+unsafe impl Sync for Extent {}
+
+impl Extent {
+    /// Takes that much address space, a multiple of [`HUGE_PAGE`].
+    pub(crate) fn reserve(len: usize) -> Result<Self, OutOfMemory> {
+        #[cfg(test)]
+        refusal::check()?;
+        assert!(len.is_multiple_of(HUGE_PAGE) && len > 0, "whole huge pages");
+        let bytes = len.checked_add(HUGE_PAGE + PAGE).ok_or(OutOfMemory)?;
+        let mapping = system::reserve(bytes)?;
+        // SAFETY: the mapping is longer than the extent by more than is skipped.
+        let start = unsafe { mapping.add(mapping.as_ptr().align_offset(HUGE_PAGE)) };
+        let extent = Self { start, len, mapping: (mapping, bytes) };
+        // A page at a time until a whole huge page is asked for: what is small stays small.
+        system::prefer_small_pages(mapping, bytes);
+        Ok(extent)
+    }
+
+    /// Bytes of it.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn part(&self, range: &Range<usize>) -> NonNull<u8> {
+        assert!(range.start <= range.end && range.end <= self.len, "inside the extent");
+        assert!(range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE), "whole pages");
+        // SAFETY: inside the mapping, as was just checked.
+        unsafe { self.start.add(range.start) }
+    }
+
+    /// Gives whole pages back to the system; they are zero afterwards.
+    pub(crate) fn give_back(&self, range: Range<usize>) {
+        let start = self.part(&range);
+        // SAFETY: the pages lie in the mapping, and are words which may change at any time (invariant).
+        unsafe { system::release(start, range.len()) }
+    }
+
+    /// Has the system put memory behind all of the range, in huge pages if it has any, so that nobody waits for it later. O(bytes).
+    pub(crate) fn populate_huge(&self, range: Range<usize>) {
+        let start = self.part(&range);
+        system::prefer_huge_pages(start, range.len());
+        for page in range.step_by(PAGE) {
+            // SAFETY: inside the mapping, whose words are atomic (invariant).
+            let word = unsafe { AtomicU64::from_ptr(self.start.add(page).cast().as_ptr()) };
+            // Reading alone would map a page of zeroes that everybody shares. Adding zero is compiled to that.
+            let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the system move what is in the range to huge pages, if it can. Whoever is there meanwhile waits. O(bytes).
+    pub(crate) fn collapse(&self, range: Range<usize>) {
+        let start = self.part(&range);
+        system::prefer_huge_pages(start, range.len());
+        system::collapse(start, range.len());
+    }
+}
+
+impl Drop for Extent {
+    fn drop(&mut self) {
+        // SAFETY: this is what was reserved, and nobody uses it after its owner.
+        unsafe { system::unreserve(self.mapping.0, self.mapping.1) }
+    }
+}
+
+/// A cache line of words.
+#[derive(bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [AtomicU64; 8]);
+
+/// What an [`Extent`] can be seen as.
+///
+/// # Safety
+/// The type is made of `AtomicU64` alone, and its size divides [`PAGE`].
+pub(crate) unsafe trait Words: Sync {}
+
+// SAFETY: it is one.
+unsafe impl Words for AtomicU64 {}
+// SAFETY: eight of them.
+unsafe impl Words for Line {}
+
+/// An array of which spans of `LEN` elements are there, each somewhere in an [`Extent`], and others not. Several spans in a row can be one run in
+/// memory. Elements can be read while another thread, one at a time, puts spans in and takes them out: what is read then may be
+/// anything, since a span that was taken out may serve elsewhere.
+///
+/// Invariants:
+/// - `directory` leads to the first of `1 + n` pointers that live as long as the array; that one's address is `n`, behind it come the bases.
+/// - A base is null, or the address of its span less the size of all spans before it, with the logarithm of the spans
+///   in its run in the lowest three bits. Such a span lies in one of `kept.extents`.
+///
+/// Behind an extent lies a page more: so from any element on `WINDOW` can be read, without a check.
+pub(crate) struct Spans<T: Words, const LEN: usize, const WINDOW: usize = 0> {
+    directory: AtomicPtr<AtomicPtr<u8>>,
+    kept: Mutex<Kept>,
+    elements: PhantomData<T>,
+}
+
+#[derive(Default)]
+struct Kept {
+    directories: Vec<Box<[AtomicPtr<u8>]>>,
+    extents: Vec<Arc<Extent>>,
+}
+
+/// A directory without any base.
+static NO_BASES: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The bits of a base that tell of its run.
+const RUN_BITS: usize = 7;
+
+impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
+    /// Bytes of a span.
+    pub(crate) const BYTES: usize = LEN * size_of::<T>();
+    /// The most spans that an index can lead to.
+    pub(crate) const MOST: usize = (1 << 32) / LEN;
+
+    const FITS: () = {
+        assert!(LEN.is_power_of_two() && Self::BYTES.is_multiple_of(PAGE));
+        assert!(PAGE.is_multiple_of(size_of::<T>()) && WINDOW * size_of::<T>() <= PAGE);
+    };
+
+    /// An array without any element.
+    pub(crate) fn new() -> Self {
+        const { Self::FITS };
+        Self {
+            directory: AtomicPtr::new((&raw const NO_BASES).cast_mut()),
+            kept: Mutex::default(),
+            elements: PhantomData,
+        }
+    }
+
+    /// The place of a span's base, if there is one.
+    #[inline(always)]
+    fn place(&self, span: usize) -> Option<&AtomicPtr<u8>> {
+        // Acquired, so that the bases can be seen too.
+        let directory = self.directory.load(Ordering::Acquire);
+        // SAFETY: a directory lives as long as the array, and its first pointer says how many follow (invariant).
+        unsafe { (span < (*directory).load(Ordering::Relaxed).addr()).then(|| &*directory.add(1 + span)) }
+    }
+
+    /// Where the element is, if its span is there.
+    #[inline(always)]
+    fn find(&self, index: u32) -> Option<NonNull<T>> {
+        let base = self.place(index as usize / LEN)?.load(Ordering::Relaxed);
+        if base.is_null() {
+            return None;
+        }
+        let element = base.map_addr(|address| address & !RUN_BITS).cast::<T>().wrapping_add(index as usize);
+        // SAFETY: the element lies in a mapping (invariant).
+        Some(unsafe { NonNull::new_unchecked(element) })
+    }
+
+    /// The element, if its span is there.
+    #[inline(always)]
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        // SAFETY: the element lies in an extent that this keeps (invariant), and any words are a valid `T`.
+        self.find(index).map(|element| unsafe { element.as_ref() })
+    }
+
+    /// The elements from an index on, if its span is there; those beyond its end are somebody else's.
+    #[inline(always)]
+    pub(crate) fn window(&self, index: u32) -> Option<&[T; WINDOW]> {
+        // SAFETY: as in `get`; the mapping goes on for a page behind the extent.
+        self.find(index).map(|element| unsafe { element.cast().as_ref() })
+    }
+
+    /// The elements from an index to the end of its run, if that is there.
+    #[inline]
+    pub(crate) fn rest(&self, index: u32) -> Option<&[T]> {
+        let element = self.find(index)?;
+        let run = LEN << (self.place(index as usize / LEN)?.load(Ordering::Relaxed).addr() & RUN_BITS);
+        let len = run - index as usize % run;
+        // SAFETY: as in `get`; a run is one piece of an extent and begins at a multiple of its length (`put`).
+        Some(unsafe { std::slice::from_raw_parts(element.as_ptr(), len) })
+    }
+
+    /// Hints that the element, and what follows it in the next cache line, will be read soon.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, index: u32) {
+        if let Some(element) = self.find(index) {
+            let start = element.as_ptr().cast::<u8>();
+            prefetch(start);
+            prefetch(start.wrapping_add(64));
+        }
+    }
+
+    /// Puts in a run of `2^log` spans (at most 128), of which `first`, a multiple of that, is the first; they lie at `offset` of the extent.
+    /// Not for two threads at once.
+    pub(crate) fn put(
+        &self,
+        first: usize,
+        log: u32,
+        extent: &Arc<Extent>,
+        offset: usize,
+    ) -> Result<(), OutOfMemory> {
+        let count = 1_usize << log;
+        assert!(
+            log as usize <= RUN_BITS && first.is_multiple_of(count),
+            "a run begins at a multiple of its length"
+        );
+        assert!(first + count <= Self::MOST && offset.is_multiple_of(PAGE), "inside the array, at a page");
+        assert!(offset + count * Self::BYTES <= extent.len(), "inside the extent");
+        let base = extent.start.as_ptr().wrapping_add(offset).wrapping_sub(first * Self::BYTES);
+        if base.is_null() {
+            return Err(OutOfMemory);
+        }
+        self.keep(first + count, extent);
+        for span in first..first + count {
+            let place = self.place(span).expect("the directory was made long enough");
+            place.store(base.map_addr(|address| address | log as usize), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes out the run that begins with this span.
+    pub(crate) fn take(&self, first: usize) {
+        let base =
+            |span| self.place(span).map_or(std::ptr::null_mut(), |place| place.load(Ordering::Relaxed));
+        let run = base(first);
+        for span in first..first + (1 << (run.addr() & RUN_BITS)) {
+            if let Some(place) = self.place(span).filter(|_| base(span) == run) {
+                place.store(std::ptr::null_mut(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Keeps the extent, and makes the directory long enough for that many spans.
+    fn keep(&self, spans: usize, extent: &Arc<Extent>) {
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !kept.extents.iter().any(|other| Arc::ptr_eq(other, extent)) {
+            kept.extents.push(extent.clone());
+        }
+        if spans > 0 && self.place(spans - 1).is_some() {
+            return;
+        }
+        let len = (spans + 1).next_power_of_two().max(8);
+        let length = AtomicPtr::new(std::ptr::without_provenance_mut(len - 1));
+        let bases = (0..len - 1).map(|span| {
+            AtomicPtr::new(
+                self.place(span).map_or(std::ptr::null_mut(), |place| place.load(Ordering::Relaxed)),
+            )
+        });
+        let directory: Box<[AtomicPtr<u8>]> = std::iter::once(length).chain(bases).collect();
+        self.directory.store(directory.as_ptr().cast_mut(), Ordering::Release);
+        // The old ones too: somebody may still be looking at them. All together are no longer than the newest.
+        kept.directories.push(directory);
     }
 }
 
@@ -421,11 +630,11 @@ pub(crate) mod refusal {
         static REFUSING: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub(super) fn check() -> Result<(), OutOfMemory> {
+    pub(crate) fn check() -> Result<(), OutOfMemory> {
         if REFUSING.get() { Err(OutOfMemory) } else { Ok(()) }
     }
 
-    /// Whether this thread's `map` and `Zeroed::new` fail from now on.
+    /// Whether this thread gets no memory from now on.
     pub(crate) fn set(refusing: bool) {
         REFUSING.set(refusing);
     }
@@ -464,8 +673,59 @@ mod system {
         unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
     }
 
+    /// Address space of which most may never be used.
+    pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh anonymous mapping at an address of the system's choice touches no existing memory.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            Err(OutOfMemory)
+        } else {
+            NonNull::new(start.cast()).ok_or(OutOfMemory)
+        }
+    }
+
     /// # Safety
-    /// The pages belong to a `map`, and nobody uses them meanwhile but by atomic loads.
+    /// `start` and `bytes` are those of one `reserve`, and nobody uses the memory afterwards.
+    pub(super) unsafe fn unreserve(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { unmap(start, bytes) }
+    }
+
+    pub(super) fn prefer_small_pages(start: NonNull<u8>, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, libc::MADV_NOHUGEPAGE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
+    }
+
+    pub(super) fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, libc::MADV_HUGEPAGE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
+    }
+
+    pub(super) fn collapse(start: NonNull<u8>, bytes: usize) {
+        /// Since Linux 6.1.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const MADV_COLLAPSE: libc::c_int = 25;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, MADV_COLLAPSE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
+    }
+
+    /// Advice about the size of pages, which a system may be unable to take.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn advise(start: NonNull<u8>, bytes: usize, advice: libc::c_int) {
+        // SAFETY: such advice changes no content of any memory.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) };
+    }
+
+    /// # Safety
+    /// The pages belong to a `map` or `reserve`, and nobody uses them meanwhile but by atomic accesses.
     pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
         // Only Linux promises zeroes afterwards.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -478,7 +738,7 @@ mod system {
     }
 
     /// # Safety
-    /// The pages belong to a `map`; where the system does not promise zeroes afterwards, they hold zeroes.
+    /// The pages belong to a `map` or `reserve`; where the system does not promise zeroes afterwards, they hold zeroes.
     pub(super) unsafe fn give_back(start: NonNull<u8>, bytes: usize) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         const ADVICE: libc::c_int = libc::MADV_DONTNEED;
@@ -530,8 +790,25 @@ mod system {
         unsafe { std::alloc::dealloc(start.as_ptr(), layout) }
     }
 
+    pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        map(bytes)
+    }
+
     /// # Safety
-    /// The pages belong to a `map`, and nobody uses them meanwhile but by atomic loads.
+    /// `start` and `bytes` are those of one `reserve`, and nobody uses the memory afterwards.
+    pub(super) unsafe fn unreserve(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { unmap(start, bytes) }
+    }
+
+    pub(super) fn prefer_small_pages(_: NonNull<u8>, _: usize) {}
+
+    pub(super) fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
+
+    pub(super) fn collapse(_: NonNull<u8>, _: usize) {}
+
+    /// # Safety
+    /// The pages belong to a `map` or `reserve`, and nobody uses them meanwhile but by atomic accesses.
     pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise.
         unsafe { super::zero(start, bytes) }
@@ -551,106 +828,11 @@ mod system {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod process_tests {
     use super::*;
-
-    #[test]
-    fn segments_are_zero_and_shared_while_they_grow() {
-        let array = Segments::<AtomicU64, 2>::new();
-        assert!(array.get(0).is_none() && array.segment(0).is_none());
-        for segment in 0..14 {
-            array.grow(segment).unwrap();
-        }
-        assert_eq!(array.grow(3), Err(OutOfMemory), "there already");
-        let all = (2 << 14) - 2;
-        for index in 0..all {
-            assert_eq!(array.get(index).unwrap().swap(u64::from(index), Ordering::Relaxed), 0);
-        }
-        assert!(array.get(all).is_none() && array.get(u32::MAX).is_none() && array.rest(u32::MAX).is_none());
-        let mut index = 0;
-        for segment in 0..14 {
-            assert_eq!(array.segment(segment).unwrap().len(), Segments::<AtomicU64, 2>::segment_len(segment));
-            for word in array.segment(segment).unwrap() {
-                assert_eq!(word.load(Ordering::Relaxed), index);
-                let rest = array.rest(index as u32).unwrap();
-                assert!(std::ptr::eq(&rest[0], word));
-                index += 1;
-            }
-        }
-        array.prefetch(5);
-        array.prefetch(u32::MAX);
-    }
-
-    #[test]
-    fn windows_reach_beyond_a_segment() {
-        let array = Segments::<AtomicU64, 8, 4>::new();
-        array.grow(0).unwrap();
-        let last = array.get(7).unwrap();
-        last.store(3, Ordering::Relaxed);
-        let window = array.window(7).unwrap().each_ref().map(|word| word.load(Ordering::Relaxed));
-        assert_eq!(window, [3, 0, 0, 0]);
-        assert!(array.window(8).is_none());
-    }
-
-    #[test]
-    fn a_board_keeps_what_it_named() {
-        let board = Board::<String, 2>::new();
-        let (one, other) = (Arc::new("one".to_owned()), Arc::new("other".to_owned()));
-        board.set(0, Some(&one));
-        let seen = board.get(0).unwrap();
-        board.set(0, Some(&other));
-        board.set(1, Some(&one));
-        board.set(7, Some(&one));
-        drop((one, other));
-        assert_eq!((seen.as_str(), board.get(0).unwrap().as_str()), ("one", "other"));
-        board.set(0, None);
-        assert!(board.get(0).is_none() && board.get(1).is_some() && board.get(2).is_none());
-    }
-
-    #[test]
-    fn pages_given_back_are_zeroes_and_their_neighbours_stay() {
-        let array = Segments::<AtomicU64, 4096>::new();
-        array.grow(0).unwrap();
-        let words = array.segment(0).unwrap();
-        words.iter().for_each(|word| word.store(9, Ordering::Relaxed));
-        array.release(0, 10..3 * 512 + 10);
-        for (at, expected) in [(0, 9), (511, 9), (512, 0), (3 * 512 - 1, 0), (3 * 512, 9)] {
-            assert_eq!(words[at].load(Ordering::Relaxed), expected, "at {at}");
-        }
-        words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-        array.give_back_zeroes(0, 3..4000);
-        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
-    }
-
-    #[test]
-    fn impossible_sizes_are_errors() {
-        let array = Segments::<AtomicU64, { 1 << 50 }>::new();
-        assert_eq!(array.grow(0), Err(OutOfMemory));
-        assert_eq!(array.grow(20), Err(OutOfMemory));
-        assert_eq!(array.grow(MOST_SEGMENTS), Err(OutOfMemory));
-    }
-
-    #[test]
-    fn both_ways_to_match_bytes_agree() {
-        let mut seed = 1_u64;
-        for _ in 0..if cfg!(miri) { 50 } else { 20_000 } {
-            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            let words = [seed & (seed >> 32) & 0x0303_0303_0303_0303, seed & 0x8001_0301_8001_0301];
-            for byte in [0, 1, 2, 3, 0x80, 0xff] {
-                let plain = (0..16).fold(0, |bits, at| {
-                    bits | u32::from((words[at / 8] >> (at % 8 * 8)) as u8 == byte) << at
-                });
-                assert_eq!(matching_bytes(words, byte), plain, "{words:x?} {byte}");
-                assert_eq!(matching_bytes_portable(words, byte), plain, "{words:x?} {byte}");
-            }
-        }
-    }
-
-    #[test]
-    fn prefetch_takes_any_address() {
-        prefetch(std::ptr::null::<u8>());
-        prefetch(&5_u64);
-    }
 
     #[cfg(all(unix, not(miri)))]
     #[test]

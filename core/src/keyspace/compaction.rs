@@ -118,7 +118,7 @@ mod tests {
         assert!(reserved < used + used / 4, "{reserved} for {used}");
         compact_all(&engine.inner.keyspace);
         let (used, reserved) = sizes(&engine);
-        assert!(reserved < used + used / 100, "{reserved} for {used}");
+        assert!(reserved < used + used / 25, "{reserved} for {used}");
         for (number, value) in &model {
             assert_eq!(db.get(number.to_le_bytes()).unwrap().as_ref(), Some(value));
         }

@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_read_back() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(std::sync::Arc::default());
         let long_key = vec![b'k'; 300];
         let long_value = vec![b'v'; 70_000];
         for key in [&b""[..], b"key", &long_key] {
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_value_is_overwritten_where_it_fits() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(std::sync::Arc::default());
         let at = parts(b"key", b"some value", Some(5)).store(&mut arena).unwrap();
         let mut overwrite = |value: &[u8], deadline| {
             Head::read(&arena, at).overwrite(&mut arena, at, Kind::Embedded, value, deadline, false)
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn stamp_and_deadline_change_in_place() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(std::sync::Arc::default());
         let at = parts(b"k", b"v", Some(5)).store(&mut arena).unwrap();
         set_stamp(&arena, at, 7);
         overwrite_deadline(&arena, at, 9);

@@ -17,6 +17,7 @@ use super::shard::ShardData;
 use crate::os::{Board, Guard};
 use crate::store::arena::{Memory, Ref, Window};
 use crate::store::key::{HashSeed, Key};
+use crate::store::pool::Pool;
 use crate::store::sequence::Sequence;
 use crate::store::table::Index;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -63,8 +64,8 @@ pub(crate) struct ShardGuard<'s> {
 }
 
 impl Shard {
-    pub(crate) fn new(seed: HashSeed, number: usize, turn: &Arc<Turn>) -> Self {
-        let data = ShardData::new(seed);
+    pub(crate) fn new(seed: HashSeed, number: usize, turn: &Arc<Turn>, pool: &Arc<Pool>) -> Self {
+        let data = ShardData::new(seed, pool);
         Self {
             sequence: Sequence::new(),
             memory: data.arena.memory().clone(),

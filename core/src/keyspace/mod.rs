@@ -40,6 +40,7 @@ use crate::evict::Event as Use;
 use crate::evict::memory;
 use crate::os::Guard;
 use crate::store::key::SHARDS;
+use crate::store::pool::Pool;
 use crate::striped::Lookups;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::Recording;
@@ -74,6 +75,8 @@ pub(crate) struct Keyspace {
     pub(crate) evictor: Evictor,
     /// Which shard is having its entries moved together.
     pub(crate) turn: Arc<Turn>,
+    /// The memory of all shards.
+    pub(crate) pool: Arc<Pool>,
     /// Look-ups, by whether they found the key.
     pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
@@ -95,12 +98,14 @@ pub(crate) struct Keyspace {
 impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
         let seed = HashSeed::of_process();
-        let turn = Arc::default();
-        let shards = (0..SHARDS).map(|number| Shard::new(seed, number, &turn)).collect::<Vec<_>>().try_into();
+        let (turn, pool) = (Arc::default(), Arc::default());
+        let shards =
+            (0..SHARDS).map(|number| Shard::new(seed, number, &turn, &pool)).collect::<Vec<_>>().try_into();
         let keyspace = Self {
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
             evictor: Evictor::new(),
             turn,
+            pool,
             lookups: Lookups::new(),
             seed,
             clock,
@@ -128,6 +133,7 @@ impl Keyspace {
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.evictor.freeze(held);
         held.extend((0..SHARDS).map(|shard| Box::new(self.lock(shard)) as Box<dyn Guard + 'a>));
+        held.push(self.pool.freeze());
         self.evictor.freeze_timeline(held);
         self.hooks.freeze(held);
     }
@@ -187,6 +193,12 @@ impl Keyspace {
     #[inline]
     pub(crate) fn used_bytes(&self) -> usize {
         self.used.load(Ordering::Relaxed) + self.evictor.bytes()
+    }
+
+    /// Whether memory should be made ready for what is stored next: there is no limit, or it is not near.
+    pub(crate) fn may_grow(&self) -> bool {
+        let limit = self.config.hot().maxmemory();
+        limit == 0 || (self.used_bytes() as u64) < limit / 8 * 7
     }
 
     /// Remembers that `used` bytes are in use if it never was more; returns the most that was seen.

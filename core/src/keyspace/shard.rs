@@ -10,6 +10,7 @@ use super::watch::Watchers;
 use crate::os::OutOfMemory;
 use crate::store::arena::{Arena, Ref};
 use crate::store::key::{HashSeed, Key, timer_id};
+use crate::store::pool::Pool;
 use crate::store::table::{Index, Table};
 use crate::store::wheel::Wheel;
 use crate::value::{HashRef, HeapValue, Kind, NewValue, Value};
@@ -53,13 +54,11 @@ pub(crate) struct Space {
     pub(crate) deadlines: u128,
 }
 
-impl Default for Space {
-    fn default() -> Self {
-        Self { table: Table::new(), wheel: None, with_deadline: 0, deadlines: 0 }
-    }
-}
-
 impl Space {
+    fn new(pool: &Arc<Pool>) -> Self {
+        Self { table: Table::in_pool(pool.clone()), wheel: None, with_deadline: 0, deadlines: 0 }
+    }
+
     fn clear(&mut self) {
         self.table.clear();
         self.wheel = None;
@@ -84,9 +83,9 @@ impl ShardStats {
 }
 
 impl ShardData {
-    pub(crate) fn new(seed: HashSeed) -> Self {
+    pub(crate) fn new(seed: HashSeed, pool: &Arc<Pool>) -> Self {
         Self {
-            arena: Arena::new(),
+            arena: Arena::new(pool.clone()),
             heap: Heap::default(),
             spaces: Vec::new(),
             order: Vec::new(),
@@ -114,7 +113,7 @@ impl ShardData {
         }
         self.order[db] = Some(self.spaces.len() as u32);
         self.reordered = true;
-        self.spaces.push(Space::default());
+        self.spaces.push(Space::new(self.arena.pool()));
         self.spaces.len() - 1
     }
 

@@ -1,28 +1,26 @@
 //! The memory of one shard: blocks of whole 8-byte units, addressed by 32-bit references.
 //! What stands in a block, and who may touch it when, is left to the shard; so are allocations above 1 MiB.
 //!
-//! **Segments.** Segment `k` has `2^(13+k)` units (64 KiB, 128 KiB, ...). References number the units through all
-//! segments from 1 up, so `ref + 2^13` has its top bit at `13 + k`: the address is a count of leading zeros, one load
-//! from an array, and an addition. When the open segment is full, the smallest that is not in use is opened, and mapped if
-//! it never was; it never moves, and is unmapped only with the [`Memory`], which outlives the arena while readers share
-//! it. The whole holds 32 GiB.
+//! **Spans.** References number the units of spans of 32 KiB from 1 up; the pool says where each span is. So the address is a base from an
+//! array plus the reference. When the open span is full, the lowest that is not in use is opened; for larger
+//! blocks a run of several in a row. A span goes back to the pool when none of its blocks is left, which only compaction and clearing know. The whole holds 32 GiB.
 //!
 //! **Classes.** Up to 1 KiB every multiple of 8 bytes is a class of its own; above, each doubling has 8 classes, so
 //! that less than 12.5 % is lost. Freed blocks of a class form a list threaded through the blocks themselves. A request
 //! takes a block of its own class, else splits the smallest block that leaves a usable rest, else takes fresh units at
 //! the end. Nothing is ever merged. All of it is O(1).
 //!
-//! **Compaction.** Blocks of many sizes that come and go leave holes that fit nothing. [`Arena::condemn`] then sets all segments
+//! **Compaction.** Blocks of many sizes that come and go leave holes that fit nothing. [`Arena::condemn`] then sets all spans
 //! in use aside and begins with others; the owner moves its blocks there, a few at a time, while it goes on working; what
-//! is freed meanwhile in a condemned segment is merely forgotten. At the end the condemned memory goes back to the system.
+//! is freed meanwhile in a condemned span is merely forgotten. At the end the condemned spans go back to the pool.
 //!
 //! **Readers without the lock** see the memory as [`Words`]: by relaxed atomic loads, whatever a writer does meanwhile.
 //! All writes are relaxed atomic stores of words, so nothing here is a data race; whether what was read belongs together
 //! is for the reader's sequence counter to say.
 //!
 //! # Unsafe: invariants
-//! - A slice of bytes covers only words that a bounds-checked slice of the segment's atomics covers; all of that memory
-//!   is initialised, since segments are zeroed.
+//! - A slice of bytes covers only words that a bounds-checked slice of a run's atomics covers; all of that memory
+//!   is initialised, since extents are zeroed.
 //! - Slices ([`Block::bytes`]) borrow the arena, and every store but [`Arena::set_word`]'s needs it mutably: so none
 //!   changes under a slice. The caller of `set_word` holds no slice over that word: it is an entry's first word, which
 //!   is never part of one.
@@ -33,16 +31,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::os::{OutOfMemory, Segments};
+use super::pool::{LONGEST_RUN, Pool, Run};
+use crate::os::{OutOfMemory, PAGE, Spans};
 
 /// Bytes of a unit, and the alignment of every block.
 pub(crate) const UNIT: usize = 8;
 /// The largest allocation, in bytes.
 pub(crate) const LARGEST: usize = 1 << 20;
 
-/// Units of the first segment, and the number of the first unit in the numbering that the fields below use.
-const FIRST_SEGMENT: usize = 1 << 13;
-const SEGMENTS: usize = 19;
+/// Units of a span.
+const SPAN: usize = 1 << 12;
+/// Pages of a span, as a logarithm.
+const PAGES_LOG: u32 = (SPAN * UNIT / PAGE).ilog2();
+/// Blocks of the size asked for that a new run of spans holds, if that is not too long, so that little is left at its end.
+const BLOCKS_OF_A_RUN: usize = 8;
 const FINE_UNITS: usize = 128;
 const CLASSES: usize = FINE_UNITS + 10 * 8;
 /// No block is split to leave less than this many units: nothing in a shard is that small.
@@ -70,31 +72,57 @@ impl Ref {
 /// The memory of an arena, shared with those who read without its lock.
 pub(crate) struct Memory(Units);
 
-type Units = Segments<AtomicU64, FIRST_SEGMENT, WINDOW>;
+type Units = Spans<AtomicU64, SPAN, WINDOW>;
 
 /// Words that can be read from any block on: the head of an entry, a short key, and a value of up to [`LONGEST_COPY`].
 pub(crate) const WINDOW: usize = 3 + 256 / UNIT + LONGEST_COPY / UNIT + 8;
 
 /// See the module's text.
 pub(crate) struct Arena {
+    pool: Arc<Pool>,
     memory: Arc<Memory>,
-    /// Segments that are mapped, in use, and condemned, as bits.
-    mapped: u32,
-    in_use: u32,
-    condemned: u32,
+    in_use: Slots,
+    condemned: Slots,
     condemned_bytes: usize,
-    /// Next fresh unit number, offset by [`FIRST_SEGMENT`], and where the segment that it is in begins and ends.
+    /// No span below is vacant.
+    vacant: usize,
+    /// Next fresh unit, and where the run of spans that it is in begins and ends.
     fresh: u64,
     start: u64,
     end: u64,
-    /// Units of the segments in use but the last.
+    /// Units of the runs in use but the last.
     filled: u64,
     used: usize,
+    /// Bytes at the ends of runs that were too short for what came next.
+    ends: usize,
     free: [u32; CLASSES],
     nonempty: [u64; CLASSES.div_ceil(64)],
 }
 
-/// The memory from a block's first word to the end of its segment, read by relaxed atomic loads.
+/// A set of spans, and the runs of pages that they are.
+#[derive(Default)]
+struct Slots {
+    bits: Vec<u64>,
+    runs: Vec<(usize, Run)>,
+}
+
+impl Slots {
+    #[inline]
+    fn contains(&self, span: usize) -> bool {
+        self.bits.get(span / 64).is_some_and(|word| word >> (span % 64) & 1 != 0)
+    }
+
+    fn add(&mut self, first: usize, log: u32, run: Run) {
+        let spans = first..first + (1 << log);
+        if self.bits.len() < spans.end.div_ceil(64) {
+            self.bits.resize(spans.end.div_ceil(64), 0);
+        }
+        spans.for_each(|span| self.bits[span / 64] |= 1 << (span % 64));
+        self.runs.push((first, run));
+    }
+}
+
+/// The memory from a block's first word to the end of its run of spans, read by relaxed atomic loads.
 #[derive(Clone, Copy)]
 pub(crate) struct Words<'a>(&'a [AtomicU64]);
 
@@ -152,19 +180,21 @@ fn units_of(bytes: usize) -> usize {
 }
 
 impl Arena {
-    /// An empty arena, which has mapped nothing yet.
-    pub(crate) fn new() -> Self {
+    /// An empty arena, which has taken nothing from the pool yet.
+    pub(crate) fn new(pool: Arc<Pool>) -> Self {
         Self {
-            memory: Arc::new(Memory(Segments::new())),
-            mapped: 0,
-            in_use: 0,
-            condemned: 0,
+            pool,
+            memory: Arc::new(Memory(Spans::new())),
+            in_use: Slots::default(),
+            condemned: Slots::default(),
             condemned_bytes: 0,
+            vacant: 0,
             fresh: 0,
             start: 0,
             end: 0,
             filled: 0,
             used: 0,
+            ends: 0,
             free: [0; CLASSES],
             nonempty: [0; CLASSES.div_ceil(64)],
         }
@@ -207,28 +237,33 @@ impl Arena {
         }
     }
 
-    /// Whether the block is in a condemned segment, so that it has to be moved.
+    /// Whether the block is in a condemned span, so that it has to be moved.
     #[inline]
     pub(crate) fn is_condemned(&self, block: Ref) -> bool {
-        self.condemned >> segment_of(u64::from(block.get()) + FIRST_SEGMENT as u64) & 1 != 0
+        self.condemned.contains(span_of(block))
     }
 
-    /// Bytes of holes: what the segments in use have handed out and got back.
+    #[inline]
+    fn is_condemning(&self) -> bool {
+        !self.condemned.runs.is_empty()
+    }
+
+    /// Bytes of holes: what the spans in use have handed out and got back, less what no moving of blocks would gain.
     #[inline]
     pub(crate) fn holes(&self) -> usize {
-        if self.condemned != 0 { 0 } else { self.reserved() - self.used }
+        if self.is_condemning() { 0 } else { (self.reserved() - self.used).saturating_sub(self.ends) }
     }
 
-    /// Sets all segments in use aside: from now on blocks come from others. The owner shall move every block of which
+    /// Sets all spans in use aside: from now on blocks come from others. The owner shall move every block of which
     /// [`is_condemned`](Self::is_condemned) is true, and then call [`release_condemned`](Self::release_condemned).
     pub(crate) fn condemn(&mut self) {
-        debug_assert_eq!(self.condemned, 0, "one compaction at a time");
+        debug_assert!(!self.is_condemning(), "one compaction at a time");
         self.condemned_bytes = self.reserved();
         self.condemned = std::mem::take(&mut self.in_use);
         self.forget();
     }
 
-    /// Moves a block of `bytes` to a segment that is not condemned, and returns where it is now. O(bytes).
+    /// Moves a block of `bytes` to a span that is not condemned, and returns where it is now. O(bytes).
     ///
     /// # Errors
     /// [`OutOfMemory`]; the block is where it was.
@@ -241,25 +276,29 @@ impl Arena {
         Ok(new)
     }
 
-    /// Gives the memory of the condemned segments, in which no block is left, back to the system.
+    /// Gives the condemned spans, in which no block is left, back to the pool.
     pub(crate) fn release_condemned(&mut self) {
         let condemned = std::mem::take(&mut self.condemned);
         self.condemned_bytes = 0;
         self.release(condemned);
     }
 
-    fn release(&self, segments: u32) {
-        for segment in (0..SEGMENTS).filter(|segment| segments >> segment & 1 != 0) {
-            self.memory.0.release(segment, 0..Units::segment_len(segment));
-        }
+    fn release(&mut self, slots: Slots) {
+        slots.runs.iter().for_each(|(first, _)| self.memory.0.take(*first));
+        self.vacant = 0;
+        self.pool.give(slots.runs.into_iter().map(|(_, run)| run));
     }
 
-    /// Begins with no segment and no free block.
+    /// Begins with no span and no free block.
     fn forget(&mut self) {
-        self.in_use = 0;
-        (self.fresh, self.start, self.end, self.filled) = (0, 0, 0, 0);
+        (self.fresh, self.start, self.end, self.filled, self.ends) = (0, 0, 0, 0, 0);
         self.free = [0; CLASSES];
         self.nonempty = [0; CLASSES.div_ceil(64)];
+    }
+
+    /// The pool whose pages it takes.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// What readers without the lock share.
@@ -270,7 +309,7 @@ impl Arena {
     /// The block, to read.
     ///
     /// # Panics
-    /// If no segment of this arena holds the reference.
+    /// If no span of this arena holds the reference.
     #[inline]
     pub(crate) fn block(&self, block: Ref) -> Block<'_> {
         Block { words: self.memory.words(block).unwrap_or_else(|| outside()), arena: PhantomData }
@@ -322,21 +361,22 @@ impl Arena {
         self.used
     }
 
-    /// Bytes that blocks have reached in the segments in use: the most they can cost in memory.
+    /// Bytes that blocks have reached in the spans in use: the most they can cost in memory.
     #[inline]
     pub(crate) fn reserved(&self) -> usize {
         (self.filled + self.fresh - self.start) as usize * UNIT
     }
 
-    /// Bytes that blocks had reached in the condemned segments.
+    /// Bytes that blocks had reached in the condemned spans.
     pub(crate) fn condemned_bytes(&self) -> usize {
         self.condemned_bytes
     }
 
-    /// Frees everything and gives the memory back to the system, but keeps the address space.
+    /// Frees everything and gives the memory back to the pool.
     pub(crate) fn clear(&mut self) {
-        self.release(self.in_use | self.condemned);
-        (self.condemned, self.condemned_bytes) = (0, 0);
+        self.release_condemned();
+        let in_use = std::mem::take(&mut self.in_use);
+        self.release(in_use);
         self.used = 0;
         self.forget();
     }
@@ -389,11 +429,15 @@ impl Arena {
             return Ok(block);
         }
         if self.end - self.fresh < units as u64 {
-            self.open_segment(units)?;
+            self.open_span(units)?;
         }
-        let block = (self.fresh - FIRST_SEGMENT as u64) as u32;
+        let block = Ref::new(self.fresh as u32).expect("unit 0 is never fresh");
         self.fresh += units as u64;
-        Ok(Ref::new(block).expect("unit 0 is never fresh"))
+        if cfg!(debug_assertions) {
+            // Whoever had the memory before may have marked it as free.
+            self.set_word(block, 0, 0);
+        }
+        Ok(block)
     }
 
     /// Puts a run of units on the free lists, in as few blocks as the classes allow.
@@ -406,47 +450,53 @@ impl Arena {
         }
     }
 
-    /// Goes on to the smallest segment that is not in use and has that many units; what is left of this one goes to the free lists.
-    fn open_segment(&mut self, units: usize) -> Result<(), OutOfMemory> {
-        let taken = self.in_use | self.condemned;
-        // One more than needed: the very first unit stays unused, since its number would be 0.
-        let fits = |segment: &usize| {
-            Units::segment_len(*segment) > units || *segment > 0 && Units::segment_len(*segment) == units
+    /// Goes on to the lowest span that is not in use, or run of spans for that many units; what is left of this one goes to the free lists.
+    fn open_span(&mut self, units: usize) -> Result<(), OutOfMemory> {
+        let spans = (units * BLOCKS_OF_A_RUN).div_ceil(SPAN).next_power_of_two();
+        let log = spans.ilog2().min(LONGEST_RUN - PAGES_LOG);
+        let count = 1_usize << log;
+        let is_vacant = |first: &usize| {
+            // The very first unit stays unused, since its number would be 0.
+            (*first > 0 || units < count * SPAN)
+                && (*first..first + count)
+                    .all(|span| !self.in_use.contains(span) && !self.condemned.contains(span))
         };
-        let segment =
-            (0..SEGMENTS).filter(fits).find(|segment| taken >> segment & 1 == 0).ok_or(OutOfMemory)?;
-        if self.mapped >> segment & 1 == 0 {
-            self.memory.0.grow(segment)?;
-            self.mapped |= 1 << segment;
+        let lowest = self.vacant / count * count;
+        let first = (lowest..Units::MOST).step_by(count).find(is_vacant).ok_or(OutOfMemory)?;
+        let (run, extent, offset) = self.pool.take(log + PAGES_LOG)?;
+        if let Err(error) = self.memory.0.put(first, log, &extent, offset) {
+            self.pool.give([run]);
+            return Err(error);
         }
-        if self.in_use != 0 {
-            let (first, rest) =
-                ((self.fresh - FIRST_SEGMENT as u64) as u32, (self.end - self.fresh) as usize);
+        if self.end > self.start {
             self.filled += self.end - self.start;
-            self.scatter(first, rest);
+            self.ends += (self.end - self.fresh) as usize * UNIT;
+            self.scatter(self.fresh as u32, (self.end - self.fresh) as usize);
         }
-        self.in_use |= 1 << segment;
-        self.start = Units::segment_len(segment) as u64;
-        self.end = self.start * 2;
-        self.fresh = self.start.max(FIRST_SEGMENT as u64 + 1);
+        self.in_use.add(first, log, run);
+        if log == 0 && first == self.vacant {
+            self.vacant += 1;
+        }
+        self.start = (first * SPAN) as u64;
+        self.end = self.start + (count * SPAN) as u64;
+        self.fresh = self.start.max(1);
         Ok(())
     }
 }
 
-/// The segment of a unit number offset by [`FIRST_SEGMENT`].
 #[inline]
-fn segment_of(unit: u64) -> usize {
-    (unit.ilog2() - FIRST_SEGMENT.ilog2()) as usize
+fn span_of(block: Ref) -> usize {
+    block.get() as usize / SPAN
 }
 
 impl Memory {
-    /// The memory at a reference, unless its segment is not mapped.
+    /// The memory at a reference, unless its span is not there.
     #[inline(always)]
     pub(crate) fn words(&self, block: Ref) -> Option<Words<'_>> {
         self.0.rest(block.get()).map(Words)
     }
 
-    /// The first words at a reference, unless its segment is not mapped.
+    /// The first words at a reference, unless its span is not there.
     #[inline(always)]
     pub(crate) fn window(&self, block: Ref) -> Option<Window<'_>> {
         self.0.window(block.get()).map(Window)
@@ -460,7 +510,7 @@ impl Memory {
 }
 
 impl<'a> Words<'a> {
-    /// Word number `index`, if the segment reaches that far.
+    /// Word number `index`, if the run reaches that far.
     #[inline(always)]
     pub(crate) fn get(self, index: usize) -> Option<u64> {
         self.0.get(index).map(|word| word.load(Ordering::Relaxed))
@@ -476,7 +526,7 @@ impl<'a> Words<'a> {
         self.0.get(index).unwrap_or_else(|| outside())
     }
 
-    /// Whether the bytes from word `from` on are these; false if the segment does not reach that far.
+    /// Whether the bytes from word `from` on are these; false if the run does not reach that far.
     #[inline(always)]
     pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
         let Some(words) = self.0.get(from..from + bytes.len().div_ceil(UNIT)) else { return false };
@@ -615,7 +665,7 @@ impl<'a> Block<'a> {
     /// `len` bytes from byte `from` on.
     ///
     /// # Panics
-    /// If they reach beyond the segment.
+    /// If they reach beyond the run of spans.
     #[inline]
     pub(crate) fn bytes(self, from: usize, len: usize) -> &'a [u8] {
         self.words.check(from + len);

@@ -4,6 +4,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod key;
+pub(crate) mod pool;
 mod random;
 pub(crate) mod sequence;
 pub(crate) mod table;

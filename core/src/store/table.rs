@@ -13,9 +13,10 @@
 //! power each removal merges the last bucket into its twin, which needs no hashes. So no operation ever does more than a
 //! constant amount of work, apart from allocating a segment. Growth that finds no memory is put off, not an error.
 //!
-//! **Memory.** Home and overflow buckets stand in segments of 1, 2, 4, 8... buckets, which never move and live as long
+//! **Memory.** Overflow buckets stand in segments of 1, 2, 4, 8... buckets, which never move and live as long
 //! as the index; from a page on a segment is mapped, so that memory follows the number of buckets; pages are given back
-//! while it shrinks.
+//! while it shrinks. So do the home buckets of a table that is part of a large value. Those of the keyspace's tables, which
+//! are what is read most, stand in pages of the engine's [`Pool`].
 //!
 //! **Readers without the lock** probe the [`Index`], all of whose words are atomic. Whatever a writer does meanwhile,
 //! they find nothing but references that were once in it; whether those still hold is for their sequence counter to say.
@@ -27,13 +28,15 @@
 //! from the low end of that order, so buckets already visited stay behind the cursor: whatever is there throughout is
 //! visited at least once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use bytemuck::TransparentWrapper;
 use smallvec::SmallVec;
 
 use super::arena::Ref;
-use crate::os::{self, OutOfMemory, Segments};
+use super::pool::{Pool, Run};
+use crate::os::{self, Line, OutOfMemory, Segments, Spans};
+use crate::sync::{Arc, Mutex};
 
 /// Slots of a home bucket.
 const SLOTS: usize = 12;
@@ -43,19 +46,25 @@ const MOST_BUCKETS: u32 = 1 << 30;
 /// Buckets of a page: how many must go before memory is given back.
 const PAGE_BUCKETS: u32 = (os::PAGE / size_of::<Bucket>()) as u32;
 
-/// Written under the shard's lock alone, by relaxed stores.
-#[derive(bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Bucket {
-    /// Tags 0 to 7, and tags 8 to 11 below the link (0, or the overflow bucket's index + 1).
-    head: [AtomicU64; 2],
-    refs: [AtomicU32; SLOTS],
-}
+/// Eight words, written under the shard's lock alone, by relaxed stores: tags 0 to 7; tags 8 to 11 below the link (0, or the overflow
+/// bucket's index + 1); then two references each.
+#[derive(bytemuck::TransparentWrapper)]
+#[repr(transparent)]
+struct Bucket(Line);
 
 impl Bucket {
     #[inline(always)]
+    fn word(&self, at: usize) -> &AtomicU64 {
+        &self.0.0[at]
+    }
+
+    #[inline(always)]
     fn head(&self, at: usize) -> u64 {
-        self.head[at].load(Ordering::Relaxed)
+        self.word(at).load(Ordering::Relaxed)
+    }
+
+    fn set_head(&self, at: usize, word: u64) {
+        self.word(at).store(word, Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -70,12 +79,14 @@ impl Bucket {
 
     #[inline(always)]
     fn entry(&self, slot: usize) -> u32 {
-        self.refs[slot].load(Ordering::Relaxed)
+        (self.word(2 + slot / 2).load(Ordering::Relaxed) >> (slot % 2 * 32)) as u32
     }
 
     #[inline]
     fn set_entry(&self, slot: usize, entry: u32) {
-        self.refs[slot].store(entry, Ordering::Relaxed);
+        let (word, shift) = (self.word(2 + slot / 2), slot % 2 * 32);
+        let other = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
+        word.store(other | u64::from(entry) << shift, Ordering::Relaxed);
     }
 
     #[inline]
@@ -89,7 +100,7 @@ impl Bucket {
     }
 
     fn set_link(&self, link: u32) {
-        self.head[1].store(self.head(1) & 0xffff_ffff | u64::from(link) << 32, Ordering::Relaxed);
+        self.set_head(1, self.head(1) & 0xffff_ffff | u64::from(link) << 32);
     }
 
     /// An overflow bucket's predecessor.
@@ -109,7 +120,7 @@ impl Bucket {
     fn put(&self, slot: usize, (tag, entry): (u8, u32)) {
         let shift = slot % 8 * 8;
         let word = self.head(slot / 8) & !(0xff << shift) | u64::from(tag) << shift;
-        self.head[slot / 8].store(word, Ordering::Relaxed);
+        self.set_head(slot / 8, word);
         self.set_entry(slot, entry);
     }
 
@@ -121,13 +132,13 @@ impl Bucket {
     }
 
     fn empty(&self) {
-        self.head.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-        self.refs.iter().for_each(|entry| entry.store(0, Ordering::Relaxed));
+        self.0.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     fn copy_from(&self, other: &Bucket) {
-        (0..2).for_each(|at| self.head[at].store(other.head(at), Ordering::Relaxed));
-        (0..SLOTS).for_each(|slot| self.set_entry(slot, other.entry(slot)));
+        for (to, from) in self.0.0.iter().zip(&other.0.0) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }
 
@@ -175,17 +186,143 @@ impl Node {
     }
 }
 
-/// Buckets `0..len`; those from `len` on are zero.
-struct Buckets {
-    segments: Segments<Bucket, 1>,
-    len: AtomicU32,
+/// Where buckets stand.
+pub(crate) trait Storage {
+    /// The line with this number, if it is there.
+    fn line(&self, index: u32) -> Option<&Line>;
+
+    /// How many lines there are.
+    fn capacity(&self) -> u32;
+
+    /// Adds some, all zero. Not for two threads at once.
+    fn grow(&self) -> Result<(), OutOfMemory>;
+
+    /// All lines from this one on are zero and not needed. Unless this is the first, as many can be used again without fail as a page holds.
+    fn shrink(&self, len: u32);
+
+    /// Memory that this number of lines takes, in bytes.
+    fn bytes(&self, len: u32) -> usize;
+}
+
+/// Segments of doubling size, of their own.
+pub(crate) struct Own {
+    segments: Segments<Line, 1>,
     /// Segments allocated so far.
     allocated: AtomicU32,
 }
 
-impl Buckets {
+impl Own {
     const fn new() -> Self {
-        Self { segments: Segments::new(), len: AtomicU32::new(0), allocated: AtomicU32::new(0) }
+        Self { segments: Segments::new(), allocated: AtomicU32::new(0) }
+    }
+}
+
+impl Storage for Own {
+    #[inline(always)]
+    fn line(&self, index: u32) -> Option<&Line> {
+        self.segments.get(index)
+    }
+
+    fn capacity(&self) -> u32 {
+        (1 << self.allocated.load(Ordering::Relaxed)) - 1
+    }
+
+    fn grow(&self) -> Result<(), OutOfMemory> {
+        let next = self.allocated.load(Ordering::Relaxed);
+        self.segments.grow(next as usize)?;
+        self.allocated.store(next + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives back one page at a time; the segment stays, so that as many lines can be used again without fail.
+    fn shrink(&self, len: u32) {
+        if len == 0 {
+            for segment in 0..self.allocated.load(Ordering::Relaxed) {
+                self.segments.give_back_zeroes(segment as usize, 0..1 << segment);
+            }
+            return;
+        }
+        let segment = (len + 1).ilog2();
+        let at = len + 1 - (1 << segment);
+        if at.is_multiple_of(PAGE_BUCKETS) {
+            let end = (at + PAGE_BUCKETS).min(1 << segment);
+            self.segments.give_back_zeroes(segment as usize, at as usize..end as usize);
+        }
+    }
+
+    /// Small segments count whole, mapped ones as far as they are in use.
+    #[inline]
+    fn bytes(&self, len: u32) -> usize {
+        const SMALL: u32 = PAGE_BUCKETS - 1;
+        let mapped = len.saturating_sub(SMALL).next_multiple_of(PAGE_BUCKETS);
+        (self.capacity().min(SMALL) + mapped) as usize * size_of::<Line>()
+    }
+}
+
+/// Pages of a pool.
+pub(crate) struct Pooled {
+    pool: Arc<Pool>,
+    spans: Spans<Line, { PAGE_BUCKETS as usize }>,
+    pages: Mutex<Vec<Run>>,
+    capacity: AtomicU32,
+}
+
+impl Pooled {
+    fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, spans: Spans::new(), pages: Mutex::new(Vec::new()), capacity: AtomicU32::new(0) }
+    }
+}
+
+impl Storage for Pooled {
+    #[inline(always)]
+    fn line(&self, index: u32) -> Option<&Line> {
+        self.spans.get(index)
+    }
+
+    fn capacity(&self) -> u32 {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    fn grow(&self) -> Result<(), OutOfMemory> {
+        let (run, extent, offset) = self.pool.take(0)?;
+        let mut pages = self.pages.lock();
+        if let Err(error) = self.spans.put(pages.len(), 0, &extent, offset) {
+            self.pool.give([run]);
+            return Err(error);
+        }
+        let lines = self.spans.rest(self.capacity()).unwrap_or_default();
+        lines.iter().for_each(|line| Bucket::wrap_ref(line).empty());
+        pages.push(run);
+        self.capacity.store(pages.len() as u32 * PAGE_BUCKETS, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn shrink(&self, len: u32) {
+        let kept = if len == 0 { 0 } else { len.div_ceil(PAGE_BUCKETS) + 1 };
+        if kept * PAGE_BUCKETS < self.capacity() {
+            self.capacity.store(kept * PAGE_BUCKETS, Ordering::Relaxed);
+            let mut pages = self.pages.lock();
+            (kept as usize..pages.len()).for_each(|page| self.spans.take(page));
+            self.pool.give(pages.drain(kept as usize..));
+        }
+    }
+
+    /// As far as they are in use: the rest of the last page is less than what other parts of the engine round by.
+    #[inline]
+    fn bytes(&self, len: u32) -> usize {
+        len as usize * size_of::<Line>()
+    }
+}
+
+/// Buckets `0..len`; those from `len` on are zero.
+struct Buckets<S> {
+    storage: S,
+    len: AtomicU32,
+}
+
+impl<S: Storage> Buckets<S> {
+    const fn new(storage: S) -> Self {
+        Self { storage, len: AtomicU32::new(0) }
     }
 
     #[inline(always)]
@@ -195,7 +332,7 @@ impl Buckets {
 
     #[inline(always)]
     fn get(&self, index: u32) -> Option<&Bucket> {
-        self.segments.get(index)
+        self.storage.line(index).map(Bucket::wrap_ref)
     }
 
     #[inline]
@@ -203,16 +340,18 @@ impl Buckets {
         self.get(index).expect("links and indices stay below len")
     }
 
-    fn capacity(&self) -> u32 {
-        (1 << self.allocated.load(Ordering::Relaxed)) - 1
+    /// Hints that the bucket will be read soon.
+    #[inline]
+    fn prefetch(&self, index: u32) {
+        if let Some(line) = self.storage.line(index) {
+            os::prefetch(line);
+        }
     }
 
     /// Makes sure that the next `more` pushes succeed.
     fn reserve(&self, more: u32) -> Result<(), OutOfMemory> {
-        while self.capacity() - self.len() < more {
-            let next = self.allocated.load(Ordering::Relaxed);
-            self.segments.grow(next as usize)?;
-            self.allocated.store(next + 1, Ordering::Relaxed);
+        while self.storage.capacity() - self.len() < more {
+            self.storage.grow()?;
         }
         Ok(())
     }
@@ -225,51 +364,42 @@ impl Buckets {
         Ok(index)
     }
 
-    /// Drops the last bucket. Its segment stays, so that as many can be pushed again without fail.
+    /// Drops the last bucket. It can be pushed again without fail.
     fn pop(&self) {
         let last = self.len() - 1;
         self.at(last).empty();
         self.len.store(last, Ordering::Relaxed);
-        let segment = (last + 1).ilog2();
-        let at = last + 1 - (1 << segment);
-        if at.is_multiple_of(PAGE_BUCKETS) {
-            let end = (at + PAGE_BUCKETS).min(1 << segment);
-            self.segments.give_back_zeroes(segment as usize, at as usize..end as usize);
-        }
+        self.storage.shrink(last);
     }
 
     fn clear(&self) {
         self.iter().for_each(Bucket::empty);
         self.len.store(0, Ordering::Relaxed);
-        for segment in 0..self.allocated.load(Ordering::Relaxed) {
-            self.segments.give_back_zeroes(segment as usize, 0..1 << segment);
-        }
+        self.storage.shrink(0);
     }
 
     fn iter(&self) -> impl Iterator<Item = &Bucket> {
         (0..self.len()).map(|index| self.at(index))
     }
 
-    /// Memory in use, in bytes: small segments whole, mapped ones as far as they are in use.
+    /// Memory in use, in bytes.
     #[inline]
     fn bytes(&self) -> usize {
-        const SMALL: u32 = PAGE_BUCKETS - 1;
-        let mapped = self.len().saturating_sub(SMALL).next_multiple_of(PAGE_BUCKETS);
-        (self.capacity().min(SMALL) + mapped) as usize * size_of::<Bucket>()
+        self.storage.bytes(self.len())
     }
 }
 
 /// The buckets, shared with those who read without the shard's lock.
-pub(crate) struct Index {
-    home: Buckets,
-    overflow: Buckets,
+pub(crate) struct Index<S = Pooled> {
+    home: Buckets<S>,
+    overflow: Buckets<Own>,
     /// The number of home buckets at the start of the round, less one.
     mask: AtomicU32,
 }
 
-impl Index {
-    const fn new() -> Self {
-        Self { home: Buckets::new(), overflow: Buckets::new(), mask: AtomicU32::new(0) }
+impl<S: Storage> Index<S> {
+    const fn new(home: S) -> Self {
+        Self { home: Buckets::new(home), overflow: Buckets::new(Own::new()), mask: AtomicU32::new(0) }
     }
 
     /// The entry of that hash for which `eq` is true. O(1); `eq` is asked about one entry in 256 in vain.
@@ -302,7 +432,7 @@ impl Index {
     /// Hints that the bucket of this hash will be read soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        self.home.segments.prefetch(self.home_of(hash));
+        self.home.prefetch(self.home_of(hash));
     }
 
     #[inline(always)]
@@ -339,7 +469,7 @@ pub(crate) struct Probe<'a> {
 impl<'a> Probe<'a> {
     /// The next entry with the tag.
     #[inline(always)]
-    pub(crate) fn next(&mut self, index: &'a Index) -> Option<Ref> {
+    pub(crate) fn next<S: Storage>(&mut self, index: &'a Index<S>) -> Option<Ref> {
         let mut bucket = self.bucket?;
         while self.matches == 0 {
             bucket = self.follow(index, bucket)?;
@@ -350,7 +480,7 @@ impl<'a> Probe<'a> {
     }
 
     #[inline(always)]
-    fn follow(&mut self, index: &'a Index, bucket: &Bucket) -> Option<&'a Bucket> {
+    fn follow<S: Storage>(&mut self, index: &'a Index<S>, bucket: &Bucket) -> Option<&'a Bucket> {
         // A chain that a writer is changing could lead a reader in circles.
         self.links += 1;
         let next = bucket.link().checked_sub(1).filter(|_| self.links < MOST_LINKS);
@@ -361,8 +491,8 @@ impl<'a> Probe<'a> {
 }
 
 /// See the module's text.
-pub(crate) struct Table {
-    index: Arc<Index>,
+pub(crate) struct Table<S = Pooled> {
+    index: Arc<Index<S>>,
     len: usize,
 }
 
@@ -375,13 +505,22 @@ fn tag_of(hash: u64) -> u8 {
 }
 
 impl Table {
-    /// An empty table, which has allocated nothing yet.
-    pub(crate) fn new() -> Self {
-        Self { index: Arc::new(Index::new()), len: 0 }
+    /// An empty table in the pages of a pool, of which it has taken none yet.
+    pub(crate) fn in_pool(pool: Arc<Pool>) -> Self {
+        Self { index: Arc::new(Index::new(Pooled::new(pool))), len: 0 }
     }
+}
 
+impl Table<Own> {
+    /// An empty table with memory of its own, of which it has none yet.
+    pub(crate) fn new() -> Self {
+        Self { index: Arc::new(Index::new(Own::new())), len: 0 }
+    }
+}
+
+impl<S: Storage> Table<S> {
     /// What readers without the lock share.
-    pub(crate) fn index(&self) -> &Arc<Index> {
+    pub(crate) fn index(&self) -> &Arc<Index<S>> {
         &self.index
     }
 

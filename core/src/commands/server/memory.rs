@@ -143,6 +143,7 @@ impl Session for MemoryPurge {
         if context.transaction.is_none() {
             compaction::compact_all(&context.engine.keyspace);
         }
+        context.engine.keyspace.pool.trim();
         os::trim_heap();
         reply.ok();
         Ok(())

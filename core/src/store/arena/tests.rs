@@ -1,11 +1,18 @@
-//! Tests of the arena: classes, segments, readers without the lock, compaction, and blocks against a list of vectors.
+//! Tests of the arena: classes, spans, readers without the lock, compaction, and blocks against a list of vectors.
 //! What blocks mean is left out here too: they are bytes.
 use proptest::prelude::*;
 
 use super::*;
 
-fn mapped(arena: &Arena) -> usize {
-    (0..SEGMENTS).filter(|segment| arena.memory.0.segment(*segment).is_some()).count()
+impl Arena {
+    fn alone() -> Self {
+        Self::new(Arc::default())
+    }
+
+    /// Spans that it has taken.
+    fn spans(&self) -> usize {
+        self.pool.used_bytes() / (SPAN * UNIT)
+    }
 }
 
 const CASES: u32 = if cfg!(miri) { 4 } else { 200 };
@@ -27,33 +34,44 @@ fn classes_waste_little_and_are_consistent() {
 }
 
 #[test]
-fn an_empty_arena_maps_nothing() {
-    let mut arena = Arena::new();
-    assert_eq!((mapped(&arena), arena.used(), arena.reserved()), (0, 0, 0));
+fn an_empty_arena_takes_nothing() {
+    let mut arena = Arena::alone();
+    assert_eq!((arena.spans(), arena.used(), arena.reserved()), (0, 0, 0));
     arena.clear();
     arena.memory.prefetch(Ref::new(77).unwrap());
     arena.memory.prefetch(Ref::new(u32::MAX).unwrap());
     arena.alloc(1).unwrap();
-    assert_eq!((mapped(&arena), arena.used()), (1, 8));
+    assert_eq!((arena.spans(), arena.used()), (1, 8));
 }
 
 #[test]
-fn the_largest_block_skips_to_a_segment_that_holds_it() {
-    let mut arena = Arena::new();
+fn large_blocks_get_runs_of_spans() {
+    let mut arena = Arena::alone();
+    let small = arena.alloc(100).unwrap();
     let large = arena.alloc(LARGEST).unwrap();
     arena.write(large, 0, [&vec![1; LARGEST]]);
-    assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST, 1));
-    // What was skipped serves the small ones.
-    for _ in 0..600 {
+    assert_eq!((arena.reserved(), arena.spans()), (SPAN * UNIT + LARGEST, 1 + 64));
+    assert!(arena.holes() <= UNIT, "moving would not help");
+    // What was left of the first span serves the small ones.
+    for _ in 0..250 {
         arena.alloc(100).unwrap();
     }
-    assert_eq!((arena.reserved(), mapped(&arena)), (LARGEST + 600 * 104 + UNIT, 2));
+    assert_eq!(arena.reserved(), SPAN * UNIT + LARGEST);
+    let other = arena.alloc(SPAN * UNIT + 1).unwrap();
+    arena.write(other, 0, [&vec![2; SPAN * UNIT + 1]]);
+    assert!(arena.bytes(large, LARGEST).iter().all(|byte| *byte == 1));
+    let whole = arena.alloc(SPAN * UNIT).unwrap();
+    assert_eq!(arena.bytes(whole, SPAN * UNIT).len(), SPAN * UNIT);
+    assert_eq!((arena.spans(), arena.block(small).words().get(12).is_some()), (1 + 64, true));
     assert_eq!(arena.alloc(LARGEST + 1), Err(OutOfMemory));
+    let mut middling = Arena::alone();
+    assert!((0..500).all(|_| middling.alloc(17_000).is_ok()));
+    assert!(middling.spans() * SPAN * UNIT < 500 * 17_000 * 9 / 8, "{}", middling.spans());
 }
 
 #[test]
 fn condemned_blocks_are_moved_and_their_memory_is_used_again() {
-    let mut arena = Arena::new();
+    let mut arena = Arena::alone();
     let mut blocks: Vec<_> = (0..5000_u32)
         .map(|i| {
             let block = arena.alloc(200).unwrap();
@@ -65,7 +83,8 @@ fn condemned_blocks_are_moved_and_their_memory_is_used_again() {
         // Every other block goes, the rest is moved while new ones come.
         let gone = blocks.split_off(2500);
         gone.iter().for_each(|block| arena.free(*block, 200));
-        assert_eq!(arena.holes(), arena.reserved() - 2500 * 200);
+        assert_eq!(arena.holes() + arena.ends, arena.reserved() - 2500 * 200);
+        assert!(arena.ends < arena.reserved() / 100, "{}", arena.ends);
         arena.condemn();
         assert_eq!((arena.holes(), arena.used()), (0, 2500 * 200));
         assert!(arena.condemned_bytes() >= 5000 * 200);
@@ -80,12 +99,12 @@ fn condemned_blocks_are_moved_and_their_memory_is_used_again() {
         assert_eq!((arena.used(), arena.condemned_bytes()), (5000 * 200, 0), "{round}");
         assert!(arena.holes() < 100_000, "{}", arena.holes());
     }
-    assert!(mapped(&arena) <= 6, "segments are used in turn: {}", mapped(&arena));
+    assert!(arena.spans() <= 5000 * 200 / (SPAN * UNIT) + 4, "spans go back: {}", arena.spans());
 }
 
 #[test]
 fn freed_blocks_are_reused_and_split() {
-    let mut arena = Arena::new();
+    let mut arena = Arena::alone();
     let block = arena.alloc(800).unwrap();
     arena.free(block, 800);
     assert_eq!(arena.alloc(800), Ok(block));
@@ -99,26 +118,26 @@ fn freed_blocks_are_reused_and_split() {
 #[test]
 #[should_panic(expected = "outside the arena")]
 fn a_wild_reference_is_refused() {
-    let mut arena = Arena::new();
+    let mut arena = Arena::alone();
     arena.alloc(10).unwrap();
     arena.bytes(Ref::new(1 << 20).unwrap(), 1);
 }
 
 #[test]
 #[should_panic(expected = "outside the arena")]
-fn a_range_over_the_end_of_a_segment_is_refused() {
-    let mut arena = Arena::new();
+fn a_range_over_the_end_of_a_span_is_refused() {
+    let mut arena = Arena::alone();
     for _ in 0..200 {
         arena.alloc(1000).unwrap();
     }
-    arena.bytes(Ref::new(8191).unwrap(), 17);
+    arena.bytes(Ref::new(4095).unwrap(), 17);
 }
 
 #[cfg(debug_assertions)]
 #[test]
 #[should_panic(expected = "freed twice")]
 fn a_double_free_is_caught_in_debug_builds() {
-    let mut arena = Arena::new();
+    let mut arena = Arena::alone();
     let block = arena.alloc(24).unwrap();
     arena.alloc(24).unwrap();
     arena.free(block, 24);
@@ -127,24 +146,24 @@ fn a_double_free_is_caught_in_debug_builds() {
 
 #[test]
 fn without_memory_it_works_on_with_what_it_has() {
-    let mut arena = Arena::new();
+    let mut arena = Arena::alone();
     crate::os::refusal::set(true);
     assert_eq!(arena.alloc(8), Err(OutOfMemory));
     crate::os::refusal::set(false);
     let first = arena.alloc(1000).unwrap();
     crate::os::refusal::set(true);
     let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
-    assert_eq!((fitting, arena.used()), (64, 65_000));
+    assert_eq!((fitting, arena.used()), (31, 32_000));
     arena.free(first, 1000);
     assert_eq!(arena.alloc(1000), Ok(first));
-    arena.alloc(500).expect("the end of the segment has room");
+    arena.alloc(500).expect("the end of the span has room");
     crate::os::refusal::set(false);
     arena.alloc(1000).unwrap();
 }
 
 #[test]
 fn words_are_the_bytes() {
-    let mut arena = Arena::new();
+    let mut arena = Arena::alone();
     let block = arena.alloc(24).unwrap();
     arena.set_word(block, 1, 0x0102_0304_0506_0708);
     assert_eq!(arena.word(block, 1), 0x0102_0304_0506_0708);
@@ -154,8 +173,8 @@ fn words_are_the_bytes() {
 
 #[test]
 #[cfg_attr(miri, ignore)]
-fn many_segments() {
-    let mut arena = Arena::new();
+fn many_spans() {
+    let mut arena = Arena::alone();
     let blocks: Vec<_> = (0..200_000_u64)
         .map(|i| {
             let block = arena.alloc(104).unwrap();
@@ -164,22 +183,23 @@ fn many_segments() {
             block
         })
         .collect();
-    assert!(mapped(&arena) > 7);
+    assert!(arena.spans() > 600);
     for (i, &block) in blocks.iter().enumerate() {
         assert_eq!(arena.word(block, 0), i as u64);
         assert!(arena.bytes(block, 104)[8..].iter().all(|&b| b == i as u8));
     }
-    let before = mapped(&arena);
+    let before = arena.spans();
     arena.clear();
+    assert_eq!(arena.spans(), 0);
     for _ in 0..200_000 {
         arena.alloc(104).unwrap();
     }
-    assert_eq!(mapped(&arena), before, "cleared segments are used again");
+    assert_eq!(arena.spans(), before, "cleared spans are used again");
 }
 
 #[test]
 fn bytes_are_written_anywhere_and_nothing_beside_them() {
-    let mut arena = Arena::new();
+    let mut arena = Arena::alone();
     let block = arena.alloc(64).unwrap();
     for from in 0..20 {
         for (first, second) in (0..20).flat_map(|first| (0..20).map(move |second| (first, second))) {
@@ -210,15 +230,15 @@ fn bytes_are_written_anywhere_and_nothing_beside_them() {
 }
 
 #[test]
-fn readers_without_the_lock_stay_inside_a_segment() {
-    let mut arena = Arena::new();
+fn readers_without_the_lock_stay_inside_a_span() {
+    let mut arena = Arena::alone();
     arena.alloc(8).unwrap();
     let memory = arena.memory().clone();
-    assert!(memory.words(Ref::new(8192).unwrap()).is_none(), "not mapped");
-    let last = memory.words(Ref::new(8191).unwrap()).unwrap();
+    assert!(memory.words(Ref::new(4096).unwrap()).is_none(), "not there");
+    let last = memory.words(Ref::new(4095).unwrap()).unwrap();
     assert_eq!((last.get(0), last.get(1)), (Some(0), None));
     assert!(last.equal(0, &[0; 8]) && !last.equal(0, &[0; 9]));
-    let window = memory.window(Ref::new(8191).unwrap()).unwrap();
+    let window = memory.window(Ref::new(4095).unwrap()).unwrap();
     assert_eq!(window.copy(0, 200, &mut Scratch::new()), Some(&[0; 200][..]), "zeroes beyond");
     assert!(window.copy(0, LONGEST_COPY + 1, &mut Scratch::new()).is_none());
     assert!(window.copy(8 * WINDOW, 1, &mut Scratch::new()).is_none() && !window.equal(WINDOW, b"x"));
@@ -249,7 +269,7 @@ proptest! {
     /// Blocks keep what was written, never overlap, and the count of used bytes is exact.
     #[test]
     fn behaves_as_a_list_of_vectors(ops in prop::collection::vec(op(), 0..if cfg!(miri) { 40 } else { 400 })) {
-        let mut arena = Arena::new();
+        let mut arena = Arena::alone();
         let mut model: Vec<(Ref, Vec<u8>)> = Vec::new();
         for (step, op) in ops.into_iter().enumerate() {
             match op {

@@ -27,7 +27,7 @@ fn rng(mut seed: u64) -> impl FnMut() -> u64 {
     }
 }
 
-impl Table {
+impl<S: Storage> Table<S> {
     /// Checks everything the module's text says of the structure.
     fn check(&self, hash: impl Fn(Ref) -> u64) {
         let (mut entries, mut overflow) = (0, HashSet::new());
@@ -54,14 +54,19 @@ impl Table {
         }
         assert_eq!(entries, self.len);
         assert_eq!(overflow.len(), self.index.overflow.len() as usize);
-        for buckets in [&self.index.home, &self.index.overflow] {
-            let segments = (0..30).map_while(|segment| buckets.segments.segment(segment));
-            let beyond = segments.flat_map(|s| s.iter()).skip(buckets.len() as usize);
-            let empty = |b: &Bucket| b.head(0) | b.head(1) == 0 && (0..SLOTS).all(|slot| b.entry(slot) == 0);
-            assert!(beyond.take(4000).all(empty));
-            assert!(buckets.len() <= buckets.capacity());
-        }
+        beyond_are_empty(&self.index.home);
+        beyond_are_empty(&self.index.overflow);
     }
+}
+
+fn beyond_are_empty<S: Storage>(buckets: &Buckets<S>) {
+    assert!(buckets.len() <= buckets.storage.capacity());
+    let beyond = (buckets.len()..buckets.storage.capacity()).map(|index| buckets.at(index));
+    assert!(beyond.take(4000).all(|bucket| bucket.0.0.iter().all(|word| word.load(Ordering::Relaxed) == 0)));
+}
+
+fn pooled() -> Table {
+    Table::in_pool(Arc::default())
 }
 
 #[test]
@@ -78,8 +83,14 @@ fn an_empty_table_allocates_nothing() {
 
 #[test]
 fn grows_and_shrinks_in_pieces() {
+    grow_and_shrink(Table::new());
+    let pool = Arc::<Pool>::default();
+    grow_and_shrink(Table::in_pool(pool.clone()));
+    assert!(pool.used_bytes() <= 3 * os::PAGE, "pages go back: {}", pool.used_bytes());
+}
+
+fn grow_and_shrink<S: Storage>(mut table: Table<S>) {
     let count = if cfg!(miri) { 300 } else { 300_000 };
-    let mut table = Table::new();
     let (mut most, mut before) = (0, 0);
     for number in 1..=count {
         table.insert(spread(number), entry(number), |e| spread(e.get())).unwrap();
@@ -193,47 +204,47 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Keys are numbers; an entry is any free reference; hashes are spread, or crowded into few buckets and tags.
-struct Model {
-    table: Table,
+struct Model<S> {
+    table: Table<S>,
     crowded: bool,
     next: u32,
     by_key: BTreeMap<u16, Ref>,
     key_of: HashMap<Ref, u16>,
 }
 
-impl Model {
-    fn new(crowded: bool) -> Self {
-        Self { table: Table::new(), crowded, next: 0, by_key: BTreeMap::new(), key_of: HashMap::new() }
-    }
+fn hash_of(crowded: bool, key: u16) -> u64 {
+    let hash = spread(u32::from(key));
+    if crowded { hash & 0x0100_0000_0000_0707 } else { hash }
+}
 
-    fn hash(crowded: bool, key: u16) -> u64 {
-        let hash = spread(u32::from(key));
-        if crowded { hash & 0x0100_0000_0000_0707 } else { hash }
+impl<S: Storage> Model<S> {
+    fn new(table: Table<S>, crowded: bool) -> Self {
+        Self { table, crowded, next: 0, by_key: BTreeMap::new(), key_of: HashMap::new() }
     }
 
     fn insert(&mut self, key: u16) {
-        let hash = Self::hash(self.crowded, key);
+        let hash = hash_of(self.crowded, key);
         let found = self.table.find(hash, |e| self.key_of[&e] == key);
         assert_eq!(found, self.by_key.get(&key).copied());
         if found.is_none() {
             self.next += 1;
             let new = entry(self.next);
             let (key_of, crowded) = (&self.key_of, self.crowded);
-            self.table.insert(hash, new, |e| Self::hash(crowded, key_of[&e])).unwrap();
+            self.table.insert(hash, new, |e| hash_of(crowded, key_of[&e])).unwrap();
             self.key_of.insert(new, key);
             self.by_key.insert(key, new);
         }
     }
 
     fn remove(&mut self, key: u16) {
-        let hash = Self::hash(self.crowded, key);
+        let hash = hash_of(self.crowded, key);
         let removed = self.table.remove(hash, |e| self.key_of[&e] == key);
         assert_eq!(removed, self.by_key.remove(&key));
         removed.map(|removed| self.key_of.remove(&removed));
     }
 
     fn replace(&mut self, key: u16) {
-        let hash = Self::hash(self.crowded, key);
+        let hash = hash_of(self.crowded, key);
         self.next += 1;
         let new = entry(self.next);
         match self.by_key.get_mut(&key) {
@@ -271,22 +282,27 @@ impl Model {
     }
 }
 
+fn as_a_map<S: Storage>(mut model: Model<S>, ops: &[Op]) -> Result<(), TestCaseError> {
+    for op in ops {
+        model.apply(op);
+        model.table.check(|e| hash_of(model.crowded, model.key_of[&e]));
+        prop_assert_eq!(model.table.len(), model.by_key.len());
+    }
+    let mut entries: Vec<_> = model.table.iter().collect();
+    let mut expected: Vec<_> = model.by_key.values().copied().collect();
+    entries.sort_unstable();
+    expected.sort_unstable();
+    prop_assert_eq!(entries, expected);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn behaves_as_a_map(crowded: bool, ops in prop::collection::vec(op(), 0..if cfg!(miri) { 12 } else { 60 })) {
-        let mut model = Model::new(crowded);
-        for op in &ops {
-            model.apply(op);
-            model.table.check(|e| Model::hash(crowded, model.key_of[&e]));
-            prop_assert_eq!(model.table.len(), model.by_key.len());
-        }
-        let mut entries: Vec<_> = model.table.iter().collect();
-        let mut expected: Vec<_> = model.by_key.values().copied().collect();
-        entries.sort_unstable();
-        expected.sort_unstable();
-        prop_assert_eq!(entries, expected);
+        as_a_map(Model::new(Table::new(), crowded), &ops)?;
+        as_a_map(Model::new(pooled(), crowded), &ops)?;
     }
 
     /// Valkey's guarantee, with writes of all kinds between the steps.
@@ -297,7 +313,7 @@ proptest! {
         ops in prop::collection::vec(op(), 1..40),
         every in 1_usize..6,
     ) {
-        let mut model = Model::new(crowded);
+        let mut model = Model::new(pooled(), crowded);
         (0..start).for_each(|key| model.insert(key));
         let mut stayed: HashSet<u16> = model.by_key.keys().copied().collect();
         let (mut visited, mut cursor, mut steps) = (HashSet::new(), 0, 0);

@@ -13,12 +13,12 @@ use crate::store::HashSeed;
 use crate::store::arena::Ref;
 use crate::store::key::{hash_of_timer, timer_id};
 use crate::store::random;
-use crate::store::table::Table;
+use crate::store::table::{Own, Table};
 use crate::store::wheel::{Fired, Wheel};
 
 /// A hash with a table.
 pub(crate) struct Hash {
-    table: Table,
+    table: Table<Own>,
     slots: Slots,
     seed: HashSeed,
     /// Timers of fields, from the first that was given a deadline on.

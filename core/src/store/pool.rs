@@ -1,0 +1,391 @@
+//! The memory of an engine: pages that its shards take and give back, laid out so that the system can use huge pages.
+//! What stands in them is left to arenas and tables.
+//!
+//! **Why.** An engine's memory is read at random, and 256 shards with mappings of their own get no huge page: each read then misses
+//! the processor's cache of page tables as well. Taken from common huge pages, the same memory is read a quarter faster.
+//!
+//! **Chunks.** The pages stand in chunks of one huge page each, those in extents of growing size. Runs of pages are taken from the
+//! lowest chunk that has room, so that the highest empty first (as in A. Hunter et al., "Beyond malloc efficiency to
+//! fleet efficiency: a hugepage-aware memory allocator", OSDI 2021, where the fullest come first).
+//!
+//! **Huge pages** take long to be zeroed, and hold memory that is not in use yet. So a chunk is used page by page, unless it was made
+//! ready before it was needed. [`Pool::prepare`], called by the background thread, keeps a few ready once the engine is large; of those
+//! that had to be used before, [`Pool::collapse`] makes huge pages when they are full.
+//!
+//! **Idle pages** have memory behind them and nobody who uses them. They are kept for whoever comes next, up to a small share of those
+//! in use; what is above that goes back to the system, from the top down, whole chunks first.
+//!
+//! The pool is a leaf among locks: whoever holds it takes no other.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::os::{Extent, Guard, HUGE_PAGE, OutOfMemory, PAGE};
+use crate::sync::{Arc, Mutex};
+
+/// Pages of a chunk.
+const PAGES: usize = HUGE_PAGE / PAGE;
+/// The most pages of a run, as a logarithm: a chunk.
+pub(crate) const LONGEST_RUN: u32 = PAGES.ilog2();
+/// Chunks of the first extent; each further one is twice as long, up to `MOST_CHUNKS`.
+const FIRST_CHUNKS: usize = if cfg!(miri) { 1 } else { 16 };
+const MOST_CHUNKS: usize = 512;
+
+/// Pages in use for each chunk that is kept ready.
+const PAGES_PER_READY: usize = 16 * PAGES;
+const MOST_READY: usize = 4;
+
+/// One idle page in so many may stay, within these limits.
+const IDLE_SHARE: usize = 64;
+const IDLE_LEAST: usize = 64;
+const IDLE_MOST: usize = 8 * PAGES;
+/// Pages that are given back at most at once: it takes the system some 100 us.
+const GIVEN_BACK_AT_ONCE: usize = 2 * PAGES;
+
+/// Pages taken from a pool: `2^log` of them, beginning with number `first`, a multiple of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    first: u32,
+    log: u32,
+}
+
+/// See the module's text. A new one has taken nothing from the system.
+#[derive(Default)]
+pub(crate) struct Pool {
+    state: Mutex<State>,
+    /// Pages that have memory behind them and are not in use.
+    idle: AtomicUsize,
+    in_use: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    extents: Vec<Arc<Extent>>,
+    chunks: Vec<Chunk>,
+    /// For runs of each length: no chunk below has one that is free.
+    hints: [usize; LONGEST_RUN as usize + 1],
+    in_use: usize,
+    idle: usize,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Nobody uses it, and no memory is behind it.
+    #[default]
+    Raw,
+    /// The background thread is putting memory behind it.
+    Preparing,
+    /// One huge page that nobody uses.
+    Ready,
+    Used,
+}
+
+#[derive(Clone, Default)]
+struct Chunk {
+    stage: Stage,
+    taken: Bits,
+    /// Pages that have memory behind them.
+    backed: Bits,
+    /// The system was asked for a huge page, and nothing was given back since.
+    is_huge: bool,
+}
+
+/// One bit a page.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Bits([u64; PAGES / 64]);
+
+impl Bits {
+    fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    fn all() -> Self {
+        Self([u64::MAX; PAGES / 64])
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] & !other.0[at]))
+    }
+
+    /// The words that a run touches, with its bits in each.
+    fn words(first: usize, log: u32) -> (Range<usize>, u64) {
+        let count = 1_usize << log;
+        if count >= 64 {
+            return (first / 64..(first + count) / 64, u64::MAX);
+        }
+        (first / 64..first / 64 + 1, ((1 << count) - 1) << (first % 64))
+    }
+
+    fn set(&mut self, first: usize, log: u32, is_set: bool) {
+        let (words, bits) = Self::words(first, log);
+        self.0[words].iter_mut().for_each(|word| *word = if is_set { *word | bits } else { *word & !bits });
+    }
+
+    fn count_in(&self, first: usize, log: u32) -> usize {
+        let (words, bits) = Self::words(first, log);
+        self.0[words].iter().map(|word| (word & bits).count_ones() as usize).sum()
+    }
+
+    /// The first run of `2^log` zeroes at a multiple of its length.
+    fn vacancy(&self, log: u32) -> Option<usize> {
+        if log >= 6 {
+            let words = 1 << (log - 6);
+            let at = self.0.chunks_exact(words).position(|words| words.iter().all(|word| *word == 0))?;
+            return Some(at * words * 64);
+        }
+        self.0.iter().enumerate().find_map(|(at, word)| {
+            // Each bit is set if it and those behind it in the run are; then only beginnings of runs are kept.
+            let mut free = !word;
+            (0..log).for_each(|step| free &= free >> (1 << step));
+            let free = free & beginnings(log);
+            (free != 0).then(|| at * 64 + free.trailing_zeros() as usize)
+        })
+    }
+
+    /// The runs of ones, longest possible.
+    fn runs(self) -> impl Iterator<Item = Range<usize>> {
+        let is_set = move |at: usize| at < PAGES && self.0[at / 64] >> (at % 64) & 1 != 0;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = (at..PAGES).find(|at| is_set(*at))?;
+            at = (start..=PAGES).find(|at| !is_set(*at)).unwrap_or(PAGES);
+            Some(start..at)
+        })
+    }
+}
+
+/// The bits at multiples of `2^log`, below 64.
+fn beginnings(log: u32) -> u64 {
+    match log {
+        0 => u64::MAX,
+        1 => 0x5555_5555_5555_5555,
+        2 => 0x1111_1111_1111_1111,
+        3 => 0x0101_0101_0101_0101,
+        4 => 0x0001_0001_0001_0001,
+        _ => 0x0000_0001_0000_0001,
+    }
+}
+
+impl Chunk {
+    fn idle(&self) -> Bits {
+        self.backed.minus(self.taken)
+    }
+}
+
+impl Pool {
+    /// Takes `2^log` pages, at most [`LONGEST_RUN`], and says where they are. Their contents are arbitrary. O(chunks) at worst, mostly O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when the system gives no more address space.
+    pub(crate) fn take(&self, log: u32) -> Result<(Run, Arc<Extent>, usize), OutOfMemory> {
+        #[cfg(test)]
+        crate::os::refusal::check()?;
+        let mut state = self.state.lock();
+        let run = state.take(log)?;
+        self.publish(&state);
+        let (extent, offset) = state.place(run.first as usize / PAGES);
+        Ok((run, extent.clone(), offset + run.first as usize % PAGES * PAGE))
+    }
+
+    /// Takes runs back.
+    pub(crate) fn give(&self, runs: impl IntoIterator<Item = Run>) {
+        let mut state = self.state.lock();
+        runs.into_iter().for_each(|run| state.give(run));
+        let most = (state.in_use / IDLE_SHARE).clamp(IDLE_LEAST, IDLE_MOST);
+        let idle = state.idle - state.ready().count() * PAGES;
+        if idle > most {
+            let wanted = state.wanted();
+            state.trim((most / 2).max(idle.saturating_sub(GIVEN_BACK_AT_ONCE)), wanted);
+        }
+        self.publish(&state);
+    }
+
+    /// Makes one chunk ready if there should be one more; false if there are enough. Not for two threads at once. Takes as long as
+    /// the system needs for a huge page.
+    pub(crate) fn prepare(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.ready().count() >= state.wanted() {
+            return false;
+        }
+        let Ok(number) = state.raw_chunk() else { return false };
+        state.chunks[number].stage = Stage::Preparing;
+        let (extent, offset) = state.place(number);
+        let extent = extent.clone();
+        drop(state);
+        extent.populate_huge(offset..offset + HUGE_PAGE);
+        let mut state = self.state.lock();
+        state.chunks[number] =
+            Chunk { stage: Stage::Ready, taken: Bits::default(), backed: Bits::all(), is_huge: true };
+        state.idle += PAGES;
+        self.publish(&state);
+        true
+    }
+
+    /// Has the system make a huge page of a full chunk that is none, once; false if there is no such chunk. Not for two threads at once. Takes
+    /// the system milliseconds, in which readers of the chunk may have to wait for some 100 us.
+    pub(crate) fn collapse(&self) -> bool {
+        let mut state = self.state.lock();
+        let wanted =
+            |chunk: &Chunk| chunk.stage == Stage::Used && !chunk.is_huge && chunk.taken == Bits::all();
+        let Some(number) = state.chunks.iter().position(wanted) else { return false };
+        state.chunks[number].is_huge = true;
+        let (extent, offset) = state.place(number);
+        let extent = extent.clone();
+        drop(state);
+        extent.collapse(offset..offset + HUGE_PAGE);
+        true
+    }
+
+    /// Gives all idle pages back to the system. O(chunks).
+    pub(crate) fn trim(&self) {
+        let mut state = self.state.lock();
+        state.trim(0, 0);
+        self.publish(&state);
+    }
+
+    /// Bytes that have memory behind them and nobody who uses them.
+    #[inline]
+    pub(crate) fn idle_bytes(&self) -> usize {
+        self.idle.load(Ordering::Relaxed) * PAGE
+    }
+
+    /// Bytes that were taken and not given back.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed) * PAGE
+    }
+
+    /// Holds the pool across a fork.
+    pub(crate) fn freeze(&self) -> Box<dyn Guard + '_> {
+        Box::new(self.state.lock())
+    }
+
+    fn publish(&self, state: &State) {
+        self.idle.store(state.idle, Ordering::Relaxed);
+        self.in_use.store(state.in_use, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Chunks that are ready.
+    fn ready(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.chunks.len()).filter(|number| self.chunks[*number].stage == Stage::Ready)
+    }
+
+    /// How many chunks should be ready.
+    fn wanted(&self) -> usize {
+        (self.in_use / PAGES_PER_READY).min(MOST_READY)
+    }
+
+    /// Where a chunk is.
+    fn place(&self, number: usize) -> (&Arc<Extent>, usize) {
+        let mut first = 0;
+        for extent in &self.extents {
+            let chunks = extent.len() / HUGE_PAGE;
+            if number - first < chunks {
+                return (extent, (number - first) * HUGE_PAGE);
+            }
+            first += chunks;
+        }
+        unreachable!("a chunk's number is below that of all chunks")
+    }
+
+    fn take(&mut self, log: u32) -> Result<Run, OutOfMemory> {
+        let number = self.with_room(log)?;
+        let chunk = &mut self.chunks[number];
+        let first = chunk.taken.vacancy(log).expect("the chunk was chosen for its room");
+        self.idle -= chunk.backed.count_in(first, log);
+        chunk.taken.set(first, log, true);
+        chunk.backed.set(first, log, true);
+        self.in_use += 1 << log;
+        Ok(Run { first: (number * PAGES + first) as u32, log })
+    }
+
+    /// The lowest chunk in use that has room for a run, or else one that is ready, or a raw one.
+    fn with_room(&mut self, log: u32) -> Result<usize, OutOfMemory> {
+        let hint = self.hints[log as usize];
+        let has_room = |number: &usize| {
+            let chunk = &self.chunks[*number];
+            chunk.stage == Stage::Used && chunk.taken.vacancy(log).is_some()
+        };
+        let found = (hint..self.chunks.len()).find(has_room);
+        let number = match found.or_else(|| self.ready().next()) {
+            Some(number) => number,
+            None => self.raw_chunk()?,
+        };
+        self.chunks[number].stage = Stage::Used;
+        if found.is_none() {
+            self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
+        }
+        // None of those between had room.
+        self.hints[log as usize] = number;
+        Ok(number)
+    }
+
+    /// The lowest raw chunk.
+    fn raw_chunk(&mut self) -> Result<usize, OutOfMemory> {
+        if let Some(number) = self.chunks.iter().position(|chunk| chunk.stage == Stage::Raw) {
+            return Ok(number);
+        }
+        let number = self.chunks.len();
+        let chunks = (FIRST_CHUNKS << self.extents.len().min(16)).min(MOST_CHUNKS);
+        self.extents.push(Arc::new(Extent::reserve(chunks * HUGE_PAGE)?));
+        self.chunks.resize(number + chunks, Chunk::default());
+        Ok(number)
+    }
+
+    fn give(&mut self, run: Run) {
+        let (number, first) = (run.first as usize / PAGES, run.first as usize % PAGES);
+        let chunk = &mut self.chunks[number];
+        debug_assert_eq!(chunk.taken.count_in(first, run.log), 1 << run.log, "given back twice");
+        chunk.taken.set(first, run.log, false);
+        self.in_use -= 1 << run.log;
+        self.idle += 1 << run.log;
+        self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
+    }
+
+    /// Gives idle pages back to the system until at most `most` are left, but for those of `ready` chunks: chunks that nobody uses
+    /// first, then those that are no huge pages.
+    fn trim(&mut self, most: usize, ready: usize) {
+        let spare = self.ready().count().saturating_sub(ready);
+        let kept = (self.ready().count() - spare) * PAGES;
+        let unused = |chunk: &Chunk| chunk.stage == Stage::Used && chunk.taken == Bits::default();
+        let orders: [&dyn Fn(&Chunk) -> bool; 3] =
+            [&unused, &|chunk| chunk.stage == Stage::Used && !chunk.is_huge, &|chunk| {
+                chunk.stage == Stage::Used
+            }];
+        let ready: Vec<usize> = self.ready().collect();
+        ready.into_iter().rev().take(spare).for_each(|number| self.empty(number));
+        for goes in orders {
+            for number in (0..self.chunks.len()).rev() {
+                if self.idle <= most + kept {
+                    return;
+                }
+                if goes(&self.chunks[number]) {
+                    self.empty(number);
+                }
+            }
+        }
+    }
+
+    /// Gives the idle pages of a chunk back to the system.
+    fn empty(&mut self, number: usize) {
+        let idle = self.chunks[number].idle();
+        if idle == Bits::default() {
+            return;
+        }
+        let (extent, offset) = self.place(number);
+        for pages in idle.runs() {
+            extent.give_back(offset + pages.start * PAGE..offset + pages.end * PAGE);
+        }
+        let chunk = &mut self.chunks[number];
+        chunk.backed = chunk.taken;
+        chunk.is_huge = false;
+        if chunk.taken == Bits::default() {
+            chunk.stage = Stage::Raw;
+        }
+        self.idle -= idle.count();
+    }
+}
+
+#[cfg(test)]
+mod tests;
