@@ -319,7 +319,15 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
     /// Where the element is, if its span is there.
     #[inline(always)]
     fn find(&self, index: u32) -> Option<NonNull<T>> {
-        let base = self.place(index as usize / LEN)?.load(Ordering::Relaxed);
+        let directory = self.directory.load(Ordering::Acquire);
+        let span = index as usize / LEN;
+        // SAFETY: as in `place`; that would ask once more whether there is a place.
+        let base = unsafe {
+            if span >= (*directory).load(Ordering::Relaxed).addr() {
+                return None;
+            }
+            (*directory.add(1 + span)).load(Ordering::Relaxed)
+        };
         if base.is_null() {
             return None;
         }
