@@ -3,82 +3,149 @@
 //! It is a short cut past [`super::Db`] for the one case in which nothing but the value changes: the key exists and has not
 //! expired, the new value takes the place of the old one in its block, and nobody listens: no snapshot, log, observer or
 //! WATCH. All else is for [`super::Db`], whose every effect this must have.
+//!
+//! The entry is found before the lock is taken, as readers find it, and stays found if the shard's sequence has not moved by then: so
+//! nobody waits for memory with the lock held.
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::ShardGuard;
-use crate::store::arena::Ref;
+use super::guard::{Likely, LookUp, ShardGuard};
+use crate::store::arena::{Ref, Window};
 use crate::store::key::Key;
 use crate::value::string::{encode, over_deadline};
 use crate::value::{Kind, NewValue};
 
+/// A deadline, and the time it was reckoned from, both in unix milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Expiry {
+    pub(crate) now: u64,
+    pub(crate) deadline: u64,
+}
+
+/// An entry of a locked shard, which nobody listens to.
+struct Locked<'k> {
+    shard: ShardGuard<'k>,
+    at: Ref,
+    window: Window<'k>,
+    head: Head,
+}
+
 /// Gives a key another string, and another deadline if it has one. False: nothing was done, and [`super::Db`] must do it. O(length).
+#[inline(always)]
 pub(crate) fn overwrite_text(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
     value: &[u8],
-    deadline: Option<u64>,
+    expiry: Option<Expiry>,
 ) -> bool {
     let NewValue::Bytes(kind, value) = encode(value) else { return false };
-    let Some((mut shard, at, head)) = lock_entry(keyspace, db, key) else { return false };
-    if !matches!(head.kind(), Kind::Embedded | Kind::Raw) || head.has_deadline() != deadline.is_some() {
-        return false;
-    }
-    let kind = if deadline.is_none() {
-        kind
-    } else {
-        match over_deadline(key.bytes().len(), NewValue::Bytes(kind, value)) {
-            NewValue::Bytes(kind, _) => kind,
-            _ => return false,
-        }
-    };
+    let Some(mut found) = lock_entry(keyspace, db, key, Kind::TEXTS) else { return false };
+    let head = found.head;
     if !head.has_room_for(value.len()) {
         return false;
     }
-    shard.overwrite(db, key.hash(), at, head, kind, value, deadline);
-    note(keyspace, &shard, key, at, head);
+    match (head.deadline_in(found.window), expiry) {
+        (None, None) => found.write(kind, value),
+        (Some(before), Some(expiry)) if before > expiry.now => {
+            let NewValue::Bytes(kind, value) = over_deadline(key.bytes().len(), NewValue::Bytes(kind, value))
+            else {
+                return false;
+            };
+            found.write(kind, value);
+            if before != expiry.deadline {
+                let data = found.shard.in_place();
+                data.move_deadline(db, key.hash(), found.at, before, expiry.deadline);
+            }
+        }
+        _ => return false,
+    }
+    found.note(keyspace, key);
     true
 }
 
 /// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
+#[inline(always)]
 pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i64) -> Option<i64> {
-    let (mut shard, at, head) = lock_entry(keyspace, db, key)?;
-    if head.kind() != Kind::Int {
+    let mut found = lock_entry(keyspace, db, key, [Kind::Int; 2])?;
+    if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
-    let bytes = head.value(&shard.arena, at).try_into().expect("an integer is eight bytes");
-    let sum = i64::from_le_bytes(bytes).checked_add(by)?;
-    let deadline = head.deadline(&shard.arena, at);
-    shard.overwrite(db, key.hash(), at, head, Kind::Int, &sum.to_le_bytes(), deadline);
-    note(keyspace, &shard, key, at, head);
+    let number = found.window.eight(found.head.value_at())? as i64;
+    let sum = number.checked_add(by)?;
+    found.write(Kind::Int, &sum.to_le_bytes());
+    found.note(keyspace, key);
     Some(sum)
 }
 
-/// The entry of a key, its shard locked, if it is there and nobody listens to its changes.
+/// The entry of a key, its shard locked, if it is there, short, of one of these kinds, and nobody listens to its changes. It may have expired.
 #[inline(always)]
-fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<(ShardGuard<'k>, Ref, Head)> {
-    if !keyspace.hooks.are_silent() {
-        return None;
-    }
+fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Locked<'k>> {
+    let shard = &keyspace.shards[key.shard()];
+    let count = shard.sequence.begin_read();
     // A key that is new, as far as one can see, is not locked for in vain.
-    keyspace.shards[key.shard()].prefetch(db, key.hash())?;
-    let shard = keyspace.lock(key.shard());
-    if !shard.watchers.is_empty() {
+    let Likely { at, window, head } = shard.look_at(db, key, kinds)?;
+    let guard = keyspace.lock(key.shard());
+    if !keyspace.hooks.are_silent() || !guard.watchers.is_empty() {
         return None;
     }
-    let (at, head) = shard.find_shared(db, key)?;
-    let deadline = head.deadline(&shard.arena, at);
-    let has_expired = deadline.is_some_and(|deadline| keyspace.has_passed(deadline));
-    (!has_expired).then_some((shard, at, head))
+    match head {
+        Some(head) if count == Some(guard.count()) => {
+            Some(Locked { shard: guard, at, window, head: head.renewed(window) })
+        }
+        _ => find_again(keyspace, guard, db, key, kinds),
+    }
 }
 
-/// What every change of a key entails.
-#[inline(always)]
-fn note(keyspace: &Keyspace, shard: &ShardGuard<'_>, key: &Key<'_>, at: Ref, head: Head) {
-    if keyspace.is_touch_due(head.stamp()) && keyspace.used(key.hash(), head.stamp()) {
-        shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+/// The entry of a key, looked up under the lock.
+#[inline(never)]
+fn find_again<'k>(
+    keyspace: &'k Keyspace,
+    shard: ShardGuard<'k>,
+    db: usize,
+    key: &Key<'_>,
+    kinds: [Kind; 2],
+) -> Option<Locked<'k>> {
+    match keyspace.shards[key.shard()].look_up(db, key) {
+        LookUp::Found(at, window, head) if kinds.contains(&head.kind()) => {
+            Some(Locked { shard, at, window, head })
+        }
+        _ => None,
     }
-    shard.stats.count_change();
-    keyspace.counters.bump(key.hash());
+}
+
+impl Locked<'_> {
+    /// Writes a value for which there is room over the present one.
+    #[inline(always)]
+    fn write(&mut self, kind: Kind, value: &[u8]) {
+        let window = self.shard.in_place().arena.window_mut(self.at);
+        if !window.is_some_and(|mut window| self.head.write_over(&mut window, kind, value)) {
+            self.write_long(kind, value);
+        }
+    }
+
+    #[inline(never)]
+    fn write_long(&mut self, kind: Kind, value: &[u8]) {
+        let deadline = self.head.deadline_in(self.window);
+        let arena = &mut self.shard.in_place().arena;
+        let is_written = self.head.overwrite(arena, self.at, kind, value, deadline, value.is_ascii());
+        debug_assert!(is_written, "there is room, and the deadline stays");
+    }
+
+    /// What every change of a key entails.
+    #[inline(always)]
+    fn note(&self, keyspace: &Keyspace, key: &Key<'_>) {
+        if keyspace.is_touch_due(self.head.stamp()) {
+            self.touch(keyspace, key);
+        }
+        self.shard.stats.count_change();
+        keyspace.counters.bump(key.hash());
+    }
+
+    #[inline(never)]
+    fn touch(&self, keyspace: &Keyspace, key: &Key<'_>) {
+        if keyspace.used(key.hash(), self.head.stamp()) {
+            self.shard.stamp(self.at, keyspace.recording(), keyspace.clock.coarse_ms());
+        }
+    }
 }

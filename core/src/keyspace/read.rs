@@ -6,7 +6,7 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{LookUp, Shard, ShardGuard};
+use super::guard::{Likely, LookUp, Shard, ShardGuard};
 use super::shard::ShardData;
 use crate::evict::Event;
 use crate::store::arena::{Ref, Scratch, Window};
@@ -93,13 +93,25 @@ pub(crate) fn glance_at_text<'s>(
     key: &Key<'_>,
     scratch: &'s mut Scratch,
 ) -> Option<(&'s [u8], bool)> {
-    glance_and_copy(keyspace, db, key, scratch)
+    glance_and_copy(keyspace, db, key, Kind::TEXTS, scratch)
+}
+
+/// The bytes of a key's packed hash where they can be had without the lock. `None` says nothing: [`read_one`] knows. Counts a hit.
+#[inline(never)]
+pub(crate) fn glance_at_hash<'s>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    scratch: &'s mut Scratch,
+) -> Option<HashRef<'s>> {
+    let packed = [Kind::HashPacked; 2];
+    glance_and_copy(keyspace, db, key, packed, scratch).map(|(bytes, _)| HashRef::packed(bytes))
 }
 
 /// As [`glance_at_text`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.
 #[inline]
 pub(crate) fn copy_text(keyspace: &Keyspace, db: usize, key: &Key<'_>, buffer: &mut [u8]) -> Option<usize> {
-    glance_and_copy(keyspace, db, key, buffer).map(|(len, _)| len)
+    glance_and_copy(keyspace, db, key, Kind::TEXTS, buffer).map(|(len, _)| len)
 }
 
 /// Where the copy of a value goes.
@@ -125,20 +137,19 @@ impl Sink for &mut [u8] {
     }
 }
 
-/// The path of nearly all reads, so it is straight: of the entries with the key's tag it looks at the first, which is the right one
-/// but for one key in 25.
+/// The path of nearly all reads, so it is straight: of the entries with the key's tag it looks at the first.
 #[inline(always)]
 fn glance_and_copy<S: Sink>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
+    kinds: [Kind; 2],
     sink: S,
 ) -> Option<(S::Copied, bool)> {
     let shard = &keyspace.shards[key.shard()];
     let count = shard.sequence.begin_read()?;
-    let at = shard.index(db)?.first_candidate(key.hash())?;
-    let window = shard.memory.window(at)?;
-    let head = Head::short_text_of(window, key.bytes())?;
+    let Likely { at, window, head } = shard.look_at(db, key, kinds)?;
+    let head = head?;
     let found = Sighting { shard, count, at, window, head };
     let copied = sink.take(window, head.value_at(), head.value_len)?;
     if found.state(keyspace) != State::Live {

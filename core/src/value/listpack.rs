@@ -331,6 +331,23 @@ impl<'a> Listpack<'a> {
         None
     }
 
+    /// Of elements taken two by two, the second of the first pair that begins with this string: the value of a hash's field. O(n).
+    pub(crate) fn behind(self, string: &[u8]) -> Option<Element<'a>> {
+        let wanted = Encoded::new(Element::Bytes(string));
+        let (mut joint, mut left) = (COUNT_BYTES, 0);
+        for _ in 0..self.len() / 2 {
+            let code = self.bytes[joint] ^ left;
+            let next = joint + 1 + self.payload_len_at(joint, code);
+            let next_code = self.bytes[next] ^ code;
+            let end = next + 1 + self.payload_len_at(next, next_code);
+            if code == wanted.code && wanted.is_payload(&self.bytes[joint + 1..next]) {
+                return Some(decode(next_code, &self.bytes[next + 1..end]));
+            }
+            (joint, left) = (end, next_code);
+        }
+        None
+    }
+
     /// Bytes of the payload to the right of a joint, whose code is this.
     #[inline(always)]
     fn payload_len_at(self, joint: usize, code: u8) -> usize {
