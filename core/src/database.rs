@@ -14,9 +14,10 @@ use crate::commands::string::set::{store, with_deadline};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::db::shards_of;
+use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::overwrite::{Expiry, add_in_place, overwrite_text};
-use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_hash, glance_at_text, prefetch, read_one};
+use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_field, glance_at_text, prefetch, read_one};
 use crate::keyspace::{Db, Key, Version, Versions};
 use crate::store::arena::Scratch;
 use crate::store::key::SHARDS;
@@ -201,8 +202,8 @@ impl Database {
     pub fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
         let (keyspace, key) = (&self.inner().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_hash(keyspace, self.index, &key, &mut scratch) {
-            Some(hash) => Ok(hand_on(hash.get(field, 0), read)),
+        match glance_at_field(keyspace, self.index, &key, field, &mut scratch) {
+            Some(element) => Ok(hand_on(element, read)),
             None => self.hget_otherwise(&key, field, read),
         }
     }
@@ -262,9 +263,13 @@ impl Database {
             let now = keyspace.clock.now_ms();
             Expiry { now, deadline: now + ttl }
         });
-        if condition == Condition::Always
-            && ttl != Ttl::Keep
-            && overwrite_text(keyspace, self.index, &key, value, expiry)
+        let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
+        if is_plain && overwrite_text(keyspace, self.index, &key, value, expiry) {
+            self.inner().ensure_background();
+            return Ok(true);
+        }
+        if (is_plain || condition == Condition::IfAbsent)
+            && insert_text(keyspace, self.index, &key, value, expiry)?
         {
             self.inner().ensure_background();
             return Ok(true);

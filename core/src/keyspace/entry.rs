@@ -314,19 +314,32 @@ impl Parts<'_> {
                 word |= bit;
             }
         }
-        let mut next = 1;
         if self.is_long() {
-            word |= LONG;
-            arena.set_word(at, 1, self.key.len() as u64 | (self.value.len() as u64) << 32);
-            next += 1;
-        } else {
-            word |= (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT;
+            return self.write_long(arena, at, word);
         }
+        word |= (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT;
+        arena.set_word(at, 0, word);
+        if let Some(deadline) = self.deadline {
+            arena.set_word(at, 1, deadline);
+        }
+        let (key_at, value_at) = (key_at(word), key_at(word) + self.key.len());
+        let is_written = arena.window_mut(at).is_some_and(|mut entry| {
+            entry.write(key_at, self.key).is_some() && entry.write(value_at, self.value).is_some()
+        });
+        if !is_written {
+            arena.write(at, key_at, [self.key, self.value]);
+        }
+    }
+
+    #[cold]
+    fn write_long(&self, arena: &mut Arena, at: Ref, word: u64) {
+        arena.set_word(at, 0, word | LONG);
+        arena.set_word(at, 1, self.key.len() as u64 | (self.value.len() as u64) << 32);
+        let mut next = 2;
         if let Some(deadline) = self.deadline {
             arena.set_word(at, next, deadline);
             next += 1;
         }
-        arena.set_word(at, 0, word);
         arena.write(at, next * 8, [self.key, self.value]);
     }
 }

@@ -9,7 +9,7 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{Likely, LookUp, ShardGuard};
+use super::guard::{Likely, LookUp, Shard, ShardGuard};
 use crate::store::arena::{Ref, Window};
 use crate::store::key::Key;
 use crate::value::string::{encode, over_deadline};
@@ -81,37 +81,32 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i6
 /// The entry of a key, its shard locked, if it is there, short, of one of these kinds, and nobody listens to its changes. It may have expired.
 #[inline(always)]
 fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Locked<'k>> {
-    let shard = &keyspace.shards[key.shard()];
-    let count = shard.sequence.begin_read();
+    let place = &keyspace.shards[key.shard()];
+    let count = place.sequence.begin_read();
     // A key that is new, as far as one can see, is not locked for in vain.
-    let Likely { at, window, head } = shard.look_at(db, key, kinds)?;
-    let guard = keyspace.lock(key.shard());
-    if !keyspace.hooks.are_silent() || !guard.watchers.is_empty() {
+    let Likely { mut at, mut window, head } = place.look_at(db, key, kinds)?;
+    let shard = keyspace.lock(key.shard());
+    if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
         return None;
     }
-    match head {
-        Some(head) if count == Some(guard.count()) => {
-            Some(Locked { shard: guard, at, window, head: head.renewed(window) })
+    let head = match head {
+        Some(head) if count == Some(shard.count()) => head.renewed(window),
+        _ => {
+            let LookUp::Found(found, words, head) = look_up(place, db, key) else { return None };
+            if !kinds.contains(&head.kind()) {
+                return None;
+            }
+            (at, window) = (found, words);
+            head
         }
-        _ => find_again(keyspace, guard, db, key, kinds),
-    }
+    };
+    Some(Locked { shard, at, window, head })
 }
 
-/// The entry of a key, looked up under the lock.
+/// [`Shard::look_up`], out of the way of those who seldom need it.
 #[inline(never)]
-fn find_again<'k>(
-    keyspace: &'k Keyspace,
-    shard: ShardGuard<'k>,
-    db: usize,
-    key: &Key<'_>,
-    kinds: [Kind; 2],
-) -> Option<Locked<'k>> {
-    match keyspace.shards[key.shard()].look_up(db, key) {
-        LookUp::Found(at, window, head) if kinds.contains(&head.kind()) => {
-            Some(Locked { shard, at, window, head })
-        }
-        _ => None,
-    }
+fn look_up<'k>(shard: &'k Shard, db: usize, key: &Key<'_>) -> LookUp<'k> {
+    shard.look_up(db, key)
 }
 
 impl Locked<'_> {

@@ -11,6 +11,7 @@ use super::shard::ShardData;
 use crate::evict::Event;
 use crate::store::arena::{Ref, Scratch, Window};
 use crate::store::key::Key;
+use crate::value::listpack::{Element, Listpack};
 use crate::value::{HashRef, Kind, Value};
 
 /// What a reader sees of an entry.
@@ -96,16 +97,18 @@ pub(crate) fn glance_at_text<'s>(
     glance_and_copy(keyspace, db, key, Kind::TEXTS, scratch)
 }
 
-/// The bytes of a key's packed hash where they can be had without the lock. `None` says nothing: [`read_one`] knows. Counts a hit.
+/// A field of a key's packed hash where it can be had without the lock: `Some(None)` is a hash without that field, `None` says nothing:
+/// [`read_one`] knows. Counts a hit if there is the hash.
 #[inline(never)]
-pub(crate) fn glance_at_hash<'s>(
+pub(crate) fn glance_at_field<'s>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
+    field: &[u8],
     scratch: &'s mut Scratch,
-) -> Option<HashRef<'s>> {
-    let packed = [Kind::HashPacked; 2];
-    glance_and_copy(keyspace, db, key, packed, scratch).map(|(bytes, _)| HashRef::packed(bytes))
+) -> Option<Option<Element<'s>>> {
+    let (packed, _) = glance_and_copy(keyspace, db, key, [Kind::HashPacked; 2], scratch)?;
+    Some(Listpack::new(packed).behind(field))
 }
 
 /// As [`glance_at_text`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.

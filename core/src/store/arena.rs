@@ -776,7 +776,7 @@ fn whole(bytes: &[u8; UNIT]) -> u64 {
 }
 
 /// One to seven bytes as a number, the first lowest.
-#[inline]
+#[inline(always)]
 fn partial(bytes: &[u8]) -> u64 {
     let n = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
