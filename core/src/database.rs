@@ -17,7 +17,9 @@ use crate::keyspace::db::shards_of;
 use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::overwrite::{Expiry, add_in_place, overwrite_text};
-use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_field, glance_at_text, prefetch, read_one};
+use crate::keyspace::read::{
+    BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
+};
 use crate::keyspace::{Db, Key, Version, Versions};
 use crate::store::arena::Scratch;
 use crate::store::key::SHARDS;
@@ -216,7 +218,7 @@ impl Database {
         read: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R> {
         let keyspace = &self.inner().keyspace;
-        read_one(keyspace, self.index, key, |entry| {
+        read_large(keyspace, self.index, key, |entry| {
             let hash = entry.map(|seen| seen.value.hash()).transpose()?;
             let now = match &hash {
                 Some(hash) if hash.next_deadline().is_some() => keyspace.clock.now_ms(),
@@ -347,7 +349,7 @@ impl Database {
 
     /// Whether a key exists, of whatever type. O(1).
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
-        read_one(&self.inner().keyspace, self.index, &self.key(key.as_ref()), |entry| entry.is_some())
+        exists(&self.inner().keyspace, self.index, &self.key(key.as_ref()))
     }
 
     /// Adds to the integer of a key and returns the sum; a missing key counts as 0. O(1).

@@ -8,7 +8,6 @@ use super::Keyspace;
 use super::entry::Head;
 use super::guard::{Likely, LookUp, Shard, ShardGuard};
 use super::shard::ShardData;
-use crate::evict::Event;
 use crate::store::arena::{Ref, Scratch, Window};
 use crate::store::key::Key;
 use crate::value::listpack::{Element, Listpack};
@@ -53,6 +52,42 @@ pub(crate) fn read_one<R>(
         }
         Glance::LockNeeded => read_locked(keyspace, db, key, read),
     }
+}
+
+/// [`read_one`] for what is most likely on the heap: it goes to the lock straight away, unless the key is missing.
+#[inline]
+pub(crate) fn read_large<R>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    read: impl FnOnce(Option<Seen<'_>>) -> R,
+) -> R {
+    match find(keyspace, db, key) {
+        Search::Missing => {
+            keyspace.lookups.count(false);
+            read(None)
+        }
+        Search::Found(_) | Search::Unsure => read_locked(keyspace, db, key, read),
+    }
+}
+
+/// Whether a key exists. Counts a hit or a miss. O(1).
+#[inline(never)]
+pub(crate) fn exists(keyspace: &Keyspace, db: usize, key: &Key<'_>) -> bool {
+    let exists = match find(keyspace, db, key) {
+        Search::Missing => false,
+        Search::Unsure => return read_locked(keyspace, db, key, |seen| seen.is_some()),
+        Search::Found(found) => match found.state(keyspace) {
+            State::Disturbed => return read_locked(keyspace, db, key, |seen| seen.is_some()),
+            State::Expired => false,
+            State::Live => {
+                found.touch(keyspace, key);
+                true
+            }
+        },
+    };
+    keyspace.lookups.count(exists);
+    exists
 }
 
 /// [`read_one`] under the lock.
@@ -275,9 +310,10 @@ fn under_lock<'s>(
     if deadline.is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
-    keyspace.evictor.note(key.hash(), Event::Used);
-    shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
-    Some(Seen { value: shard.value(at), is_ascii: head.ascii(), deadline })
+    if keyspace.is_touch_due(head.stamp()) && keyspace.used(key.hash(), head.stamp()) {
+        shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+    }
+    Some(Seen { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })
 }
 
 #[inline]

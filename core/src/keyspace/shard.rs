@@ -166,7 +166,12 @@ impl ShardData {
     /// The value of the entry at `at`.
     #[inline]
     pub(crate) fn value(&self, at: Ref) -> Value<'_> {
-        let head = self.head(at);
+        self.value_of(at, self.head(at))
+    }
+
+    /// The value of the entry at `at`, whose head this is.
+    #[inline]
+    pub(super) fn value_of(&self, at: Ref, head: Head) -> Value<'_> {
         let bytes = head.value(&self.arena, at);
         match head.kind() {
             Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
