@@ -187,9 +187,15 @@ impl Database {
             let keys: SmallVec<[Key<'_>; BATCH]> = chunk.iter().map(|key| self.key(key.as_ref())).collect();
             prefetch(keyspace, self.index, &keys);
             for key in &keys {
-                read_one(keyspace, self.index, key, |seen| {
-                    read(position, seen.and_then(|seen| found(&seen).ok()));
-                });
+                let mut scratch = Scratch::new();
+                match glance_at_text(keyspace, self.index, key, &mut scratch) {
+                    Some((text, is_ascii)) => {
+                        read(position, Some(Found { text: Text::Bytes(text), is_ascii }));
+                    }
+                    None => read_one(keyspace, self.index, key, |seen| {
+                        read(position, seen.and_then(|seen| found(&seen).ok()));
+                    }),
+                }
                 position += 1;
             }
         }

@@ -144,3 +144,133 @@ impl Locked<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::keyspace::{Event, Observer};
+    use crate::store::key::SHARDS;
+    use crate::sync::Arc;
+    use crate::{Clock, Condition, Database, Engine, Form, Ttl};
+
+    /// Its presence alone sends every write through [`super::super::Db`].
+    struct Listener;
+
+    impl Observer for Listener {
+        fn modified(&self, _: usize, _: &[u8]) {}
+        fn notified(&self, _: &Event) {}
+    }
+
+    fn database(config: &str, short_cuts: bool) -> Database {
+        let config = crate::Config::from_text(config.as_bytes()).unwrap();
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).config(config).open().unwrap();
+        if !short_cuts {
+            engine.observe(Arc::new(Listener));
+        }
+        engine.database(0).unwrap()
+    }
+
+    fn key(number: u64) -> Vec<u8> {
+        let mut key = format!("key:{}", number % 300).into_bytes();
+        key.resize(key.len() + (number % 7) as usize * 50, b'k');
+        key
+    }
+
+    /// Writes of all kinds, the same for everybody.
+    fn write(db: &Database) {
+        let mut random = 1_u64;
+        for round in 0..8_000_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (draw, number) = (random >> 33, random >> 45);
+            let ttl = match draw % 5 {
+                0 => Ttl::After(Duration::from_millis(draw % 5_000 + 1)),
+                1 => Ttl::Keep,
+                _ => Ttl::None,
+            };
+            let condition = [Condition::Always, Condition::Always, Condition::IfAbsent, Condition::IfPresent]
+                [draw as usize / 8 % 4];
+            let length = [5, 30, 64, 300, 700, 70_000][draw as usize / 64 % 6] * usize::from(draw % 11 < 9);
+            let text = vec![if draw % 3 == 0 { 0xc3 } else { b'v' }; length + draw as usize % 9];
+            match draw % 16 {
+                0 => drop(db.delete(key(number))),
+                1..4 => drop(db.set(key(number), round.to_string(), ttl, condition).unwrap()),
+                4..7 => drop(db.incr(key(number), draw as i64)),
+                7 => drop(db.engine().advance(Duration::from_millis(draw % 20))),
+                8 => drop(db.get(key(number))),
+                9 => drop(db.hset(key(number), b"field", b"value")),
+                _ => drop(db.set(key(number), text, ttl, condition).unwrap()),
+            }
+        }
+    }
+
+    /// All that writes leave behind in a keyspace.
+    fn traces(db: &Database) -> Vec<String> {
+        let keyspace = &db.engine().inner.keyspace;
+        let shard = |index| {
+            let shard = keyspace.lock(index);
+            let deadlines =
+                shard.space(0).map(|space| (space.table.len(), space.with_deadline, space.deadlines));
+            let (changes, expired) = (shard.stats.changes.get(), shard.stats.expired.get());
+            format!(
+                "shard {index}: {deadlines:?}, {changes} changes, {expired} expired, {} bytes",
+                shard.bytes()
+            )
+        };
+        let mut session = db.engine().session(Form::Resp);
+        let entry = |number| {
+            let key = key(number);
+            let name = Key::new(&key, keyspace.seed);
+            let shard = keyspace.lock(name.shard());
+            let head = shard.find(0, &name).map(|at| shard.head(at));
+            let head = head.map(|head| (head.kind(), head.stamp(), head.ascii(), head.has_deadline()));
+            drop(shard);
+            let reply = |words: &[&[u8]], session: &mut crate::Session| session.execute(words).to_vec();
+            let replies = [&b"GET"[..], b"PTTL"].map(|command| reply(&[command, &key], &mut session));
+            format!("{head:?} {replies:?}")
+        };
+        let whole = [format!("{:?} lookups, {} records", keyspace.lookups.sum(), keyspace.evictor.bytes())];
+        let shards: Vec<_> = (0..SHARDS).map(shard).collect();
+        whole.into_iter().chain(shards).chain((0..300).map(entry)).collect()
+    }
+
+    #[test]
+    fn short_cuts_leave_what_the_long_way_leaves() {
+        for config in [
+            "",
+            "maxmemory 1gb\nmaxmemory-policy allkeys-lru",
+            "maxmemory-policy volatile-ttl\nmaxmemory 1gb",
+        ] {
+            let [short, long] = [true, false].map(|short_cuts| {
+                let db = database(config, short_cuts);
+                write(&db);
+                traces(&db)
+            });
+            for (short, long) in short.iter().zip(&long) {
+                assert_eq!(short, long, "{config}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_watches_hears_of_short_writes() {
+        let db = database("", true);
+        for (before, word) in [(None, "new"), (Some("old"), "new"), (Some("1"), "incr")] {
+            db.delete("k");
+            if let Some(value) = before {
+                db.set("k", value, Ttl::None, Condition::Always).unwrap();
+            }
+            let mut session = db.engine().session(Form::Resp);
+            session.execute(&[b"WATCH", b"k"]);
+            if word == "incr" {
+                db.incr("k", 1).unwrap();
+            } else {
+                db.set("k", word, Ttl::None, Condition::Always).unwrap();
+            }
+            session.execute(&[b"MULTI"]);
+            session.execute(&[b"GET", b"k"]);
+            assert_eq!(session.execute(&[b"EXEC"]), b"*-1\r\n", "{before:?} {word}");
+        }
+    }
+}

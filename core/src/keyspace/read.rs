@@ -62,13 +62,14 @@ pub(crate) fn read_large<R>(
     key: &Key<'_>,
     read: impl FnOnce(Option<Seen<'_>>) -> R,
 ) -> R {
-    match find(keyspace, db, key) {
-        Search::Missing => {
-            keyspace.lookups.count(false);
-            read(None)
-        }
-        Search::Found(_) | Search::Unsure => read_locked(keyspace, db, key, read),
+    let index = keyspace.shards[key.shard()].index(db);
+    if index.is_some_and(|index| index.first_candidate(key.hash()).is_none())
+        && let Search::Missing = find(keyspace, db, key)
+    {
+        keyspace.lookups.count(false);
+        return read(None);
     }
+    read_locked(keyspace, db, key, read)
 }
 
 /// Whether a key exists. Counts a hit or a miss. O(1).
@@ -304,9 +305,15 @@ fn under_lock<'s>(
     db: usize,
     key: &Key<'_>,
 ) -> Option<Seen<'s>> {
-    let at = shard.find(db, key)?;
-    let head = shard.head(at);
-    let deadline = head.deadline(&shard.arena, at);
+    let (at, head, deadline) = match keyspace.shards[key.shard()].look_up(db, key) {
+        LookUp::Found(at, window, head) => (at, head, head.deadline_in(window)),
+        LookUp::Missing => return None,
+        LookUp::Unsure => {
+            let at = shard.find(db, key)?;
+            let head = shard.head(at);
+            (at, head, head.deadline(&shard.arena, at))
+        }
+    };
     if deadline.is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
