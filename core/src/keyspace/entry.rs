@@ -76,10 +76,22 @@ impl Head {
     /// As [`Head::short`], for an entry of this key and of one of two kinds, which are one or differ in one bit.
     #[inline(always)]
     pub(crate) fn short_of(window: Window<'_>, key: &[u8], [kind, other]: [Kind; 2]) -> Option<Head> {
+        let told_by = Kind::MASK & !(kind as u64 ^ other as u64);
+        Head::short_if(window, key, told_by, kind as u64 & other as u64)
+    }
+
+    /// As [`Head::short`], for an entry of this key.
+    #[inline(always)]
+    pub(crate) fn short_of_any(window: Window<'_>, key: &[u8]) -> Option<Head> {
+        Head::short_if(window, key, 0, 0)
+    }
+
+    /// As [`Head::short`], for an entry of this key, of whose first word these bits are these.
+    #[inline(always)]
+    fn short_if(window: Window<'_>, key: &[u8], bits: u64, are: u64) -> Option<Head> {
         let word = window.word(0);
-        let told_by = Kind::MASK & !(kind as u64 ^ other as u64) | LONG | (SHORT_KEY as u64) << KEY_SHIFT;
-        let tells = (kind as u64 & other as u64) | (key.len() as u64) << KEY_SHIFT;
-        let is_it = key.len() <= SHORT_KEY && word & told_by == tells;
+        let told_by = bits | LONG | (SHORT_KEY as u64) << KEY_SHIFT;
+        let is_it = key.len() <= SHORT_KEY && word & told_by == are | (key.len() as u64) << KEY_SHIFT;
         let head = Head {
             word,
             key_len: key.len(),

@@ -19,7 +19,7 @@ use crate::os::{Board, Guard};
 use crate::store::arena::{Memory, Ref, Window};
 use crate::store::key::{HashSeed, Key};
 use crate::store::sequence::Sequence;
-use crate::store::table::Index;
+use crate::store::table::{Index, Probe};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::value::Kind;
 
@@ -123,14 +123,35 @@ impl Shard {
     pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> LookUp<'_> {
         let Some(index) = self.index(db) else { return LookUp::Unsure };
         let mut probe = index.probe(key.hash());
-        while let Some(at) = probe.next(index) {
+        let Some(at) = probe.next(index) else { return LookUp::Missing };
+        if let Some(window) = self.memory.window(at)
+            && let Some(head) = Head::short_of_any(window, key.bytes())
+        {
+            return LookUp::Found(at, window, head);
+        }
+        self.look_on(index, probe, at, key)
+    }
+
+    /// Goes on with a look-up at an entry that is most likely not the key's.
+    #[inline(never)]
+    fn look_on<'s>(
+        &'s self,
+        index: &'s Index,
+        mut probe: Probe<'s>,
+        mut at: Ref,
+        key: &Key<'_>,
+    ) -> LookUp<'s> {
+        loop {
             let Some(window) = self.memory.window(at) else { return LookUp::Unsure };
             let Some(head) = Head::short(window) else { return LookUp::Unsure };
             if head.is_seen_of(window, key.bytes()) {
                 return LookUp::Found(at, window, head);
             }
+            match probe.next(index) {
+                Some(next) => at = next,
+                None => return LookUp::Missing,
+            }
         }
-        LookUp::Missing
     }
 
     /// Takes the lock; `stamp` touches the entries that readers noted.
