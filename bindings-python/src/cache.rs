@@ -13,14 +13,16 @@ use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 
-use crate::arguments::{condition, held, integer, ttl};
+use crate::arguments::{held, integer, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, closed, raise};
 use crate::hot::{Argument, Arguments, Method, bytes_of, items, names};
 use crate::live::{Form, Live, Own};
 use crate::scan;
 use crate::sessions::bytes;
-use crate::store::{StoreInner, boolean, expire, held_pairs, or_none, time_to_live};
+use crate::store::{
+    SetOptions, StoreInner, boolean, expire, held_pairs, key_and_default, or_none, time_to_live,
+};
 use crate::value::{Codec, Made, make};
 
 /// A cache whose methods return values.
@@ -284,8 +286,8 @@ macro_rules! methods {
 methods! {
     /// `get(key, default=None)`.
     Get(cache, arguments) {
-        let [key, default] = arguments.bind(names!(c"key", c"default"), 1)?;
-        let key = cache.full_key(bytes_of(key.expect("required"))?);
+        let (key, default) = key_and_default(arguments)?;
+        let key = cache.full_key(bytes_of(key)?);
         match cache.look_up(arguments.py(), key.as_ref())? {
             Some(value) => Ok(value),
             None => Ok(or_none(arguments.py(), default)),
@@ -294,10 +296,10 @@ methods! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(cache, arguments) {
-        let [key, value, time, nx, xx] = arguments.bind(names!(c"key", c"value", c"ttl", c"nx", c"xx"), 2)?;
-        let key = cache.full_key(bytes_of(key.expect("required"))?);
-        let value = cache.codec.encode(value.expect("required"))?;
-        let set = cache.store.db.set(key, value.as_ref(), ttl(time)?, condition(nx, xx)?);
+        let options = SetOptions::read(arguments)?;
+        let key = cache.full_key(bytes_of(options.key)?);
+        let value = cache.codec.encode(options.value)?;
+        let set = cache.store.db.set(key, value.as_ref(), options.ttl, options.condition);
         boolean(arguments.py(), set.map_err(|error| raise(arguments.py(), &error))?)
     }
 

@@ -6,8 +6,8 @@
 //! code elsewhere ([`Method::call`]).
 //!
 //! # Invariants
-//! 1. Entries are installed only on frozen, `Sync` PyO3 classes; CPython checks the receiver's type before it calls a method
-//!    descriptor's function, so `slf` is an instance of the class.
+//! 1. Entries are installed only on frozen, `Sync` PyO3 classes and on subclasses of theirs; CPython checks the receiver's type before it
+//!    calls a method descriptor's function, so `slf` is an instance of the class.
 //! 2. CPython calls entries attached to the interpreter, with `count` valid arguments behind `args` followed by one value per name in
 //!    `names`, a tuple of strings or null; all stay alive, borrowed, for the call.
 //! 3. Every entry catches panics: none crosses into C.
@@ -136,17 +136,48 @@ impl<'a, 'py> Arguments<'a, 'py> {
         unsafe { std::slice::from_raw_parts(self.positional.as_ptr().cast(), self.positional.len()) }
     }
 
+    /// The arguments, if they are so many and all positional: the call that is worth a path of its own.
+    #[inline(always)]
+    pub fn plain<const N: usize>(&self) -> Option<[Argument<'a, 'py>; N]> {
+        if self.has_keywords() { None } else { self.all() }
+    }
+
+    /// The positional arguments, if they are so many.
+    #[inline(always)]
+    fn all<const N: usize>(&self) -> Option<[Argument<'a, 'py>; N]> {
+        let pointers: &[*mut ffi::PyObject; N] = self.positional.try_into().ok()?;
+        // SAFETY: invariant 2: each is a valid object for the call, which `'a` does not outlive.
+        Some(pointers.map(|argument| unsafe { Borrowed::from_ptr(self.py, argument) }))
+    }
+
+    /// As [`Arguments::plain`], with one keyword argument of this name behind them.
+    #[inline(always)]
+    pub fn plain_and<const N: usize>(
+        &self,
+        name: &'static Names<1>,
+    ) -> Option<([Argument<'a, 'py>; N], Argument<'a, 'py>)> {
+        let plain = self.all()?;
+        if !self.has_keywords() || !self.is_only(name).ok()? {
+            return None;
+        }
+        // SAFETY: invariant 2: the value of the only name stands behind the positional arguments.
+        Some((plain, unsafe { Borrowed::from_ptr(self.py, *self.positional.as_ptr_range().end) }))
+    }
+
     /// Whether there is just one keyword argument, of this name.
     ///
     /// # Errors
     /// A name is no text.
     #[inline]
     pub fn is_only(&self, names: &'static Names<1>) -> PyResult<bool> {
-        // SAFETY: invariant 2: a tuple if there are keywords.
-        let (count, first) = unsafe {
-            (ffi::PyTuple_Size(self.names), Borrowed::from_ptr(self.py, ffi::PyTuple_GetItem(self.names, 0)))
-        };
-        Ok(count == 1 && names.position(first)?.is_some())
+        // SAFETY: invariant 2: a tuple if there are keywords; an item of it, if it has one.
+        unsafe {
+            if ffi::PyTuple_Size(self.names) != 1 {
+                return Ok(false);
+            }
+            let first = Borrowed::from_ptr(self.py, ffi::PyTuple_GetItem(self.names, 0));
+            Ok(names.position(first)?.is_some())
+        }
     }
 
     /// Whether there are keyword arguments.
@@ -283,6 +314,19 @@ pub fn bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
     }
 }
 
+/// As [`bytes_of`]; `None` for anything else, subclasses included.
+///
+/// # Errors
+/// UnicodeEncodeError for a str with lone surrogates.
+#[inline(always)]
+pub fn text_of<'a>(object: Argument<'a, '_>) -> PyResult<Option<&'a [u8]>> {
+    match exact(&object) {
+        Exact::Str => utf8_of(object).map(Some),
+        Exact::Bytes => Ok(Some(content_of(object))),
+        _ => Ok(None),
+    }
+}
+
 #[inline]
 fn utf8_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
     let mut length = 0;
@@ -394,15 +438,18 @@ fn give(outcome: Outcome<'_>) -> *mut ffi::PyObject {
     outcome.map_or(ptr::null_mut(), Bound::into_ptr)
 }
 
-/// Adds a method to a class; `signature` is its documentation, beginning with a line for `inspect.signature`.
+/// Adds a method to its class, or to a subclass; `signature` is its documentation, beginning with a line for `inspect.signature`.
 ///
 /// # Errors
-/// Python has no memory.
+/// TypeError if it is another class, or Python has no memory.
 pub fn install<M: Method, const READY: bool>(
     class: &Bound<'_, PyType>,
     name: &'static CStr,
     signature: &'static CStr,
 ) -> PyResult<()> {
+    if !class.is_subclass_of::<M::Class>()? {
+        return Err(PyTypeError::new_err("methods belong to their class and to what extends it"));
+    }
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry::<M, READY> },

@@ -3,21 +3,21 @@
 //! What each does is in the module of its class; how Python reaches them is in [`crate::hot`].
 
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::hot;
 use crate::{cache, pipeline, sessions, store};
 
 /// Installs methods on a class, as they are or behind a ready awaitable.
 macro_rules! install_all {
-    ($py:expr, $class:ty, $ready:literal: $( $method:ty = $name:literal, $signature:literal; )*) => {{
-        let class = <$class as pyo3::PyTypeInfo>::type_object($py);
-        $( hot::install::<$method, $ready>(&class, $name, $signature)?; )*
+    ($on:expr, $ready:literal: $( $method:ty = $name:literal, $signature:literal; )*) => {{
+        $( hot::install::<$method, $ready>($on, $name, $signature)?; )*
     }};
 }
 
 macro_rules! store_methods {
-    ($py:expr, $class:ty, $ready:literal) => {
-        install_all!($py, $class, $ready:
+    ($on:expr, $class:ty, $ready:literal) => {
+        install_all!($on, $ready:
             store::Get<$class> = c"get", c"get($self, key, default=None)\n--\n\nThe bytes of a key, or the default. O(length).";
             store::Set<$class> = c"set", c"set($self, key, value, ttl=None, nx=False, xx=False)\n--\n\nSets a key; ttl in seconds. Says whether nx or xx let it. O(length).";
             store::Delete<$class> = c"delete", c"delete($self, /, *keys)\n--\n\nRemoves keys and returns how many existed. O(keys).";
@@ -35,16 +35,16 @@ macro_rules! store_methods {
 }
 
 macro_rules! pipeline_method {
-    ($py:expr, $class:ty) => {
-        install_all!($py, $class, false:
+    ($on:expr, $class:ty) => {
+        install_all!($on, false:
             store::Pipeline<$class> = c"pipeline", c"pipeline($self, commands=None, transaction=False)\n--\n\nExecutes a list of commands, each a tuple, and returns their replies, errors among them as exceptions. Without commands: a Pipeline to record calls in. A transaction happens at one moment, or not at all if a command is faulty.";
         )
     };
 }
 
 macro_rules! cache_methods {
-    ($py:expr, $class:ty, $ready:literal) => {
-        install_all!($py, $class, $ready:
+    ($on:expr, $class:ty, $ready:literal) => {
+        install_all!($on, $ready:
             cache::Get<$class> = c"get", c"get($self, key, default=None)\n--\n\nThe value of a key, or the default if there is none. O(length).";
             cache::Set<$class> = c"set", c"set($self, key, value, ttl=None, nx=False, xx=False)\n--\n\nSets a key; ttl in seconds or a timedelta. Says whether nx or xx let it. O(length).";
             cache::Delete<$class> = c"delete", c"delete($self, /, *keys)\n--\n\nRemoves keys and returns how many existed. O(keys).";
@@ -60,19 +60,44 @@ macro_rules! cache_methods {
     };
 }
 
+/// Installs the table of a class on it, or on a class that extends it.
+macro_rules! install_on {
+    ($on:expr; $( $table:ident($class:ty, $ready:literal) $(+ $more:ident)? ;)*) => {
+        $( if $on.is_subclass_of::<$class>()? {
+            $table!($on, $class, $ready);
+            $( $more!($on, $class); )?
+        } )*
+    };
+}
+
+fn install_on(class: &Bound<'_, PyType>) -> PyResult<()> {
+    // What a pipeline without commands is recorded in is no result to await.
+    install_on!(class;
+        store_methods(store::Store, false) + pipeline_method;
+        store_methods(store::AsyncStore, true) + pipeline_method;
+        cache_methods(cache::Cache, false);
+        cache_methods(cache::AsyncCache, true););
+    Ok(())
+}
+
+/// Gives a class its native methods as its own, instead of by inheritance: CPython has a shorter way to methods of the very class that an
+/// object is of. A decorator, so it returns the class. It replaces what the class defines under these names.
+#[pyfunction]
+pub fn own_methods<'py>(class: Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
+    install_on(&class)?;
+    Ok(class)
+}
+
 /// Installs all tables.
 ///
 /// # Errors
 /// Python has no memory.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    store_methods!(py, store::Store, false);
-    store_methods!(py, store::AsyncStore, true);
-    // What a pipeline without commands is recorded in is no result to await.
-    pipeline_method!(py, store::Store);
-    pipeline_method!(py, store::AsyncStore);
-    cache_methods!(py, cache::Cache, false);
-    cache_methods!(py, cache::AsyncCache, true);
-    install_all!(py, pipeline::Pipeline, false:
+    install_on(&py.get_type::<store::Store>())?;
+    install_on(&py.get_type::<store::AsyncStore>())?;
+    install_on(&py.get_type::<cache::Cache>())?;
+    install_on(&py.get_type::<cache::AsyncCache>())?;
+    install_all!(&py.get_type::<pipeline::Pipeline>(), false:
         pipeline::Get = c"get", c"get($self, key)\n--\n\nRecords Store.get.";
         pipeline::Set = c"set", c"set($self, key, value, ttl=None, nx=False, xx=False)\n--\n\nRecords Store.set.";
         pipeline::Incr = c"incr", c"incr($self, key, by=1)\n--\n\nRecords Store.incr.";
@@ -81,9 +106,9 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
         pipeline::Delete = c"delete", c"delete($self, /, *keys)\n--\n\nRecords Store.delete.";
         pipeline::Expire = c"expire", c"expire($self, key, ttl)\n--\n\nRecords Store.expire.";
         pipeline::Command = c"command", c"command($self, /, *words)\n--\n\nRecords any command.";);
-    install_all!(py, sessions::Client, false:
+    install_all!(&py.get_type::<sessions::Client>(), false:
         sessions::Execute = c"execute", c"execute($self, /, *words, **options)\n--\n\nExecutes a command and returns the parsed response.";);
-    install_all!(py, sessions::Client, true:
+    install_all!(&py.get_type::<sessions::Client>(), true:
         sessions::Execute = c"execute_ready", c"execute_ready($self, /, *words, **options)\n--\n\nAs execute, behind a ready awaitable.";);
     Ok(())
 }

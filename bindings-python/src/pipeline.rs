@@ -13,14 +13,14 @@ use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arguments::{Word, Words, condition, flag, held, integer, raw_value, ttl, word};
+use crate::arguments::{Word, Words, flag, held, integer, raw_value, ttl, word};
 use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, names, ready_object,
+    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, names, ready_object, text_of,
 };
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, encode};
-use crate::store::{boolean, expire};
+use crate::store::{SetOptions, boolean, expire};
 
 /// No error class of its own: those of `keystead.exceptions`.
 const STYLE: Style<'static, 'static> = Style { text: false, error: None };
@@ -93,6 +93,8 @@ impl Drop for Fallback<'_> {
 /// A hot command in its plainest form, its words borrowed: what needs neither words on a session nor a reply to decode.
 pub enum Typed<'a> {
     Get(Word<'a>),
+    /// SET of what needs no writing out.
+    Put(&'a [u8], &'a [u8]),
     Set(Word<'a>, Word<'a>, Ttl),
     HGet(Word<'a>, Word<'a>),
     HSet(Word<'a>, Word<'a>, Word<'a>),
@@ -112,6 +114,11 @@ impl<'a> Typed<'a> {
         let Some((name, rest)) = words.split_first() else { return Ok(None) };
         let Exact::Str = exact(name) else { return Ok(None) };
         let name = bytes_of(*name)?;
+        if let (b"SET" | b"set", [key, value]) = (name, rest)
+            && let (Some(key), Some(value)) = (text_of(*key)?, text_of(*value)?)
+        {
+            return Ok(Some(Typed::Put(key, value)));
+        }
         // Each object becomes a word, or the command is left to a session.
         macro_rules! typed {
             ($kind:ident, $($object:expr),+ $(; $more:expr)?) => {
@@ -155,6 +162,7 @@ impl<'a> Typed<'a> {
     ) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
         Ok(match self {
             Typed::Get(key) => get(py, db, key.as_ref(), text)?,
+            Typed::Put(key, value) => db.set(key, value, Ttl::None, Condition::Always).map(|_| ok(py, text)),
             Typed::Set(key, value, ttl) => db.set(key, value, *ttl, Condition::Always).map(|_| ok(py, text)),
             Typed::HGet(key, field) => hget(py, db, key.as_ref(), field.as_ref(), text)?,
             Typed::HSet(key, field, value) => {
@@ -497,9 +505,8 @@ recorders! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(arguments) {
-        let [key, value, time, nx, xx] = arguments.bind(names!(c"key", c"value", c"ttl", c"nx", c"xx"), 2)?;
-        let (key, value) = (kept(key.expect("required"))?, kept(value.expect("required"))?);
-        Call::Set(key, value, ttl(time)?, condition(nx, xx)?)
+        let options = SetOptions::read(arguments)?;
+        Call::Set(kept(options.key)?, kept(options.value)?, options.ttl, options.condition)
     }
 
     /// `incr(key, by=1)`.

@@ -16,8 +16,8 @@ use smallvec::SmallVec;
 
 use crate::arguments::{condition, held, integer, raw_value, ttl};
 use crate::engine::PyEngine;
-use crate::errors::{Outcome, raise, usage};
-use crate::hot::{Argument, Arguments, Method, NewList, bytes_of, items, names};
+use crate::errors::{Outcome, Raised, raise, usage};
+use crate::hot::{Argument, Arguments, Method, NewList, bytes_of, items, names, text_of};
 use crate::pipeline;
 use crate::reply::Style;
 use crate::sessions::{Sessions, encode};
@@ -143,9 +143,9 @@ macro_rules! methods {
 methods! {
     /// `get(key, default=None)`.
     Get(store, arguments) {
-        let [key, default] = arguments.bind(names!(c"key", c"default"), 1)?;
+        let (key, default) = key_and_default(arguments)?;
         let py = arguments.py();
-        let key = bytes_of(key.expect("required"))?;
+        let key = bytes_of(key)?;
         let found = store.db.get_with(key, |found| found.map(|found| PyBytes::new(py, &found.text)));
         match found.map_err(|error| raise(py, &error))? {
             Some(bytes) => Ok(bytes.into_any()),
@@ -155,11 +155,14 @@ methods! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(store, arguments) {
-        let [key, value, time, nx, xx] = arguments.bind(names!(c"key", c"value", c"ttl", c"nx", c"xx"), 2)?;
-        let key = bytes_of(key.expect("required"))?;
-        let value = raw_value(value.expect("required"))?;
-        let set = store.db.set(key, value.as_ref(), ttl(time)?, condition(nx, xx)?);
-        boolean(arguments.py(), set.map_err(|error| raise(arguments.py(), &error))?)
+        let options = SetOptions::read(arguments)?;
+        let key = bytes_of(options.key)?;
+        let py = arguments.py();
+        let set = match text_of(options.value)? {
+            Some(value) => store.db.set(key, value, options.ttl, options.condition),
+            None => store.db.set(key, raw_value(options.value)?, options.ttl, options.condition),
+        };
+        boolean(py, set.map_err(|error| raise(py, &error))?)
     }
 
     /// `delete(*keys)`.
@@ -179,16 +182,25 @@ methods! {
 
     /// `incr(key, by=1)`.
     Incr(store, arguments) {
-        let [key, by] = arguments.bind(names!(c"key", c"by"), 1)?;
-        let sum = store.db.incr(bytes_of(key.expect("required"))?, integer(by, 1)?);
+        let (key, by) = match arguments.plain() {
+            Some([key]) => (key, 1),
+            None => {
+                let [key, by] = arguments.bind(names!(c"key", c"by"), 1)?;
+                (key.expect("required"), integer(by, 1)?)
+            }
+        };
+        let sum = store.db.incr(bytes_of(key)?, by);
         Ok(sum.map_err(|error| raise(arguments.py(), &error))?.into_pyobject(arguments.py())?.into_any())
     }
 
     /// `hget(key, field)`.
     HGet(store, arguments) {
-        let [key, field] = arguments.bind(names!(c"key", c"field"), 2)?;
+        let [key, field] = match arguments.plain() {
+            Some(plain) => plain,
+            None => arguments.bind(names!(c"key", c"field"), 2)?.map(|place| place.expect("required")),
+        };
         let py = arguments.py();
-        let (key, field) = (bytes_of(key.expect("required"))?, bytes_of(field.expect("required"))?);
+        let (key, field) = (bytes_of(key)?, bytes_of(field)?);
         let found = store.db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes)));
         match found.map_err(|error| raise(py, &error))? {
             Some(bytes) => Ok(bytes.into_any()),
@@ -257,6 +269,54 @@ methods! {
     /// `pipeline(commands=None, transaction=False)`.
     Pipeline(store, arguments) {
         pipeline::of_store(&store.db, &store.sessions, C::IS_ASYNC, arguments)
+    }
+}
+
+/// The key and the default of a getter.
+///
+/// # Errors
+/// TypeError, as for any Python function.
+#[inline(always)]
+pub fn key_and_default<'a, 'py>(
+    arguments: &Arguments<'a, 'py>,
+) -> Result<(Argument<'a, 'py>, Option<Argument<'a, 'py>>), Raised> {
+    if let Some([key]) = arguments.plain() {
+        return Ok((key, None));
+    }
+    let [key, default] = arguments.bind(names!(c"key", c"default"), 1)?;
+    Ok((key.expect("required"), default))
+}
+
+/// The arguments of `set(key, value, ttl=None, nx=False, xx=False)`.
+pub struct SetOptions<'a, 'py> {
+    pub key: Argument<'a, 'py>,
+    pub value: Argument<'a, 'py>,
+    pub ttl: Ttl,
+    pub condition: Condition,
+}
+
+impl<'a, 'py> SetOptions<'a, 'py> {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// TypeError or ValueError.
+    #[inline(always)]
+    pub fn read(arguments: &Arguments<'a, 'py>) -> Result<Self, Raised> {
+        let condition = Condition::Always;
+        if let Some([key, value]) = arguments.plain() {
+            return Ok(Self { key, value, ttl: Ttl::None, condition });
+        }
+        if let Some(([key, value], time)) = arguments.plain_and(names!(c"ttl")) {
+            return Ok(Self { key, value, ttl: ttl(Some(time))?, condition });
+        }
+        Self::read_all(arguments)
+    }
+
+    #[inline(never)]
+    fn read_all(arguments: &Arguments<'a, 'py>) -> Result<Self, Raised> {
+        let [key, value, time, nx, xx] = arguments.bind(names!(c"key", c"value", c"ttl", c"nx", c"xx"), 2)?;
+        let (key, value) = (key.expect("required"), value.expect("required"));
+        Ok(Self { key, value, ttl: ttl(time)?, condition: condition(nx, xx)? })
     }
 }
 

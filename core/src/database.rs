@@ -14,14 +14,18 @@ use crate::commands::string::set::{store, with_deadline};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::db::shards_of;
+use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::overwrite::{add_in_place, overwrite_text};
-use crate::keyspace::read::{BATCH, Seen, copy_text, glance_at_text, prefetch, read_one};
+use crate::keyspace::overwrite::{Expiry, add_in_place, overwrite_text};
+use crate::keyspace::read::{
+    BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
+};
 use crate::keyspace::{Db, Key, Version, Versions};
 use crate::store::arena::Scratch;
 use crate::store::key::SHARDS;
 use crate::sync::Arc;
 use crate::value::Text;
+use crate::value::listpack::Element;
 
 /// One numbered database of an engine.
 #[derive(Clone, Debug)]
@@ -183,9 +187,15 @@ impl Database {
             let keys: SmallVec<[Key<'_>; BATCH]> = chunk.iter().map(|key| self.key(key.as_ref())).collect();
             prefetch(keyspace, self.index, &keys);
             for key in &keys {
-                read_one(keyspace, self.index, key, |seen| {
-                    read(position, seen.and_then(|seen| found(&seen).ok()));
-                });
+                let mut scratch = Scratch::new();
+                match glance_at_text(keyspace, self.index, key, &mut scratch) {
+                    Some((text, is_ascii)) => {
+                        read(position, Some(Found { text: Text::Bytes(text), is_ascii }));
+                    }
+                    None => read_one(keyspace, self.index, key, |seen| {
+                        read(position, seen.and_then(|seen| found(&seen).ok()));
+                    }),
+                }
                 position += 1;
             }
         }
@@ -198,17 +208,29 @@ impl Database {
     /// WRONGTYPE if the key holds no hash.
     #[inline]
     pub fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key));
+        let mut scratch = Scratch::new();
+        match glance_at_field(keyspace, self.index, &key, field, &mut scratch) {
+            Some(element) => Ok(hand_on(element, read)),
+            None => self.hget_otherwise(&key, field, read),
+        }
+    }
+
+    #[inline(never)]
+    fn hget_otherwise<R>(
+        &self,
+        key: &Key<'_>,
+        field: &[u8],
+        read: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
         let keyspace = &self.inner().keyspace;
-        read_one(keyspace, self.index, &self.key(key), |entry| {
+        read_large(keyspace, self.index, key, |entry| {
             let hash = entry.map(|seen| seen.value.hash()).transpose()?;
             let now = match &hash {
                 Some(hash) if hash.next_deadline().is_some() => keyspace.clock.now_ms(),
                 _ => 0,
             };
-            Ok(match hash.and_then(|hash| hash.get(field, now)) {
-                Some(element) => element.with(|bytes| read(Some(bytes))),
-                None => read(None),
-            })
+            Ok(hand_on(hash.and_then(|hash| hash.get(field, now)), read))
         })
     }
 
@@ -236,19 +258,43 @@ impl Database {
         ttl: Ttl,
         condition: Condition,
     ) -> Result<bool> {
-        let (key, value) = (key.as_ref(), value.as_ref());
+        self.set_bytes(key.as_ref(), value.as_ref(), ttl, condition)
+    }
+
+    #[inline(never)]
+    fn set_bytes(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
         self.refuse_growth(value.len())?;
         let ttl_ms = ttl_ms(ttl)?;
         let key = self.key(key);
-        if condition == Condition::Always && ttl != Ttl::Keep {
-            let keyspace = &self.inner().keyspace;
-            let deadline = ttl_ms.map(|ttl| keyspace.clock.now_ms() + ttl);
-            if overwrite_text(keyspace, self.index, &key, value, deadline) {
-                self.inner().ensure_background();
-                return Ok(true);
-            }
+        let keyspace = &self.inner().keyspace;
+        let expiry = ttl_ms.map(|ttl| {
+            let now = keyspace.clock.now_ms();
+            Expiry { now, deadline: now + ttl }
+        });
+        let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
+        if is_plain && overwrite_text(keyspace, self.index, &key, value, expiry) {
+            self.inner().ensure_background();
+            return Ok(true);
         }
-        self.write(&key, |db, key| {
+        if (is_plain || condition == Condition::IfAbsent)
+            && insert_text(keyspace, self.index, &key, value, expiry)?
+        {
+            self.inner().ensure_background();
+            return Ok(true);
+        }
+        self.set_otherwise(&key, value, ttl, condition, expiry)
+    }
+
+    #[inline(never)]
+    fn set_otherwise(
+        &self,
+        key: &Key<'_>,
+        value: &[u8],
+        ttl: Ttl,
+        condition: Condition,
+        expiry: Option<Expiry>,
+    ) -> Result<bool> {
+        self.write(key, |db, key| {
             let old = match (condition, ttl) {
                 (Condition::Always, Ttl::None | Ttl::After(_)) => None,
                 _ => db.peek(key).map(|entry| entry.deadline()),
@@ -264,7 +310,7 @@ impl Database {
             let deadline = match ttl {
                 Ttl::None => None,
                 Ttl::Keep => old.flatten(),
-                Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
+                Ttl::After(_) => expiry.map(|expiry| expiry.deadline),
             };
             store(db, key, value, deadline)?;
             db.propagate(|| with_deadline(key.bytes(), value, deadline));
@@ -309,7 +355,7 @@ impl Database {
 
     /// Whether a key exists, of whatever type. O(1).
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
-        read_one(&self.inner().keyspace, self.index, &self.key(key.as_ref()), |entry| entry.is_some())
+        exists(&self.inner().keyspace, self.index, &self.key(key.as_ref()))
     }
 
     /// Adds to the integer of a key and returns the sum; a missing key counts as 0. O(1).
@@ -407,6 +453,15 @@ impl Database {
         let result = work(&mut db);
         db.finish(self.index);
         result
+    }
+}
+
+/// Calls `read` with the text of a hash's element.
+#[inline]
+fn hand_on<R>(element: Option<Element<'_>>, read: impl FnOnce(Option<&[u8]>) -> R) -> R {
+    match element {
+        Some(element) => element.with(|bytes| read(Some(bytes))),
+        None => read(None),
     }
 }
 

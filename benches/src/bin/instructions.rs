@@ -36,6 +36,10 @@ fn main() -> ExitCode {
         "set" => turn.for_each(|key| {
             black_box(database.set(key, VALUE, Ttl::None, Condition::Always).expect("there is memory"));
         }),
+        "insert" => (0..count).for_each(|at| {
+            let key = key((KEYS + at) as u64);
+            black_box(database.set(key, VALUE, Ttl::None, Condition::Always).expect("there is memory"));
+        }),
         "setex" => turn.for_each(|key| {
             let ttl = Ttl::After(Duration::from_secs(3600));
             black_box(database.set(key, VALUE, ttl, Condition::Always).expect("there is memory"));

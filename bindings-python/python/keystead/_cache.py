@@ -107,6 +107,7 @@ class CacheBase:
         return f"<{type(self).__module__}.{type(self).__name__} on {self.engine!r}, namespace {self.namespace!r}>"
 
 
+@_keystead.own_methods
 class Cache(CacheBase, _keystead.Cache):
     """A cache of Python values.
 

@@ -10,6 +10,7 @@ _Key = str | bytes
 _Raw = str | bytes | bytearray | memoryview | int | float
 _Ttl = int | float | timedelta | None
 _T = TypeVar("_T")
+_Class = TypeVar("_Class", bound=type)
 _Codec = tuple[int, Callable[[Any], bytes], Callable[[bytes], Any], Callable[[int, bytes], Any]]
 
 __version__: str
@@ -215,5 +216,6 @@ def cached_result(
 def cached_result_state(
     function: CachedResult, args: tuple[Any, ...], kwargs: dict[str, Any] | None
 ) -> tuple[str | None, int]: ...
+def own_methods(cls: _Class) -> _Class: ...
 def pack(words: tuple[Any, ...], data_error: type[Exception]) -> tuple[bytes, ...]: ...
 def _panic() -> Any: ...

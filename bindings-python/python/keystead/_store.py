@@ -11,6 +11,7 @@ from keystead._keystead import Engine
 __all__ = ["Store"]
 
 
+@_keystead.own_methods
 class Store(_keystead.Store):
     """Keys and values as bytes, for those who need no types and all the speed.
 

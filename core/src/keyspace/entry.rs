@@ -11,7 +11,7 @@
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
 use crate::os::OutOfMemory;
-use crate::store::arena::{Arena, Memory, Ref, Window, Words};
+use crate::store::arena::{Arena, Memory, Ref, Window, WindowMut, Words};
 use crate::value::Kind;
 
 /// Longest key and value whose lengths fit the first word.
@@ -73,14 +73,25 @@ impl Head {
         Some(Head { word, key_len, value_len, key_at: key_at(word) })
     }
 
-    /// As [`Head::short`], for an entry of this key whose value is the bytes of a string.
+    /// As [`Head::short`], for an entry of this key and of one of two kinds, which are one or differ in one bit.
     #[inline(always)]
-    pub(crate) fn short_text_of(window: Window<'_>, key: &[u8]) -> Option<Head> {
-        const TEXT: u64 = Kind::Embedded as u64;
-        const DIFFERENCE: u64 = Kind::Embedded as u64 ^ Kind::Raw as u64;
+    pub(crate) fn short_of(window: Window<'_>, key: &[u8], [kind, other]: [Kind; 2]) -> Option<Head> {
+        let told_by = Kind::MASK & !(kind as u64 ^ other as u64);
+        Head::short_if(window, key, told_by, kind as u64 & other as u64)
+    }
+
+    /// As [`Head::short`], for an entry of this key.
+    #[inline(always)]
+    pub(crate) fn short_of_any(window: Window<'_>, key: &[u8]) -> Option<Head> {
+        Head::short_if(window, key, 0, 0)
+    }
+
+    /// As [`Head::short`], for an entry of this key, of whose first word these bits are these.
+    #[inline(always)]
+    fn short_if(window: Window<'_>, key: &[u8], bits: u64, are: u64) -> Option<Head> {
         let word = window.word(0);
-        let told_by = Kind::MASK & !DIFFERENCE | LONG | (SHORT_KEY as u64) << KEY_SHIFT;
-        let is_it = key.len() <= SHORT_KEY && word & told_by == TEXT | (key.len() as u64) << KEY_SHIFT;
+        let told_by = bits | LONG | (SHORT_KEY as u64) << KEY_SHIFT;
+        let is_it = key.len() <= SHORT_KEY && word & told_by == are | (key.len() as u64) << KEY_SHIFT;
         let head = Head {
             word,
             key_len: key.len(),
@@ -88,6 +99,12 @@ impl Head {
             key_at: key_at(word),
         };
         (is_it && window.equal(head.key_at / 8, key)).then_some(head)
+    }
+
+    /// As it is now: accesses and snapshots change its first word, nothing else, while the shard's sequence stands still.
+    #[inline(always)]
+    pub(crate) fn renewed(self, window: Window<'_>) -> Head {
+        Head { word: window.word(0), ..self }
     }
 
     /// Where the value begins, in bytes.
@@ -186,29 +203,29 @@ impl Head {
         if self.has_deadline() != deadline.is_some() || !self.has_room_for(value.len()) {
             return false;
         }
-        self.write_over(arena, at, kind, value, deadline, ascii);
-        true
-    }
-
-    /// Writes a value that [`Head::has_room_for`] over the present one, and another deadline over the present one.
-    #[inline(always)]
-    pub(crate) fn write_over(
-        &self,
-        arena: &mut Arena,
-        at: Ref,
-        kind: Kind,
-        value: &[u8],
-        deadline: Option<u64>,
-        ascii: bool,
-    ) {
-        let changing = Kind::MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
-        let flag = if ascii { ASCII } else { 0 };
-        let word = self.word & !changing | kind as u64 | (value.len() as u64) << VALUE_SHIFT | flag;
-        arena.set_word(at, 0, word);
+        arena.set_word(at, 0, self.word_with(kind, value.len(), ascii));
         if let Some(deadline) = deadline {
             arena.set_word(at, self.key_at / 8 - 1, deadline);
         }
         arena.write(at, self.value_at(), [value]);
+        true
+    }
+
+    /// Writes a value that [`Head::has_room_for`] over the present one, and finds out whether a text is ASCII on the way. False, and
+    /// nothing is written, if it reaches beyond the window.
+    #[inline(always)]
+    pub(crate) fn write_over(&self, entry: &mut WindowMut<'_>, kind: Kind, value: &[u8]) -> bool {
+        let Some(ascii) = entry.write(self.value_at(), value) else { return false };
+        entry.set_word(0, self.word_with(kind, value.len(), ascii && kind != Kind::Int));
+        true
+    }
+
+    /// The first word of the entry once it has another value, of short length.
+    #[inline(always)]
+    fn word_with(&self, kind: Kind, value_len: usize, ascii: bool) -> u64 {
+        let changing = Kind::MASK | ASCII | (SHORT_VALUE as u64) << VALUE_SHIFT;
+        let flag = if ascii { ASCII } else { 0 };
+        self.word & !changing | kind as u64 | (value_len as u64) << VALUE_SHIFT | flag
     }
 
     /// Key and value in one go.
@@ -309,19 +326,32 @@ impl Parts<'_> {
                 word |= bit;
             }
         }
-        let mut next = 1;
         if self.is_long() {
-            word |= LONG;
-            arena.set_word(at, 1, self.key.len() as u64 | (self.value.len() as u64) << 32);
-            next += 1;
-        } else {
-            word |= (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT;
+            return self.write_long(arena, at, word);
         }
+        word |= (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT;
+        arena.set_word(at, 0, word);
+        if let Some(deadline) = self.deadline {
+            arena.set_word(at, 1, deadline);
+        }
+        let (key_at, value_at) = (key_at(word), key_at(word) + self.key.len());
+        let is_written = arena.window_mut(at).is_some_and(|mut entry| {
+            entry.write(key_at, self.key).is_some() && entry.write(value_at, self.value).is_some()
+        });
+        if !is_written {
+            arena.write(at, key_at, [self.key, self.value]);
+        }
+    }
+
+    #[cold]
+    fn write_long(&self, arena: &mut Arena, at: Ref, word: u64) {
+        arena.set_word(at, 0, word | LONG);
+        arena.set_word(at, 1, self.key.len() as u64 | (self.value.len() as u64) << 32);
+        let mut next = 2;
         if let Some(deadline) = self.deadline {
             arena.set_word(at, next, deadline);
             next += 1;
         }
-        arena.set_word(at, 0, word);
         arena.write(at, next * 8, [self.key, self.value]);
     }
 }

@@ -3,7 +3,8 @@
 //! Whoever gets a mutable reference to a shard turns those readers away until the guard goes: nobody can forget it. What
 //! such readers do is in [`super::read`].
 //!
-//! **Compaction** goes on whenever a write ends, since then nobody refers to an entry; see [`super::compaction`].
+//! **Compaction** goes on whenever a write ends, since then nobody refers to an entry; see [`super::compaction`]. Writes over what stands
+//! in a block already ([`ShardGuard::in_place`]) leave it to others: they make no holes and fill none.
 //!
 //! **Touches.** A reader without the lock must not write to an entry: its memory may be another's by then. It notes that
 //! the entry should be stamped, with the count of the shard's sequence. Whoever takes the lock next stamps the entries whose
@@ -19,8 +20,9 @@ use crate::store::arena::{Memory, Ref, Window};
 use crate::store::key::{HashSeed, Key};
 use crate::store::pool::Pool;
 use crate::store::sequence::Sequence;
-use crate::store::table::Index;
+use crate::store::table::{Index, Probe};
 use crate::sync::{Arc, Mutex, MutexGuard};
+use crate::value::Kind;
 
 /// Databases that can be read without the lock; those with higher numbers take it.
 pub(crate) const SHARED_DATABASES: usize = 16;
@@ -48,6 +50,13 @@ struct Touches {
     notes: [AtomicU64; TOUCHES],
 }
 
+/// An entry that is most likely a key's.
+pub(super) struct Likely<'s> {
+    pub(super) at: Ref,
+    pub(super) window: Window<'s>,
+    pub(super) head: Option<Head>,
+}
+
 /// What looking a key up by way of what is shared comes to.
 pub(super) enum LookUp<'s> {
     Found(Ref, Window<'s>, Head),
@@ -60,7 +69,16 @@ pub(super) enum LookUp<'s> {
 pub(crate) struct ShardGuard<'s> {
     shard: &'s Shard,
     data: MutexGuard<'s, ShardData>,
-    writing: bool,
+    writing: Writing,
+}
+
+/// What the holder of a lock does to the shard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    Nothing,
+    /// Bytes of blocks that stay as they are.
+    InPlace,
+    Anything,
 }
 
 impl Shard {
@@ -91,19 +109,50 @@ impl Shard {
         Some(())
     }
 
+    /// Looks at the first entry with the key's tag, which is the right one but for one key in 25. What is returned holds only for whoever
+    /// sees afterwards that the sequence stood still meanwhile, and `head` is `None` if the entry is not of this key and these kinds.
+    /// `None`: there is no such entry, so most likely no such key.
+    #[inline(always)]
+    pub(super) fn look_at(&self, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Likely<'_>> {
+        let at = self.index(db)?.first_candidate(key.hash())?;
+        let window = self.memory.window(at)?;
+        Some(Likely { at, window, head: Head::short_of(window, key.bytes(), kinds) })
+    }
+
     /// Looks a key up by way of what is shared. Without the lock the answer holds only if the sequence stood still meanwhile.
     #[inline(always)]
     pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> LookUp<'_> {
         let Some(index) = self.index(db) else { return LookUp::Unsure };
         let mut probe = index.probe(key.hash());
-        while let Some(at) = probe.next(index) {
+        let Some(at) = probe.next(index) else { return LookUp::Missing };
+        if let Some(window) = self.memory.window(at)
+            && let Some(head) = Head::short_of_any(window, key.bytes())
+        {
+            return LookUp::Found(at, window, head);
+        }
+        self.look_on(index, probe, at, key)
+    }
+
+    /// Goes on with a look-up at an entry that is most likely not the key's.
+    #[inline(never)]
+    fn look_on<'s>(
+        &'s self,
+        index: &'s Index,
+        mut probe: Probe<'s>,
+        mut at: Ref,
+        key: &Key<'_>,
+    ) -> LookUp<'s> {
+        loop {
             let Some(window) = self.memory.window(at) else { return LookUp::Unsure };
             let Some(head) = Head::short(window) else { return LookUp::Unsure };
             if head.is_seen_of(window, key.bytes()) {
                 return LookUp::Found(at, window, head);
             }
+            match probe.next(index) {
+                Some(next) => at = next,
+                None => return LookUp::Missing,
+            }
         }
-        LookUp::Missing
     }
 
     /// Takes the lock; `stamp` touches the entries that readers noted.
@@ -113,7 +162,7 @@ impl Shard {
         if self.touches.noted.load(Ordering::Relaxed) != 0 {
             self.stamp_noted(&data, stamp);
         }
-        ShardGuard { shard: self, data, writing: false }
+        ShardGuard { shard: self, data, writing: Writing::Nothing }
     }
 
     /// Notes that an entry was read while the sequence stood at `count`. Gives the notes to `stamp` when there is no room for
@@ -147,7 +196,7 @@ impl Shard {
 
     /// Takes the lock if nobody holds it.
     pub(super) fn try_lock(&self) -> Option<ShardGuard<'_>> {
-        Some(ShardGuard { shard: self, data: self.data.try_lock()?, writing: false })
+        Some(ShardGuard { shard: self, data: self.data.try_lock()?, writing: Writing::Nothing })
     }
 
     /// Tells readers without the lock which database has which index.
@@ -170,32 +219,48 @@ impl Deref for ShardGuard<'_> {
 impl DerefMut for ShardGuard<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut ShardData {
-        if !self.writing {
-            self.shard.sequence.begin_write();
-            self.writing = true;
-        }
+        self.in_place();
+        self.writing = Writing::Anything;
         &mut self.data
     }
 }
 
 impl Drop for ShardGuard<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        if self.writing {
-            if self.data.is_compaction_due() {
-                self.start_compaction();
-            }
-            self.step_compaction();
-            if self.data.reordered {
-                self.shard.publish(&self.data);
-                self.data.reordered = false;
-            }
+        if self.writing == Writing::Anything {
+            self.tidy();
+        }
+        if self.writing != Writing::Nothing {
             self.shard.sequence.end_write();
         }
     }
 }
 
 impl ShardGuard<'_> {
+    /// The shard, to write over what stands in its blocks: nothing is allocated, freed, or stored in a database that is new.
+    #[inline(always)]
+    pub(super) fn in_place(&mut self) -> &mut ShardData {
+        if self.writing == Writing::Nothing {
+            self.shard.sequence.begin_write();
+            self.writing = Writing::InPlace;
+        }
+        &mut self.data
+    }
+
+    /// What a write that may have changed anything ends with.
+    #[inline(never)]
+    fn tidy(&mut self) {
+        if self.data.is_compaction_due() {
+            self.start_compaction();
+        }
+        self.step_compaction();
+        if self.data.reordered {
+            self.shard.publish(&self.data);
+            self.data.reordered = false;
+        }
+    }
+
     /// Has the entries of this shard moved together from now on, unless another shard's are.
     #[cold]
     pub(super) fn start_compaction(&mut self) {
@@ -204,14 +269,10 @@ impl ShardGuard<'_> {
         }
     }
 
-    /// Finds the entry of a key by way of what readers share, which takes fewer cache lines than [`ShardData::find`]. `None` also where that
-    /// has to be asked.
+    /// Where the shard's sequence stands.
     #[inline(always)]
-    pub(super) fn find_shared(&self, db: usize, key: &Key<'_>) -> Option<(Ref, Head)> {
-        match self.shard.look_up(db, key) {
-            LookUp::Found(at, _, head) => Some((at, head)),
-            LookUp::Missing | LookUp::Unsure => None,
-        }
+    pub(super) fn count(&self) -> u64 {
+        self.shard.sequence.count()
     }
 
     /// Moves some ten entries if they are being moved together.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::db::Entry;
 use crate::os::Guard;
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicU32, Mutex, Ordering};
 
 /// Receives the effects of write commands, in their order per key.
 pub trait Journal: Send + Sync {
@@ -76,11 +76,15 @@ pub(crate) trait Snapshot: Send + Sync {
 #[derive(Default)]
 pub(crate) struct Hooks {
     snapshot: Mutex<Option<Arc<dyn Snapshot>>>,
-    snapshotting: AtomicBool,
     journal: OnceLock<Arc<dyn Journal>>,
     observers: Mutex<Vec<Arc<dyn Observer>>>,
-    observed: AtomicBool,
+    /// Who there is, as bits, so that one load tells that there is nobody.
+    present: AtomicU32,
 }
+
+const SNAPSHOT: u32 = 1;
+const JOURNAL: u32 = 2;
+const OBSERVER: u32 = 4;
 
 impl Hooks {
     /// Locks what it guards.
@@ -95,14 +99,17 @@ impl Hooks {
         expect(dead_code, reason = "snapshots begin with the persistence layer; the hook is tested")
     )]
     pub(crate) fn set_snapshot(&self, snapshot: Option<Arc<dyn Snapshot>>) {
-        self.snapshotting.store(snapshot.is_some(), Ordering::Release);
+        match snapshot {
+            Some(_) => self.present.fetch_or(SNAPSHOT, Ordering::Release),
+            None => self.present.fetch_and(!SNAPSHOT, Ordering::Release),
+        };
         *self.snapshot.lock() = snapshot;
     }
 
     /// The running snapshot.
     #[inline]
     pub(crate) fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {
-        if !self.snapshotting.load(Ordering::Acquire) {
+        if self.present.load(Ordering::Acquire) & SNAPSHOT == 0 {
             return None;
         }
         self.snapshot.lock().clone()
@@ -110,7 +117,9 @@ impl Hooks {
 
     /// Sets the log, once in the life of a keyspace. Returns whether it was accepted.
     pub(crate) fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
-        self.journal.set(journal).is_ok()
+        let accepted = self.journal.set(journal).is_ok();
+        self.present.fetch_or(JOURNAL, Ordering::Release);
+        accepted
     }
 
     pub(crate) fn journal(&self) -> Option<&dyn Journal> {
@@ -119,19 +128,19 @@ impl Hooks {
 
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
         self.observers.lock().push(observer);
-        self.observed.store(true, Ordering::Release);
+        self.present.fetch_or(OBSERVER, Ordering::Release);
     }
 
-    /// Whether nobody wants to know of any change.
+    /// Whether nobody wants to know of any change. One load.
     #[inline]
     pub(crate) fn are_silent(&self) -> bool {
-        !self.snapshotting.load(Ordering::Acquire) && !self.observed() && self.journal.get().is_none()
+        self.present.load(Ordering::Acquire) == 0
     }
 
     /// Whether anybody observes; checked before anything is collected for them.
     #[inline]
     pub(crate) fn observed(&self) -> bool {
-        self.observed.load(Ordering::Acquire)
+        self.present.load(Ordering::Acquire) & OBSERVER != 0
     }
 
     /// Tells the observers that all keys of databases changed.

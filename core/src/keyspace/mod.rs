@@ -13,6 +13,7 @@ pub(crate) mod guard;
 pub(crate) mod hash;
 pub(crate) mod heap;
 pub(crate) mod hooks;
+pub(crate) mod insert;
 pub(crate) mod locks;
 pub(crate) mod overwrite;
 pub(crate) mod read;

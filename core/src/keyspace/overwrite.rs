@@ -3,82 +3,274 @@
 //! It is a short cut past [`super::Db`] for the one case in which nothing but the value changes: the key exists and has not
 //! expired, the new value takes the place of the old one in its block, and nobody listens: no snapshot, log, observer or
 //! WATCH. All else is for [`super::Db`], whose every effect this must have.
+//!
+//! The entry is found before the lock is taken, as readers find it, and stays found if the shard's sequence has not moved by then: so
+//! nobody waits for memory with the lock held.
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::ShardGuard;
-use crate::store::arena::Ref;
+use super::guard::{Likely, LookUp, Shard, ShardGuard};
+use crate::store::arena::{Ref, Window};
 use crate::store::key::Key;
 use crate::value::string::{encode, over_deadline};
 use crate::value::{Kind, NewValue};
 
+/// A deadline, and the time it was reckoned from, both in unix milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Expiry {
+    pub(crate) now: u64,
+    pub(crate) deadline: u64,
+}
+
+/// An entry of a locked shard, which nobody listens to.
+struct Locked<'k> {
+    shard: ShardGuard<'k>,
+    at: Ref,
+    window: Window<'k>,
+    head: Head,
+}
+
 /// Gives a key another string, and another deadline if it has one. False: nothing was done, and [`super::Db`] must do it. O(length).
+#[inline(always)]
 pub(crate) fn overwrite_text(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
     value: &[u8],
-    deadline: Option<u64>,
+    expiry: Option<Expiry>,
 ) -> bool {
     let NewValue::Bytes(kind, value) = encode(value) else { return false };
-    let Some((mut shard, at, head)) = lock_entry(keyspace, db, key) else { return false };
-    if !matches!(head.kind(), Kind::Embedded | Kind::Raw) || head.has_deadline() != deadline.is_some() {
-        return false;
-    }
-    let kind = if deadline.is_none() {
-        kind
-    } else {
-        match over_deadline(key.bytes().len(), NewValue::Bytes(kind, value)) {
-            NewValue::Bytes(kind, _) => kind,
-            _ => return false,
-        }
-    };
+    let Some(mut found) = lock_entry(keyspace, db, key, Kind::TEXTS) else { return false };
+    let head = found.head;
     if !head.has_room_for(value.len()) {
         return false;
     }
-    shard.overwrite(db, key.hash(), at, head, kind, value, deadline);
-    note(keyspace, &shard, key, at, head);
+    match (head.deadline_in(found.window), expiry) {
+        (None, None) => found.write(kind, value),
+        (Some(before), Some(expiry)) if before > expiry.now => {
+            let NewValue::Bytes(kind, value) = over_deadline(key.bytes().len(), NewValue::Bytes(kind, value))
+            else {
+                return false;
+            };
+            found.write(kind, value);
+            if before != expiry.deadline {
+                let data = found.shard.in_place();
+                data.move_deadline(db, key.hash(), found.at, before, expiry.deadline);
+            }
+        }
+        _ => return false,
+    }
+    found.note(keyspace, key);
     true
 }
 
 /// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
+#[inline(always)]
 pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i64) -> Option<i64> {
-    let (mut shard, at, head) = lock_entry(keyspace, db, key)?;
-    if head.kind() != Kind::Int {
+    let mut found = lock_entry(keyspace, db, key, [Kind::Int; 2])?;
+    if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
-    let bytes = head.value(&shard.arena, at).try_into().expect("an integer is eight bytes");
-    let sum = i64::from_le_bytes(bytes).checked_add(by)?;
-    let deadline = head.deadline(&shard.arena, at);
-    shard.overwrite(db, key.hash(), at, head, Kind::Int, &sum.to_le_bytes(), deadline);
-    note(keyspace, &shard, key, at, head);
+    let number = found.window.eight(found.head.value_at())? as i64;
+    let sum = number.checked_add(by)?;
+    found.write(Kind::Int, &sum.to_le_bytes());
+    found.note(keyspace, key);
     Some(sum)
 }
 
-/// The entry of a key, its shard locked, if it is there and nobody listens to its changes.
+/// The entry of a key, its shard locked, if it is there, short, of one of these kinds, and nobody listens to its changes. It may have expired.
 #[inline(always)]
-fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<(ShardGuard<'k>, Ref, Head)> {
-    if !keyspace.hooks.are_silent() {
-        return None;
-    }
+fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Locked<'k>> {
+    let place = &keyspace.shards[key.shard()];
+    let count = place.sequence.begin_read();
     // A key that is new, as far as one can see, is not locked for in vain.
-    keyspace.shards[key.shard()].prefetch(db, key.hash())?;
+    let Likely { mut at, mut window, head } = place.look_at(db, key, kinds)?;
     let shard = keyspace.lock(key.shard());
-    if !shard.watchers.is_empty() {
+    if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
         return None;
     }
-    let (at, head) = shard.find_shared(db, key)?;
-    let deadline = head.deadline(&shard.arena, at);
-    let has_expired = deadline.is_some_and(|deadline| keyspace.has_passed(deadline));
-    (!has_expired).then_some((shard, at, head))
+    let head = match head {
+        Some(head) if count == Some(shard.count()) => head.renewed(window),
+        _ => {
+            let LookUp::Found(found, words, head) = look_up(place, db, key) else { return None };
+            if !kinds.contains(&head.kind()) {
+                return None;
+            }
+            (at, window) = (found, words);
+            head
+        }
+    };
+    Some(Locked { shard, at, window, head })
 }
 
-/// What every change of a key entails.
-#[inline(always)]
-fn note(keyspace: &Keyspace, shard: &ShardGuard<'_>, key: &Key<'_>, at: Ref, head: Head) {
-    if keyspace.is_touch_due(head.stamp()) && keyspace.used(key.hash(), head.stamp()) {
-        shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+/// [`Shard::look_up`], out of the way of those who seldom need it.
+#[inline(never)]
+fn look_up<'k>(shard: &'k Shard, db: usize, key: &Key<'_>) -> LookUp<'k> {
+    shard.look_up(db, key)
+}
+
+impl Locked<'_> {
+    /// Writes a value for which there is room over the present one.
+    #[inline(always)]
+    fn write(&mut self, kind: Kind, value: &[u8]) {
+        let window = self.shard.in_place().arena.window_mut(self.at);
+        if !window.is_some_and(|mut window| self.head.write_over(&mut window, kind, value)) {
+            self.write_long(kind, value);
+        }
     }
-    shard.stats.count_change();
-    keyspace.counters.bump(key.hash());
+
+    #[inline(never)]
+    fn write_long(&mut self, kind: Kind, value: &[u8]) {
+        let deadline = self.head.deadline_in(self.window);
+        let arena = &mut self.shard.in_place().arena;
+        let is_written = self.head.overwrite(arena, self.at, kind, value, deadline, value.is_ascii());
+        debug_assert!(is_written, "there is room, and the deadline stays");
+    }
+
+    /// What every change of a key entails.
+    #[inline(always)]
+    fn note(&self, keyspace: &Keyspace, key: &Key<'_>) {
+        if keyspace.is_touch_due(self.head.stamp()) {
+            self.touch(keyspace, key);
+        }
+        self.shard.stats.count_change();
+        keyspace.counters.bump(key.hash());
+    }
+
+    #[inline(never)]
+    fn touch(&self, keyspace: &Keyspace, key: &Key<'_>) {
+        if keyspace.used(key.hash(), self.head.stamp()) {
+            self.shard.stamp(self.at, keyspace.recording(), keyspace.clock.coarse_ms());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::keyspace::{Event, Observer};
+    use crate::store::key::SHARDS;
+    use crate::sync::Arc;
+    use crate::{Clock, Condition, Database, Engine, Form, Ttl};
+
+    /// Its presence alone sends every write through [`super::super::Db`].
+    struct Listener;
+
+    impl Observer for Listener {
+        fn modified(&self, _: usize, _: &[u8]) {}
+        fn notified(&self, _: &Event) {}
+    }
+
+    fn database(config: &str, short_cuts: bool) -> Database {
+        let config = crate::Config::from_text(config.as_bytes()).unwrap();
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).config(config).open().unwrap();
+        if !short_cuts {
+            engine.observe(Arc::new(Listener));
+        }
+        engine.database(0).unwrap()
+    }
+
+    fn key(number: u64) -> Vec<u8> {
+        let mut key = format!("key:{}", number % 300).into_bytes();
+        key.resize(key.len() + (number % 7) as usize * 50, b'k');
+        key
+    }
+
+    /// Writes of all kinds, the same for everybody.
+    fn write(db: &Database) {
+        let mut random = 1_u64;
+        for round in 0..8_000_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (draw, number) = (random >> 33, random >> 45);
+            let ttl = match draw % 5 {
+                0 => Ttl::After(Duration::from_millis(draw % 5_000 + 1)),
+                1 => Ttl::Keep,
+                _ => Ttl::None,
+            };
+            let condition = [Condition::Always, Condition::Always, Condition::IfAbsent, Condition::IfPresent]
+                [draw as usize / 8 % 4];
+            let length = [5, 30, 64, 300, 700, 70_000][draw as usize / 64 % 6] * usize::from(draw % 11 < 9);
+            let text = vec![if draw % 3 == 0 { 0xc3 } else { b'v' }; length + draw as usize % 9];
+            match draw % 16 {
+                0 => drop(db.delete(key(number))),
+                1..4 => drop(db.set(key(number), round.to_string(), ttl, condition).unwrap()),
+                4..7 => drop(db.incr(key(number), draw as i64)),
+                7 => drop(db.engine().advance(Duration::from_millis(draw % 20))),
+                8 => drop(db.get(key(number))),
+                9 => drop(db.hset(key(number), b"field", b"value")),
+                _ => drop(db.set(key(number), text, ttl, condition).unwrap()),
+            }
+        }
+    }
+
+    /// All that writes leave behind in a keyspace.
+    fn traces(db: &Database) -> Vec<String> {
+        let keyspace = &db.engine().inner.keyspace;
+        let shard = |index| {
+            let shard = keyspace.lock(index);
+            let deadlines =
+                shard.space(0).map(|space| (space.table.len(), space.with_deadline, space.deadlines));
+            let (changes, expired) = (shard.stats.changes.get(), shard.stats.expired.get());
+            format!(
+                "shard {index}: {deadlines:?}, {changes} changes, {expired} expired, {} bytes",
+                shard.bytes()
+            )
+        };
+        let mut session = db.engine().session(Form::Resp);
+        let entry = |number| {
+            let key = key(number);
+            let name = Key::new(&key, keyspace.seed);
+            let shard = keyspace.lock(name.shard());
+            let head = shard.find(0, &name).map(|at| shard.head(at));
+            let head = head.map(|head| (head.kind(), head.stamp(), head.ascii(), head.has_deadline()));
+            drop(shard);
+            let reply = |words: &[&[u8]], session: &mut crate::Session| session.execute(words).to_vec();
+            let replies = [&b"GET"[..], b"PTTL"].map(|command| reply(&[command, &key], &mut session));
+            format!("{head:?} {replies:?}")
+        };
+        let whole = [format!("{:?} lookups, {} records", keyspace.lookups.sum(), keyspace.evictor.bytes())];
+        let shards: Vec<_> = (0..SHARDS).map(shard).collect();
+        whole.into_iter().chain(shards).chain((0..300).map(entry)).collect()
+    }
+
+    #[test]
+    fn short_cuts_leave_what_the_long_way_leaves() {
+        for config in [
+            "",
+            "maxmemory 1gb\nmaxmemory-policy allkeys-lru",
+            "maxmemory-policy volatile-ttl\nmaxmemory 1gb",
+        ] {
+            let [short, long] = [true, false].map(|short_cuts| {
+                let db = database(config, short_cuts);
+                write(&db);
+                traces(&db)
+            });
+            for (short, long) in short.iter().zip(&long) {
+                assert_eq!(short, long, "{config}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_watches_hears_of_short_writes() {
+        let db = database("", true);
+        for (before, word) in [(None, "new"), (Some("old"), "new"), (Some("1"), "incr")] {
+            db.delete("k");
+            if let Some(value) = before {
+                db.set("k", value, Ttl::None, Condition::Always).unwrap();
+            }
+            let mut session = db.engine().session(Form::Resp);
+            session.execute(&[b"WATCH", b"k"]);
+            if word == "incr" {
+                db.incr("k", 1).unwrap();
+            } else {
+                db.set("k", word, Ttl::None, Condition::Always).unwrap();
+            }
+            session.execute(&[b"MULTI"]);
+            session.execute(&[b"GET", b"k"]);
+            assert_eq!(session.execute(&[b"EXEC"]), b"*-1\r\n", "{before:?} {word}");
+        }
+    }
 }

@@ -6,11 +6,11 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{LookUp, Shard, ShardGuard};
+use super::guard::{Likely, LookUp, Shard, ShardGuard};
 use super::shard::ShardData;
-use crate::evict::Event;
 use crate::store::arena::{Ref, Scratch, Window};
 use crate::store::key::Key;
+use crate::value::listpack::{Element, Listpack};
 use crate::value::{HashRef, Kind, Value};
 
 /// What a reader sees of an entry.
@@ -54,6 +54,43 @@ pub(crate) fn read_one<R>(
     }
 }
 
+/// [`read_one`] for what is most likely on the heap: it goes to the lock straight away, unless the key is missing.
+#[inline]
+pub(crate) fn read_large<R>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    read: impl FnOnce(Option<Seen<'_>>) -> R,
+) -> R {
+    let index = keyspace.shards[key.shard()].index(db);
+    if index.is_some_and(|index| index.first_candidate(key.hash()).is_none())
+        && let Search::Missing = find(keyspace, db, key)
+    {
+        keyspace.lookups.count(false);
+        return read(None);
+    }
+    read_locked(keyspace, db, key, read)
+}
+
+/// Whether a key exists. Counts a hit or a miss. O(1).
+#[inline(never)]
+pub(crate) fn exists(keyspace: &Keyspace, db: usize, key: &Key<'_>) -> bool {
+    let exists = match find(keyspace, db, key) {
+        Search::Missing => false,
+        Search::Unsure => return read_locked(keyspace, db, key, |seen| seen.is_some()),
+        Search::Found(found) => match found.state(keyspace) {
+            State::Disturbed => return read_locked(keyspace, db, key, |seen| seen.is_some()),
+            State::Expired => false,
+            State::Live => {
+                found.touch(keyspace, key);
+                true
+            }
+        },
+    };
+    keyspace.lookups.count(exists);
+    exists
+}
+
 /// [`read_one`] under the lock.
 #[inline(never)]
 fn read_locked<R>(
@@ -93,13 +130,27 @@ pub(crate) fn glance_at_text<'s>(
     key: &Key<'_>,
     scratch: &'s mut Scratch,
 ) -> Option<(&'s [u8], bool)> {
-    glance_and_copy(keyspace, db, key, scratch)
+    glance_and_copy(keyspace, db, key, Kind::TEXTS, scratch)
+}
+
+/// A field of a key's packed hash where it can be had without the lock: `Some(None)` is a hash without that field, `None` says nothing:
+/// [`read_one`] knows. Counts a hit if there is the hash.
+#[inline(never)]
+pub(crate) fn glance_at_field<'s>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    field: &[u8],
+    scratch: &'s mut Scratch,
+) -> Option<Option<Element<'s>>> {
+    let (packed, _) = glance_and_copy(keyspace, db, key, [Kind::HashPacked; 2], scratch)?;
+    Some(Listpack::new(packed).behind(field))
 }
 
 /// As [`glance_at_text`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.
 #[inline]
 pub(crate) fn copy_text(keyspace: &Keyspace, db: usize, key: &Key<'_>, buffer: &mut [u8]) -> Option<usize> {
-    glance_and_copy(keyspace, db, key, buffer).map(|(len, _)| len)
+    glance_and_copy(keyspace, db, key, Kind::TEXTS, buffer).map(|(len, _)| len)
 }
 
 /// Where the copy of a value goes.
@@ -125,20 +176,19 @@ impl Sink for &mut [u8] {
     }
 }
 
-/// The path of nearly all reads, so it is straight: of the entries with the key's tag it looks at the first, which is the right one
-/// but for one key in 25.
+/// The path of nearly all reads, so it is straight: of the entries with the key's tag it looks at the first.
 #[inline(always)]
 fn glance_and_copy<S: Sink>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
+    kinds: [Kind; 2],
     sink: S,
 ) -> Option<(S::Copied, bool)> {
     let shard = &keyspace.shards[key.shard()];
     let count = shard.sequence.begin_read()?;
-    let at = shard.index(db)?.first_candidate(key.hash())?;
-    let window = shard.memory.window(at)?;
-    let head = Head::short_text_of(window, key.bytes())?;
+    let Likely { at, window, head } = shard.look_at(db, key, kinds)?;
+    let head = head?;
     let found = Sighting { shard, count, at, window, head };
     let copied = sink.take(window, head.value_at(), head.value_len)?;
     if found.state(keyspace) != State::Live {
@@ -255,15 +305,22 @@ fn under_lock<'s>(
     db: usize,
     key: &Key<'_>,
 ) -> Option<Seen<'s>> {
-    let at = shard.find(db, key)?;
-    let head = shard.head(at);
-    let deadline = head.deadline(&shard.arena, at);
+    let (at, head, deadline) = match keyspace.shards[key.shard()].look_up(db, key) {
+        LookUp::Found(at, window, head) => (at, head, head.deadline_in(window)),
+        LookUp::Missing => return None,
+        LookUp::Unsure => {
+            let at = shard.find(db, key)?;
+            let head = shard.head(at);
+            (at, head, head.deadline(&shard.arena, at))
+        }
+    };
     if deadline.is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
-    keyspace.evictor.note(key.hash(), Event::Used);
-    shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
-    Some(Seen { value: shard.value(at), is_ascii: head.ascii(), deadline })
+    if keyspace.is_touch_due(head.stamp()) && keyspace.used(key.hash(), head.stamp()) {
+        shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+    }
+    Some(Seen { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })
 }
 
 #[inline]

@@ -165,7 +165,12 @@ impl ShardData {
     /// The value of the entry at `at`.
     #[inline]
     pub(crate) fn value(&self, at: Ref) -> Value<'_> {
-        let head = self.head(at);
+        self.value_of(at, self.head(at))
+    }
+
+    /// The value of the entry at `at`, whose head this is.
+    #[inline]
+    pub(super) fn value_of(&self, at: Ref, head: Head) -> Value<'_> {
         let bytes = head.value(&self.arena, at);
         match head.kind() {
             Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
@@ -243,24 +248,11 @@ impl ShardData {
         Ok((at, old.map(|handle| self.heap.take(handle))))
     }
 
-    /// Overwrites the value of the entry at `at` with one that its block has room for, and the deadline if it has one.
+    /// Writes another deadline over that of an entry, `before`, whose words these are.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "what an entry is made of")]
-    pub(crate) fn overwrite(
-        &mut self,
-        db: usize,
-        hash: u64,
-        at: Ref,
-        head: Head,
-        kind: Kind,
-        value: &[u8],
-        deadline: Option<u64>,
-    ) {
-        let before = head.deadline(&self.arena, at);
-        head.write_over(&mut self.arena, at, kind, value, deadline, is_ascii(kind, value));
-        if before != deadline {
-            self.deadline_changed(db, hash, before, deadline);
-        }
+    pub(super) fn move_deadline(&mut self, db: usize, hash: u64, at: Ref, before: u64, deadline: u64) {
+        entry::overwrite_deadline(&self.arena, at, deadline);
+        self.deadline_changed(db, hash, Some(before), Some(deadline));
     }
 
     fn rewrite(

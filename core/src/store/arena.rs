@@ -343,6 +343,12 @@ impl Arena {
         writer.finish();
     }
 
+    /// The first words of the block, to write to; `None` only if no segment of this arena holds the reference.
+    #[inline(always)]
+    pub(crate) fn window_mut(&mut self, block: Ref) -> Option<WindowMut<'_>> {
+        self.memory.0.window(block.get()).map(|words| WindowMut { words, arena: PhantomData })
+    }
+
     /// The block's word number `index` (in 8-byte units), by a relaxed atomic load.
     #[inline]
     pub(crate) fn word(&self, block: Ref, index: usize) -> u64 {
@@ -577,6 +583,15 @@ impl Window<'_> {
             || u64::from_le(unsafe { self.load(at) }) & low(chunks.1.len() as u32 * 8) == partial(chunks.1)
     }
 
+    /// The eight bytes from byte `from` on as a little-endian number; `None` if the window does not reach that far.
+    #[inline(always)]
+    pub(crate) fn eight(self, from: usize) -> Option<u64> {
+        let (at, bits) = (from / UNIT, (from % UNIT * 8) as u32);
+        let word = |at: usize| self.0.get(at).map(|word| u64::from_le(word.load(Ordering::Relaxed)));
+        let low = word(at)? >> bits;
+        if bits == 0 { Some(low) } else { Some(low | word(at + 1)? << (64 - bits)) }
+    }
+
     /// Copies `len` bytes from byte `from` on and returns them; `None` if they are more than [`LONGEST_COPY`] or reach beyond the window.
     #[inline(always)]
     pub(crate) fn copy(self, from: usize, len: usize, scratch: &mut Scratch) -> Option<&[u8]> {
@@ -652,6 +667,71 @@ impl Window<'_> {
     unsafe fn copy_word(self, first: usize, at: usize, scratch: &mut Scratch) {
         // SAFETY: the caller's promise.
         unsafe { scratch.0.get_unchecked_mut(at).write(self.load(first + at)) };
+    }
+}
+
+/// A [`Window`] for the one who writes there. The arena is borrowed mutably: nobody holds a slice.
+pub(crate) struct WindowMut<'a> {
+    words: &'a [AtomicU64; WINDOW],
+    arena: PhantomData<&'a mut Arena>,
+}
+
+impl WindowMut<'_> {
+    /// Stores word number `index`, below [`WINDOW`].
+    #[inline(always)]
+    pub(crate) fn set_word(&mut self, index: usize, word: u64) {
+        self.words[index].store(word, Ordering::Relaxed);
+    }
+
+    /// Writes `bytes` from byte `from` on and says whether all of them are ASCII; `None` if the window does not reach that far. What
+    /// stands behind them in their last word may change.
+    #[inline(always)]
+    pub(crate) fn write(&mut self, from: usize, bytes: &[u8]) -> Option<bool> {
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        if from.checked_add(bytes.len())? > (WINDOW - 1) * UNIT {
+            return None;
+        }
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
+        let (mut at, bits, mut seen) = (from / UNIT, (from % UNIT * 8) as u32, 0);
+        let mut pending = 0;
+        // SAFETY: here and below: all stores are to words of `from..from + bytes.len()`, or to the one behind them, within the window.
+        unsafe {
+            if bits == 0 {
+                for chunk in chunks {
+                    self.store(at, whole(chunk));
+                    seen |= whole(chunk);
+                    at += 1;
+                }
+            } else {
+                pending = u64::from_le(self.words[at].load(Ordering::Relaxed)) & low(bits);
+                for chunk in chunks {
+                    let word = u64::from_le(whole(chunk));
+                    self.store(at, (pending | word << bits).to_le());
+                    pending = word >> (64 - bits);
+                    seen |= word;
+                    at += 1;
+                }
+            }
+            if !rest.is_empty() {
+                let word = partial(rest);
+                seen |= word;
+                self.store(at, (pending | word << bits).to_le());
+                if rest.len() as u32 * 8 + bits > 64 {
+                    self.store(at + 1, (word >> (64 - bits)).to_le());
+                }
+            } else if bits > 0 {
+                self.store(at, pending.to_le());
+            }
+        }
+        Some(seen & HIGH == 0)
+    }
+
+    /// # Safety
+    /// `index` is below [`WINDOW`].
+    #[inline(always)]
+    unsafe fn store(&mut self, index: usize, word: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { self.words.get_unchecked(index) }.store(word, Ordering::Relaxed);
     }
 }
 
@@ -746,7 +826,7 @@ fn whole(bytes: &[u8; UNIT]) -> u64 {
 }
 
 /// One to seven bytes as a number, the first lowest.
-#[inline]
+#[inline(always)]
 fn partial(bytes: &[u8]) -> u64 {
     let n = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {

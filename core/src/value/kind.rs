@@ -23,6 +23,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What short texts are, both of them.
+    pub(crate) const TEXTS: [Kind; 2] = [Kind::Embedded, Kind::Raw];
+
     /// The bits of a header that hold a kind.
     pub(crate) const MASK: u64 = 0x1f;
 

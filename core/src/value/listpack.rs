@@ -157,6 +157,26 @@ impl<'a> Encoded<'a> {
     }
 }
 
+/// The first eight bytes of a string as a number, and which of its bits they are where it is shorter.
+#[inline(always)]
+fn beginning(string: &[u8]) -> (u64, u64) {
+    let number = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    match *string {
+        [] => (0, 0),
+        [a] => (a.into(), 0xff),
+        [a, b] => (u64::from(a) | u64::from(b) << 8, 0xffff),
+        [a, b, c] => (u64::from(a) | u64::from(b) << 8 | u64::from(c) << 16, 0xff_ffff),
+        _ => match (string.first_chunk(), string.first_chunk(), string.last_chunk()) {
+            (Some(eight), ..) => (u64::from_le_bytes(*eight), u64::MAX),
+            (_, Some(first), Some(last)) => {
+                let bits = string.len() as u32 * 8;
+                (number(first) | number(last) << (bits - 32), (1 << bits) - 1)
+            }
+            _ => unreachable!("there are four bytes"),
+        },
+    }
+}
+
 #[inline]
 fn is_string(code: u8) -> bool {
     code <= STRING_32
@@ -329,6 +349,39 @@ impl<'a> Listpack<'a> {
             (joint, left) = (joint + 1 + size, code);
         }
         None
+    }
+
+    /// Of elements taken two by two, the second of the first pair that begins with this string: the value of a hash's field. O(n).
+    #[inline(always)]
+    pub(crate) fn behind(self, string: &[u8]) -> Option<Element<'a>> {
+        let wanted = Encoded::new(Element::Bytes(string));
+        if wanted.fixed_len != 0 {
+            return self.behind_unusual(string);
+        }
+        // Code and payload tell the element; most others differ in the code, and nearly all in the first bytes.
+        let (first, bits) = beginning(wanted.string);
+        let (mut joint, mut left) = (COUNT_BYTES, 0);
+        for _ in 0..self.len() / 2 {
+            let code = self.bytes[joint] ^ left;
+            let next = joint + 1 + self.payload_len_at(joint, code);
+            let next_code = self.bytes[next] ^ code;
+            let is_it = || match self.bytes[joint + 1..].first_chunk() {
+                Some(eight) if (u64::from_le_bytes(*eight) ^ first) & bits != 0 => false,
+                Some(_) if bits != u64::MAX => true,
+                _ => self.bytes[joint + 1..next] == *wanted.string,
+            };
+            if code == wanted.code && is_it() {
+                let size = self.payload_len_at(next, next_code);
+                return Some(decode(next_code, &self.bytes[next + 1..next + 1 + size]));
+            }
+            (joint, left) = (next + 1 + self.payload_len_at(next, next_code), next_code);
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn behind_unusual(self, string: &[u8]) -> Option<Element<'a>> {
+        self.element(self.skip(self.find(string, 0, 2)?, 1)?)
     }
 
     /// Bytes of the payload to the right of a joint, whose code is this.
@@ -635,6 +688,37 @@ mod tests {
         let field = listpack.find(b"b", 0, 2).unwrap();
         assert_eq!(listpack.element(listpack.skip(field, 1).unwrap()), Some(Element::Bytes(b"c")));
         assert_eq!(listpack.skip(field, 5), None);
+    }
+
+    #[test]
+    fn what_stands_behind_a_field_is_found_whatever_its_length() {
+        let texts =
+            (0..20).map(|len| vec![b'f'; len]).chain([vec![b'f'; 127], vec![b'f'; 130], vec![b'f'; 5000]]);
+        let numbers = ["0", "101", "102", "-1", "123456789"].map(|text| text.as_bytes().to_vec());
+        let fields: Vec<_> = texts.chain(numbers).collect();
+        let elements: Vec<_> = fields
+            .iter()
+            .enumerate()
+            .flat_map(|(at, field)| [field.clone(), format!("v{at}").into()])
+            .collect();
+        let bytes = pack(&elements);
+        let listpack = Listpack::new(&bytes);
+        for (at, field) in fields.iter().enumerate() {
+            let value = format!("v{at}");
+            assert_eq!(listpack.behind(field), Some(Element::Bytes(value.as_bytes())), "{}", field.len());
+            // The last field there is: nothing but its value stands behind it.
+            let alone = pack(&[field.clone(), Vec::new()]);
+            assert_eq!(Listpack::new(&alone).behind(field), Some(Element::Bytes(b"")));
+            let mut other = field.clone();
+            other.extend_from_slice(b"?");
+            assert_eq!(Listpack::new(&alone).behind(&other), None);
+            if let Some(last) = other.len().checked_sub(2) {
+                other.truncate(last + 1);
+                other[last] ^= 0x40;
+                assert_eq!(Listpack::new(&alone).behind(&other), None);
+            }
+        }
+        assert_eq!((listpack.behind(b"v0"), Listpack::new(&EMPTY).behind(b"")), (None, None));
     }
 
     fn string() -> impl Strategy<Value = Vec<u8>> {

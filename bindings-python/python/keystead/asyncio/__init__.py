@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Cache", "Store", "Valkey"]
 
 
+@_keystead.own_methods
 class Cache(CacheBase, _keystead.AsyncCache):
     """As `keystead.Cache`; get, set and the other methods on keys are awaited. `stats`, `close` and `in` are plain calls."""
 
@@ -53,6 +54,7 @@ class Cache(CacheBase, _keystead.AsyncCache):
         self.close()
 
 
+@_keystead.own_methods
 class Store(_keystead.AsyncStore):
     """As `keystead.Store`, with methods that are awaited."""
 

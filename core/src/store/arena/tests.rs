@@ -230,6 +230,39 @@ fn bytes_are_written_anywhere_and_nothing_beside_them() {
 }
 
 #[test]
+fn a_window_is_written_as_any_block_is() {
+    let mut arena = Arena::alone();
+    let (block, model) = (arena.alloc(200).unwrap(), arena.alloc(200).unwrap());
+    for from in 0..20 {
+        for len in 0..40_usize {
+            let text: Vec<u8> = (0..len).map(|at| at as u8 + 40).collect();
+            for (at, ascii) in [(0, true), (len / 2, false), (len.saturating_sub(1), false)] {
+                let mut text = text.clone();
+                if let Some(byte) = text.get_mut(at).filter(|_| !ascii) {
+                    *byte = 0xc3;
+                }
+                for block in [block, model] {
+                    arena.write(block, 0, [&[7; 200]]);
+                }
+                arena.write(model, from, [&text]);
+                let written = arena.window_mut(block).unwrap().write(from, &text);
+                assert_eq!(written, Some(ascii || len == 0));
+                assert_eq!(arena.bytes(block, from + len), arena.bytes(model, from + len));
+                let next = (from + len).next_multiple_of(UNIT);
+                assert_eq!(arena.bytes(block, 200)[next..], [7; 200][next..], "{from} {len}");
+                let word = arena.memory.window(block).unwrap().eight(from);
+                let bytes = arena.bytes_from(block, from, UNIT);
+                assert_eq!(word, Some(u64::from_le_bytes(bytes.try_into().unwrap())));
+            }
+        }
+    }
+    let mut window = arena.window_mut(block).unwrap();
+    assert_eq!(window.write((WINDOW - 1) * UNIT, b"x"), None);
+    assert_eq!(window.write(usize::MAX, b"x"), None);
+    assert_eq!(arena.memory.window(block).unwrap().eight(WINDOW * UNIT - 7), None);
+}
+
+#[test]
 fn readers_without_the_lock_stay_inside_a_span() {
     let mut arena = Arena::alone();
     arena.alloc(8).unwrap();

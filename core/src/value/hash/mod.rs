@@ -31,12 +31,10 @@ impl<'a> HashRef<'a> {
     }
 
     /// The value of a field. O(1), or O(fields) of a packed hash.
+    #[inline]
     pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Element<'a>> {
         match self.0 {
-            Encoding::Packed(pack) => {
-                let at = pack.find(field, 0, 2)?;
-                pack.element(pack.skip(at, 1)?)
-            }
+            Encoding::Packed(pack) => pack.behind(field),
             Encoding::Table(hash) => hash.get(field, now).map(|found| Element::Bytes(found.value)),
         }
     }

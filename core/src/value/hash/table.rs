@@ -59,7 +59,16 @@ impl Hash {
 
     /// A field that has not expired. O(1).
     pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Found<'_>> {
-        self.find(field).map(|at| self.read(at)).filter(|found| found.is_live(now))
+        let mut found = None;
+        self.table.find(self.seed.hash(field), |at| {
+            let read = self.read(at);
+            let is_it = read.field == field;
+            if is_it {
+                found = Some(read);
+            }
+            is_it
+        });
+        found.filter(|found| found.is_live(now))
     }
 
     /// Number of fields, expired ones included.
@@ -266,6 +275,19 @@ fn encode(out: &mut [u8], field: &[u8], value: &[u8], deadline: Option<u64>) {
 
 #[inline]
 fn decode(bytes: &[u8]) -> Found<'_> {
+    // Most have no deadline, and lengths of one byte each.
+    if let [0, field @ 0..0x80, value @ 0..0x80, texts @ ..] = bytes
+        && let (field, value) = (usize::from(*field), usize::from(*value))
+        && let Some((texts, _)) = texts.split_at_checked(field + value)
+    {
+        let size = 3 + texts.len();
+        let (field, value) = texts.split_at(field);
+        return Found { field, value, deadline: None, size };
+    }
+    decode_any(bytes)
+}
+
+fn decode_any(bytes: &[u8]) -> Found<'_> {
     let mut at = 1;
     let deadline = (bytes[0] != 0).then(|| {
         at = 9;

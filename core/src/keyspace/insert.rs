@@ -1,0 +1,51 @@
+//! Storing short strings under keys that are new: what filling a cache comes to.
+//!
+//! It is a short cut past [`super::Db`] for the one case in which nobody listens: no snapshot, log, observer or WATCH. All else is
+//! for [`super::Db`], whose every effect this must have; so are keys that exist, expired or not. The caller has made room for it.
+
+use super::evictor::Created;
+use super::guard::LookUp;
+use super::overwrite::Expiry;
+use super::{Keyspace, compaction};
+use crate::error::Result;
+use crate::evict::Event;
+use crate::store::key::Key;
+use crate::value::MAX_IN_ARENA;
+use crate::value::string::encode;
+
+/// Stores a string under a key that is new, and says whether it did; if not, nothing was done, and [`super::Db`] must do it. O(length).
+///
+/// # Errors
+/// The system has no memory; nothing has changed.
+#[inline(never)]
+pub(crate) fn insert_text(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    value: &[u8],
+    expiry: Option<Expiry>,
+) -> Result<bool> {
+    if value.len() > MAX_IN_ARENA || expiry.is_some_and(|expiry| expiry.deadline <= expiry.now) {
+        return Ok(false);
+    }
+    let place = &keyspace.shards[key.shard()];
+    let mut shard = keyspace.lock(key.shard());
+    if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
+        return Ok(false);
+    }
+    let LookUp::Missing = place.look_up(db, key) else { return Ok(false) };
+    let stamp = keyspace.first_stamp();
+    let deadline = expiry.map(|expiry| expiry.deadline);
+    let data = &mut *shard;
+    data.create(db, key, encode(value), deadline, stamp)?;
+    data.stats.count_change();
+    keyspace.evictor.note(key.hash(), Event::Created);
+    keyspace.counters.bump(key.hash());
+    keyspace.report(data);
+    drop(shard);
+    compaction::help(keyspace);
+    if keyspace.evictor.files(deadline.is_some()) {
+        keyspace.evictor.file(&[Created { hash: key.hash(), db: db as u32, stamp }]);
+    }
+    Ok(true)
+}
