@@ -86,6 +86,18 @@ fn printed<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
     Ok(Some(Word::Owned(SmallVec::from_slice(text.to_str()?.as_bytes()))))
 }
 
+/// The bytes of what is exactly a str or bytes; `None` for anything else.
+///
+/// # Errors
+/// UnicodeEncodeError for a str with lone surrogates.
+#[inline(always)]
+pub fn text_of<'a>(object: Argument<'a, '_>) -> PyResult<Option<&'a [u8]>> {
+    match exact(&object) {
+        Exact::Str | Exact::Bytes => bytes_of(object).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// A key or a raw value.
 ///
 /// # Errors

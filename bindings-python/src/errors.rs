@@ -6,6 +6,7 @@ use std::any::Any;
 use std::convert::Infallible;
 
 use keystead::{Error, ErrorKind};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
@@ -93,4 +94,17 @@ pub fn from_panic(py: Python<'_>, panic: &Box<dyn Any + Send>) -> PyErr {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     of_kind(py, ErrorKind::Internal, &format!("ERR internal error in Keystead, please report it: {text}"))
+}
+
+/// TypeError: more positional arguments than there are parameters.
+#[cold]
+pub fn too_many(most: usize, given: usize) -> Raised {
+    let text = format!("at most {most} positional arguments are expected, {given} were given");
+    PyTypeError::new_err(text).into()
+}
+
+/// TypeError: a parameter without an argument.
+#[cold]
+pub fn missing(name: &str) -> Raised {
+    PyTypeError::new_err(format!("missing argument: '{name}'")).into()
 }

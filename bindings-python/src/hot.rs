@@ -29,7 +29,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, PyClass, ffi};
 
-use crate::errors::{Outcome, Raised};
+use crate::errors::{Outcome, Raised, missing, too_many};
 
 /// A method of a class, called without PyO3's argument handling.
 pub trait Method: 'static {
@@ -290,17 +290,6 @@ pub fn with_arguments<'py, R>(
     Ok(work(&arguments))
 }
 
-#[cold]
-fn too_many(most: usize, given: usize) -> Raised {
-    let text = format!("at most {most} positional arguments are expected, {given} were given");
-    PyTypeError::new_err(text).into()
-}
-
-#[cold]
-fn missing(name: &str) -> Raised {
-    PyTypeError::new_err(format!("missing argument: '{name}'")).into()
-}
-
 /// The bytes of a str (its UTF-8) or of a bytes object, borrowed from it.
 ///
 /// # Errors
@@ -311,19 +300,6 @@ pub fn bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
         Exact::Str => utf8_of(object),
         Exact::Bytes => Ok(content_of(object)),
         _ => unusual_bytes_of(object),
-    }
-}
-
-/// As [`bytes_of`]; `None` for anything else, subclasses included.
-///
-/// # Errors
-/// UnicodeEncodeError for a str with lone surrogates.
-#[inline(always)]
-pub fn text_of<'a>(object: Argument<'a, '_>) -> PyResult<Option<&'a [u8]>> {
-    match exact(&object) {
-        Exact::Str => utf8_of(object).map(Some),
-        Exact::Bytes => Ok(Some(content_of(object))),
-        _ => Ok(None),
     }
 }
 

@@ -13,10 +13,10 @@ use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arguments::{Word, Words, flag, held, integer, raw_value, ttl, word};
+use crate::arguments::{Word, Words, flag, held, integer, raw_value, text_of, ttl, word};
 use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, names, ready_object, text_of,
+    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, names, ready_object,
 };
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, encode};

@@ -14,10 +14,10 @@ use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use smallvec::SmallVec;
 
-use crate::arguments::{condition, held, integer, raw_value, ttl};
+use crate::arguments::{condition, held, integer, raw_value, text_of, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, raise, usage};
-use crate::hot::{Argument, Arguments, Method, NewList, bytes_of, items, names, text_of};
+use crate::hot::{Argument, Arguments, Method, NewList, bytes_of, items, names};
 use crate::pipeline;
 use crate::reply::Style;
 use crate::sessions::{Sessions, encode};
