@@ -67,8 +67,8 @@ impl Space {
     /// As many timers as there may be before those of keys that are gone are looked for.
     fn timers_allowed(&self) -> usize {
         /// Stale timers that are not worth the walk.
-        const FEW: usize = 64;
-        2 * self.with_deadline + self.table.len() / 2 + FEW
+        const FEW: usize = 32;
+        self.with_deadline + self.with_deadline / 2 + self.table.len() / 4 + FEW
     }
 
     fn clear(&mut self) {
