@@ -48,9 +48,9 @@ impl Default for Shelf {
 }
 
 impl Shelf {
-    /// Bytes in use.
+    /// Bytes of the chunks; pages behind the last are kept up to a page, or up to a 16th of what is in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.touched as usize * WORDS * size_of::<u64>()
+        self.len as usize * WORDS * size_of::<u64>()
     }
 
     /// The chunk that a link names.
@@ -83,7 +83,7 @@ impl Shelf {
             (0..WORDS).for_each(|at| to.set(at, from.get(at)));
         }
         self.len -= 1;
-        if (self.touched - self.len) as usize > FIRST.max(self.len as usize / 8) {
+        if (self.touched - self.len) as usize > FIRST.max(self.len as usize / 16) {
             self.give_back();
         }
         (link != last).then_some(last)
@@ -265,7 +265,8 @@ mod tests {
         assert_eq!((shelf.remove(10), shelf.remove(999)), (Some(1_000), None));
         assert_eq!(shelf.chunk(10).record(0), record(1_000, 0));
         (3..=998).rev().for_each(|link| assert_eq!(shelf.remove(link), None));
-        assert!(shelf.bytes() <= 18 * 256, "{}", shelf.bytes());
+        assert_eq!(shelf.bytes(), 512);
+        assert!(shelf.touched <= 18, "{}", shelf.touched);
         assert_eq!((shelf.chunk(1).record(0), shelf.chunk(2).record(0)), (record(1, 0), record(2, 0)));
         let link = shelf.add();
         assert_eq!((link, shelf.chunk(link).len()), (3, 0), "what it held before is forgotten");
