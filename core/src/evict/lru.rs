@@ -133,7 +133,7 @@ impl Policy for Lru {
     }
 
     fn bytes(&self) -> usize {
-        self.buckets.bytes() + self.front.capacity() * size_of::<(u32, Record)>()
+        self.buckets.bytes() + self.front.len() * size_of::<(u32, Record)>()
     }
 }
 
