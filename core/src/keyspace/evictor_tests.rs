@@ -209,7 +209,8 @@ fn a_transaction_evicts_before_it_begins() {
         run(&mut session, &format!("SET key:{number} {value}"));
     }
     run(&mut session, "SET after 1");
-    assert!(engine.used_bytes() as u64 <= SMALL + 200);
+    // What one write may add: an entry, a chunk of records, room for more buckets.
+    assert!(engine.used_bytes() as u64 <= SMALL + 2_000);
 }
 
 #[test]
