@@ -87,6 +87,13 @@ impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
         Some(unsafe { NonNull::new_unchecked(base.wrapping_add(number)).as_ref() })
     }
 
+    /// The elements from an index to the end of its segment, if that is there.
+    #[inline]
+    pub(crate) fn rest(&self, index: u32) -> Option<&[T]> {
+        let (number, segment) = Self::locate(index);
+        Some(&self.segment(segment)?[number - Self::segment_len(segment)..])
+    }
+
     /// All elements of a segment, if it is there.
     pub(crate) fn segment(&self, segment: usize) -> Option<&[T]> {
         let base = self.bases.get(segment)?.load(Ordering::Relaxed);
@@ -136,15 +143,31 @@ impl<T: Zeroable + Sync, const FIRST: usize> Segments<T, FIRST> {
         }
     }
 
-    /// Gives whole pages among the elements in `range`, which must all be zero, back to the system; they stay zero.
-    pub(crate) fn give_back_zeroes(&self, segment: usize, range: Range<usize>) {
+    /// The whole pages among elements of a segment, as address and length.
+    fn pages(&self, segment: usize, range: Range<usize>) -> Option<(NonNull<u8>, usize)> {
         let is_mapped = Self::layout(segment).is_ok_and(|layout| layout.size() >= Self::LAZY);
-        let Some(all) = self.segment(segment).filter(|_| is_mapped) else { return };
+        let all = self.segment(segment).filter(|_| is_mapped)?;
         let bytes = size_of_val(&all[..range.start])..size_of_val(&all[..range.end]);
         let (from, to) = (bytes.start.next_multiple_of(PAGE), bytes.end & !(PAGE - 1));
-        if from < to {
-            // SAFETY: the pages lie inside a mapping. Whoever reads them sees zeroes before and after.
-            unsafe { system::give_back(NonNull::from(all).cast::<u8>().add(from), to - from) }
+        // SAFETY: inside the segment.
+        (from < to).then(|| (unsafe { NonNull::from(all).cast::<u8>().add(from) }, to - from))
+    }
+
+    /// Gives whole pages among the elements in `range`, which must all be zero, back to the system; they stay zero.
+    pub(crate) fn give_back_zeroes(&self, segment: usize, range: Range<usize>) {
+        if let Some((start, bytes)) = self.pages(segment, range) {
+            // SAFETY: the pages lie in a mapping. Whoever reads them sees zeroes before and after.
+            unsafe { system::give_back(start, bytes) }
+        }
+    }
+}
+
+impl<const FIRST: usize> Segments<AtomicU64, FIRST> {
+    /// Zeroes the whole pages among the words in `range` and gives them back to the system.
+    pub(crate) fn release(&self, segment: usize, range: Range<usize>) {
+        if let Some((start, bytes)) = self.pages(segment, range) {
+            // SAFETY: the pages lie in a mapping of atomics, which may change at any time.
+            unsafe { system::release(start, bytes) }
         }
     }
 }

@@ -12,6 +12,7 @@
 //! * **Sampling** policies (random, LFU over all keys) keep nothing and draw keys.
 
 pub(crate) mod adaptive;
+pub(crate) mod calendar;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod ghost;
@@ -20,6 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod miniature;
 pub(crate) mod records;
 pub(crate) mod sampled;
+pub(crate) mod shelf;
 pub(crate) mod ticks;
 pub(crate) mod uses;
 

@@ -2,8 +2,7 @@
 //!
 //! A record is enough of a key's hash to find its entry wherever that has moved; what a record is filed under is the policy's.
 
-use std::collections::VecDeque;
-
+use super::shelf::Shelf;
 use super::ticks::{self, SHORT_BITS};
 use crate::store::key::{hash_of_timer, shard_of, timer_id};
 
@@ -66,16 +65,6 @@ impl Bag {
         Record { db, shard: self.shards[index], id: self.ids[index] }
     }
 
-    /// Takes out the last record.
-    pub(crate) fn pop(&mut self) -> Option<Record> {
-        let last = self.len().checked_sub(1)?;
-        let record = self.get(last);
-        self.ids.truncate(last);
-        self.shards.truncate(last);
-        self.databases.truncate(last);
-        Some(record)
-    }
-
     /// Takes out a record; the last takes its place.
     pub(crate) fn swap_remove(&mut self, index: usize) -> Record {
         let record = self.get(index);
@@ -84,28 +73,33 @@ impl Bag {
         if !self.databases.is_empty() {
             self.databases.swap_remove(index);
         }
+        if self.ids.len() < self.ids.capacity() / 2 {
+            self.shrink();
+        }
         record
+    }
+
+    /// Gives back what a bag that was fuller had grown to.
+    #[cold]
+    fn shrink(&mut self) {
+        let room = self.len() + self.len() / 4;
+        self.ids.shrink_to(room);
+        self.shards.shrink_to(room);
+        self.databases.shrink_to(room);
     }
 }
 
 /// Records in the order they came, in chunks that remember when they were begun.
 #[derive(Debug, Default)]
 pub(crate) struct Fifo {
-    chunks: VecDeque<Chunk>,
+    shelf: Shelf,
+    /// The chunk that has been here longest, and the one with room.
+    first: u32,
+    last: u32,
+    /// Records taken out of the first chunk.
+    taken: usize,
     len: usize,
 }
-
-#[derive(Debug, Default)]
-struct Chunk {
-    /// The earliest and the latest time that a record was put here with.
-    since: u32,
-    until: u32,
-    taken: usize,
-    bag: Bag,
-}
-
-/// Records in a chunk.
-const CHUNK: usize = 64;
 
 /// A record taken from a [`Fifo`], and the span of ticks in which it was put there.
 #[derive(Clone, Copy, Debug)]
@@ -128,42 +122,79 @@ impl Fifo {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.len * RECORD_BYTES + self.len / CHUNK * size_of::<Chunk>()
+        self.shelf.bytes()
     }
 
-    /// Puts a record at the end, for a key whose stamp bears this time.
+    /// Puts a record at the end, for a key whose stamp bears this time. O(1).
     pub(crate) fn push(&mut self, record: Record, time: u32) {
         const HALF: u32 = 1 << (SHORT_BITS - 1);
-        if self.chunks.back().is_none_or(|chunk| chunk.bag.len() == CHUNK) {
-            self.chunks.push_back(Chunk { since: time, until: time, ..Chunk::default() });
-        }
-        let chunk = self.chunks.back_mut().expect("there is a chunk with room");
-        if ticks::age(time, chunk.since, SHORT_BITS) > HALF {
-            chunk.since = time;
-        } else if ticks::age(time, chunk.until, SHORT_BITS) <= HALF {
-            chunk.until = time;
-        }
-        chunk.bag.push(record);
         self.len += 1;
+        if self.last != 0 && self.shelf.chunk(self.last).push(record) {
+            let chunk = self.shelf.chunk(self.last);
+            let (since, until) = chunk.times();
+            if ticks::age(time, since, SHORT_BITS) > HALF {
+                chunk.set_times(time, until);
+            } else if ticks::age(time, until, SHORT_BITS) <= HALF {
+                chunk.set_times(since, time);
+            }
+            return;
+        }
+        let new = self.shelf.add();
+        let chunk = self.shelf.chunk(new);
+        chunk.push(record);
+        chunk.set_times(time, time);
+        chunk.set_back(self.last);
+        match self.last {
+            0 => self.first = new,
+            last => self.shelf.chunk(last).set_next(new),
+        }
+        self.last = new;
     }
 
-    /// Takes the record that has been here longest.
+    /// Takes the record that has been here longest. O(1).
     pub(crate) fn pop(&mut self) -> Option<Filed> {
-        let first = self.chunks.front_mut()?;
-        let record = first.bag.get(first.taken);
-        let filed = Filed { record, since: first.since, until: first.until };
-        first.taken += 1;
-        if first.taken == first.bag.len() {
-            self.chunks.pop_front();
+        if self.first == 0 {
+            return None;
         }
+        let chunk = self.shelf.chunk(self.first);
+        let (since, until) = chunk.times();
+        let filed = Filed { record: chunk.record(self.taken), since, until };
+        self.taken += 1;
         self.len -= 1;
+        if self.taken == chunk.len() {
+            self.drop_first();
+        }
         Some(filed)
+    }
+
+    fn drop_first(&mut self) {
+        let old = self.first;
+        self.taken = 0;
+        self.first = self.shelf.chunk(old).next();
+        match self.first {
+            0 => self.last = 0,
+            first => self.shelf.chunk(first).set_back(0),
+        }
+        // The chunk that took the place of the old one was named by its neighbours, or as first or last.
+        if let Some(moved) = self.shelf.remove(old) {
+            let chunk = self.shelf.chunk(old);
+            match chunk.back() {
+                0 => self.first = old,
+                back => self.shelf.chunk(back).set_next(old),
+            }
+            match chunk.next() {
+                0 => self.last = old,
+                next => self.shelf.chunk(next).set_back(old),
+            }
+            debug_assert!(self.first != moved && self.last != moved);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evict::shelf::NARROW;
 
     fn record(id: u32, db: u32) -> Record {
         Record { db, shard: id as u8, id }
@@ -187,11 +218,8 @@ mod tests {
         }
         assert_eq!(bag.swap_remove(0), record(1, 0));
         assert_eq!((bag.get(0), bag.get(2)), (record(4, 0), record(3, 7)));
-        assert_eq!(
-            (bag.pop(), bag.pop(), bag.pop()),
-            (Some(record(3, 7)), Some(record(2, 0)), Some(record(4, 0)))
-        );
-        assert_eq!(bag.pop(), None);
+        assert_eq!((bag.swap_remove(2), bag.swap_remove(0)), (record(3, 7), record(4, 0)));
+        assert_eq!((bag.len(), bag.swap_remove(0)), (1, record(2, 0)));
     }
 
     #[test]
@@ -207,5 +235,24 @@ mod tests {
             assert!(filed.is_of(id) && !filed.is_of(id + 200));
         }
         assert!(fifo.pop().is_none() && fifo.bytes() == 0);
+    }
+
+    #[test]
+    fn a_fifo_that_others_fill_and_empty_takes_what_its_records_take() {
+        let mut fifo = Fifo::default();
+        let (mut put, mut taken) = (0, 0);
+        for (more, less) in [(100_000, 10), (0, 60_000), (70_000, 100_000), (1_000, 1_000), (500, 10_000)] {
+            for _ in 0..more {
+                fifo.push(record(put, put % 700 / 699), 0);
+                put += 1;
+            }
+            for _ in 0..less.min(put - taken) {
+                assert_eq!(fifo.pop().unwrap().record, record(taken, taken % 700 / 699));
+                taken += 1;
+            }
+            let most = fifo.len() * 256 / NARROW * 5 / 4 + 2 * 256;
+            assert!(fifo.bytes() <= most, "{} for {}", fifo.bytes(), fifo.len());
+        }
+        assert_eq!(fifo.len(), (put - taken) as usize);
     }
 }

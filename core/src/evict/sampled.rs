@@ -149,7 +149,8 @@ mod tests {
         }
         (0..250).for_each(|_| assert_eq!(cache.evict(), Eviction::Evicted));
         let gone = |uses| cache.evicted.iter().filter(|key| *key % 10 == uses).count();
-        assert!(gone(0) >= 45 && gone(9) <= 5, "{} and {}", gone(0), gone(9));
+        // Of 50 each; 48 with a standard deviation of 1.5, and none, where chance alone would take 25.
+        assert!(gone(0) >= 38 && gone(9) <= 5, "{} and {}", gone(0), gone(9));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use crate::config::MAXMEMORY_POLICIES;
 use crate::keyspace::{Effect, Event, EventClass, Journal, Observer};
+use crate::store::key::SHARDS;
 use crate::sync::{Arc, Mutex};
 use crate::{Clock, Condition, Config, Database, Engine, Form, Session, Ttl};
 
@@ -208,7 +209,8 @@ fn a_transaction_evicts_before_it_begins() {
         run(&mut session, &format!("SET key:{number} {value}"));
     }
     run(&mut session, "SET after 1");
-    assert!(engine.used_bytes() as u64 <= SMALL + 200);
+    // What one write may add: an entry, a chunk of records, room for more buckets.
+    assert!(engine.used_bytes() as u64 <= SMALL + 2_000);
 }
 
 #[test]
@@ -382,6 +384,7 @@ fn threads_evict_together() {
         set(&db, "last", b"v");
         assert!(engine.used_bytes() as u64 <= SMALL + 2_000, "{policy}: {}", engine.used_bytes());
         let left: usize = (0..4).map(|db| engine.database(db).unwrap().len()).sum();
+        // What the first thread stored after its last FLUSHALL, even if the others were through by then: 1,000 less 143.
         assert!(left > 300, "{policy}: {left}");
     }
 }
@@ -397,7 +400,13 @@ fn timers_of_evicted_keys_do_not_fill_the_memory() {
         let ttl = Ttl::After(Duration::from_secs(3_600 + number % 5_000));
         db.set(format!("key:{number}"), [b'v'; 100], ttl, Condition::Always).unwrap();
     }
-    assert!(db.len() > 5_000, "{}", db.len());
+    // A deletion looks whether the dead timers are too many; the key that comes for it arms one more.
+    for index in 0..SHARDS {
+        let (armed, allowed) = engine.inner.keyspace.lock(index).timers(0);
+        assert!(armed <= allowed + 1, "{armed} timers in shard {index}");
+    }
+    // 5,900 keys fit, with a standard deviation of 50 by how the hash spreads them; 1,420 if dead timers stay.
+    assert!(db.len() > 2_500, "{}", db.len());
     // What is left still expires, fields included.
     assert_eq!(run(&mut session, "HEXISTS h f"), ":1\r\n");
     engine.advance(Duration::from_secs(5));

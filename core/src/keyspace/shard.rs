@@ -59,6 +59,17 @@ impl Space {
         Self { table: Table::in_pool(pool.clone()), wheel: None, with_deadline: 0, deadlines: 0 }
     }
 
+    fn timers(&self) -> usize {
+        self.wheel.as_ref().map_or(0, |wheel| wheel.len())
+    }
+
+    /// As many timers as there may be before those of keys that are gone are looked for.
+    fn timers_allowed(&self) -> usize {
+        /// Stale timers that are not worth the walk.
+        const FEW: usize = 32;
+        self.with_deadline + self.with_deadline / 2 + self.table.len() / 4 + FEW
+    }
+
     fn clear(&mut self) {
         self.table.clear();
         self.wheel = None;
@@ -432,11 +443,8 @@ impl ShardData {
     /// Arms all timers anew if most are of keys that went before their time, as they do when keys with long deadlines are evicted: such
     /// timers would stay until they are due. O(1) on average, O(entries) when it happens.
     fn drop_stale_timers(&mut self, db: usize) {
-        /// Stale timers that are not worth the walk.
-        const FEW: usize = 64;
         let space = self.space_mut(db);
-        let needed = 2 * space.with_deadline + space.table.len() / 2 + FEW;
-        if space.wheel.as_ref().is_none_or(|wheel| wheel.len() <= needed) {
+        if space.timers() <= space.timers_allowed() {
             return;
         }
         let Some(mut wheel) = space.wheel.take() else { return };
@@ -455,6 +463,12 @@ impl ShardData {
             }
         }
         self.space_mut(db).wheel = Some(wheel);
+    }
+
+    /// Timers of database `db`, and how many there may be once a key with a deadline was deleted.
+    #[cfg(test)]
+    pub(crate) fn timers(&self, db: usize) -> (usize, usize) {
+        self.space(db).map_or((0, 0), |space| (space.timers(), space.timers_allowed()))
     }
 
     /// The heap value of the entry at `at`, whose kind says it owns one.

@@ -13,7 +13,7 @@
 //!
 //! **Memory.** A slot is a list of 64-byte chunks of 15 ids; only the first chunk has room. Chunks come from one pool per
 //! wheel, which grows in segments of at most 4 KiB, so that nothing is ever copied, and is rebuilt when three quarters of
-//! it are free. Levels (1 KiB) are allocated when first used. Arming is O(1).
+//! it are free. Levels (1 KiB) are there while they hold timers. Arming is O(1).
 //!
 //! **Clock steps.** Forward: the slots in between come up at once, in order. Backward by up to a second: the wheel stands
 //! still, and timers armed for what it takes for the past come up at every advance. Further backward: every
@@ -270,7 +270,12 @@ impl Wheel {
     fn shrink(&mut self) {
         if self.len == 0 {
             self.clear();
-        } else if self.pool.wasteful() {
+            return;
+        }
+        for level in &mut self.levels {
+            level.take_if(|level| level.occupied == [0; SLOTS / 64]);
+        }
+        if self.pool.wasteful() {
             let lists = self.levels.iter_mut().flatten().flat_map(|level| level.slots.iter_mut());
             self.pool.rebuild(lists.chain(&mut self.due).chain([&mut self.late, &mut self.early]));
         }
