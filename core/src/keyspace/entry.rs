@@ -181,7 +181,7 @@ impl Head {
     }
 
     /// Whether a value of that length can take the place of the present one: the lengths stay short, and the block of its class.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_room_for(&self, len: usize) -> bool {
         self.word & LONG == 0
             && len <= SHORT_VALUE

@@ -184,6 +184,10 @@ impl Shard {
     fn stamp_noted(&self, data: &ShardData, mut stamp: impl FnMut(&ShardData, Ref)) {
         let count = self.sequence.count() as u32;
         for note in &self.touches.notes {
+            // Most are empty, and exchanging is dear.
+            if note.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
             let note = note.swap(0, Ordering::Relaxed);
             if let Some(at) = Ref::new((note >> 32) as u32)
                 && note as u32 == count

@@ -22,9 +22,17 @@ pub(crate) struct Expiry {
     pub(crate) deadline: u64,
 }
 
-/// An entry of a locked shard, which nobody listens to.
-struct Locked<'k> {
-    shard: ShardGuard<'k>,
+/// What was found of an entry before its shard was locked.
+struct Sight<'k> {
+    place: &'k Shard,
+    count: Option<u64>,
+    likely: Likely<'k>,
+}
+
+/// An entry of a locked shard, which nobody listens to. The guard stays where it is: moving it would make the processor wait for
+/// what was just stored.
+struct Locked<'g, 'k> {
+    shard: &'g mut ShardGuard<'k>,
     at: Ref,
     window: Window<'k>,
     head: Head,
@@ -40,7 +48,9 @@ pub(crate) fn overwrite_text(
     expiry: Option<Expiry>,
 ) -> bool {
     let NewValue::Bytes(kind, value) = encode(value) else { return false };
-    let Some(mut found) = lock_entry(keyspace, db, key, Kind::TEXTS) else { return false };
+    let Some(sight) = see(keyspace, db, key, Kind::TEXTS) else { return false };
+    let mut shard = keyspace.lock(key.shard());
+    let Some(mut found) = sight.confirm(keyspace, &mut shard, db, key, Kind::TEXTS) else { return false };
     let head = found.head;
     if !head.has_room_for(value.len()) {
         return false;
@@ -67,7 +77,9 @@ pub(crate) fn overwrite_text(
 /// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
 #[inline(always)]
 pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i64) -> Option<i64> {
-    let mut found = lock_entry(keyspace, db, key, [Kind::Int; 2])?;
+    let sight = see(keyspace, db, key, [Kind::Int; 2])?;
+    let mut shard = keyspace.lock(key.shard());
+    let mut found = sight.confirm(keyspace, &mut shard, db, key, [Kind::Int; 2])?;
     if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
@@ -78,29 +90,40 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i6
     Some(sum)
 }
 
-/// The entry of a key, its shard locked, if it is there, short, of one of these kinds, and nobody listens to its changes. It may have expired.
+/// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.
 #[inline(always)]
-fn lock_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Locked<'k>> {
+fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Sight<'k>> {
     let place = &keyspace.shards[key.shard()];
     let count = place.sequence.begin_read();
-    // A key that is new, as far as one can see, is not locked for in vain.
-    let Likely { mut at, mut window, head } = place.look_at(db, key, kinds)?;
-    let shard = keyspace.lock(key.shard());
-    if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
-        return None;
-    }
-    let head = match head {
-        Some(head) if count == Some(shard.count()) => head.renewed(window),
-        _ => {
-            let LookUp::Found(found, words, head) = look_up(place, db, key) else { return None };
-            if !kinds.contains(&head.kind()) {
-                return None;
-            }
-            (at, window) = (found, words);
-            head
+    Some(Sight { place, count, likely: place.look_at(db, key, kinds)? })
+}
+
+impl<'k> Sight<'k> {
+    /// The entry of the key, whose shard is locked now, if it is there, short, of one of these kinds, and nobody listens to its changes. It may
+    /// have expired.
+    #[inline(always)]
+    fn confirm<'g>(
+        self,
+        keyspace: &Keyspace,
+        shard: &'g mut ShardGuard<'k>,
+        db: usize,
+        key: &Key<'_>,
+        kinds: [Kind; 2],
+    ) -> Option<Locked<'g, 'k>> {
+        if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
+            return None;
         }
-    };
-    Some(Locked { shard, at, window, head })
+        let Likely { at, window, head } = self.likely;
+        if let Some(head) = head.filter(|_| self.count == Some(shard.count())) {
+            return Some(Locked { shard, at, window, head: head.renewed(window) });
+        }
+        match look_up(self.place, db, key) {
+            LookUp::Found(at, window, head) if kinds.contains(&head.kind()) => {
+                Some(Locked { shard, at, window, head })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// [`Shard::look_up`], out of the way of those who seldom need it.
@@ -109,7 +132,7 @@ fn look_up<'k>(shard: &'k Shard, db: usize, key: &Key<'_>) -> LookUp<'k> {
     shard.look_up(db, key)
 }
 
-impl Locked<'_> {
+impl Locked<'_, '_> {
     /// Writes a value for which there is room over the present one.
     #[inline(always)]
     fn write(&mut self, kind: Kind, value: &[u8]) {

@@ -36,7 +36,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// Counts up a key's slot. The caller holds the key's shard and has changed the key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bump(&self, hash: u64) {
         if let Some(slots) = self.wanted() {
             count_up(&slots[slot(hash)]);
