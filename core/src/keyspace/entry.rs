@@ -101,12 +101,6 @@ impl Head {
         (is_it && window.equal(head.key_at / 8, key)).then_some(head)
     }
 
-    /// As it is now: accesses and snapshots change its first word, nothing else, while the shard's sequence stands still.
-    #[inline(always)]
-    pub(crate) fn renewed(self, window: Window<'_>) -> Head {
-        Head { word: window.word(0), ..self }
-    }
-
     /// Where the value begins, in bytes.
     #[inline]
     pub(crate) fn value_at(&self) -> usize {

@@ -102,11 +102,12 @@ impl Shard {
     }
 
     /// Has the memory of the entry that a hash most likely leads to fetched, for whoever is about to take the lock: what misses the cache
-    /// after it does so alone. `None` if it leads to none, so that most likely there is no such key.
+    /// after it does so alone. Returns where that is; `None` if it leads to none, so that most likely there is no such key.
     #[inline(always)]
-    pub(super) fn prefetch(&self, db: usize, hash: u64) -> Option<()> {
-        self.memory.prefetch(self.index(db)?.first_candidate(hash)?);
-        Some(())
+    pub(super) fn prefetch(&self, db: usize, hash: u64) -> Option<Ref> {
+        let at = self.index(db)?.first_candidate(hash)?;
+        self.memory.prefetch(at);
+        Some(at)
     }
 
     /// Looks at the first entry with the key's tag, which is the right one but for one key in 25. What is returned holds only for whoever

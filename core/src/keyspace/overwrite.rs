@@ -4,12 +4,13 @@
 //! expired, the new value takes the place of the old one in its block, and nobody listens: no snapshot, log, observer or
 //! WATCH. All else is for [`super::Db`], whose every effect this must have.
 //!
-//! The entry is found before the lock is taken, as readers find it, and stays found if the shard's sequence has not moved by then: so
-//! nobody waits for memory with the lock held.
+//! Where the entry most likely is gets found out before the lock is taken, as readers find it, and its memory fetched: it comes while the lock is
+//! taken and the rest is judged. What is there is looked at last, so that a processor that runs ahead reaches the next write's first
+//! miss before this one's last has come.
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{Likely, LookUp, Shard, ShardGuard};
+use super::guard::{LookUp, Shard, ShardGuard};
 use crate::store::arena::{Ref, Window};
 use crate::store::key::Key;
 use crate::value::string::{encode, over_deadline};
@@ -22,11 +23,11 @@ pub(crate) struct Expiry {
     pub(crate) deadline: u64,
 }
 
-/// What was found of an entry before its shard was locked.
+/// Where an entry most likely is, found before its shard was locked.
 struct Sight<'k> {
     place: &'k Shard,
     count: Option<u64>,
-    likely: Likely<'k>,
+    at: Ref,
 }
 
 /// An entry of a locked shard, which nobody listens to. The guard stays where it is: moving it would make the processor wait for
@@ -48,7 +49,7 @@ pub(crate) fn overwrite_text(
     expiry: Option<Expiry>,
 ) -> bool {
     let NewValue::Bytes(kind, value) = encode(value) else { return false };
-    let Some(sight) = see(keyspace, db, key, Kind::TEXTS) else { return false };
+    let Some(sight) = see(keyspace, db, key) else { return false };
     let mut shard = keyspace.lock(key.shard());
     let Some(mut found) = sight.confirm(keyspace, &mut shard, db, key, Kind::TEXTS) else { return false };
     let head = found.head;
@@ -77,7 +78,7 @@ pub(crate) fn overwrite_text(
 /// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
 #[inline(always)]
 pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i64) -> Option<i64> {
-    let sight = see(keyspace, db, key, [Kind::Int; 2])?;
+    let sight = see(keyspace, db, key)?;
     let mut shard = keyspace.lock(key.shard());
     let mut found = sight.confirm(keyspace, &mut shard, db, key, [Kind::Int; 2])?;
     if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
@@ -92,10 +93,10 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i6
 
 /// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.
 #[inline(always)]
-fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Sight<'k>> {
+fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>> {
     let place = &keyspace.shards[key.shard()];
     let count = place.sequence.begin_read();
-    Some(Sight { place, count, likely: place.look_at(db, key, kinds)? })
+    Some(Sight { place, count, at: place.prefetch(db, key.hash())? })
 }
 
 impl<'k> Sight<'k> {
@@ -113,9 +114,11 @@ impl<'k> Sight<'k> {
         if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
             return None;
         }
-        let Likely { at, window, head } = self.likely;
-        if let Some(head) = head.filter(|_| self.count == Some(shard.count())) {
-            return Some(Locked { shard, at, window, head: head.renewed(window) });
+        if self.count == Some(shard.count())
+            && let Some(window) = self.place.memory.window(self.at)
+            && let Some(head) = Head::short_of(window, key.bytes(), kinds)
+        {
+            return Some(Locked { shard, at: self.at, window, head });
         }
         match look_up(self.place, db, key) {
             LookUp::Found(at, window, head) if kinds.contains(&head.kind()) => {
