@@ -1,13 +1,11 @@
-//! Replays through a real engine under `maxmemory`.
+//! Replays through a real engine under a `maxmemory`; under which one is [`crate::limit`]'s to find.
 //!
-//! All values have one size, so that a memory limit is a number of keys. Tables that have seen keys come and go take more than freshly
-//! filled ones, so the limit is found by trial: that under which an engine through which many keys pass holds as many as shall fit.
+//! All values have one size, so that a memory limit is a number of keys.
 
 use std::error::Error;
 use std::time::Duration;
 
-use crate::reference;
-use keystead::{Condition, Config, Database, Engine, Form, Ttl};
+use keystead::{Condition, Config, Database, Engine, ErrorKind, Form, Ttl};
 
 /// The policies that evict.
 pub const POLICIES: [&str; 9] = [
@@ -24,75 +22,85 @@ pub const POLICIES: [&str; 9] = [
 
 const VALUE: [u8; 64] = [b'v'; 64];
 /// A limit that is never reached: with one the policy's own memory counts too.
-const AMPLE: u64 = 1 << 40;
+pub const AMPLE: u64 = 1 << 40;
+/// How often in a replay the keys are counted, about.
+const SAMPLES: usize = 2_000;
 
-/// Hits of a replay, and how many keys there were on average in its second half.
+/// What a replay showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Replay {
+    /// Requests whose key was there.
+    pub hits: u64,
+    /// Keys held on average, counted again and again from the first eviction on; without one, those at the end.
+    pub held: f64,
+    /// The whole trace was replayed.
+    pub complete: bool,
+}
+
+/// The keys counted since the engine was full.
+#[derive(Default)]
+struct Held {
+    sum: usize,
+    samples: usize,
+    /// Keys created when the first was counted.
+    since: usize,
+}
+
+impl Held {
+    fn note(&mut self, keys: usize, created: usize) {
+        if self.samples == 0 {
+            self.since = created;
+        }
+        self.sum += keys;
+        self.samples += 1;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum as f64 / self.samples.max(1) as f64
+    }
+}
+
+/// Replays requests from an empty engine. Breaks off if `hopeless`, asked for the keys held on average so far and those created meanwhile, says so.
 pub fn replay(
     policy: &str,
     requests: &[u32],
-    unique: usize,
-    capacity: usize,
-) -> Result<(u64, f64), Box<dyn Error>> {
-    // Tables grow a little with all that passes through them, so as much has to pass in the trials.
-    let misses = requests.len() - reference::lru(requests, unique, capacity) as usize;
-    let limit = if capacity >= unique { AMPLE } else { memory_of(policy, capacity, misses)? };
+    limit: u64,
+    hopeless: impl Fn(f64, usize) -> bool,
+) -> Result<Replay, Box<dyn Error>> {
     let db = open(policy, limit)?;
     let ttl = ttl(policy);
-    let (mut hits, mut samples, mut held) = (0, 0u32, 0);
+    let period = (requests.len() / SAMPLES).max(1);
+    let (mut hits, mut created, mut refused) = (0, 0, 0);
+    let mut held = Held::default();
     for (position, key) in requests.iter().enumerate() {
         let name = name(*key);
         if db.get_with(&name, |found| found.is_some())? {
             hits += 1;
         } else {
             match db.set(name, VALUE, ttl, Condition::Always) {
+                Ok(_) => created += 1,
                 // Where the shards' own needs leave no room, nothing is cached, and that is the result.
-                Err(error) if error.kind() != keystead::ErrorKind::OutOfMemory => return Err(error.into()),
-                _ => {}
+                Err(error) if error.kind() == ErrorKind::OutOfMemory => refused += 1,
+                Err(error) => return Err(error.into()),
             }
         }
-        if position > requests.len() / 2 && position % 10_000 == 0 {
-            held += db.len();
-            samples += 1;
+        if position % period == period - 1 {
+            let keys = db.len();
+            // Nothing else removes keys.
+            if keys < created || refused > 0 {
+                held.note(keys, created);
+                if hopeless(held.mean(), created + refused - held.since) {
+                    return Ok(Replay { hits, held: held.mean(), complete: false });
+                }
+            }
         }
     }
-    Ok((hits, held as f64 / f64::from(samples.max(1))))
+    let held = if held.samples == 0 { db.len() as f64 } else { held.mean() };
+    Ok(Replay { hits, held, complete: true })
 }
 
-/// Bytes that as many keys take under a policy, once more than that have passed through.
-fn memory_of(policy: &str, keys: usize, misses: usize) -> Result<u64, Box<dyn Error>> {
-    /// Trials; the number of keys is met to about a part in 200 after two or three, or later where the shards' own needs exceed the keys'.
-    const TRIALS: usize = 8;
-    /// Keys that pass through in one trial at most.
-    const MOST: usize = 500_000;
-    let inserts = misses.min(MOST).max(3 * keys);
-    let mut limit = memory_when_fresh(policy, keys)? as f64;
-    let mut slope = f64::from(BYTES_PER_KEY);
-    let mut before: Option<(f64, f64)> = None;
-    for _ in 0..TRIALS {
-        let held = held_by(policy, limit as u64, inserts)?;
-        if held == 0.0 {
-            limit *= 2.0;
-            continue;
-        }
-        let missing = keys as f64 - held;
-        if missing.abs() <= (keys as f64 / 200.0).max(0.7) {
-            break;
-        }
-        if let Some((old_limit, old_held)) = before
-            && (held - old_held).abs() > 1.0
-        {
-            slope = ((limit - old_limit) / (held - old_held)).clamp(slope / 2.0, slope * 4.0);
-        }
-        before = Some((limit, held));
-        limit += missing * slope;
-    }
-    Ok(limit as u64)
-}
-
-/// A first guess of what one more key takes.
-const BYTES_PER_KEY: u32 = 120;
-
-fn memory_when_fresh(policy: &str, keys: usize) -> Result<u64, Box<dyn Error>> {
+/// Bytes that so many keys take in an engine that holds nothing else and has never held more.
+pub fn memory_when_fresh(policy: &str, keys: usize) -> Result<u64, Box<dyn Error>> {
     let db = open(policy, AMPLE)?;
     for key in 0..keys {
         db.set(name(key as u32), VALUE, ttl(policy), Condition::Always)?;
@@ -101,22 +109,6 @@ fn memory_when_fresh(policy: &str, keys: usize) -> Result<u64, Box<dyn Error>> {
     let info = String::from_utf8_lossy(session.execute(&[b"INFO", b"memory"])).into_owned();
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
     Ok(used.ok_or("INFO has no used_memory")?.trim().parse()?)
-}
-
-/// How many keys an engine holds on average in the second half of so many inserts of new ones.
-fn held_by(policy: &str, limit: u64, inserts: usize) -> Result<f64, Box<dyn Error>> {
-    let db = open(policy, limit)?;
-    let (mut held, mut samples) = (0, 0u32);
-    for key in 0..inserts {
-        if db.set(name(key as u32), VALUE, ttl(policy), Condition::Always).is_err() {
-            return Ok(0.0);
-        }
-        if key > inserts / 2 && key % (inserts / 64).max(1) == 0 {
-            held += db.len();
-            samples += 1;
-        }
-    }
-    Ok(held as f64 / f64::from(samples.max(1)))
 }
 
 fn open(policy: &str, limit: u64) -> Result<Database, Box<dyn Error>> {

@@ -1,11 +1,14 @@
 //! Hit ratios on request traces: every eviction policy of the engine beside exact LRU, OPT and other caches.
 //!
-//! `cargo xtask bench hit-ratio --traces DIR [--json OUT] [--only NAME,...] [--held yes]`. Every trace of the folder is replayed from an empty cache, at
+//! `cargo xtask bench hit-ratio --traces DIR [--json OUT] [--only NAME,...]`. Every trace of the folder is replayed from an empty cache, at
 //! capacities of [`SHARES`] per cent of its keys, each request a look-up that inserts on a miss. Ratios are in per cent of all requests.
+//! The engine's limit is one of memory; the line below the ratios says how many keys it held on average once it was full, so that gains
+//! of capacity can be told from those of policy. The others hold as many as the line says that fit.
 
 #![allow(clippy::print_stdout, reason = "a benchmark shows its results")]
 
 mod engine;
+mod limit;
 mod peers;
 mod reference;
 mod trace;
@@ -33,8 +36,6 @@ struct Options {
     json: Option<PathBuf>,
     /// Columns to measure; empty for all.
     only: Vec<String>,
-    /// Tell how many keys the engine held.
-    held: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -47,19 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in trace::files(folder)? {
         let trace = Trace::read(&path)?;
         for share in SHARES {
-            let mut line = format!("{:<14}{share:>6}", trace.name);
-            for policy in &columns {
-                let hit_ratio = 100.0 * measure(&options, policy, &trace, share)? as f64
-                    / trace.requests.len().max(1) as f64;
-                line += &format!("{hit_ratio:>width$.2}", width = heading(policy).len());
-                points.push(Point {
-                    trace: trace.name.clone(),
-                    share,
-                    policy: (*policy).to_owned(),
-                    hit_ratio,
-                });
-            }
-            println!("{line}");
+            points.extend(row(&columns, &trace, share)?);
         }
     }
     if let Some(path) = options.json {
@@ -76,25 +65,42 @@ fn heading(name: &str) -> String {
     format!("{name:>width$}", width = name.len().max(6) + 2)
 }
 
-/// Hits of a column.
-fn measure(options: &Options, policy: &str, trace: &Trace, share: f64) -> Result<u64, Box<dyn Error>> {
-    let Trace { requests, unique, .. } = trace;
+/// Measures and prints all columns of a trace at one capacity.
+fn row(columns: &[&str], trace: &Trace, share: f64) -> Result<Vec<Point>, Box<dyn Error>> {
     let capacity = trace.capacity(share);
+    let mut ratios = format!("{:<14}{share:>6}", trace.name);
+    let mut keys = format!("{:>20}", format!("{capacity} keys fit"));
+    let mut points = Vec::new();
+    for policy in columns {
+        let (hits, held) = measure(policy, trace, capacity)?;
+        let hit_ratio = 100.0 * hits as f64 / trace.requests.len().max(1) as f64;
+        let width = heading(policy).len();
+        ratios += &format!("{hit_ratio:>width$.2}");
+        keys += &format!("{:>width$}", held.map_or(String::new(), |held| format!("{held:.0}")));
+        points.push(Point { trace: trace.name.clone(), share, policy: (*policy).to_owned(), hit_ratio });
+    }
+    println!("{ratios}");
+    if keys.split_whitespace().count() > 3 {
+        println!("{keys}");
+    }
+    Ok(points)
+}
+
+/// Hits of a column, and how many keys were held if that is not certain.
+fn measure(policy: &str, trace: &Trace, capacity: usize) -> Result<(u64, Option<f64>), Box<dyn Error>> {
+    let Trace { requests, unique, .. } = trace;
     if let Some((_, make)) = peers::PEERS.iter().find(|(name, _)| *name == policy) {
         let mut cache = make(capacity);
-        return Ok(requests.iter().map(|key| u64::from(cache.request(*key))).sum());
+        return Ok((requests.iter().map(|key| u64::from(cache.request(*key))).sum(), None));
     }
-    match policy {
-        "opt" => Ok(reference::opt(requests, *unique, capacity)),
-        "lru" => Ok(reference::lru(requests, *unique, capacity)),
+    Ok(match policy {
+        "opt" => (reference::opt(requests, *unique, capacity), None),
+        "lru" => (reference::lru(requests, *unique, capacity), None),
         _ => {
-            let (hits, held) = engine::replay(policy, requests, *unique, capacity)?;
-            if options.held {
-                println!("    {policy}: {held:.0} keys held on average, {capacity} shall fit");
-            }
-            Ok(hits)
+            let replay = limit::replay(policy, requests, *unique, capacity)?;
+            (replay.hits, Some(replay.held))
         }
-    }
+    })
 }
 
 impl Options {
@@ -105,7 +111,6 @@ impl Options {
             match &*word {
                 "--traces" => options.traces = Some(value.into()),
                 "--json" => options.json = Some(value.into()),
-                "--held" => options.held = value == "yes",
                 "--only" => options.only = value.split(',').map(str::to_owned).collect(),
                 _ => return Err(format!("unknown option {word}")),
             }
