@@ -14,10 +14,19 @@ use super::{Eviction, Facts, Keys, Policy, Record, Verdict};
 
 /// A new key moves the clock on once in as many parts of all keys.
 const TICKS_PER_TURN: usize = 4096;
-/// A bucket is closed at so many records, or at 1/32 of all.
+/// A bucket is closed at so many records at most.
 const BUCKET: usize = 4 * NARROW;
 /// Records sorted at once: what one call may take beyond its effort.
 const FRONT: usize = 1024;
+
+/// Records at which a bucket is closed, of so many in all: 1/32 of them, in whole chunks, since the places left in a chunk are lost. Where
+/// that is less than a chunk, 1/8 of them: a few dozen chunks take more than a few hundred records, and their number changes with each key.
+fn full(len: usize) -> usize {
+    match len / 32 / NARROW * NARROW {
+        0 => (len / 8).clamp(1, NARROW),
+        whole => whole.min(BUCKET),
+    }
+}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -37,7 +46,7 @@ impl Lru {
     }
 
     fn put(&mut self, record: Record, stamp: u32, now: u32) {
-        let full = (self.len / 32).clamp(1, BUCKET);
+        let full = full(self.len);
         let last = self.buckets.len().checked_sub(1).and_then(|last| self.buckets.get(last));
         if last.is_none_or(|(start, len)| len >= full && start != now) {
             self.buckets.begin(now);
@@ -163,6 +172,26 @@ mod tests {
             assert!(hits.abs_diff(exact_hits) <= 20 + capacity / 10, "{hits}, {exact_hits} at {capacity}");
             let strangers = order.iter().filter(|key| !cache.has(**key)).count();
             assert!(strangers <= 5 + capacity / 50, "{strangers} at {capacity}");
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_keys_and_not_in_steps() {
+        let bytes_per_key = |capacity: usize| {
+            let mut cache = Fake::new("allkeys-lru");
+            let mut sum = 0;
+            for request in 0..20 * capacity {
+                let key = random() % (4 * capacity as u64);
+                cache.request(key * key / (4 * capacity as u64), capacity);
+                sum += if request >= 10 * capacity { cache.policy.bytes() } else { 0 };
+            }
+            sum as f64 / (10 * capacity * capacity) as f64
+        };
+        // On either side of where the number of chunks in a bucket changes, or that of records in a bucket of one.
+        for (below, above) in [(250, 260), (1_500, 1_600), (3_000, 3_150)] {
+            let (before, after) = (bytes_per_key(below), bytes_per_key(above));
+            assert!(before.max(after) < 12.0, "{before} and {after} bytes a key at {below} and {above}");
+            assert!((before - after).abs() < 3.0, "{before} and {after} bytes a key at {below} and {above}");
         }
     }
 
