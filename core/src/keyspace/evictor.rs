@@ -7,8 +7,8 @@
 //! the shards.
 //!
 //! **Which keys have a record**: those created since the policy was chosen, and those that the scan has found, which begins when a policy is
-//! chosen, when databases were emptied or exchanged, and when most records have become stale because commands removed their
-//! keys. While it runs, only keys with a record can be evicted; who finds none takes a step of the scan.
+//! chosen while there are keys, when databases were emptied or exchanged, and when most records have become stale because commands removed
+//! their keys. While it runs, only keys with a record can be evicted; who finds none takes a step of the scan.
 
 use std::time::Duration;
 
@@ -210,17 +210,17 @@ impl Evictor {
         self.timeline.lock().idle_ms(stamp, self.ticks.now(), now_ms)
     }
 
-    /// Takes over the configured policy, if it has changed. O(1).
+    /// Takes over the configured policy. O(1), O(shards * databases) if it has changed.
     pub(crate) fn adopt(&self, keyspace: &Keyspace) {
         let hot = keyspace.config.hot();
         let wanted = if hot.maxmemory() == 0 { 0 } else { hot.maxmemory_policy() + 1 };
         if self.chosen.load(Ordering::Relaxed) != wanted {
             let mut state = self.state.lock();
-            self.choose(&mut state, wanted, hot.maxmemory_samples());
+            self.choose(keyspace, &mut state, wanted, hot.maxmemory_samples());
         }
     }
 
-    fn choose(&self, state: &mut State, wanted: usize, samples: usize) {
+    fn choose(&self, keyspace: &Keyspace, state: &mut State, wanted: usize, samples: usize) {
         let name = wanted.checked_sub(1).map_or("", |index| MAXMEMORY_POLICIES[index]);
         let policy = evict::policy(name, samples);
         let files = match name.split_once('-') {
@@ -228,13 +228,15 @@ impl Evictor {
             Some((_, "lru" | "adaptive")) => ALL,
             _ => NONE,
         };
-        let scan = (files != NONE).then(Scan::default);
-        *state = State { policy, samples, scan, filed: 0, fullest: state.fullest };
+        *state = State { policy, samples, scan: None, filed: 0, fullest: state.fullest };
         self.ticks.set_sampled_share(0.0);
         self.uses.drain(|_, _| {});
         self.bytes.store(0, Ordering::Relaxed);
         self.exact.store(files != NONE, Ordering::Relaxed);
         self.filed.store(files, Ordering::Relaxed);
+        // Whoever locks a shard after it was counted files the keys that it creates, and a scan would file them once more.
+        let scans = files != NONE && keyspace.count_keys(files == VOLATILE) > 0;
+        state.scan = scans.then(Scan::default);
         self.chosen.store(wanted, Ordering::Relaxed);
     }
 
@@ -305,7 +307,7 @@ impl Evictor {
     fn renew(&self, keyspace: &Keyspace, state: &mut State) {
         let samples = keyspace.config.hot().maxmemory_samples();
         if self.stale.swap(false, Ordering::Relaxed) || state.samples != samples {
-            self.choose(state, self.chosen.load(Ordering::Relaxed), samples);
+            self.choose(keyspace, state, self.chosen.load(Ordering::Relaxed), samples);
         }
     }
 

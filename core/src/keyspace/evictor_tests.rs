@@ -503,3 +503,20 @@ proptest! {
         prop_assert_eq!(db.len(), keys.len());
     }
 }
+
+#[test]
+fn keys_of_an_engine_that_began_empty_have_one_record_each() {
+    for policy in ["allkeys-lru", "allkeys-adaptive", "volatile-lru", "volatile-adaptive"] {
+        let engine = engine(policy, 1 << 30);
+        let db = engine.database(0).unwrap();
+        for number in 0..5_000 {
+            let minute = Ttl::After(Duration::from_secs(60));
+            db.set(format!("key:{number}"), [b'v'; 10], minute, Condition::Always).unwrap();
+        }
+        let keyspace = &engine.inner.keyspace;
+        let bytes = keyspace.evictor.bytes();
+        assert!(bytes > 0, "{policy} files keys");
+        keyspace.evictor.work(keyspace);
+        assert_eq!(keyspace.evictor.bytes(), bytes, "{policy}");
+    }
+}
