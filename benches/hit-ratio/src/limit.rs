@@ -146,11 +146,12 @@ mod tests {
         let requests: Vec<u32> = (0..60_000)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let random = (state >> 33) * keys >> 31;
+                let random = ((state >> 33) * keys) >> 31;
                 (random * random / keys) as u32
             })
             .collect();
-        for policy in ["allkeys-lru", "allkeys-adaptive", "volatile-ttl"] {
+        // Not a volatile one: what the timing wheels take depends on how fast the machine is.
+        for policy in ["allkeys-lru", "allkeys-adaptive", "allkeys-random"] {
             let replay = replay(policy, &requests, keys as usize, 1_000).unwrap();
             assert!(replay.complete && (replay.held - 1_000.0).abs() <= 10.0, "{policy}: {replay:?}");
             if policy == "allkeys-lru" {
