@@ -286,9 +286,9 @@ unsafe impl Words for Line {}
 /// anything, since a span that was taken out may serve elsewhere.
 ///
 /// Invariants:
-/// - `directory` leads to the first of `1 + n` pointers that live as long as the array; that one's address is `n`, behind it come the bases.
-/// - A base is null, or the address of its span less the size of all spans before it, with the logarithm of the spans
-///   in its run in the lowest three bits. Such a span lies in one of `kept.extents`.
+/// - `directory` leads to the first of `1 + 2 * n` pointers that live as long as the array; that one's address is `n`, behind it come the bases
+///   of `n` spans, then pointers whose addresses are the logarithms of the spans in their runs.
+/// - A base is null, or the address of its span less the size of all spans before it. Such a span lies in one of `kept.extents`.
 ///
 /// Behind an extent lies a page more: so from any element on `WINDOW` can be read, without a check.
 pub(crate) struct Spans<T: Words, const LEN: usize, const WINDOW: usize = 0> {
@@ -305,9 +305,6 @@ struct Kept {
 
 /// A directory without any base.
 static NO_BASES: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-
-/// The bits of a base that tell of its run.
-const RUN_BITS: usize = 7;
 
 impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
     /// Bytes of a span.
@@ -330,13 +327,16 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         }
     }
 
-    /// The place of a span's base, if there is one.
-    #[inline(always)]
-    fn place(&self, span: usize) -> Option<&AtomicPtr<u8>> {
+    /// The places of a span's base and of the logarithm of its run, if there are any.
+    #[inline]
+    fn places(&self, span: usize) -> Option<(&AtomicPtr<u8>, &AtomicPtr<u8>)> {
         // Acquired, so that the bases can be seen too.
         let directory = self.directory.load(Ordering::Acquire);
         // SAFETY: a directory lives as long as the array, and its first pointer says how many follow (invariant).
-        unsafe { (span < (*directory).load(Ordering::Relaxed).addr()).then(|| &*directory.add(1 + span)) }
+        unsafe {
+            let spans = (*directory).load(Ordering::Relaxed).addr();
+            (span < spans).then(|| (&*directory.add(1 + span), &*directory.add(1 + spans + span)))
+        }
     }
 
     /// Where the element is, if its span is there.
@@ -344,7 +344,7 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
     fn find(&self, index: u32) -> Option<NonNull<T>> {
         let directory = self.directory.load(Ordering::Acquire);
         let span = index as usize / LEN;
-        // SAFETY: as in `place`; that would ask once more whether there is a place.
+        // SAFETY: as in `places`; that would ask once more whether there are any.
         let base = unsafe {
             if span >= (*directory).load(Ordering::Relaxed).addr() {
                 return None;
@@ -354,9 +354,12 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         if base.is_null() {
             return None;
         }
-        let element = base.map_addr(|address| address & !RUN_BITS).cast::<T>().wrapping_add(index as usize);
-        // SAFETY: the element lies in a mapping (invariant).
-        Some(unsafe { NonNull::new_unchecked(element) })
+        let element = base.cast::<T>().wrapping_add(index as usize);
+        // SAFETY: the element lies in a mapping (invariant). Said twice, since the compiler asks again where it is used.
+        unsafe {
+            std::hint::assert_unchecked(!element.is_null());
+            Some(NonNull::new_unchecked(element))
+        }
     }
 
     /// The element, if its span is there.
@@ -377,7 +380,8 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
     #[inline]
     pub(crate) fn rest(&self, index: u32) -> Option<&[T]> {
         let element = self.find(index)?;
-        let run = LEN << (self.place(index as usize / LEN)?.load(Ordering::Relaxed).addr() & RUN_BITS);
+        let (_, log) = self.places(index as usize / LEN)?;
+        let run = LEN << log.load(Ordering::Relaxed).addr();
         let len = run - index as usize % run;
         // SAFETY: as in `get`; a run is one piece of an extent and begins at a multiple of its length (`put`).
         Some(unsafe { std::slice::from_raw_parts(element.as_ptr(), len) })
@@ -394,7 +398,7 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         }
     }
 
-    /// Puts in a run of `2^log` spans (at most 128), of which `first`, a multiple of that, is the first; they lie at `offset` of the extent.
+    /// Puts in a run of `2^log` spans, of which `first`, a multiple of that, is the first; they lie at `offset` of the extent.
     /// Not for two threads at once.
     pub(crate) fn put(
         &self,
@@ -404,10 +408,7 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         offset: usize,
     ) -> Result<(), OutOfMemory> {
         let count = 1_usize << log;
-        assert!(
-            log as usize <= RUN_BITS && first.is_multiple_of(count),
-            "a run begins at a multiple of its length"
-        );
+        assert!(first.is_multiple_of(count), "a run begins at a multiple of its length");
         assert!(first + count <= Self::MOST && offset.is_multiple_of(PAGE), "inside the array, at a page");
         assert!(offset + count * Self::BYTES <= extent.len(), "inside the extent");
         let base = extent.start.as_ptr().wrapping_add(offset).wrapping_sub(first * Self::BYTES);
@@ -416,19 +417,21 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         }
         self.keep(first + count, extent);
         for span in first..first + count {
-            let place = self.place(span).expect("the directory was made long enough");
-            place.store(base.map_addr(|address| address | log as usize), Ordering::Relaxed);
+            let (place, run) = self.places(span).expect("the directory was made long enough");
+            run.store(std::ptr::without_provenance_mut(log as usize), Ordering::Relaxed);
+            place.store(base, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Takes out the run that begins with this span.
     pub(crate) fn take(&self, first: usize) {
-        let base =
-            |span| self.place(span).map_or(std::ptr::null_mut(), |place| place.load(Ordering::Relaxed));
-        let run = base(first);
-        for span in first..first + (1 << (run.addr() & RUN_BITS)) {
-            if let Some(place) = self.place(span).filter(|_| base(span) == run) {
+        let Some((_, log)) = self.places(first).filter(|(base, _)| !base.load(Ordering::Relaxed).is_null())
+        else {
+            return;
+        };
+        for span in first..first + (1 << log.load(Ordering::Relaxed).addr()) {
+            if let Some((place, _)) = self.places(span) {
                 place.store(std::ptr::null_mut(), Ordering::Relaxed);
             }
         }
@@ -440,17 +443,17 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         if !kept.extents.iter().any(|other| Arc::ptr_eq(other, extent)) {
             kept.extents.push(extent.clone());
         }
-        if spans > 0 && self.place(spans - 1).is_some() {
+        if spans > 0 && self.places(spans - 1).is_some() {
             return;
         }
-        let len = (spans + 1).next_power_of_two().max(8);
-        let length = AtomicPtr::new(std::ptr::without_provenance_mut(len - 1));
-        let bases = (0..len - 1).map(|span| {
-            AtomicPtr::new(
-                self.place(span).map_or(std::ptr::null_mut(), |place| place.load(Ordering::Relaxed)),
-            )
-        });
-        let directory: Box<[AtomicPtr<u8>]> = std::iter::once(length).chain(bases).collect();
+        let len = spans.next_power_of_two().max(8);
+        let copy = |place: Option<&AtomicPtr<u8>>| {
+            AtomicPtr::new(place.map_or(std::ptr::null_mut(), |place| place.load(Ordering::Relaxed)))
+        };
+        let length = AtomicPtr::new(std::ptr::without_provenance_mut(len));
+        let bases = (0..len).map(|span| copy(self.places(span).map(|(base, _)| base)));
+        let runs = (0..len).map(|span| copy(self.places(span).map(|(_, run)| run)));
+        let directory: Box<[AtomicPtr<u8>]> = std::iter::once(length).chain(bases).chain(runs).collect();
         self.directory.store(directory.as_ptr().cast_mut(), Ordering::Release);
         // The old ones too: somebody may still be looking at them. All together are no longer than the newest.
         kept.directories.push(directory);

@@ -148,7 +148,7 @@ pub(crate) fn glance_at_field<'s>(
 }
 
 /// As [`glance_at_text`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.
-#[inline]
+#[inline(always)]
 pub(crate) fn copy_text(keyspace: &Keyspace, db: usize, key: &Key<'_>, buffer: &mut [u8]) -> Option<usize> {
     glance_and_copy(keyspace, db, key, Kind::TEXTS, buffer).map(|(len, _)| len)
 }

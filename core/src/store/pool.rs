@@ -66,6 +66,9 @@ struct State {
     hints: [usize; LONGEST_RUN as usize + 1],
     in_use: usize,
     idle: usize,
+    ready: usize,
+    /// The chunk that is looked at next for whether it should become a huge page.
+    next: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -192,7 +195,7 @@ impl Pool {
         let mut state = self.state.lock();
         runs.into_iter().for_each(|run| state.give(run));
         let most = (state.in_use / IDLE_SHARE).clamp(IDLE_LEAST, IDLE_MOST);
-        let idle = state.idle - state.ready().count() * PAGES;
+        let idle = state.idle - state.ready * PAGES;
         if idle > most {
             let wanted = state.wanted();
             state.trim((most / 2).max(idle.saturating_sub(GIVEN_BACK_AT_ONCE)), wanted);
@@ -204,7 +207,7 @@ impl Pool {
     /// the system needs for a huge page.
     pub(crate) fn prepare(&self) -> bool {
         let mut state = self.state.lock();
-        if state.ready().count() >= state.wanted() {
+        if state.ready >= state.wanted() {
             return false;
         }
         let Ok(number) = state.raw_chunk() else { return false };
@@ -217,17 +220,18 @@ impl Pool {
         state.chunks[number] =
             Chunk { stage: Stage::Ready, taken: Bits::default(), backed: Bits::all(), is_huge: true };
         state.idle += PAGES;
+        state.ready += 1;
         self.publish(&state);
         true
     }
 
-    /// Has the system make a huge page of a full chunk that is none, once; false if there is no such chunk. Not for two threads at once. Takes
-    /// the system milliseconds, in which readers of the chunk may have to wait for some 100 us.
+    /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few; false if not. Not for two threads
+    /// at once. Takes the system milliseconds, in which readers of the chunk may have to wait for some 100 us.
     pub(crate) fn collapse(&self) -> bool {
+        /// Chunks looked at in one call.
+        const FEW: usize = 64;
         let mut state = self.state.lock();
-        let wanted =
-            |chunk: &Chunk| chunk.stage == Stage::Used && !chunk.is_huge && chunk.taken == Bits::all();
-        let Some(number) = state.chunks.iter().position(wanted) else { return false };
+        let Some(number) = state.next_to_collapse(FEW) else { return false };
         state.chunks[number].is_huge = true;
         let (extent, offset) = state.place(number);
         let extent = extent.clone();
@@ -266,6 +270,16 @@ impl Pool {
 }
 
 impl State {
+    /// The first of the next `count` chunks, round and round, that is full and no huge page.
+    fn next_to_collapse(&mut self, count: usize) -> Option<usize> {
+        (0..count.min(self.chunks.len())).find_map(|_| {
+            let number = self.next % self.chunks.len();
+            self.next = number + 1;
+            let chunk = &self.chunks[number];
+            (chunk.stage == Stage::Used && !chunk.is_huge && chunk.taken == Bits::all()).then_some(number)
+        })
+    }
+
     /// Chunks that are ready.
     fn ready(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.chunks.len()).filter(|number| self.chunks[*number].stage == Stage::Ready)
@@ -312,6 +326,9 @@ impl State {
             Some(number) => number,
             None => self.raw_chunk()?,
         };
+        if self.chunks[number].stage == Stage::Ready {
+            self.ready -= 1;
+        }
         self.chunks[number].stage = Stage::Used;
         if found.is_none() {
             self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
@@ -346,8 +363,8 @@ impl State {
     /// Gives idle pages back to the system until at most `most` are left, but for those of `ready` chunks: chunks that nobody uses
     /// first, then those that are no huge pages.
     fn trim(&mut self, most: usize, ready: usize) {
-        let spare = self.ready().count().saturating_sub(ready);
-        let kept = (self.ready().count() - spare) * PAGES;
+        let spare = self.ready.saturating_sub(ready);
+        let kept = (self.ready - spare) * PAGES;
         let unused = |chunk: &Chunk| chunk.stage == Stage::Used && chunk.taken == Bits::default();
         let orders: [&dyn Fn(&Chunk) -> bool; 3] =
             [&unused, &|chunk| chunk.stage == Stage::Used && !chunk.is_huge, &|chunk| {
@@ -378,6 +395,9 @@ impl State {
             extent.give_back(offset + pages.start * PAGE..offset + pages.end * PAGE);
         }
         let chunk = &mut self.chunks[number];
+        if chunk.stage == Stage::Ready {
+            self.ready -= 1;
+        }
         chunk.backed = chunk.taken;
         chunk.is_huge = false;
         if chunk.taken == Bits::default() {

@@ -19,6 +19,8 @@ impl Pool {
         let state = self.state.lock();
         let count = |bits: fn(&Chunk) -> Bits| state.chunks.iter().map(|chunk| bits(chunk).count()).sum();
         assert_eq!((state.in_use, state.idle), (count(|chunk| chunk.taken), count(Chunk::idle)));
+        let ready = state.chunks.iter().filter(|chunk| chunk.stage == Stage::Ready).count();
+        assert_eq!(ready, state.ready);
         assert_eq!((self.used_bytes(), self.idle_bytes()), (state.in_use * PAGE, state.idle * PAGE));
         for chunk in &state.chunks {
             assert!(chunk.taken.minus(chunk.backed) == Bits::default(), "what is taken is backed");
