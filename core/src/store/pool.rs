@@ -10,7 +10,7 @@
 //!
 //! **Huge pages** take long to be zeroed, and hold memory that is not in use yet. So a chunk is used page by page, unless it was made
 //! ready before it was needed. [`Pool::prepare`], called by the background thread, keeps a few ready once the engine is large; of those
-//! that had to be used before, [`Pool::collapse`] makes huge pages when they are full.
+//! that had to be used before, [`Pool::collapse`] makes huge pages when they are full and the engine does not grow.
 //!
 //! **Idle pages** have memory behind them and nobody who uses them. They are kept for whoever comes next, up to a small share of those
 //! in use; what is above that goes back to the system, from the top down, whole chunks first.
@@ -34,6 +34,9 @@ const MOST_CHUNKS: usize = 512;
 /// Pages in use for each chunk that is kept ready.
 const PAGES_PER_READY: usize = 16 * PAGES;
 const MOST_READY: usize = 4;
+
+/// Looks in a row at which nothing was taken before chunks are collapsed.
+const CALM: u32 = 10;
 
 /// One idle page in so many may stay, within these limits.
 const IDLE_SHARE: usize = 64;
@@ -69,6 +72,10 @@ struct State {
     ready: usize,
     /// The chunk that is looked at next for whether it should become a huge page.
     next: usize,
+    /// Runs taken so far, those at the last look, and how many looks in a row there were no more.
+    takes: u64,
+    takes_seen: u64,
+    calm: u32,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -225,12 +232,18 @@ impl Pool {
         true
     }
 
-    /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few; false if not. Not for two threads
-    /// at once. Takes the system milliseconds, in which readers of the chunk may have to wait for some 100 us.
+    /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few, and nothing was taken since the last
+    /// `CALM` calls; false if not. Not for two threads at once. Takes the system milliseconds, in which readers of the chunk may have
+    /// to wait, and whoever touches new memory does: so not while the engine grows.
     pub(crate) fn collapse(&self) -> bool {
         /// Chunks looked at in one call.
         const FEW: usize = 64;
         let mut state = self.state.lock();
+        state.calm = if state.takes == state.takes_seen { state.calm.saturating_add(1) } else { 0 };
+        state.takes_seen = state.takes;
+        if state.calm < CALM {
+            return false;
+        }
         let Some(number) = state.next_to_collapse(FEW) else { return false };
         state.chunks[number].is_huge = true;
         let (extent, offset) = state.place(number);
@@ -311,6 +324,7 @@ impl State {
         chunk.taken.set(first, log, true);
         chunk.backed.set(first, log, true);
         self.in_use += 1 << log;
+        self.takes += 1;
         Ok(Run { first: (number * PAGES + first) as u32, log })
     }
 
