@@ -75,6 +75,8 @@ fn round(engine: &Inner) {
     }
     if engine.keyspace.may_grow() {
         (0..CHUNKS_AT_ONCE).take_while(|_| engine.keyspace.pool.prepare()).count();
+    } else {
+        engine.keyspace.pool.dismiss();
     }
     compaction::advance(&engine.keyspace, clock.timer(), COMPACTION_BUDGET);
     if let Some(evicting) = engine.keyspace.evictor.work(&engine.keyspace) {

@@ -232,6 +232,15 @@ impl Pool {
         true
     }
 
+    /// Gives the chunks that are ready back to the system: the engine shall not grow.
+    pub(crate) fn dismiss(&self) {
+        let mut state = self.state.lock();
+        if state.ready > 0 {
+            state.trim(usize::MAX, 0);
+            self.publish(&state);
+        }
+    }
+
     /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few, and nothing was taken since the last
     /// `CALM` calls; false if not. Not for two threads at once. Takes the system milliseconds, in which readers of the chunk may have
     /// to wait, and whoever touches new memory does: so not while the engine grows.
@@ -388,7 +397,7 @@ impl State {
         ready.into_iter().rev().take(spare).for_each(|number| self.empty(number));
         for goes in orders {
             for number in (0..self.chunks.len()).rev() {
-                if self.idle <= most + kept {
+                if self.idle <= most.saturating_add(kept) {
                     return;
                 }
                 if goes(&self.chunks[number]) {

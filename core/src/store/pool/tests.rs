@@ -132,6 +132,9 @@ fn chunks_are_made_ready_when_much_is_in_use() {
     pool.check();
     assert!(pool.collapse_when_calm());
     assert_eq!(std::iter::from_fn(|| pool.collapse().then_some(())).count(), 2 * PAGES_PER_READY / PAGES - 2);
+    pool.dismiss();
+    assert_eq!((pool.chunks(Stage::Ready), pool.idle_bytes()), (0, HUGE_PAGE - PAGE));
+    assert!(pool.prepare());
     pool.give(runs);
     assert_eq!(pool.chunks(Stage::Ready), 0, "a small engine keeps none ready");
     pool.check();
