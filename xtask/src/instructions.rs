@@ -13,12 +13,12 @@ struct Bound {
 }
 
 const BOUNDS: &[Bound] = &[
-    Bound { operation: "get", most: 195 },
-    Bound { operation: "set", most: 370 },
-    Bound { operation: "setex", most: 415 },
+    Bound { operation: "get", most: 205 },
+    Bound { operation: "set", most: 385 },
+    Bound { operation: "setex", most: 430 },
     // What makes the key counts in, about 170.
     Bound { operation: "insert", most: 1640 },
-    Bound { operation: "incr", most: 320 },
+    Bound { operation: "incr", most: 345 },
     Bound { operation: "hget", most: 450 },
 ];
 
