@@ -22,7 +22,6 @@ use crate::store::pool::Pool;
 use crate::store::sequence::Sequence;
 use crate::store::table::{Index, Probe};
 use crate::sync::{Arc, Mutex, MutexGuard};
-use crate::value::Kind;
 
 /// Databases that can be read without the lock; those with higher numbers take it.
 pub(crate) const SHARED_DATABASES: usize = 16;
@@ -48,13 +47,6 @@ pub(crate) struct Shard {
 struct Touches {
     noted: AtomicU32,
     notes: [AtomicU64; TOUCHES],
-}
-
-/// An entry that is most likely a key's.
-pub(super) struct Likely<'s> {
-    pub(super) at: Ref,
-    pub(super) window: Window<'s>,
-    pub(super) head: Option<Head>,
 }
 
 /// What looking a key up by way of what is shared comes to.
@@ -108,16 +100,6 @@ impl Shard {
         let at = self.index(db)?.first_candidate(hash)?;
         self.memory.prefetch(at);
         Some(at)
-    }
-
-    /// Looks at the first entry with the key's tag, which is the right one but for one key in 25. What is returned holds only for whoever
-    /// sees afterwards that the sequence stood still meanwhile, and `head` is `None` if the entry is not of this key and these kinds.
-    /// `None`: there is no such entry, so most likely no such key.
-    #[inline(always)]
-    pub(super) fn look_at(&self, db: usize, key: &Key<'_>, kinds: [Kind; 2]) -> Option<Likely<'_>> {
-        let at = self.index(db)?.first_candidate(key.hash())?;
-        let window = self.memory.window(at)?;
-        Some(Likely { at, window, head: Head::short_of(window, key.bytes(), kinds) })
     }
 
     /// Looks a key up by way of what is shared. Without the lock the answer holds only if the sequence stood still meanwhile.

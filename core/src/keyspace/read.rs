@@ -6,7 +6,7 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{Likely, LookUp, Shard, ShardGuard};
+use super::guard::{LookUp, Shard, ShardGuard};
 use super::shard::ShardData;
 use crate::store::arena::{Ref, Scratch, Window};
 use crate::store::key::Key;
@@ -187,8 +187,9 @@ fn glance_and_copy<S: Sink>(
 ) -> Option<(S::Copied, bool)> {
     let shard = &keyspace.shards[key.shard()];
     let count = shard.sequence.begin_read()?;
-    let Likely { at, window, head } = shard.look_at(db, key, kinds)?;
-    let head = head?;
+    let at = shard.index(db)?.first_candidate(key.hash())?;
+    let window = shard.memory.window(at)?;
+    let head = Head::short_of(window, key.bytes(), kinds)?;
     let found = Sighting { shard, count, at, window, head };
     let copied = sink.take(window, head.value_at(), head.value_len)?;
     if found.state(keyspace) != State::Live {

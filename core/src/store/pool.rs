@@ -235,10 +235,8 @@ impl Pool {
     /// Gives the chunks that are ready back to the system: the engine shall not grow.
     pub(crate) fn dismiss(&self) {
         let mut state = self.state.lock();
-        if state.ready > 0 {
-            state.trim(usize::MAX, 0);
-            self.publish(&state);
-        }
+        state.keep_ready(0);
+        self.publish(&state);
     }
 
     /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few, and nothing was taken since the last
@@ -383,21 +381,27 @@ impl State {
         self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
     }
 
+    /// Gives the memory of chunks that are ready back to the system, but for the lowest few.
+    fn keep_ready(&mut self, few: usize) {
+        if self.ready > few {
+            let spare: Vec<usize> = self.ready().skip(few).collect();
+            spare.into_iter().for_each(|number| self.empty(number));
+        }
+    }
+
     /// Gives idle pages back to the system until at most `most` are left, but for those of `ready` chunks: chunks that nobody uses
     /// first, then those that are no huge pages.
     fn trim(&mut self, most: usize, ready: usize) {
-        let spare = self.ready.saturating_sub(ready);
-        let kept = (self.ready - spare) * PAGES;
+        self.keep_ready(ready);
+        let most = most + self.ready * PAGES;
         let unused = |chunk: &Chunk| chunk.stage == Stage::Used && chunk.taken == Bits::default();
         let orders: [&dyn Fn(&Chunk) -> bool; 3] =
             [&unused, &|chunk| chunk.stage == Stage::Used && !chunk.is_huge, &|chunk| {
                 chunk.stage == Stage::Used
             }];
-        let ready: Vec<usize> = self.ready().collect();
-        ready.into_iter().rev().take(spare).for_each(|number| self.empty(number));
         for goes in orders {
             for number in (0..self.chunks.len()).rev() {
-                if self.idle <= most.saturating_add(kept) {
+                if self.idle <= most {
                     return;
                 }
                 if goes(&self.chunks[number]) {
