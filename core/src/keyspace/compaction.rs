@@ -40,7 +40,7 @@ pub(crate) fn advance(keyspace: &Keyspace, timer: Timer, budget: Duration) {
 /// Gives the turn to the next shard after `last` that needs it, if one does that nobody is at work in.
 fn start_next(keyspace: &Keyspace, last: usize) {
     for offset in 1..SHARDS {
-        if let Some(mut shard) = keyspace.shards[(last + offset) % SHARDS].try_lock()
+        if let Some(mut shard) = keyspace.try_lock((last + offset) % SHARDS)
             && shard.is_compaction_due()
         {
             return shard.start_compaction();
@@ -66,7 +66,7 @@ fn finish(keyspace: &Keyspace, shard: Option<usize>) {
 }
 
 fn step(keyspace: &Keyspace, index: usize, steps: usize) {
-    if let Some(mut shard) = keyspace.shards[index].try_lock() {
+    if let Some(mut shard) = keyspace.try_lock(index) {
         (0..steps).for_each(|_| shard.step_compaction());
     }
 }
@@ -74,7 +74,8 @@ fn step(keyspace: &Keyspace, index: usize, steps: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Condition, Database, Engine, Ttl};
+    use crate::store::key::Key;
+    use crate::{Clock, Condition, Database, Engine, Ttl};
     use std::collections::HashMap;
 
     fn value(number: u32, len: usize) -> Vec<u8> {
@@ -124,6 +125,22 @@ mod tests {
         }
         assert_eq!(db.len(), model.len());
         assert!(!other.is_empty());
+    }
+
+    #[test]
+    fn what_readers_noted_survives_moving() {
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
+        let (db, keyspace) = (engine.database(0).unwrap(), &engine.inner.keyspace);
+        set(&db, 1, b"value");
+        engine.advance(Duration::from_millis(10));
+        let bytes = 1_u32.to_le_bytes();
+        let key = Key::new(&bytes, keyspace.seed);
+        keyspace.lock(key.shard()).start_compaction();
+        assert!(db.get(bytes).unwrap().is_some());
+        finish(keyspace, None);
+        let shard = keyspace.lock(key.shard());
+        let stamp = shard.head(shard.find(0, &key).unwrap()).stamp();
+        assert_eq!(stamp, keyspace.evictor.ticks.now());
     }
 
     #[test]

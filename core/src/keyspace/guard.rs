@@ -140,8 +140,21 @@ impl Shard {
 
     /// Takes the lock; `stamp` touches the entries that readers noted.
     #[inline]
-    pub(crate) fn lock(&self, stamp: impl FnMut(&ShardData, Ref)) -> ShardGuard<'_> {
-        let data = self.data.lock();
+    pub(super) fn lock(&self, stamp: impl FnMut(&ShardData, Ref)) -> ShardGuard<'_> {
+        self.guard(self.data.lock(), stamp)
+    }
+
+    /// [`Shard::lock`] if nobody holds the lock.
+    pub(super) fn try_lock(&self, stamp: impl FnMut(&ShardData, Ref)) -> Option<ShardGuard<'_>> {
+        Some(self.guard(self.data.try_lock()?, stamp))
+    }
+
+    #[inline(always)]
+    fn guard<'s>(
+        &'s self,
+        data: MutexGuard<'s, ShardData>,
+        stamp: impl FnMut(&ShardData, Ref),
+    ) -> ShardGuard<'s> {
         if self.touches.noted.load(Ordering::Relaxed) != 0 {
             self.stamp_noted(&data, stamp);
         }
@@ -179,11 +192,6 @@ impl Shard {
             }
         }
         self.touches.noted.store(0, Ordering::Relaxed);
-    }
-
-    /// Takes the lock if nobody holds it.
-    pub(super) fn try_lock(&self) -> Option<ShardGuard<'_>> {
-        Some(ShardGuard { shard: self, data: self.data.try_lock()?, writing: Writing::Nothing })
     }
 
     /// Tells readers without the lock which database has which index.

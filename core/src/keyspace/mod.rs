@@ -145,6 +145,11 @@ impl Keyspace {
         self.shards[shard].lock(|shard, at| shard.stamp(at, self.recording(), self.clock.coarse_ms()))
     }
 
+    /// [`Keyspace::lock`] if nobody holds the lock.
+    pub(crate) fn try_lock(&self, shard: usize) -> Option<ShardGuard<'_>> {
+        self.shards[shard].try_lock(|shard, at| shard.stamp(at, self.recording(), self.clock.coarse_ms()))
+    }
+
     /// Whether an access now to an entry of that stamp may change it. One load.
     #[inline(always)]
     pub(crate) fn is_touch_due(&self, stamp: u32) -> bool {

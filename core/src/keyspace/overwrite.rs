@@ -250,7 +250,11 @@ mod tests {
             let name = Key::new(&key, keyspace.seed);
             let shard = keyspace.lock(name.shard());
             let head = shard.find(0, &name).map(|at| shard.head(at));
-            let head = head.map(|head| (head.kind(), head.stamp(), head.ascii(), head.has_deadline()));
+            // Notes of reads wait for whoever locks the shard next: compaction too, whose turns differ. Near a limit they do not.
+            let is_exact = keyspace.touch_limit() == 1;
+            let head = head.map(|head| {
+                (head.kind(), is_exact.then_some(head.stamp()), head.ascii(), head.has_deadline())
+            });
             drop(shard);
             let reply = |words: &[&[u8]], session: &mut crate::Session| session.execute(words).to_vec();
             let replies = [&b"GET"[..], b"PTTL"].map(|command| reply(&[command, &key], &mut session));
