@@ -387,17 +387,6 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         Some(unsafe { std::slice::from_raw_parts(element.as_ptr(), len) })
     }
 
-    /// Hints that the element, and what follows it in the next two cache lines, will be read soon.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, index: u32) {
-        if let Some(element) = self.find(index) {
-            let start = element.as_ptr().cast::<u8>();
-            prefetch(start);
-            prefetch(start.wrapping_add(64));
-            prefetch(start.wrapping_add(128));
-        }
-    }
-
     /// Puts in a run of `2^log` spans, of which `first`, a multiple of that, is the first; they lie at `offset` of the extent.
     /// Not for two threads at once.
     pub(crate) fn put(

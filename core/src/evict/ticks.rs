@@ -45,7 +45,7 @@ impl Ticks {
     /// Moves the clock on by one tick.
     pub(crate) fn advance(&self) {
         self.change(|now, window| (now.wrapping_add(1) & MASK, window));
-        if self.present() != NO_STAMP {
+        if self.shown().is_some() {
             self.set_shown(true);
         }
     }
@@ -54,6 +54,12 @@ impl Ticks {
     #[inline(always)]
     pub(crate) fn present(&self) -> u32 {
         self.present.load(Ordering::Relaxed) as u32
+    }
+
+    /// The clock, where stamps are that.
+    #[inline(always)]
+    pub(crate) fn shown(&self) -> Option<u32> {
+        Some(self.present()).filter(|stamp| *stamp != NO_STAMP)
     }
 
     /// Says whether stamps are the clock, so that [`Ticks::present`] shows it.

@@ -74,6 +74,7 @@ fn step(keyspace: &Keyspace, index: usize, steps: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::access::CALM_TICK_MS;
     use crate::store::key::Key;
     use crate::{Clock, Condition, Database, Engine, Ttl};
     use std::collections::HashMap;
@@ -132,7 +133,7 @@ mod tests {
         let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
         let (db, keyspace) = (engine.database(0).unwrap(), &engine.inner.keyspace);
         set(&db, 1, b"value");
-        engine.advance(Duration::from_millis(10));
+        engine.advance(Duration::from_millis(CALM_TICK_MS));
         let bytes = 1_u32.to_le_bytes();
         let key = Key::new(&bytes, keyspace.seed);
         keyspace.lock(key.shard()).start_compaction();

@@ -136,6 +136,12 @@ impl Head {
         ((self.word & STAMP_MASK) >> STAMP_SHIFT) as u32
     }
 
+    /// The head with another stamp.
+    #[inline(always)]
+    pub(crate) fn stamped(self, stamp: u32) -> Head {
+        Head { word: with_stamp(self.word, stamp), ..self }
+    }
+
     /// Whether every byte of a string value is ASCII.
     #[inline]
     pub(crate) fn ascii(&self) -> bool {
@@ -256,10 +262,15 @@ fn long_key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
 #[inline]
 pub(crate) fn set_stamp(arena: &Arena, at: Ref, stamp: u32) {
     let word = arena.word(at, 0);
-    let new = word & !STAMP_MASK | (u64::from(stamp) << STAMP_SHIFT) & STAMP_MASK;
+    let new = with_stamp(word, stamp);
     if new != word {
         arena.set_word(at, 0, new);
     }
+}
+
+#[inline(always)]
+fn with_stamp(word: u64, stamp: u32) -> u64 {
+    word & !STAMP_MASK | (u64::from(stamp) << STAMP_SHIFT) & STAMP_MASK
 }
 
 /// Writes a deadline over the one that the entry has.

@@ -197,12 +197,14 @@ impl Evictor {
         }
     }
 
-    /// Samples the clock, and moves it on where stamps are times. Called at every tick of the background thread.
-    pub(crate) fn tick(&self, moves: bool, now_ms: u64) {
-        if moves {
+    /// Samples the clock, and where stamps are times, moves it on if it stood still for so many milliseconds. Called at every tick of the
+    /// background thread.
+    pub(crate) fn tick(&self, step_ms: Option<u64>, now_ms: u64) {
+        let mut timeline = self.timeline.lock();
+        if step_ms.is_some_and(|step| timeline.stood_still_for(now_ms) >= step) {
             self.ticks.advance();
         }
-        self.timeline.lock().note(self.ticks.now(), now_ms);
+        timeline.note(self.ticks.now(), now_ms);
     }
 
     /// Milliseconds since an access that was stamped `stamp`.

@@ -96,10 +96,11 @@ impl Shard {
     /// Has the memory of the entry that a hash most likely leads to fetched, for whoever is about to take the lock: what misses the cache
     /// after it does so alone. Returns where that is; `None` if it leads to none, so that most likely there is no such key.
     #[inline(always)]
-    pub(super) fn prefetch(&self, db: usize, hash: u64) -> Option<Ref> {
+    pub(super) fn prefetch(&self, db: usize, hash: u64) -> Option<(Ref, Window<'_>)> {
         let at = self.index(db)?.first_candidate(hash)?;
-        self.memory.prefetch(at);
-        Some(at)
+        let window = self.memory.window(at)?;
+        window.prefetch();
+        Some((at, window))
     }
 
     /// Looks a key up by way of what is shared. Without the lock the answer holds only if the sequence stood still meanwhile.
@@ -180,13 +181,11 @@ impl Shard {
     fn stamp_noted(&self, data: &ShardData, mut stamp: impl FnMut(&ShardData, Ref)) {
         let count = self.sequence.count() as u32;
         for note in &self.touches.notes {
-            // Most are empty, and exchanging is dear.
-            if note.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            let note = note.swap(0, Ordering::Relaxed);
-            if let Some(at) = Ref::new((note >> 32) as u32)
-                && note as u32 == count
+            // No exchange, which would wait for each entry's memory in turn: a note that comes in between is lost, as others are.
+            let noted = note.load(Ordering::Relaxed);
+            note.store(0, Ordering::Relaxed);
+            if let Some(at) = Ref::new((noted >> 32) as u32)
+                && noted as u32 == count
             {
                 stamp(data, at);
             }

@@ -44,7 +44,7 @@ use crate::store::key::SHARDS;
 use crate::store::pool::Pool;
 use crate::striped::Lookups;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
-use access::Recording;
+use access::{CALM_TICK_MS, Recording};
 use evictor::Evictor;
 use guard::{Shard, ShardGuard, Turn};
 use hooks::Hooks;
@@ -156,16 +156,23 @@ impl Keyspace {
         stamp != self.evictor.ticks.present()
     }
 
+    /// The stamp of every access now, where that is a time and nobody else wants to know of the access. One load.
+    #[inline(always)]
+    pub(crate) fn present_stamp(&self) -> Option<u32> {
+        self.evictor.ticks.shown()
+    }
+
     /// Moves the clock of stamps on with the time, and has [`Keyspace::is_touch_due`] compare with it; or with what no stamp ever is, where
     /// every access counts.
     pub(crate) fn refresh_stamp(&self) {
+        let step_ms = if self.config.hot().maxmemory() == 0 { CALM_TICK_MS } else { 0 };
         let is_time = self.show_stamp();
-        self.evictor.tick(is_time, self.clock.coarse_ms());
+        self.evictor.tick(is_time.then_some(step_ms), self.clock.coarse_ms());
     }
 
     /// Notes what the clock of stamps stands at now, before the time moves on.
     pub(crate) fn sample_clock(&self) {
-        self.evictor.tick(false, self.clock.coarse_ms());
+        self.evictor.tick(None, self.clock.coarse_ms());
     }
 
     /// Has [`Keyspace::is_touch_due`] follow the configured policy. Says whether stamps are times.

@@ -28,6 +28,7 @@ struct Sight<'k> {
     place: &'k Shard,
     count: Option<u64>,
     at: Ref,
+    window: Window<'k>,
 }
 
 /// An entry of a locked shard, which nobody listens to. The guard stays where it is: moving it would make the processor wait for
@@ -57,13 +58,13 @@ pub(crate) fn overwrite_text(
         return false;
     }
     match (head.deadline_in(found.window), expiry) {
-        (None, None) => found.write(kind, value),
+        (None, None) => found.write(keyspace, kind, value),
         (Some(before), Some(expiry)) if before > expiry.now => {
             let NewValue::Bytes(kind, value) = over_deadline(key.bytes().len(), NewValue::Bytes(kind, value))
             else {
                 return false;
             };
-            found.write(kind, value);
+            found.write(keyspace, kind, value);
             if before != expiry.deadline {
                 let data = found.shard.in_place();
                 data.move_deadline(db, key.hash(), found.at, before, expiry.deadline);
@@ -86,7 +87,7 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i6
     }
     let number = found.window.eight(found.head.value_at())? as i64;
     let sum = number.checked_add(by)?;
-    found.write(Kind::Int, &sum.to_le_bytes());
+    found.write(keyspace, Kind::Int, &sum.to_le_bytes());
     found.note(keyspace, key);
     Some(sum)
 }
@@ -96,7 +97,8 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i6
 fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>> {
     let place = &keyspace.shards[key.shard()];
     let count = place.sequence.begin_read();
-    Some(Sight { place, count, at: place.prefetch(db, key.hash())? })
+    let (at, window) = place.prefetch(db, key.hash())?;
+    Some(Sight { place, count, at, window })
 }
 
 impl<'k> Sight<'k> {
@@ -115,10 +117,9 @@ impl<'k> Sight<'k> {
             return None;
         }
         if self.count == Some(shard.count())
-            && let Some(window) = self.place.memory.window(self.at)
-            && let Some(head) = Head::short_of(window, key.bytes(), kinds)
+            && let Some(head) = Head::short_of(self.window, key.bytes(), kinds)
         {
-            return Some(Locked { shard, at: self.at, window, head });
+            return Some(Locked { shard, at: self.at, window: self.window, head });
         }
         match look_up(self.place, db, key) {
             LookUp::Found(at, window, head) if kinds.contains(&head.kind()) => {
@@ -136,11 +137,14 @@ fn look_up<'k>(shard: &'k Shard, db: usize, key: &Key<'_>) -> LookUp<'k> {
 }
 
 impl Locked<'_, '_> {
-    /// Writes a value for which there is room over the present one.
+    /// Writes a value for which there is room over the present one, and with it the stamp, if that is a time.
     #[inline(always)]
-    fn write(&mut self, kind: Kind, value: &[u8]) {
-        let window = self.shard.in_place().arena.window_mut(self.at);
-        if !window.is_some_and(|mut window| self.head.write_over(&mut window, kind, value)) {
+    fn write(&mut self, keyspace: &Keyspace, kind: Kind, value: &[u8]) {
+        if let Some(stamp) = keyspace.present_stamp() {
+            self.head = self.head.stamped(stamp);
+        }
+        let mut entry = self.shard.in_place().arena.writable(self.window);
+        if !self.head.write_over(&mut entry, kind, value) {
             self.write_long(kind, value);
         }
     }

@@ -291,11 +291,10 @@ fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Sc
 
 #[inline(never)]
 fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64, old: u32) {
-    if !keyspace.used(key.hash(), old) {
+    if keyspace.present_stamp().is_none() && !keyspace.used(key.hash(), old) {
         return;
     }
-    let (recording, now) = (keyspace.recording(), keyspace.clock.coarse_ms());
-    let stamp = |shard: &ShardData, at| shard.stamp(at, recording, now);
+    let stamp = |shard: &ShardData, at| shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
     keyspace.shards[key.shard()].note_touch(at, count, keyspace.touch_limit(), stamp);
 }
 

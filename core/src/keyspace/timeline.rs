@@ -28,6 +28,11 @@ impl Timeline {
         self.samples.push((clock, now_ms));
     }
 
+    /// Milliseconds since the clock was last seen to have moved; very many if it never was, or if the time went back.
+    pub(crate) fn stood_still_for(&self, now_ms: u64) -> u64 {
+        self.samples.last().and_then(|last| now_ms.checked_sub(last.1)).unwrap_or(u64::MAX)
+    }
+
     fn thin_out(&mut self, now_ms: u64) {
         let mut kept = 1;
         for next in 1..self.samples.len() {

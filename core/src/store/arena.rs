@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pool::{LONGEST_RUN, Pool, Run};
-use crate::os::{OutOfMemory, PAGE, Spans};
+use crate::os::{OutOfMemory, PAGE, Spans, prefetch};
 
 /// Bytes of a unit, and the alignment of every block.
 pub(crate) const UNIT: usize = 8;
@@ -349,6 +349,12 @@ impl Arena {
         self.memory.0.window(block.get()).map(|words| WindowMut { words, arena: PhantomData })
     }
 
+    /// What a window of this arena shows, to write to.
+    #[inline(always)]
+    pub(crate) fn writable<'a>(&'a mut self, window: Window<'a>) -> WindowMut<'a> {
+        WindowMut { words: window.0, arena: PhantomData }
+    }
+
     /// The block's word number `index` (in 8-byte units), by a relaxed atomic load.
     #[inline]
     pub(crate) fn word(&self, block: Ref, index: usize) -> u64 {
@@ -507,12 +513,6 @@ impl Memory {
     pub(crate) fn window(&self, block: Ref) -> Option<Window<'_>> {
         self.0.window(block.get()).map(Window)
     }
-
-    /// Hints that the block will be read soon.
-    #[inline]
-    pub(crate) fn prefetch(&self, block: Ref) {
-        self.0.prefetch(block.get());
-    }
 }
 
 impl<'a> Words<'a> {
@@ -557,6 +557,13 @@ impl<'a> Words<'a> {
 pub(crate) struct Window<'a>(&'a [AtomicU64; WINDOW]);
 
 impl Window<'_> {
+    /// Hints that its first words will be read soon: three cache lines, which hold most entries.
+    #[inline(always)]
+    pub(crate) fn prefetch(self) {
+        let start = self.0.as_ptr().cast::<u8>();
+        [0, 64, 128].into_iter().for_each(|line| prefetch(start.wrapping_add(line)));
+    }
+
     /// Word number `index`, below [`WINDOW`].
     #[inline(always)]
     pub(crate) fn word(self, index: usize) -> u64 {
