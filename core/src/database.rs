@@ -272,29 +272,30 @@ impl Database {
             Expiry { now, deadline: now + ttl }
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
-        if is_plain && overwrite_text(keyspace, self.index, &key, value, expiry) {
+        if is_plain && overwrite_text(keyspace, self.index, key, value, expiry) {
             self.inner().ensure_background();
             return Ok(true);
         }
-        if (is_plain || condition == Condition::IfAbsent)
-            && insert_text(keyspace, self.index, &key, value, expiry)?
-        {
-            self.inner().ensure_background();
-            return Ok(true);
-        }
-        self.set_otherwise(&key, value, ttl, condition, expiry)
+        self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
     }
 
     #[inline(never)]
     fn set_otherwise(
         &self,
-        key: &Key<'_>,
+        key: &[u8],
+        hash: u64,
         value: &[u8],
-        ttl: Ttl,
-        condition: Condition,
+        (ttl, condition): (Ttl, Condition),
         expiry: Option<Expiry>,
     ) -> Result<bool> {
-        self.write(key, |db, key| {
+        let key = Key::with_hash(key, hash);
+        let may_be_new =
+            condition == Condition::IfAbsent || condition == Condition::Always && ttl != Ttl::Keep;
+        if may_be_new && insert_text(&self.inner().keyspace, self.index, &key, value, expiry)? {
+            self.inner().ensure_background();
+            return Ok(true);
+        }
+        self.write(&key, |db, key| {
             let old = match (condition, ttl) {
                 (Condition::Always, Ttl::None | Ttl::After(_)) => None,
                 _ => db.peek(key).map(|entry| entry.deadline()),
@@ -365,7 +366,7 @@ impl Database {
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.refuse_growth(0)?;
         let key = self.key(key.as_ref());
-        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, &key, by) {
+        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, key, by) {
             return Ok(sum);
         }
         self.write(&key, |db, key| {

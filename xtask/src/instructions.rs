@@ -14,11 +14,11 @@ struct Bound {
 
 const BOUNDS: &[Bound] = &[
     Bound { operation: "get", most: 205 },
-    Bound { operation: "set", most: 385 },
-    Bound { operation: "setex", most: 430 },
+    Bound { operation: "set", most: 330 },
+    Bound { operation: "setex", most: 365 },
     // What makes the key counts in, about 170.
     Bound { operation: "insert", most: 1640 },
-    Bound { operation: "incr", most: 345 },
+    Bound { operation: "incr", most: 270 },
     Bound { operation: "hget", most: 450 },
 ];
 

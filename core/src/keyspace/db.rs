@@ -628,7 +628,7 @@ pub(super) fn preserve_for(snapshot: &dyn Snapshot, shard: &ShardData, at: Ref, 
 #[inline]
 fn stamp(keyspace: &Keyspace, shard: &ShardData, at: Ref, hash: u64) {
     keyspace.evictor.note(hash, Use::Used);
-    shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+    keyspace.stamp(shard, [at]);
 }
 
 #[inline]

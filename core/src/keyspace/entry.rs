@@ -133,7 +133,7 @@ impl Head {
     /// 31 bits of access time or frequency; see [`super::access`].
     #[inline]
     pub(crate) fn stamp(&self) -> u32 {
-        ((self.word & STAMP_MASK) >> STAMP_SHIFT) as u32
+        stamp_of(self.word)
     }
 
     /// The head with another stamp.
@@ -258,14 +258,16 @@ fn long_key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
     memory.words(at).is_some_and(|words| Head::of(words).is_some_and(|head| head.is_of(words, key)))
 }
 
-/// Writes the access stamp, if it differs from what is there: a read must not dirty a cache line for nothing.
+/// Gives the entry at `at` the stamp that `next` makes of the present one. If it is the same nothing is written: a read must not dirty a
+/// cache line in vain.
 #[inline]
-pub(crate) fn set_stamp(arena: &Arena, at: Ref, stamp: u32) {
-    let word = arena.word(at, 0);
-    let new = with_stamp(word, stamp);
-    if new != word {
-        arena.set_word(at, 0, new);
-    }
+pub(crate) fn stamp(arena: &Arena, at: Ref, next: impl FnOnce(u32) -> u32) {
+    arena.change_first(at, |word| with_stamp(word, next(stamp_of(word))));
+}
+
+#[inline(always)]
+fn stamp_of(word: u64) -> u32 {
+    ((word & STAMP_MASK) >> STAMP_SHIFT) as u32
 }
 
 #[inline(always)]
@@ -419,7 +421,7 @@ mod tests {
     fn stamp_and_deadline_change_in_place() {
         let mut arena = Arena::new(std::sync::Arc::default());
         let at = parts(b"k", b"v", Some(5)).store(&mut arena).unwrap();
-        set_stamp(&arena, at, 7);
+        stamp(&arena, at, |_| 7);
         overwrite_deadline(&arena, at, 9);
         set_epoch(&arena, at, true);
         let head = Head::read(&arena, at);

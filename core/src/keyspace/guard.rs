@@ -4,7 +4,7 @@
 //! such readers do is in [`super::read`].
 //!
 //! **Compaction** goes on whenever a write ends, since then nobody refers to an entry; see [`super::compaction`]. Writes over what stands
-//! in a block already ([`ShardGuard::in_place`]) leave it to others: they make no holes and fill none.
+//! in a block already ([`InPlaceGuard`]) leave it to others: they make no holes and fill none.
 //!
 //! **Touches.** A reader without the lock must not write to an entry: its memory may be another's by then. It notes that
 //! the entry should be stamped, with the count of the shard's sequence. Whoever takes the lock next stamps the entries whose
@@ -19,7 +19,7 @@ use crate::os::{Board, Guard};
 use crate::store::arena::{Memory, Ref, Window};
 use crate::store::key::{HashSeed, Key};
 use crate::store::pool::Pool;
-use crate::store::sequence::Sequence;
+use crate::store::sequence::{Sequence, Write};
 use crate::store::table::{Index, Probe};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -49,6 +49,27 @@ struct Touches {
     notes: [AtomicU64; TOUCHES],
 }
 
+/// Takes the entries out of the notes that are not void.
+pub(super) struct Noted<'s> {
+    notes: std::slice::Iter<'s, AtomicU64>,
+    count: u32,
+}
+
+impl Iterator for Noted<'_> {
+    type Item = Ref;
+
+    #[inline]
+    fn next(&mut self) -> Option<Ref> {
+        let count = self.count;
+        self.notes.find_map(|note| {
+            // No exchange, which would wait for each entry's memory in turn: a note that comes in between is lost, as others are.
+            let noted = note.load(Ordering::Relaxed);
+            note.store(0, Ordering::Relaxed);
+            Ref::new((noted >> 32) as u32).filter(|_| noted as u32 == count)
+        })
+    }
+}
+
 /// What looking a key up by way of what is shared comes to.
 pub(super) enum LookUp<'s> {
     Found(Ref, Window<'s>, Head),
@@ -61,16 +82,14 @@ pub(super) enum LookUp<'s> {
 pub(crate) struct ShardGuard<'s> {
     shard: &'s Shard,
     data: MutexGuard<'s, ShardData>,
-    writing: Writing,
+    /// Readers without the lock are turned away.
+    writing: bool,
 }
 
-/// What the holder of a lock does to the shard.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Writing {
-    Nothing,
-    /// Bytes of blocks that stay as they are.
-    InPlace,
-    Anything,
+/// A shard locked to write over what stands in its blocks: nothing is allocated, freed, or stored in a database that is new.
+pub(crate) struct InPlaceGuard<'s> {
+    shard: &'s Shard,
+    data: MutexGuard<'s, ShardData>,
 }
 
 impl Shard {
@@ -141,31 +160,44 @@ impl Shard {
 
     /// Takes the lock; `stamp` touches the entries that readers noted.
     #[inline]
-    pub(super) fn lock(&self, stamp: impl FnMut(&ShardData, Ref)) -> ShardGuard<'_> {
-        self.guard(self.data.lock(), stamp)
+    pub(super) fn lock(&self, stamp: impl FnOnce(&ShardData, Noted<'_>)) -> ShardGuard<'_> {
+        let data = self.data.lock();
+        self.stamp_if_noted(&data, stamp);
+        ShardGuard { shard: self, data, writing: false }
+    }
+
+    /// [`Shard::lock`] for an overwrite.
+    #[inline(always)]
+    pub(super) fn lock_in_place(&self, stamp: impl FnOnce(&ShardData, Noted<'_>)) -> InPlaceGuard<'_> {
+        let data = self.data.lock();
+        self.stamp_if_noted(&data, stamp);
+        InPlaceGuard { shard: self, data }
     }
 
     /// [`Shard::lock`] if nobody holds the lock.
-    pub(super) fn try_lock(&self, stamp: impl FnMut(&ShardData, Ref)) -> Option<ShardGuard<'_>> {
-        Some(self.guard(self.data.try_lock()?, stamp))
+    pub(super) fn try_lock(&self, stamp: impl FnOnce(&ShardData, Noted<'_>)) -> Option<ShardGuard<'_>> {
+        let data = self.data.try_lock()?;
+        self.stamp_if_noted(&data, stamp);
+        Some(ShardGuard { shard: self, data, writing: false })
     }
 
     #[inline(always)]
-    fn guard<'s>(
-        &'s self,
-        data: MutexGuard<'s, ShardData>,
-        stamp: impl FnMut(&ShardData, Ref),
-    ) -> ShardGuard<'s> {
+    fn stamp_if_noted(&self, data: &ShardData, stamp: impl FnOnce(&ShardData, Noted<'_>)) {
         if self.touches.noted.load(Ordering::Relaxed) != 0 {
-            self.stamp_noted(&data, stamp);
+            self.stamp_noted(data, stamp);
         }
-        ShardGuard { shard: self, data, writing: Writing::Nothing }
     }
 
     /// Notes that an entry was read while the sequence stood at `count`. Gives the notes to `stamp` when there is no room for
     /// more, or loses them if somebody holds the lock.
     #[inline]
-    pub(super) fn note_touch(&self, at: Ref, count: u64, limit: u32, stamp: impl FnMut(&ShardData, Ref)) {
+    pub(super) fn note_touch(
+        &self,
+        at: Ref,
+        count: u64,
+        limit: u32,
+        stamp: impl FnOnce(&ShardData, Noted<'_>),
+    ) {
         let noted = self.touches.noted.load(Ordering::Relaxed);
         let note = u64::from(at.get()) << 32 | u64::from(count as u32);
         self.touches.notes[noted as usize % TOUCHES].store(note, Ordering::Relaxed);
@@ -178,18 +210,9 @@ impl Shard {
     }
 
     #[inline(never)]
-    fn stamp_noted(&self, data: &ShardData, mut stamp: impl FnMut(&ShardData, Ref)) {
+    fn stamp_noted(&self, data: &ShardData, stamp: impl FnOnce(&ShardData, Noted<'_>)) {
         let count = self.sequence.count() as u32;
-        for note in &self.touches.notes {
-            // No exchange, which would wait for each entry's memory in turn: a note that comes in between is lost, as others are.
-            let noted = note.load(Ordering::Relaxed);
-            note.store(0, Ordering::Relaxed);
-            if let Some(at) = Ref::new((noted >> 32) as u32)
-                && noted as u32 == count
-            {
-                stamp(data, at);
-            }
-        }
+        stamp(data, Noted { notes: self.touches.notes.iter(), count });
         self.touches.noted.store(0, Ordering::Relaxed);
     }
 
@@ -213,8 +236,10 @@ impl Deref for ShardGuard<'_> {
 impl DerefMut for ShardGuard<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut ShardData {
-        self.in_place();
-        self.writing = Writing::Anything;
+        if !self.writing {
+            self.shard.sequence.begin_write();
+            self.writing = true;
+        }
         &mut self.data
     }
 }
@@ -222,26 +247,14 @@ impl DerefMut for ShardGuard<'_> {
 impl Drop for ShardGuard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.writing == Writing::Anything {
+        if self.writing {
             self.tidy();
-        }
-        if self.writing != Writing::Nothing {
             self.shard.sequence.end_write();
         }
     }
 }
 
 impl ShardGuard<'_> {
-    /// The shard, to write over what stands in its blocks: nothing is allocated, freed, or stored in a database that is new.
-    #[inline(always)]
-    pub(super) fn in_place(&mut self) -> &mut ShardData {
-        if self.writing == Writing::Nothing {
-            self.shard.sequence.begin_write();
-            self.writing = Writing::InPlace;
-        }
-        &mut self.data
-    }
-
     /// What a write that may have changed anything ends with.
     #[inline(never)]
     fn tidy(&mut self) {
@@ -263,12 +276,6 @@ impl ShardGuard<'_> {
         }
     }
 
-    /// Where the shard's sequence stands.
-    #[inline(always)]
-    pub(super) fn count(&self) -> u64 {
-        self.shard.sequence.count()
-    }
-
     /// Moves some ten entries if they are being moved together.
     #[inline]
     pub(super) fn step_compaction(&mut self) {
@@ -282,6 +289,49 @@ impl ShardGuard<'_> {
 }
 
 impl Guard for ShardGuard<'_> {}
+
+impl Deref for InPlaceGuard<'_> {
+    type Target = ShardData;
+    #[inline(always)]
+    fn deref(&self) -> &ShardData {
+        &self.data
+    }
+}
+
+/// A shard that is being written to.
+pub(super) struct InPlace<'g> {
+    data: &'g mut ShardData,
+    _readers: Write<'g>,
+}
+
+impl Deref for InPlace<'_> {
+    type Target = ShardData;
+    #[inline(always)]
+    fn deref(&self) -> &ShardData {
+        self.data
+    }
+}
+
+impl DerefMut for InPlace<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut ShardData {
+        self.data
+    }
+}
+
+impl InPlaceGuard<'_> {
+    /// Where the shard's sequence stands.
+    #[inline(always)]
+    pub(super) fn count(&self) -> u64 {
+        self.shard.sequence.count()
+    }
+
+    /// Turns readers without the lock away until what is returned goes.
+    #[inline(always)]
+    pub(super) fn write(&mut self) -> InPlace<'_> {
+        InPlace { _readers: self.shard.sequence.write(), data: &mut self.data }
+    }
+}
 
 /// Which shard is having its entries moved together: one at a time, since meanwhile it takes memory twice.
 #[derive(Default)]

@@ -40,13 +40,14 @@ use crate::config::{Config, MAXMEMORY_POLICIES};
 use crate::evict::Event as Use;
 use crate::evict::memory;
 use crate::os::Guard;
+use crate::store::arena::Ref;
 use crate::store::key::SHARDS;
 use crate::store::pool::Pool;
 use crate::striped::Lookups;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::{CALM_TICK_MS, Recording};
 use evictor::Evictor;
-use guard::{Shard, ShardGuard, Turn};
+use guard::{InPlaceGuard, Shard, ShardGuard, Turn};
 use hooks::Hooks;
 use shard::ShardData;
 use versions::Counters;
@@ -142,12 +143,18 @@ impl Keyspace {
     /// Locks a shard.
     #[inline]
     pub(crate) fn lock(&self, shard: usize) -> ShardGuard<'_> {
-        self.shards[shard].lock(|shard, at| shard.stamp(at, self.recording(), self.clock.coarse_ms()))
+        self.shards[shard].lock(|shard, noted| self.stamp(shard, noted))
+    }
+
+    /// [`Keyspace::lock`] for an overwrite.
+    #[inline(always)]
+    pub(crate) fn lock_in_place(&self, shard: usize) -> InPlaceGuard<'_> {
+        self.shards[shard].lock_in_place(|shard, noted| self.stamp(shard, noted))
     }
 
     /// [`Keyspace::lock`] if nobody holds the lock.
     pub(crate) fn try_lock(&self, shard: usize) -> Option<ShardGuard<'_>> {
-        self.shards[shard].try_lock(|shard, at| shard.stamp(at, self.recording(), self.clock.coarse_ms()))
+        self.shards[shard].try_lock(|shard, noted| self.stamp(shard, noted))
     }
 
     /// Whether an access now to an entry of that stamp may change it. One load.
@@ -180,6 +187,17 @@ impl Keyspace {
         let is_time = matches!(self.recording(), Recording::Recency { .. });
         self.evictor.ticks.set_shown(is_time);
         is_time
+    }
+
+    /// Stamps an access to each of these entries of a locked shard.
+    #[inline]
+    pub(crate) fn stamp(&self, shard: &ShardData, entries: impl IntoIterator<Item = Ref>) {
+        if let Some(stamp) = self.present_stamp() {
+            entries.into_iter().for_each(|at| shard.stamp(at, |_| stamp));
+        } else {
+            let (recording, now_ms) = (self.recording(), self.clock.coarse_ms());
+            entries.into_iter().for_each(|at| shard.stamp(at, |old| recording.next(old, now_ms)));
+        }
     }
 
     /// How many accesses readers may note in a shard before one of them takes its lock to stamp the entries.

@@ -6,11 +6,13 @@
 //!
 //! Where the entry most likely is gets found out before the lock is taken, as readers find it, and its memory fetched: it comes while the lock is
 //! taken and the rest is judged. What is there is looked at last, so that a processor that runs ahead reaches the next write's first
-//! miss before this one's last has come.
+//! miss before this one's last has come. For the same reason nothing is in memory that can be in registers: what seldom runs is given
+//! numbers and slices, not references to what was made of them.
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{LookUp, Shard, ShardGuard};
+use super::guard::{InPlaceGuard, LookUp, Shard};
+use super::shard::ShardData;
 use crate::store::arena::{Ref, Window};
 use crate::store::key::Key;
 use crate::value::string::{encode, over_deadline};
@@ -31,10 +33,9 @@ struct Sight<'k> {
     window: Window<'k>,
 }
 
-/// An entry of a locked shard, which nobody listens to. The guard stays where it is: moving it would make the processor wait for
-/// what was just stored.
-struct Locked<'g, 'k> {
-    shard: &'g mut ShardGuard<'k>,
+/// An entry of a locked shard, which nobody listens to.
+#[derive(Clone, Copy)]
+struct Found<'k> {
     at: Ref,
     window: Window<'k>,
     head: Head,
@@ -45,50 +46,51 @@ struct Locked<'g, 'k> {
 pub(crate) fn overwrite_text(
     keyspace: &Keyspace,
     db: usize,
-    key: &Key<'_>,
+    key: Key<'_>,
     value: &[u8],
     expiry: Option<Expiry>,
 ) -> bool {
     let NewValue::Bytes(kind, value) = encode(value) else { return false };
-    let Some(sight) = see(keyspace, db, key) else { return false };
-    let mut shard = keyspace.lock(key.shard());
-    let Some(mut found) = sight.confirm(keyspace, &mut shard, db, key, Kind::TEXTS) else { return false };
-    let head = found.head;
-    if !head.has_room_for(value.len()) {
+    let Some(sight) = see(keyspace, db, &key) else { return false };
+    let mut shard = keyspace.lock_in_place(key.shard());
+    let Some(found) = sight.confirm(keyspace, &shard, db, key, Kind::TEXTS) else { return false };
+    if !found.head.has_room_for(value.len()) {
         return false;
     }
-    match (head.deadline_in(found.window), expiry) {
-        (None, None) => found.write(keyspace, kind, value),
+    let mut value = NewValue::Bytes(kind, value);
+    let mut deadlines = None;
+    match (found.head.deadline_in(found.window), expiry) {
+        (None, None) => {}
         (Some(before), Some(expiry)) if before > expiry.now => {
-            let NewValue::Bytes(kind, value) = over_deadline(key.bytes().len(), NewValue::Bytes(kind, value))
-            else {
-                return false;
-            };
-            found.write(keyspace, kind, value);
-            if before != expiry.deadline {
-                let data = found.shard.in_place();
-                data.move_deadline(db, key.hash(), found.at, before, expiry.deadline);
-            }
+            value = over_deadline(key.bytes().len(), value);
+            deadlines = Some((before, expiry.deadline)).filter(|(before, after)| before != after);
         }
         _ => return false,
     }
-    found.note(keyspace, key);
+    let NewValue::Bytes(kind, value) = value else { return false };
+    let mut data = shard.write();
+    found.write(keyspace, &mut data, kind, value);
+    if let Some((before, after)) = deadlines {
+        data.move_deadline(db, key.hash(), found.at, before, after);
+    }
+    found.note(keyspace, &data, key);
     true
 }
 
 /// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
 #[inline(always)]
-pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: &Key<'_>, by: i64) -> Option<i64> {
-    let sight = see(keyspace, db, key)?;
-    let mut shard = keyspace.lock(key.shard());
-    let mut found = sight.confirm(keyspace, &mut shard, db, key, [Kind::Int; 2])?;
+pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64) -> Option<i64> {
+    let sight = see(keyspace, db, &key)?;
+    let mut shard = keyspace.lock_in_place(key.shard());
+    let found = sight.confirm(keyspace, &shard, db, key, [Kind::Int; 2])?;
     if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
     let number = found.window.eight(found.head.value_at())? as i64;
     let sum = number.checked_add(by)?;
-    found.write(keyspace, Kind::Int, &sum.to_le_bytes());
-    found.note(keyspace, key);
+    let mut data = shard.write();
+    found.write(keyspace, &mut data, Kind::Int, &sum.to_le_bytes());
+    found.note(keyspace, &data, key);
     Some(sum)
 }
 
@@ -105,73 +107,74 @@ impl<'k> Sight<'k> {
     /// The entry of the key, whose shard is locked now, if it is there, short, of one of these kinds, and nobody listens to its changes. It may
     /// have expired.
     #[inline(always)]
-    fn confirm<'g>(
+    fn confirm(
         self,
         keyspace: &Keyspace,
-        shard: &'g mut ShardGuard<'k>,
+        shard: &InPlaceGuard<'_>,
         db: usize,
-        key: &Key<'_>,
+        key: Key<'_>,
         kinds: [Kind; 2],
-    ) -> Option<Locked<'g, 'k>> {
+    ) -> Option<Found<'k>> {
         if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
             return None;
         }
-        if self.count == Some(shard.count())
-            && let Some(head) = Head::short_of(self.window, key.bytes(), kinds)
-        {
-            return Some(Locked { shard, at: self.at, window: self.window, head });
+        let again = || look_up(self.place, db, key.bytes(), key.hash());
+        let (mut at, mut window) =
+            if self.count == Some(shard.count()) { (self.at, self.window) } else { again()? };
+        let mut head = Head::short_of(window, key.bytes(), kinds);
+        if head.is_none() {
+            (at, window) = again()?;
+            head = Head::short_of(window, key.bytes(), kinds);
         }
-        match look_up(self.place, db, key) {
-            LookUp::Found(at, window, head) if kinds.contains(&head.kind()) => {
-                Some(Locked { shard, at, window, head })
-            }
-            _ => None,
-        }
+        Some(Found { at, window, head: head? })
     }
 }
 
 /// [`Shard::look_up`], out of the way of those who seldom need it.
 #[inline(never)]
-fn look_up<'k>(shard: &'k Shard, db: usize, key: &Key<'_>) -> LookUp<'k> {
-    shard.look_up(db, key)
+fn look_up<'k>(shard: &'k Shard, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
+    match shard.look_up(db, &Key::with_hash(key, hash)) {
+        LookUp::Found(at, window, _) => Some((at, window)),
+        _ => None,
+    }
 }
 
-impl Locked<'_, '_> {
+impl Found<'_> {
     /// Writes a value for which there is room over the present one, and with it the stamp, if that is a time.
     #[inline(always)]
-    fn write(&mut self, keyspace: &Keyspace, kind: Kind, value: &[u8]) {
+    fn write(mut self, keyspace: &Keyspace, data: &mut ShardData, kind: Kind, value: &[u8]) {
         if let Some(stamp) = keyspace.present_stamp() {
             self.head = self.head.stamped(stamp);
         }
-        let mut entry = self.shard.in_place().arena.writable(self.window);
-        if !self.head.write_over(&mut entry, kind, value) {
-            self.write_long(kind, value);
+        if !self.head.write_over(&mut data.arena.writable(self.window), kind, value) {
+            self.write_long(data, kind, value);
         }
     }
 
     #[inline(never)]
-    fn write_long(&mut self, kind: Kind, value: &[u8]) {
-        let deadline = self.head.deadline_in(self.window);
-        let arena = &mut self.shard.in_place().arena;
-        let is_written = self.head.overwrite(arena, self.at, kind, value, deadline, value.is_ascii());
+    fn write_long(self, data: &mut ShardData, kind: Kind, value: &[u8]) {
+        let Found { at, window, head } = self;
+        let deadline = head.deadline_in(window);
+        let is_written = head.overwrite(&mut data.arena, at, kind, value, deadline, value.is_ascii());
         debug_assert!(is_written, "there is room, and the deadline stays");
     }
 
     /// What every change of a key entails.
     #[inline(always)]
-    fn note(&self, keyspace: &Keyspace, key: &Key<'_>) {
-        if keyspace.is_touch_due(self.head.stamp()) {
-            self.touch(keyspace, key);
+    fn note(self, keyspace: &Keyspace, shard: &ShardData, key: Key<'_>) {
+        if keyspace.present_stamp().is_none() {
+            touch(keyspace, shard, key.hash(), self.at, self.head.stamp());
         }
-        self.shard.stats.count_change();
+        shard.stats.count_change();
         keyspace.counters.bump(key.hash());
     }
+}
 
-    #[inline(never)]
-    fn touch(&self, keyspace: &Keyspace, key: &Key<'_>) {
-        if keyspace.used(key.hash(), self.head.stamp()) {
-            self.shard.stamp(self.at, keyspace.recording(), keyspace.clock.coarse_ms());
-        }
+/// Records a use where that is more than the time.
+#[inline(never)]
+fn touch(keyspace: &Keyspace, shard: &ShardData, hash: u64, at: Ref, old: u32) {
+    if keyspace.used(hash, old) {
+        keyspace.stamp(shard, [at]);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{LookUp, Shard, ShardGuard};
+use super::guard::{LookUp, Noted, Shard, ShardGuard};
 use super::shard::ShardData;
 use crate::store::arena::{Ref, Scratch, Window};
 use crate::store::key::Key;
@@ -294,7 +294,7 @@ fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64, old: u32) {
     if keyspace.present_stamp().is_none() && !keyspace.used(key.hash(), old) {
         return;
     }
-    let stamp = |shard: &ShardData, at| shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+    let stamp = |shard: &ShardData, noted: Noted<'_>| keyspace.stamp(shard, noted);
     keyspace.shards[key.shard()].note_touch(at, count, keyspace.touch_limit(), stamp);
 }
 
@@ -318,7 +318,7 @@ fn under_lock<'s>(
         return None;
     }
     if keyspace.is_touch_due(head.stamp()) && keyspace.used(key.hash(), head.stamp()) {
-        shard.stamp(at, keyspace.recording(), keyspace.clock.coarse_ms());
+        keyspace.stamp(shard, [at]);
     }
     Some(Seen { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })
 }

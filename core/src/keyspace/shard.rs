@@ -3,7 +3,6 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
-use super::access::Recording;
 use super::entry::{self, Head, Parts};
 use super::heap::{Handle, Heap};
 use super::watch::Watchers;
@@ -167,10 +166,10 @@ impl ShardData {
         Head::read(&self.arena, at)
     }
 
-    /// Stamps an access to the entry at `at`.
+    /// Gives the entry at `at` the stamp that `next` makes of the present one.
     #[inline]
-    pub(crate) fn stamp(&self, at: Ref, recording: Recording, now_ms: u64) {
-        entry::set_stamp(&self.arena, at, recording.next(self.head(at).stamp(), now_ms));
+    pub(crate) fn stamp(&self, at: Ref, next: impl FnOnce(u32) -> u32) {
+        entry::stamp(&self.arena, at, next);
     }
 
     /// The value of the entry at `at`.

@@ -94,7 +94,7 @@ impl Keys for Victims<'_> {
         let verdict = if expired { Verdict::Evict } else { judge(facts) };
         match verdict {
             Verdict::Keep => {}
-            Verdict::Stamp(stamp) => super::entry::set_stamp(&guard.arena, at, stamp),
+            Verdict::Stamp(stamp) => guard.stamp(at, |_| stamp),
             Verdict::Evict => {
                 let name: SmallVec<[u8; 64]> = SmallVec::from_slice(guard.head(at).key(&guard.arena, at));
                 self.remove(shard, guard, db, &name, expired);

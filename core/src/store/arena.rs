@@ -367,6 +367,17 @@ impl Arena {
         self.block(block).words.at(index).store(word, Ordering::Relaxed);
     }
 
+    /// Stores what `change` makes of the block's first word, relaxed, unless it is the same. The caller holds the lock, and no slice over it.
+    #[inline]
+    pub(crate) fn change_first(&self, block: Ref, change: impl FnOnce(u64) -> u64) {
+        let Window([first, ..]) = self.memory.window(block).unwrap_or_else(|| outside());
+        let old = first.load(Ordering::Relaxed);
+        let new = change(old);
+        if new != old {
+            first.store(new, Ordering::Relaxed);
+        }
+    }
+
     /// Bytes handed out and not freed, as [`class_bytes`](Self::class_bytes) counts them.
     #[inline]
     pub(crate) fn used(&self) -> usize {

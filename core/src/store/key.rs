@@ -44,7 +44,13 @@ impl<'a> Key<'a> {
     /// Hashes `bytes`.
     #[inline]
     pub fn new(bytes: &'a [u8], seed: HashSeed) -> Self {
-        Self { bytes, hash: seed.hash(bytes) }
+        Self::with_hash(bytes, seed.hash(bytes))
+    }
+
+    /// A key whose hash is known: for calls that take both in registers, where a `Key` would have to be in memory.
+    #[inline(always)]
+    pub(crate) fn with_hash(bytes: &'a [u8], hash: u64) -> Self {
+        Self { bytes, hash }
     }
 
     /// The key itself.

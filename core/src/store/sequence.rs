@@ -10,6 +10,16 @@ use crate::sync::{AtomicU64, Ordering, fence};
 #[derive(Debug)]
 pub(crate) struct Sequence(AtomicU64);
 
+/// A write, which lasts until this goes.
+pub(crate) struct Write<'s>(&'s Sequence);
+
+impl Drop for Write<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.end_write();
+    }
+}
+
 impl Sequence {
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
@@ -40,6 +50,13 @@ impl Sequence {
     pub(crate) fn begin_write(&self) {
         self.0.store(self.count().wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
+    }
+
+    /// [`begin_write`](Self::begin_write), and [`end_write`](Self::end_write) when what is returned goes.
+    #[inline(always)]
+    pub(crate) fn write(&self) -> Write<'_> {
+        self.begin_write();
+        Write(self)
     }
 
     /// Lets readers in again.
