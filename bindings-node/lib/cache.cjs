@@ -85,14 +85,14 @@ class Cache {
   set(key, value, options) {
     const full = this.#prefix === "" ? key : this.#full(key);
     if (this.#flights.size > 0) this.#flights.delete(String(key));
-    if (options === undefined && (typeof value === "string" || typeof value === "number")) {
-      return native.setValue(this.#handle, full, value);
+    if (typeof value === "string" || typeof value === "number") {
+      if (options === undefined) return native.setValue(this.#handle, full, value) !== false;
+      if (typeof options === "number") return native.setValue(this.#handle, full, value, milliseconds(options)) !== false;
     }
     const [tag, payload] = prepare(value, this.#codec);
-    if (options === undefined) return native.setValue(this.#handle, full, payload, tag);
-    if (typeof options === "number") return native.setValue(this.#handle, full, payload, tag, milliseconds(options));
-    const ttl = options.keepTtl ? KEEP : milliseconds(options.ttl);
-    return native.setValue(this.#handle, full, payload, tag, ttl, conditionOf(options));
+    const { ttl, keepTtl = false, nx = false, xx = false } = typeof options === "number" ? { ttl: options } : options ?? {};
+    const time = keepTtl ? KEEP : milliseconds(ttl);
+    return native.setValue(this.#handle, full, payload, time, conditionOf({ nx, xx }), tag) !== false;
   }
 
   delete(...all) {
@@ -149,11 +149,12 @@ class Cache {
   }
 
   incr(key, by = 1) {
-    return native.incr(this.#handle, this.#prefix === "" ? key : this.#full(key), by, true);
+    const full = this.#prefix === "" ? key : this.#full(key);
+    return by === 1 ? native.incrExact(this.#handle, full) : native.incrExact(this.#handle, full, by);
   }
 
   decr(key, by = 1) {
-    return native.incr(this.#handle, this.#full(key), -by, true);
+    return native.incrExact(this.#handle, this.#full(key), -by);
   }
 
   touch(key, ttl) {
@@ -259,8 +260,8 @@ class Cache {
   setString(key, value, ttl) {
     const full = this.#prefix === "" ? key : this.#full(key);
     if (this.#flights.size > 0) this.#flights.delete(String(key));
-    if (ttl === undefined) return native.setRaw(this.#handle, full, value);
-    return native.setRaw(this.#handle, full, value, milliseconds(ttl));
+    if (ttl === undefined) return native.setRaw(this.#handle, full, value) !== false;
+    return native.setRaw(this.#handle, full, value, milliseconds(ttl)) !== false;
   }
 
   hget(key, field) {

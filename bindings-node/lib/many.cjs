@@ -19,20 +19,21 @@ function partOf(text, from, to) {
 /** Length of a text that a slice of it may keep in memory. */
 const MOST_PINNED = 65_536;
 
+const { join: joinArray } = Array.prototype;
+
 /** Lengths of the keys on the way in; on the way out lengths and kinds of the values in turn. */
 const table = new Uint32Array(2 * BATCH);
 
-/** Joins the keys from `from` to `to`; undefined if one of them is no string. */
-function join(keys, prefix, from, to) {
-  let joined = "";
-  for (let at = from; at < to; at += 1) {
-    const key = keys[at];
+/** Joins up to BATCH keys from `from` on; undefined if one of them is no string. */
+function join(keys, prefix, from) {
+  const some = from === 0 && keys.length <= BATCH ? keys : keys.slice(from, from + BATCH);
+  for (let at = 0; at < some.length; at += 1) {
+    const key = some[at];
     if (typeof key !== "string") return undefined;
-    const full = prefix === "" ? key : prefix + key;
-    table[at - from] = full.length;
-    joined += full;
+    table[at] = prefix.length + key.length;
   }
-  return joined;
+  // One string made at once: a chain of concatenations would have to be flattened, at half as much again.
+  return prefix + joinArray.call(some, prefix);
 }
 
 /** The strings of keys, `missing` for those without; undefined if a key is no string. */
@@ -41,7 +42,7 @@ function readStrings(handle, keys, prefix, missing) {
   const values = new Array(size);
   for (let from = 0; from < size; from += BATCH) {
     const count = Math.min(BATCH, size - from);
-    const joined = join(keys, prefix, from, from + count);
+    const joined = join(keys, prefix, from);
     if (joined === undefined) return undefined;
     const text = native.getMany(handle, joined, table, count);
     let start = 0;
@@ -59,7 +60,7 @@ function readTyped(handle, keys, prefix, found) {
   const size = keys.length;
   for (let from = 0; from < size; from += BATCH) {
     const count = Math.min(BATCH, size - from);
-    const joined = join(keys, prefix, from, from + count);
+    const joined = join(keys, prefix, from);
     if (joined === undefined) return false;
     const text = native.getMany(handle, joined, table, count, true);
     let start = 0;

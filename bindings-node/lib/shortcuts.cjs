@@ -50,7 +50,7 @@ const HOT = {
   }],
   setnx: [2, true, (handle, key, value) => {
     const word = valueOf(value);
-    return word === undefined ? undefined : native.setRaw(handle, key, word, 0, 1) ? 1 : 0;
+    return word === undefined ? undefined : native.setRaw(handle, key, word, 0, 1) === false ? 0 : 1;
   }],
   del: [1, true, (handle, key) => (native.remove(handle, key) ? 1 : 0)],
   unlink: [1, true, (handle, key) => (native.remove(handle, key) ? 1 : 0)],

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keystead::cache::codec::{self, Stored, tag};
 use keystead::command::tape::Item;
-use keystead::{Condition, ErrorKind, Ttl};
+use keystead::{Condition, ErrorKind, Found, Ttl};
 use napi::sys;
 
 use crate::handles;
@@ -20,14 +20,17 @@ use crate::scratch::{Scratch, many, split, transcode};
 #[inline]
 pub fn get_string(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
-    let is_ascii = look_up(call.isolate, handle)?;
-    let scratch = &mut call.isolate.scratch;
-    let value = match is_ascii {
-        None => call.env.undefined(),
-        Some(is_ascii) => call.env.string(&scratch.found, is_ascii),
-    };
-    scratch.tidy();
-    value
+    let env = call.env;
+    match look_up(call.isolate, handle, |found| Some(env.string(&found.text, found.is_ascii)))? {
+        Looked::Made(value) => value,
+        Looked::Missing => env.undefined(),
+        Looked::Copied(is_ascii) => {
+            let scratch = &mut call.isolate.scratch;
+            let value = env.string(&scratch.found, is_ascii);
+            scratch.tidy();
+            value
+        }
+    }
 }
 
 /// `getInto(handle, key, arrayBuffer, offset)`: copies what fits entirely; the length, or -1.
@@ -47,7 +50,7 @@ pub fn get_into(call: &mut Call<'_, 4>) -> Outcome {
     call.env.integer(length.unwrap_or(-1), false)
 }
 
-/// `setRaw(handle, key, value, ttlMs, condition)`: whether it was set.
+/// `setRaw(handle, key, value, ttlMs, condition)`: false if the condition did not let it, else undefined, which is the cheapest value.
 #[inline]
 pub fn set_raw(call: &mut Call<'_, 5>) -> Outcome {
     let handle = call.handle_and_key()?;
@@ -58,16 +61,19 @@ pub fn set_raw(call: &mut Call<'_, 5>) -> Outcome {
     let (store, scratch) = call.isolate.store(handle)?;
     let set = store.database().set(&scratch.key, &scratch.value, ttl, condition);
     scratch.tidy();
-    call.env.boolean(set?)
+    if set? { call.env.undefined() } else { call.env.boolean(false) }
 }
 
 /// `getValue(handle, key)`: a string or a number; undefined if there is none; null if `pending*` have to be asked.
 #[inline]
 pub fn get_value(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
-    match look_up(call.isolate, handle)? {
-        None => call.env.undefined(),
-        Some(is_ascii) => value_of(call.env, &mut call.isolate.scratch, is_ascii),
+    let env = call.env;
+    let make = |found: Found<'_>| is_plain(&found).then(|| env.string(&found.text, true));
+    match look_up(call.isolate, handle, make)? {
+        Looked::Made(value) => value,
+        Looked::Missing => env.undefined(),
+        Looked::Copied(is_ascii) => value_of(env, &mut call.isolate.scratch, is_ascii),
     }
 }
 
@@ -135,19 +141,19 @@ pub fn pending_into(call: &mut Call<'_, 2>) -> Outcome {
     call.env.integer(found.len() as i64, false)
 }
 
-/// `setValue(handle, key, value, tag, ttlMs, condition)`: as `setRaw`, with the type kept; tag 0 means that the value's type says it.
+/// `setValue(handle, key, value, ttlMs, condition, tag)`: as `setRaw`, with the type kept; tag 0 means that the value's type says it.
 #[inline]
 pub fn set_value(call: &mut Call<'_, 6>) -> Outcome {
     let handle = call.handle_and_key()?;
-    let (ttl, condition) = ttl_and_condition(call.env, &call.values[4..], call.count.saturating_sub(4))?;
-    let tag = if call.count > 3 { call.env.u32(call.values[3])? } else { 0 };
+    let (ttl, condition) = ttl_and_condition(call.env, &call.values[3..], call.count.saturating_sub(3))?;
+    let tag = if call.count > 5 { call.env.u32(call.values[5])? } else { 0 };
     let Scratch { units, value, .. } = &mut call.isolate.scratch;
     value.clear();
     encode(call.env, call.values[2], tag, units, value)?;
     let (store, scratch) = call.isolate.store(handle)?;
     let set = store.database().set(&scratch.key, &scratch.value, ttl, condition);
     scratch.tidy();
-    call.env.boolean(set?)
+    if set? { call.env.undefined() } else { call.env.boolean(false) }
 }
 
 /// `setValues(handle, ttlMs, [key, tag, value, ...])`: all of them or none.
@@ -183,14 +189,26 @@ pub fn has(call: &mut Call<'_, 2>) -> Outcome {
     call.env.boolean(store.database().contains(&scratch.key))
 }
 
-/// `incr(handle, key, by, exact)`: the sum; with `exact` a BigInt where a number can't hold it.
+/// `incr(handle, key, by)`: the sum, as the number that comes nearest; `by` is 1 if it is not given.
 #[inline]
-pub fn incr(call: &mut Call<'_, 4>) -> Outcome {
+pub fn incr(call: &mut Call<'_, 3>) -> Outcome {
+    let sum = add(call)?;
+    call.env.integer(sum, false)
+}
+
+/// `incrExact(handle, key, by)`: as `incr`, but a BigInt where a number can't hold the sum.
+#[inline]
+pub fn incr_exact(call: &mut Call<'_, 3>) -> Outcome {
+    let sum = add(call)?;
+    call.env.integer(sum, true)
+}
+
+#[inline(always)]
+fn add(call: &mut Call<'_, 3>) -> Outcome<i64> {
     let handle = call.handle_and_key()?;
     let by = if call.count > 2 { whole(call.env.f64(call.values[2])?)? } else { 1 };
     let (store, scratch) = call.isolate.store(handle)?;
-    let sum = store.database().incr(&scratch.key, by)?;
-    call.env.integer(sum, call.count > 3)
+    Ok(store.database().incr(&scratch.key, by)?)
 }
 
 /// `hget(handle, key, field)`: a string or undefined.
@@ -201,14 +219,20 @@ pub fn hget(call: &mut Call<'_, 3>) -> Outcome {
     value.clear();
     call.env.bytes(call.values[2], units, value)?;
     let (store, Scratch { key, value, found: out, .. }) = call.isolate.store(handle)?;
-    let is_found = store.database().hget_with(key, value, |found| {
-        found.is_some_and(|bytes| {
-            out.clear();
-            out.extend_from_slice(bytes);
-            true
-        })
-    })?;
-    if is_found { call.env.string(out, out.is_ascii()) } else { call.env.undefined() }
+    let env = call.env;
+    let make = |found: Option<&[u8]>| {
+        Some(found.map_or(env.undefined(), |bytes| env.string(bytes, bytes.is_ascii())))
+    };
+    let copy = |found: Option<&[u8]>| {
+        let Some(bytes) = found else { return Some(env.undefined()) };
+        out.clear();
+        out.extend_from_slice(bytes);
+        None
+    };
+    match store.database().hget_with_either(key, value, make, copy)? {
+        Some(value) => value,
+        None => env.string(out, out.is_ascii()),
+    }
 }
 
 /// `hset(handle, key, field, value)`: whether the field is new.
@@ -390,17 +414,40 @@ pub fn panic_for_tests(call: &mut Call<'_, 1>) -> Outcome {
     panic!("asked for with {} arguments", call.count)
 }
 
-/// Copies the string of the scratch's key to it; whether that is ASCII, `None` if there is none.
-#[inline]
-fn look_up(isolate: &mut Isolate, handle: u32) -> Outcome<Option<bool>> {
+/// What became of a look for a string.
+enum Looked {
+    Missing,
+    /// A value was made of it, where no lock was held.
+    Made(Outcome),
+    /// It stands in the scratch; whether it is ASCII.
+    Copied(bool),
+}
+
+/// Looks for the string of the scratch's key. What needs no lock `make` is asked to make a value of; what does, and what it declines, is
+/// copied to the scratch.
+#[inline(always)]
+fn look_up(
+    isolate: &mut Isolate,
+    handle: u32,
+    make: impl FnOnce(Found<'_>) -> Option<Outcome>,
+) -> Outcome<Looked> {
     let (store, Scratch { key, found: out, .. }) = isolate.store(handle)?;
-    Ok(store.database().get_with(key, |found| {
-        found.map(|found| {
-            out.clear();
-            out.extend_from_slice(&found.text);
-            found.is_ascii
-        })
-    })?)
+    let out = std::cell::RefCell::new(out);
+    let copy = |found: Found<'_>| {
+        let mut out = out.borrow_mut();
+        out.clear();
+        out.extend_from_slice(&found.text);
+        Looked::Copied(found.is_ascii)
+    };
+    let free = |found: Found<'_>| make(found).map_or_else(|| copy(found), Looked::Made);
+    let held = |found: Option<Found<'_>>| found.map_or(Looked::Missing, copy);
+    Ok(store.database().get_with_either(key, free, held)?)
+}
+
+/// ASCII that does not begin as an integer does is text, whoever wrote it.
+#[inline(always)]
+fn is_plain(found: &Found<'_>) -> bool {
+    found.is_ascii && found.text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-')
 }
 
 /// The value that the scratch holds, or null if its payload is for JavaScript to read.

@@ -222,6 +222,14 @@ test("raw methods and commands", () => {
   assert.deepEqual([cache.hget("h", "f"), cache.hget("h", "none"), cache.hget("none", "f")], ["v", undefined, undefined]);
   assert.deepEqual(cache.mget(["s", "h", "none", "t"]), ["1", undefined, undefined, "é"]);
   assert.deepEqual(cache.mget(["s", Buffer.from("t")]), ["1", "é"]);
+  assert.deepEqual(cache.mget([]), []);
+  assert.deepEqual(cache.mget(new Set(["s", "t"])), ["1", "é"]);
+  for (const wrong of [["s", 1], ["s", undefined]]) assert.throws(() => cache.mget(wrong), code("KS_ERR_USAGE"));
+  for (const size of [127, 128, 129, 300]) {
+    const keys = Array.from({ length: size }, (_, at) => (at % 3 === 0 ? Buffer.from(`many:${at}`) : `many:${at}`));
+    keys.forEach((key, at) => at % 5 !== 0 && cache.setString(key, `v${at}`));
+    assert.deepEqual(cache.mget(keys), keys.map((_, at) => (at % 5 === 0 ? undefined : `v${at}`)));
+  }
   assert.deepEqual(cache.call("HGETALL", "h"), ["f", "v", "g", "2"]);
   const fields = Array.from({ length: 6000 }, (_, at) => [`f${at}`, at]).flat();
   assert.equal(cache.call("HSET", "many", ...fields), 6000);

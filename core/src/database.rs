@@ -119,6 +119,26 @@ impl Database {
         }
     }
 
+    /// As [`Database::get_with`], for callers whose way to make a result must not run under a lock: `free` is called for a string that was
+    /// read without one, `held` for everything else, perhaps under it.
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no string.
+    #[inline]
+    pub fn get_with_either<R>(
+        &self,
+        key: &[u8],
+        free: impl FnOnce(Found<'_>) -> R,
+        held: impl FnOnce(Option<Found<'_>>) -> R,
+    ) -> Result<R> {
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key));
+        let mut scratch = Scratch::new();
+        match glance_at_text(keyspace, self.index, &key, &mut scratch) {
+            Some((text, is_ascii)) => Ok(free(Found { text: Text::Bytes(text), is_ascii })),
+            None => self.get_otherwise(&key, held),
+        }
+    }
+
     #[inline(never)]
     fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
         read_one(&self.inner().keyspace, self.index, key, |seen| match seen {
@@ -213,6 +233,27 @@ impl Database {
         match glance_at_field(keyspace, self.index, &key, field, &mut scratch) {
             Some(element) => Ok(hand_on(element, read)),
             None => self.hget_otherwise(&key, field, read),
+        }
+    }
+
+    /// As [`Database::hget_with`], with one closure for what was read without a lock and one for what may be under it: see
+    /// [`Database::get_with_either`].
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no hash.
+    #[inline]
+    pub fn hget_with_either<R>(
+        &self,
+        key: &[u8],
+        field: &[u8],
+        free: impl FnOnce(Option<&[u8]>) -> R,
+        held: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key));
+        let mut scratch = Scratch::new();
+        match glance_at_field(keyspace, self.index, &key, field, &mut scratch) {
+            Some(element) => Ok(hand_on(element, free)),
+            None => self.hget_otherwise(&key, field, held),
         }
     }
 
@@ -506,6 +547,39 @@ mod tests {
         assert!(db.contains("k"));
         db.engine().advance(Duration::from_millis(1));
         assert!(!db.contains("k") && db.is_empty());
+    }
+
+    #[test]
+    fn what_is_found_without_a_lock_goes_another_way_than_the_rest() {
+        let db = database();
+        let long = "v".repeat(1000);
+        for (key, value) in [("short", "v"), ("long", &long), ("number", "17")] {
+            db.set(key, value, Ttl::None, Condition::Always).unwrap();
+        }
+        let way = |key: &str| {
+            let free = |found: Found<'_>| ("free", Some(found.text.to_vec()));
+            let held = |found: Option<Found<'_>>| ("held", found.map(|found| found.text.to_vec()));
+            db.get_with_either(key.as_bytes(), free, held)
+        };
+        assert_eq!(way("short").unwrap(), ("free", Some(b"v".to_vec())));
+        assert_eq!(way("long").unwrap(), ("held", Some(long.clone().into_bytes())));
+        assert_eq!(way("number").unwrap(), ("held", Some(b"17".to_vec())));
+        assert_eq!(way("none").unwrap(), ("held", None));
+        db.hset("hash", b"f", b"v").unwrap();
+        db.hset("big", b"f", long.as_bytes()).unwrap();
+        assert!(way("hash").is_err());
+        let length = |key: &str, field: &[u8]| {
+            let (free, held) = (
+                |found: Option<&[u8]>| ("free", found.map(<[u8]>::len)),
+                |found: Option<&[u8]>| ("held", found.map(<[u8]>::len)),
+            );
+            db.hget_with_either(key.as_bytes(), field, free, held)
+        };
+        assert_eq!(length("hash", b"f").unwrap(), ("free", Some(1)));
+        assert_eq!(length("hash", b"none").unwrap(), ("free", None));
+        assert_eq!(length("big", b"f").unwrap(), ("held", Some(1000)));
+        assert_eq!(length("none", b"f").unwrap(), ("held", None));
+        assert!(length("short", b"f").is_err());
     }
 
     #[test]
