@@ -1,4 +1,4 @@
-//! Python arguments as the engine takes them: words of a command, times to live, flags.
+//! Python arguments as the methods and the engine take them: parameters by name, words of a command, times to live, flags.
 
 use std::time::Duration;
 
@@ -8,7 +8,57 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyFloat, PyInt, PyList, PyMemoryView, PyTuple};
 use smallvec::SmallVec;
 
-use crate::hot::{Argument, Exact, bytes_of, exact};
+use crate::errors::{Raised, missing, too_many};
+use crate::hot::{Argument, Arguments, Exact, Names, bytes_of, exact};
+
+impl<'a, 'py> Arguments<'a, 'py> {
+    /// Sorts the arguments into the parameters of these names, the first `required` of which must be there.
+    ///
+    /// # Errors
+    /// TypeError, as for any Python function.
+    #[inline(always)]
+    pub fn bind<const N: usize>(
+        &self,
+        names: &'static Names<N>,
+        required: usize,
+    ) -> Result<[Option<Argument<'a, 'py>>; N], Raised> {
+        let mut bound = [None; N];
+        if self.positional().len() > N {
+            return Err(too_many(N, self.positional().len()));
+        }
+        for (place, argument) in bound.iter_mut().zip(self.positional()) {
+            *place = Some(argument);
+        }
+        if self.has_keywords() {
+            self.bind_keywords(names, &mut bound)?;
+        }
+        for (index, place) in bound.iter().enumerate().take(required) {
+            if place.is_none() {
+                return Err(missing(names.text(index)));
+            }
+        }
+        Ok(bound)
+    }
+
+    fn bind_keywords<const N: usize>(
+        &self,
+        names: &'static Names<N>,
+        bound: &mut [Option<Argument<'a, 'py>>; N],
+    ) -> Result<(), Raised> {
+        for (name, value) in self.keyword() {
+            let Some(place) = names.position(name)? else {
+                let text =
+                    format!("unexpected keyword argument '{}'", String::from_utf8_lossy(bytes_of(name)?));
+                return Err(PyTypeError::new_err(text).into());
+            };
+            if bound[place].replace(value).is_some() {
+                let text = format!("multiple values for argument '{}'", names.text(place));
+                return Err(PyTypeError::new_err(text).into());
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The objects of a list, tuple or other iterable in a tuple, which nobody changes while their bytes are used.
 ///

@@ -6,11 +6,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keystead::Found;
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString};
 use smallvec::SmallVec;
 
 use crate::arguments::{held, integer, ttl};
@@ -21,9 +22,9 @@ use crate::live::{Form, Live, Own};
 use crate::scan;
 use crate::sessions::bytes;
 use crate::store::{
-    SetOptions, StoreInner, boolean, expire, held_pairs, key_and_default, or_none, time_to_live,
+    SetOptions, StoreInner, boolean, expire, held_pairs, key_and_default, key_bytes, or_none, time_to_live,
 };
-use crate::value::{Codec, Made, make};
+use crate::value::{Codec, Made, make, plain_text};
 
 /// A cache whose methods return values.
 #[pyclass(frozen, subclass, weakref, module = "keystead._keystead")]
@@ -79,6 +80,26 @@ impl CacheInner {
         FullKey::Joined(joined)
     }
 
+    /// Calls `work` with the keys behind the namespace.
+    fn with_full_keys(&self, keys: &[&[u8]], work: impl FnOnce(&[&[u8]])) {
+        if self.namespace.is_empty() {
+            return work(keys);
+        }
+        let sum: usize = keys.iter().map(|key| self.namespace.len() + key.len()).sum();
+        let mut joined = Vec::with_capacity(sum);
+        for key in keys {
+            joined.extend_from_slice(&self.namespace);
+            joined.extend_from_slice(key);
+        }
+        let mut rest = joined.as_slice();
+        let full = keys.iter().map(|key| {
+            let (one, behind) = rest.split_at(self.namespace.len() + key.len());
+            rest = behind;
+            one
+        });
+        work(&full.collect::<Vec<_>>());
+    }
+
     /// Refuses if the cache is closed.
     ///
     /// # Errors
@@ -106,11 +127,15 @@ impl CacheInner {
                 None => self.bring_to_life(py, &own, live, key),
             };
         }
-        let made = self.store.db.get_with(key, |found| match found {
-            Some(found) => make(py, &found),
-            None => Made::Missing,
-        });
-        made.map_err(|error| raise(py, &error))?.finish(py, &self.codec)
+        let free = |found: Found<'_>| match plain_text(py, &found) {
+            Some(text) => Ok(text.map(Some)),
+            None => Err(make(py, &found)),
+        };
+        let held = |found: Option<Found<'_>>| Err(found.map_or(Made::Missing, |found| make(py, &found)));
+        match self.store.db.get_with_either(key, free, held).map_err(|error| raise(py, &error))? {
+            Ok(text) => text,
+            Err(made) => made.finish(py, &self.codec),
+        }
     }
 
     /// What the engine has under the name `full`, kept in a table where the key goes by the name `own`.
@@ -323,11 +348,11 @@ methods! {
         let [keys] = arguments.bind(names!(c"keys"), 1)?;
         let py = arguments.py();
         let held = held(keys.expect("required"))?;
-        let full = full_keys(cache, &held)?;
-        let mut made = Vec::with_capacity(full.len());
-        cache.store.db.get_many_with(&full, |_, found| {
+        let mut made = Vec::with_capacity(held.len());
+        let keys = key_bytes(&held)?;
+        cache.with_full_keys(&keys, |keys| cache.store.db.get_many_with(keys, |_, found| {
             made.push(found.map_or(Made::Missing, |found| make(py, &found)));
-        });
+        }));
         let values = PyDict::new(py);
         for (key, made) in items(&held).zip(made) {
             if let Some(value) = made.finish(py, &cache.codec)? {
@@ -388,10 +413,6 @@ methods! {
         };
         Ok(cache.clear(arguments.py(), prefix).into_pyobject(arguments.py())?.into_any())
     }
-}
-
-fn full_keys<'a>(cache: &CacheInner, keys: &'a Bound<'_, PyTuple>) -> PyResult<Vec<FullKey<'a>>> {
-    items(keys).map(|key| Ok(cache.full_key(bytes_of(key)?))).collect()
 }
 
 fn add<'py>(cache: &CacheInner, py: Python<'py>, key: Argument<'_, 'py>, by: i64) -> Outcome<'py> {

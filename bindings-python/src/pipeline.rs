@@ -6,6 +6,7 @@
 use keystead::command::spec::Group;
 use keystead::command::table;
 use keystead::{Condition, Database, Session, Ttl};
+use pyo3::Borrowed;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use crate::arguments::{Word, Words, flag, held, integer, raw_value, text_of, ttl, word};
 use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, names, ready_object,
+    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, items_of, names, ready_object,
 };
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, encode};
@@ -35,17 +36,18 @@ pub fn execute_all<'py>(
     sessions: &Sessions,
     commands: Argument<'_, 'py>,
 ) -> Outcome<'py> {
-    let commands = held(commands)?;
-    let commands = items(&commands).map(held).collect::<PyResult<Vec<_>>>()?;
+    let commands = tuples(held(commands)?)?;
+    let commands: Vec<_> = items(&commands).map(words_of).collect();
     let none = py.None().into_bound(py);
     // Everything is read before anything runs: what can't be sent must not stop a pipeline half-way.
     let mut typed = Vec::with_capacity(commands.len());
+    let mut set = None;
     for words in &commands {
         let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
-        places.extend(items(words));
-        let found = Typed::read(&places)?;
+        places.extend(items_of(*words));
+        let found = read_after(&mut set, &places)?;
         if found.is_none() {
-            encode(py, items(words), &none)?;
+            encode(py, items_of(*words), &none)?;
         }
         typed.push(found);
     }
@@ -57,11 +59,43 @@ pub fn execute_all<'py>(
                 Ok(reply) => reply,
                 Err(error) => raise(py, &error).into_value(py).into_bound(py).into_any(),
             },
-            _ => fallback.run(py, &encode(py, items(words), &none)?)?,
+            _ => fallback.run(py, &encode(py, items_of(*words), &none)?)?,
         });
     }
     drop(fallback);
     Ok(PyList::new(py, replies)?.into_any())
+}
+
+/// The commands, each in a tuple.
+fn tuples<'py>(commands: Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyTuple>> {
+    if items(&commands).all(|words| words.cast_exact::<PyTuple>().is_ok()) {
+        return Ok(commands);
+    }
+    let words = items(&commands).map(held).collect::<PyResult<Vec<_>>>()?;
+    PyTuple::new(commands.py(), words)
+}
+
+fn words_of<'a, 'py>(words: Argument<'a, 'py>) -> Borrowed<'a, 'py, PyTuple> {
+    words.cast().expect("each command is a tuple")
+}
+
+/// As [`Typed::read`]; `set` is the object that named the last SET, most likely that of the next one too.
+#[inline]
+fn read_after<'a, 'py>(
+    set: &mut Option<Argument<'a, 'py>>,
+    words: &[Argument<'a, 'py>],
+) -> PyResult<Option<Typed<'a>>> {
+    if let ([name, key, value], Some(set)) = (words, &*set)
+        && name.is(*set)
+        && let (Some(key), Some(value)) = (text_of(*key)?, text_of(*value)?)
+    {
+        return Ok(Some(Typed::Put(key, value)));
+    }
+    let typed = Typed::read(words)?;
+    if let Some(Typed::Put(..)) = typed {
+        *set = words.first().copied();
+    }
+    Ok(typed)
 }
 
 /// A session for the commands that have no typed form.

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use crate::arguments::{condition, held, integer, raw_value, text_of, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, raise, usage};
-use crate::hot::{Argument, Arguments, Method, NewList, bytes_of, items, names};
+use crate::hot::{Argument, Arguments, Method, NewList, bytes_of, fetched, names};
 use crate::pipeline;
 use crate::reply::Style;
 use crate::sessions::{Sessions, encode};
@@ -219,9 +219,12 @@ methods! {
 
     /// `mget(keys)`.
     MGet(store, arguments) {
-        let [keys] = arguments.bind(names!(c"keys"), 1)?;
+        let keys = match arguments.plain() {
+            Some([keys]) => keys,
+            None => arguments.bind(names!(c"keys"), 1)?[0].expect("required"),
+        };
         let py = arguments.py();
-        let held = held(keys.expect("required"))?;
+        let held = held(keys)?;
         let keys = key_bytes(&held)?;
         let mut values = NewList::new(py, keys.len())?;
         store.db.get_many_with(&keys, |_, found| values.push(match found {
@@ -337,8 +340,12 @@ pub fn held_pairs<'py>(pairs: Argument<'_, 'py>) -> PyResult<Vec<(Bound<'py, PyA
 ///
 /// # Errors
 /// One is neither str nor bytes.
-pub fn key_bytes<'a>(keys: &'a Bound<'_, PyTuple>) -> PyResult<SmallVec<[&'a [u8]; 32]>> {
-    items(keys).map(bytes_of).collect()
+pub fn key_bytes<'a>(keys: &'a Bound<'_, PyTuple>) -> PyResult<SmallVec<[&'a [u8]; 128]>> {
+    let mut bytes = SmallVec::with_capacity(keys.len());
+    for key in fetched(keys) {
+        bytes.push(bytes_of(key)?);
+    }
+    Ok(bytes)
 }
 
 /// True or False.

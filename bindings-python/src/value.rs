@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
 use smallvec::SmallVec;
 
-use crate::errors::{Raised, usage};
+use crate::errors::{Outcome, Raised, usage};
 use crate::hot::{Argument, Exact, ascii, bytes_of, call_one, exact};
 
 /// The functions of a codec, and those that read what others wrote.
@@ -125,6 +125,14 @@ pub enum Made<'py> {
     Payload(u8, Bound<'py, PyBytes>),
     /// No value that any cache wrote.
     Unreadable,
+}
+
+/// The str of what is text and nothing else: ASCII that does not begin as an integer does. `None` says nothing: [`make`] knows.
+#[inline(always)]
+pub fn plain_text<'py>(py: Python<'py>, found: &Found<'_>) -> Option<Outcome<'py>> {
+    let is_plain =
+        found.is_ascii && found.text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-');
+    is_plain.then(|| ascii(py, &found.text))
 }
 
 /// Reads a stored value as far as that needs no Python code: bytes, str, int and float objects run none.

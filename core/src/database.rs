@@ -51,7 +51,8 @@ pub enum Ttl {
     None,
     /// When its previous value would have.
     Keep,
-    /// After this time, of which whole milliseconds count.
+    /// After this time, of which whole milliseconds count. From ten seconds on the deadline may be up to 10 ms early, which is what
+    /// [`Database::set`] saves in reading the clock.
     After(Duration),
 }
 
@@ -69,6 +70,14 @@ pub enum Condition {
 
 /// The longest time to live, in milliseconds: a deadline must fit a signed 64-bit number, with room to add to it.
 const MAX_TTL_MS: u128 = 1 << 62;
+
+/// Keys whose memory is asked for before they are read: of more than a processor can wait for at once, the first are there no sooner and
+/// the last push others out.
+const AHEAD: usize = BATCH / 4;
+
+/// From this time to live on, in milliseconds, the time that the system noted last is near enough: reading the clock exactly would cost a
+/// third of the SET.
+const LONG_TTL_MS: u64 = 10_000;
 
 impl Engine {
     /// The database of this number.
@@ -201,23 +210,30 @@ impl Database {
     /// Calls `read` for each key in turn, with its position and its string; keys of another type count as missing, as in MGET.
     /// Each key is read on its own, not all of them at one moment.
     pub fn get_many_with<K: AsRef<[u8]>>(&self, keys: &[K], mut read: impl FnMut(usize, Option<Found<'_>>)) {
-        let keyspace = &self.inner().keyspace;
         let mut position = 0;
-        for chunk in keys.chunks(BATCH) {
-            let keys: SmallVec<[Key<'_>; BATCH]> = chunk.iter().map(|key| self.key(key.as_ref())).collect();
-            prefetch(keyspace, self.index, &keys);
-            for key in &keys {
-                let mut scratch = Scratch::new();
-                match glance_at_text(keyspace, self.index, key, &mut scratch) {
-                    Some((text, is_ascii)) => {
-                        read(position, Some(Found { text: Text::Bytes(text), is_ascii }));
-                    }
-                    None => read_one(keyspace, self.index, key, |seen| {
-                        read(position, seen.and_then(|seen| found(&seen).ok()));
-                    }),
-                }
+        for chunk in keys.chunks(AHEAD) {
+            for key in &self.fetched(chunk) {
+                self.read_fetched(key, |found| read(position, found));
                 position += 1;
             }
+        }
+    }
+
+    /// Up to [`AHEAD`] keys, whose memory was asked for.
+    #[inline]
+    fn fetched<'k, K: AsRef<[u8]>>(&self, keys: &'k [K]) -> SmallVec<[Key<'k>; AHEAD]> {
+        let keys: SmallVec<_> = keys.iter().map(|key| self.key(key.as_ref())).collect();
+        prefetch(&self.inner().keyspace, self.index, &keys);
+        keys
+    }
+
+    #[inline]
+    fn read_fetched(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>)) {
+        let keyspace = &self.inner().keyspace;
+        let mut scratch = Scratch::new();
+        match glance_at_text(keyspace, self.index, key, &mut scratch) {
+            Some((text, is_ascii)) => read(Some(Found { text: Text::Bytes(text), is_ascii })),
+            None => read_one(keyspace, self.index, key, |seen| read(seen.and_then(|seen| found(&seen).ok()))),
         }
     }
 
@@ -309,7 +325,9 @@ impl Database {
         let key = self.key(key);
         let keyspace = &self.inner().keyspace;
         let expiry = ttl_ms.map(|ttl| {
-            let now = keyspace.clock.now_ms();
+            // Whether the key exists must be judged exactly where that is asked.
+            let is_late_enough = ttl >= LONG_TTL_MS && condition == Condition::Always;
+            let now = if is_late_enough { keyspace.clock.late_ms() } else { keyspace.clock.now_ms() };
             Expiry { now, deadline: now + ttl }
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
