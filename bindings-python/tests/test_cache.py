@@ -148,6 +148,25 @@ def test_many_keys_at_once(cache):
         cache.get_many("abc")
 
 
+@pytest.mark.parametrize(
+    "value", ["", "a", "-", "-x", "7", "-7", "007", "é", "\x7f", "\x80", "\0", "v" * 255, "v" * 5000, "é" * 300]
+)
+def test_text_comes_back_as_it_was(cache, value):
+    cache.set("k", value)
+    assert cache.get("k") == value and type(cache.get("k")) is str
+    assert cache.get_many(["k"]) == {"k": value}
+
+
+def test_many_keys_in_a_namespace(name):
+    cache, bare = Cache(name, namespace="n"), Cache(name)
+    keys = [f"k{at}" for at in range(300)]
+    cache.set_many({key: at for at, key in enumerate(keys) if at % 3})
+    bare.set("k0", "not theirs")
+    assert cache.get_many(keys) == {key: at for at, key in enumerate(keys) if at % 3}
+    assert bare.get_many(["n:k1", "k0", "k1"]) == {"n:k1": 1, "k0": "not theirs"}
+    assert cache.get_many([]) == {}
+
+
 def test_counters(cache):
     assert cache.incr("n") == 1
     assert cache.incr("n", 10) == 11

@@ -86,6 +86,59 @@ def test_pipelines_go_on_behind_an_error(store):
     assert store.pipeline([]) == []
 
 
+class Words(tuple):
+    """Not exactly a tuple."""
+
+
+class Text(str):
+    """Not exactly a str."""
+
+
+def test_commands_of_a_pipeline_come_in_any_iterable(store):
+    name = "SET"
+    commands = [
+        (name, "a", "1"),
+        [name, "b", "2"],
+        Words((name, Text("c"), Text("3"))),
+        (name, "d", 4),
+        (name, "e"),
+        (word for word in (name, "f", b"6")),
+        (Text("SET"), "g", "7"),
+        (name, "a", "8", "NX"),
+        (name, "h", "9"),
+    ]
+    replies = store.pipeline(commands)
+    assert isinstance(replies.pop(4), exceptions.ResponseError)
+    assert replies == [b"OK"] * 6 + [None, b"OK"]
+    assert store.mget(list("abcdefgh")) == [b"1", b"2", b"3", b"4", None, b"6", b"7", b"9"]
+    with pytest.raises(exceptions.DataError):
+        store.pipeline([(name, "before", "1"), (name, "k", None)])
+    assert "before" not in store
+
+
+@pytest.mark.parametrize("size", [7, 8, 9, 127, 128, 129, 1000])
+def test_batches_of_any_size_find_each_key(store, size):
+    keys = [(f"k{at}", Text(f"k{at}"), f"k{at}".encode(), f"é\0{at}" + "x" * at)[at % 4] for at in range(size)]
+    values = [None if at % 5 == 0 else f"{at}".encode() * (at % 300 + 1) for at in range(size)]
+    for key, value in zip(keys, values, strict=True):
+        if value is not None:
+            store.set(key, value)
+    assert store.mget(keys) == values
+    assert store.mget(tuple(keys)) == values
+    assert store.mget(keys=iter(keys)) == values
+    with pytest.raises(TypeError, match="a str or bytes is needed, not int"):
+        store.mget([*keys, 1])
+
+
+def test_long_times_to_live_are_near_and_short_ones_exact(store):
+    for time in (60, 10):
+        store.set("long", "v", ttl=time)
+        assert time - 0.5 < store.ttl("long") <= time
+    store.set("short", "v", ttl=9)
+    assert 8.5 < store.ttl("short") <= 9
+    assert store.set("short", "v", ttl=60, nx=True) is False and store.ttl("short") <= 9
+
+
 def test_databases_of_a_store(name):
     zero, three = Store(name), Store(name, db=3)
     three.set("k", 1)

@@ -568,6 +568,26 @@ mod tests {
     }
 
     #[test]
+    fn deadlines_are_exact_by_a_clock_that_a_test_drives_and_near_by_the_systems() {
+        let db = database();
+        for seconds in [9, 10, 60] {
+            let time = Duration::from_secs(seconds);
+            db.set("k", "v", Ttl::After(time), Condition::Always).unwrap();
+            assert_eq!(db.ttl("k"), Some(Some(time)));
+        }
+        let db = Engine::new().database(0).unwrap();
+        let time = Duration::from_millis(LONG_TTL_MS);
+        let before = db.engine().inner.keyspace.clock.now_ms();
+        db.set("k", "v", Ttl::After(time), Condition::Always).unwrap();
+        let left = db.ttl("k").unwrap().unwrap();
+        let since = Duration::from_millis(db.engine().inner.keyspace.clock.now_ms() - before);
+        assert!(
+            left <= time && left + since + Duration::from_millis(crate::clock::LATE_MS) >= time,
+            "{left:?}"
+        );
+    }
+
+    #[test]
     fn what_is_found_without_a_lock_goes_another_way_than_the_rest() {
         let db = database();
         let long = "v".repeat(1000);
