@@ -149,7 +149,8 @@ def test_many_keys_at_once(cache):
 
 
 @pytest.mark.parametrize(
-    "value", ["", "a", "-", "-x", "7", "-7", "007", "é", "\x7f", "\x80", "\0", "v" * 255, "v" * 5000, "é" * 300]
+    "value",
+    ["", "a", "-", "-x", "7", "-7", "007", "é", "\x7f", "\x80", "\0", "v" * 255, "v" * 5000, "é" * 300],
 )
 def test_text_comes_back_as_it_was(cache, value):
     cache.set("k", value)

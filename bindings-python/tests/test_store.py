@@ -118,7 +118,9 @@ def test_commands_of_a_pipeline_come_in_any_iterable(store):
 
 @pytest.mark.parametrize("size", [7, 8, 9, 127, 128, 129, 1000])
 def test_batches_of_any_size_find_each_key(store, size):
-    keys = [(f"k{at}", Text(f"k{at}"), f"k{at}".encode(), f"é\0{at}" + "x" * at)[at % 4] for at in range(size)]
+    keys = [
+        (f"k{at}", Text(f"k{at}"), f"k{at}".encode(), f"é\0{at}" + "x" * at)[at % 4] for at in range(size)
+    ]
     values = [None if at % 5 == 0 else f"{at}".encode() * (at % 300 + 1) for at in range(size)]
     for key, value in zip(keys, values, strict=True):
         if value is not None:
