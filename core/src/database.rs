@@ -51,8 +51,7 @@ pub enum Ttl {
     None,
     /// When its previous value would have.
     Keep,
-    /// After this time, of which whole milliseconds count. From ten seconds on the deadline may be up to 10 ms early, which is what
-    /// [`Database::set`] saves in reading the clock.
+    /// After this time, of which whole milliseconds count.
     After(Duration),
 }
 
@@ -70,14 +69,6 @@ pub enum Condition {
 
 /// The longest time to live, in milliseconds: a deadline must fit a signed 64-bit number, with room to add to it.
 const MAX_TTL_MS: u128 = 1 << 62;
-
-/// Keys whose memory is asked for before they are read: of more than a processor can wait for at once, the first are there no sooner and
-/// the last push others out.
-const AHEAD: usize = BATCH / 4;
-
-/// From this time to live on, in milliseconds, the time that the system noted last is near enough: reading the clock exactly would cost a
-/// third of the SET.
-const LONG_TTL_MS: u64 = 10_000;
 
 impl Engine {
     /// The database of this number.
@@ -211,7 +202,7 @@ impl Database {
     /// Each key is read on its own, not all of them at one moment.
     pub fn get_many_with<K: AsRef<[u8]>>(&self, keys: &[K], mut read: impl FnMut(usize, Option<Found<'_>>)) {
         let mut position = 0;
-        for chunk in keys.chunks(AHEAD) {
+        for chunk in keys.chunks(BATCH) {
             for key in &self.fetched(chunk) {
                 self.read_fetched(key, |found| read(position, found));
                 position += 1;
@@ -219,9 +210,9 @@ impl Database {
         }
     }
 
-    /// Up to [`AHEAD`] keys, whose memory was asked for.
+    /// Up to [`BATCH`] keys, whose memory was asked for.
     #[inline]
-    fn fetched<'k, K: AsRef<[u8]>>(&self, keys: &'k [K]) -> SmallVec<[Key<'k>; AHEAD]> {
+    fn fetched<'k, K: AsRef<[u8]>>(&self, keys: &'k [K]) -> SmallVec<[Key<'k>; BATCH]> {
         let keys: SmallVec<_> = keys.iter().map(|key| self.key(key.as_ref())).collect();
         prefetch(&self.inner().keyspace, self.index, &keys);
         keys
@@ -325,9 +316,7 @@ impl Database {
         let key = self.key(key);
         let keyspace = &self.inner().keyspace;
         let expiry = ttl_ms.map(|ttl| {
-            // Whether the key exists must be judged exactly where that is asked.
-            let is_late_enough = ttl >= LONG_TTL_MS && condition == Condition::Always;
-            let now = if is_late_enough { keyspace.clock.late_ms() } else { keyspace.clock.now_ms() };
+            let now = keyspace.clock.now_ms();
             Expiry { now, deadline: now + ttl }
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
@@ -565,26 +554,6 @@ mod tests {
         assert!(db.contains("k"));
         db.engine().advance(Duration::from_millis(1));
         assert!(!db.contains("k") && db.is_empty());
-    }
-
-    #[test]
-    fn deadlines_are_exact_by_a_clock_that_a_test_drives_and_near_by_the_systems() {
-        let db = database();
-        for seconds in [9, 10, 60] {
-            let time = Duration::from_secs(seconds);
-            db.set("k", "v", Ttl::After(time), Condition::Always).unwrap();
-            assert_eq!(db.ttl("k"), Some(Some(time)));
-        }
-        let db = Engine::new().database(0).unwrap();
-        let time = Duration::from_millis(LONG_TTL_MS);
-        let before = db.engine().inner.keyspace.clock.now_ms();
-        db.set("k", "v", Ttl::After(time), Condition::Always).unwrap();
-        let left = db.ttl("k").unwrap().unwrap();
-        let since = Duration::from_millis(db.engine().inner.keyspace.clock.now_ms() - before);
-        assert!(
-            left <= time && left + since + Duration::from_millis(crate::clock::LATE_MS) >= time,
-            "{left:?}"
-        );
     }
 
     #[test]

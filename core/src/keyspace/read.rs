@@ -105,8 +105,9 @@ fn read_locked<R>(
     read(seen)
 }
 
-/// Keys whose memory is fetched ahead of reading them.
-pub(crate) const BATCH: usize = 32;
+/// Keys whose memory is fetched ahead of reading them: of more than a processor can wait for at once, the first are there no sooner and the
+/// last push others out.
+pub(crate) const BATCH: usize = 8;
 
 /// Has the memory of up to [`BATCH`] keys fetched into the cache, all at once instead of one after the other: first the buckets,
 /// then the entries they lead to.
