@@ -189,9 +189,12 @@ impl<T: Zeroable + Sync, const FIRST: usize> Drop for Segments<T, FIRST> {
 /// A huge page of the processors that have them at this size, in bytes; elsewhere just a size.
 pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
+/// Address space behind an [`Extent`]: a span whose run is but its first page may be the last of it, and windows go on beyond that.
+const BEHIND: usize = (32 << 10) + PAGE;
+
 /// Address space whose pages cost memory only once touched, all of it words that may change at any time and are zero at first.
 ///
-/// Invariant: `start` is a multiple of [`HUGE_PAGE`], and from there `len` bytes and a page more are mapped as long as this lives.
+/// Invariant: `start` is a multiple of [`HUGE_PAGE`], and from there `len` bytes and [`BEHIND`] more are mapped as long as this lives.
 pub(crate) struct Extent {
     start: NonNull<u8>,
     len: usize,
@@ -209,7 +212,7 @@ impl Extent {
         #[cfg(test)]
         refusal::check()?;
         assert!(len.is_multiple_of(HUGE_PAGE) && len > 0, "whole huge pages");
-        let bytes = len.checked_add(HUGE_PAGE + PAGE).ok_or(OutOfMemory)?;
+        let bytes = len.checked_add(HUGE_PAGE + BEHIND).ok_or(OutOfMemory)?;
         let mapping = system::reserve(bytes)?;
         // SAFETY: the mapping is longer than the extent by more than is skipped.
         let start = unsafe { mapping.add(mapping.as_ptr().align_offset(HUGE_PAGE)) };
@@ -224,11 +227,20 @@ impl Extent {
         self.len
     }
 
+    #[inline]
     fn part(&self, range: &Range<usize>) -> NonNull<u8> {
         assert!(range.start <= range.end && range.end <= self.len, "inside the extent");
         assert!(range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE), "whole pages");
         // SAFETY: inside the mapping, as was just checked.
         unsafe { self.start.add(range.start) }
+    }
+
+    /// Whole pages of it, as words.
+    #[inline]
+    pub(crate) fn lines(&self, range: Range<usize>) -> &[Line] {
+        let start = self.part(&range);
+        // SAFETY: inside the mapping, which lives as long as this; pages are 64-byte aligned, and any words are valid lines (invariant).
+        unsafe { std::slice::from_raw_parts(start.cast().as_ptr(), range.len() / size_of::<Line>()) }
     }
 
     /// Gives whole pages back to the system; they are zero afterwards.
@@ -282,15 +294,16 @@ unsafe impl Words for AtomicU64 {}
 unsafe impl Words for Line {}
 
 /// An array of which spans of `LEN` elements are there, each somewhere in an [`Extent`], and others not. Several spans in a row can be one run in
-/// memory. Elements can be read while another thread, one at a time, puts spans in and takes them out: what is read then may be
+/// memory, and a run can be but the beginning of a span. Elements can be read while another thread, one at a time, puts spans in and takes them out: what is read then may be
 /// anything, since a span that was taken out may serve elsewhere.
 ///
 /// Invariants:
 /// - `directory` leads to the first of `1 + 2 * n` pointers that live as long as the array; that one's address is `n`, behind it come the bases
-///   of `n` spans, then pointers whose addresses are the logarithms of the spans in their runs.
-/// - A base is null, or the address of its span less the size of all spans before it. Such a span lies in one of `kept.extents`.
+///   of `n` spans, then pointers whose addresses are the logarithms of the elements of their runs.
+/// - A base is null, or the address of its span less the size of all spans before it. Such a span begins in one of `kept.extents`
+///   and ends there or [`BEHIND`] it.
 ///
-/// Behind an extent lies a page more: so from any element on `WINDOW` can be read, without a check.
+/// So from any element on `WINDOW` can be read, without a check.
 pub(crate) struct Spans<T: Words, const LEN: usize, const WINDOW: usize = 0> {
     directory: AtomicPtr<AtomicPtr<u8>>,
     kept: Mutex<Kept>,
@@ -314,7 +327,9 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
 
     const FITS: () = {
         assert!(LEN.is_power_of_two() && Self::BYTES.is_multiple_of(PAGE));
-        assert!(PAGE.is_multiple_of(size_of::<T>()) && WINDOW * size_of::<T>() <= PAGE);
+        assert!(
+            PAGE.is_multiple_of(size_of::<T>()) && Self::BYTES - PAGE + WINDOW * size_of::<T>() <= BEHIND
+        );
     };
 
     /// An array without any element.
@@ -327,7 +342,7 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         }
     }
 
-    /// The places of a span's base and of the logarithm of its run, if there are any.
+    /// The places of a span's base and of the logarithm of its run's elements, if there are any.
     #[inline]
     fn places(&self, span: usize) -> Option<(&AtomicPtr<u8>, &AtomicPtr<u8>)> {
         // Acquired, so that the bases can be seen too.
@@ -381,14 +396,18 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
     pub(crate) fn rest(&self, index: u32) -> Option<&[T]> {
         let element = self.find(index)?;
         let (_, log) = self.places(index as usize / LEN)?;
-        let run = LEN << log.load(Ordering::Relaxed).addr();
-        let len = run - index as usize % run;
-        // SAFETY: as in `get`; a run is one piece of an extent and begins at a multiple of its length (`put`).
+        let run = 1 << log.load(Ordering::Relaxed).addr();
+        let at = index as usize % LEN.max(run);
+        if at >= run {
+            return None;
+        }
+        let len = run - at;
+        // SAFETY: as in `get`; a run is one piece of an extent and begins at a multiple of its length and of `LEN` (`put`).
         Some(unsafe { std::slice::from_raw_parts(element.as_ptr(), len) })
     }
 
-    /// Puts in a run of `2^log` spans, of which `first`, a multiple of that, is the first; they lie at `offset` of the extent.
-    /// Not for two threads at once.
+    /// Puts in a run of `2^log` elements: some spans, of which `first`, a multiple of their number, is the first, or the beginning of one. It lies at
+    /// `offset` of the extent. Not for two threads at once.
     pub(crate) fn put(
         &self,
         first: usize,
@@ -396,10 +415,10 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         extent: &Arc<Extent>,
         offset: usize,
     ) -> Result<(), OutOfMemory> {
-        let count = 1_usize << log;
+        let (count, bytes) = ((1_usize << log).div_ceil(LEN), size_of::<T>() << log);
         assert!(first.is_multiple_of(count), "a run begins at a multiple of its length");
         assert!(first + count <= Self::MOST && offset.is_multiple_of(PAGE), "inside the array, at a page");
-        assert!(offset + count * Self::BYTES <= extent.len(), "inside the extent");
+        assert!(bytes >= PAGE && offset + bytes <= extent.len(), "inside the extent");
         let base = extent.start.as_ptr().wrapping_add(offset).wrapping_sub(first * Self::BYTES);
         if base.is_null() {
             return Err(OutOfMemory);
@@ -419,7 +438,7 @@ impl<T: Words, const LEN: usize, const WINDOW: usize> Spans<T, LEN, WINDOW> {
         else {
             return;
         };
-        for span in first..first + (1 << log.load(Ordering::Relaxed).addr()) {
+        for span in first..first + (1_usize << log.load(Ordering::Relaxed).addr()).div_ceil(LEN) {
             if let Some((place, _)) = self.places(span) {
                 place.store(std::ptr::null_mut(), Ordering::Relaxed);
             }

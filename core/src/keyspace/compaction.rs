@@ -120,7 +120,10 @@ mod tests {
         assert!(reserved < used + used / 4, "{reserved} for {used}");
         compact_all(&engine.inner.keyspace);
         let (used, reserved) = sizes(&engine);
-        assert!(reserved < used + used / 25, "{reserved} for {used}");
+        // With entries of some 4 KB in shards of 100 KB the ends of runs are a 20th.
+        assert!(reserved < used + used / 16, "{reserved} for {used}");
+        let taken = engine.inner.keyspace.pool.used_bytes();
+        assert!(taken < used + used / 6, "{taken} for {used}");
         for (number, value) in &model {
             assert_eq!(db.get(number.to_le_bytes()).unwrap().as_ref(), Some(value));
         }

@@ -408,8 +408,9 @@ impl ShardData {
 
     /// Arms a timer for the key of this hash.
     pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
-        let space = self.space_mut(db);
-        let wheel = space.wheel.get_or_insert_with(|| Box::new(Wheel::new(0)));
+        let number = self.number_of(db);
+        let Self { arena, spaces, .. } = self;
+        let wheel = spaces[number].wheel.get_or_insert_with(|| Box::new(Wheel::in_pool(arena.pool(), 0)));
         // Without memory for a timer the key still expires on time; only its memory waits for an access.
         let _ = wheel.arm(deadline, timer_id(hash));
     }
@@ -557,7 +558,7 @@ impl ShardData {
             .spaces
             .iter()
             .map(|space| space.table.bytes() + space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()));
-        self.arena.used() + self.heap.bytes() + spaces.sum::<usize>()
+        self.arena.used() + self.arena.kept() + self.heap.bytes() + spaces.sum::<usize>()
     }
 
     /// Bytes that the arena's blocks have reached, holes and what is being moved included, and what is beside them.

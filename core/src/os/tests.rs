@@ -34,8 +34,8 @@ fn spans_are_put_anywhere_and_taken_out() {
         (Arc::new(Extent::reserve(HUGE_PAGE).unwrap()), Arc::new(Extent::reserve(2 * HUGE_PAGE).unwrap()));
     let pages = Pages::new();
     assert!(pages.get(0).is_none() && pages.window(u32::MAX).is_none() && pages.rest(5).is_none());
-    pages.put(1, 0, &one, 7 * PAGE).unwrap();
-    pages.put(4, 2, &other, HUGE_PAGE - PAGE).unwrap();
+    pages.put(1, 9, &one, 7 * PAGE).unwrap();
+    pages.put(4, 11, &other, HUGE_PAGE - PAGE).unwrap();
     let word = |index: u32| pages.get(index).unwrap();
     for (index, number) in [(512, 1), (1023, 2), (2048, 3), (4095, 4)] {
         assert_eq!(word(index).swap(number, Ordering::Relaxed), 0);
@@ -44,30 +44,45 @@ fn spans_are_put_anywhere_and_taken_out() {
     assert_eq!((pages.rest(513).unwrap().len(), pages.rest(2050).unwrap().len()), (511, 2046));
     assert_eq!(pages.rest(2560).unwrap()[1535].load(Ordering::Relaxed), 4);
     // A longer directory, the same words.
-    pages.put(100_000, 0, &one, HUGE_PAGE - PAGE).unwrap();
+    pages.put(100_000, 9, &one, HUGE_PAGE - PAGE).unwrap();
     word(51_200_511).store(5, Ordering::Relaxed);
     assert_eq!(pages.window(51_200_511).unwrap().each_ref().map(|w| w.load(Ordering::Relaxed))[..2], [5, 0]);
     assert_eq!([512, 1023, 2048, 4095].map(|index| word(index).load(Ordering::Relaxed)), [1, 2, 3, 4]);
     pages.take(4);
     pages.take(3);
     assert!(pages.get(2048).is_none() && pages.get(4095).is_none() && pages.get(512).is_some());
-    pages.put(7, 0, &other, HUGE_PAGE - PAGE).unwrap();
+    pages.put(7, 9, &other, HUGE_PAGE - PAGE).unwrap();
     assert_eq!(word(3584).load(Ordering::Relaxed), 3, "memory goes on as it is");
     drop((one, other));
     assert_eq!(word(512).load(Ordering::Relaxed), 1, "the extents are kept");
 }
 
 #[test]
+fn a_run_can_be_the_beginning_of_a_span() {
+    let extent = Arc::new(Extent::reserve(HUGE_PAGE).unwrap());
+    let spans = Spans::<AtomicU64, 4096, 64>::new();
+    // The last page of the extent: what the span has no memory for is mapped all the same.
+    spans.put(3, 9, &extent, HUGE_PAGE - PAGE).unwrap();
+    let first = 3 * 4096;
+    assert_eq!([0, 100, 511].map(|at| spans.rest(first + at).unwrap().len()), [512, 412, 1]);
+    assert!([512, 1024, 4095].iter().all(|at| spans.rest(first + at).is_none()));
+    assert!(spans.window(first + 4095).unwrap().iter().all(|word| word.load(Ordering::Relaxed) == 0));
+    assert!(spans.get(first - 1).is_none() && spans.get(first + 4096).is_none());
+    spans.take(3);
+    assert!(spans.get(first).is_none());
+}
+
+#[test]
 fn spans_are_lines_too() {
     let extent = Arc::new(Extent::reserve(HUGE_PAGE).unwrap());
     let lines = Spans::<Line, 64>::new();
-    lines.put(0, 0, &extent, PAGE).unwrap();
+    lines.put(0, 6, &extent, PAGE).unwrap();
     let line = lines.get(63).unwrap();
     assert!(std::ptr::from_ref(line).addr().is_multiple_of(64));
     line.0[7].store(9, Ordering::Relaxed);
     assert!(lines.get(64).is_none());
     let words = Pages::new();
-    words.put(0, 0, &extent, PAGE).unwrap();
+    words.put(0, 9, &extent, PAGE).unwrap();
     assert_eq!(words.get(511).unwrap().load(Ordering::Relaxed), 9);
 }
 
@@ -76,7 +91,7 @@ fn pages_of_an_extent_given_back_are_zeroes_and_their_neighbours_stay() {
     let extent = Arc::new(Extent::reserve(2 * HUGE_PAGE).unwrap());
     extent.populate_huge(0..HUGE_PAGE);
     let pages = Pages::new();
-    pages.put(0, 2, &extent, 0).unwrap();
+    pages.put(0, 11, &extent, 0).unwrap();
     pages.rest(0).unwrap().iter().for_each(|word| word.store(9, Ordering::Relaxed));
     extent.populate_huge(0..HUGE_PAGE);
     extent.give_back(PAGE..3 * PAGE);

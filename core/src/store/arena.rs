@@ -2,8 +2,9 @@
 //! What stands in a block, and who may touch it when, is left to the shard; so are allocations above 1 MiB.
 //!
 //! **Spans.** References number the units of spans of 32 KiB from 1 up; the pool says where each span is. So the address is a base from an
-//! array plus the reference. When the open span is full, the lowest that is not in use is opened; for larger
-//! blocks a run of several in a row. A span goes back to the pool when none of its blocks is left, which only compaction and clearing know. The whole holds 32 GiB.
+//! array plus the reference. When the open run is full, the lowest span that is not in use is opened; for larger
+//! blocks a run of several in a row. In a small arena the run is but the first pages of a span: half of it is left open on average, and half a block at
+//! the end of each, so that a length of the root of (arena * block) leaves least (`run_bytes`). A span goes back to the pool when none of its blocks is left, which only compaction and clearing know. The whole holds 32 GiB.
 //!
 //! **Classes.** Up to 1 KiB every multiple of 8 bytes is a class of its own; above, each doubling has 8 classes, so
 //! that less than 12.5 % is lost. Freed blocks of a class form a list threaded through the blocks themselves. A request
@@ -28,6 +29,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,14 +43,22 @@ pub(crate) const LARGEST: usize = 1 << 20;
 
 /// Units of a span.
 const SPAN: usize = 1 << 12;
-/// Pages of a span, as a logarithm.
-const PAGES_LOG: u32 = (SPAN * UNIT / PAGE).ilog2();
 /// Blocks of the size asked for that a new run of spans holds, if that is not too long, so that little is left at its end.
 const BLOCKS_OF_A_RUN: usize = 8;
+/// Bytes that a run costs beside its memory, about: in the directory of spans, in the lists of runs, and at its end.
+const PER_RUN: usize = 128;
 const FINE_UNITS: usize = 128;
 const CLASSES: usize = FINE_UNITS + 10 * 8;
 /// No block is split to leave less than this many units: nothing in a shard is that small.
 const SMALLEST_REST: usize = 3;
+
+/// The length of a run that is opened for a block, in bytes, when the arena has handed out `used`: a power of two.
+fn run_bytes(used: usize, block: usize) -> usize {
+    let least_left = 1 << ((used.max(1).ilog2() + (block + PER_RUN).ilog2() + 1) / 2);
+    let most = (block * BLOCKS_OF_A_RUN).clamp(SPAN * UNIT, PAGE << LONGEST_RUN);
+    // The very first unit stays unused, since its number would be 0.
+    least_left.min(most).max(block + UNIT).max(PAGE).next_power_of_two().min(PAGE << LONGEST_RUN)
+}
 
 /// Where a block is: the number of its first unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,7 +103,7 @@ pub(crate) struct Arena {
     /// Units of the runs in use but the last.
     filled: u64,
     used: usize,
-    /// Bytes at the ends of runs that were too short for what came next.
+    /// Bytes at the ends of runs that were too short for what came next, less what larger free blocks were split for.
     ends: usize,
     free: [u32; CLASSES],
     nonempty: [u64; CLASSES.div_ceil(64)],
@@ -112,8 +122,8 @@ impl Slots {
         self.bits.get(span / 64).is_some_and(|word| word >> (span % 64) & 1 != 0)
     }
 
-    fn add(&mut self, first: usize, log: u32, run: Run) {
-        let spans = first..first + (1 << log);
+    fn add(&mut self, spans: Range<usize>, run: Run) {
+        let first = spans.start;
         if self.bits.len() < spans.end.div_ceil(64) {
             self.bits.resize(spans.end.div_ceil(64), 0);
         }
@@ -384,6 +394,13 @@ impl Arena {
         self.used
     }
 
+    /// Bytes at the end of the open run that no block has reached, but for a page: they mostly have memory behind them. A page is left out since 256
+    /// of them are more than a small limit.
+    #[inline]
+    pub(crate) fn kept(&self) -> usize {
+        ((self.end - self.fresh) as usize * UNIT).saturating_sub(PAGE)
+    }
+
     /// Bytes that blocks have reached in the spans in use: the most they can cost in memory.
     #[inline]
     pub(crate) fn reserved(&self) -> usize {
@@ -449,6 +466,8 @@ impl Arena {
             let block = Ref::new(self.free[larger]).expect("the bitmap says the list is not empty");
             self.unlink(larger, block);
             self.scatter(block.get() + units as u32, class_units(larger) - units);
+            // Where blocks are of many sizes, the ends of runs serve the small ones.
+            self.ends = self.ends.saturating_sub(units * UNIT);
             return Ok(block);
         }
         if self.end - self.fresh < units as u64 {
@@ -475,19 +494,17 @@ impl Arena {
 
     /// Goes on to the lowest span that is not in use, or run of spans for that many units; what is left of this one goes to the free lists.
     fn open_span(&mut self, units: usize) -> Result<(), OutOfMemory> {
-        let spans = (units * BLOCKS_OF_A_RUN).div_ceil(SPAN).next_power_of_two();
-        let log = spans.ilog2().min(LONGEST_RUN - PAGES_LOG);
-        let count = 1_usize << log;
+        let run_units = run_bytes(self.used, units * UNIT) / UNIT;
+        let count = run_units.div_ceil(SPAN);
         let is_vacant = |first: &usize| {
-            // The very first unit stays unused, since its number would be 0.
-            (*first > 0 || units < count * SPAN)
+            (*first > 0 || units < run_units)
                 && (*first..first + count)
                     .all(|span| !self.in_use.contains(span) && !self.condemned.contains(span))
         };
         let lowest = self.vacant / count * count;
         let first = (lowest..Units::MOST).step_by(count).find(is_vacant).ok_or(OutOfMemory)?;
-        let (run, extent, offset) = self.pool.take(log + PAGES_LOG)?;
-        if let Err(error) = self.memory.0.put(first, log, &extent, offset) {
+        let (run, extent, offset) = self.pool.take((run_units * UNIT / PAGE).ilog2())?;
+        if let Err(error) = self.memory.0.put(first, run_units.ilog2(), &extent, offset) {
             self.pool.give([run]);
             return Err(error);
         }
@@ -496,12 +513,12 @@ impl Arena {
             self.ends += (self.end - self.fresh) as usize * UNIT;
             self.scatter(self.fresh as u32, (self.end - self.fresh) as usize);
         }
-        self.in_use.add(first, log, run);
-        if log == 0 && first == self.vacant {
+        self.in_use.add(first..first + count, run);
+        if count == 1 && first == self.vacant {
             self.vacant += 1;
         }
         self.start = (first * SPAN) as u64;
-        self.end = self.start + (count * SPAN) as u64;
+        self.end = self.start + run_units as u64;
         self.fresh = self.start.max(1);
         Ok(())
     }

@@ -20,7 +20,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::os::{Extent, Guard, HUGE_PAGE, OutOfMemory, PAGE};
+use crate::os::{Extent, Guard, HUGE_PAGE, Line, OutOfMemory, PAGE};
 use crate::sync::{Arc, Mutex};
 
 /// Pages of a chunk.
@@ -39,7 +39,7 @@ const MOST_READY: usize = 4;
 const CALM: u32 = 10;
 
 /// One idle page in so many may stay, within these limits.
-const IDLE_SHARE: usize = 64;
+const IDLE_SHARE: usize = 128;
 const IDLE_LEAST: usize = 64;
 const IDLE_MOST: usize = 8 * PAGES;
 /// Pages that are given back at most at once: it takes the system some 100 us.
@@ -286,6 +286,59 @@ impl Pool {
     fn publish(&self, state: &State) {
         self.idle.store(state.idle, Ordering::Relaxed);
         self.in_use.store(state.in_use, Ordering::Relaxed);
+    }
+}
+
+/// Pages of a pool that one owner has, each on its own. They go back with it.
+pub(crate) struct Pages {
+    pool: Arc<Pool>,
+    pages: Vec<(Run, Arc<Extent>, usize)>,
+}
+
+impl Pages {
+    /// None yet.
+    pub(crate) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, pages: Vec::new() }
+    }
+
+    /// None yet, of the same pool.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.pool.clone())
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Takes one more, its contents arbitrary.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when the system gives no more.
+    pub(crate) fn add(&mut self) -> Result<(), OutOfMemory> {
+        self.pages.try_reserve(1).map_err(|_| OutOfMemory)?;
+        self.pages.push(self.pool.take(0)?);
+        Ok(())
+    }
+
+    /// The cache lines of page number `index`, below [`Pages::len`].
+    #[inline]
+    pub(crate) fn lines(&self, index: usize) -> &[Line] {
+        let (_, extent, offset) = &self.pages[index];
+        extent.lines(*offset..*offset + PAGE)
+    }
+
+    /// Bytes beside the pages themselves.
+    pub(crate) fn overhead(&self) -> usize {
+        self.pages.capacity() * size_of::<(Run, Arc<Extent>, usize)>()
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if !self.pages.is_empty() {
+            self.pool.give(self.pages.drain(..).map(|(run, ..)| run));
+        }
     }
 }
 

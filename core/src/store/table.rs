@@ -45,6 +45,8 @@ const ALL: u32 = (1 << SLOTS) - 1;
 const MOST_BUCKETS: u32 = 1 << 30;
 /// Buckets of a page: how many must go before memory is given back.
 const PAGE_BUCKETS: u32 = (os::PAGE / size_of::<Bucket>()) as u32;
+/// Buckets that a page is not given back for yet, so that it is not taken again at once.
+const SPARE: u32 = 16;
 
 /// Eight words, written under the shard's lock alone, by relaxed stores: tags 0 to 7; tags 8 to 11 below the link (0, or the overflow
 /// bucket's index + 1); then two references each.
@@ -197,7 +199,7 @@ pub(crate) trait Storage {
     /// Adds some, all zero. Not for two threads at once.
     fn grow(&self) -> Result<(), OutOfMemory>;
 
-    /// All lines from this one on are zero and not needed. Unless this is the first, as many can be used again without fail as a page holds.
+    /// All lines from this one on are zero and not needed. Unless this is the first, [`SPARE`] can be used again without fail.
     fn shrink(&self, len: u32);
 
     /// Memory that this number of lines takes, in bytes.
@@ -286,7 +288,7 @@ impl Storage for Pooled {
     fn grow(&self) -> Result<(), OutOfMemory> {
         let (run, extent, offset) = self.pool.take(0)?;
         let mut pages = self.pages.lock();
-        if let Err(error) = self.spans.put(pages.len(), 0, &extent, offset) {
+        if let Err(error) = self.spans.put(pages.len(), PAGE_BUCKETS.ilog2(), &extent, offset) {
             self.pool.give([run]);
             return Err(error);
         }
@@ -298,7 +300,7 @@ impl Storage for Pooled {
     }
 
     fn shrink(&self, len: u32) {
-        let kept = if len == 0 { 0 } else { len.div_ceil(PAGE_BUCKETS) + 1 };
+        let kept = if len == 0 { 0 } else { (len + SPARE).div_ceil(PAGE_BUCKETS) };
         if kept * PAGE_BUCKETS < self.capacity() {
             self.capacity.store(kept * PAGE_BUCKETS, Ordering::Relaxed);
             let mut pages = self.pages.lock();
@@ -307,10 +309,11 @@ impl Storage for Pooled {
         }
     }
 
-    /// As far as they are in use: the rest of the last page is less than what other parts of the engine round by.
+    /// Pages count whole, but for a first one alone: 256 of them are more than a small limit.
     #[inline]
     fn bytes(&self, len: u32) -> usize {
-        len as usize * size_of::<Line>()
+        let lines = if len > PAGE_BUCKETS { self.capacity() } else { len };
+        lines as usize * size_of::<Line>()
     }
 }
 

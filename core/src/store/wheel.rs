@@ -11,15 +11,20 @@
 //! Nobody cancels: a deleted key's timer is dropped when its slot comes up. Nobody re-arms when a deadline moves away:
 //! the timer comes up early and is filed again. Only a deadline that comes nearer needs another timer.
 //!
-//! **Memory.** A slot is a list of 64-byte chunks of 15 ids; only the first chunk has room. Chunks come from one pool per
+//! **Memory.** A slot is a list of 64-byte chunks of 15 ids; only the first chunk has room. Chunks stand in one store per
 //! wheel, which grows in segments of at most 4 KiB, so that nothing is ever copied, and is rebuilt when three quarters of
-//! it are free. Levels (1 KiB) are there while they hold timers. Arming is O(1).
+//! it are free. The segments of a page are pages of the engine's [`Pool`], if the wheel is a shard's: from the allocator, timers of keys that are
+//! long gone would leave holes that no entry can use. Levels (1 KiB) are there while they hold timers. Arming is O(1).
 //!
 //! **Clock steps.** Forward: the slots in between come up at once, in order. Backward by up to a second: the wheel stands
 //! still, and timers armed for what it takes for the past come up at every advance. Further backward: every
 //! timer is given once to the caller and filed anew.
 
-use crate::os::OutOfMemory;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::pool::{Pages, Pool};
+use crate::os::{Line, OutOfMemory, PAGE};
+use crate::sync::Arc;
 
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 8;
@@ -52,7 +57,7 @@ pub(crate) struct Wheel {
     /// The tick up to which slots have been emptied, in ms.
     now: u64,
     len: usize,
-    pool: Pool,
+    chunks: Chunks,
     levels: [Option<Box<Level>>; LEVELS],
     /// Lists whose time has come, to be given to the caller.
     due: Vec<List>,
@@ -99,12 +104,21 @@ impl Level {
 }
 
 impl Wheel {
-    /// An empty wheel whose clock stands at `now_ms`.
+    /// An empty wheel whose clock stands at `now_ms`, with memory of its own.
     pub(crate) fn new(now_ms: u64) -> Self {
+        Self::of(Chunks::default(), now_ms)
+    }
+
+    /// The same, with memory from the engine's pool.
+    pub(crate) fn in_pool(pool: &Arc<Pool>, now_ms: u64) -> Self {
+        Self::of(Chunks { pages: Some(Box::new(Pages::new(pool.clone()))), ..Chunks::default() }, now_ms)
+    }
+
+    fn of(chunks: Chunks, now_ms: u64) -> Self {
         Self {
             now: now_ms.min(LAST),
             len: 0,
-            pool: Pool::default(),
+            chunks,
             levels: [const { None }; LEVELS],
             due: Vec::new(),
             late: 0,
@@ -153,7 +167,7 @@ impl Wheel {
                 Fired::Gone => self.len -= 1,
                 Fired::Later(deadline) => {
                     let filed = if deadline <= self.now {
-                        self.pool.push(&mut self.early, id)
+                        self.chunks.push(&mut self.early, id)
                     } else {
                         self.file(deadline, id)
                     };
@@ -185,12 +199,12 @@ impl Wheel {
     /// Memory in use beside the struct itself, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let levels = self.levels.iter().flatten().count() * size_of::<Level>();
-        self.pool.bytes() + levels + self.due.capacity() * size_of::<List>()
+        self.chunks.bytes() + levels + self.due.capacity() * size_of::<List>()
     }
 
     /// Forgets all timers and frees the memory.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.now);
+        *self = Self::of(self.chunks.anew(), self.now);
     }
 
     /// Puts a timer where the clock will find it.
@@ -198,7 +212,7 @@ impl Wheel {
     fn file(&mut self, deadline: u64, id: u32) -> Result<(), OutOfMemory> {
         let deadline = deadline.min(LAST);
         if deadline <= self.now {
-            return self.pool.push(&mut self.late, id);
+            return self.chunks.push(&mut self.late, id);
         }
         let level = ((deadline - self.now).ilog2() / SLOT_BITS) as usize;
         let slot = slot_of(deadline, level);
@@ -206,7 +220,7 @@ impl Wheel {
             Some(level) => level,
             none => none.insert(Box::new(Level { slots: [0; SLOTS], occupied: [0; SLOTS / 64] })),
         };
-        self.pool.push(&mut level.slots[slot], id)?;
+        self.chunks.push(&mut level.slots[slot], id)?;
         level.occupied[slot / 64] |= 1 << (slot % 64);
         Ok(())
     }
@@ -243,7 +257,7 @@ impl Wheel {
     #[inline]
     fn pop_due(&mut self) -> u32 {
         let list = self.due.last_mut().expect("a due list stands ready");
-        let id = self.pool.pop(list);
+        let id = self.chunks.pop(list);
         if *list == 0 {
             self.due.pop();
         }
@@ -253,7 +267,7 @@ impl Wheel {
     /// Keeps a timer for which there was no memory elsewhere. The pop before has left room for it.
     fn put_back(&mut self, id: u32) {
         let mut list = self.due.pop().unwrap_or(0);
-        self.pool.push(&mut list, id).expect("the chunk that the id came from has room or is free");
+        self.chunks.push(&mut list, id).expect("the chunk that the id came from has room or is free");
         self.due.push(list);
     }
 
@@ -275,9 +289,9 @@ impl Wheel {
         for level in &mut self.levels {
             level.take_if(|level| level.occupied == [0; SLOTS / 64]);
         }
-        if self.pool.wasteful() {
+        if self.chunks.wasteful() {
             let lists = self.levels.iter_mut().flatten().flat_map(|level| level.slots.iter_mut());
-            self.pool.rebuild(lists.chain(&mut self.due).chain([&mut self.late, &mut self.early]));
+            self.chunks.rebuild(lists.chain(&mut self.due).chain([&mut self.late, &mut self.early]));
         }
     }
 }
@@ -292,43 +306,84 @@ fn slot_of(time: u64, level: usize) -> usize {
     (time >> (level as u32 * SLOT_BITS)) as usize % SLOTS
 }
 
-/// Ids of a chunk: its first word holds the next chunk's index + 1, and how many ids there are.
+/// Ids of a chunk: its first half word holds the next chunk's index + 1, and how many ids there are.
 const CHUNK: usize = 15;
 
-/// One cache line: the link word, then the ids.
+/// One cache line: the link, then the ids, each half a word. The words are atomic since they may stand in a page that served an arena before, at
+/// which readers without a lock may still look.
 #[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Chunk {
-    link: u32,
-    ids: [u32; CHUNK],
-}
+struct Chunk<'c>(&'c Line);
 
-impl Chunk {
+impl Chunk<'_> {
     const COUNT_BITS: u32 = 4;
 
-    fn count(&self) -> usize {
-        (self.link & 15) as usize
+    #[inline]
+    fn get(self, at: usize) -> u32 {
+        (self.0.0[at / 2].load(Ordering::Relaxed) >> (at % 2 * 32)) as u32
     }
 
-    fn next(&self) -> List {
-        self.link >> Self::COUNT_BITS
+    #[inline]
+    fn set(self, at: usize, half: u32) {
+        let (word, shift) = (&self.0.0[at / 2], at % 2 * 32);
+        let other = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
+        word.store(other | u64::from(half) << shift, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn count(self) -> usize {
+        (self.get(0) & 15) as usize
+    }
+
+    #[inline]
+    fn next(self) -> List {
+        self.get(0) >> Self::COUNT_BITS
+    }
+
+    #[inline]
+    fn set_link(self, next: List, count: usize) {
+        self.set(0, next << Self::COUNT_BITS | count as u32);
+    }
+
+    #[inline]
+    fn id(self, index: usize) -> u32 {
+        self.get(1 + index)
+    }
+
+    #[inline]
+    fn set_id(self, index: usize, id: u32) {
+        self.set(1 + index, id);
+    }
+
+    fn copy_from(self, other: Chunk<'_>) {
+        for (to, from) in self.0.0.iter().zip(&other.0.0) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }
 
 /// Chunks in segments of 1, 1, 2, 4... 32, and from then on of 64.
 #[derive(Default)]
-struct Pool {
-    segments: Vec<Vec<Chunk>>,
+struct Chunks {
+    segments: Vec<Vec<Line>>,
+    /// The segments of 64, if the wheel is a shard's.
+    pages: Option<Box<Pages>>,
     /// Chunks ever taken from the segments.
     taken: u32,
     free: List,
     free_len: u32,
 }
 
-impl Pool {
+impl Chunks {
     const MOST: u32 = 1 << (32 - Chunk::COUNT_BITS);
     /// Chunks of a large segment, as a power of two.
-    const LARGE_BITS: u32 = 6;
+    const LARGE_BITS: u32 = (PAGE / size_of::<Line>()).ilog2();
+    /// The number of the first large segment.
+    const FIRST_LARGE: usize = Self::LARGE_BITS as usize + 1;
+
+    /// None, from where these are.
+    fn anew(&self) -> Self {
+        Self { pages: self.pages.as_ref().map(|pages| Box::new(pages.anew())), ..Self::default() }
+    }
 
     /// Segment and position in it.
     #[inline]
@@ -345,18 +400,35 @@ impl Pool {
         1 << segment.saturating_sub(1).min(Self::LARGE_BITS as usize)
     }
 
+    /// How many segments there are.
+    fn segments(&self) -> usize {
+        self.segments.len() + self.pages.as_ref().map_or(0, |pages| pages.len())
+    }
+
     fn open_segment(&mut self) -> Result<(), OutOfMemory> {
-        let mut chunks = Vec::new();
-        chunks.try_reserve_exact(Self::segment_len(self.segments.len())).map_err(|_| OutOfMemory)?;
+        let segment = self.segments();
+        if segment >= Self::FIRST_LARGE
+            && let Some(pages) = &mut self.pages
+        {
+            return pages.add();
+        }
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(Self::segment_len(segment)).map_err(|_| OutOfMemory)?;
+        lines.resize_with(Self::segment_len(segment), || Line([const { AtomicU64::new(0) }; 8]));
         self.segments.try_reserve(1).map_err(|_| OutOfMemory)?;
-        self.segments.push(chunks);
+        self.segments.push(lines);
         Ok(())
     }
 
     #[inline]
-    fn chunk(&mut self, list: List) -> &mut Chunk {
+    fn chunk(&self, list: List) -> Chunk<'_> {
         let (segment, at) = Self::locate(list - 1);
-        &mut self.segments[segment][at]
+        if segment >= Self::FIRST_LARGE
+            && let Some(pages) = &self.pages
+        {
+            return Chunk(&pages.lines(segment - Self::FIRST_LARGE)[at]);
+        }
+        Chunk(&self.segments[segment][at])
     }
 
     #[inline]
@@ -365,15 +437,15 @@ impl Pool {
             let chunk = self.chunk(*list);
             let count = chunk.count();
             if count < CHUNK {
-                chunk.ids[count] = id;
-                chunk.link += 1;
+                chunk.set_id(count, id);
+                chunk.set_link(chunk.next(), count + 1);
                 return Ok(());
             }
         }
         let first = self.alloc()?;
         let chunk = self.chunk(first);
-        chunk.link = *list << Chunk::COUNT_BITS | 1;
-        chunk.ids[0] = id;
+        chunk.set_link(*list, 1);
+        chunk.set_id(0, id);
         *list = first;
         Ok(())
     }
@@ -381,15 +453,15 @@ impl Pool {
     /// Takes an id from a list that is not empty.
     #[inline]
     fn pop(&mut self, list: &mut List) -> u32 {
-        let first = *list;
-        let free = self.free;
+        let (first, free) = (*list, self.free);
         let chunk = self.chunk(first);
-        chunk.link -= 1;
-        let count = chunk.count();
-        let id = chunk.ids[count];
-        if count == 0 {
+        let count = chunk.count() - 1;
+        let id = chunk.id(count);
+        if count > 0 {
+            chunk.set_link(chunk.next(), count);
+        } else {
             *list = chunk.next();
-            chunk.link = free << Chunk::COUNT_BITS;
+            chunk.set_link(free, 0);
             self.free = first;
             self.free_len += 1;
         }
@@ -403,37 +475,34 @@ impl Pool {
             self.free_len -= 1;
             return Ok(list);
         }
-        let (segment, at) = Self::locate(self.taken);
         if self.taken == Self::MOST - 1 {
             return Err(OutOfMemory);
         }
-        if segment == self.segments.len() {
+        if Self::locate(self.taken).0 == self.segments() {
             self.open_segment()?;
         }
-        debug_assert_eq!(at, self.segments[segment].len());
-        self.segments[segment].push(Chunk { link: 0, ids: [0; CHUNK] });
         self.taken += 1;
         Ok(self.taken)
     }
 
     /// Memory in use, in bytes.
     fn bytes(&self) -> usize {
-        let first_large = Self::LARGE_BITS as usize + 1;
-        let chunks = match self.segments.len() {
+        let chunks = match self.segments() {
             0 => 0,
-            small if small <= first_large => 1 << (small - 1),
-            all => (all - first_large + 1) << Self::LARGE_BITS,
+            small if small <= Self::FIRST_LARGE => 1 << (small - 1),
+            all => (all - Self::FIRST_LARGE + 1) << Self::LARGE_BITS,
         };
-        chunks * size_of::<Chunk>() + self.segments.capacity() * size_of::<Vec<Chunk>>()
+        let lists = self.segments.capacity() * size_of::<Vec<Line>>();
+        chunks * size_of::<Line>() + lists + self.pages.as_ref().map_or(0, |pages| pages.overhead())
     }
 
     fn wasteful(&self) -> bool {
         self.taken > 64 && self.free_len > self.taken / 4 * 3
     }
 
-    /// Copies the chunks of all lists to a new pool and drops this one, unless there is no memory for that.
+    /// Copies the chunks of all lists to others and drops these, unless there is no memory for that.
     fn rebuild<'a>(&mut self, lists: impl Iterator<Item = &'a mut List>) {
-        let mut new = Self::default();
+        let mut new = self.anew();
         if new.reserve(self.taken - self.free_len).is_err() {
             return;
         }
@@ -441,15 +510,15 @@ impl Pool {
             let mut from = std::mem::take(list);
             let mut last: List = 0;
             while from != 0 {
-                let chunk = *self.chunk(from);
+                let chunk = self.chunk(from);
                 from = chunk.next();
                 let to = new.alloc().expect("room was reserved");
-                *new.chunk(to) = chunk;
-                new.chunk(to).link &= 15;
+                new.chunk(to).copy_from(chunk);
+                new.chunk(to).set_link(0, chunk.count());
                 if last == 0 {
                     *list = to;
                 } else {
-                    new.chunk(last).link |= to << Chunk::COUNT_BITS;
+                    new.chunk(last).set_link(to, new.chunk(last).count());
                 }
                 last = to;
             }
@@ -459,7 +528,7 @@ impl Pool {
 
     /// Opens the segments for the first `count` chunks.
     fn reserve(&mut self, count: u32) -> Result<(), OutOfMemory> {
-        while self.segments.len() <= Self::locate(count.max(1) - 1).0 {
+        while self.segments() <= Self::locate(count.max(1) - 1).0 {
             self.open_segment()?;
         }
         Ok(())
@@ -496,9 +565,9 @@ mod tests {
                 wheel.arm(5000 + u64::from(id % slots) * 256, id).unwrap();
             }
             assert!(wheel.bytes() <= 5_000_000, "{slots}: {}", wheel.bytes());
-            let reserved: usize = wheel.pool.segments.iter().map(|s| s.capacity() * size_of::<Chunk>()).sum();
+            let reserved: usize = wheel.chunks.segments.iter().map(|s| size_of_val(&s[..])).sum();
             assert!(
-                (reserved..reserved + 100_000).contains(&wheel.pool.bytes()),
+                (reserved..reserved + 100_000).contains(&wheel.chunks.bytes()),
                 "the formula counts what is there"
             );
             let mut left = 1_000_000;
@@ -509,6 +578,38 @@ mod tests {
             }
             assert_eq!(wheel.bytes(), 0);
         }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn timers_of_a_shard_stand_in_pages_of_the_pool_and_give_them_back() {
+        let pool = Arc::new(Pool::default());
+        let mut wheel = Wheel::in_pool(&pool, 0);
+        let arm =
+            |wheel: &mut Wheel| (0..20_000).for_each(|id| wheel.arm(5000 + u64::from(id % 7), id).unwrap());
+        arm(&mut wheel);
+        assert!(wheel.chunks.segments.iter().map(Vec::len).sum::<usize>() == 64, "a page's worth besides");
+        let in_pages = wheel.bytes() - 64 * size_of::<Line>();
+        assert!(
+            (in_pages - in_pages / 20..=in_pages).contains(&pool.used_bytes()),
+            "{} {in_pages}",
+            pool.used_bytes()
+        );
+        let mut seen = vec![false; 20_000];
+        while wheel
+            .advance(10_000, 100, |id| {
+                if std::mem::replace(&mut seen[id as usize], true) { Fired::Later(1) } else { Fired::Gone }
+            })
+            .more
+        {}
+        assert!(seen.iter().all(|seen| *seen) && wheel.len() == 0);
+        assert_eq!(pool.used_bytes(), 0);
+        arm(&mut wheel);
+        wheel.clear();
+        assert_eq!(pool.used_bytes(), 0);
+        arm(&mut wheel);
+        drop(wheel);
+        assert_eq!(pool.used_bytes(), 0);
     }
 
     #[test]

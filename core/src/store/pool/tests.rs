@@ -106,7 +106,7 @@ fn what_was_given_back_is_zero_and_what_was_not_is_as_it_was() {
     let pool = Pool::default();
     let (run, extent, offset) = pool.take(0).unwrap();
     let pages = Pages::new();
-    pages.put(0, 0, &extent, offset).unwrap();
+    pages.put(0, 9, &extent, offset).unwrap();
     let word = pages.get(9).unwrap();
     word.store(7, Ordering::Relaxed);
     pool.give([run]);
@@ -184,8 +184,8 @@ proptest! {
                 Op::Take(log) => {
                     let (run, extent, offset) = pool.take(log).unwrap();
                     let pages = Pages::new();
-                    pages.put(0, 0, &extent, offset).unwrap();
-                    pages.put(1, 0, &extent, offset + ((PAGE << log) - PAGE)).unwrap();
+                    pages.put(0, 9, &extent, offset).unwrap();
+                    pages.put(1, 9, &extent, offset + ((PAGE << log) - PAGE)).unwrap();
                     let mark = step as u64 + 1;
                     for index in [0, 1023] {
                         pages.get(index).unwrap().store(mark, Ordering::Relaxed);
