@@ -2,6 +2,11 @@
 //!
 //! Visibility never depends on it, since look-ups judge deadlines themselves; it bounds how long memory stays taken. A lock is
 //! held for at most [`BUDGET`] timers at a time.
+//!
+//! While a lot is due, the thread offers its processor to others every millisecond, when it holds no lock: a thread whose time is up while it
+//! holds one is set aside for milliseconds, and whoever reads that shard then waits as long.
+
+use std::time::Duration;
 
 use crate::keyspace::db::Db;
 use crate::keyspace::locks::Locks;
@@ -14,16 +19,24 @@ use smallvec::SmallVec;
 /// Timers handled per hold of a shard's lock.
 const BUDGET: usize = 64;
 
+/// Time after which others are offered the processor: below what schedulers give a thread at once (some 3 ms).
+const STRETCH: Duration = Duration::from_millis(1);
+
 /// Reclaims everything due by now in all shards; returns how many keys and fields that were.
 ///
 /// Goes round the shards, one hold of a lock each: whoever waits for a shard gets it before the reaper comes back.
 pub(crate) fn reap(keyspace: &Keyspace) -> usize {
     let mut reclaimed = 0;
     let mut left: Vec<usize> = (0..SHARDS).collect();
+    let mut stretch = keyspace.clock.timer();
     while !left.is_empty() {
         left.retain(|shard| {
             let (count, more) = reap_shard(keyspace, *shard);
             reclaimed += count;
+            if stretch.elapsed() >= STRETCH {
+                std::thread::yield_now();
+                stretch = keyspace.clock.timer();
+            }
             more
         });
     }

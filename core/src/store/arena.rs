@@ -54,7 +54,7 @@ const SMALLEST_REST: usize = 3;
 
 /// The length of a run that is opened for a block, in bytes, when the arena has handed out `used`: a power of two.
 fn run_bytes(used: usize, block: usize) -> usize {
-    let least_left = 1 << ((used.max(1).ilog2() + (block + PER_RUN).ilog2() + 1) / 2);
+    let least_left = 1 << (used.max(1).ilog2() + (block + PER_RUN).ilog2()).div_ceil(2);
     let most = (block * BLOCKS_OF_A_RUN).clamp(SPAN * UNIT, PAGE << LONGEST_RUN);
     // The very first unit stays unused, since its number would be 0.
     least_left.min(most).max(block + UNIT).max(PAGE).next_power_of_two().min(PAGE << LONGEST_RUN)
