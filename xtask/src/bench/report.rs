@@ -219,26 +219,24 @@ fn missed(row: &Timing) -> Option<String> {
 fn limit(text: &mut String, row: &Limit, theirs: &[Theirs]) {
     let theirs = theirs.iter().find(|other| other.case == row.case);
     let theirs = theirs.map_or(String::new(), |other| number(other.theirs));
-    let reached = exceeded(row).map_or("yes".into(), |miss| format!("no: {miss}"));
+    let reached = match (row.goal, exceeded(row)) {
+        (_, Some(miss)) => format!("no: {miss}"),
+        (Some(_), None) => "yes".into(),
+        (None, None) => String::new(),
+    };
     let _ = writeln!(
         text,
         "| {} | {} | {} | {theirs} | {} | {reached} |",
         row.case,
         row.unit,
         number(row.ours),
-        number(row.goal)
+        row.goal.map_or(String::new(), number)
     );
 }
 
 fn exceeded(row: &Limit) -> Option<String> {
-    (row.ours > row.goal).then(|| {
-        format!(
-            "{} {} more ({:.0} %)",
-            number(row.ours - row.goal),
-            row.unit,
-            (row.ours / row.goal - 1.0) * 100.0
-        )
-    })
+    let goal = row.goal.filter(|goal| row.ours > *goal)?;
+    Some(format!("{} {} more ({:.0} %)", number(row.ours - goal), row.unit, (row.ours / goal - 1.0) * 100.0))
 }
 
 /// The list of what misses its goal, by case, with the notes.

@@ -44,13 +44,13 @@ pub struct Timing {
     pub goal_ratio: Option<f64>,
 }
 
-/// A figure of the engine that is no time per call: bytes, seconds of mass expiry. At most `goal` is good.
+/// A figure of the engine that is no time per call: bytes, seconds of mass expiry. At most `goal` is good, if there is one.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Limit {
     pub case: String,
     pub unit: String,
     pub ours: f64,
-    pub goal: f64,
+    pub goal: Option<f64>,
 }
 
 /// What a peer needs for the case of a [`Limit`].
@@ -137,7 +137,7 @@ mod tests {
 "#;
         let lines = parse(text).unwrap();
         assert!(matches!(&lines[0], Line::Timing(row) if row.goal_ns == Some(2.0)));
-        assert!(matches!(&lines[1], Line::Limit(row) if row.goal == 54.0));
+        assert!(matches!(&lines[1], Line::Limit(row) if row.goal == Some(54.0)));
         assert!(matches!(&lines[2], Line::Theirs(row) if row.theirs == 80.5));
         assert!(matches!(&lines[3], Line::Missing(row) if row.missing == "kevy"));
         assert!(matches!(&lines[4], Line::Part(part) if part.quick));
