@@ -1,7 +1,7 @@
 //! Access stamps: what an entry remembers of its use, in 31 bits, for OBJECT and for eviction.
 //!
 //! Under the LRU policies, and without any, a stamp is the logical clock of [`crate::evict::ticks`], which moves on with the time: every
-//! 100 ms, under a memory limit every 10 ms and with the keys that are created: Valkey's one second is too coarse at the rates of an
+//! 500 ms, under a memory limit every 10 ms and with the keys that are created: Valkey's one second is too coarse at the rates of an
 //! in-process cache. Under the adaptive policies it is a small counter and the clock when the key was filed; there the clock moves with the keys
 //! only. Under the LFU policies it is Valkey's pair of a decay time in minutes (16 bits) and a logarithmic counter (8 bits): the chance to
 //! count up is 1 / ((counter - 5) * factor + 1), and the counter goes down by one every `lfu-decay-time` minutes.
@@ -13,7 +13,7 @@ use crate::store::random;
 pub(crate) const TICK_MS: u64 = 10;
 /// Milliseconds between two moves of the clock while nothing can be evicted: OBJECT IDLETIME tells seconds, and most accesses to a key
 /// that is asked for again and again have nothing to write.
-pub(crate) const CALM_TICK_MS: u64 = 100;
+pub(crate) const CALM_TICK_MS: u64 = 500;
 const LFU_INITIAL: u8 = 5;
 
 /// How stamps are kept, chosen by `maxmemory-policy` and its parameters.
