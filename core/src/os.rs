@@ -304,6 +304,7 @@ unsafe impl Words for Line {}
 ///   and ends there or [`BEHIND`] it.
 ///
 /// So from any element on `WINDOW` can be read, without a check.
+#[repr(C)]
 pub(crate) struct Spans<T: Words, const LEN: usize, const WINDOW: usize = 0> {
     directory: AtomicPtr<AtomicPtr<u8>>,
     kept: Mutex<Kept>,

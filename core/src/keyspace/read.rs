@@ -190,8 +190,6 @@ fn glance_and_copy<S: Sink>(
     let count = shard.sequence.begin_read()?;
     let at = shard.index(db)?.first_candidate(key.hash())?;
     let window = shard.memory.window(at)?;
-    // Where the value begins is known only when the head has come.
-    window.prefetch();
     let head = Head::short_of(window, key.bytes(), kinds)?;
     let found = Sighting { shard, count, at, window, head };
     let copied = sink.take(window, head.value_at(), head.value_len)?;

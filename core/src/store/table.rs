@@ -262,9 +262,10 @@ impl Storage for Own {
 }
 
 /// Pages of a pool.
+#[repr(C)]
 pub(crate) struct Pooled {
-    pool: Arc<Pool>,
     spans: Spans<Line, { PAGE_BUCKETS as usize }>,
+    pool: Arc<Pool>,
     pages: Mutex<Vec<Run>>,
     capacity: AtomicU32,
 }
@@ -318,9 +319,10 @@ impl Storage for Pooled {
 }
 
 /// Buckets `0..len`; those from `len` on are zero.
+#[repr(C)]
 struct Buckets<S> {
-    storage: S,
     len: AtomicU32,
+    storage: S,
 }
 
 impl<S: Storage> Buckets<S> {
@@ -392,12 +394,14 @@ impl<S: Storage> Buckets<S> {
     }
 }
 
-/// The buckets, shared with those who read without the shard's lock.
+/// The buckets, shared with those who read without the shard's lock. What every look-up needs stands in its first cache line, here and in what
+/// it is made of: mask, number of home buckets, and where they are.
+#[repr(C, align(64))]
 pub(crate) struct Index<S = Pooled> {
-    home: Buckets<S>,
-    overflow: Buckets<Own>,
     /// The number of home buckets at the start of the round, less one.
     mask: AtomicU32,
+    home: Buckets<S>,
+    overflow: Buckets<Own>,
 }
 
 impl<S: Storage> Index<S> {
