@@ -99,7 +99,11 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64
 fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>> {
     let place = &keyspace.shards[key.shard()];
     let count = place.sequence.begin_read();
-    let (at, window) = place.prefetch(db, key.hash())?;
+    let (at, window) = match place.prefetch(db, key.hash()) {
+        Some(sighted) => sighted,
+        // It may stand in an overflow bucket.
+        None => look_up(place, db, key.bytes(), key.hash())?,
+    };
     Some(Sight { place, count, at, window })
 }
 
@@ -130,7 +134,7 @@ impl<'k> Sight<'k> {
     }
 }
 
-/// [`Shard::look_up`], out of the way of those who seldom need it.
+/// [`Shard::look_up`], out of the way of those who seldom need it. Without the lock the answer is a guess.
 #[inline(never)]
 fn look_up<'k>(shard: &'k Shard, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
     match shard.look_up(db, &Key::with_hash(key, hash)) {
@@ -309,5 +313,26 @@ mod tests {
             session.execute(&[b"GET", b"k"]);
             assert_eq!(session.execute(&[b"EXEC"]), b"*-1\r\n", "{before:?} {word}");
         }
+    }
+
+    #[test]
+    fn entries_in_overflow_buckets_are_overwritten_in_place_too() {
+        let db = database("", true);
+        for number in 0..20_000 {
+            db.incr(format!("counter:{number}"), 1).unwrap();
+            db.set(format!("text:{number}"), "old", Ttl::None, Condition::Always).unwrap();
+        }
+        let keyspace = &db.engine().inner.keyspace;
+        let mut beyond = 0;
+        for number in 0..20_000 {
+            let names = ["counter", "text"].map(|kind| format!("{kind}:{number}"));
+            let [counter, text] = names.each_ref().map(|name| Key::new(name.as_bytes(), keyspace.seed));
+            let is_beyond = |key: Key<'_>| keyspace.shards[key.shard()].prefetch(0, key.hash()).is_none();
+            beyond += usize::from(is_beyond(counter)) + usize::from(is_beyond(text));
+            assert_eq!(add_in_place(keyspace, 0, counter, 1), Some(2));
+            assert!(overwrite_text(keyspace, 0, text, b"new", None));
+            assert_eq!(db.get(&names[1]).unwrap().unwrap(), b"new");
+        }
+        assert!(beyond > 0, "none of so many keys is in an overflow bucket");
     }
 }
