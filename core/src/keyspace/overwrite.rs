@@ -101,8 +101,7 @@ fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>
     let count = place.sequence.begin_read();
     let (at, window) = match place.prefetch(db, key.hash()) {
         Some(sighted) => sighted,
-        // It may stand in an overflow bucket.
-        None => look_up(place, db, key.bytes(), key.hash())?,
+        None => see_beyond(place, db, key.bytes(), key.hash())?,
     };
     Some(Sight { place, count, at, window })
 }
@@ -132,6 +131,12 @@ impl<'k> Sight<'k> {
         }
         Some(Found { at, window, head: head? })
     }
+}
+
+/// Goes on where the home bucket leads to no entry.
+#[inline(never)]
+fn see_beyond<'k>(place: &'k Shard, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
+    if place.index(db)?.overflows(hash) { look_up(place, db, key, hash) } else { None }
 }
 
 /// [`Shard::look_up`], out of the way of those who seldom need it. Without the lock the answer is a guess.

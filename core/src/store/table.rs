@@ -436,6 +436,11 @@ impl<S: Storage> Index<S> {
         if matches == 0 { None } else { Ref::new(bucket.entry(matches.trailing_zeros() as usize)) }
     }
 
+    /// Whether entries of this hash may stand in overflow buckets.
+    pub(crate) fn overflows(&self, hash: u64) -> bool {
+        self.home.get(self.home_of(hash)).is_some_and(|bucket| bucket.link() != 0)
+    }
+
     /// Hints that the bucket of this hash will be read soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
