@@ -80,7 +80,7 @@ impl Session {
         self.reply.as_bytes()
     }
 
-    /// Executes one command and appends its reply to those not yet taken with [`Session::take_replies`].
+    /// Executes one command and appends its reply to those that [`Session::replies`] shows.
     pub fn execute_pipelined(&mut self, argv: &[&[u8]]) {
         self.run(argv);
     }

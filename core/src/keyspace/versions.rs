@@ -100,7 +100,7 @@ impl Versions {
         Self { slots, seed, clock }
     }
 
-    /// The counters, in one piece of memory that never moves: [`SLOTS`] of them.
+    /// The counters, in one piece of memory that never moves: one for each slot of keys.
     pub fn slots(&self) -> &[AtomicU32] {
         &self.slots
     }
