@@ -69,7 +69,9 @@ pub fn set_raw(call: &mut Call<'_, 5>) -> Outcome {
 pub fn get_value(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let env = call.env;
-    let make = |found: Found<'_>| is_plain(&found).then(|| env.string(&found.text, true));
+    let make = |found: Found<'_>| {
+        codec::is_plain_text(&found.text, found.is_ascii).then(|| env.string(&found.text, true))
+    };
     match look_up(call.isolate, handle, make)? {
         Looked::Made(value) => value,
         Looked::Missing => env.undefined(),
@@ -444,17 +446,10 @@ fn look_up(
     Ok(store.database().get_with_either(key, free, held)?)
 }
 
-/// ASCII that does not begin as an integer does is text, whoever wrote it.
-#[inline(always)]
-fn is_plain(found: &Found<'_>) -> bool {
-    found.is_ascii && found.text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-')
-}
-
 /// The value that the scratch holds, or null if its payload is for JavaScript to read.
 #[inline]
 fn value_of(env: JsEnv, scratch: &mut Scratch, is_ascii: bool) -> Outcome {
-    // ASCII that does not begin as an integer does is text.
-    if is_ascii && scratch.found.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-') {
+    if codec::is_plain_text(&scratch.found, is_ascii) {
         return env.string(&scratch.found, true);
     }
     let (tag, skip) = match codec::read(&scratch.found) {

@@ -172,7 +172,7 @@ pub fn many(
 }
 
 fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
-    if is_ascii && text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-') {
+    if codec::is_plain_text(text, is_ascii) {
         return (Kind::Text, text);
     }
     const SAFE: u64 = (1 << 53) - 1;

@@ -127,12 +127,10 @@ pub enum Made<'py> {
     Unreadable,
 }
 
-/// The str of what is text and nothing else: ASCII that does not begin as an integer does. `None` says nothing: [`make`] knows.
+/// The str of what is text at first sight. `None` says nothing: [`make`] knows.
 #[inline(always)]
 pub fn plain_text<'py>(py: Python<'py>, found: &Found<'_>) -> Option<Outcome<'py>> {
-    let is_plain =
-        found.is_ascii && found.text.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-');
-    is_plain.then(|| ascii(py, &found.text))
+    codec::is_plain_text(&found.text, found.is_ascii).then(|| ascii(py, &found.text))
 }
 
 /// Reads a stored value as far as that needs no Python code: bytes, str, int and float objects run none.

@@ -99,6 +99,13 @@ pub fn float_payload(number: f64) -> [u8; 8] {
     number.to_bits().to_le_bytes()
 }
 
+/// Whether stored bytes are bare text without a closer look: ASCII that does not begin as an integer does. False says nothing: [`read`] knows.
+/// O(1).
+#[inline(always)]
+pub fn is_plain_text(value: &[u8], is_ascii: bool) -> bool {
+    is_ascii && value.first().is_none_or(|first| !first.is_ascii_digit() && *first != b'-')
+}
+
 /// A canonical integer: what its own text would be. O(1).
 #[inline]
 pub fn integer(text: &[u8]) -> Option<i64> {
