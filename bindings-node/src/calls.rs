@@ -369,8 +369,8 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     packed.clear();
     let words = scratch.words();
     let starts = std::iter::once(0).chain(ends.iter().copied());
-    let commands = starts.zip(&ends).map(|(from, to)| &words[from..*to]);
-    store.execute(commands, |tape| packed.tape(tape, style & STRING_NUMBERS != 0));
+    let commands: Vec<&[&[u8]]> = starts.zip(&ends).map(|(from, to)| &words[from..*to]).collect();
+    store.execute(&commands, |tape| packed.tape(tape, style & STRING_NUMBERS != 0));
     drop(words);
     scratch.packed = packed;
     call.env.undefined()
@@ -541,7 +541,7 @@ fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys
     }
     let (store, scratch) = isolate.store(handle)?;
     let mut packed = std::mem::take(&mut scratch.packed);
-    let reply = store.execute([&scratch.words()[..]], |tape| {
+    let reply = store.execute(&[&scratch.words()[..]], |tape| {
         let (item, _) = Item::read(tape).expect("the engine writes whole items");
         let is_packed = style & PACKED != 0 && matches!(item, Item::Array(_) | Item::Map(_) | Item::Set(_));
         if !is_packed || tape.len() > MOST_PACKED {

@@ -53,15 +53,11 @@ impl Store {
     }
 
     /// Executes commands in the handle's session, which is made when first needed, and lets `read` see the tape of their replies.
-    pub fn execute<'a, R>(
-        &self,
-        commands: impl IntoIterator<Item = &'a [&'a [u8]]>,
-        read: impl FnOnce(&[u8]) -> R,
-    ) -> R {
+    pub fn execute<'a, R>(&self, commands: &[&'a [&'a [u8]]], read: impl FnOnce(&[u8]) -> R) -> R {
         let mut session = self.session.lock();
         let session = session.get_or_insert_with(|| self.databases[0].engine().session(Form::Tape));
         session.clear_replies();
-        commands.into_iter().for_each(|argv| session.execute_pipelined(argv));
+        session.execute_all(commands);
         self.current.store(session.db(), Ordering::Relaxed);
         read(session.replies())
     }

@@ -22,7 +22,8 @@ use crate::live::{Form, Live, Own};
 use crate::scan;
 use crate::sessions::bytes;
 use crate::store::{
-    SetOptions, StoreInner, boolean, expire, held_pairs, key_and_default, key_bytes, or_none, time_to_live,
+    SetOptions, StoreInner, boolean, delete, expire, held_pairs, key_and_default, key_bytes, or_none,
+    time_to_live,
 };
 use crate::value::{Codec, Made, make, plain_text};
 
@@ -81,7 +82,7 @@ impl CacheInner {
     }
 
     /// Calls `work` with the keys behind the namespace.
-    fn with_full_keys(&self, keys: &[&[u8]], work: impl FnOnce(&[&[u8]])) {
+    fn with_full_keys<R>(&self, keys: &[&[u8]], work: impl FnOnce(&[&[u8]]) -> R) -> R {
         if self.namespace.is_empty() {
             return work(keys);
         }
@@ -97,7 +98,7 @@ impl CacheInner {
             rest = behind;
             one
         });
-        work(&full.collect::<Vec<_>>());
+        work(&full.collect::<Vec<_>>())
     }
 
     /// Refuses if the cache is closed.
@@ -330,10 +331,11 @@ methods! {
 
     /// `delete(*keys)`.
     Delete(cache, arguments) {
-        let mut deleted = 0;
-        for key in arguments.positional() {
-            deleted += usize::from(cache.store.db.delete(cache.full_key(bytes_of(key)?)));
-        }
+        let keys = arguments.positional().map(bytes_of).collect::<PyResult<SmallVec<[&[u8]; 8]>>>()?;
+        let deleted = match keys[..] {
+            [key] => cache.store.db.delete(cache.full_key(key)).into(),
+            _ => cache.with_full_keys(&keys, |keys| delete(&cache.store.db, keys)),
+        };
         Ok(deleted.into_pyobject(arguments.py())?.into_any())
     }
 

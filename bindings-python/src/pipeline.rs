@@ -21,7 +21,7 @@ use crate::hot::{
 };
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, encode};
-use crate::store::{SetOptions, boolean, expire};
+use crate::store::{SetOptions, boolean, delete, expire};
 
 /// No error class of its own: those of `keystead.exceptions`.
 const STYLE: Style<'static, 'static> = Style { text: false, error: None };
@@ -53,8 +53,11 @@ pub fn execute_all<'py>(
     }
     let mut fallback = Fallback { sessions, session: None, is_stateful: false };
     let mut replies = Vec::with_capacity(commands.len());
-    for (words, typed) in commands.iter().zip(&typed) {
-        replies.push(match typed {
+    for (at, (words, command)) in commands.iter().zip(&typed).enumerate() {
+        if at % BATCH == 0 {
+            db.prefetch(typed[at..].iter().take(BATCH).flatten().map(Typed::key));
+        }
+        replies.push(match command {
             Some(typed) if !fallback.is_stateful => match typed.run(py, db, false)? {
                 Ok(reply) => reply,
                 Err(error) => raise(py, &error).into_value(py).into_bound(py).into_any(),
@@ -65,6 +68,9 @@ pub fn execute_all<'py>(
     drop(fallback);
     Ok(PyList::new(py, replies)?.into_any())
 }
+
+/// Commands whose keys' memory is fetched at once.
+const BATCH: usize = 8;
 
 /// The commands, each in a tuple.
 fn tuples<'py>(commands: Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyTuple>> {
@@ -181,6 +187,20 @@ impl<'a> Typed<'a> {
             },
             _ => None,
         })
+    }
+
+    fn key(&self) -> &[u8] {
+        match self {
+            Typed::Put(key, _) => key,
+            Typed::Get(key)
+            | Typed::Set(key, ..)
+            | Typed::HGet(key, _)
+            | Typed::HSet(key, ..)
+            | Typed::Incr(key, _)
+            | Typed::Del(key)
+            | Typed::Exists(key)
+            | Typed::Expire(key, _) => key.as_ref(),
+        }
     }
 
     /// Runs the command; the reply is what a session would give, strings as str if `text`.
@@ -375,7 +395,12 @@ impl Pipeline {
         let none = py.None().into_bound(py);
         let mut fallback = Fallback { sessions: &self.sessions, session: None, is_stateful: false };
         let mut results = Vec::with_capacity(calls.len());
-        for call in calls {
+        for (at, call) in calls.iter().enumerate() {
+            if at % BATCH == 0 {
+                let next = calls[at..].iter().take(BATCH);
+                let keys: SmallVec<[Word<'_>; BATCH]> = next.filter_map(|call| call.key(py)).collect();
+                self.db.prefetch(keys.iter().map(AsRef::as_ref));
+            }
             if fallback.is_stateful || matches!(call, Call::Execute(_)) {
                 let held = call.words(py)?;
                 let reply = fallback.run(py, &encode(py, items(&held), &none)?)?;
@@ -409,6 +434,19 @@ impl Pipeline {
 }
 
 impl Call {
+    /// The key of a call of one key.
+    fn key(&self, py: Python<'_>) -> Option<Word<'_>> {
+        match self {
+            Call::Get(key)
+            | Call::Set(key, ..)
+            | Call::Incr(key, _)
+            | Call::HGet(key, _)
+            | Call::HSet(key, ..)
+            | Call::Expire(key, _) => of(py, key).ok(),
+            Call::Delete(_) | Call::Execute(_) => None,
+        }
+    }
+
     #[inline]
     fn run<'py>(&self, py: Python<'py>, db: &Database) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
         let truth = |value| boolean(py, value).map_err(PyErr::from);
@@ -429,11 +467,8 @@ impl Call {
                 }
             }
             Call::Delete(keys) => {
-                let mut deleted = 0;
-                for key in items(keys.bind(py)) {
-                    deleted += i64::from(db.delete(raw_value(key)?));
-                }
-                Ok(number(py, deleted))
+                let keys = items(keys.bind(py)).map(raw_value).collect::<PyResult<Vec<_>>>()?;
+                Ok(number(py, delete(db, &keys) as i64))
             }
             Call::Expire(key, ttl) => match expire(db, of(py, key)?.as_ref(), *ttl) {
                 Ok(exists) => Ok(truth(exists)?),

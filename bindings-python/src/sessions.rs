@@ -111,10 +111,9 @@ impl Sessions {
     ) -> Outcome<'py> {
         let mut session = self.take();
         session.clear_replies();
-        for words in commands {
-            let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
-            session.execute_pipelined(&argv);
-        }
+        let argvs: Vec<SmallVec<[&[u8]; 8]>> =
+            commands.iter().map(|words| words.iter().map(AsRef::as_ref).collect()).collect();
+        session.execute_all(&argvs);
         let tape = session.replies().to_vec();
         session.clear_replies();
         self.give(session);

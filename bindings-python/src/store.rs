@@ -167,11 +167,8 @@ methods! {
 
     /// `delete(*keys)`.
     Delete(store, arguments) {
-        let mut deleted = 0;
-        for key in arguments.positional() {
-            deleted += usize::from(store.db.delete(bytes_of(key)?));
-        }
-        Ok(deleted.into_pyobject(arguments.py())?.into_any())
+        let keys = arguments.positional().map(bytes_of).collect::<PyResult<SmallVec<[&[u8]; 8]>>>()?;
+        Ok(delete(&store.db, &keys).into_pyobject(arguments.py())?.into_any())
     }
 
     /// `contains(key)`.
@@ -358,6 +355,15 @@ pub fn boolean(py: Python<'_>, value: bool) -> Outcome<'_> {
 #[inline]
 pub fn or_none<'py>(py: Python<'py>, default: Option<Argument<'_, 'py>>) -> Bound<'py, PyAny> {
     default.map_or_else(|| py.None().into_bound(py), |default| default.to_owned())
+}
+
+/// Removes keys, all of them at once; how many existed.
+#[inline]
+pub fn delete<K: AsRef<[u8]>>(db: &Database, keys: &[K]) -> usize {
+    match keys {
+        [key] => db.delete(key).into(),
+        _ => db.delete_many(keys),
+    }
 }
 
 /// A new time to live, or none, for a key; says whether the key exists.

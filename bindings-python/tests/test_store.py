@@ -25,6 +25,15 @@ def test_bytes_go_in_and_out(store):
     assert store.delete("key", "missing") == 1
 
 
+def test_several_keys_go_at_once_or_not_at_all(store):
+    store.set("a", 1), store.set("b", 2)
+    for bad in [None, "\ud800"]:
+        with pytest.raises((TypeError, UnicodeEncodeError)):
+            store.delete("a", bad)
+    assert "a" in store and store.delete() == 0
+    assert store.delete("a", "b", "a", "none") == 2 and len(store) == 0
+
+
 def test_hashes(store):
     assert store.hset("hash", "field", "value") is True
     assert store.hset("hash", "field", "other") is False
@@ -174,8 +183,10 @@ def test_a_store_is_a_mapping_of_bytes(store):
         store["hash"]
 
 
-def test_typed_pipelines_reply_as_sessions_do(store):
+@pytest.mark.parametrize("others", [0, 20_000], ids=["small", "large enough to fetch ahead"])
+def test_typed_pipelines_reply_as_sessions_do(store, others):
     """Each hot command, in lower case so that the typed form is taken, against the same through `execute`."""
+    store.mset({f"other:{number}": "x" * 150 for number in range(others)})
     store.execute("SET", "text", "x"), store.execute("HSET", "hash", "f", "v")
     commands = [
         ("set", "a", "1"), ("get", "a"), ("incr", "a"), ("incr", "text"), ("get", "hash"), ("hget", "hash", "f"),

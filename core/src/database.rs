@@ -13,7 +13,6 @@ use crate::commands::string::counter;
 use crate::commands::string::set::{store, with_deadline};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
-use crate::keyspace::db::shards_of;
 use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::overwrite::{Expiry, add_in_place, overwrite_text};
@@ -214,7 +213,7 @@ impl Database {
     #[inline]
     fn fetched<'k, K: AsRef<[u8]>>(&self, keys: &'k [K]) -> SmallVec<[Key<'k>; BATCH]> {
         let keys: SmallVec<_> = keys.iter().map(|key| self.key(key.as_ref())).collect();
-        prefetch(&self.inner().keyspace, self.index, &keys);
+        prefetch(&self.inner().keyspace, self.index, &keys, Key::hash);
         keys
     }
 
@@ -402,9 +401,51 @@ impl Database {
         removed.expect("removing a key can't fail")
     }
 
+    /// Removes several keys at once and returns how many existed: nobody sees some of them gone and others not. O(keys).
+    pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> usize {
+        let keys: Vec<Key<'_>> = keys.iter().map(|key| self.key(key.as_ref())).collect();
+        let removed = self.write_many(&keys, |db| {
+            let mut removed = Vec::new();
+            for key in &keys {
+                if db.remove(key) {
+                    db.notify(crate::keyspace::EventClass::Generic, "del", key.bytes());
+                    removed.push(key);
+                }
+            }
+            if !removed.is_empty() {
+                let words = || removed.iter().map(|key| key.bytes().to_vec());
+                db.propagate(|| std::iter::once(b"DEL".to_vec()).chain(words()).collect());
+            }
+            Ok(removed.len())
+        });
+        removed.expect("removing keys can't fail")
+    }
+
     /// Whether a key exists, of whatever type. O(1).
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
         exists(&self.inner().keyspace, self.index, &self.key(key.as_ref()))
+    }
+
+    /// How many of these keys exist, of whatever type; one that is given twice counts twice. Each is looked up on its own, not all of them at
+    /// one moment. O(keys).
+    pub fn count_existing<K: AsRef<[u8]>>(&self, keys: &[K]) -> usize {
+        let keyspace = &self.inner().keyspace;
+        let count = |chunk| {
+            let fetched = self.fetched(chunk);
+            fetched.iter().filter(|key| exists(keyspace, self.index, key)).count()
+        };
+        keys.chunks(BATCH).map(count).sum()
+    }
+
+    /// Has the memory of keys that are about to be read or written, one after the other, fetched into the processor's cache, all at once.
+    /// Changes nothing, and does nothing while the engine is small. For at most some ten keys at a time: O(keys).
+    pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        let keyspace = &self.inner().keyspace;
+        if keyspace.is_worth_fetching() {
+            let hashes: SmallVec<[u64; BATCH]> =
+                keys.into_iter().map(|key| keyspace.seed.hash(key)).collect();
+            prefetch(keyspace, self.index, &hashes, |hash| *hash);
+        }
     }
 
     /// Adds to the integer of a key and returns the sum; a missing key counts as 0. O(1).
@@ -498,7 +539,7 @@ impl Database {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
-        let mut db = Db::new(keyspace, self.index, Locks::of(keyspace, shards_of(hashes.iter())));
+        let mut db = Db::new(keyspace, self.index, Locks::of(keyspace, self.index, &hashes));
         let result = work(&mut db);
         db.finish(self.index);
         result
@@ -609,6 +650,25 @@ mod tests {
         db.get_many_with(&["m", "none", "n"], |_, found| seen.push(found.map(|found| found.text.to_vec())));
         assert_eq!(seen, [Some(b"1".to_vec()), None, Some(b"x".to_vec())]);
         assert!(db.delete("m") && !db.delete("m"));
+    }
+
+    #[test]
+    fn several_keys_are_counted_and_removed() {
+        let db = database();
+        // Enough for their memory to be worth fetching.
+        let keys: Vec<String> = (0..20_000).map(|number| format!("key:{number}")).collect();
+        for key in &keys {
+            db.set(key, [b'v'; 100], Ttl::None, Condition::Always).unwrap();
+        }
+        assert!(db.inner().keyspace.is_worth_fetching());
+        assert_eq!(db.count_existing(&keys), keys.len());
+        assert_eq!(db.count_existing(&["key:1", "none", "key:1"]), 2);
+        db.prefetch([b"key:2".as_slice(), b"none"]);
+        assert_eq!(db.delete_many(&["key:1", "none", "key:1", "key:2"]), 2);
+        assert_eq!(db.count_existing(&["key:1", "key:2", "key:3"]), 1);
+        assert_eq!(db.delete_many::<&str>(&[]), 0);
+        assert_eq!(db.delete_many(&keys), keys.len() - 2);
+        assert!(db.is_empty());
     }
 
     #[test]

@@ -4,12 +4,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use smallvec::SmallVec;
+
 use crate::clients::ClientInfo;
 use crate::command::spec::Spec;
-use crate::command::table::Found;
-use crate::command::{Form, Reply, run};
+use crate::command::table::{self, Found};
+use crate::command::{Form, Reply, keys, run};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::keyspace::read::{BATCH, prefetch};
 use crate::keyspace::watch::WatchFlag;
 use crate::keyspace::{Key, Keyspace};
 use crate::sync::Arc;
@@ -83,6 +86,31 @@ impl Session {
     /// Executes one command and appends its reply to those that [`Session::replies`] shows.
     pub fn execute_pipelined(&mut self, argv: &[&[u8]]) {
         self.run(argv);
+    }
+
+    /// Executes commands in turn and appends their replies, as [`Session::execute_pipelined`] does, but has the memory of the keys of several of
+    /// them fetched at once.
+    pub fn execute_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) {
+        for batch in commands.chunks(BATCH) {
+            self.prefetch(batch);
+            batch.iter().for_each(|argv| self.run(argv.as_ref()));
+        }
+    }
+
+    fn prefetch<'w, C: AsRef<[&'w [u8]]>>(&self, commands: &[C]) {
+        let keyspace = &self.engine.inner.keyspace;
+        if commands.len() < 2 || !keyspace.is_worth_fetching() {
+            return;
+        }
+        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+        for argv in commands.iter().map(AsRef::as_ref) {
+            if let Ok(found) = table::resolve(argv) {
+                keys::each_position(found.spec, argv, |position, _| {
+                    hashes.push(keyspace.seed.hash(argv[position]));
+                });
+            }
+        }
+        prefetch(keyspace, self.state.db, &hashes, |hash| *hash);
     }
 
     fn run(&mut self, argv: &[&[u8]]) {
@@ -237,4 +265,48 @@ impl State {
 
 fn requires_password(config: &Config) -> bool {
     config.text("requirepass").is_some_and(|password| !password.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Condition, Form, Ttl};
+
+    #[test]
+    fn commands_that_are_executed_together_reply_as_one_by_one() {
+        let engine = Engine::new();
+        let db = engine.database(0).unwrap();
+        let mut session = engine.session(Form::Resp);
+        let commands: [&[&[u8]]; 12] = [
+            &[b"SET", b"a", b"1"],
+            &[b"GET", b"key:7"],
+            &[b"MGET", b"a", b"key:8", b"none"],
+            &[b"EXISTS", b"a", b"a", b"none"],
+            &[],
+            &[b"NONSENSE", b"a"],
+            &[b"GET"],
+            &[b"OBJECT", b"ENCODING", b"a"],
+            &[b"SORT", b"none", b"STORE"],
+            &[b"DEL", b"a", b"none"],
+            &[b"PING"],
+            &[b"GET", b"a"],
+        ];
+        let mut one_by_one = Vec::new();
+        commands.iter().for_each(|argv| one_by_one.extend_from_slice(session.execute(argv)));
+        // With nothing but misses, and then with enough keys for their memory to be worth fetching.
+        for keys in [0, 20_000] {
+            for number in 0..keys {
+                db.set(format!("key:{number}"), [b'v'; 100], Ttl::None, Condition::Always).unwrap();
+            }
+            assert_eq!(engine.inner.keyspace.is_worth_fetching(), keys > 0);
+            db.delete_many(&["key:7", "key:8"]);
+            session.clear_replies();
+            session.execute_all(&commands);
+            assert_eq!(session.replies(), one_by_one);
+            session.clear_replies();
+        }
+        let alone: [&[&[u8]]; 1] = [&[b"GET", b"key:9"]];
+        session.execute_all(&alone);
+        assert_eq!(session.replies(), [b"$100\r\n".as_slice(), &[b'v'; 100], b"\r\n"].concat());
+    }
 }

@@ -12,7 +12,6 @@ use super::{Args, Parse, Read, Reply, Session, Write};
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::Keyspace;
-use crate::keyspace::db::shards_of;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Effect};
 use crate::session::State;
@@ -193,7 +192,8 @@ impl<'e> Context<'_, 'e> {
         argv: &[&[u8]],
         run: impl FnOnce(&mut Db<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.with_locks(argv, |keyspace| locks_for(keyspace, command), run)
+        let index = self.session.db;
+        self.with_locks(argv, |keyspace| locks_for(keyspace, index, command), run)
     }
 
     /// Runs `work` on the whole keyspace, with every shard locked. `argv` is what the log gets if it changes anything.
@@ -237,16 +237,13 @@ pub(crate) fn log(db: &Db<'_>, effects: &[Effect]) {
     }
 }
 
-fn locks_for<'e, 'a, C: Parse<'a>>(keyspace: &'e Keyspace, command: &C) -> Locks<'e> {
+fn locks_for<'e, 'a, C: Parse<'a>>(keyspace: &'e Keyspace, db: usize, command: &C) -> Locks<'e> {
     if C::SPEC.whole_keyspace {
         return Locks::all(keyspace);
     }
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
     command.each_key(&mut |key| hashes.push(key.hash()));
-    match hashes[..] {
-        [hash] => Locks::one(keyspace, hash),
-        _ => Locks::of(keyspace, shards_of(hashes.iter())),
-    }
+    Locks::of(keyspace, db, &hashes)
 }
 
 /// Whether running the command means locking every shard.

@@ -819,8 +819,3 @@ impl From<crate::os::OutOfMemory> for Error {
         Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
     }
 }
-
-/// The shards of a set of keys.
-pub(crate) fn shards_of<'k>(hashes: impl Iterator<Item = &'k u64>) -> SmallVec<[usize; 16]> {
-    hashes.map(|hash| key::shard_of(*hash)).collect()
-}

@@ -1,8 +1,11 @@
 //! Locks on the shards of a command's keys, always taken in ascending order of shards, so that no two commands can wait
 //! for each other.
 
+use smallvec::SmallVec;
+
 use super::Keyspace;
 use super::guard::ShardGuard;
+use super::read;
 use super::shard::ShardData;
 use crate::store::key::{SHARDS, shard_of};
 
@@ -23,8 +26,14 @@ impl<'e> Locks<'e> {
         Locks::One(index, keyspace.lock(index))
     }
 
-    /// Locks the shards of these indices, in any order and with repeats.
-    pub(crate) fn of(keyspace: &'e Keyspace, mut indices: smallvec::SmallVec<[usize; 16]>) -> Self {
+    /// Locks the shards of keys with these hashes, in any order and with repeats. Where there are several, their memory is fetched before:
+    /// what misses the cache under a lock keeps others waiting.
+    pub(crate) fn of(keyspace: &'e Keyspace, db: usize, hashes: &[u64]) -> Self {
+        if let [hash] = hashes {
+            return Locks::one(keyspace, *hash);
+        }
+        read::prefetch(keyspace, db, hashes, |hash| *hash);
+        let mut indices: SmallVec<[usize; 16]> = hashes.iter().map(|hash| shard_of(*hash)).collect();
         indices.sort_unstable();
         indices.dedup();
         match indices[..] {

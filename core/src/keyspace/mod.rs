@@ -226,6 +226,13 @@ impl Keyspace {
         self.used.load(Ordering::Relaxed) + self.evictor.bytes()
     }
 
+    /// Whether memory is worth fetching before several keys are looked up: of a smaller keyspace most is in the processor's caches anyway.
+    #[inline]
+    pub(crate) fn is_worth_fetching(&self) -> bool {
+        const CACHED: usize = 2 << 20;
+        self.used.load(Ordering::Relaxed) > CACHED
+    }
+
     /// Whether memory should be made ready for what is stored next: there is no limit, or it is not near.
     pub(crate) fn may_grow(&self) -> bool {
         let limit = self.config.hot().maxmemory();

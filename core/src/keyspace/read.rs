@@ -9,7 +9,7 @@ use super::entry::Head;
 use super::guard::{LookUp, Noted, Shard, ShardGuard};
 use super::shard::ShardData;
 use crate::store::arena::{Ref, Scratch, Window};
-use crate::store::key::Key;
+use crate::store::key::{Key, shard_of};
 use crate::value::listpack::{Element, Listpack};
 use crate::value::{HashRef, Kind, Value};
 
@@ -109,16 +109,24 @@ fn read_locked<R>(
 /// last push others out.
 pub(crate) const BATCH: usize = 8;
 
-/// Has the memory of up to [`BATCH`] keys fetched into the cache, all at once instead of one after the other: first the buckets,
-/// then the entries they lead to.
-pub(crate) fn prefetch(keyspace: &Keyspace, db: usize, keys: &[Key<'_>]) {
-    for key in keys {
-        if let Some(index) = keyspace.shards[key.shard()].index(db) {
-            index.prefetch(key.hash());
-        }
+/// Keys of one command whose memory is fetched ahead: what is fetched for more pushes out what was fetched first.
+const MOST_FETCHED: usize = 256;
+
+/// Has the memory of keys fetched into the cache, [`BATCH`] at once instead of one after the other: first the buckets, then the entries they
+/// lead to. Does nothing for a keyspace that [needs none](Keyspace::is_worth_fetching). `keys` are whatever `hash` gives the hash of.
+pub(crate) fn prefetch<K>(keyspace: &Keyspace, db: usize, keys: &[K], hash: impl Fn(&K) -> u64) {
+    if !keyspace.is_worth_fetching() {
+        return;
     }
-    for key in keys {
-        let _ = keyspace.shards[key.shard()].prefetch(db, key.hash());
+    for batch in keys[..keys.len().min(MOST_FETCHED)].chunks(BATCH) {
+        for hash in batch.iter().map(&hash) {
+            if let Some(index) = keyspace.shards[shard_of(hash)].index(db) {
+                index.prefetch(hash);
+            }
+        }
+        for hash in batch.iter().map(&hash) {
+            let _ = keyspace.shards[shard_of(hash)].prefetch(db, hash);
+        }
     }
 }
 

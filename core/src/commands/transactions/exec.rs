@@ -94,16 +94,16 @@ impl Context<'_, '_> {
 
 /// Locks the shards of all queued commands and of the watched keys.
 fn locks_of<'e>(keyspace: &'e Keyspace, session: &State, transaction: &Transaction) -> Locks<'e> {
-    let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
+    let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
     for queued in &transaction.queue {
         if needs_every_shard(queued.found.spec) {
             return Locks::all(keyspace);
         }
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
         keys::each_position(queued.found.spec, &argv, |position, _| {
-            shards.push(Key::new(argv[position], keyspace.seed).shard());
+            hashes.push(Key::new(argv[position], keyspace.seed).hash());
         });
     }
-    shards.extend(session.watched.iter().map(|watched| Key::new(&watched.key, keyspace.seed).shard()));
-    Locks::of(keyspace, shards)
+    hashes.extend(session.watched.iter().map(|watched| Key::new(&watched.key, keyspace.seed).hash()));
+    Locks::of(keyspace, session.db, &hashes)
 }
