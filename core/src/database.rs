@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::commands::generic::delete::delete;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
@@ -391,9 +392,8 @@ impl Database {
     /// Removes a key and says whether it existed. O(1).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> bool {
         let removed = self.write(&self.key(key.as_ref()), |db, key| {
-            let removed = db.remove(key);
+            let removed = delete(db, std::slice::from_ref(key)) > 0;
             if removed {
-                db.notify(crate::keyspace::EventClass::Generic, "del", key.bytes());
                 db.propagate(|| vec![b"DEL".to_vec(), key.bytes().to_vec()]);
             }
             Ok(removed)
@@ -405,18 +405,12 @@ impl Database {
     pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> usize {
         let keys: Vec<Key<'_>> = keys.iter().map(|key| self.key(key.as_ref())).collect();
         let removed = self.write_many(&keys, |db| {
-            let mut removed = Vec::new();
-            for key in &keys {
-                if db.remove(key) {
-                    db.notify(crate::keyspace::EventClass::Generic, "del", key.bytes());
-                    removed.push(key);
-                }
+            let removed = delete(db, &keys);
+            if removed > 0 {
+                let words = keys.iter().map(|key| key.bytes().to_vec());
+                db.propagate(|| std::iter::once(b"DEL".to_vec()).chain(words).collect());
             }
-            if !removed.is_empty() {
-                let words = || removed.iter().map(|key| key.bytes().to_vec());
-                db.propagate(|| std::iter::once(b"DEL".to_vec()).chain(words()).collect());
-            }
-            Ok(removed.len())
+            Ok(removed)
         });
         removed.expect("removing keys can't fail")
     }

@@ -46,7 +46,8 @@ impl Write for Unlink<'_> {
     }
 }
 
-fn delete(db: &mut Db<'_>, keys: &[Key<'_>]) -> usize {
+/// Removes keys and tells of each; how many existed.
+pub(crate) fn delete(db: &mut Db<'_>, keys: &[Key<'_>]) -> usize {
     let mut deleted = 0;
     for key in keys {
         if db.remove(key) {
