@@ -79,6 +79,7 @@ fn round(engine: &Inner) {
         engine.keyspace.pool.dismiss();
     }
     compaction::advance(&engine.keyspace, clock.timer(), COMPACTION_BUDGET);
+    while engine.keyspace.pool.trim_some() {}
     if let Some(evicting) = engine.keyspace.evictor.work(&engine.keyspace) {
         engine.note_latency("eviction-cycle", evicting);
     }

@@ -1,7 +1,8 @@
 //! Reclaims what has expired: asks each shard's wheels for due timers and removes the keys and fields behind them.
 //!
 //! Visibility never depends on it, since look-ups judge deadlines themselves; it bounds how long memory stays taken. A lock is
-//! held for at most [`BUDGET`] timers at a time.
+//! held for at most [`BUDGET`] timers at a time. What these lead to is fetched into the cache before the shard is changed, as long as those
+//! who read without the lock still may.
 //!
 //! While a lot is due, the thread offers its processor to others every millisecond, when it holds no lock: a thread whose time is up while it
 //! holds one is set aside for milliseconds, and whoever reads that shard then waits as long.
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 use crate::keyspace::db::Db;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Key, Keyspace};
-use crate::store::key::SHARDS;
+use crate::keyspace::shard::ShardData;
+use crate::keyspace::{Key, Keyspace, read};
+use crate::store::key::{SHARDS, hash_in};
 use crate::store::wheel::{Fired, Wheel};
 use crate::value::Value;
 use smallvec::SmallVec;
@@ -33,6 +35,7 @@ pub(crate) fn reap(keyspace: &Keyspace) -> usize {
         left.retain(|shard| {
             let (count, more) = reap_shard(keyspace, *shard);
             reclaimed += count;
+            keyspace.pool.trim_some();
             if stretch.elapsed() >= STRETCH {
                 std::thread::yield_now();
                 stretch = keyspace.clock.timer();
@@ -52,6 +55,7 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
         if database >= data.databases() {
             return (reclaimed, false);
         }
+        fetch_upcoming(keyspace, &data, index, database);
         let Some(mut wheel) = data.take_wheel(database) else {
             database += 1;
             continue;
@@ -66,6 +70,13 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
         }
         database += 1;
     }
+}
+
+/// Has the memory of what comes up next fetched.
+fn fetch_upcoming(keyspace: &Keyspace, data: &ShardData, shard: usize, database: usize) {
+    let upcoming = data.wheel(database).into_iter().flat_map(Wheel::upcoming).take(BUDGET);
+    let hashes: SmallVec<[u64; BUDGET]> = upcoming.map(|id| hash_in(shard, id)).collect();
+    read::prefetch(keyspace, database, &hashes, |hash| *hash);
 }
 
 /// Handles up to [`BUDGET`] due timers. Returns how many keys and fields went, and whether more timers are due.

@@ -16,12 +16,14 @@ const STEPS: usize = 16;
 /// Steps that one write takes.
 const STEPS_OF_A_WRITE: usize = 4;
 
-/// Takes a few steps, if a shard is having its entries moved together and nobody is at work in it. The caller holds no lock.
+/// What a write ends with: takes a few steps, if a shard is having its entries moved together and nobody is at work in it, and gives some memory back
+/// to the system, if much is idle. The caller holds no lock.
 #[inline]
 pub(crate) fn help(keyspace: &Keyspace) {
     if let Some(index) = keyspace.turn.whose() {
         step(keyspace, index, STEPS_OF_A_WRITE);
     }
+    keyspace.pool.trim_some();
 }
 
 /// Goes on with a compaction that has begun, and with others that are due, for about `budget`.

@@ -540,9 +540,14 @@ impl ShardData {
         self.reordered = true;
     }
 
+    /// The wheel of database `db`, if it ever had a timer.
+    pub(crate) fn wheel(&self, db: usize) -> Option<&Wheel> {
+        self.space(db)?.wheel.as_deref()
+    }
+
     /// The wheel of database `db`, taken out so that its records can be checked against the shard.
     pub(crate) fn take_wheel(&mut self, db: usize) -> Option<Box<Wheel>> {
-        self.space(db)?.wheel.as_ref()?;
+        self.wheel(db)?;
         self.space_mut(db).wheel.take()
     }
 

@@ -84,6 +84,11 @@ pub(crate) fn timer_id(hash: u64) -> u32 {
     ((hash >> 56) as u32) << 24 | (hash as u32 & 0x00ff_ffff)
 }
 
+/// [`hash_of_timer`], with the bits of the shard that the timer is of.
+pub(crate) fn hash_in(shard: usize, id: u32) -> u64 {
+    hash_of_timer(id) | (shard as u64) << SHARD_SHIFT
+}
+
 /// A hash with the bucket and tag bits that [`timer_id`] kept. Enough for tables of up to 2^24 buckets, 190 million
 /// entries in one shard.
 #[inline]

@@ -13,12 +13,14 @@
 //! that had to be used before, [`Pool::collapse`] makes huge pages when they are full and the engine does not grow.
 //!
 //! **Idle pages** have memory behind them and nobody who uses them. They are kept for whoever comes next, up to a small share of those
-//! in use; what is above that goes back to the system, from the top down, whole chunks first.
+//! in use; what is above that goes back to the system, from the top down, whole chunks first. That takes the system long, so it is not done
+//! where pages are given back, under the lock of a shard for which readers wait, but by [`Pool::trim_some`], which callers without locks
+//! go by: at the end of a write and between the shards that a background task goes through. On their way, pages count as taken.
 //!
 //! The pool is a leaf among locks: whoever holds it takes no other.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::os::{Extent, Guard, HUGE_PAGE, Line, OutOfMemory, PAGE};
 use crate::sync::{Arc, Mutex};
@@ -42,8 +44,8 @@ const CALM: u32 = 10;
 const IDLE_SHARE: usize = 128;
 const IDLE_LEAST: usize = 64;
 const IDLE_MOST: usize = 8 * PAGES;
-/// Pages that are given back at most at once: it takes the system some 100 us.
-const GIVEN_BACK_AT_ONCE: usize = 2 * PAGES;
+/// Pages that are given back at once, and at most as many more: it takes the system some 100 us.
+const GIVEN_BACK_AT_ONCE: usize = PAGES;
 
 /// Pages taken from a pool: `2^log` of them, beginning with number `first`, a multiple of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub(crate) struct Pool {
     /// Pages that have memory behind them and are not in use.
     idle: AtomicUsize,
     in_use: AtomicUsize,
+    /// More are idle than may stay.
+    has_surplus: AtomicBool,
 }
 
 #[derive(Default)]
@@ -69,6 +73,8 @@ struct State {
     hints: [usize; LONGEST_RUN as usize + 1],
     in_use: usize,
     idle: usize,
+    /// Pages on their way back to the system.
+    parting: usize,
     ready: usize,
     /// The chunk that is looked at next for whether it should become a huge page.
     next: usize,
@@ -93,11 +99,21 @@ enum Stage {
 #[derive(Clone, Default)]
 struct Chunk {
     stage: Stage,
+    /// Pages that are in use or on their way back to the system.
     taken: Bits,
     /// Pages that have memory behind them.
     backed: Bits,
     /// The system was asked for a huge page, and nothing was given back since.
     is_huge: bool,
+}
+
+/// Idle pages of a chunk on their way back to the system. A process forked meanwhile never gets them back: a few megabytes of it at most.
+struct Parting {
+    number: usize,
+    pages: Bits,
+    extent: Arc<Extent>,
+    /// Where the chunk begins in its extent.
+    offset: usize,
 }
 
 /// One bit a page.
@@ -115,6 +131,10 @@ impl Bits {
 
     fn minus(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] & !other.0[at]))
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
     }
 
     /// The words that a run touches, with its bits in each.
@@ -176,6 +196,14 @@ fn beginnings(log: u32) -> u64 {
     }
 }
 
+impl Parting {
+    fn give_back(&self) {
+        for pages in self.pages.runs() {
+            self.extent.give_back(self.offset + pages.start * PAGE..self.offset + pages.end * PAGE);
+        }
+    }
+}
+
 impl Chunk {
     fn idle(&self) -> Bits {
         self.backed.minus(self.taken)
@@ -201,12 +229,6 @@ impl Pool {
     pub(crate) fn give(&self, runs: impl IntoIterator<Item = Run>) {
         let mut state = self.state.lock();
         runs.into_iter().for_each(|run| state.give(run));
-        let most = (state.in_use / IDLE_SHARE).clamp(IDLE_LEAST, IDLE_MOST);
-        let idle = state.idle - state.ready * PAGES;
-        if idle > most {
-            let wanted = state.wanted();
-            state.trim((most / 2).max(idle.saturating_sub(GIVEN_BACK_AT_ONCE)), wanted);
-        }
         self.publish(&state);
     }
 
@@ -234,9 +256,7 @@ impl Pool {
 
     /// Gives the chunks that are ready back to the system: the engine shall not grow.
     pub(crate) fn dismiss(&self) {
-        let mut state = self.state.lock();
-        state.keep_ready(0);
-        self.publish(&state);
+        self.part_with(|state, parting| state.keep_ready(0, parting));
     }
 
     /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few, and nothing was taken since the last
@@ -262,9 +282,42 @@ impl Pool {
 
     /// Gives all idle pages back to the system. O(chunks).
     pub(crate) fn trim(&self) {
+        self.part_with(|state, parting| state.trim(0, 0, parting));
+    }
+
+    /// Gives some of the pages that are idle beyond what may stay back to the system; false if there are none. The caller holds no lock. O(chunks),
+    /// and what the system takes.
+    #[inline]
+    pub(crate) fn trim_some(&self) -> bool {
+        self.has_surplus.load(Ordering::Relaxed) && self.trim_surplus()
+    }
+
+    #[cold]
+    fn trim_surplus(&self) -> bool {
+        self.part_with(|state, parting| {
+            let (idle, most) = (state.idle_beside_ready(), state.may_be_idle());
+            if idle > most {
+                let wanted = state.wanted();
+                state.trim((most / 2).max(idle.saturating_sub(GIVEN_BACK_AT_ONCE)), wanted, parting);
+            }
+        })
+    }
+
+    /// Gives the pages that `choose` picks back to the system, without the lock; false if it picks none.
+    fn part_with(&self, choose: impl FnOnce(&mut State, &mut Vec<Parting>)) -> bool {
+        let mut parting = Vec::new();
         let mut state = self.state.lock();
-        state.trim(0, 0);
+        choose(&mut state, &mut parting);
         self.publish(&state);
+        drop(state);
+        if parting.is_empty() {
+            return false;
+        }
+        parting.iter().for_each(Parting::give_back);
+        let mut state = self.state.lock();
+        parting.into_iter().for_each(|gone| state.parted(&gone));
+        self.publish(&state);
+        true
     }
 
     /// Bytes that have memory behind them and nobody who uses them.
@@ -286,6 +339,7 @@ impl Pool {
     fn publish(&self, state: &State) {
         self.idle.store(state.idle, Ordering::Relaxed);
         self.in_use.store(state.in_use, Ordering::Relaxed);
+        self.has_surplus.store(state.idle_beside_ready() > state.may_be_idle(), Ordering::Relaxed);
     }
 }
 
@@ -356,6 +410,16 @@ impl State {
     /// Chunks that are ready.
     fn ready(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.chunks.len()).filter(|number| self.chunks[*number].stage == Stage::Ready)
+    }
+
+    /// Pages that are idle, but for those of chunks that are ready.
+    fn idle_beside_ready(&self) -> usize {
+        self.idle - self.ready * PAGES
+    }
+
+    /// How many of these may stay.
+    fn may_be_idle(&self) -> usize {
+        (self.in_use / IDLE_SHARE).clamp(IDLE_LEAST, IDLE_MOST)
     }
 
     /// How many chunks should be ready.
@@ -434,18 +498,18 @@ impl State {
         self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
     }
 
-    /// Gives the memory of chunks that are ready back to the system, but for the lowest few.
-    fn keep_ready(&mut self, few: usize) {
+    /// Parts with the chunks that are ready, but for the lowest few.
+    fn keep_ready(&mut self, few: usize, parting: &mut Vec<Parting>) {
         if self.ready > few {
             let spare: Vec<usize> = self.ready().skip(few).collect();
-            spare.into_iter().for_each(|number| self.empty(number));
+            parting.extend(spare.into_iter().filter_map(|number| self.part(number)));
         }
     }
 
-    /// Gives idle pages back to the system until at most `most` are left, but for those of `ready` chunks: chunks that nobody uses
-    /// first, then those that are no huge pages.
-    fn trim(&mut self, most: usize, ready: usize) {
-        self.keep_ready(ready);
+    /// Parts with idle pages until at most `most` are left, but for those of `ready` chunks: with chunks that nobody uses
+    /// first, then with those that are no huge pages.
+    fn trim(&mut self, most: usize, ready: usize, parting: &mut Vec<Parting>) {
+        self.keep_ready(ready, parting);
         let most = most + self.ready * PAGES;
         let unused = |chunk: &Chunk| chunk.stage == Stage::Used && chunk.taken == Bits::default();
         let orders: [&dyn Fn(&Chunk) -> bool; 3] =
@@ -458,32 +522,44 @@ impl State {
                     return;
                 }
                 if goes(&self.chunks[number]) {
-                    self.empty(number);
+                    parting.extend(self.part(number));
                 }
             }
         }
     }
 
-    /// Gives the idle pages of a chunk back to the system.
-    fn empty(&mut self, number: usize) {
-        let idle = self.chunks[number].idle();
-        if idle == Bits::default() {
-            return;
+    /// Parts with the idle pages of a chunk, if it has any: until [`State::parted`] they are nobody's.
+    fn part(&mut self, number: usize) -> Option<Parting> {
+        let pages = self.chunks[number].idle();
+        if pages == Bits::default() {
+            return None;
         }
         let (extent, offset) = self.place(number);
-        for pages in idle.runs() {
-            extent.give_back(offset + pages.start * PAGE..offset + pages.end * PAGE);
-        }
+        let parting = Parting { number, pages, extent: extent.clone(), offset };
         let chunk = &mut self.chunks[number];
         if chunk.stage == Stage::Ready {
             self.ready -= 1;
         }
-        chunk.backed = chunk.taken;
+        chunk.stage = Stage::Used;
+        chunk.taken = chunk.taken.plus(pages);
+        // It is full now, but nobody shall make a huge page of it.
+        chunk.is_huge = true;
+        self.idle -= pages.count();
+        self.parting += pages.count();
+        Some(parting)
+    }
+
+    /// No memory is behind these pages any more.
+    fn parted(&mut self, gone: &Parting) {
+        let chunk = &mut self.chunks[gone.number];
+        chunk.taken = chunk.taken.minus(gone.pages);
+        chunk.backed = chunk.backed.minus(gone.pages);
         chunk.is_huge = false;
-        if chunk.taken == Bits::default() {
+        if chunk.backed == Bits::default() {
             chunk.stage = Stage::Raw;
         }
-        self.idle -= idle.count();
+        self.parting -= gone.pages.count();
+        self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(gone.number));
     }
 }
 

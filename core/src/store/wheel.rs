@@ -183,6 +183,17 @@ impl Wheel {
         progress
     }
 
+    /// The first ids that the next advance will give, of those whose time is known to have come. None before the first advance to that time.
+    pub(crate) fn upcoming(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut list = self.due.last().copied().unwrap_or(0);
+        std::iter::from_fn(move || {
+            let chunk = (list != 0).then(|| self.chunks.chunk(list))?;
+            list = chunk.next();
+            Some((0..chunk.count()).rev().map(move |index| chunk.id(index)))
+        })
+        .flatten()
+    }
+
     /// When advancing next can do anything, in absolute ms: not after the nearest deadline. None for an empty wheel.
     pub(crate) fn next_tick(&self) -> Option<u64> {
         if self.late != 0 || self.early != 0 || !self.due.is_empty() {
@@ -610,6 +621,23 @@ mod tests {
         arm(&mut wheel);
         drop(wheel);
         assert_eq!(pool.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_comes_up_next_is_known_once_its_time_has_come() {
+        let mut wheel = Wheel::new(0);
+        (0..100).for_each(|id| wheel.arm(5000, id).unwrap());
+        assert_eq!(wheel.upcoming().count(), 0);
+        for left in (0..10).rev() {
+            let foreseen: Vec<u32> = wheel.upcoming().take(10).collect();
+            let mut came = Vec::new();
+            wheel.advance(5000, 10, |id| {
+                came.push(id);
+                Fired::Gone
+            });
+            assert!(foreseen == came || left == 9, "{foreseen:?} {came:?}");
+            assert_eq!(wheel.upcoming().count(), left * 10);
+        }
     }
 
     #[test]

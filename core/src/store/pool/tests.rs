@@ -18,6 +18,7 @@ impl Pool {
     fn check(&self) {
         let state = self.state.lock();
         let count = |bits: fn(&Chunk) -> Bits| state.chunks.iter().map(|chunk| bits(chunk).count()).sum();
+        assert_eq!(state.parting, 0);
         assert_eq!((state.in_use, state.idle), (count(|chunk| chunk.taken), count(Chunk::idle)));
         let ready = state.chunks.iter().filter(|chunk| chunk.stage == Stage::Ready).count();
         assert_eq!(ready, state.ready);
@@ -88,7 +89,11 @@ fn few_idle_pages_stay_and_all_go_when_asked() {
     let (some, rest) = runs.split_at(PAGES / 16);
     pool.give(some.iter().copied());
     assert_eq!(pool.idle_bytes(), some.len() * PAGE, "kept for whoever comes next");
+    assert!(!pool.trim_some());
     pool.give(rest[..2 * PAGES].iter().copied());
+    assert!(pool.idle_bytes() > 2 * PAGES * PAGE, "whoever gives pages may hold a lock");
+    let portions = std::iter::from_fn(|| pool.trim_some().then(|| pool.check())).count();
+    assert!((2..5).contains(&portions), "{portions}");
     assert!(pool.idle_bytes() < PAGES * PAGE / 8, "{}", pool.idle_bytes());
     pool.check();
     let place = pool.take(0).unwrap();
@@ -117,6 +122,27 @@ fn what_was_given_back_is_zero_and_what_was_not_is_as_it_was() {
 }
 
 #[test]
+fn pages_on_their_way_back_are_nobodys() {
+    let pool = Pool::default();
+    let runs = pool.take_many(2 * PAGES, 0);
+    pool.give(runs[PAGES / 2..].iter().copied());
+    let mut parting = Vec::new();
+    pool.state.lock().trim(0, 0, &mut parting);
+    assert_eq!((parting.len(), pool.state.lock().parting), (2, 3 * PAGES / 2));
+    assert_eq!(pool.state.lock().idle, 0);
+    assert!(!pool.collapse_when_calm(), "full, but not to be made a huge page");
+    let elsewhere = pool.take(0).unwrap().0;
+    assert_eq!(elsewhere.first as usize, 2 * PAGES);
+    for gone in parting {
+        gone.give_back();
+        pool.state.lock().parted(&gone);
+    }
+    pool.give([elsewhere]);
+    pool.check();
+    assert_eq!(pool.take(0).unwrap().0, runs[PAGES / 2]);
+}
+
+#[test]
 fn chunks_are_made_ready_when_much_is_in_use() {
     let pool = Pool::default();
     assert!(!pool.prepare() && !pool.collapse());
@@ -136,6 +162,7 @@ fn chunks_are_made_ready_when_much_is_in_use() {
     assert_eq!((pool.chunks(Stage::Ready), pool.idle_bytes()), (0, HUGE_PAGE - PAGE));
     assert!(pool.prepare());
     pool.give(runs);
+    while pool.trim_some() {}
     assert_eq!(pool.chunks(Stage::Ready), 0, "a small engine keeps none ready");
     pool.check();
 }
@@ -157,6 +184,7 @@ enum Op {
     Prepare,
     Collapse,
     Trim,
+    TrimSome,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -168,6 +196,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Prepare),
         1 => Just(Op::Collapse),
         1 => Just(Op::Trim),
+        6 => Just(Op::TrimSome),
     ]
 }
 
@@ -203,6 +232,7 @@ proptest! {
                 Op::Prepare => drop(pool.prepare()),
                 Op::Collapse => drop((0..=CALM).map(|_| pool.collapse()).last()),
                 Op::Trim => pool.trim(),
+                Op::TrimSome => drop(pool.trim_some()),
             }
             pool.check();
             for (run, pages, mark) in &model {
