@@ -11,11 +11,18 @@
 //! **What is chosen** ([`CHOICES`]): the share of the small queue, from 2 % (scans and loops) to 75 % (recency, as LRU has it); how often a key
 //! must be used to leave it; how long ghosts are remembered; and whether a key that stays in the main queue is asked again before the
 //! keys that came during this round or after them. The latter, which is the only difference between CLOCK and SIEVE, is a second queue
-//! here: [`Adaptive::kept`]. Every choice runs on a sample of the keys as a miniature of the cache, and the one with the most hits of late
-//! rules the whole ([`super::miniature`]).
+//! here: [`Adaptive::kept`]. One choice puts a few new keys into the main queue at once (bimodal insertion: Qureshi et al., "Adaptive insertion
+//! policies for high performance caching", ISCA 2007), which keeps a part even of a loop that is longer than any memory of ghosts. Every
+//! choice runs on a sample of the keys as a miniature of the cache, and the one with the most hits of late rules the whole
+//! ([`super::miniature`]).
+//!
+//! **A small cache** is no larger than its miniatures. It has no queues of its own then, but evicts what the best miniature has evicted: a change of
+//! choice takes effect as fast as keys come (as in Subramanian et al., "Adaptive caches", MICRO 2006).
 //!
 //! **The stamp** of an entry holds the tick in which it was filed (29 bits) and a counter up to 3. A hit loads two words and compares;
 //! it writes only to count up, at most three times before an evictor looks at the key.
+
+use std::num::NonZeroU32;
 
 use super::ghost::Ghosts;
 use super::miniature::Tuner;
@@ -34,14 +41,24 @@ pub(crate) struct Choice {
     pub(crate) next_round: bool,
     /// Ghosts that count, as a multiple of the keys.
     pub(crate) ghosts: f64,
+    /// One new key in so many goes to the main queue at once.
+    pub(crate) at_once: Option<NonZeroU32>,
+}
+
+impl Choice {
+    /// Whether the new key of this number goes to the main queue at once.
+    pub(crate) fn favours(&self, number: u32) -> bool {
+        self.at_once.is_some_and(|period| number.is_multiple_of(period.get()))
+    }
 }
 
 const fn choice(small: f64, promote_at: u8, next_round: bool, ghosts: f64) -> Choice {
-    Choice { small, promote_at, next_round, ghosts }
+    Choice { small, promote_at, next_round, ghosts, at_once: None }
 }
 
-/// From most to least suspicious of new keys. The second is where a cache begins.
-pub(crate) const CHOICES: [Choice; 6] = [
+/// From most to least suspicious of new keys.
+pub(crate) const CHOICES: [Choice; 7] = [
+    Choice { at_once: NonZeroU32::new(32), ..choice(0.02, 1, false, 0.9) },
     choice(0.02, 1, false, 0.9),
     choice(0.1, 1, false, 1.5),
     choice(0.1, 2, false, 0.9),
@@ -49,7 +66,8 @@ pub(crate) const CHOICES: [Choice; 6] = [
     choice(0.4, 1, false, 0.5),
     choice(0.75, 1, false, 0.9),
 ];
-pub(crate) const FIRST_CHOICE: usize = 1;
+/// Where a cache begins.
+pub(crate) const FIRST_CHOICE: usize = 2;
 /// The longest memory of all choices.
 pub(crate) const MOST_GHOSTS: f64 = 1.5;
 
@@ -109,8 +127,9 @@ pub(crate) struct Adaptive {
     kept: Fifo,
     ghosts: Ghosts,
     tuner: Tuner,
-    /// Keys filed since the last tick.
-    filed: usize,
+    /// Keys filed, and those since the last tick.
+    filed: u32,
+    since_tick: usize,
     evictions: u32,
     /// Keys at the last eviction: how many fit. 0 as long as nothing was evicted.
     fits: usize,
@@ -134,15 +153,18 @@ impl Adaptive {
             ghosts: Ghosts::default(),
             tuner: Tuner::new(),
             filed: 0,
+            since_tick: 0,
             evictions: 0,
             fits: 0,
         }
     }
 
     /// Fits windows, ghosts and miniatures to the number of keys there are.
-    fn fit(&mut self, ticks: &Ticks) -> Choice {
+    fn fit(&mut self, keys: &mut dyn Keys, ticks: &Ticks) -> Choice {
         self.fits = self.records();
-        self.tuner.fit(self.fits, ticks);
+        if !self.tuner.fit(self.fits) {
+            self.begin(keys, ticks);
+        }
         let choice = self.tuner.choice();
         let per_tick = self.fits / TICKS_PER_TURN + 1;
         let window = (small_part(&choice, self.fits) / 2 / per_tick) as u32;
@@ -150,6 +172,45 @@ impl Adaptive {
             ticks.set_window(window);
         }
         choice
+    }
+
+    /// Begins anew with miniatures of another size.
+    #[cold]
+    fn begin(&mut self, keys: &mut dyn Keys, ticks: &Ticks) {
+        let records = self.tuner.take_records();
+        self.tuner.begin(self.fits, ticks);
+        if self.tuner.is_whole() {
+            for queue in [&mut self.small, &mut self.main, &mut self.kept] {
+                std::iter::from_fn(|| queue.pop()).for_each(|filed| self.tuner.file(filed.record));
+            }
+        }
+        let now = ticks.now();
+        for (record, main) in records {
+            if self.tuner.is_whole() {
+                self.tuner.file(record);
+            } else if keys.examine(record, &mut |_| Verdict::Stamp(first_stamp(now))) {
+                let queue = if main { &mut self.main } else { &mut self.small };
+                queue.push(record, now);
+            }
+        }
+    }
+
+    /// Evicts what the best miniature has.
+    fn evict_as_miniature(&mut self, keys: &mut dyn Keys, effort: &mut usize) -> Eviction {
+        while *effort > 0 {
+            *effort -= 1;
+            let Some(record) = self.tuner.next_victim() else { return Eviction::NoCandidate };
+            let mut evicted = false;
+            keys.examine(record, &mut |facts| {
+                evicted = !self.volatile || facts.deadline.is_some();
+                if evicted { Verdict::Evict } else { Verdict::Keep }
+            });
+            self.tuner.gone(record);
+            if evicted {
+                return Eviction::Evicted;
+            }
+        }
+        Eviction::OutOfEffort
     }
 
     fn examine(&self, filed: Filed, keys: &mut dyn Keys, decide: impl Fn(Facts) -> (Fate, Verdict)) -> Fate {
@@ -204,21 +265,31 @@ impl Adaptive {
 
 impl Policy for Adaptive {
     fn file(&mut self, record: Record, stamp: u32, ticks: &Ticks) {
-        let within = (self.fits as f64 * self.tuner.choice().ghosts) as usize;
-        let came_back = self.fits > 0 && self.ghosts.take(record.digest(), within);
-        let queue = if came_back { &mut self.main } else { &mut self.small };
-        queue.push(record, time(stamp));
+        if self.tuner.is_whole() {
+            self.tuner.file(record);
+        } else {
+            let choice = self.tuner.choice();
+            let within = (self.fits as f64 * choice.ghosts) as usize;
+            let mut came_back = || self.ghosts.take(record.digest(), within);
+            let to_main = self.fits > 0 && (came_back() || choice.favours(self.filed));
+            let queue = if to_main { &mut self.main } else { &mut self.small };
+            queue.push(record, time(stamp));
+        }
         // Before they are needed: what a number of keys takes is then the same before and after the limit is reached.
         self.ghosts.fit((self.records() as f64 * MOST_GHOSTS) as usize);
-        self.filed += 1;
-        if self.filed > self.records() / TICKS_PER_TURN {
-            self.filed = 0;
+        self.filed = self.filed.wrapping_add(1);
+        self.since_tick += 1;
+        if self.since_tick > self.records() / TICKS_PER_TURN {
+            self.since_tick = 0;
             ticks.advance();
         }
     }
 
     fn evict(&mut self, keys: &mut dyn Keys, ticks: &Ticks, effort: &mut usize) -> Eviction {
-        let choice = self.fit(ticks);
+        let choice = self.fit(keys, ticks);
+        if self.tuner.is_whole() {
+            return self.evict_as_miniature(keys, effort);
+        }
         self.evictions = self.evictions.wrapping_add(1);
         let period = if self.tuner.lags() { FAST_AGING } else { AGING };
         let mut ages = self.evictions.is_multiple_of(period);
@@ -247,7 +318,7 @@ impl Policy for Adaptive {
     }
 
     fn records(&self) -> usize {
-        self.small.len() + self.main.len() + self.kept.len()
+        self.tuner.held() + self.small.len() + self.main.len() + self.kept.len()
     }
 
     fn bytes(&self) -> usize {
@@ -279,6 +350,33 @@ mod tests {
     fn part_of_a_loop_that_is_too_long_stays() {
         let hits = hits(900, 200_000, |at| at % 1_000);
         assert!(hits > 100_000, "{hits} where LRU has none");
+    }
+
+    #[test]
+    fn part_of_a_loop_stays_that_is_longer_than_all_that_is_remembered() {
+        let hits = hits(100, 400_000, |at| at % 1_100);
+        assert!(hits > 20_000, "{hits} of 36,363 that could be");
+    }
+
+    #[test]
+    fn a_cache_may_outgrow_its_miniatures_and_become_small_again() {
+        let mut cache = Fake::new("allkeys-adaptive");
+        for capacity in [300, 5_000, 200, 9_000, 1_500] {
+            let mut hits = 0;
+            for at in 0..60_000_u64 {
+                // Half the requests go to a third of what fits, the others to keys that do not come again.
+                let key =
+                    if at % 2 == 0 { at / 2 % (capacity as u64 / 3) } else { at + 100_000 * capacity as u64 };
+                hits += u32::from(cache.request(key, capacity));
+                if at % 5_000 == 0 {
+                    cache.remove(at / 2 % 70);
+                }
+            }
+            assert!(hits > 23_000, "{hits} with {capacity}");
+            // Removed keys leave records in queues, but not in a cache that has none.
+            let most = if capacity > 1024 { capacity + 12 } else { capacity };
+            assert!(cache.len() == capacity && (capacity..=most).contains(&cache.policy.records()));
+        }
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Fake {
     pub(crate) fn remove(&mut self, key: u64) {
         let Record { shard, id, .. } = record(key);
         self.keys.remove(&(shard, id));
+        self.policy.observe(record(key).digest(), Event::Removed);
     }
 
     pub(crate) fn evict(&mut self) -> Eviction {

@@ -1,11 +1,16 @@
 //! Miniature caches: every choice of the adaptive policy tried out on a sample of the keys.
 //!
 //! Keys are sampled by their hash (SHARDS, Waldspurger et al., FAST 2015): all uses of a sampled key are seen, none of any other, and a cache
-//! of `share * keys` entries fed with them has nearly the hit ratio of the whole one. The miniatures hold up to [`ENTRIES`] keys each; a
-//! cache of fewer keys is simulated whole. They hold no values, and one table of keys serves all of them.
+//! of `share * keys` entries fed with them has nearly the hit ratio of the whole one. The miniatures hold up to [`ENTRIES`] keys each. They
+//! hold no values, and one table of keys serves all of them.
 //!
-//! Hits count with a weight that halves in about eight turnovers of a miniature, so that a change of regime is followed within a few
-//! turnovers. A switch moves nothing at once: the queues drift to the new proportions as keys are evicted.
+//! Hits count with a weight that halves in about seventeen turnovers of a miniature. A switch moves nothing at once: the queues drift to the
+//! new proportions as keys are evicted.
+//!
+//! **A cache of fewer keys** is simulated whole, so its miniatures know more than which choice is best: what the best one holds. Such a cache keeps no
+//! queues ([`Cache`]) and evicts what the best miniature has evicted; after a switch, what the new one does not hold. It is then soon the same as if
+//! it had always lived by that choice, where queues of its own would still hold the past: on one trace the hits that the miniature had and the
+//! cache had not were a tenth.
 //!
 //! **A switch has its price**: a miniature has always lived by its choice, the cache has not, and loses the keys that the other proportions
 //! have no room for. So another choice must have gained as many hits over the present one as it displaces keys, each of which may have
@@ -20,6 +25,7 @@ use hashbrown::HashMap;
 
 use super::Event;
 use super::adaptive::{AGING, CHOICES, Choice, FIRST_CHOICE, MOST_GHOSTS, MOST_USES, small_part};
+use super::records::Record;
 use super::ticks::Ticks;
 
 /// Keys that a miniature holds at most, about.
@@ -27,7 +33,7 @@ const ENTRIES: usize = 1024;
 /// Uses after which the choices are compared, as a part of a miniature's keys.
 const EPOCH: f64 = 0.25;
 /// What is left of earlier hits at each comparison.
-const MEMORY: f64 = 0.98;
+const MEMORY: f64 = 0.99;
 const COUNT: usize = CHOICES.len();
 
 /// See the module's text.
@@ -49,6 +55,32 @@ pub(crate) struct Tuner {
     /// Hits of the cache itself on sampled keys, since the last comparison and in all, weighted as the scores are.
     real_hits: f64,
     real_score: f64,
+    /// The keys of the cache, if all of them are sampled.
+    cache: Option<Cache>,
+}
+
+/// A cache whose keys are all sampled, so that it can do what the best miniature does.
+#[derive(Debug, Default)]
+struct Cache {
+    /// The record of the key at each place, if the cache holds it.
+    records: Vec<Option<Record>>,
+    count: usize,
+    /// Places of keys that the best miniature may have evicted: all that it does not hold are among them.
+    victims: VecDeque<u32>,
+}
+
+impl Cache {
+    fn record(&mut self, place: u32) -> &mut Option<Record> {
+        let place = place as usize;
+        if place >= self.records.len() {
+            self.records.resize(place + 1, None);
+        }
+        &mut self.records[place]
+    }
+
+    fn holds(&self, place: u32) -> bool {
+        self.records.get(place as usize).is_some_and(Option::is_some)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +102,12 @@ struct State {
     time: u32,
 }
 
+impl State {
+    fn is_held(self) -> bool {
+        matches!(self.at, Where::Small | Where::Main) && !self.removed
+    }
+}
+
 /// One cache without values. Mirrors what [`super::adaptive`] does.
 #[derive(Debug)]
 struct Miniature {
@@ -89,6 +127,7 @@ struct Column<'t> {
     states: &'t mut [[State; COUNT]],
     number: usize,
     dropped: &'t mut Vec<u32>,
+    evicted: &'t mut Vec<u32>,
     capacity: usize,
 }
 
@@ -137,24 +176,32 @@ impl Miniature {
                 let came_back = at == Where::Ghost && evicted.wrapping_sub(state.time) <= remembered;
                 // No ghost any more: making room must not drop the place.
                 state.at = Where::Nowhere;
-                self.make_room(column);
+                self.make_room(column, 1);
                 self.filed = self.filed.wrapping_add(1);
+                let to_main = came_back || self.choice.favours(self.filed);
                 let (at, queue) =
-                    if came_back { (Where::Main, &mut self.main) } else { (Where::Small, &mut self.small) };
+                    if to_main { (Where::Main, &mut self.main) } else { (Where::Small, &mut self.small) };
                 queue.push_back(place);
                 *column.state(place) = State { at, time: self.filed, ..State::default() };
             }
         }
     }
 
-    fn make_room(&mut self, column: &mut Column<'_>) {
+    fn len(&self) -> usize {
+        self.small.len() + self.main.len() + self.kept.len()
+    }
+
+    /// Evicts until so many more keys fit, or none is left.
+    fn make_room(&mut self, column: &mut Column<'_>, more: usize) {
         let part = small_part(&self.choice, column.capacity);
+        let capacity = column.capacity;
+        let is_full = |this: &Self| this.len() > 0 && this.len() + more > capacity;
         let mut ages = false;
-        if self.small.len() + self.main.len() + self.kept.len() >= column.capacity {
+        if is_full(self) {
             self.evictions = self.evictions.wrapping_add(1);
             ages = self.evictions.is_multiple_of(AGING);
         }
-        while self.small.len() + self.main.len() + self.kept.len() >= column.capacity {
+        while is_full(self) {
             let small = self.small.len() >= part && !std::mem::take(&mut ages);
             if small || self.main.len() + self.kept.len() == 0 {
                 self.turn_small(column);
@@ -175,6 +222,7 @@ impl Miniature {
         } else {
             self.evicted = self.evicted.wrapping_add(1);
             *state = State { at: Where::Ghost, time: self.evicted, ..State::default() };
+            column.evicted.push(place);
             self.ghosts.push_back((place, self.evicted));
             self.forget_ghosts(column);
         }
@@ -200,6 +248,7 @@ impl Miniature {
         let Some(place) = self.main.pop_front() else { return };
         let state = column.state(place);
         if state.uses == 0 || state.removed {
+            column.evicted.push(place);
             column.drop_key(place);
             return;
         }
@@ -224,6 +273,7 @@ impl Tuner {
             best: FIRST_CHOICE,
             real_hits: 0.0,
             real_score: 0.0,
+            cache: None,
         }
     }
 
@@ -232,20 +282,89 @@ impl Tuner {
         CHOICES[self.best]
     }
 
-    /// Fits the miniatures to a cache in which this many keys fit. Begins them anew, the scores kept, if they would be far too small
-    /// or too large.
-    pub(crate) fn fit(&mut self, keys: usize, ticks: &Ticks) {
+    /// Fits the miniatures to a cache in which this many keys fit; false if they are far too small or too large for it.
+    pub(crate) fn fit(&mut self, keys: usize) -> bool {
         let capacity = keys as f64 * self.share;
-        let most = 2 * ENTRIES;
         let too_small = self.share < 1.0 && capacity < (ENTRIES / 2) as f64;
-        if self.share == 0.0 || too_small || capacity > most as f64 {
-            let Self { scores, best, real_score, .. } = *self;
-            let share = (ENTRIES as f64 / keys as f64).min(1.0);
-            *self = Self { share, scores, best, real_score, ..Self::new() };
-            self.miniatures = CHOICES.iter().map(|choice| Miniature::new(*choice)).collect();
-            ticks.set_sampled_share(self.share);
+        if self.share == 0.0 || too_small || capacity > 2.0 * ENTRIES as f64 {
+            return false;
         }
-        self.capacity = ((keys as f64 * self.share).round() as usize).max(1);
+        self.capacity = (capacity.round() as usize).max(1);
+        true
+    }
+
+    /// Begins anew for a cache in which this many keys fit, the scores kept. If all its keys are sampled, those that it holds are to be
+    /// [filed](Tuner::file) again.
+    pub(crate) fn begin(&mut self, keys: usize, ticks: &Ticks) {
+        let Self { scores, best, real_score, .. } = *self;
+        let share = (ENTRIES as f64 / keys as f64).min(1.0);
+        let cache = (share == 1.0).then(Cache::default);
+        *self = Self { share, scores, best, real_score, cache, ..Self::new() };
+        self.miniatures = CHOICES.iter().map(|choice| Miniature::new(*choice)).collect();
+        self.fit(keys);
+        ticks.set_sampled_share(self.share);
+    }
+
+    /// Whether all keys are sampled: the cache then evicts what the [best miniature does](Tuner::next_victim).
+    pub(crate) fn is_whole(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// Keys that a cache holds whose keys are all sampled.
+    pub(crate) fn held(&self) -> usize {
+        self.cache.as_ref().map_or(0, |cache| cache.count)
+    }
+
+    /// Learns that a key was created, in a cache whose keys are all sampled.
+    pub(crate) fn file(&mut self, record: Record) {
+        let place = self.place(record.digest());
+        if let Some(cache) = &mut self.cache {
+            let is_new = cache.record(place).replace(record).is_none();
+            cache.count += usize::from(is_new);
+        }
+        self.access(place);
+    }
+
+    /// What the best miniature has evicted of what the cache holds. [`Tuner::gone`] must follow.
+    pub(crate) fn next_victim(&mut self) -> Option<Record> {
+        self.capacity = self.held().saturating_sub(1);
+        loop {
+            let cache = self.cache.as_mut()?;
+            let Some(place) = cache.victims.pop_front() else {
+                self.each(|miniature, column| miniature.make_room(column, 0));
+                if self.cache.as_ref()?.victims.is_empty() {
+                    return None;
+                }
+                continue;
+            };
+            let record = *cache.record(place);
+            if record.is_some() && !self.states[place as usize][self.best].is_held() {
+                return record;
+            }
+        }
+    }
+
+    /// Learns that the cache does not hold a key any more.
+    pub(crate) fn gone(&mut self, record: Record) {
+        let Some(place) = self.places.get(&record.digest()).copied() else { return };
+        if let Some(cache) = &mut self.cache
+            && cache.record(place).take().is_some()
+        {
+            cache.count -= 1;
+        }
+        self.release(place);
+    }
+
+    /// Takes out all records of a cache whose keys are all sampled, those first that should go first, with whether they belong to the main
+    /// queue.
+    pub(crate) fn take_records(&mut self) -> Vec<(Record, bool)> {
+        let Some(mut cache) = self.cache.take() else { return Vec::new() };
+        let best = &self.miniatures[self.best];
+        let others = 0..self.states.len() as u32;
+        let others = others.filter(|place| !self.states[*place as usize][self.best].is_held());
+        let small = others.chain(best.small.iter().copied()).map(|place| (place, false));
+        let main = best.main.iter().chain(&best.kept).map(|place| (*place, true));
+        small.chain(main).filter_map(|(place, main)| Some((cache.record(place).take()?, main))).collect()
     }
 
     /// Learns that a sampled key was used, or is gone.
@@ -257,19 +376,41 @@ impl Tuner {
             self.remove(key);
             return;
         }
-        self.real_hits += f64::from(u8::from(event == Event::Used));
-        let place = self.place(key);
-        let mut dropped = Vec::new();
-        for (number, miniature) in self.miniatures.iter_mut().enumerate() {
-            let capacity = self.capacity;
-            let mut column = Column { states: &mut self.states, number, dropped: &mut dropped, capacity };
-            miniature.access(place, &mut column);
+        if self.cache.is_none() {
+            let place = self.place(key);
+            self.real_hits += f64::from(u8::from(event == Event::Used));
+            self.access(place);
+        } else if event == Event::Used
+            && let Some(place) = self.places.get(&key).copied()
+            && self.cache.as_ref().is_some_and(|cache| cache.holds(place))
+        {
+            // Keys that are created are filed.
+            self.access(place);
         }
-        dropped.into_iter().for_each(|place| self.release(place));
+    }
+
+    fn access(&mut self, place: u32) {
+        self.each(|miniature, column| miniature.access(place, column));
         self.seen += 1;
         if self.seen as f64 >= EPOCH * self.capacity as f64 {
             self.compare();
         }
+    }
+
+    /// Has every miniature do something, and takes note of what they let go.
+    fn each(&mut self, mut act: impl FnMut(&mut Miniature, &mut Column<'_>)) {
+        let (mut dropped, mut evicted) = (Vec::new(), Vec::new());
+        for (number, miniature) in self.miniatures.iter_mut().enumerate() {
+            evicted.clear();
+            let (states, capacity) = (&mut self.states[..], self.capacity);
+            let mut column =
+                Column { states, number, dropped: &mut dropped, evicted: &mut evicted, capacity };
+            act(miniature, &mut column);
+            if let Some(cache) = self.cache.as_mut().filter(|_| number == self.best) {
+                cache.victims.extend(&evicted);
+            }
+        }
+        dropped.into_iter().for_each(|place| self.release(place));
     }
 
     fn place(&mut self, key: u64) -> u32 {
@@ -293,7 +434,9 @@ impl Tuner {
 
     /// Gives a place free that no miniature needs any more.
     fn release(&mut self, place: u32) {
-        let forgotten = self.states[place as usize].iter().all(|state| state.at == Where::Nowhere);
+        let is_held = self.cache.as_ref().is_some_and(|cache| cache.holds(place));
+        let forgotten =
+            !is_held && self.states[place as usize].iter().all(|state| state.at == Where::Nowhere);
         let key = self.keys[place as usize];
         if forgotten && self.places.get(&key) == Some(&place) {
             self.places.remove(&key);
@@ -302,14 +445,23 @@ impl Tuner {
     }
 
     fn remove(&mut self, key: u64) {
-        let Some(place) = self.places.get(&key) else { return };
-        for state in &mut self.states[*place as usize] {
+        let Some(place) = self.places.get(&key).copied() else { return };
+        for state in &mut self.states[place as usize] {
             state.removed = matches!(state.at, Where::Small | Where::Main);
         }
+        if let Some(cache) = &mut self.cache
+            && cache.record(place).take().is_some()
+        {
+            cache.count -= 1;
+        }
+        self.release(place);
     }
 
     /// Whether the cache does clearly worse than the miniature it follows: by more than a fifth and more than chance explains.
     pub(crate) fn lags(&self) -> bool {
+        if self.is_whole() {
+            return false;
+        }
         let promised = self.scores[self.best];
         promised - self.real_score > promised * 0.2 + 4.0 * promised.sqrt()
     }
@@ -322,7 +474,18 @@ impl Tuner {
         }
         let gain = |number: usize| self.scores[number] - self.scores[self.best] - self.price(number);
         let number = (0..COUNT).max_by(|one, other| gain(*one).total_cmp(&gain(*other)));
-        self.best = number.filter(|number| gain(*number) > 0.0).unwrap_or(self.best);
+        let best = number.filter(|number| gain(*number) > 0.0).unwrap_or(self.best);
+        if std::mem::replace(&mut self.best, best) != best {
+            self.find_victims();
+        }
+    }
+
+    /// The keys of the cache that the best miniature does not hold.
+    fn find_victims(&mut self) {
+        let Some(cache) = &mut self.cache else { return };
+        let places = 0..self.states.len() as u32;
+        let is_held = |place: &u32| self.states[*place as usize][self.best].is_held();
+        cache.victims = places.filter(|place| cache.holds(*place) && !is_held(place)).collect();
     }
 
     /// Hits that a choice must be ahead by to be worth the change.
@@ -337,53 +500,147 @@ impl Tuner {
 mod tests {
     use super::*;
 
-    fn tuner(keys: usize) -> (Tuner, Ticks) {
-        let ticks = Ticks::default();
-        let mut tuner = Tuner::new();
-        tuner.fit(keys, &ticks);
-        (tuner, ticks)
+    fn record(key: u64) -> Record {
+        let mixed = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Record::new(mixed ^ mixed >> 29, 0)
+    }
+
+    /// A cache of so many keys, all of them sampled.
+    struct Small {
+        tuner: Tuner,
+        capacity: usize,
+    }
+
+    impl Small {
+        fn new(capacity: usize) -> Self {
+            let mut tuner = Tuner::new();
+            tuner.begin(capacity, &Ticks::default());
+            Self { tuner, capacity }
+        }
+
+        fn place(&self, key: u64) -> Option<u32> {
+            self.tuner.places.get(&record(key).digest()).copied()
+        }
+
+        fn has(&self, key: u64) -> bool {
+            self.place(key).is_some_and(|place| self.tuner.cache.as_ref().unwrap().holds(place))
+        }
+
+        /// Whether the best miniature has it.
+        fn should_have(&self, key: u64) -> bool {
+            self.place(key).is_some_and(|place| self.tuner.states[place as usize][self.tuner.best].is_held())
+        }
+
+        /// Uses a key, or creates it. Says whether it was there.
+        fn request(&mut self, key: u64) -> bool {
+            let has = self.has(key);
+            if has {
+                self.tuner.observe(record(key).digest(), Event::Used);
+            } else {
+                while self.tuner.held() >= self.capacity {
+                    let victim = self.tuner.next_victim().expect("one key is too many");
+                    self.tuner.gone(victim);
+                }
+                self.tuner.file(record(key));
+            }
+            has
+        }
+    }
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *state >> 33
     }
 
     #[test]
     fn a_loop_a_little_too_long_asks_for_a_suspicious_choice() {
-        let (mut tuner, _) = tuner(500);
-        for use_ in 0..100_000u64 {
-            tuner.observe(use_ % 550, Event::Used);
+        let mut cache = Small::new(500);
+        for use_ in 0..100_000 {
+            cache.request(use_ % 550);
         }
-        assert!(tuner.choice().small <= 0.2, "{:?}", tuner.choice());
+        assert!(cache.tuner.choice().small <= 0.2, "{:?}", cache.tuner.choice());
     }
 
     #[test]
     fn keys_used_soon_or_never_ask_for_a_large_small_queue() {
-        let (mut tuner, _) = tuner(500);
+        let mut cache = Small::new(500);
         // Every key comes back twice, about 300 new keys later, and never again.
         for use_ in 0..100_000u64 {
-            tuner.observe(use_, Event::Used);
+            cache.request(use_);
             for back in [300, 310] {
-                tuner.observe(use_.saturating_sub(back), Event::Used);
+                cache.request(use_.saturating_sub(back));
             }
         }
-        assert!(tuner.choice().small > 0.5, "{:?}", tuner.choice());
+        assert!(cache.tuner.choice().small > 0.5, "{:?}", cache.tuner.choice());
     }
 
     #[test]
     fn choices_that_do_equally_well_are_not_exchanged() {
-        let (mut tuner, _) = tuner(500);
-        let mut switches = 0;
-        let mut random = 1u64;
+        let mut cache = Small::new(500);
+        let (mut switches, mut state) = (0, 1);
         // All keys are used alike: whatever a cache keeps, what differs is chance.
         for _ in 0..200_000 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let before = tuner.best;
-            tuner.observe(random >> 54, Event::Used);
-            switches += u32::from(tuner.best != before);
+            let before = cache.tuner.best;
+            cache.request(random(&mut state) % 1024);
+            switches += u32::from(cache.tuner.best != before);
         }
         assert!(switches <= 1, "{switches}");
     }
 
     #[test]
+    fn a_cache_that_is_sampled_whole_comes_to_hold_what_the_best_miniature_does() {
+        let mut cache = Small::new(200);
+        let (mut state, mut switched_at, mut switches) = (1, 0, 0);
+        for at in 0..60_000_u64 {
+            let before = cache.tuner.best;
+            // Loops and recency in turns.
+            cache.request(match at / 10_000 % 2 {
+                0 => at % 230,
+                _ => at / 3 - random(&mut state) % 150,
+            });
+            if at % 50 == 0 && random(&mut state).is_multiple_of(8) {
+                let key = at % 230;
+                cache.tuner.observe(record(key).digest(), Event::Removed);
+                assert!(!cache.has(key));
+            }
+            if cache.tuner.best != before {
+                (switched_at, switches) = (at, switches + 1);
+            }
+            let inner = cache.tuner.cache.as_ref().unwrap();
+            assert_eq!(inner.count, inner.records.iter().flatten().count());
+            let may_go = |place: &u32| inner.victims.contains(place);
+            if at % 100 == 0 {
+                for key in (0..at + 230).filter(|key| cache.has(*key)) {
+                    assert!(cache.should_have(key) || may_go(&cache.place(key).unwrap()), "{at}: {key}");
+                }
+            }
+            if at % 1000 == 999 && at - switched_at > 3_000 {
+                let missing = (0..at).filter(|key| cache.should_have(*key) && !cache.has(*key)).count();
+                assert!(missing <= 5, "{missing} at {at}");
+            }
+        }
+        assert!((2..10).contains(&switches), "{switches}");
+    }
+
+    #[test]
+    fn the_last_key_can_be_evicted() {
+        let mut cache = Small::new(1);
+        assert!(cache.tuner.next_victim().is_none());
+        cache.tuner.file(record(1));
+        let victim = cache.tuner.next_victim().unwrap();
+        assert_eq!(victim, record(1));
+        cache.tuner.gone(victim);
+        assert!(cache.tuner.held() == 0 && cache.tuner.next_victim().is_none());
+        assert!(!cache.request(1) && cache.request(1) && !cache.request(2) && !cache.request(1));
+    }
+
+    #[test]
     fn places_are_used_again_and_removed_keys_are_misses() {
-        let (mut tuner, ticks) = tuner(64);
+        let ticks = Ticks::default();
+        let mut tuner = Tuner::new();
+        tuner.begin(64 * ENTRIES, &ticks);
+        assert!(!tuner.is_whole());
+        tuner.capacity = 64;
         for use_ in 0..10_000u64 {
             tuner.observe(use_, Event::Used);
             tuner.observe(use_, Event::Removed);
@@ -394,7 +651,8 @@ mod tests {
         assert!(tuner.miniatures.iter().all(|miniature| miniature.hits == 0.0));
         tuner.observe(9_999, Event::Used);
         assert!(tuner.miniatures.iter().all(|miniature| miniature.hits == 1.0));
-        tuner.fit(100_000, &ticks);
+        assert!(!tuner.fit(ENTRIES / 4) && !tuner.fit(200 * ENTRIES) && tuner.fit(100 * ENTRIES));
+        tuner.begin(100 * ENTRIES, &ticks);
         assert!(tuner.keys.is_empty() && tuner.capacity == ENTRIES);
     }
 }
