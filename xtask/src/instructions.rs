@@ -13,7 +13,7 @@ struct Bound {
 }
 
 const BOUNDS: &[Bound] = &[
-    Bound { operation: "get", most: 205 },
+    Bound { operation: "get", most: 190 },
     Bound { operation: "set", most: 330 },
     Bound { operation: "setex", most: 365 },
     // What makes the key counts in, about 170.

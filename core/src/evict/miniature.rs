@@ -407,10 +407,15 @@ impl Tuner {
                 Column { states, number, dropped: &mut dropped, evicted: &mut evicted, capacity };
             act(miniature, &mut column);
             if let Some(cache) = self.cache.as_mut().filter(|_| number == self.best) {
+                evicted.retain(|place| cache.holds(*place));
                 cache.victims.extend(&evicted);
             }
         }
         dropped.into_iter().for_each(|place| self.release(place));
+        // Where keys come and go by commands, nobody asks for victims, and some are evicted again and again.
+        if self.cache.as_ref().is_some_and(|cache| cache.victims.len() > 2 * cache.count + ENTRIES) {
+            self.find_victims();
+        }
     }
 
     fn place(&mut self, key: u64) -> u32 {
@@ -620,6 +625,25 @@ mod tests {
             }
         }
         assert!((2..10).contains(&switches), "{switches}");
+    }
+
+    #[test]
+    fn victims_that_nobody_asks_for_do_not_pile_up() {
+        let mut cache = Small::new(100);
+        for key in 0..50_000 {
+            cache.tuner.file(record(key));
+            // Half go by a command, the others are used again.
+            cache.tuner.observe(record(key / 2 * 2).digest(), Event::Removed);
+            cache.tuner.observe(record(key % 301 * 2 + 1).digest(), Event::Used);
+        }
+        let inner = cache.tuner.cache.as_ref().unwrap();
+        assert!(inner.count == 25_000 && inner.victims.len() <= 2 * inner.count + ENTRIES);
+        let mut cache = Small::new(100);
+        for key in 0..50_000 {
+            cache.tuner.file(record(key % 150));
+        }
+        let inner = cache.tuner.cache.as_ref().unwrap();
+        assert!(inner.count == 150 && inner.victims.len() <= 300 + ENTRIES, "{}", inner.victims.len());
     }
 
     #[test]
