@@ -44,7 +44,7 @@ const CALM: u32 = 10;
 const IDLE_SHARE: usize = 128;
 const IDLE_LEAST: usize = 64;
 const IDLE_MOST: usize = 8 * PAGES;
-/// Pages that are given back at once, and at most as many more: it takes the system some 100 us.
+/// Pages that are given back at once, and at most as many more: it takes the system 100 to 300 us.
 const GIVEN_BACK_AT_ONCE: usize = PAGES;
 
 /// Pages taken from a pool: `2^log` of them, beginning with number `first`, a multiple of that.
@@ -107,7 +107,7 @@ struct Chunk {
     is_huge: bool,
 }
 
-/// Idle pages of a chunk on their way back to the system. A process forked meanwhile never gets them back: a few megabytes of it at most.
+/// Idle pages of a chunk on their way back to the system. A process forked meanwhile does without them: a few megabytes at most.
 struct Parting {
     number: usize,
     pages: Bits,
