@@ -4,8 +4,9 @@
 //! of `share * keys` entries fed with them has nearly the hit ratio of the whole one. The miniatures hold up to [`ENTRIES`] keys each. They
 //! hold no values, and one table of keys serves all of them.
 //!
-//! Hits count with a weight that halves in about seventeen turnovers of a miniature. A switch moves nothing at once: the queues drift to the
-//! new proportions as keys are evicted.
+//! Hits count with a weight that halves in about eight turnovers of a miniature, so that a change of regime is followed within a few, and with
+//! one that halves in some 170, since a small lead becomes worth a change only in time. A switch moves nothing at once: the queues drift to
+//! the new proportions as keys are evicted.
 //!
 //! **A cache of fewer keys** is simulated whole, so its miniatures know more than which choice is best: what the best one holds. Such a cache keeps no
 //! queues ([`Cache`]) and evicts what the best miniature has evicted; after a switch, what the new one does not hold. It is then soon the same as if
@@ -14,8 +15,8 @@
 //!
 //! **A switch has its price**: a miniature has always lived by its choice, the cache has not, and loses the keys that the other proportions
 //! have no room for. So another choice must have gained as many hits over the present one as it displaces keys, each of which may have
-//! been one (as in ski rental, this costs at most twice what knowing the future would), and more than the chance of the sample. Without
-//! this, choices that do equally well were exchanged for each other, at up to 4 points of hit ratio.
+//! been one (as in ski rental, this costs at most twice what knowing the future would), and more than the chance of the sample: of late, or in
+//! the long run while it leads of late. Without this, choices that do equally well were exchanged for each other, at up to 4 points of hit ratio.
 //!
 //! The choices see the same keys, so what sampling gets wrong, it gets wrong for all of them. Keys count alike whatever their size.
 
@@ -32,8 +33,9 @@ use super::ticks::Ticks;
 const ENTRIES: usize = 1024;
 /// Uses after which the choices are compared, as a part of a miniature's keys.
 const EPOCH: f64 = 0.25;
-/// What is left of earlier hits at each comparison.
-const MEMORY: f64 = 0.99;
+/// What is left of earlier hits at each comparison, where those of late count, and in the long run.
+const MEMORY: f64 = 0.98;
+const LONG_MEMORY: f64 = 0.999;
 const COUNT: usize = CHOICES.len();
 
 /// See the module's text.
@@ -50,7 +52,9 @@ pub(crate) struct Tuner {
     share: f64,
     capacity: usize,
     seen: usize,
+    /// Hits of late, and in the long run.
     scores: [f64; COUNT],
+    long_scores: [f64; COUNT],
     best: usize,
     /// Hits of the cache itself on sampled keys, since the last comparison and in all, weighted as the scores are.
     real_hits: f64,
@@ -270,6 +274,7 @@ impl Tuner {
             capacity: 0,
             seen: 0,
             scores: [0.0; COUNT],
+            long_scores: [0.0; COUNT],
             best: FIRST_CHOICE,
             real_hits: 0.0,
             real_score: 0.0,
@@ -296,10 +301,10 @@ impl Tuner {
     /// Begins anew for a cache in which this many keys fit, the scores kept. If all its keys are sampled, those that it holds are to be
     /// [filed](Tuner::file) again.
     pub(crate) fn begin(&mut self, keys: usize, ticks: &Ticks) {
-        let Self { scores, best, real_score, .. } = *self;
+        let Self { scores, long_scores, best, real_score, .. } = *self;
         let share = (ENTRIES as f64 / keys as f64).min(1.0);
         let cache = (share == 1.0).then(Cache::default);
-        *self = Self { share, scores, best, real_score, cache, ..Self::new() };
+        *self = Self { share, scores, long_scores, best, real_score, cache, ..Self::new() };
         self.miniatures = CHOICES.iter().map(|choice| Miniature::new(*choice)).collect();
         self.fit(keys);
         ticks.set_sampled_share(self.share);
@@ -474,12 +479,19 @@ impl Tuner {
     fn compare(&mut self) {
         self.seen = 0;
         self.real_score = self.real_score * MEMORY + std::mem::take(&mut self.real_hits);
-        for (score, miniature) in self.scores.iter_mut().zip(&mut self.miniatures) {
-            *score = *score * MEMORY + std::mem::take(&mut miniature.hits);
+        for (number, miniature) in self.miniatures.iter_mut().enumerate() {
+            let hits = std::mem::take(&mut miniature.hits);
+            self.scores[number] = self.scores[number] * MEMORY + hits;
+            self.long_scores[number] = self.long_scores[number] * LONG_MEMORY + hits;
         }
-        let gain = |number: usize| self.scores[number] - self.scores[self.best] - self.price(number);
-        let number = (0..COUNT).max_by(|one, other| gain(*one).total_cmp(&gain(*other)));
-        let best = number.filter(|number| gain(*number) > 0.0).unwrap_or(self.best);
+        let gain = |number: usize| {
+            let of_late = self.gain(number, &self.scores);
+            let leads = self.scores[number] > self.scores[self.best];
+            if leads { of_late.max(self.gain(number, &self.long_scores)) } else { of_late }
+        };
+        let most =
+            (0..COUNT).map(|number| (gain(number), number)).max_by(|one, other| one.0.total_cmp(&other.0));
+        let best = most.filter(|(gain, _)| *gain > 0.0).map_or(self.best, |(_, number)| number);
         if std::mem::replace(&mut self.best, best) != best {
             self.find_victims();
         }
@@ -493,11 +505,11 @@ impl Tuner {
         cache.victims = places.filter(|place| cache.holds(*place) && !is_held(place)).collect();
     }
 
-    /// Hits that a choice must be ahead by to be worth the change.
-    fn price(&self, number: usize) -> f64 {
-        let moved = (CHOICES[number].small - CHOICES[self.best].small).abs();
-        let chance = self.scores[self.best].sqrt();
-        moved * self.capacity as f64 + chance
+    /// Hits by which a choice is ahead of the present one beyond what the change costs.
+    fn gain(&self, number: usize, scores: &[f64; COUNT]) -> f64 {
+        let moved = (CHOICES[number].small - CHOICES[self.best].small).abs() * self.capacity as f64;
+        let chance = scores[self.best].sqrt();
+        scores[number] - scores[self.best] - moved - chance
     }
 }
 
