@@ -202,7 +202,7 @@ impl Adaptive {
             let Some(record) = self.tuner.next_victim() else { return Eviction::NoCandidate };
             let mut evicted = false;
             keys.examine(record, &mut |facts| {
-                evicted = !self.volatile || facts.deadline.is_some();
+                evicted = self.may_evict(facts);
                 if evicted { Verdict::Evict } else { Verdict::Keep }
             });
             self.tuner.gone(record);
@@ -213,11 +213,15 @@ impl Adaptive {
         Eviction::OutOfEffort
     }
 
+    /// Whether a key may be evicted.
+    fn may_evict(&self, facts: Facts) -> bool {
+        !self.volatile || facts.deadline.is_some()
+    }
+
     fn examine(&self, filed: Filed, keys: &mut dyn Keys, decide: impl Fn(Facts) -> (Fate, Verdict)) -> Fate {
         let mut fate = Fate::Stale;
         keys.examine(filed.record, &mut |facts| {
-            let mine = !self.volatile || facts.deadline.is_some();
-            if !mine || !filed.is_of(time(facts.stamp)) {
+            if !self.may_evict(facts) || !filed.is_of(time(facts.stamp)) {
                 return Verdict::Keep;
             }
             let verdict;

@@ -351,7 +351,13 @@ impl Tuner {
 
     /// Learns that the cache does not hold a key any more.
     pub(crate) fn gone(&mut self, record: Record) {
-        let Some(place) = self.places.get(&record.digest()).copied() else { return };
+        if let Some(place) = self.places.get(&record.digest()).copied() {
+            self.forget(place);
+        }
+    }
+
+    /// The cache does not hold the key at this place any more.
+    fn forget(&mut self, place: u32) {
         if let Some(cache) = &mut self.cache
             && cache.record(place).take().is_some()
         {
@@ -459,12 +465,7 @@ impl Tuner {
         for state in &mut self.states[place as usize] {
             state.removed = matches!(state.at, Where::Small | Where::Main);
         }
-        if let Some(cache) = &mut self.cache
-            && cache.record(place).take().is_some()
-        {
-            cache.count -= 1;
-        }
-        self.release(place);
+        self.forget(place);
     }
 
     /// Whether the cache does clearly worse than the miniature it follows: by more than a fifth and more than chance explains.

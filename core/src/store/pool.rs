@@ -73,8 +73,6 @@ struct State {
     hints: [usize; LONGEST_RUN as usize + 1],
     in_use: usize,
     idle: usize,
-    /// Pages on their way back to the system.
-    parting: usize,
     ready: usize,
     /// The chunk that is looked at next for whether it should become a huge page.
     next: usize,
@@ -545,7 +543,6 @@ impl State {
         // It is full now, but nobody shall make a huge page of it.
         chunk.is_huge = true;
         self.idle -= pages.count();
-        self.parting += pages.count();
         Some(parting)
     }
 
@@ -558,7 +555,6 @@ impl State {
         if chunk.backed == Bits::default() {
             chunk.stage = Stage::Raw;
         }
-        self.parting -= gone.pages.count();
         self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(gone.number));
     }
 }
