@@ -70,7 +70,7 @@ impl Live {
     pub fn new(engine: &Engine, objects: usize) -> Self {
         let sets = objects.clamp(1, MAX_OBJECTS).div_ceil(WAYS).next_power_of_two();
         let places = std::iter::repeat_with(|| None).take(sets * WAYS).collect();
-        let seed = HashSeed::of_process();
+        let seed = HashSeed::random();
         Self {
             seed,
             versions: engine.versions(),

@@ -9,16 +9,13 @@ use std::time::Duration;
 use crate::engine::Inner;
 use crate::expire::reaper;
 use crate::keyspace::access::TICK_MS;
-use crate::keyspace::compaction;
+use crate::keyspace::{compaction, upkeep};
 use crate::os;
 use crate::pulse::Totals;
 use crate::sync::Arc;
 
 /// Time that one round spends on moving entries together.
 const COMPACTION_BUDGET: Duration = Duration::from_micros(500);
-
-/// Chunks of memory made ready in one round: each may take milliseconds.
-const CHUNKS_AT_ONCE: usize = 2;
 
 /// Which process runs the thread of an engine.
 #[derive(Default)]
@@ -70,16 +67,8 @@ fn round(engine: &Inner) {
         engine.pulse.reaped(timer.elapsed());
         engine.note_latency("expire-cycle", timer.elapsed());
     }
-    if engine.keyspace.used_bytes() > engine.keyspace.pool.used_bytes() / 2 {
-        engine.keyspace.pool.collapse();
-    }
-    if engine.keyspace.may_grow() {
-        (0..CHUNKS_AT_ONCE).take_while(|_| engine.keyspace.pool.prepare()).count();
-    } else {
-        engine.keyspace.pool.dismiss();
-    }
     compaction::advance(&engine.keyspace, clock.timer(), COMPACTION_BUDGET);
-    while engine.keyspace.pool.trim_some() {}
+    upkeep::round(&engine.keyspace);
     if let Some(evicting) = engine.keyspace.evictor.work(&engine.keyspace) {
         engine.note_latency("eviction-cycle", evicting);
     }

@@ -21,8 +21,8 @@ use crate::keyspace::read::{
     BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
 };
 use crate::keyspace::{Db, Key, Version, Versions};
-use crate::store::arena::Scratch;
 use crate::store::key::SHARDS;
+use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
 use crate::value::Text;
 use crate::value::listpack::Element;
@@ -91,7 +91,7 @@ impl Database {
 
     #[inline]
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        Key::new(bytes, self.inner().keyspace.seed)
+        Key::new(bytes, &self.inner().keyspace.seed)
     }
 
     /// The engine it belongs to.
@@ -650,7 +650,7 @@ mod tests {
     fn several_keys_are_counted_and_removed() {
         let db = database();
         // Enough for their memory to be worth fetching.
-        let keys: Vec<String> = (0..20_000).map(|number| format!("key:{number}")).collect();
+        let keys: Vec<String> = (0..30_000).map(|number| format!("key:{number}")).collect();
         for key in &keys {
             db.set(key, [b'v'; 100], Ttl::None, Condition::Always).unwrap();
         }

@@ -15,7 +15,7 @@ use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::error::Result;
 use crate::keyspace::evictor::Room;
-use crate::keyspace::{Journal, Keyspace, Observer, Versions};
+use crate::keyspace::{HashSeed, Journal, Keyspace, Observer, Versions};
 use crate::latency::LatencyMonitor;
 use crate::network::Network;
 use crate::os::Guard;
@@ -63,6 +63,7 @@ pub struct Builder {
     name: Option<String>,
     config: Config,
     clock: Option<Clock>,
+    seed: Option<HashSeed>,
 }
 
 impl Builder {
@@ -85,18 +86,28 @@ impl Builder {
         self
     }
 
+    /// The seed that keys are hashed with, by default a random one.
+    #[cfg(test)]
+    pub(crate) fn seed(mut self, seed: HashSeed) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Opens the engine.
     ///
     /// # Errors
     /// Options that can't be honoured.
     pub fn open(self) -> Result<Engine> {
-        let Some(name) = self.name else { return Ok(Engine { inner: Inner::new(self.config, self.clock) }) };
+        let seed = self.seed.unwrap_or_else(HashSeed::random);
+        let Some(name) = self.name else {
+            return Ok(Engine { inner: Inner::new(self.config, self.clock, seed) });
+        };
         let mut named = NAMED.lock();
         if let Some(inner) = named.get(&name).and_then(Weak::upgrade) {
             return Ok(Engine { inner });
         }
         named.retain(|_, engine| engine.strong_count() > 0);
-        let inner = Inner::new(self.config, self.clock);
+        let inner = Inner::new(self.config, self.clock, seed);
         named.insert(name, Arc::downgrade(&inner));
         Ok(Engine { inner })
     }
@@ -105,7 +116,7 @@ impl Builder {
 impl Engine {
     /// A private engine with default options.
     pub fn new() -> Engine {
-        Engine { inner: Inner::new(Config::default(), None) }
+        Engine { inner: Inner::new(Config::default(), None, HashSeed::random()) }
     }
 
     /// The engine of this name in this process, opened with default options if nobody has yet.
@@ -186,12 +197,12 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Inner {
-    fn new(config: Config, clock: Option<Clock>) -> Arc<Inner> {
+    fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Inner> {
         let clock = clock.unwrap_or_default();
         let config = Arc::new(config);
         let inner = Arc::new(Inner {
             started_ms: clock.now_ms(),
-            keyspace: Keyspace::new(clock, config.clone()),
+            keyspace: Keyspace::new(clock, config.clone(), seed),
             config,
             clients: Clients::default(),
             stats: Stats::default(),

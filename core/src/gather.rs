@@ -83,7 +83,7 @@ impl Inner {
         snapshot.used_memory_overhead = (survey.overhead() + self.keyspace.evictor.bytes()) as u64;
         snapshot.allocator_allocated = used as u64;
         snapshot.allocator_active = survey.reserved as u64;
-        snapshot.allocator_resident = (survey.reserved + self.keyspace.pool.idle_bytes()) as u64;
+        snapshot.allocator_resident = (survey.reserved + self.keyspace.shared.pool.idle_bytes()) as u64;
         snapshot.total_system_memory = process::machine_bytes();
         snapshot.maxmemory = self.config.hot().maxmemory();
         let now = self.keyspace.clock.now_ms();

@@ -255,7 +255,7 @@ impl State {
     /// Drops all WATCH marks.
     pub(crate) fn unwatch(&mut self, keyspace: &Keyspace) {
         for watched in self.watched.drain(..) {
-            let key = Key::new(&watched.key, keyspace.seed);
+            let key = Key::new(&watched.key, &keyspace.seed);
             keyspace.lock(key.shard()).watchers.remove(watched.db, &watched.key, &self.watch_flag);
         }
         self.watch_flag.store(false, Ordering::Release);
@@ -294,7 +294,7 @@ mod tests {
         let mut one_by_one = Vec::new();
         commands.iter().for_each(|argv| one_by_one.extend_from_slice(session.execute(argv)));
         // With nothing but misses, and then with enough keys for their memory to be worth fetching.
-        for keys in [0, 20_000] {
+        for keys in [0, 30_000] {
             for number in 0..keys {
                 db.set(format!("key:{number}"), [b'v'; 100], Ttl::None, Condition::Always).unwrap();
             }

@@ -42,7 +42,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The only files that may contain unsafe code.
 const UNSAFE: &[&str] = &[
     "core/src/os.rs",
-    "core/src/store/arena.rs",
+    "core/src/store/memory/advice.rs",
+    "core/src/store/memory/region.rs",
+    "core/src/store/memory/words.rs",
     "bindings-python/src/hot.rs",
     "bindings-node/src/hot.rs",
     "bindings-c/src/abi.rs",

@@ -100,7 +100,7 @@ impl<'a> Args<'a> {
 
     /// A key with its hash.
     pub fn key(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key::new(bytes, self.seed)
+        Key::new(bytes, &self.seed)
     }
 
     /// The seed that keys are hashed with.

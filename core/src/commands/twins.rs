@@ -13,7 +13,7 @@ use crate::keyspace::HashSeed;
 /// The words that the parsed command encodes itself to.
 pub(crate) fn again<'a, C: Parse<'a>>(argv: &'a [&'a [u8]]) -> Result<Argv> {
     let (name, arguments) = argv.split_at(C::NAME_WORDS);
-    Ok(C::parse(&mut Args::new(arguments, C::SPEC, HashSeed::of_process(), 16).named(name))?.encode())
+    Ok(C::parse(&mut Args::new(arguments, C::SPEC, HashSeed::random(), 16).named(name))?.encode())
 }
 
 /// Words in the order and the case in which commands are encoded.

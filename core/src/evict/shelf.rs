@@ -2,18 +2,18 @@
 //! How chunks hang together is the containers' business ([`super::records`], [`super::calendar`]).
 //!
 //! A chunk that is given up is filled with the last one, so what is kept is always as long as what is in it, whatever grew and
-//! shrank before; pages behind the last chunk go back to the system. The memory comes from the system and not from an allocator
+//! shrank before; pages behind the last chunk go back to the system. The memory is a region of its own and not from an allocator
 //! shared with others, in which chunks of all ages would hold each other's pages.
 //!
 //! **A chunk** is 256 bytes: a link to the next, one back to whoever names it, two times, and 48 records of database 0; or
 //! 26 of any database. Links are a chunk's number plus one, so that 0 is none.
 
 use std::alloc::{Layout, handle_alloc_error};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Record;
 use super::ticks::SHORT_BITS;
-use crate::os::Segments;
+use crate::store::memory::words::Words;
+use crate::store::memory::{PAGE, Ref, Region};
 
 /// Words of a chunk, and those before its records.
 const WORDS: usize = 32;
@@ -21,54 +21,55 @@ const HEAD: usize = 2;
 /// Records of database 0 in a chunk, and of others.
 pub(crate) const NARROW: usize = 48;
 const WIDE: usize = 26;
-/// Chunks of the first segment: a page.
-const FIRST: usize = 16;
+const BYTES: usize = WORDS * size_of::<u64>();
+/// Chunks of a page.
+const OF_A_PAGE: usize = PAGE / BYTES;
 /// Links have so many bits.
 const LINK_BITS: u32 = 25;
 
-type Units = Segments<AtomicU64, { FIRST * WORDS }>;
+/// Address space of a shelf: for all chunks that links can name.
+const SPACE: usize = if cfg!(tsan) { 64 << 20 } else { BYTES << LINK_BITS };
 
 /// See the module's text.
+#[derive(Default)]
 pub(crate) struct Shelf {
-    words: Units,
+    /// Reserved with the first chunk.
+    region: Option<Region>,
     len: u32,
     /// Chunks whose pages have not been given back.
     touched: u32,
-    segments: usize,
 }
 
 /// A chunk: shared, since the shelf's memory is, and changed only by who holds the shelf mutably.
 #[derive(Clone, Copy)]
-pub(crate) struct Chunk<'s>(&'s [AtomicU64]);
+pub(crate) struct Chunk<'s>(Words<'s>);
 
-impl Default for Shelf {
-    fn default() -> Self {
-        Self { words: Units::new(), len: 0, touched: 0, segments: 0 }
-    }
+/// Where so many chunks end: the first names none, as no link is 0.
+fn end_of(chunks: u32) -> usize {
+    (chunks as usize + 1) * BYTES
 }
 
 impl Shelf {
     /// Bytes of the chunks; pages behind the last are kept up to a page, or up to a 16th of what is in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.len as usize * WORDS * size_of::<u64>()
+        self.len as usize * BYTES
     }
 
     /// The chunk that a link names.
     pub(crate) fn chunk(&self, link: u32) -> Chunk<'_> {
-        let rest = self.words.rest((link - 1) * WORDS as u32).expect("the chunk's segment is there");
-        Chunk(&rest[..WORDS])
+        let first = Ref::new(link * WORDS as u32).expect("links begin with one");
+        let words = self.region.as_ref().and_then(|region| region.words(first)).expect("the chunk is there");
+        Chunk(words.first(WORDS))
     }
 
     /// A link to a chunk more, which is empty and linked to nothing. O(1).
     pub(crate) fn add(&mut self) -> u32 {
-        while self.len as usize >= FIRST * ((1 << self.segments) - 1) {
-            if self.words.grow(self.segments).is_err() {
-                handle_alloc_error(Layout::new::<[u64; WORDS]>());
-            }
-            self.segments += 1;
-        }
         self.len += 1;
         assert!(self.len >> LINK_BITS == 0, "a shelf has room for a thousand million records");
+        let region = self.region.get_or_insert_with(|| Region::reserve(SPACE));
+        if region.commit(end_of(self.len)).is_err() {
+            handle_alloc_error(Layout::new::<[u64; WORDS]>());
+        }
         self.touched = self.touched.max(self.len);
         (0..HEAD).for_each(|at| self.chunk(self.len).set(at, 0));
         self.len
@@ -83,20 +84,16 @@ impl Shelf {
             (0..WORDS).for_each(|at| to.set(at, from.get(at)));
         }
         self.len -= 1;
-        if (self.touched - self.len) as usize > FIRST.max(self.len as usize / 16) {
+        if (self.touched - self.len) as usize > OF_A_PAGE.max(self.len as usize / 16) {
             self.give_back();
         }
         (link != last).then_some(last)
     }
 
     fn give_back(&mut self) {
-        let (mut from, to) = (self.len as usize, self.touched as usize);
-        while from < to {
-            let segment = (from / FIRST + 1).ilog2() as usize;
-            let start = FIRST * ((1 << segment) - 1);
-            let end = (start + (FIRST << segment)).min(to);
-            self.words.release(segment, (from - start) * WORDS..(end - start) * WORDS);
-            from = end;
+        if let Some(region) = &self.region {
+            let pages = |chunks| end_of(chunks).next_multiple_of(PAGE);
+            region.give_back(pages(self.len)..pages(self.touched));
         }
         self.touched = self.len;
     }
@@ -115,11 +112,11 @@ impl Chunk<'_> {
     const TIME_MASK: u64 = (1 << SHORT_BITS) - 1;
 
     fn get(self, at: usize) -> u64 {
-        self.0[at].load(Ordering::Relaxed)
+        self.0.word(at)
     }
 
     fn set(self, at: usize, word: u64) {
-        self.0[at].store(word, Ordering::Relaxed);
+        self.0.set_word(at, word);
     }
 
     /// `bits` bits of a word from `shift` on.

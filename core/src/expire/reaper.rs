@@ -35,7 +35,7 @@ pub(crate) fn reap(keyspace: &Keyspace) -> usize {
         left.retain(|shard| {
             let (count, more) = reap_shard(keyspace, *shard);
             reclaimed += count;
-            keyspace.pool.trim_some();
+            keyspace.shared.pool.trim_some();
             if stretch.elapsed() >= STRETCH {
                 std::thread::yield_now();
                 stretch = keyspace.clock.timer();
@@ -102,7 +102,7 @@ fn fire(db: &mut Db<'_>, shard: usize, id: u32, now: u64) -> (usize, Fired) {
         let is_due = deadline.is_some_and(|deadline| deadline <= now);
         if is_due || fields.is_some_and(|deadline| deadline <= now) {
             let name: SmallVec<[u8; 64]> = SmallVec::from_slice(entry.key());
-            let key = Key::new(&name, db.keyspace().seed);
+            let key = Key::new(&name, &db.keyspace().seed);
             if is_due {
                 db.expire_key(&key);
                 reclaimed += 1;

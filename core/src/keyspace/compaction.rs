@@ -23,7 +23,7 @@ pub(crate) fn help(keyspace: &Keyspace) {
     if let Some(index) = keyspace.turn.whose() {
         step(keyspace, index, STEPS_OF_A_WRITE);
     }
-    keyspace.pool.trim_some();
+    keyspace.shared.pool.trim_some();
 }
 
 /// Goes on with a compaction that has begun, and with others that are due, for about `budget`.
@@ -124,7 +124,7 @@ mod tests {
         let (used, reserved) = sizes(&engine);
         // With entries of some 4 KB in shards of 100 KB the ends of runs are a 20th.
         assert!(reserved < used + used / 16, "{reserved} for {used}");
-        let taken = engine.inner.keyspace.pool.used_bytes();
+        let taken = engine.inner.keyspace.shared.pool.used_bytes();
         assert!(taken < used + used / 6, "{taken} for {used}");
         for (number, value) in &model {
             assert_eq!(db.get(number.to_le_bytes()).unwrap().as_ref(), Some(value));
@@ -140,7 +140,7 @@ mod tests {
         set(&db, 1, b"value");
         engine.advance(Duration::from_millis(CALM_TICK_MS));
         let bytes = 1_u32.to_le_bytes();
-        let key = Key::new(&bytes, keyspace.seed);
+        let key = Key::new(&bytes, &keyspace.seed);
         keyspace.lock(key.shard()).start_compaction();
         assert!(db.get(bytes).unwrap().is_some());
         finish(keyspace, None);

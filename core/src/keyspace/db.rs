@@ -16,9 +16,9 @@ use super::locks::Locks;
 use super::shard::ShardData;
 use crate::error::{Error, Result};
 use crate::evict::Event as Use;
-use crate::store::arena::Ref;
 use crate::store::key;
 use crate::store::key::Key;
+use crate::store::memory::Ref;
 use crate::value::string::{is_embedded, over_deadline};
 use crate::value::{HeapValue, Kind, NewValue, Value};
 
@@ -131,7 +131,7 @@ impl<'e> Db<'e> {
 
     /// A key with its hash.
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        Key::new(bytes, self.keyspace.seed)
+        Key::new(bytes, &self.keyspace.seed)
     }
 
     /// Unix time in milliseconds; the same for the whole command, script or transaction.
@@ -587,12 +587,10 @@ impl<'e> Db<'e> {
     /// Entries of a locked shard that a timer of this id may stand for: those of its bucket and tag.
     pub(crate) fn timer_candidates(&self, shard: usize, id: u32) -> SmallVec<[Ref; 4]> {
         let mut found = SmallVec::new();
-        if let Some(space) = self.locks.shard(shard).space(self.index) {
-            space.table.find(key::hash_of_timer(id), |at| {
-                found.push(at);
-                false
-            });
-        }
+        self.locks.shard(shard).find_by(self.index, key::hash_of_timer(id), |at| {
+            found.push(at);
+            false
+        });
         found
     }
 
@@ -603,7 +601,7 @@ impl<'e> Db<'e> {
 
     /// Bytes that an entry of this key's table takes in it, on average.
     pub(crate) fn slot_bytes(&self, key: &Key<'_>) -> usize {
-        self.shard(key).space(self.index).map_or(0, |space| space.table.bytes() / space.table.len().max(1))
+        self.shard(key).space(self.index).map_or(0, |space| space.table_bytes() / space.table.len().max(1))
     }
 
     /// Reclaims a key that has expired.
@@ -814,8 +812,8 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     }
 }
 
-impl From<crate::os::OutOfMemory> for Error {
-    fn from(_: crate::os::OutOfMemory) -> Self {
+impl From<crate::store::memory::OutOfMemory> for Error {
+    fn from(_: crate::store::memory::OutOfMemory) -> Self {
         Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
     }
 }

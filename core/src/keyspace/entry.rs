@@ -10,8 +10,8 @@
 //!
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
 
-use crate::os::OutOfMemory;
-use crate::store::arena::{Arena, Memory, Ref, Window, WindowMut, Words};
+use crate::store::memory::words::{Window, WindowMut, Words};
+use crate::store::memory::{Arena, OutOfMemory, Ref, Region};
 use crate::value::Kind;
 
 /// Longest key and value whose lengths fit the first word.
@@ -237,14 +237,14 @@ impl Head {
 
 /// Whether the entry at `at` has exactly this key. For whoever holds the lock.
 #[inline(always)]
-pub(crate) fn key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
-    let Some(window) = memory.window(at) else { return false };
+pub(crate) fn key_is(region: &Region, at: Ref, key: &[u8]) -> bool {
+    let Some(window) = region.window(at) else { return false };
     let word = window.word(0);
     if word & (LONG | (SHORT_KEY as u64) << KEY_SHIFT) == (key.len() as u64) << KEY_SHIFT {
         // A longer key would have set higher bits.
         return window.equal(key_at(word) / 8, key);
     }
-    word & LONG != 0 && long_key_is(memory, at, key)
+    word & LONG != 0 && long_key_is(region, at, key)
 }
 
 /// Where the key of an entry with short lengths begins, in bytes.
@@ -254,8 +254,8 @@ fn key_at(word: u64) -> usize {
 }
 
 #[cold]
-fn long_key_is(memory: &Memory, at: Ref, key: &[u8]) -> bool {
-    memory.words(at).is_some_and(|words| Head::of(words).is_some_and(|head| head.is_of(words, key)))
+fn long_key_is(region: &Region, at: Ref, key: &[u8]) -> bool {
+    region.words(at).is_some_and(|words| Head::of(words).is_some_and(|head| head.is_of(words, key)))
 }
 
 /// Gives the entry at `at` the stamp that `next` makes of the present one. If it is the same nothing is written: a read must not dirty a
@@ -388,7 +388,7 @@ mod tests {
                     assert_eq!(head.deadline(&arena, at), deadline);
                     assert_eq!((head.stamp(), head.kind(), head.ascii()), (0xabcdef, Kind::Raw, true));
                     assert_eq!(head.size(), parts.size());
-                    assert!(key_is(arena.memory(), at, key) && !key_is(arena.memory(), at, b"other"));
+                    assert!(key_is(arena.region(), at, key) && !key_is(arena.region(), at, b"other"));
                 }
             }
         }

@@ -320,12 +320,12 @@ impl Evictor {
         let guard = keyspace.lock(at.shard);
         let mut found: SmallVec<[Created; 32]> = SmallVec::new();
         let db = at.db;
-        if let Some(space) = guard.space(db) {
+        if guard.space(db).is_some() {
             loop {
-                at.cursor = space.table.scan(at.cursor, |entry| {
+                at.cursor = guard.scan(db, at.cursor, |entry| {
                     let head = guard.head(entry);
                     if !volatile || head.has_deadline() {
-                        let key = Key::new(head.key(&guard.arena, entry), keyspace.seed);
+                        let key = Key::new(head.key(&guard.arena, entry), &keyspace.seed);
                         found.push(Created { hash: key.hash(), db: db as u32, stamp: head.stamp() });
                     }
                 });

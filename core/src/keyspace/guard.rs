@@ -13,18 +13,13 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::entry::Head;
 use super::shard::ShardData;
-use crate::os::{Board, Guard};
-use crate::store::arena::{Memory, Ref, Window};
-use crate::store::key::{HashSeed, Key};
-use crate::store::pool::Pool;
-use crate::store::sequence::{Sequence, Write};
-use crate::store::table::{Index, Probe};
+use super::shared::{ShardLine, Shared};
+use crate::os::Guard;
+use crate::store::key::HashSeed;
+use crate::store::memory::Ref;
+use crate::store::sequence::Write;
 use crate::sync::{Arc, Mutex, MutexGuard};
-
-/// Databases that can be read without the lock; those with higher numbers take it.
-pub(crate) const SHARED_DATABASES: usize = 16;
 
 /// Notes of touches that fit before somebody has to take the lock for them.
 const TOUCHES: usize = 16;
@@ -34,22 +29,13 @@ const TOUCHES: usize = 16;
 const SPINS: usize = if cfg!(loom) { 0 } else { 1500 };
 
 /// See the module's text.
-#[repr(align(64))]
 pub(crate) struct Shard {
-    pub(super) sequence: Sequence,
-    pub(super) memory: Arc<Memory>,
-    /// The table of each database.
-    indexes: Board<Index, SHARED_DATABASES>,
-    touches: Touches,
+    shared: Arc<Shared>,
     /// Its place among the shards, and which of them is having its entries moved together.
     number: u32,
     turn: Arc<Turn>,
     data: Mutex<ShardData>,
-}
-
-/// Entries to stamp: reference in the upper half, low half of the sequence count in the lower.
-struct Touches {
-    noted: AtomicU32,
+    /// Entries to stamp: reference in the upper half, low half of the sequence count in the lower. How many there are stands in the shard's line.
     notes: [AtomicU64; TOUCHES],
 }
 
@@ -74,14 +60,6 @@ impl Iterator for Noted<'_> {
     }
 }
 
-/// What looking a key up by way of what is shared comes to.
-pub(super) enum LookUp<'s> {
-    Found(Ref, Window<'s>, Head),
-    Missing,
-    /// The database is not shared, or an entry with long lengths is on the way.
-    Unsure,
-}
-
 /// A locked shard.
 pub(crate) struct ShardGuard<'s> {
     shard: &'s Shard,
@@ -97,69 +75,19 @@ pub(crate) struct InPlaceGuard<'s> {
 }
 
 impl Shard {
-    pub(crate) fn new(seed: HashSeed, number: usize, turn: &Arc<Turn>, pool: &Arc<Pool>) -> Self {
-        let data = ShardData::new(seed, pool);
+    pub(crate) fn new(seed: &HashSeed, number: usize, turn: &Arc<Turn>, shared: &Arc<Shared>) -> Self {
         Self {
-            sequence: Sequence::new(),
-            memory: data.arena.memory().clone(),
-            indexes: Board::new(),
-            touches: Touches { noted: AtomicU32::new(0), notes: Default::default() },
+            shared: shared.clone(),
             number: number as u32,
             turn: turn.clone(),
-            data: Mutex::new(data),
+            data: Mutex::new(ShardData::new(seed, number, shared)),
+            notes: Default::default(),
         }
     }
 
-    /// The index of a database, unless it can only be read under the lock.
     #[inline(always)]
-    pub(super) fn index(&self, db: usize) -> Option<&Index> {
-        self.indexes.get(db)
-    }
-
-    /// Has the memory of the entry that a hash most likely leads to fetched, for whoever is about to take the lock: what misses the cache
-    /// after it does so alone. Returns where that is; `None` if it leads to none, so that most likely there is no such key.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, db: usize, hash: u64) -> Option<(Ref, Window<'_>)> {
-        let at = self.index(db)?.first_candidate(hash)?;
-        let window = self.memory.window(at)?;
-        window.prefetch();
-        Some((at, window))
-    }
-
-    /// Looks a key up by way of what is shared. Without the lock the answer holds only if the sequence stood still meanwhile.
-    #[inline(always)]
-    pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> LookUp<'_> {
-        let Some(index) = self.index(db) else { return LookUp::Unsure };
-        let mut probe = index.probe(key.hash());
-        let Some(at) = probe.next(index) else { return LookUp::Missing };
-        if let Some(window) = self.memory.window(at)
-            && let Some(head) = Head::short_of_any(window, key.bytes())
-        {
-            return LookUp::Found(at, window, head);
-        }
-        self.look_on(index, probe, at, key)
-    }
-
-    /// Goes on with a look-up at an entry that is most likely not the key's.
-    #[inline(never)]
-    fn look_on<'s>(
-        &'s self,
-        index: &'s Index,
-        mut probe: Probe<'s>,
-        mut at: Ref,
-        key: &Key<'_>,
-    ) -> LookUp<'s> {
-        loop {
-            let Some(window) = self.memory.window(at) else { return LookUp::Unsure };
-            let Some(head) = Head::short(window) else { return LookUp::Unsure };
-            if head.is_seen_of(window, key.bytes()) {
-                return LookUp::Found(at, window, head);
-            }
-            match probe.next(index) {
-                Some(next) => at = next,
-                None => return LookUp::Missing,
-            }
-        }
+    fn line(&self) -> &ShardLine {
+        self.shared.line(self.number as usize)
     }
 
     /// Takes the lock; `stamp` touches the entries that readers noted.
@@ -180,7 +108,7 @@ impl Shard {
 
     #[inline(always)]
     fn lock_data(&self) -> MutexGuard<'_, ShardData> {
-        if self.sequence.begin_read().is_none() {
+        if self.line().sequence.begin_read().is_none() {
             self.wait_for_writer();
         }
         self.data.lock()
@@ -193,7 +121,7 @@ impl Shard {
     fn wait_for_writer(&self) {
         for _ in 0..SPINS {
             std::hint::spin_loop();
-            if self.sequence.begin_read().is_some() {
+            if self.line().sequence.begin_read().is_some() {
                 return;
             }
         }
@@ -208,7 +136,7 @@ impl Shard {
 
     #[inline(always)]
     fn stamp_if_noted(&self, data: &ShardData, stamp: impl FnOnce(&ShardData, Noted<'_>)) {
-        if self.touches.noted.load(Ordering::Relaxed) != 0 {
+        if self.line().noted.load(Ordering::Relaxed) != 0 {
             self.stamp_noted(data, stamp);
         }
     }
@@ -223,10 +151,11 @@ impl Shard {
         limit: u32,
         stamp: impl FnOnce(&ShardData, Noted<'_>),
     ) {
-        let noted = self.touches.noted.load(Ordering::Relaxed);
+        let line = self.line();
+        let noted = line.noted.load(Ordering::Relaxed);
         let note = u64::from(at.get()) << 32 | u64::from(count as u32);
-        self.touches.notes[noted as usize % TOUCHES].store(note, Ordering::Relaxed);
-        self.touches.noted.store(noted.wrapping_add(1), Ordering::Relaxed);
+        self.notes[noted as usize % TOUCHES].store(note, Ordering::Relaxed);
+        line.noted.store(noted.wrapping_add(1), Ordering::Relaxed);
         if noted >= limit.min(TOUCHES as u32) - 1
             && let Some(data) = self.data.try_lock()
         {
@@ -236,17 +165,9 @@ impl Shard {
 
     #[inline(never)]
     fn stamp_noted(&self, data: &ShardData, stamp: impl FnOnce(&ShardData, Noted<'_>)) {
-        let count = self.sequence.count() as u32;
-        stamp(data, Noted { notes: self.touches.notes.iter(), count });
-        self.touches.noted.store(0, Ordering::Relaxed);
-    }
-
-    /// Tells readers without the lock which database has which index.
-    #[cold]
-    fn publish(&self, data: &ShardData) {
-        for (db, index) in data.indexes(SHARED_DATABASES).enumerate() {
-            self.indexes.set(db, index);
-        }
+        let line = self.line();
+        stamp(data, Noted { notes: self.notes.iter(), count: line.sequence.count() as u32 });
+        line.noted.store(0, Ordering::Relaxed);
     }
 }
 
@@ -262,7 +183,7 @@ impl DerefMut for ShardGuard<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut ShardData {
         if !self.writing {
-            self.shard.sequence.begin_write();
+            self.shard.line().sequence.begin_write();
             self.writing = true;
         }
         &mut self.data
@@ -274,7 +195,7 @@ impl Drop for ShardGuard<'_> {
     fn drop(&mut self) {
         if self.writing {
             self.tidy();
-            self.shard.sequence.end_write();
+            self.shard.line().sequence.end_write();
         }
     }
 }
@@ -287,10 +208,6 @@ impl ShardGuard<'_> {
             self.start_compaction();
         }
         self.step_compaction();
-        if self.data.reordered {
-            self.shard.publish(&self.data);
-            self.data.reordered = false;
-        }
     }
 
     /// Has the entries of this shard moved together from now on, unless another shard's are.
@@ -348,13 +265,13 @@ impl InPlaceGuard<'_> {
     /// Where the shard's sequence stands.
     #[inline(always)]
     pub(super) fn count(&self) -> u64 {
-        self.shard.sequence.count()
+        self.shard.line().sequence.count()
     }
 
     /// Turns readers without the lock away until what is returned goes.
     #[inline(always)]
     pub(super) fn write(&mut self) -> InPlace<'_> {
-        InPlace { _readers: self.shard.sequence.write(), data: &mut self.data }
+        InPlace { _readers: self.shard.line().sequence.write(), data: &mut self.data }
     }
 }
 

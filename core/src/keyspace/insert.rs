@@ -4,8 +4,8 @@
 //! for [`super::Db`], whose every effect this must have; so are keys that exist, expired or not. The caller has made room for it.
 
 use super::evictor::Created;
-use super::guard::LookUp;
 use super::overwrite::Expiry;
+use super::shared::LookUp;
 use super::{Keyspace, compaction};
 use crate::error::Result;
 use crate::evict::Event;
@@ -28,12 +28,11 @@ pub(crate) fn insert_text(
     if value.len() > MAX_IN_ARENA || expiry.is_some_and(|expiry| expiry.deadline <= expiry.now) {
         return Ok(false);
     }
-    let place = &keyspace.shards[key.shard()];
     let mut shard = keyspace.lock(key.shard());
     if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
         return Ok(false);
     }
-    let LookUp::Missing = place.look_up(db, key) else { return Ok(false) };
+    let LookUp::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
     let stamp = keyspace.first_stamp();
     let deadline = expiry.map(|expiry| expiry.deadline);
     let data = &mut *shard;

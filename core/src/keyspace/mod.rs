@@ -19,8 +19,10 @@ pub(crate) mod overwrite;
 pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
+pub(crate) mod shared;
 pub(crate) mod survey;
 pub(crate) mod timeline;
+pub(crate) mod upkeep;
 pub(crate) mod versions;
 pub(crate) mod victims;
 pub(crate) mod watch;
@@ -40,9 +42,8 @@ use crate::config::{Config, MAXMEMORY_POLICIES};
 use crate::evict::Event as Use;
 use crate::evict::memory;
 use crate::os::Guard;
-use crate::store::arena::Ref;
 use crate::store::key::SHARDS;
-use crate::store::pool::Pool;
+use crate::store::memory::Ref;
 use crate::striped::Lookups;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::{CALM_TICK_MS, Recording};
@@ -50,6 +51,7 @@ use evictor::Evictor;
 use guard::{InPlaceGuard, Shard, ShardGuard, Turn};
 use hooks::Hooks;
 use shard::ShardData;
+use shared::Shared;
 use versions::Counters;
 
 /// Indices of the policies whose names end in these letters, as bits: it is asked at every access.
@@ -77,8 +79,8 @@ pub(crate) struct Keyspace {
     pub(crate) evictor: Evictor,
     /// Which shard is having its entries moved together.
     pub(crate) turn: Arc<Turn>,
-    /// The memory of all shards.
-    pub(crate) pool: Arc<Pool>,
+    /// What readers without the lock share.
+    pub(crate) shared: Arc<Shared>,
     /// Look-ups, by whether they found the key.
     pub(crate) lookups: Lookups,
     pub(crate) seed: HashSeed,
@@ -98,16 +100,17 @@ pub(crate) struct Keyspace {
 }
 
 impl Keyspace {
-    pub(crate) fn new(clock: Clock, config: Arc<Config>) -> Self {
-        let seed = HashSeed::of_process();
-        let (turn, pool) = (Arc::default(), Arc::default());
-        let shards =
-            (0..SHARDS).map(|number| Shard::new(seed, number, &turn, &pool)).collect::<Vec<_>>().try_into();
+    pub(crate) fn new(clock: Clock, config: Arc<Config>, seed: HashSeed) -> Self {
+        let (turn, shared) = (Arc::default(), Shared::new());
+        let shards = (0..SHARDS)
+            .map(|number| Shard::new(&seed, number, &turn, &shared))
+            .collect::<Vec<_>>()
+            .try_into();
         let keyspace = Self {
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
             evictor: Evictor::new(),
             turn,
-            pool,
+            shared,
             lookups: Lookups::new(),
             seed,
             clock,
@@ -135,7 +138,7 @@ impl Keyspace {
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.evictor.freeze(held);
         held.extend((0..SHARDS).map(|shard| Box::new(self.lock(shard)) as Box<dyn Guard + 'a>));
-        held.push(self.pool.freeze());
+        self.shared.freeze(held);
         self.evictor.freeze_timeline(held);
         self.hooks.freeze(held);
     }

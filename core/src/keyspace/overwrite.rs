@@ -11,10 +11,12 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{InPlaceGuard, LookUp, Shard};
+use super::guard::InPlaceGuard;
 use super::shard::ShardData;
-use crate::store::arena::{Ref, Window};
-use crate::store::key::Key;
+use super::shared::{LookUp, Shared};
+use crate::store::key::{Key, shard_of};
+use crate::store::memory::Ref;
+use crate::store::memory::words::Window;
 use crate::value::string::{encode, over_deadline};
 use crate::value::{Kind, NewValue};
 
@@ -27,7 +29,7 @@ pub(crate) struct Expiry {
 
 /// Where an entry most likely is, found before its shard was locked.
 struct Sight<'k> {
-    place: &'k Shard,
+    shared: &'k Shared,
     count: Option<u64>,
     at: Ref,
     window: Window<'k>,
@@ -97,13 +99,13 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64
 /// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.
 #[inline(always)]
 fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>> {
-    let place = &keyspace.shards[key.shard()];
-    let count = place.sequence.begin_read();
-    let (at, window) = match place.prefetch(db, key.hash()) {
+    let shared = &*keyspace.shared;
+    let count = shared.line(key.shard()).sequence.begin_read();
+    let (at, window) = match shared.prefetch(db, key.hash()) {
         Some(sighted) => sighted,
-        None => see_beyond(place, db, key.bytes(), key.hash())?,
+        None => see_beyond(shared, db, key.bytes(), key.hash())?,
     };
-    Some(Sight { place, count, at, window })
+    Some(Sight { shared, count, at, window })
 }
 
 impl<'k> Sight<'k> {
@@ -121,7 +123,7 @@ impl<'k> Sight<'k> {
         if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
             return None;
         }
-        let again = || look_up(self.place, db, key.bytes(), key.hash());
+        let again = || look_up(self.shared, db, key.bytes(), key.hash());
         let (mut at, mut window) =
             if self.count == Some(shard.count()) { (self.at, self.window) } else { again()? };
         let mut head = Head::short_of(window, key.bytes(), kinds);
@@ -135,14 +137,14 @@ impl<'k> Sight<'k> {
 
 /// Goes on where the home bucket leads to no entry.
 #[inline(never)]
-fn see_beyond<'k>(place: &'k Shard, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
-    if place.index(db)?.overflows(hash) { look_up(place, db, key, hash) } else { None }
+fn see_beyond<'k>(shared: &'k Shared, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
+    if shared.index(db, shard_of(hash))?.overflows(hash) { look_up(shared, db, key, hash) } else { None }
 }
 
-/// [`Shard::look_up`], out of the way of those who seldom need it. Without the lock the answer is a guess.
+/// [`Shared::look_up`], out of the way of those who seldom need it. Without the lock the answer is a guess.
 #[inline(never)]
-fn look_up<'k>(shard: &'k Shard, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
-    match shard.look_up(db, &Key::with_hash(key, hash)) {
+fn look_up<'k>(shared: &'k Shared, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
+    match shared.look_up(db, &Key::with_hash(key, hash)) {
         LookUp::Found(at, window, _) => Some((at, window)),
         _ => None,
     }
@@ -192,7 +194,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::keyspace::{Event, Observer};
+    use crate::keyspace::{Event, HashSeed, Observer};
     use crate::store::key::SHARDS;
     use crate::sync::Arc;
     use crate::{Clock, Condition, Database, Engine, Form, Ttl};
@@ -207,7 +209,12 @@ mod tests {
 
     fn database(config: &str, short_cuts: bool) -> Database {
         let config = crate::Config::from_text(config.as_bytes()).unwrap();
-        let engine = Engine::builder().clock(Clock::manual(1_000_000)).config(config).open().unwrap();
+        let engine = Engine::builder()
+            .clock(Clock::manual(1_000_000))
+            .config(config)
+            .seed(HashSeed::of(7))
+            .open()
+            .unwrap();
         if !short_cuts {
             engine.observe(Arc::new(Listener));
         }
@@ -263,7 +270,7 @@ mod tests {
         let mut session = db.engine().session(Form::Resp);
         let entry = |number| {
             let key = key(number);
-            let name = Key::new(&key, keyspace.seed);
+            let name = Key::new(&key, &keyspace.seed);
             let shard = keyspace.lock(name.shard());
             let head = shard.find(0, &name).map(|at| shard.head(at));
             // Notes of reads wait for whoever locks the shard next: compaction too, whose turns differ. Near a limit they do not.
@@ -331,8 +338,8 @@ mod tests {
         let mut beyond = 0;
         for number in 0..20_000 {
             let names = ["counter", "text"].map(|kind| format!("{kind}:{number}"));
-            let [counter, text] = names.each_ref().map(|name| Key::new(name.as_bytes(), keyspace.seed));
-            let is_beyond = |key: Key<'_>| keyspace.shards[key.shard()].prefetch(0, key.hash()).is_none();
+            let [counter, text] = names.each_ref().map(|name| Key::new(name.as_bytes(), &keyspace.seed));
+            let is_beyond = |key: Key<'_>| keyspace.shared.prefetch(0, key.hash()).is_none();
             beyond += usize::from(is_beyond(counter)) + usize::from(is_beyond(text));
             assert_eq!(add_in_place(keyspace, 0, counter, 1), Some(2));
             assert!(overwrite_text(keyspace, 0, text, b"new", None));

@@ -6,10 +6,12 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::{LookUp, Noted, Shard, ShardGuard};
+use super::guard::{Noted, ShardGuard};
 use super::shard::ShardData;
-use crate::store::arena::{Ref, Scratch, Window};
+use super::shared::{LookUp, ShardLine};
 use crate::store::key::{Key, shard_of};
+use crate::store::memory::Ref;
+use crate::store::memory::words::{Scratch, Window};
 use crate::value::listpack::{Element, Listpack};
 use crate::value::{HashRef, Kind, Value};
 
@@ -62,7 +64,7 @@ pub(crate) fn read_large<R>(
     key: &Key<'_>,
     read: impl FnOnce(Option<Seen<'_>>) -> R,
 ) -> R {
-    let index = keyspace.shards[key.shard()].index(db);
+    let index = keyspace.shared.index(db, key.shard());
     if index.is_some_and(|index| index.first_candidate(key.hash()).is_none())
         && let Search::Missing = find(keyspace, db, key)
     {
@@ -120,12 +122,12 @@ pub(crate) fn prefetch<K>(keyspace: &Keyspace, db: usize, keys: &[K], hash: impl
     }
     for batch in keys[..keys.len().min(MOST_FETCHED)].chunks(BATCH) {
         for hash in batch.iter().map(&hash) {
-            if let Some(index) = keyspace.shards[shard_of(hash)].index(db) {
+            if let Some(index) = keyspace.shared.index(db, shard_of(hash)) {
                 index.prefetch(hash);
             }
         }
         for hash in batch.iter().map(&hash) {
-            let _ = keyspace.shards[shard_of(hash)].prefetch(db, hash);
+            let _ = keyspace.shared.prefetch(db, hash);
         }
     }
 }
@@ -194,12 +196,13 @@ fn glance_and_copy<S: Sink>(
     kinds: [Kind; 2],
     sink: S,
 ) -> Option<(S::Copied, bool)> {
-    let shard = &keyspace.shards[key.shard()];
-    let count = shard.sequence.begin_read()?;
-    let at = shard.index(db)?.first_candidate(key.hash())?;
-    let window = shard.memory.window(at)?;
+    let shared = &*keyspace.shared;
+    let line = shared.line(key.shard());
+    let count = line.sequence.begin_read()?;
+    let at = shared.index(db, key.shard())?.first_candidate(key.hash())?;
+    let window = shared.region().window(at)?;
     let head = Head::short_of(window, key.bytes(), kinds)?;
-    let found = Sighting { shard, count, at, window, head };
+    let found = Sighting { line, count, at, window, head };
     let copied = sink.take(window, head.value_at(), head.value_len)?;
     if found.state(keyspace) != State::Live {
         return None;
@@ -211,7 +214,7 @@ fn glance_and_copy<S: Sink>(
 
 /// An entry found without the lock.
 struct Sighting<'k> {
-    shard: &'k Shard,
+    line: &'k ShardLine,
     /// What the sequence stood at.
     count: u64,
     at: Ref,
@@ -229,11 +232,11 @@ enum Search<'k> {
 
 #[inline(always)]
 fn find<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Search<'k> {
-    let shard = &keyspace.shards[key.shard()];
-    let Some(count) = shard.sequence.begin_read() else { return Search::Unsure };
-    match shard.look_up(db, key) {
-        LookUp::Found(at, window, head) => Search::Found(Sighting { shard, count, at, window, head }),
-        LookUp::Missing if shard.sequence.is_still(count) => Search::Missing,
+    let line = keyspace.shared.line(key.shard());
+    let Some(count) = line.sequence.begin_read() else { return Search::Unsure };
+    match keyspace.shared.look_up(db, key) {
+        LookUp::Found(at, window, head) => Search::Found(Sighting { line, count, at, window, head }),
+        LookUp::Missing if line.sequence.is_still(count) => Search::Missing,
         LookUp::Missing | LookUp::Unsure => Search::Unsure,
     }
 }
@@ -256,7 +259,7 @@ impl Sighting<'_> {
     #[inline(always)]
     fn state(&self, keyspace: &Keyspace) -> State {
         let deadline = self.head.deadline_in(self.window);
-        if !self.shard.sequence.is_still(self.count) {
+        if !self.line.sequence.is_still(self.count) {
             return State::Disturbed;
         }
         match deadline {
@@ -314,7 +317,7 @@ fn under_lock<'s>(
     db: usize,
     key: &Key<'_>,
 ) -> Option<Seen<'s>> {
-    let (at, head, deadline) = match keyspace.shards[key.shard()].look_up(db, key) {
+    let (at, head, deadline) = match keyspace.shared.look_up(db, key) {
         LookUp::Found(at, window, head) => (at, head, head.deadline_in(window)),
         LookUp::Missing => return None,
         LookUp::Unsure => {

@@ -16,9 +16,9 @@ pub(crate) fn scan<'d>(db: &'d Db<'_>, cursor: u64, count: usize, mut visit: imp
     let mut seen = 0;
     while shard_index < SHARDS {
         let shard = db.locks().shard(shard_index);
-        if let Some(space) = shard.space(db.index()) {
+        if shard.space(db.index()).is_some() {
             loop {
-                table_cursor = space.table.scan(table_cursor, |at| {
+                table_cursor = shard.scan(db.index(), table_cursor, |at| {
                     seen += 1;
                     if let Some(entry) = db.live_entry(shard, at) {
                         visit(entry);
@@ -45,8 +45,11 @@ pub(crate) fn scan<'d>(db: &'d Db<'_>, cursor: u64, count: usize, mut visit: imp
 pub(crate) fn each<'d>(db: &'d Db<'_>, mut visit: impl FnMut(Entry<'d>)) {
     for index in db.locks().indices() {
         let shard = db.locks().shard(index);
-        let Some(space) = shard.space(db.index()) else { continue };
-        space.table.iter().filter_map(|at| db.live_entry(shard, at)).for_each(&mut visit);
+        shard.each(db.index(), |at| {
+            if let Some(entry) = db.live_entry(shard, at) {
+                visit(entry);
+            }
+        });
     }
 }
 
@@ -64,7 +67,7 @@ pub(crate) fn random_key<'d>(db: &'d Db<'_>) -> Option<&'d [u8]> {
             let shard = db.locks().shard(index);
             let own = shard.len(db.index());
             if left < own {
-                let at = shard.space(db.index())?.table.random(&mut random)?;
+                let at = shard.random(db.index(), &mut random)?;
                 if let Some(entry) = db.live_entry(shard, at) {
                     return Some(entry.key());
                 }

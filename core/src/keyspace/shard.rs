@@ -5,12 +5,11 @@
 
 use super::entry::{self, Head, Parts};
 use super::heap::{Handle, Heap};
+use super::shared::Shared;
 use super::watch::Watchers;
-use crate::os::OutOfMemory;
-use crate::store::arena::{Arena, Ref};
 use crate::store::key::{HashSeed, Key, timer_id};
-use crate::store::pool::Pool;
-use crate::store::table::{Index, Table};
+use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
+use crate::store::table::{BUCKET, Block, Bucket, Index, Lines, Storage, Table};
 use crate::store::wheel::Wheel;
 use crate::value::{HashRef, HeapValue, Kind, NewValue, Value};
 use std::cell::Cell;
@@ -31,15 +30,14 @@ struct Progress {
 pub(crate) struct ShardData {
     pub(crate) arena: Arena,
     pub(crate) heap: Heap,
+    /// By the places of databases.
     spaces: Vec<Space>,
-    /// Which of `spaces` a database has, if anything was ever stored in it.
-    order: Vec<Option<u32>>,
     compaction: Option<Progress>,
-    /// The order changed since readers without the lock were told.
-    pub(super) reordered: bool,
     pub(crate) watchers: Watchers,
     pub(crate) stats: ShardStats,
     seed: HashSeed,
+    shared: Arc<Shared>,
+    number: usize,
     /// The memory last added to the engine's total.
     pub(crate) reported_bytes: usize,
 }
@@ -47,15 +45,66 @@ pub(crate) struct ShardData {
 /// One database's part of the shard.
 pub(crate) struct Space {
     pub(crate) table: Table,
+    buckets: Arc<Buckets>,
     wheel: Option<Box<Wheel>>,
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
 }
 
+/// The buckets of a table, and the arena that it refers to.
+struct Stored<'s> {
+    buckets: &'s Buckets,
+    arena: &'s mut Arena,
+    seed: &'s HashSeed,
+    shard: usize,
+}
+
+impl Lines for Stored<'_> {
+    #[inline]
+    fn home(&self, index: u32) -> Option<Bucket<'_>> {
+        Some(Bucket(&self.buckets.line(self.shard, index)?.0))
+    }
+
+    #[inline]
+    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
+        self.arena.region().eight(link).map(Bucket)
+    }
+}
+
+impl Storage for Stored<'_> {
+    fn add_home(&mut self, index: u32) -> Result<(), OutOfMemory> {
+        self.buckets.grow(index)
+    }
+
+    fn drop_home(&mut self, _: u32) {
+        self.buckets.note_shrinking();
+    }
+
+    fn add_overflow(&mut self) -> Result<Ref, OutOfMemory> {
+        let link = self.arena.alloc(BUCKET)?;
+        self.overflow(link).expect("a block is in the region").clear();
+        Ok(link)
+    }
+
+    fn drop_overflow(&mut self, link: Ref) {
+        self.arena.free(link, BUCKET);
+    }
+
+    #[inline]
+    fn hash(&self, entry: Ref) -> u64 {
+        rehash(self.arena, self.seed, entry)
+    }
+}
+
 impl Space {
-    fn new(pool: &Arc<Pool>) -> Self {
-        Self { table: Table::in_pool(pool.clone()), wheel: None, with_deadline: 0, deadlines: 0 }
+    fn new(buckets: Arc<Buckets>) -> Self {
+        Self { table: Table::default(), buckets, wheel: None, with_deadline: 0, deadlines: 0 }
+    }
+
+    /// Bytes of home and overflow buckets.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.table.home_bytes() + self.table.overflow_count() as usize * BUCKET
     }
 
     fn timers(&self) -> usize {
@@ -69,8 +118,8 @@ impl Space {
         self.with_deadline + self.with_deadline / 2 + self.table.len() / 4 + FEW
     }
 
-    fn clear(&mut self) {
-        self.table.clear();
+    fn clear(&mut self, arena: &mut Arena, seed: &HashSeed, shard: usize) {
+        self.table.clear(&mut Stored { buckets: &self.buckets, arena, seed, shard });
         self.wheel = None;
         (self.with_deadline, self.deadlines) = (0, 0);
     }
@@ -93,17 +142,17 @@ impl ShardStats {
 }
 
 impl ShardData {
-    pub(crate) fn new(seed: HashSeed, pool: &Arc<Pool>) -> Self {
+    pub(crate) fn new(seed: &HashSeed, number: usize, shared: &Arc<Shared>) -> Self {
         Self {
-            arena: Arena::new(pool.clone()),
+            arena: Arena::new(shared.pool.clone()),
             heap: Heap::default(),
             spaces: Vec::new(),
-            order: Vec::new(),
             compaction: None,
-            reordered: false,
             watchers: Watchers::default(),
             stats: ShardStats::default(),
-            seed,
+            seed: *seed,
+            shared: shared.clone(),
+            number,
             reported_bytes: 0,
         }
     }
@@ -111,20 +160,15 @@ impl ShardData {
     /// Database `db`, if anything was ever stored in it.
     #[inline]
     pub(crate) fn space(&self, db: usize) -> Option<&Space> {
-        self.spaces.get((*self.order.get(db)?)? as usize)
+        self.spaces.get(self.shared.place_of(db)?)
     }
 
     fn number_of(&mut self, db: usize) -> usize {
-        if let Some(Some(number)) = self.order.get(db) {
-            return *number as usize;
+        let place = self.shared.make_place(db);
+        while self.spaces.len() <= place {
+            self.spaces.push(Space::new(self.shared.buckets(self.spaces.len())));
         }
-        if self.order.len() <= db {
-            self.order.resize(db + 1, None);
-        }
-        self.order[db] = Some(self.spaces.len() as u32);
-        self.reordered = true;
-        self.spaces.push(Space::new(self.arena.pool()));
-        self.spaces.len() - 1
+        place
     }
 
     fn space_mut(&mut self, db: usize) -> &mut Space {
@@ -132,9 +176,13 @@ impl ShardData {
         &mut self.spaces[number]
     }
 
-    /// The tables of the first databases, by database, for readers without the lock.
-    pub(super) fn indexes(&self, databases: usize) -> impl Iterator<Item = Option<&Arc<Index>>> {
-        (0..databases).map(|db| Some(self.space(db)?.table.index()))
+    /// The table at a place, to change it: what it becomes is told to readers without the lock.
+    fn change_table<R>(&mut self, place: usize, change: impl FnOnce(&mut Table, &mut Stored<'_>) -> R) -> R {
+        let Self { arena, spaces, seed, shared, number, .. } = self;
+        let Space { table, buckets, .. } = &mut spaces[place];
+        let result = change(table, &mut Stored { buckets, arena, seed, shard: *number });
+        shared.publish(*number, place, table.homes());
+        result
     }
 
     /// Entries of database `db`, expired ones that nobody reclaimed yet included.
@@ -142,19 +190,33 @@ impl ShardData {
         self.space(db).map_or(0, |space| space.table.len())
     }
 
-    /// Number of databases that were ever used.
+    /// Home buckets of the table at a place.
+    pub(crate) fn table_length(&self, place: usize) -> u32 {
+        self.spaces.get(place).map_or(0, |space| space.table.home_count())
+    }
+
+    /// One more than the highest number of a database that was ever used.
     pub(crate) fn databases(&self) -> usize {
-        self.order.len()
+        self.shared.databases()
+    }
+
+    /// The buckets of a space, to read.
+    fn lines<'s>(&'s self, space: &'s Space) -> Index<'s> {
+        Index {
+            buckets: &space.buckets,
+            region: self.arena.region(),
+            shard: self.number,
+            homes: space.table.homes(),
+        }
     }
 
     /// Finds the entry of a key, expired or not. O(1).
     #[inline(always)]
     pub(crate) fn find(&self, db: usize, key: &Key<'_>) -> Option<Ref> {
-        let memory = &**self.arena.memory();
-        let index = &**self.space(db)?.table.index();
-        let mut probe = index.probe(key.hash());
-        while let Some(at) = probe.next(index) {
-            if entry::key_is(memory, at, key.bytes()) {
+        let region = self.arena.region();
+        let mut probe = self.lines(self.space(db)?).probe(key.hash());
+        while let Some(at) = probe.next() {
+            if entry::key_is(region, at, key.bytes()) {
                 return Some(at);
             }
         }
@@ -215,9 +277,8 @@ impl ShardData {
     ) -> Result<Ref, OutOfMemory> {
         let at = self.store(key.bytes(), value, deadline, stamp, false)?;
         let number = self.number_of(db);
-        let Self { arena, spaces, seed, .. } = self;
-        let space = &mut spaces[number];
-        if let Err(error) = space.table.insert(key.hash(), at, |other| rehash(arena, *seed, other)) {
+        let inserted = self.change_table(number, |table, stored| table.insert(stored, key.hash(), at));
+        if let Err(error) = inserted {
             self.discard(at);
             return Err(error);
         }
@@ -294,9 +355,16 @@ impl ShardData {
                 return Err(error);
             }
         };
-        self.space_mut(db).table.replace(hash, at, new);
+        self.refer(db, hash, at, new);
         self.arena.free(at, size);
         Ok(new)
+    }
+
+    /// Has the table refer to an entry where it is now.
+    fn refer(&mut self, db: usize, hash: u64, at: Ref, new: Ref) {
+        let number = self.number_of(db);
+        let replaced = self.change_table(number, |table, stored| table.replace(stored, hash, at, new));
+        debug_assert_eq!(replaced, Ok(true), "an entry that was found is in the table");
     }
 
     fn encode<'v>(
@@ -384,7 +452,7 @@ impl ShardData {
             epoch: head.epoch(),
         };
         let new = parts.store(&mut self.arena)?;
-        self.space_mut(db).table.replace(hash, at, new);
+        self.refer(db, hash, at, new);
         self.arena.free(at, head.size());
         Ok(new)
     }
@@ -418,9 +486,11 @@ impl ShardData {
     /// Removes the entry at `at` and returns what it owned on the heap. O(1).
     pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<HeapValue> {
         let deadline = self.head(at).deadline(&self.arena, at);
-        let space = self.space_mut(db);
-        let removed = space.table.remove(hash, |other| other == at);
-        debug_assert_eq!(removed, Some(at), "an entry that was found is in the table");
+        let number = self.number_of(db);
+        let removed =
+            self.change_table(number, |table, stored| table.remove(stored, hash, |other| other == at));
+        debug_assert_eq!(removed, Ok(Some(at)), "an entry that was found is in the table");
+        let space = &mut self.spaces[number];
         if let Some(deadline) = deadline {
             space.with_deadline -= 1;
             space.deadlines -= u128::from(deadline);
@@ -450,7 +520,7 @@ impl ShardData {
         let Some(mut wheel) = space.wheel.take() else { return };
         wheel.clear();
         if let Some(space) = self.space(db) {
-            for at in space.table.iter() {
+            self.each_of(space, |at| {
                 let head = self.head(at);
                 let fields = match self.value(at) {
                     Value::Hash(hash) => hash.next_deadline(),
@@ -458,11 +528,39 @@ impl ShardData {
                 };
                 for deadline in head.deadline(&self.arena, at).into_iter().chain(fields) {
                     // Without memory for a timer the key still expires on time.
-                    let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, self.seed, at)));
+                    let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, &self.seed, at)));
                 }
-            }
+            });
         }
         self.space_mut(db).wheel = Some(wheel);
+    }
+
+    fn each_of(&self, space: &Space, visit: impl FnMut(Ref)) {
+        space.table.each(&self.lines(space), visit);
+    }
+
+    /// Visits all entries of database `db`, in no order.
+    pub(crate) fn each(&self, db: usize, visit: impl FnMut(Ref)) {
+        if let Some(space) = self.space(db) {
+            self.each_of(space, visit);
+        }
+    }
+
+    /// Visits a few entries of database `db` and returns the cursor to go on with, as [`Table::scan`].
+    pub(crate) fn scan(&self, db: usize, cursor: u64, visit: impl FnMut(Ref)) -> u64 {
+        self.space(db).map_or(0, |space| space.table.scan(&self.lines(space), cursor, visit))
+    }
+
+    /// A uniformly random entry of database `db`.
+    pub(crate) fn random(&self, db: usize, rng: &mut impl FnMut() -> u64) -> Option<Ref> {
+        let space = self.space(db)?;
+        space.table.random(&self.lines(space), rng)
+    }
+
+    /// The entry of database `db` and of that hash for which `is_it` is true. Bits of the hash that choose no bucket need not be known.
+    pub(crate) fn find_by(&self, db: usize, hash: u64, is_it: impl FnMut(Ref) -> bool) -> Option<Ref> {
+        let space = self.space(db)?;
+        space.table.find(&self.lines(space), hash, is_it)
     }
 
     /// Timers of database `db`, and how many there may be once a key with a deadline was deleted.
@@ -503,9 +601,10 @@ impl ShardData {
         let number = self.number_of(db);
         let alone =
             self.spaces.iter().enumerate().all(|(other, space)| other == number || space.table.len() == 0);
-        let Self { arena, heap, spaces, .. } = self;
-        let space = &mut spaces[number];
-        for at in space.table.iter() {
+        let Self { arena, heap, spaces, shared, .. } = self;
+        let Space { table, buckets, .. } = &spaces[number];
+        let lines = Index { buckets, region: shared.region(), shard: self.number, homes: table.homes() };
+        table.each(&lines, |at| {
             let head = Head::read(arena, at);
             if head.kind().on_heap() {
                 owned.push(heap.take(Handle::from_bytes(head.value(arena, at))));
@@ -513,31 +612,28 @@ impl ShardData {
             if !alone {
                 arena.free(at, head.size());
             }
-        }
-        space.clear();
+        });
+        self.clear_space(number);
         if alone {
-            arena.clear();
-            *heap = Heap::default();
+            self.arena.clear();
+            self.heap = Heap::default();
             self.compaction = None;
         }
         owned
     }
 
+    fn clear_space(&mut self, place: usize) {
+        let Self { arena, spaces, seed, shared, number, .. } = self;
+        spaces[place].clear(arena, seed, *number);
+        shared.publish(*number, place, spaces[place].table.homes());
+    }
+
     /// Empties every database, gives the memory back and returns what the entries owned on the heap. O(buckets + heap values).
     pub(crate) fn clear_all(&mut self) -> Vec<HeapValue> {
-        self.spaces.iter_mut().for_each(Space::clear);
+        (0..self.spaces.len()).for_each(|place| self.clear_space(place));
         self.arena.clear();
         self.compaction = None;
         std::mem::take(&mut self.heap).into_values()
-    }
-
-    /// Exchanges two databases.
-    pub(crate) fn swap(&mut self, one: usize, other: usize) {
-        if self.order.len() <= one.max(other) {
-            self.order.resize(one.max(other) + 1, None);
-        }
-        self.order.swap(one, other);
-        self.reordered = true;
     }
 
     /// The wheel of database `db`, if it ever had a timer.
@@ -562,7 +658,7 @@ impl ShardData {
         let spaces = self
             .spaces
             .iter()
-            .map(|space| space.table.bytes() + space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()));
+            .map(|space| space.table.home_bytes() + space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()));
         self.arena.used() + self.arena.kept() + self.heap.bytes() + spaces.sum::<usize>()
     }
 
@@ -595,18 +691,23 @@ impl ShardData {
     /// Moves the entries of one chain of buckets, some ten; nothing may refer to an entry across this. O(1).
     pub(super) fn step_compaction(&mut self) {
         let Some(Progress { space, cursor }) = self.compaction else { return };
-        let Self { arena, spaces, .. } = self;
-        let Some(Space { table, .. }) = spaces.get_mut(space) else {
+        if space == self.spaces.len() {
             self.arena.release_condemned();
             self.compaction = None;
             return;
-        };
-        let moved = table.relocate(cursor, |at| {
-            if !arena.is_condemned(at) {
-                return Ok(None);
-            }
-            let size = Head::read(arena, at).size();
-            arena.relocate(at, size).map(Some)
+        }
+        let moved = self.change_table(space, |table, stored| {
+            table.relocate(stored, cursor, |stored, block| {
+                let (at, is_entry) = match block {
+                    Block::Entry(at) => (at, true),
+                    Block::Overflow(at) => (at, false),
+                };
+                if !stored.arena.is_condemned(at) {
+                    return Ok(None);
+                }
+                let size = if is_entry { Head::read(stored.arena, at).size() } else { BUCKET };
+                stored.arena.relocate(at, size).map(Some)
+            })
         });
         self.compaction = match moved {
             Ok(0) => Some(Progress { space: space + 1, cursor: 0 }),
@@ -619,12 +720,12 @@ impl ShardData {
     /// Bytes of tables and wheels of database `db`: what is overhead beside the entries.
     pub(crate) fn overhead_bytes(&self, db: usize) -> (usize, usize) {
         self.space(db).map_or((0, 0), |space| {
-            (space.table.bytes(), space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()))
+            (space.table_bytes(), space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()))
         })
     }
 }
 
-fn rehash(arena: &Arena, seed: HashSeed, at: Ref) -> u64 {
+fn rehash(arena: &Arena, seed: &HashSeed, at: Ref) -> u64 {
     seed.hash(Head::read(arena, at).key(arena, at))
 }
 

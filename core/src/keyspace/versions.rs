@@ -108,13 +108,13 @@ impl Versions {
     /// The index of a key's counter, the same in every database.
     #[inline]
     pub fn slot_of(&self, key: &[u8]) -> usize {
-        slot(Key::new(key, self.seed).hash())
+        slot(Key::new(key, &self.seed).hash())
     }
 
     /// The version of a key, to be taken before its value is read; whoever knows the key's deadline puts it in.
     #[inline]
     pub fn version_of(&self, key: &[u8]) -> Version {
-        self.version_at(&Key::new(key, self.seed))
+        self.version_at(&Key::new(key, &self.seed))
     }
 
     #[inline]
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn slots_belong_to_one_shard() {
-        let seed = HashSeed::of_process();
+        let seed = HashSeed::random();
         let mut shards = vec![None; SLOTS];
         for index in 0..200_000u32 {
             let key = index.to_le_bytes();
-            let key = Key::new(&key, seed);
+            let key = Key::new(&key, &seed);
             assert_eq!(*shards[slot(key.hash())].get_or_insert(key.shard()), key.shard());
         }
     }

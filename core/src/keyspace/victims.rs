@@ -10,8 +10,8 @@ use super::guard::ShardGuard;
 use super::locks::Locks;
 use super::shard::ShardData;
 use crate::evict::{Facts, Keys, Record, Verdict};
-use crate::store::arena::Ref;
 use crate::store::key::{Key, SHARDS};
+use crate::store::memory::Ref;
 use crate::store::random;
 
 /// Draws that may meet a shard too empty before all shards are counted anew.
@@ -67,8 +67,8 @@ impl<'k> Victims<'k> {
         let mut drawn = (random() % (*self.fullest).max(1) as u64) as usize;
         for (db, len) in lens.into_iter().enumerate() {
             if drawn < len {
-                let at = guard.space(db)?.table.random(&mut random)?;
-                let key = Key::new(guard.head(at).key(&guard.arena, at), self.keyspace.seed);
+                let at = guard.random(db, &mut random)?;
+                let key = Key::new(guard.head(at).key(&guard.arena, at), &self.keyspace.seed);
                 return Some((Record::new(key.hash(), db), self.facts(&guard, at)));
             }
             drawn -= len;
@@ -83,10 +83,10 @@ impl Keys for Victims<'_> {
         let guard = self.keyspace.lock(shard);
         // The table compares fewer bits than the record has, so the key is hashed again.
         let is_it = |at| {
-            let key = Key::new(guard.head(at).key(&guard.arena, at), self.keyspace.seed);
+            let key = Key::new(guard.head(at).key(&guard.arena, at), &self.keyspace.seed);
             Record::new(key.hash(), db) == record
         };
-        let Some(at) = guard.space(db).and_then(|space| space.table.find(record.table_hash(), is_it)) else {
+        let Some(at) = guard.find_by(db, record.table_hash(), is_it) else {
             return false;
         };
         let facts = self.facts(&guard, at);

@@ -53,9 +53,9 @@ impl Db<'_> {
             shard.find(one, key).is_some() || shard.find(other, key).is_some()
         });
         self.preserve_all(&[one, other]);
-        for index in self.locks.indices() {
-            self.locks.shard_mut(index).swap(one, other);
-        }
+        // Readers without the lock are turned away from every shard before any of them can see the exchange.
+        self.locks.each_mut(|_| ());
+        self.keyspace.shared.swap(one, other);
         self.add_changes(1);
         self.note_flushed(Some(one));
         self.note_flushed(Some(other));
@@ -82,7 +82,7 @@ impl Db<'_> {
 
     /// Raises the WATCH marks of keys of these databases for which `changed` holds.
     fn raise_marks(&self, databases: &[usize], changed: impl Fn(&ShardData, &Key<'_>) -> bool) {
-        let seed = self.keyspace.seed;
+        let seed = &self.keyspace.seed;
         for index in self.locks.indices() {
             let shard = self.locks.shard(index);
             for db in databases {
@@ -102,9 +102,7 @@ impl Db<'_> {
 }
 
 fn preserve_space(snapshot: &dyn Snapshot, shard: &ShardData, db: usize) {
-    if let Some(space) = shard.space(db) {
-        space.table.iter().for_each(|at| preserve_for(snapshot, shard, at, db));
-    }
+    shard.each(db, |at| preserve_for(snapshot, shard, at, db));
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! A key with its hash: computed once per command, used for the shard, the bucket and the tag.
 
-use std::sync::LazyLock;
-
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_micro_inline};
 
 /// Number of shards of a keyspace, a power of two.
@@ -11,25 +9,38 @@ pub(crate) const SHARDS: usize = if cfg!(loom) { 2 } else { 256 };
 /// byte; the three must never overlap, or tables fill unevenly.
 pub(crate) const SHARD_SHIFT: u32 = 40;
 
-/// The secrets that keys are hashed with, random per process so that nobody can prepare colliding keys.
+/// The secrets that an engine hashes keys with, random so that nobody can prepare colliding ones. They follow from one number, which a
+/// file can hold.
 #[derive(Clone, Copy, Debug)]
-pub struct HashSeed(&'static RapidSecrets);
-
-static PROCESS_SECRETS: LazyLock<RapidSecrets> = LazyLock::new(|| {
-    use std::hash::{BuildHasher, RandomState};
-    RapidSecrets::seed(RandomState::new().hash_one(std::process::id()))
-});
+pub struct HashSeed {
+    secrets: RapidSecrets,
+    number: u64,
+}
 
 impl HashSeed {
-    /// The seed that all engines of this process share.
-    pub fn of_process() -> Self {
-        Self(&PROCESS_SECRETS)
+    /// A seed that nobody can foresee; under loom, which needs the same steps each time, always the same.
+    pub fn random() -> Self {
+        if cfg!(loom) {
+            return Self::of(1);
+        }
+        use std::hash::{BuildHasher, RandomState};
+        Self::of(RandomState::new().hash_one(std::process::id()))
+    }
+
+    /// The seed that follows from a number.
+    pub fn of(number: u64) -> Self {
+        Self { secrets: RapidSecrets::seed(number), number }
+    }
+
+    /// The number that it follows from.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The hash of `bytes`, 64 well mixed bits.
     #[inline]
-    pub fn hash(self, bytes: &[u8]) -> u64 {
-        rapidhash_v3_micro_inline::<true, false>(bytes, self.0)
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        rapidhash_v3_micro_inline::<true, false>(bytes, &self.secrets)
     }
 }
 
@@ -43,7 +54,7 @@ pub struct Key<'a> {
 impl<'a> Key<'a> {
     /// Hashes `bytes`.
     #[inline]
-    pub fn new(bytes: &'a [u8], seed: HashSeed) -> Self {
+    pub fn new(bytes: &'a [u8], seed: &HashSeed) -> Self {
         Self::with_hash(bytes, seed.hash(bytes))
     }
 

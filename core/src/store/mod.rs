@@ -1,10 +1,9 @@
-//! The structures in memory that the keyspace and large values are both made of: arena, bucket table, timing wheel, hashed keys.
+//! The structures in memory that the keyspace and large values are both made of: memory, bucket table, timing wheel, hashed keys.
 //!
 //! They know neither entries nor locks; what their references mean is their user's affair.
 
-pub(crate) mod arena;
 pub(crate) mod key;
-pub(crate) mod pool;
+pub(crate) mod memory;
 mod random;
 pub(crate) mod sequence;
 pub(crate) mod table;

@@ -1,25 +1,18 @@
 //! A hash table of 32-bit references: 64-byte buckets of one-byte tags, grown and shrunk one bucket at a time.
-//! What a reference leads to is left to the caller, who compares entries and gives their hashes.
+//! Where buckets stand is left to the caller's [`Storage`], and what a reference leads to as well: it compares entries and gives their hashes.
 //!
-//! **Buckets.** A bucket is one cache line: 12 tags (the top byte of the hash, never 0; 0 is an empty slot), a link to
-//! an overflow bucket, 12 references. A probe compares all tags at once. Overflow buckets have 11 slots: the place of
-//! the twelfth reference holds the way back, so that one can be moved without a search. All buckets of a chain but the
-//! last are full, no overflow bucket is empty, and the overflow buckets fill the indices from 0 up: freeing one moves
-//! the last into its place. So the memory is what the entries need, and every slot can be drawn at random.
+//! **Buckets.** A bucket is 64 bytes: 12 tags (the top byte of the hash, never 0; 0 is an empty slot), a link to
+//! an overflow bucket, 12 references. A probe compares all tags at once. All buckets of a chain but the
+//! last are full, and no overflow bucket is empty: the memory is what the entries need.
 //!
 //! **Growth** is linear hashing (Litwin 1980), in rounds. With `n = 2^k` buckets at the start of a round and `b` by now, a
 //! hash belongs to `h mod 2n` if that is below `b`, else to `h mod n`. Above 9.5 entries per bucket of `n` a round is due:
 //! each insert first splits one bucket, about ten entries, until there are `2n`. Below 2.5 entries per bucket of the larger
 //! power each removal merges the last bucket into its twin, which needs no hashes. So no operation ever does more than a
-//! constant amount of work, apart from allocating a segment. Growth that finds no memory is put off, not an error.
+//! constant amount of work. Growth that finds no memory is put off, not an error.
 //!
-//! **Memory.** Overflow buckets stand in segments of 1, 2, 4, 8... buckets, which never move and live as long
-//! as the index; from a page on a segment is mapped, so that memory follows the number of buckets; pages are given back
-//! while it shrinks. So do the home buckets of a table that is part of a large value. Those of the keyspace's tables, which
-//! are what is read most, stand in pages of the engine's [`Pool`].
-//!
-//! **Readers without the lock** probe the [`Index`], all of whose words are atomic. Whatever a writer does meanwhile,
-//! they find nothing but references that were once in it; whether those still hold is for their sequence counter to say.
+//! **Readers without the lock** probe the [`Index`], all of whose words are atomic. Whatever a writer does meanwhile, they find numbers
+//! that may lead anywhere in the region; whether those mean anything is for their sequence counter to say.
 //!
 //! **Hash bits.** 0 to 39 choose the bucket, 40 to 47 are the shard's, 56 to 63 are the tag.
 //!
@@ -28,119 +21,93 @@
 //! from the low end of that order, so buckets already visited stay behind the cursor: whatever is there throughout is
 //! visited at least once.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytemuck::TransparentWrapper;
 use smallvec::SmallVec;
 
-use super::arena::Ref;
-use super::pool::{Pool, Run};
-use crate::os::{self, Line, OutOfMemory, Segments, Spans};
-use crate::sync::{Arc, Mutex};
+use super::memory::words::{matching_bytes, prefetch};
+use super::memory::{Buckets, OutOfMemory, Ref, Region};
 
-/// Slots of a home bucket.
+/// Slots of a bucket.
 const SLOTS: usize = 12;
 const ALL: u32 = (1 << SLOTS) - 1;
-/// Home buckets are never more than this: links need a bit to tell home from overflow.
-const MOST_BUCKETS: u32 = 1 << 30;
-/// Buckets of a page: how many must go before memory is given back.
-const PAGE_BUCKETS: u32 = (os::PAGE / size_of::<Bucket>()) as u32;
-/// Buckets that a page is not given back for yet, so that it is not taken again at once.
-const SPARE: u32 = 16;
+/// Home buckets are never more than this.
+const MOST_BUCKETS: u32 = 1 << 31;
+/// Bytes of a bucket.
+pub(crate) const BUCKET: usize = 64;
 
-/// Eight words, written under the shard's lock alone, by relaxed stores: tags 0 to 7; tags 8 to 11 below the link (0, or the overflow
-/// bucket's index + 1); then two references each.
-#[derive(bytemuck::TransparentWrapper)]
-#[repr(transparent)]
-struct Bucket(Line);
+/// Eight words, written under the owner's lock alone, by relaxed stores: tags 0 to 7; tags 8 to 11 below the link (0, or the overflow
+/// bucket's reference); then two references each.
+#[derive(Clone, Copy)]
+pub(crate) struct Bucket<'a>(pub(crate) &'a [AtomicU64; 8]);
 
-impl Bucket {
+impl Bucket<'_> {
     #[inline(always)]
-    fn word(&self, at: usize) -> &AtomicU64 {
-        &self.0.0[at]
+    fn word(self, at: usize) -> u64 {
+        self.0[at].load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    fn head(&self, at: usize) -> u64 {
-        self.word(at).load(Ordering::Relaxed)
-    }
-
-    fn set_head(&self, at: usize, word: u64) {
-        self.word(at).store(word, Ordering::Relaxed);
+    fn set_word(self, at: usize, word: u64) {
+        self.0[at].store(word, Ordering::Relaxed);
     }
 
     #[inline(always)]
-    fn matches(&self, tag: u8) -> u32 {
-        os::matching_bytes([self.head(0), self.head(1)], tag) & ALL
+    fn matches(self, tag: u8) -> u32 {
+        matching_bytes([self.word(0), self.word(1)], tag) & ALL
     }
 
     #[inline]
-    fn occupied(&self) -> u32 {
+    fn occupied(self) -> u32 {
         !self.matches(0) & ALL
     }
 
     #[inline(always)]
-    fn entry(&self, slot: usize) -> u32 {
-        (self.word(2 + slot / 2).load(Ordering::Relaxed) >> (slot % 2 * 32)) as u32
+    fn entry(self, slot: usize) -> u32 {
+        (self.word(2 + slot / 2) >> (slot % 2 * 32)) as u32
     }
 
     #[inline]
-    fn set_entry(&self, slot: usize, entry: u32) {
-        let (word, shift) = (self.word(2 + slot / 2), slot % 2 * 32);
-        let other = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
-        word.store(other | u64::from(entry) << shift, Ordering::Relaxed);
+    fn set_entry(self, slot: usize, entry: u32) {
+        let (at, shift) = (2 + slot / 2, slot % 2 * 32);
+        self.set_word(at, self.word(at) & !(0xffff_ffff << shift) | u64::from(entry) << shift);
     }
 
     #[inline]
-    fn entries(&self) -> impl Iterator<Item = Ref> + '_ {
-        slots(self.occupied()).filter_map(|slot| Ref::new(self.entry(slot)))
+    fn entries(self) -> impl Iterator<Item = Ref> {
+        slots(self.occupied()).filter_map(move |slot| Ref::new(self.entry(slot)))
     }
 
     #[inline(always)]
-    fn link(&self) -> u32 {
-        (self.head(1) >> 32) as u32
+    fn link(self) -> Option<Ref> {
+        Ref::new((self.word(1) >> 32) as u32)
     }
 
-    fn set_link(&self, link: u32) {
-        self.set_head(1, self.head(1) & 0xffff_ffff | u64::from(link) << 32);
+    fn set_link(self, link: Option<Ref>) {
+        let link = u64::from(link.map_or(0, Ref::get));
+        self.set_word(1, self.word(1) & 0xffff_ffff | link << 32);
     }
 
-    /// An overflow bucket's predecessor.
-    fn back(&self) -> Node {
-        Node(self.entry(SLOTS - 1))
-    }
-
-    fn set_back(&self, node: Node) {
-        self.set_entry(SLOTS - 1, node.0);
-    }
-
-    fn tag(&self, slot: usize) -> u8 {
-        (self.head(slot / 8) >> (slot % 8 * 8)) as u8
+    fn tag(self, slot: usize) -> u8 {
+        (self.word(slot / 8) >> (slot % 8 * 8)) as u8
     }
 
     #[inline]
-    fn put(&self, slot: usize, (tag, entry): (u8, u32)) {
+    fn put(self, slot: usize, (tag, entry): (u8, u32)) {
         let shift = slot % 8 * 8;
-        let word = self.head(slot / 8) & !(0xff << shift) | u64::from(tag) << shift;
-        self.set_head(slot / 8, word);
+        self.set_word(slot / 8, self.word(slot / 8) & !(0xff << shift) | u64::from(tag) << shift);
         self.set_entry(slot, entry);
     }
 
     /// Empties a slot and returns what was in it.
-    fn take(&self, slot: usize) -> (u8, u32) {
+    fn take(self, slot: usize) -> (u8, u32) {
         let content = (self.tag(slot), self.entry(slot));
         self.put(slot, (0, 0));
         content
     }
 
-    fn empty(&self) {
-        self.0.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-    }
-
-    fn copy_from(&self, other: &Bucket) {
-        for (to, from) in self.0.0.iter().zip(&other.0.0) {
-            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+    pub(crate) fn clear(self) {
+        (0..8).for_each(|at| self.set_word(at, 0));
     }
 }
 
@@ -154,337 +121,157 @@ fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A bucket's place: the index of a home bucket or, with the top bit, of an overflow bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Node(u32);
-
-impl Node {
-    const OVERFLOW: u32 = 1 << 31;
-
-    fn home(index: u32) -> Self {
-        Self(index)
-    }
-
-    fn overflow(index: u32) -> Self {
-        Self(index | Self::OVERFLOW)
-    }
-
-    /// What a link leads to.
-    fn linked(link: u32) -> Option<Self> {
-        link.checked_sub(1).map(Self::overflow)
-    }
-
-    fn is_overflow(self) -> bool {
-        self.0 & Self::OVERFLOW != 0
-    }
-
-    fn index(self) -> u32 {
-        self.0 & !Self::OVERFLOW
-    }
-
-    /// The slots that hold entries there.
-    fn slots(self) -> u32 {
-        if self.is_overflow() { ALL >> 1 } else { ALL }
-    }
+#[inline(always)]
+fn tag_of(hash: u64) -> u8 {
+    ((hash >> 56) as u8).max(1)
 }
 
-/// Where buckets stand.
-pub(crate) trait Storage {
-    /// The line with this number, if it is there.
-    fn line(&self, index: u32) -> Option<&Line>;
-
-    /// How many lines there are.
-    fn capacity(&self) -> u32;
-
-    /// Adds some, all zero. Not for two threads at once.
-    fn grow(&self) -> Result<(), OutOfMemory>;
-
-    /// All lines from this one on are zero and not needed. Unless this is the first, [`SPARE`] can be used again without fail.
-    fn shrink(&self, len: u32);
-
-    /// Memory that this number of lines takes, in bytes.
-    fn bytes(&self, len: u32) -> usize;
+/// How many home buckets a table has, and which a hash belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Homes {
+    len: u32,
+    /// The number of them at the start of the round, less one.
+    mask: u32,
 }
 
-/// Segments of doubling size, of their own.
-pub(crate) struct Own {
-    segments: Segments<Line, 1>,
-    /// Segments allocated so far.
-    allocated: AtomicU32,
-}
-
-impl Own {
-    const fn new() -> Self {
-        Self { segments: Segments::new(), allocated: AtomicU32::new(0) }
+impl Homes {
+    fn of(len: u32) -> Self {
+        Self { len, mask: if len == 0 { 0 } else { (1 << len.ilog2()) - 1 } }
     }
-}
 
-impl Storage for Own {
+    /// Both numbers in one word, for readers without the lock.
     #[inline(always)]
-    fn line(&self, index: u32) -> Option<&Line> {
-        self.segments.get(index)
+    pub(crate) fn to_word(self) -> u64 {
+        u64::from(self.mask) << 32 | u64::from(self.len)
     }
 
-    fn capacity(&self) -> u32 {
-        (1 << self.allocated.load(Ordering::Relaxed)) - 1
+    /// Reads what [`Homes::to_word`] wrote.
+    #[inline(always)]
+    pub(crate) fn from_word(word: u64) -> Self {
+        Self { len: word as u32, mask: (word >> 32) as u32 }
     }
 
-    fn grow(&self) -> Result<(), OutOfMemory> {
-        let next = self.allocated.load(Ordering::Relaxed);
-        self.segments.grow(next as usize)?;
-        self.allocated.store(next + 1, Ordering::Relaxed);
+    /// The home bucket of a hash.
+    #[inline(always)]
+    fn home(self, hash: u64) -> u32 {
+        let wide = hash as u32 & (self.mask << 1 | 1);
+        if wide < self.len { wide } else { wide & self.mask }
+    }
+}
+
+/// The buckets of a table, to read.
+pub(crate) trait Lines {
+    /// A home bucket, if it is there.
+    fn home(&self, index: u32) -> Option<Bucket<'_>>;
+
+    /// An overflow bucket, if one can be there.
+    fn overflow(&self, link: Ref) -> Option<Bucket<'_>>;
+}
+
+/// Where the buckets of a table stand, to change it.
+pub(crate) trait Storage: Lines {
+    /// Makes room for one more home bucket, which is zero.
+    fn add_home(&mut self, index: u32) -> Result<(), OutOfMemory>;
+
+    /// The last home bucket, which is zero, is not needed.
+    fn drop_home(&mut self, index: u32);
+
+    /// An overflow bucket, which is zero.
+    fn add_overflow(&mut self) -> Result<Ref, OutOfMemory>;
+
+    /// An overflow bucket is not needed.
+    fn drop_overflow(&mut self, link: Ref);
+
+    /// The hash of an entry of the table.
+    fn hash(&self, entry: Ref) -> u64;
+
+    /// Makes the buckets of a chain the table's own: they may have been shared.
+    fn own(&mut self, _home: u32) -> Result<(), OutOfMemory> {
         Ok(())
     }
-
-    /// Gives back one page at a time; the segment stays, so that as many lines can be used again without fail.
-    fn shrink(&self, len: u32) {
-        if len == 0 {
-            for segment in 0..self.allocated.load(Ordering::Relaxed) {
-                self.segments.give_back_zeroes(segment as usize, 0..1 << segment);
-            }
-            return;
-        }
-        let segment = (len + 1).ilog2();
-        let at = len + 1 - (1 << segment);
-        if at.is_multiple_of(PAGE_BUCKETS) {
-            let end = (at + PAGE_BUCKETS).min(1 << segment);
-            self.segments.give_back_zeroes(segment as usize, at as usize..end as usize);
-        }
-    }
-
-    /// Small segments count whole, mapped ones as far as they are in use.
-    #[inline]
-    fn bytes(&self, len: u32) -> usize {
-        const SMALL: u32 = PAGE_BUCKETS - 1;
-        let mapped = len.saturating_sub(SMALL).next_multiple_of(PAGE_BUCKETS);
-        (self.capacity().min(SMALL) + mapped) as usize * size_of::<Line>()
-    }
 }
 
-/// Pages of a pool.
-#[repr(C)]
-pub(crate) struct Pooled {
-    spans: Spans<Line, { PAGE_BUCKETS as usize }>,
-    pool: Arc<Pool>,
-    pages: Mutex<Vec<Run>>,
-    capacity: AtomicU32,
+/// A keyspace's table, for those who may read it without the lock of its shard.
+#[derive(Clone, Copy)]
+pub(crate) struct Index<'a> {
+    pub(crate) buckets: &'a Buckets,
+    pub(crate) region: &'a Region,
+    pub(crate) shard: usize,
+    pub(crate) homes: Homes,
 }
 
-impl Pooled {
-    fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, spans: Spans::new(), pages: Mutex::new(Vec::new()), capacity: AtomicU32::new(0) }
-    }
-}
-
-impl Storage for Pooled {
+impl Lines for Index<'_> {
     #[inline(always)]
-    fn line(&self, index: u32) -> Option<&Line> {
-        self.spans.get(index)
-    }
-
-    fn capacity(&self) -> u32 {
-        self.capacity.load(Ordering::Relaxed)
-    }
-
-    fn grow(&self) -> Result<(), OutOfMemory> {
-        let (run, extent, offset) = self.pool.take(0)?;
-        let mut pages = self.pages.lock();
-        if let Err(error) = self.spans.put(pages.len(), PAGE_BUCKETS.ilog2(), &extent, offset) {
-            self.pool.give([run]);
-            return Err(error);
-        }
-        let lines = self.spans.rest(self.capacity()).unwrap_or_default();
-        lines.iter().for_each(|line| Bucket::wrap_ref(line).empty());
-        pages.push(run);
-        self.capacity.store(pages.len() as u32 * PAGE_BUCKETS, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn shrink(&self, len: u32) {
-        let kept = if len == 0 { 0 } else { (len + SPARE).div_ceil(PAGE_BUCKETS) };
-        if kept * PAGE_BUCKETS < self.capacity() {
-            self.capacity.store(kept * PAGE_BUCKETS, Ordering::Relaxed);
-            let mut pages = self.pages.lock();
-            (kept as usize..pages.len()).for_each(|page| self.spans.take(page));
-            self.pool.give(pages.drain(kept as usize..));
-        }
-    }
-
-    /// Pages count whole, but for a first one alone: 256 of them are more than a small limit.
-    #[inline]
-    fn bytes(&self, len: u32) -> usize {
-        let lines = if len > PAGE_BUCKETS { self.capacity() } else { len };
-        lines as usize * size_of::<Line>()
-    }
-}
-
-/// Buckets `0..len`; those from `len` on are zero.
-#[repr(C)]
-struct Buckets<S> {
-    len: AtomicU32,
-    storage: S,
-}
-
-impl<S: Storage> Buckets<S> {
-    const fn new(storage: S) -> Self {
-        Self { storage, len: AtomicU32::new(0) }
+    fn home(&self, index: u32) -> Option<Bucket<'_>> {
+        Some(Bucket(&self.buckets.line(self.shard, index)?.0))
     }
 
     #[inline(always)]
-    fn len(&self) -> u32 {
-        self.len.load(Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    fn get(&self, index: u32) -> Option<&Bucket> {
-        self.storage.line(index).map(Bucket::wrap_ref)
-    }
-
-    #[inline]
-    fn at(&self, index: u32) -> &Bucket {
-        self.get(index).expect("links and indices stay below len")
-    }
-
-    /// Hints that the bucket will be read soon.
-    #[inline]
-    fn prefetch(&self, index: u32) {
-        if let Some(line) = self.storage.line(index) {
-            os::prefetch(line);
-        }
-    }
-
-    /// Makes sure that the next `more` pushes succeed.
-    fn reserve(&self, more: u32) -> Result<(), OutOfMemory> {
-        while self.storage.capacity() - self.len() < more {
-            self.storage.grow()?;
-        }
-        Ok(())
-    }
-
-    /// Adds an empty bucket and returns its index.
-    fn push(&self) -> Result<u32, OutOfMemory> {
-        self.reserve(1)?;
-        let index = self.len();
-        self.len.store(index + 1, Ordering::Relaxed);
-        Ok(index)
-    }
-
-    /// Drops the last bucket. It can be pushed again without fail.
-    fn pop(&self) {
-        let last = self.len() - 1;
-        self.at(last).empty();
-        self.len.store(last, Ordering::Relaxed);
-        self.storage.shrink(last);
-    }
-
-    fn clear(&self) {
-        self.iter().for_each(Bucket::empty);
-        self.len.store(0, Ordering::Relaxed);
-        self.storage.shrink(0);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Bucket> {
-        (0..self.len()).map(|index| self.at(index))
-    }
-
-    /// Memory in use, in bytes.
-    #[inline]
-    fn bytes(&self) -> usize {
-        self.storage.bytes(self.len())
+    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
+        self.region.eight(link).map(Bucket)
     }
 }
 
-/// The buckets, shared with those who read without the shard's lock. What every look-up needs stands in its first cache line, here and in what
-/// it is made of: mask, number of home buckets, and where they are.
-#[repr(C, align(64))]
-pub(crate) struct Index<S = Pooled> {
-    /// The number of home buckets at the start of the round, less one.
-    mask: AtomicU32,
-    home: Buckets<S>,
-    overflow: Buckets<Own>,
-}
-
-impl<S: Storage> Index<S> {
-    const fn new(home: S) -> Self {
-        Self { home: Buckets::new(home), overflow: Buckets::new(Own::new()), mask: AtomicU32::new(0) }
-    }
-
-    /// The entry of that hash for which `eq` is true. O(1); `eq` is asked about one entry in 256 in vain.
+impl<'a> Index<'a> {
     #[inline(always)]
-    pub(crate) fn find(&self, hash: u64, mut eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
-        let mut probe = self.probe(hash);
-        while let Some(entry) = probe.next(self) {
-            if eq(entry) {
-                return Some(entry);
-            }
-        }
-        None
+    fn bucket(self, hash: u64) -> Option<Bucket<'a>> {
+        Some(Bucket(&self.buckets.line(self.shard, self.homes.home(hash))?.0))
     }
 
     /// The entries whose tag is that of the hash, one after the other.
     #[inline(always)]
-    pub(crate) fn probe(&self, hash: u64) -> Probe<'_> {
-        let (tag, bucket) = (tag_of(hash), self.home.get(self.home_of(hash)));
-        Probe { tag, matches: bucket.map_or(0, |bucket| bucket.matches(tag)), bucket, links: 0 }
+    pub(crate) fn probe(self, hash: u64) -> Probe<'a> {
+        let (tag, bucket) = (tag_of(hash), self.bucket(hash));
+        Probe {
+            region: self.region,
+            tag,
+            matches: bucket.map_or(0, |bucket| bucket.matches(tag)),
+            bucket,
+            links: 0,
+        }
     }
 
-    /// The first entry whose tag is that of the hash: most likely the one that [`Index::find`] finds.
+    /// The first entry whose tag is that of the hash: most likely the one that is looked for.
     #[inline(always)]
-    pub(crate) fn first_candidate(&self, hash: u64) -> Option<Ref> {
-        let bucket = self.home.get(self.home_of(hash))?;
+    pub(crate) fn first_candidate(self, hash: u64) -> Option<Ref> {
+        let bucket = self.bucket(hash)?;
         let matches = bucket.matches(tag_of(hash));
         if matches == 0 { None } else { Ref::new(bucket.entry(matches.trailing_zeros() as usize)) }
     }
 
     /// Whether entries of this hash may stand in overflow buckets.
-    pub(crate) fn overflows(&self, hash: u64) -> bool {
-        self.home.get(self.home_of(hash)).is_some_and(|bucket| bucket.link() != 0)
+    pub(crate) fn overflows(self, hash: u64) -> bool {
+        self.bucket(hash).is_some_and(|bucket| bucket.link().is_some())
     }
 
     /// Hints that the bucket of this hash will be read soon.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        self.home.prefetch(self.home_of(hash));
-    }
-
-    #[inline(always)]
-    fn mask(&self) -> u32 {
-        self.mask.load(Ordering::Relaxed)
-    }
-
-    /// The home bucket's index.
-    #[inline(always)]
-    fn home_of(&self, hash: u64) -> u32 {
-        let mask = self.mask();
-        let wide = hash as u32 & (mask << 1 | 1);
-        if wide < self.home.len() { wide } else { wide & mask }
-    }
-
-    fn bucket(&self, node: Node) -> &Bucket {
-        if node.is_overflow() { self.overflow.at(node.index()) } else { self.home.at(node.index()) }
-    }
-
-    fn chain(&self, home: u32) -> impl Iterator<Item = &Bucket> {
-        let next = |bucket: &&Bucket| self.overflow.get(bucket.link().checked_sub(1)?);
-        std::iter::successors(self.home.get(home), next)
+    pub(crate) fn prefetch(self, hash: u64) {
+        if let Some(bucket) = self.bucket(hash) {
+            prefetch(bucket.0);
+        }
     }
 }
 
 /// A search along one chain.
 pub(crate) struct Probe<'a> {
-    bucket: Option<&'a Bucket>,
+    region: &'a Region,
+    bucket: Option<Bucket<'a>>,
     matches: u32,
     tag: u8,
     links: u32,
 }
 
+/// Longer than any chain: at 9.5 entries a bucket the hashes would have to agree.
+const MOST_LINKS: u32 = 1 << 20;
+
 impl<'a> Probe<'a> {
     /// The next entry with the tag.
     #[inline(always)]
-    pub(crate) fn next<S: Storage>(&mut self, index: &'a Index<S>) -> Option<Ref> {
+    pub(crate) fn next(&mut self) -> Option<Ref> {
         let mut bucket = self.bucket?;
         while self.matches == 0 {
-            bucket = self.follow(index, bucket)?;
+            bucket = self.follow(bucket)?;
         }
         let slot = self.matches.trailing_zeros() as usize;
         self.matches &= self.matches - 1;
@@ -492,340 +279,430 @@ impl<'a> Probe<'a> {
     }
 
     #[inline(always)]
-    fn follow<S: Storage>(&mut self, index: &'a Index<S>, bucket: &Bucket) -> Option<&'a Bucket> {
+    fn follow(&mut self, bucket: Bucket<'a>) -> Option<Bucket<'a>> {
         // A chain that a writer is changing could lead a reader in circles.
         self.links += 1;
-        let next = bucket.link().checked_sub(1).filter(|_| self.links < MOST_LINKS);
-        self.bucket = next.and_then(|next| index.overflow.get(next));
+        let next = bucket.link().filter(|_| self.links < MOST_LINKS);
+        self.bucket = next.and_then(|next| self.region.eight(next)).map(Bucket);
         self.matches = self.bucket.map_or(0, |bucket| bucket.matches(self.tag));
         self.bucket
     }
 }
 
-/// See the module's text.
-pub(crate) struct Table<S = Pooled> {
-    index: Arc<Index<S>>,
-    len: usize,
+/// A bucket's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    Home(u32),
+    Overflow(Ref),
 }
 
-/// Longer than any chain: at 9.5 entries a bucket the hashes would have to agree.
-const MOST_LINKS: u32 = 1 << 20;
-
-#[inline(always)]
-fn tag_of(hash: u64) -> u8 {
-    ((hash >> 56) as u8).max(1)
+/// The numbers of a table, whose buckets stand in some [`Storage`]: always the same one. See the module's text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Table {
+    homes: Homes,
+    len: u32,
+    overflows: u32,
+    /// No chain has more overflow buckets.
+    longest: u32,
 }
 
 impl Table {
-    /// An empty table in the pages of a pool, of which it has taken none yet.
-    pub(crate) fn in_pool(pool: Arc<Pool>) -> Self {
-        Self { index: Arc::new(Index::new(Pooled::new(pool))), len: 0 }
+    /// How many home buckets there are.
+    #[inline(always)]
+    pub(crate) fn homes(&self) -> Homes {
+        self.homes
     }
-}
 
-impl Table<Own> {
-    /// An empty table with memory of its own, of which it has none yet.
-    pub(crate) fn new() -> Self {
-        Self { index: Arc::new(Index::new(Own::new())), len: 0 }
+    /// Number of home buckets.
+    pub(crate) fn home_count(&self) -> u32 {
+        self.homes.len
     }
-}
 
-impl<S: Storage> Table<S> {
-    /// What readers without the lock share.
-    pub(crate) fn index(&self) -> &Arc<Index<S>> {
-        &self.index
+    /// Number of overflow buckets.
+    pub(crate) fn overflow_count(&self) -> u32 {
+        self.overflows
     }
 
     /// Number of entries.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len as usize
+    }
+
+    /// Bytes of home buckets.
+    #[inline]
+    pub(crate) fn home_bytes(&self) -> usize {
+        self.homes.len as usize * BUCKET
     }
 
     /// The entry of that hash for which `eq` is true. O(1); `eq` is asked about one entry in 256 in vain.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
-        self.index.find(hash, eq)
+    pub(crate) fn find(&self, lines: &impl Lines, hash: u64, eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
+        let (node, slot) = self.locate(lines, hash, eq)?;
+        Ref::new(bucket(lines, node).entry(slot))
     }
 
-    /// Adds an entry that is not in the table. `rehash` gives the hash of any entry in it. O(1): splits at most one
-    /// bucket.
+    /// Adds an entry that is not in the table. O(1): splits at most one bucket.
     ///
     /// # Errors
-    /// [`OutOfMemory`]; the table is then as before.
+    /// [`OutOfMemory`]; the table then holds what it held before.
     #[inline]
     pub(crate) fn insert(
         &mut self,
+        storage: &mut impl Storage,
         hash: u64,
         entry: Ref,
-        rehash: impl Fn(Ref) -> u64,
     ) -> Result<(), OutOfMemory> {
-        if self.index.home.len() == 0 {
-            self.index.home.push()?;
+        if self.homes.len == 0 {
+            storage.add_home(0)?;
+            self.homes = Homes::of(1);
         }
-        if self.len as u64 * 2 > (u64::from(self.index.mask()) + 1) * 19 {
+        if u64::from(self.len) * 2 > (u64::from(self.homes.mask) + 1) * 19 {
             // Without memory for it the table works on, fuller.
-            let _ = self.split(rehash);
+            let _ = self.split(storage);
         }
-        self.append(self.index.home_of(hash), (tag_of(hash), entry.get()))?;
+        let home = self.homes.home(hash);
+        storage.own(home)?;
+        self.append(storage, home, (tag_of(hash), entry.get()), &mut SmallVec::new())?;
         self.len += 1;
         Ok(())
     }
 
     /// Puts `new` in the place of `old`, of the same hash; false if `old` is not there. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] where the buckets are shared; nothing has changed.
     #[inline]
-    pub(crate) fn replace(&mut self, hash: u64, old: Ref, new: Ref) -> bool {
-        let found = self.locate(hash, |entry| entry == old);
+    pub(crate) fn replace(
+        &self,
+        storage: &mut impl Storage,
+        hash: u64,
+        old: Ref,
+        new: Ref,
+    ) -> Result<bool, OutOfMemory> {
+        storage.own(self.homes.home(hash))?;
+        let found = self.locate(storage, hash, |entry| entry == old);
         if let Some((node, slot)) = found {
-            self.index.bucket(node).set_entry(slot, new.get());
+            bucket(storage, node).set_entry(slot, new.get());
         }
-        found.is_some()
+        Ok(found.is_some())
     }
 
     /// Takes out the entry of that hash for which `eq` is true. O(1): merges at most one bucket.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] where the buckets are shared; nothing has changed.
     #[inline]
-    pub(crate) fn remove(&mut self, hash: u64, eq: impl FnMut(Ref) -> bool) -> Option<Ref> {
-        let (node, slot) = self.locate(hash, eq)?;
-        let entry = self.erase(node, slot);
-        self.len -= 1;
-        if self.len as u64 * 2 < u64::from(self.index.home.len().next_power_of_two()) * 5
-            && self.index.home.len() > 1
-        {
-            // Without memory for it the table stays as large as it is.
-            let _ = self.merge();
+    pub(crate) fn remove(
+        &mut self,
+        storage: &mut impl Storage,
+        hash: u64,
+        eq: impl FnMut(Ref) -> bool,
+    ) -> Result<Option<Ref>, OutOfMemory> {
+        let home = self.homes.home(hash);
+        if self.homes.len > 0 {
+            storage.own(home)?;
         }
-        entry
+        let Some((node, slot)) = self.locate(storage, hash, eq) else { return Ok(None) };
+        let entry = self.erase(storage, home, node, slot);
+        self.len -= 1;
+        if u64::from(self.len) * 2 < u64::from(self.homes.len.next_power_of_two()) * 5 && self.homes.len > 1 {
+            // Without memory for it the table stays as large as it is.
+            let _ = self.merge(storage);
+        }
+        Ok(entry)
     }
 
-    /// Takes out everything and gives the memory back, up to a few pages. O(buckets).
-    pub(crate) fn clear(&mut self) {
-        self.index.home.clear();
-        self.index.overflow.clear();
-        self.index.mask.store(0, Ordering::Relaxed);
-        self.len = 0;
+    /// Takes out everything. O(buckets).
+    pub(crate) fn clear(&mut self, storage: &mut impl Storage) {
+        for home in (0..self.homes.len).rev() {
+            let mut link = storage.home(home).and_then(Bucket::link);
+            while let Some(next) = link {
+                link = bucket(storage, Node::Overflow(next)).link();
+                storage.drop_overflow(next);
+            }
+            bucket(storage, Node::Home(home)).clear();
+            storage.drop_home(home);
+        }
+        *self = Self::default();
     }
 
     /// Visits a few entries and returns the cursor to go on with: 0 begins an iteration and 0 ends it. Any cursor is
     /// valid. Entries present during the whole iteration are visited at least once. O(1).
-    pub(crate) fn scan(&self, cursor: u64, mut visit: impl FnMut(Ref)) -> u64 {
-        if self.index.home.len() == 0 {
+    pub(crate) fn scan(&self, lines: &impl Lines, cursor: u64, mut visit: impl FnMut(Ref)) -> u64 {
+        if self.homes.len == 0 {
             return 0;
         }
-        let index = cursor as u32 & self.index.mask();
-        self.index.chain(index).flat_map(Bucket::entries).for_each(&mut visit);
-        let twin = index + self.index.mask() + 1;
-        if twin < self.index.home.len() {
-            self.index.chain(twin).flat_map(Bucket::entries).for_each(&mut visit);
+        for home in self.twins(cursor) {
+            chain(lines, home).flat_map(Bucket::entries).for_each(&mut visit);
         }
         self.after(cursor)
     }
 
-    /// As [`Table::scan`], but `relocate` may say that an entry is elsewhere from now on.
+    /// As [`Table::scan`], but `relocate` may say that an entry, or an overflow bucket, is elsewhere from now on: it has copied it there.
     ///
     /// # Errors
-    /// What `relocate` returns; the entries before the one it failed at have been moved.
-    pub(crate) fn relocate<E>(
-        &mut self,
+    /// What `relocate` returns; what came before the one it failed at has been moved.
+    pub(crate) fn relocate<S: Lines, E>(
+        &self,
+        storage: &mut S,
         cursor: u64,
-        mut relocate: impl FnMut(Ref) -> Result<Option<Ref>, E>,
+        mut relocate: impl FnMut(&mut S, Block) -> Result<Option<Ref>, E>,
     ) -> Result<u64, E> {
-        if self.index.home.len() == 0 {
+        if self.homes.len == 0 {
             return Ok(0);
         }
-        let home = cursor as u32 & self.index.mask();
-        for home in [home, home + self.index.mask() + 1] {
-            for bucket in self.index.chain(home) {
-                for slot in slots(bucket.occupied()) {
-                    if let Some(at) = Ref::new(bucket.entry(slot))
-                        && let Some(new) = relocate(at)?
+        for home in self.twins(cursor) {
+            let mut next = Some(Node::Home(home));
+            while let Some(node) = next {
+                for slot in slots(bucket(storage, node).occupied()) {
+                    if let Some(at) = Ref::new(bucket(storage, node).entry(slot))
+                        && let Some(new) = relocate(storage, Block::Entry(at))?
                     {
-                        bucket.set_entry(slot, new.get());
+                        bucket(storage, node).set_entry(slot, new.get());
                     }
                 }
+                let link = bucket(storage, node).link();
+                if let Some(at) = link
+                    && let Some(new) = relocate(storage, Block::Overflow(at))?
+                {
+                    bucket(storage, node).set_link(Some(new));
+                }
+                next = bucket(storage, node).link().map(Node::Overflow);
             }
         }
         Ok(self.after(cursor))
     }
 
+    /// The home buckets that a cursor stands for: one, or one and its twin.
+    fn twins(&self, cursor: u64) -> impl Iterator<Item = u32> + use<> {
+        let home = cursor as u32 & self.homes.mask;
+        let twin = u64::from(home) + u64::from(self.homes.mask) + 1;
+        let twin = (twin < u64::from(self.homes.len)).then_some(twin as u32);
+        [home].into_iter().chain(twin)
+    }
+
     /// The cursor that follows, in the order of bits counted from the top down.
     fn after(&self, cursor: u64) -> u64 {
-        (cursor | !u64::from(self.index.mask())).reverse_bits().wrapping_add(1).reverse_bits()
+        (cursor | !u64::from(self.homes.mask)).reverse_bits().wrapping_add(1).reverse_bits()
     }
 
     /// A uniformly random entry; `rng` gives uniform 64-bit numbers.
     ///
-    /// Draws among all slots of all buckets until one holds an entry. Each entry has one slot, so all are equally
-    /// likely. Takes 12 draws for a single entry, 1.3 to 2.4 while growing and about 6 at the lowest fill, before a
-    /// merge is due.
-    pub(crate) fn random(&self, rng: &mut impl FnMut() -> u64) -> Option<Ref> {
+    /// Draws a home bucket and a place in the longest chain until one holds an entry: each place is as likely as any other. Takes 2 to 6
+    /// draws, mostly, and one cache line each.
+    pub(crate) fn random(&self, lines: &impl Lines, rng: &mut impl FnMut() -> u64) -> Option<Ref> {
         if self.len == 0 {
             return None;
         }
-        let slots = (u64::from(self.index.home.len()) + u64::from(self.index.overflow.len())) * SLOTS as u64;
+        let places = SLOTS as u64 * (u64::from(self.longest) + 1);
+        let all = u128::from(self.homes.len) * u128::from(places);
         loop {
-            let drawn = ((u128::from(rng()) * u128::from(slots)) >> 64) as u64;
-            let (index, slot) = ((drawn / SLOTS as u64) as u32, (drawn % SLOTS as u64) as usize);
-            let bucket = match index.checked_sub(self.index.home.len()) {
-                None => self.index.home.at(index),
-                Some(index) => self.index.overflow.at(index),
-            };
-            if bucket.tag(slot) != 0 {
-                return Ref::new(bucket.entry(slot));
+            let drawn = ((u128::from(rng()) * all) >> 64) as u64;
+            let (home, place) = ((drawn / places) as u32, (drawn % places) as usize);
+            let mut found = chain(lines, home).skip(place / SLOTS);
+            if let Some(bucket) = found.next()
+                && bucket.tag(place % SLOTS) != 0
+            {
+                return Ref::new(bucket.entry(place % SLOTS));
             }
         }
     }
 
-    /// All entries, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Ref> + '_ {
-        self.index.home.iter().chain(self.index.overflow.iter()).flat_map(Bucket::entries)
-    }
-
-    /// Memory in use beside the struct itself, in bytes. O(1).
-    pub(crate) fn bytes(&self) -> usize {
-        self.index.home.bytes() + self.index.overflow.bytes()
+    /// Visits all entries, in no order.
+    pub(crate) fn each(&self, lines: &impl Lines, visit: impl FnMut(Ref)) {
+        (0..self.homes.len).flat_map(|home| chain(lines, home)).flat_map(Bucket::entries).for_each(visit);
     }
 
     #[inline]
-    fn locate(&self, hash: u64, mut eq: impl FnMut(Ref) -> bool) -> Option<(Node, usize)> {
+    fn locate(
+        &self,
+        lines: &impl Lines,
+        hash: u64,
+        mut eq: impl FnMut(Ref) -> bool,
+    ) -> Option<(Node, usize)> {
         let tag = tag_of(hash);
-        let home = self.index.home_of(hash);
-        let (mut node, mut bucket) = (Node::home(home), self.index.home.get(home)?);
+        let mut node = Node::Home(self.homes.home(hash));
+        let mut bucket = lines.home(self.homes.home(hash)).filter(|_| self.len > 0)?;
         loop {
             for slot in slots(bucket.matches(tag)) {
                 if Ref::new(bucket.entry(slot)).is_some_and(&mut eq) {
                     return Some((node, slot));
                 }
             }
-            node = Node::linked(bucket.link())?;
-            bucket = self.index.bucket(node);
+            let link = bucket.link()?;
+            node = Node::Overflow(link);
+            bucket = lines.overflow(link)?;
         }
     }
 
-    /// The last bucket of the chain that `node` is in.
+    /// Adds to the end of a chain. A bucket that it lacks is taken from those that are spare, if there are any.
     #[inline]
-    fn tail(&self, mut node: Node) -> Node {
-        while let Some(next) = Node::linked(self.index.bucket(node).link()) {
-            node = next;
-        }
-        node
-    }
-
-    /// Adds to the end of a chain.
-    #[inline]
-    fn append(&mut self, home: u32, content: (u8, u32)) -> Result<(), OutOfMemory> {
-        let tail = self.tail(Node::home(home));
-        let bucket = self.index.bucket(tail);
-        let vacant = bucket.matches(0) & tail.slots();
+    fn append(
+        &mut self,
+        storage: &mut impl Storage,
+        home: u32,
+        content: (u8, u32),
+        spare: &mut SmallVec<[Ref; 4]>,
+    ) -> Result<(), OutOfMemory> {
+        let (tail, links) = tail(storage, home);
+        let last = bucket(storage, tail);
+        let vacant = last.matches(0);
         if vacant != 0 {
-            bucket.put(vacant.trailing_zeros() as usize, content);
+            last.put(vacant.trailing_zeros() as usize, content);
             return Ok(());
         }
-        let index = self.index.overflow.push()?;
-        let bucket = self.index.overflow.at(index);
-        bucket.put(0, content);
-        bucket.set_back(tail);
-        self.index.bucket(tail).set_link(index + 1);
+        let link = match spare.pop() {
+            Some(spare) => spare,
+            None => storage.add_overflow()?,
+        };
+        bucket(storage, Node::Overflow(link)).put(0, content);
+        bucket(storage, tail).set_link(Some(link));
+        self.overflows += 1;
+        self.longest = self.longest.max(links + 1);
         Ok(())
     }
 
     /// Empties a slot, filling it from the end of the chain.
-    fn erase(&mut self, node: Node, slot: usize) -> Option<Ref> {
-        let tail = self.tail(node);
-        let (_, entry) = self.index.bucket(node).take(slot);
+    fn erase(&mut self, storage: &mut impl Storage, home: u32, node: Node, slot: usize) -> Option<Ref> {
+        let (tail, _) = tail(storage, home);
+        let (_, entry) = bucket(storage, node).take(slot);
         if tail != node {
-            let bucket = self.index.bucket(tail);
-            let last = bucket.occupied().ilog2() as usize;
-            let content = bucket.take(last);
-            self.index.bucket(node).put(slot, content);
+            let last = bucket(storage, tail);
+            let content = last.take(last.occupied().ilog2() as usize);
+            bucket(storage, node).put(slot, content);
         }
-        if tail.is_overflow() && self.index.bucket(tail).occupied() == 0 {
-            self.drop_tail(tail);
+        if let Node::Overflow(link) = tail
+            && bucket(storage, tail).occupied() == 0
+        {
+            let before = chain(storage, home).find(|bucket| bucket.link() == Some(link));
+            before.expect("an overflow bucket is linked").set_link(None);
+            storage.drop_overflow(link);
+            self.forget_overflow(1);
         }
         Ref::new(entry)
     }
 
-    /// Unlinks an overflow bucket at the end of its chain; the last of all overflow buckets takes its place.
-    fn drop_tail(&mut self, tail: Node) {
-        let back = self.index.bucket(tail).back();
-        self.index.bucket(back).set_link(0);
-        let (index, last) = (tail.index(), self.index.overflow.len() - 1);
-        if index != last {
-            let moved = self.index.overflow.at(last);
-            self.index.overflow.at(index).copy_from(moved);
-            self.index.bucket(moved.back()).set_link(index + 1);
-            if let Some(next) = Node::linked(moved.link()) {
-                self.index.bucket(next).set_back(tail);
-            }
+    fn forget_overflow(&mut self, count: u32) {
+        self.overflows -= count;
+        if self.overflows == 0 {
+            self.longest = 0;
         }
-        self.index.overflow.pop();
     }
 
-    /// Empties a chain. Its overflow buckets can be pushed again without fail.
-    fn take_chain(&mut self, home: u32) -> SmallVec<[(u8, u32); 3 * SLOTS]> {
+    /// Empties a chain. Its overflow buckets, zero now, are added to those that are spare.
+    fn take_chain(
+        &mut self,
+        storage: &mut impl Storage,
+        home: u32,
+        spare: &mut SmallVec<[Ref; 4]>,
+    ) -> SmallVec<[(u8, u32); 3 * SLOTS]> {
         let mut content = SmallVec::new();
-        loop {
-            let tail = self.tail(Node::home(home));
-            let bucket = self.index.bucket(tail);
+        let mut next = Some(Node::Home(home));
+        while let Some(node) = next {
+            let bucket = bucket(storage, node);
             content.extend(slots(bucket.occupied()).map(|slot| (bucket.tag(slot), bucket.entry(slot))));
-            if !tail.is_overflow() {
-                bucket.empty();
-                return content;
+            next = bucket.link().map(Node::Overflow);
+            bucket.clear();
+            if let Node::Overflow(link) = node {
+                spare.push(link);
+                self.forget_overflow(1);
             }
-            self.drop_tail(tail);
         }
+        content
     }
 
     /// Adds a home bucket and moves what belongs there from its twin.
     #[inline(never)]
-    fn split(&mut self, rehash: impl Fn(Ref) -> u64) -> Result<(), OutOfMemory> {
-        if self.index.home.len() == MOST_BUCKETS {
+    fn split(&mut self, storage: &mut impl Storage) -> Result<(), OutOfMemory> {
+        if self.homes.len == MOST_BUCKETS {
             return Err(OutOfMemory);
         }
-        let n = self.index.mask() + 1;
-        let goes = |entry: u32| Ref::new(entry).is_some_and(|entry| rehash(entry) & u64::from(n) != 0);
-        let to = self.index.home.push()?;
+        let n = self.homes.mask + 1;
+        let to = self.homes.len;
         let from = to - n;
-        if self.index.home.at(from).link() == 0 {
-            let (source, target) = (self.index.home.at(from), self.index.home.at(to));
+        storage.own(from)?;
+        storage.add_home(to)?;
+        self.homes = Homes::of(to + 1);
+        let goes = |storage: &_, entry: u32| {
+            Ref::new(entry).is_some_and(|entry| Storage::hash(storage, entry) & u64::from(n) != 0)
+        };
+        let source = bucket(storage, Node::Home(from));
+        if source.link().is_none() {
             // All hashes first: their cache misses overlap.
             let going = slots(source.occupied())
-                .fold(0, |bits, slot| bits | u32::from(goes(source.entry(slot))) << slot);
+                .fold(0, |bits, slot| bits | u32::from(goes(storage, source.entry(slot))) << slot);
+            let target = bucket(storage, Node::Home(to));
             for (at, slot) in slots(going).enumerate() {
                 target.put(at, source.take(slot));
             }
-        } else {
-            // Two chains never need more overflow buckets than the one had.
-            for content in self.take_chain(from) {
-                let home = if goes(content.1) { to } else { from };
-                self.append(home, content).expect("the chain's own buckets are there again");
-            }
+            return Ok(());
         }
-        if self.index.home.len() == 2 * n {
-            self.index.mask.store(2 * n - 1, Ordering::Relaxed);
+        // Two chains never need more overflow buckets than the one had.
+        let mut spare = SmallVec::new();
+        for content in self.take_chain(storage, from, &mut spare) {
+            let home = if goes(storage, content.1) { to } else { from };
+            self.append(storage, home, content, &mut spare).expect("the chain's own buckets are spare");
         }
+        spare.into_iter().for_each(|spare| storage.drop_overflow(spare));
         Ok(())
     }
 
     /// Moves the last home bucket's entries to its twin and drops the bucket.
     #[inline(never)]
-    fn merge(&mut self) -> Result<(), OutOfMemory> {
-        let last = self.index.home.len() - 1;
-        let mask = (1 << last.ilog2()) - 1;
-        let twin = last & mask;
-        let (moving, staying) = (self.index.home.at(last), self.index.home.at(twin));
+    fn merge(&mut self, storage: &mut impl Storage) -> Result<(), OutOfMemory> {
+        let last = self.homes.len - 1;
+        let homes = Homes::of(last);
+        let twin = last & homes.mask;
+        storage.own(last)?;
+        storage.own(twin)?;
+        let mut spare = SmallVec::new();
+        let (moving, staying) = (bucket(storage, Node::Home(last)), bucket(storage, Node::Home(twin)));
         let joined = moving.occupied().count_ones() + staying.occupied().count_ones();
-        if joined > SLOTS as u32 || moving.link() != 0 || staying.link() != 0 {
-            // Joining two partly filled ends can take two buckets more.
-            self.index.overflow.reserve(2)?;
+        if joined > SLOTS as u32 || staying.link().is_some() {
+            // Joining two partly filled ends can take a bucket more than both had.
+            spare.push(storage.add_overflow()?);
         }
-        let content = self.take_chain(last);
-        self.index.home.pop();
-        self.index.mask.store(mask, Ordering::Relaxed);
+        let content = self.take_chain(storage, last, &mut spare);
+        self.homes = homes;
+        storage.drop_home(last);
         for content in content {
-            self.append(twin, content).expect("room was reserved");
+            self.append(storage, twin, content, &mut spare).expect("a bucket is spare");
         }
+        spare.into_iter().for_each(|spare| storage.drop_overflow(spare));
         Ok(())
     }
+}
+
+/// What a table refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Block {
+    Entry(Ref),
+    Overflow(Ref),
+}
+
+#[inline]
+fn bucket(lines: &impl Lines, node: Node) -> Bucket<'_> {
+    let found = match node {
+        Node::Home(index) => lines.home(index),
+        Node::Overflow(link) => lines.overflow(link),
+    };
+    found.expect("a table's buckets are there")
+}
+
+#[inline]
+fn chain(lines: &impl Lines, home: u32) -> impl Iterator<Item = Bucket<'_>> {
+    std::iter::successors(lines.home(home), |bucket| lines.overflow(bucket.link()?))
+}
+
+/// The last bucket of a chain, and how many links lead to it.
+#[inline]
+fn tail(lines: &impl Lines, home: u32) -> (Node, u32) {
+    let (mut node, mut links) = (Node::Home(home), 0);
+    while let Some(link) = bucket(lines, node).link() {
+        (node, links) = (Node::Overflow(link), links + 1);
+    }
+    (node, links)
 }
 
 #[cfg(test)]

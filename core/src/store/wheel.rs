@@ -22,8 +22,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pool::{Pages, Pool};
-use crate::os::{Line, OutOfMemory, PAGE};
+use super::memory::{Line, OutOfMemory, PAGE, Pages, Pool};
 use crate::sync::Arc;
 
 const LEVELS: usize = 6;

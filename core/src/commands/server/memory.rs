@@ -2,12 +2,11 @@
 
 use crate::command::{Args, Command, Context, Read, Reply, Session};
 use crate::error::{Error, Result};
-use crate::keyspace::compaction;
 use crate::keyspace::survey::Survey;
-use crate::keyspace::{Db, Key};
+use crate::keyspace::{Db, Key, compaction, upkeep};
 use crate::num;
-use crate::os;
 use crate::process;
+use crate::store::memory;
 
 /// Holds the commands about memory.
 #[derive(Command)]
@@ -139,12 +138,15 @@ pub struct MemoryPurge {}
 
 impl Session for MemoryPurge {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        // A transaction holds locks that moving entries needs; what it leaves is moved by later writes.
+        let keyspace = &context.engine.keyspace;
         if context.transaction.is_none() {
-            compaction::compact_all(&context.engine.keyspace);
+            compaction::compact_all(keyspace);
+            upkeep::trim(keyspace);
+        } else {
+            // A transaction holds locks that the rest needs; what it leaves is done by later writes and by the background thread.
+            keyspace.shared.pool.trim();
         }
-        context.engine.keyspace.pool.trim();
-        os::trim_heap();
+        memory::advice::trim_heap();
         reply.ok();
         Ok(())
     }

@@ -101,9 +101,9 @@ fn locks_of<'e>(keyspace: &'e Keyspace, session: &State, transaction: &Transacti
         }
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
         keys::each_position(queued.found.spec, &argv, |position, _| {
-            hashes.push(Key::new(argv[position], keyspace.seed).hash());
+            hashes.push(Key::new(argv[position], &keyspace.seed).hash());
         });
     }
-    hashes.extend(session.watched.iter().map(|watched| Key::new(&watched.key, keyspace.seed).hash()));
+    hashes.extend(session.watched.iter().map(|watched| Key::new(&watched.key, &keyspace.seed).hash()));
     Locks::of(keyspace, session.db, &hashes)
 }

@@ -5,7 +5,7 @@
 
 use hashbrown::HashMap;
 
-use crate::store::arena::Ref;
+use crate::store::memory::Ref;
 
 /// Freed blocks up to this many words are kept by size in an array, larger ones in a map.
 const SMALL: usize = 32;

@@ -10,15 +10,18 @@
 
 use super::slots::Slots;
 use crate::store::HashSeed;
-use crate::store::arena::Ref;
 use crate::store::key::{hash_of_timer, timer_id};
+use crate::store::memory::OutOfMemory;
+use crate::store::memory::Ref;
 use crate::store::random;
-use crate::store::table::{Own, Table};
+use crate::store::table::{Bucket, Lines, Storage, Table};
 use crate::store::wheel::{Fired, Wheel};
+use std::sync::atomic::AtomicU64;
 
 /// A hash with a table.
 pub(crate) struct Hash {
-    table: Table<Own>,
+    table: Table,
+    buckets: Buckets,
     slots: Slots,
     seed: HashSeed,
     /// Timers of fields, from the first that was given a deadline on.
@@ -27,6 +30,66 @@ pub(crate) struct Hash {
     expiring: usize,
     /// The earliest time for which the key's shard has a timer for this hash.
     armed: Option<u64>,
+}
+
+#[derive(Default)]
+struct Buckets {
+    homes: Vec<[AtomicU64; 8]>,
+    overflows: Vec<[AtomicU64; 8]>,
+    spare: Vec<Ref>,
+}
+
+impl Lines for Buckets {
+    fn home(&self, index: u32) -> Option<Bucket<'_>> {
+        self.homes.get(index as usize).map(Bucket)
+    }
+
+    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
+        self.overflows.get(link.get() as usize - 1).map(Bucket)
+    }
+}
+
+struct Stored<'s> {
+    buckets: &'s mut Buckets,
+    slots: &'s Slots,
+    seed: &'s HashSeed,
+}
+
+impl Lines for Stored<'_> {
+    fn home(&self, index: u32) -> Option<Bucket<'_>> {
+        self.buckets.home(index)
+    }
+
+    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
+        self.buckets.overflow(link)
+    }
+}
+
+impl Storage for Stored<'_> {
+    fn add_home(&mut self, _: u32) -> Result<(), OutOfMemory> {
+        self.buckets.homes.push(Default::default());
+        Ok(())
+    }
+
+    fn drop_home(&mut self, _: u32) {
+        self.buckets.homes.pop();
+    }
+
+    fn add_overflow(&mut self) -> Result<Ref, OutOfMemory> {
+        if let Some(spare) = self.buckets.spare.pop() {
+            return Ok(spare);
+        }
+        self.buckets.overflows.push(Default::default());
+        Ok(Ref::new(self.buckets.overflows.len() as u32).expect("one"))
+    }
+
+    fn drop_overflow(&mut self, link: Ref) {
+        self.buckets.spare.push(link);
+    }
+
+    fn hash(&self, entry: Ref) -> u64 {
+        self.seed.hash(decode(self.slots.bytes_from(entry)).field)
+    }
 }
 
 /// A field found.
@@ -46,7 +109,15 @@ impl Found<'_> {
 
 impl Hash {
     pub(crate) fn new(seed: HashSeed) -> Self {
-        Self { table: Table::new(), slots: Slots::default(), seed, wheel: None, expiring: 0, armed: None }
+        Self {
+            table: Table::default(),
+            buckets: Buckets::default(),
+            slots: Slots::default(),
+            seed,
+            wheel: None,
+            expiring: 0,
+            armed: None,
+        }
     }
 
     fn read(&self, at: Ref) -> Found<'_> {
@@ -54,13 +125,13 @@ impl Hash {
     }
 
     fn find(&self, field: &[u8]) -> Option<Ref> {
-        self.table.find(self.seed.hash(field), |at| self.read(at).field == field)
+        self.table.find(&self.buckets, self.seed.hash(field), |at| self.read(at).field == field)
     }
 
     /// A field that has not expired. O(1).
     pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Found<'_>> {
         let mut found = None;
-        self.table.find(self.seed.hash(field), |at| {
+        self.table.find(&self.buckets, self.seed.hash(field), |at| {
             let read = self.read(at);
             let is_it = read.field == field;
             if is_it {
@@ -85,13 +156,15 @@ impl Hash {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Found<'_>> {
-        self.table.iter().map(|at| self.read(at))
+        let mut all = Vec::new();
+        self.table.each(&self.buckets, |at| all.push(at));
+        all.into_iter().map(|at| self.read(at))
     }
 
     pub(crate) fn scan<'a>(&'a self, mut cursor: u64, count: usize, mut visit: impl FnMut(Found<'a>)) -> u64 {
         let mut seen = 0;
         loop {
-            cursor = self.table.scan(cursor, |at| {
+            cursor = self.table.scan(&self.buckets, cursor, |at| {
                 seen += 1;
                 visit(self.read(at));
             });
@@ -106,7 +179,7 @@ impl Hash {
         /// Draws that may meet an expired field before all live ones are listed.
         const DRAWS: usize = 32;
         for _ in 0..DRAWS {
-            let found = self.read(self.table.random(&mut random)?);
+            let found = self.read(self.table.random(&self.buckets, &mut random)?);
             if found.is_live(now) {
                 return Some(found);
             }
@@ -133,13 +206,14 @@ impl Hash {
         encode(&mut self.slots.bytes_from_mut(new)[..size], field, value, deadline);
         match before {
             Some((at, old_size, old_deadline)) => {
-                self.table.replace(hash, at, new);
+                let Self { table, buckets, slots, seed, .. } = self;
+                table.replace(&mut Stored { buckets, slots, seed }, hash, at, new).expect("x");
                 self.slots.free(at, Slots::words_for(old_size));
                 self.deadline_changed(hash, old_deadline, deadline);
             }
             None => {
-                let Self { table, slots, seed, .. } = self;
-                let inserted = table.insert(hash, new, |at| seed.hash(decode(slots.bytes_from(at)).field));
+                let Self { table, buckets, slots, seed, .. } = self;
+                let inserted = table.insert(&mut Stored { buckets, slots, seed }, hash, new);
                 inserted.expect("the system has memory for 64 bytes");
                 self.deadline_changed(hash, None, deadline);
             }
@@ -153,7 +227,8 @@ impl Hash {
         let found = self.read(at);
         let (size, deadline) = (found.size, found.deadline);
         let hash = self.seed.hash(field);
-        self.table.remove(hash, |other| other == at);
+        let Self { table, buckets, slots, seed, .. } = self;
+        table.remove(&mut Stored { buckets, slots, seed }, hash, |other| other == at).expect("x");
         self.slots.free(at, Slots::words_for(size));
         self.deadline_changed(hash, deadline, None);
         true
@@ -194,7 +269,7 @@ impl Hash {
     /// What is to happen to a timer: the fields it may stand for are due, or have a later deadline.
     fn judge(&self, id: u32, now: u64, due: &mut Vec<Vec<u8>>) -> Fired {
         let mut next: Option<u64> = None;
-        self.table.find(hash_of_timer(id), |at| {
+        self.table.find(&self.buckets, hash_of_timer(id), |at| {
             let found = self.read(at);
             match found.deadline {
                 Some(deadline) if deadline <= now => due.push(found.field.to_vec()),
@@ -219,7 +294,7 @@ impl Hash {
     /// Bytes of memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Hash>()
-            + self.table.bytes()
+            + (self.buckets.homes.len() + self.buckets.overflows.len()) * 64
             + self.slots.bytes()
             + self.wheel.as_ref().map_or(0, |wheel| size_of::<Wheel>() + wheel.bytes())
     }
@@ -339,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_thousand_fields_take_little_more_than_the_goal() {
-        let mut hash = Hash::new(HashSeed::of_process());
+        let mut hash = Hash::new(HashSeed::random());
         for number in 0..1000 {
             hash.set(format!("f{number:06}").as_bytes(), &[b'v'; 16], None);
         }
@@ -353,7 +428,7 @@ mod tests {
         fn it_is_a_map_with_deadlines(
             steps in prop::collection::vec((0u8..40, 0u16..40, 0u64..200, 0u8..8), 1..400)
         ) {
-            let mut hash = Hash::new(HashSeed::of_process());
+            let mut hash = Hash::new(HashSeed::random());
             let mut model: BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)> = BTreeMap::new();
             let mut now = 0;
             for (field, length, time, action) in steps {

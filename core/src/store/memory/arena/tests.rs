@@ -1,7 +1,8 @@
-//! Tests of the arena: classes, spans, readers without the lock, compaction, and blocks against a list of vectors.
+//! Tests of the arena: classes, runs, readers without the lock, compaction, and blocks against a list of vectors.
 //! What blocks mean is left out here too: they are bytes.
 use proptest::prelude::*;
 
+use super::super::words::{LONGEST_COPY, Scratch, WINDOW};
 use super::*;
 
 impl Arena {
@@ -9,9 +10,9 @@ impl Arena {
         Self::new(Arc::default())
     }
 
-    /// Spans that it has taken the memory of.
-    fn spans(&self) -> usize {
-        self.pool.used_bytes() / (SPAN * UNIT)
+    /// What it has taken, in runs of 32 KiB.
+    fn runs(&self) -> usize {
+        self.pool.used_bytes() / (LONG_RUN * UNIT)
     }
 
     /// The smallest bytes of a run.
@@ -39,37 +40,36 @@ fn classes_waste_little_and_are_consistent() {
 #[test]
 fn an_empty_arena_takes_nothing() {
     let mut arena = Arena::alone();
-    assert_eq!((arena.spans(), arena.used(), arena.reserved()), (0, 0, 0));
+    assert_eq!((arena.runs(), arena.used(), arena.reserved()), (0, 0, 0));
     arena.clear();
-    assert!(arena.memory.window(Ref::new(77).unwrap()).is_none());
-    assert!(arena.memory.window(Ref::new(u32::MAX).unwrap()).is_none());
+    assert!([77, u32::MAX].iter().all(|at| arena.region().window(Ref::new(*at).unwrap()).is_none()));
     arena.alloc(1).unwrap();
     assert_eq!((arena.pool.used_bytes(), arena.used(), arena.kept()), (Arena::SHORTEST, 8, 0));
 }
 
 #[test]
-fn large_blocks_get_runs_of_spans() {
+fn large_blocks_get_runs_of_their_own() {
     let mut arena = Arena::alone();
     let small = arena.alloc(100).unwrap();
     let large = arena.alloc(LARGEST).unwrap();
     arena.write(large, 0, [&vec![1; LARGEST]]);
-    assert_eq!((arena.reserved(), arena.spans()), (Arena::SHORTEST + LARGEST, 64));
+    assert_eq!((arena.reserved(), arena.runs()), (Arena::SHORTEST + LARGEST, 64));
     assert!(arena.holes() <= UNIT, "moving would not help");
     // What was left of the first run serves the small ones.
     for _ in 0..30 {
         arena.alloc(100).unwrap();
     }
     assert_eq!(arena.reserved(), Arena::SHORTEST + LARGEST);
-    let other = arena.alloc(SPAN * UNIT + 1).unwrap();
-    arena.write(other, 0, [&vec![2; SPAN * UNIT + 1]]);
+    let other = arena.alloc(LONG_RUN * UNIT + 1).unwrap();
+    arena.write(other, 0, [&vec![2; LONG_RUN * UNIT + 1]]);
     assert!(arena.bytes(large, LARGEST).iter().all(|byte| *byte == 1));
-    let whole = arena.alloc(SPAN * UNIT).unwrap();
-    assert_eq!(arena.bytes(whole, SPAN * UNIT).len(), SPAN * UNIT);
-    assert!(arena.spans() <= 64 + 16 && arena.block(small).words().get(12).is_some(), "{}", arena.spans());
+    let whole = arena.alloc(LONG_RUN * UNIT).unwrap();
+    assert_eq!(arena.bytes(whole, LONG_RUN * UNIT).len(), LONG_RUN * UNIT);
+    assert!(arena.runs() <= 64 + 16 && arena.block(small).words().get(12).is_some(), "{}", arena.runs());
     assert_eq!(arena.alloc(LARGEST + 1), Err(OutOfMemory));
     let mut middling = Arena::alone();
     assert!((0..500).all(|_| middling.alloc(17_000).is_ok()));
-    assert!(middling.spans() * SPAN * UNIT < 500 * 17_000 * 7 / 6, "{}", middling.spans());
+    assert!(middling.runs() * LONG_RUN * UNIT < 500 * 17_000 * 7 / 6, "{}", middling.runs());
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn runs_are_as_long_as_leaves_least() {
             assert!(run.is_power_of_two() && run >= PAGE.max(block) && run <= PAGE << LONGEST_RUN, "{run}");
             let root = ((used * (block + PER_RUN)) as f64).sqrt() as usize;
             assert!(run <= (4 * root).max(2 * (block + UNIT)).max(PAGE), "{used} {block}: {run}");
-            assert!(run >= root.min(SPAN * UNIT) / 2, "{used} {block}: {run}");
+            assert!(run >= root.min(LONG_RUN * UNIT) / 2, "{used} {block}: {run}");
         }
     }
 }
@@ -129,7 +129,7 @@ fn condemned_blocks_are_moved_and_their_memory_is_used_again() {
         assert_eq!((arena.used(), arena.condemned_bytes()), (5000 * 200, 0), "{round}");
         assert!(arena.holes() < 100_000, "{}", arena.holes());
     }
-    assert!(arena.spans() <= 5000 * 200 / (SPAN * UNIT) + 4, "spans go back: {}", arena.spans());
+    assert!(arena.runs() <= 5000 * 200 / (LONG_RUN * UNIT) + 4, "runs go back: {}", arena.runs());
 }
 
 #[test]
@@ -146,21 +146,20 @@ fn freed_blocks_are_reused_and_split() {
 }
 
 #[test]
-#[should_panic(expected = "outside the arena")]
+#[should_panic(expected = "outside the region")]
 fn a_wild_reference_is_refused() {
     let mut arena = Arena::alone();
     arena.alloc(10).unwrap();
-    arena.bytes(Ref::new(1 << 20).unwrap(), 1);
+    arena.bytes(Ref::new(1 << 30).unwrap(), 1);
 }
 
 #[test]
-#[should_panic(expected = "outside the arena")]
-fn a_range_over_the_end_of_a_span_is_refused() {
+#[should_panic(expected = "outside the region")]
+fn a_range_over_the_end_of_the_region_is_refused() {
     let mut arena = Arena::alone();
-    for _ in 0..200 {
-        arena.alloc(1000).unwrap();
-    }
-    arena.bytes(Ref::new(4095).unwrap(), 17);
+    arena.alloc(10).unwrap();
+    let last = arena.region().committed() / UNIT - 1;
+    arena.bytes(Ref::new(last as u32).unwrap(), 9);
 }
 
 #[cfg(debug_assertions)]
@@ -177,17 +176,17 @@ fn a_double_free_is_caught_in_debug_builds() {
 #[test]
 fn without_memory_it_works_on_with_what_it_has() {
     let mut arena = Arena::alone();
-    crate::os::refusal::set(true);
+    crate::store::memory::advice::refusal::set(true);
     assert_eq!(arena.alloc(8), Err(OutOfMemory));
-    crate::os::refusal::set(false);
+    crate::store::memory::advice::refusal::set(false);
     let first = arena.alloc(1000).unwrap();
-    crate::os::refusal::set(true);
+    crate::store::memory::advice::refusal::set(true);
     let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
     assert_eq!((fitting, arena.used()), (3, 4000));
     arena.free(first, 1000);
     assert_eq!(arena.alloc(1000), Ok(first));
     arena.alloc(80).expect("the end of the run has room");
-    crate::os::refusal::set(false);
+    crate::store::memory::advice::refusal::set(false);
     arena.alloc(1000).unwrap();
 }
 
@@ -203,7 +202,7 @@ fn words_are_the_bytes() {
 
 #[test]
 #[cfg_attr(miri, ignore)]
-fn many_spans() {
+fn many_runs() {
     let mut arena = Arena::alone();
     let blocks: Vec<_> = (0..200_000_u64)
         .map(|i| {
@@ -213,18 +212,18 @@ fn many_spans() {
             block
         })
         .collect();
-    assert!(arena.spans() > 600);
+    assert!(arena.runs() > 600);
     for (i, &block) in blocks.iter().enumerate() {
         assert_eq!(arena.word(block, 0), i as u64);
         assert!(arena.bytes(block, 104)[8..].iter().all(|&b| b == i as u8));
     }
-    let before = arena.spans();
+    let before = arena.runs();
     arena.clear();
-    assert_eq!(arena.spans(), 0);
+    assert_eq!(arena.runs(), 0);
     for _ in 0..200_000 {
         arena.alloc(104).unwrap();
     }
-    assert_eq!(arena.spans(), before, "cleared spans are used again");
+    assert_eq!(arena.runs(), before, "cleared runs are used again");
 }
 
 #[test]
@@ -241,7 +240,7 @@ fn bytes_are_written_anywhere_and_nothing_beside_them() {
             assert_eq!(&bytes[from..from + content.len()], content);
             assert!(bytes[..from].iter().chain(&bytes[from + content.len()..]).all(|b| *b == 0xff));
             let words = arena.block(block).words();
-            let (mut scratch, window) = (Scratch::new(), arena.memory.window(block).unwrap());
+            let (mut scratch, window) = (Scratch::new(), arena.region().window(block).unwrap());
             let mut buffer = [7; 50];
             for room in [content.len(), content.len() / 2, 50] {
                 assert!(window.copy_into(from, content.len(), &mut buffer[..room]));
@@ -280,7 +279,7 @@ fn a_window_is_written_as_any_block_is() {
                 assert_eq!(arena.bytes(block, from + len), arena.bytes(model, from + len));
                 let next = (from + len).next_multiple_of(UNIT);
                 assert_eq!(arena.bytes(block, 200)[next..], [7; 200][next..], "{from} {len}");
-                let word = arena.memory.window(block).unwrap().eight(from);
+                let word = arena.region().window(block).unwrap().eight(from);
                 let bytes = arena.bytes_from(block, from, UNIT);
                 assert_eq!(word, Some(u64::from_le_bytes(bytes.try_into().unwrap())));
             }
@@ -289,28 +288,25 @@ fn a_window_is_written_as_any_block_is() {
     let mut window = arena.window_mut(block).unwrap();
     assert_eq!(window.write((WINDOW - 1) * UNIT, b"x"), None);
     assert_eq!(window.write(usize::MAX, b"x"), None);
-    assert_eq!(arena.memory.window(block).unwrap().eight(WINDOW * UNIT - 7), None);
+    assert_eq!(arena.region().window(block).unwrap().eight(WINDOW * UNIT - 7), None);
 }
 
 #[test]
-fn readers_without_the_lock_stay_inside_a_span() {
+fn readers_without_the_lock_see_words_wherever_a_number_leads() {
     let mut arena = Arena::alone();
     arena.alloc(8).unwrap();
-    let memory = arena.memory().clone();
-    assert!(memory.words(Ref::new(4096).unwrap()).is_none(), "not there");
-    let last = memory.words(Ref::new(511).unwrap()).unwrap();
+    let region = arena.region();
+    let end = (region.committed() / UNIT) as u32;
+    let at = |number| Ref::new(number).unwrap();
+    assert!(region.words(at(end)).is_none() && region.window(at(end)).is_none(), "not there");
+    assert!(region.eight(at(end)).is_none() && region.line(end as usize / 8).is_none());
+    let last = region.words(at(end - 1)).unwrap();
     assert_eq!((last.get(0), last.get(1)), (Some(0), None));
-    assert!(
-        [512, 1024, 4095].iter().all(|at| memory.words(Ref::new(*at).unwrap()).is_none()),
-        "a run of a page"
-    );
     assert!(last.equal(0, &[0; 8]) && !last.equal(0, &[0; 9]));
-    let window = memory.window(Ref::new(4095).unwrap()).unwrap();
+    let window = region.window(at(end - 1)).unwrap();
     assert_eq!(window.copy(0, 200, &mut Scratch::new()), Some(&[0; 200][..]), "zeroes beyond");
     assert!(window.copy(0, LONGEST_COPY + 1, &mut Scratch::new()).is_none());
     assert!(window.copy(8 * WINDOW, 1, &mut Scratch::new()).is_none() && !window.equal(WINDOW, b"x"));
-    drop(arena);
-    assert_eq!(memory.words(Ref::new(1).unwrap()).unwrap().get(0), Some(0), "outlives the arena");
 }
 
 #[derive(Clone, Debug)]

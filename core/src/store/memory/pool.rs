@@ -1,12 +1,12 @@
-//! The memory of an engine: pages that its shards take and give back, laid out so that the system can use huge pages.
-//! What stands in them is left to arenas and tables.
+//! The pages of an engine's region: runs of them are taken and given back, laid out so that the system can use huge pages.
+//! What stands in them is left to arenas and whoever else takes some; home buckets have regions of their own ([`super::buckets`]).
 //!
 //! **Why.** An engine's memory is read at random, and 256 shards with mappings of their own get no huge page: each read then misses
 //! the processor's cache of page tables as well. Taken from common huge pages, the same memory is read a quarter faster.
 //!
-//! **Chunks.** The pages stand in chunks of one huge page each, those in extents of growing size. Runs of pages are taken from the
-//! lowest chunk that has room, so that the highest empty first (as in A. Hunter et al., "Beyond malloc efficiency to
-//! fleet efficiency: a hugepage-aware memory allocator", OSDI 2021, where the fullest come first).
+//! **Chunks** are the huge pages of the region. Runs of pages are taken from the lowest chunk that has room, so that the highest empty
+//! first (as in A. Hunter et al., "Beyond malloc efficiency to fleet efficiency: a hugepage-aware memory allocator", OSDI 2021, where
+//! the fullest come first). Runs that are longer than a chunk begin with one that nobody uses. A run is its address: it never moves.
 //!
 //! **Huge pages** take long to be zeroed, and hold memory that is not in use yet. So a chunk is used page by page, unless it was made
 //! ready before it was needed. [`Pool::prepare`], called by the background thread, keeps a few ready once the engine is large; of those
@@ -22,17 +22,17 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::os::{Extent, Guard, HUGE_PAGE, Line, OutOfMemory, PAGE};
+use super::advice::OutOfMemory;
+use super::region::{HUGE_PAGE, Line, PAGE, Ref, Region, UNIT};
+use crate::os::Guard;
 use crate::sync::{Arc, Mutex};
 
+/// Address space of an engine's entries: as much as references of 32 bits lead to. ThreadSanitizer's shadow has less room.
+const SPACE: usize = if cfg!(tsan) { 1 << 30 } else { 32 << 30 };
 /// Pages of a chunk.
 const PAGES: usize = HUGE_PAGE / PAGE;
 /// The most pages of a run, as a logarithm: a chunk.
 pub(crate) const LONGEST_RUN: u32 = PAGES.ilog2();
-/// Chunks of the first extent; each further one is twice as long, up to `MOST_CHUNKS`.
-const FIRST_CHUNKS: usize = if cfg!(miri) { 1 } else { 16 };
-const MOST_CHUNKS: usize = 512;
-
 /// Pages in use for each chunk that is kept ready.
 const PAGES_PER_READY: usize = 16 * PAGES;
 const MOST_READY: usize = 4;
@@ -47,16 +47,33 @@ const IDLE_MOST: usize = 8 * PAGES;
 /// Pages that are given back at once, and at most as many more: it takes the system 100 to 300 us.
 const GIVEN_BACK_AT_ONCE: usize = PAGES;
 
-/// Pages taken from a pool: `2^log` of them, beginning with number `first`, a multiple of that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Pages taken from a pool: so many, beginning with number `first` of the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Run {
-    first: u32,
-    log: u32,
+    pub(crate) first: u32,
+    pub(crate) pages: u32,
 }
 
-/// See the module's text. A new one has taken nothing from the system.
-#[derive(Default)]
+impl Run {
+    /// The number of its first unit.
+    pub(crate) fn start(self) -> usize {
+        self.first as usize * (PAGE / UNIT)
+    }
+
+    /// Units of it.
+    pub(crate) fn units(self) -> usize {
+        self.pages as usize * (PAGE / UNIT)
+    }
+
+    /// Whether a block lies in it.
+    pub(crate) fn holds(self, block: Ref) -> bool {
+        (block.get() as usize).wrapping_sub(self.start()) < self.units()
+    }
+}
+
+/// See the module's text. A new one has taken nothing from the system but address space.
 pub(crate) struct Pool {
+    region: Region,
     state: Mutex<State>,
     /// Pages that have memory behind them and are not in use.
     idle: AtomicUsize,
@@ -65,11 +82,18 @@ pub(crate) struct Pool {
     has_surplus: AtomicBool,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self::of(SPACE)
+    }
+}
+
 #[derive(Default)]
 struct State {
-    extents: Vec<Arc<Extent>>,
     chunks: Vec<Chunk>,
-    /// For runs of each length: no chunk below has one that is free.
+    /// The most chunks that the region has.
+    most: usize,
+    /// For runs of each length, as a logarithm: no chunk below has one that is free.
     hints: [usize; LONGEST_RUN as usize + 1],
     in_use: usize,
     idle: usize,
@@ -109,9 +133,6 @@ struct Chunk {
 struct Parting {
     number: usize,
     pages: Bits,
-    extent: Arc<Extent>,
-    /// Where the chunk begins in its extent.
-    offset: usize,
 }
 
 /// One bit a page.
@@ -135,23 +156,23 @@ impl Bits {
         Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
     }
 
-    /// The words that a run touches, with its bits in each.
-    fn words(first: usize, log: u32) -> (Range<usize>, u64) {
-        let count = 1_usize << log;
-        if count >= 64 {
-            return (first / 64..(first + count) / 64, u64::MAX);
+    /// The words that pages touch, with their bits in each.
+    fn words(pages: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
+        (pages.start / 64..pages.end.div_ceil(64)).map(move |word| {
+            let (from, to) = (pages.start.max(word * 64) % 64, pages.end.min(word * 64 + 64) - word * 64);
+            (word, (u64::MAX << from) & (u64::MAX >> (64 - to)))
+        })
+    }
+
+    fn set(&mut self, pages: Range<usize>, is_set: bool) {
+        for (word, bits) in Self::words(pages) {
+            let word = &mut self.0[word];
+            *word = if is_set { *word | bits } else { *word & !bits };
         }
-        (first / 64..first / 64 + 1, ((1 << count) - 1) << (first % 64))
     }
 
-    fn set(&mut self, first: usize, log: u32, is_set: bool) {
-        let (words, bits) = Self::words(first, log);
-        self.0[words].iter_mut().for_each(|word| *word = if is_set { *word | bits } else { *word & !bits });
-    }
-
-    fn count_in(&self, first: usize, log: u32) -> usize {
-        let (words, bits) = Self::words(first, log);
-        self.0[words].iter().map(|word| (word & bits).count_ones() as usize).sum()
+    fn count_in(&self, pages: Range<usize>) -> usize {
+        Self::words(pages).map(|(word, bits)| (self.0[word] & bits).count_ones() as usize).sum()
     }
 
     /// The first run of `2^log` zeroes at a multiple of its length.
@@ -182,6 +203,14 @@ impl Bits {
     }
 }
 
+/// The chunks that pages lie in, with the pages in each.
+fn parts(pages: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+    (pages.start / PAGES..pages.end.div_ceil(PAGES)).map(move |number| {
+        let first = number * PAGES;
+        (number, pages.start.max(first) - first..pages.end.min(first + PAGES) - first)
+    })
+}
+
 /// The bits at multiples of `2^log`, below 64.
 fn beginnings(log: u32) -> u64 {
     match log {
@@ -194,14 +223,6 @@ fn beginnings(log: u32) -> u64 {
     }
 }
 
-impl Parting {
-    fn give_back(&self) {
-        for pages in self.pages.runs() {
-            self.extent.give_back(self.offset + pages.start * PAGE..self.offset + pages.end * PAGE);
-        }
-    }
-}
-
 impl Chunk {
     fn idle(&self) -> Bits {
         self.backed.minus(self.taken)
@@ -209,18 +230,36 @@ impl Chunk {
 }
 
 impl Pool {
-    /// Takes `2^log` pages, at most [`LONGEST_RUN`], and says where they are. Their contents are arbitrary. O(chunks) at worst, mostly O(1).
+    /// The pages of a region of so many bytes, if there are as many.
+    fn of(space: usize) -> Self {
+        let region = Region::reserve(space);
+        let state = State { most: region.len() / HUGE_PAGE, ..State::default() };
+        Self {
+            region,
+            state: Mutex::new(state),
+            idle: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
+            has_surplus: AtomicBool::new(false),
+        }
+    }
+
+    /// Where the pages are.
+    #[inline(always)]
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Takes so many pages in a row. Their contents are arbitrary. O(chunks) at worst, mostly O(1).
     ///
     /// # Errors
-    /// [`OutOfMemory`] when the system gives no more address space.
-    pub(crate) fn take(&self, log: u32) -> Result<(Run, Arc<Extent>, usize), OutOfMemory> {
+    /// [`OutOfMemory`] when the region is full, or the system gives no more.
+    pub(crate) fn take(&self, pages: usize) -> Result<Run, OutOfMemory> {
         #[cfg(test)]
-        crate::os::refusal::check()?;
+        super::advice::refusal::check()?;
         let mut state = self.state.lock();
-        let run = state.take(log)?;
+        let run = state.take(pages, &self.region);
         self.publish(&state);
-        let (extent, offset) = state.place(run.first as usize / PAGES);
-        Ok((run, extent.clone(), offset + run.first as usize % PAGES * PAGE))
+        run
     }
 
     /// Takes runs back.
@@ -238,11 +277,12 @@ impl Pool {
             return false;
         }
         let Ok(number) = state.raw_chunk() else { return false };
+        if self.region.commit((number + 1) * HUGE_PAGE).is_err() {
+            return false;
+        }
         state.chunks[number].stage = Stage::Preparing;
-        let (extent, offset) = state.place(number);
-        let extent = extent.clone();
         drop(state);
-        extent.populate_huge(offset..offset + HUGE_PAGE);
+        self.region.populate_huge(bytes_of(number));
         let mut state = self.state.lock();
         state.chunks[number] =
             Chunk { stage: Stage::Ready, taken: Bits::default(), backed: Bits::all(), is_huge: true };
@@ -264,18 +304,19 @@ impl Pool {
         /// Chunks looked at in one call.
         const FEW: usize = 64;
         let mut state = self.state.lock();
-        state.calm = if state.takes == state.takes_seen { state.calm.saturating_add(1) } else { 0 };
-        state.takes_seen = state.takes;
-        if state.calm < CALM {
+        if !state.look_calm() {
             return false;
         }
         let Some(number) = state.next_to_collapse(FEW) else { return false };
         state.chunks[number].is_huge = true;
-        let (extent, offset) = state.place(number);
-        let extent = extent.clone();
         drop(state);
-        extent.collapse(offset..offset + HUGE_PAGE);
+        self.region.collapse(bytes_of(number));
         true
+    }
+
+    /// Whether nothing was taken for a while, as of the last look.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.state.lock().calm >= CALM
     }
 
     /// Gives all idle pages back to the system. O(chunks).
@@ -311,11 +352,21 @@ impl Pool {
         if parting.is_empty() {
             return false;
         }
-        parting.iter().for_each(Parting::give_back);
+        for Parting { number, pages } in &parting {
+            self.give_back(*number, *pages);
+        }
         let mut state = self.state.lock();
         parting.into_iter().for_each(|gone| state.parted(&gone));
         self.publish(&state);
         true
+    }
+
+    /// Gives pages of a chunk back to the system.
+    fn give_back(&self, number: usize, pages: Bits) {
+        let start = bytes_of(number).start;
+        for pages in pages.runs() {
+            self.region.give_back(start + pages.start * PAGE..start + pages.end * PAGE);
+        }
     }
 
     /// Bytes that have memory behind them and nobody who uses them.
@@ -341,10 +392,15 @@ impl Pool {
     }
 }
 
+/// Where a chunk is in the region.
+fn bytes_of(number: usize) -> Range<usize> {
+    number * HUGE_PAGE..(number + 1) * HUGE_PAGE
+}
+
 /// Pages of a pool that one owner has, each on its own. They go back with it.
 pub(crate) struct Pages {
     pool: Arc<Pool>,
-    pages: Vec<(Run, Arc<Extent>, usize)>,
+    pages: Vec<Run>,
 }
 
 impl Pages {
@@ -369,28 +425,33 @@ impl Pages {
     /// [`OutOfMemory`] when the system gives no more.
     pub(crate) fn add(&mut self) -> Result<(), OutOfMemory> {
         self.pages.try_reserve(1).map_err(|_| OutOfMemory)?;
-        self.pages.push(self.pool.take(0)?);
+        self.pages.push(self.pool.take(1)?);
         Ok(())
+    }
+
+    /// Gives back those from number `len` on.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if len < self.pages.len() {
+            self.pool.give(self.pages.drain(len..));
+        }
     }
 
     /// The cache lines of page number `index`, below [`Pages::len`].
     #[inline]
     pub(crate) fn lines(&self, index: usize) -> &[Line] {
-        let (_, extent, offset) = &self.pages[index];
-        extent.lines(*offset..*offset + PAGE)
+        let first = self.pages[index].first as usize;
+        self.pool.region().lines(first..first + 1)
     }
 
     /// Bytes beside the pages themselves.
     pub(crate) fn overhead(&self) -> usize {
-        self.pages.capacity() * size_of::<(Run, Arc<Extent>, usize)>()
+        self.pages.capacity() * size_of::<Run>()
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        if !self.pages.is_empty() {
-            self.pool.give(self.pages.drain(..).map(|(run, ..)| run));
-        }
+        self.truncate(0);
     }
 }
 
@@ -425,53 +486,74 @@ impl State {
         (self.in_use / PAGES_PER_READY).min(MOST_READY)
     }
 
-    /// Where a chunk is.
-    fn place(&self, number: usize) -> (&Arc<Extent>, usize) {
-        let mut first = 0;
-        for extent in &self.extents {
-            let chunks = extent.len() / HUGE_PAGE;
-            if number - first < chunks {
-                return (extent, (number - first) * HUGE_PAGE);
-            }
-            first += chunks;
-        }
-        unreachable!("a chunk's number is below that of all chunks")
+    /// Whether nothing was taken for a while. Asked at every look.
+    fn look_calm(&mut self) -> bool {
+        self.calm = if self.takes == self.takes_seen { self.calm.saturating_add(1) } else { 0 };
+        self.takes_seen = self.takes;
+        self.calm >= CALM
     }
 
-    fn take(&mut self, log: u32) -> Result<Run, OutOfMemory> {
-        let number = self.with_room(log)?;
-        let chunk = &mut self.chunks[number];
-        let first = chunk.taken.vacancy(log).expect("the chunk was chosen for its room");
-        self.idle -= chunk.backed.count_in(first, log);
-        chunk.taken.set(first, log, true);
-        chunk.backed.set(first, log, true);
-        self.in_use += 1 << log;
+    fn take(&mut self, pages: usize, region: &Region) -> Result<Run, OutOfMemory> {
+        let (number, first) = if pages <= PAGES { self.room(pages)? } else { (self.long_room(pages)?, 0) };
+        let first = number * PAGES + first;
+        region.commit((first + pages) * PAGE)?;
+        if pages > PAGES {
+            // The last chunk may have room left.
+            let last = (first + pages - 1) / PAGES;
+            self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(last));
+        }
         self.takes += 1;
-        Ok(Run { first: (number * PAGES + first) as u32, log })
+        self.in_use += pages;
+        for (number, pages) in parts(first..first + pages) {
+            let chunk = &mut self.chunks[number];
+            if chunk.stage == Stage::Ready {
+                self.ready -= 1;
+            }
+            chunk.stage = Stage::Used;
+            self.idle -= chunk.backed.count_in(pages.clone());
+            chunk.taken.set(pages.clone(), true);
+            chunk.backed.set(pages, true);
+        }
+        Ok(Run { first: first as u32, pages: pages as u32 })
     }
 
-    /// The lowest chunk in use that has room for a run, or else one that is ready, or a raw one.
-    fn with_room(&mut self, log: u32) -> Result<usize, OutOfMemory> {
-        let hint = self.hints[log as usize];
-        let has_room = |number: &usize| {
-            let chunk = &self.chunks[*number];
-            chunk.stage == Stage::Used && chunk.taken.vacancy(log).is_some()
+    /// The lowest chunk in use that has room for so many pages, or else one that is ready, or a raw one; and where in it.
+    fn room(&mut self, pages: usize) -> Result<(usize, usize), OutOfMemory> {
+        let log = pages.next_power_of_two().ilog2();
+        let vacancy = |number: usize| {
+            let chunk = &self.chunks[number];
+            (chunk.stage == Stage::Used).then(|| Some((number, chunk.taken.vacancy(log)?))).flatten()
         };
-        let found = (hint..self.chunks.len()).find(has_room);
-        let number = match found.or_else(|| self.ready().next()) {
-            Some(number) => number,
-            None => self.raw_chunk()?,
+        let found = (self.hints[log as usize]..self.chunks.len()).find_map(vacancy);
+        let place = match found.or_else(|| Some((self.ready().next()?, 0))) {
+            Some(place) => place,
+            None => (self.raw_chunk()?, 0),
         };
-        if self.chunks[number].stage == Stage::Ready {
-            self.ready -= 1;
-        }
-        self.chunks[number].stage = Stage::Used;
         if found.is_none() {
-            self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
+            self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(place.0));
         }
         // None of those between had room.
-        self.hints[log as usize] = number;
-        Ok(number)
+        self.hints[log as usize] = place.0;
+        Ok(place)
+    }
+
+    /// The first of as many chunks in a row as so many pages take, which nobody uses.
+    fn long_room(&mut self, pages: usize) -> Result<usize, OutOfMemory> {
+        let count = pages.div_ceil(PAGES);
+        let is_free = |chunk: &Chunk| chunk.taken == Bits::default() && chunk.stage != Stage::Preparing;
+        let mut free = 0;
+        for number in 0..self.chunks.len() {
+            free = if is_free(&self.chunks[number]) { free + 1 } else { 0 };
+            if free == count {
+                return Ok(number + 1 - count);
+            }
+        }
+        let first = self.chunks.len() - free;
+        if first + count > self.most {
+            return Err(OutOfMemory);
+        }
+        self.add_chunks(first + count);
+        Ok(first)
     }
 
     /// The lowest raw chunk.
@@ -480,20 +562,28 @@ impl State {
             return Ok(number);
         }
         let number = self.chunks.len();
-        let chunks = (FIRST_CHUNKS << self.extents.len().min(16)).min(MOST_CHUNKS);
-        self.extents.push(Arc::new(Extent::reserve(chunks * HUGE_PAGE)?));
-        self.chunks.resize(number + chunks, Chunk::default());
+        if number == self.most {
+            return Err(OutOfMemory);
+        }
+        self.add_chunks(number + 1);
         Ok(number)
     }
 
+    /// Makes them so many.
+    fn add_chunks(&mut self, count: usize) {
+        self.chunks.resize(count, Chunk::default());
+    }
+
     fn give(&mut self, run: Run) {
-        let (number, first) = (run.first as usize / PAGES, run.first as usize % PAGES);
-        let chunk = &mut self.chunks[number];
-        debug_assert_eq!(chunk.taken.count_in(first, run.log), 1 << run.log, "given back twice");
-        chunk.taken.set(first, run.log, false);
-        self.in_use -= 1 << run.log;
-        self.idle += 1 << run.log;
-        self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
+        let first = run.first as usize;
+        self.in_use -= run.pages as usize;
+        self.idle += run.pages as usize;
+        for (number, pages) in parts(first..first + run.pages as usize) {
+            let chunk = &mut self.chunks[number];
+            debug_assert_eq!(chunk.taken.count_in(pages.clone()), pages.len(), "given back twice");
+            chunk.taken.set(pages, false);
+            self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(number));
+        }
     }
 
     /// Parts with the chunks that are ready, but for the lowest few.
@@ -532,8 +622,6 @@ impl State {
         if pages == Bits::default() {
             return None;
         }
-        let (extent, offset) = self.place(number);
-        let parting = Parting { number, pages, extent: extent.clone(), offset };
         let chunk = &mut self.chunks[number];
         if chunk.stage == Stage::Ready {
             self.ready -= 1;
@@ -543,7 +631,7 @@ impl State {
         // It is full now, but nobody shall make a huge page of it.
         chunk.is_huge = true;
         self.idle -= pages.count();
-        Some(parting)
+        Some(Parting { number, pages })
     }
 
     /// No memory is behind these pages any more.

@@ -1,17 +1,11 @@
 //! Tests of the pool: its books after every step, what is given back to the system, and that no page is anyone's twice.
 //! What pages hold is left out here too, but for a mark of whose they are.
 
-use std::sync::atomic::AtomicU64;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::os::Spans;
 
 const CASES: u32 = if cfg!(miri) { 3 } else { 100 };
-
-/// One page a span.
-type Pages = Spans<AtomicU64, { PAGE / 8 }>;
 
 impl Pool {
     /// Checks the books.
@@ -48,7 +42,7 @@ impl Pool {
     }
 
     fn take_many(&self, count: usize, log: u32) -> Vec<Run> {
-        (0..count).map(|_| self.take(log).unwrap().0).collect()
+        (0..count).map(|_| self.take(1 << log).unwrap()).collect()
     }
 }
 
@@ -56,18 +50,36 @@ impl Pool {
 fn vacancies_are_found_at_multiples_of_their_length() {
     let mut bits = Bits::default();
     assert_eq!((bits.vacancy(0), bits.vacancy(LONGEST_RUN)), (Some(0), Some(0)));
-    bits.set(0, 0, true);
+    bits.set(0..1, true);
     for (log, at) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 32), (6, 64), (7, 128), (8, 256)] {
         assert_eq!(bits.vacancy(log), Some(at), "{log}");
     }
     assert_eq!(bits.vacancy(LONGEST_RUN), None);
-    bits.set(256, 0, true);
+    bits.set(256..257, true);
     assert_eq!((bits.vacancy(8), bits.vacancy(7)), (None, Some(128)));
-    bits.set(128, 7, true);
-    assert_eq!((bits.vacancy(7), bits.count(), bits.count_in(128, 7)), (Some(384), 130, 128));
+    bits.set(128..256, true);
+    assert_eq!((bits.vacancy(7), bits.count(), bits.count_in(100..300)), (Some(384), 130, 129));
     assert_eq!(bits.runs().collect::<Vec<_>>(), [0..1, 128..257]);
+    bits.set(200..210, false);
+    assert_eq!(bits.runs().collect::<Vec<_>>(), [0..1, 128..200, 210..257]);
     assert!((0..=LONGEST_RUN).all(|log| Bits::all().vacancy(log).is_none()));
     assert!(Bits::all().runs().eq(std::iter::once(0..PAGES)));
+    assert_eq!(Bits::all().count_in(0..PAGES), PAGES);
+}
+
+#[test]
+fn runs_of_any_length_lie_in_a_row_and_leave_the_rest() {
+    let pool = Pool::default();
+    let three = pool.take(3).unwrap();
+    assert_eq!((three, pool.take(1).unwrap().first), (Run { first: 0, pages: 3 }, 3));
+    let long = pool.take(2 * PAGES + 7).unwrap();
+    assert_eq!((long.first as usize, long.pages as usize), (PAGES, 2 * PAGES + 7));
+    assert_eq!(pool.take(200).unwrap().first as usize, 256, "the first chunk has room");
+    assert_eq!(pool.take(300).unwrap().first as usize, 4 * PAGES, "the others have none in a row");
+    pool.check();
+    pool.give([long, three]);
+    assert_eq!(pool.take(2 * PAGES + 1).unwrap().first as usize, PAGES);
+    pool.check();
 }
 
 #[test]
@@ -75,9 +87,9 @@ fn the_lowest_room_is_taken_first() {
     let pool = Pool::default();
     let runs = pool.take_many(PAGES + 1, 0);
     assert_eq!(runs.last().unwrap().first as usize, PAGES);
-    assert_eq!(pool.take(3).unwrap().0.first as usize, PAGES + 8);
+    assert_eq!(pool.take(8).unwrap().first as usize, PAGES + 8);
     pool.give([runs[5], runs[PAGES]]);
-    assert_eq!((pool.take(0).unwrap().0, pool.take(0).unwrap().0), (runs[5], runs[PAGES]));
+    assert_eq!((pool.take(1).unwrap(), pool.take(1).unwrap()), (runs[5], runs[PAGES]));
     pool.check();
 }
 
@@ -95,10 +107,10 @@ fn few_idle_pages_stay_and_all_go_when_asked() {
     assert!((2..5).contains(&portions), "{portions}");
     assert!(pool.idle_bytes() < PAGES * PAGE / 8, "{}", pool.idle_bytes());
     pool.check();
-    let place = pool.take(0).unwrap();
+    let place = pool.take(1).unwrap();
     pool.trim();
     assert_eq!((pool.idle_bytes(), pool.chunks(Stage::Used)), (0, 2));
-    pool.give([place.0]);
+    pool.give([place]);
     pool.give(rest[2 * PAGES..].iter().copied());
     pool.trim();
     assert_eq!((pool.used_bytes(), pool.idle_bytes(), pool.chunks(Stage::Used)), (0, 0, 0));
@@ -108,16 +120,27 @@ fn few_idle_pages_stay_and_all_go_when_asked() {
 #[test]
 fn what_was_given_back_is_zero_and_what_was_not_is_as_it_was() {
     let pool = Pool::default();
-    let (run, extent, offset) = pool.take(0).unwrap();
-    let pages = Pages::new();
-    pages.put(0, 9, &extent, offset).unwrap();
-    let word = pages.get(9).unwrap();
+    let run = pool.take(1).unwrap();
+    let word = &pool.region().lines(0..1)[9].0[3];
     word.store(7, Ordering::Relaxed);
     pool.give([run]);
-    assert_eq!((pool.take(0).unwrap().0, word.load(Ordering::Relaxed)), (run, 7));
+    assert_eq!((pool.take(1).unwrap(), word.load(Ordering::Relaxed)), (run, 7));
     pool.give([run]);
     pool.trim();
-    assert_eq!((pool.take(0).unwrap().0, word.load(Ordering::Relaxed)), (run, 0));
+    assert_eq!((pool.take(1).unwrap(), word.load(Ordering::Relaxed)), (run, 0));
+}
+
+#[test]
+fn a_full_region_is_out_of_memory_and_serves_again_what_comes_back() {
+    let pool = Pool::of(3 * HUGE_PAGE);
+    let runs = pool.take_many(3, LONGEST_RUN);
+    assert_eq!((pool.take(1), pool.take(PAGES + 1)), (Err(OutOfMemory), Err(OutOfMemory)));
+    pool.give([runs[1]]);
+    assert_eq!(pool.take(PAGES + 1), Err(OutOfMemory), "not in a row");
+    assert_eq!(pool.take(PAGES), Ok(runs[1]));
+    pool.check();
+    let nothing = Pool::of(0);
+    assert_eq!(nothing.take(1), Err(OutOfMemory));
 }
 
 #[test]
@@ -131,15 +154,15 @@ fn pages_on_their_way_back_are_nobodys() {
     assert_eq!((parting.len(), pages), (2, 3 * PAGES / 2));
     assert_eq!(pool.state.lock().idle, 0);
     assert!(!pool.collapse_when_calm(), "full, but not to be made a huge page");
-    let elsewhere = pool.take(0).unwrap().0;
+    let elsewhere = pool.take(1).unwrap();
     assert_eq!(elsewhere.first as usize, 2 * PAGES);
     for gone in parting {
-        gone.give_back();
+        pool.give_back(gone.number, gone.pages);
         pool.state.lock().parted(&gone);
     }
     pool.give([elsewhere]);
     pool.check();
-    assert_eq!(pool.take(0).unwrap().0, runs[PAGES / 2]);
+    assert_eq!(pool.take(1).unwrap(), runs[PAGES / 2]);
 }
 
 #[test]
@@ -152,7 +175,7 @@ fn chunks_are_made_ready_when_much_is_in_use() {
     assert_eq!((pool.chunks(Stage::Ready), pool.idle_bytes()), (2, 2 * HUGE_PAGE));
     pool.check();
     // The next pages come from what is ready.
-    let next = pool.take(0).unwrap().0;
+    let next = pool.take(1).unwrap();
     assert_eq!((next.first as usize, pool.chunks(Stage::Ready)), (2 * PAGES_PER_READY, 1));
     assert_eq!(pool.idle_bytes(), 2 * HUGE_PAGE - PAGE);
     pool.check();
@@ -170,15 +193,15 @@ fn chunks_are_made_ready_when_much_is_in_use() {
 #[test]
 fn without_memory_taking_is_an_error() {
     let pool = Pool::default();
-    crate::os::refusal::set(true);
-    assert!(matches!(pool.take(0), Err(OutOfMemory)));
-    crate::os::refusal::set(false);
-    assert!(pool.take(LONGEST_RUN).is_ok());
+    crate::store::memory::advice::refusal::set(true);
+    assert!(pool.take(1) == Err(OutOfMemory));
+    crate::store::memory::advice::refusal::set(false);
+    assert!(pool.take(PAGES).is_ok());
 }
 
 #[derive(Clone, Debug)]
 enum Op {
-    Take(u32),
+    Take(usize),
     Give(usize),
     GiveMany(usize),
     Prepare,
@@ -189,8 +212,9 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        20 => (0..=LONGEST_RUN).prop_map(Op::Take),
-        10 => (0..2_u32).prop_map(Op::Take),
+        20 => (0..=LONGEST_RUN).prop_map(|log| Op::Take(1 << log)),
+        10 => (1..40_usize).prop_map(Op::Take),
+        2 => (1..4 * PAGES).prop_map(Op::Take),
         12 => any::<usize>().prop_map(Op::Give),
         2 => any::<usize>().prop_map(Op::GiveMany),
         1 => Just(Op::Prepare),
@@ -207,19 +231,18 @@ proptest! {
     #[test]
     fn no_page_is_anyones_twice(ops in prop::collection::vec(op(), 0..if cfg!(miri) { 20 } else { 300 })) {
         let pool = Pool::default();
-        let mut model: Vec<(Run, Pages, u64)> = Vec::new();
+        let mut model: Vec<(Run, u64)> = Vec::new();
+        let ends = |run: &Run| {
+            let lines = pool.region().lines(run.first as usize..(run.first + run.pages) as usize);
+            [&lines[0].0[0], &lines[lines.len() - 1].0[7]]
+        };
         for (step, op) in ops.into_iter().enumerate() {
             match op {
-                Op::Take(log) => {
-                    let (run, extent, offset) = pool.take(log).unwrap();
-                    let pages = Pages::new();
-                    pages.put(0, 9, &extent, offset).unwrap();
-                    pages.put(1, 9, &extent, offset + ((PAGE << log) - PAGE)).unwrap();
+                Op::Take(pages) => {
+                    let run = pool.take(pages).unwrap();
                     let mark = step as u64 + 1;
-                    for index in [0, 1023] {
-                        pages.get(index).unwrap().store(mark, Ordering::Relaxed);
-                    }
-                    model.push((run, pages, mark));
+                    ends(&run).iter().for_each(|word| word.store(mark, Ordering::Relaxed));
+                    model.push((run, mark));
                 }
                 Op::Give(which) if !model.is_empty() => {
                     pool.give([model.swap_remove(which % model.len()).0]);
@@ -235,9 +258,9 @@ proptest! {
                 Op::TrimSome => drop(pool.trim_some()),
             }
             pool.check();
-            for (run, pages, mark) in &model {
-                for index in [0, 1023] {
-                    prop_assert_eq!(pages.get(index).unwrap().load(Ordering::Relaxed), *mark, "{:?}", run);
+            for (run, mark) in &model {
+                for word in ends(run) {
+                    prop_assert_eq!(word.load(Ordering::Relaxed), *mark, "{:?}", run);
                 }
             }
         }

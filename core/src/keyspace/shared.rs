@@ -1,0 +1,230 @@
+//! What readers without a lock share: a line for each shard, the home buckets of each database, and the pages that entries stand in.
+//!
+//! What such readers do with it is in [`super::read`]; who writes to it holds a shard's lock ([`super::guard`]).
+
+use super::entry::Head;
+use crate::os::{Board, Frozen, Guard};
+use crate::store::key::{Key, SHARDS, shard_of};
+use crate::store::memory::words::Window;
+use crate::store::memory::{Buckets, Pool, Ref, Region};
+use crate::store::sequence::Sequence;
+use crate::store::table::{Homes, Index, Probe};
+use crate::sync::{Arc, AtomicU32, AtomicUsize, Mutex, Ordering};
+use std::collections::HashMap;
+
+/// Databases that can be read without a lock: as many as the lengths of their tables fit a shard's line. The first that are used are;
+/// the others take the lock.
+pub(crate) const SHARED_SPACES: usize = 6;
+
+/// Databases whose place is found without a look into a map.
+const LISTED: usize = 64;
+
+/// The line of a shard: all that a look-up needs of it.
+#[repr(C, align(64))]
+pub(crate) struct ShardLine {
+    pub(super) sequence: Sequence,
+    homes: [std::sync::atomic::AtomicU64; SHARED_SPACES],
+    /// How many notes of touches there are.
+    pub(super) noted: std::sync::atomic::AtomicU32,
+}
+
+impl ShardLine {
+    fn new() -> Self {
+        Self {
+            sequence: Sequence::new(),
+            homes: [const { std::sync::atomic::AtomicU64::new(0) }; SHARED_SPACES],
+            noted: std::sync::atomic::AtomicU32::new(0),
+        }
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Shared {
+    lines: [ShardLine; SHARDS],
+    /// Which place each database has, plus one.
+    listed: [AtomicU32; LISTED],
+    spaces: Board<Buckets, SHARED_SPACES>,
+    pub(crate) pool: Arc<Pool>,
+    places: Mutex<Places>,
+    databases: AtomicUsize,
+}
+
+/// The places of databases: a database keeps its place, and its home buckets, until SWAPDB exchanges them.
+#[derive(Default)]
+struct Places {
+    unlisted: HashMap<usize, u32>,
+    buckets: Vec<Arc<Buckets>>,
+}
+
+/// What looking a key up by way of what is shared comes to.
+pub(super) enum LookUp<'s> {
+    Found(Ref, Window<'s>, Head),
+    Missing,
+    /// The database is not shared, or an entry with long lengths is on the way.
+    Unsure,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            lines: std::array::from_fn(|_| ShardLine::new()),
+            listed: std::array::from_fn(|_| AtomicU32::new(0)),
+            spaces: Board::new(),
+            pool: Arc::default(),
+            places: Mutex::default(),
+            databases: AtomicUsize::new(0),
+        })
+    }
+
+    /// The line of a shard.
+    #[inline(always)]
+    pub(super) fn line(&self, shard: usize) -> &ShardLine {
+        &self.lines[shard % SHARDS]
+    }
+
+    /// Where entries are.
+    #[inline(always)]
+    pub(crate) fn region(&self) -> &Region {
+        self.pool.region()
+    }
+
+    /// The place of a database plus one, 0 if nothing was ever stored in it.
+    #[inline(always)]
+    fn listed(&self, db: usize) -> u32 {
+        match self.listed.get(db) {
+            Some(place) => place.load(Ordering::Relaxed),
+            None => self.unlisted(db),
+        }
+    }
+
+    #[cold]
+    fn unlisted(&self, db: usize) -> u32 {
+        self.places.lock().unlisted.get(&db).copied().unwrap_or(0)
+    }
+
+    /// The place of a database, if anything was ever stored in it. For whoever holds a shard's lock.
+    #[inline]
+    pub(crate) fn place_of(&self, db: usize) -> Option<usize> {
+        self.listed(db).checked_sub(1).map(|place| place as usize)
+    }
+
+    /// The same, given to it if need be. The caller is writing to a shard.
+    pub(super) fn make_place(&self, db: usize) -> usize {
+        if let Some(place) = self.place_of(db) {
+            return place;
+        }
+        let mut places = self.places.lock();
+        let known = self.listed.get(db).map_or_else(
+            || places.unlisted.get(&db).copied().unwrap_or(0),
+            |place| place.load(Ordering::Relaxed),
+        );
+        if known > 0 {
+            return known as usize - 1;
+        }
+        let place = places.buckets.len();
+        let buckets = Arc::new(Buckets::new(place));
+        self.spaces.set(place, Some(&buckets));
+        places.buckets.push(buckets);
+        self.put(&mut places, db, place as u32 + 1);
+        place
+    }
+
+    fn put(&self, places: &mut Places, db: usize, place: u32) {
+        self.databases.fetch_max(db + 1, Ordering::Relaxed);
+        match self.listed.get(db) {
+            Some(listed) => listed.store(place, Ordering::Relaxed),
+            None => drop(places.unlisted.insert(db, place)),
+        }
+    }
+
+    /// Exchanges two databases. The caller is writing to every shard.
+    pub(super) fn swap(&self, one: usize, other: usize) {
+        let (of_one, of_other) = (self.listed(one), self.listed(other));
+        let mut places = self.places.lock();
+        self.put(&mut places, one, of_other);
+        self.put(&mut places, other, of_one);
+    }
+
+    /// One more than the highest number of a database that was ever used.
+    pub(crate) fn databases(&self) -> usize {
+        self.databases.load(Ordering::Relaxed)
+    }
+
+    /// The home buckets at a place, which some database has.
+    pub(super) fn buckets(&self, place: usize) -> Arc<Buckets> {
+        self.places.lock().buckets[place].clone()
+    }
+
+    /// The home buckets of all databases.
+    pub(crate) fn all_buckets(&self) -> Vec<Arc<Buckets>> {
+        self.places.lock().buckets.clone()
+    }
+
+    /// Locks what it guards.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        for buckets in self.all_buckets() {
+            held.push(Box::new(Frozen::new(buckets, |buckets, held| held.push(buckets.freeze()))));
+        }
+        held.push(Box::new(self.places.lock()));
+        held.push(self.pool.freeze());
+    }
+
+    /// Tells readers without the lock how long a shard's table is. The caller is writing to the shard.
+    #[inline]
+    pub(super) fn publish(&self, shard: usize, place: usize, homes: Homes) {
+        if let Some(word) = self.line(shard).homes.get(place) {
+            word.store(homes.to_word(), Ordering::Relaxed);
+        }
+    }
+
+    /// The table of a database in a shard, if there is one and it can be read without the lock.
+    #[inline(always)]
+    pub(super) fn index(&self, db: usize, shard: usize) -> Option<Index<'_>> {
+        let place = self.listed(db).wrapping_sub(1) as usize;
+        let buckets = self.spaces.get(place)?;
+        let homes = Homes::from_word(self.line(shard).homes[place].load(Ordering::Relaxed));
+        Some(Index { buckets, region: self.region(), shard: shard % SHARDS, homes })
+    }
+
+    /// Has the memory of the entry that a hash most likely leads to fetched, for whoever is about to take the lock: what misses the cache
+    /// after it does so alone. Returns where that is; `None` if it leads to none, so that most likely there is no such key.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, db: usize, hash: u64) -> Option<(Ref, Window<'_>)> {
+        let at = self.index(db, shard_of(hash))?.first_candidate(hash)?;
+        let window = self.region().window(at)?;
+        window.prefetch();
+        Some((at, window))
+    }
+
+    /// Looks a key up. Without the lock the answer holds only if the sequence stood still meanwhile.
+    #[inline(always)]
+    pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> LookUp<'_> {
+        let Some(index) = self.index(db, key.shard()) else {
+            return if self.listed(db) == 0 { LookUp::Missing } else { LookUp::Unsure };
+        };
+        let mut probe = index.probe(key.hash());
+        let Some(at) = probe.next() else { return LookUp::Missing };
+        if let Some(window) = self.region().window(at)
+            && let Some(head) = Head::short_of_any(window, key.bytes())
+        {
+            return LookUp::Found(at, window, head);
+        }
+        self.look_on(probe, at, key)
+    }
+
+    /// Goes on with a look-up at an entry that is most likely not the key's.
+    #[inline(never)]
+    fn look_on<'s>(&'s self, mut probe: Probe<'s>, mut at: Ref, key: &Key<'_>) -> LookUp<'s> {
+        loop {
+            let Some(window) = self.region().window(at) else { return LookUp::Unsure };
+            let Some(head) = Head::short(window) else { return LookUp::Unsure };
+            if head.is_seen_of(window, key.bytes()) {
+                return LookUp::Found(at, window, head);
+            }
+            match probe.next() {
+                Some(next) => at = next,
+                None => return LookUp::Missing,
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The home buckets of one database, of all shards side by side: bucket `b` of shard `s` is line `shards * b + s` of a region.
+//! What stands in them is the table's affair; buckets that overflow are blocks of the arenas.
+//!
+//! **Rows.** The buckets of one number are a row. Keys are spread evenly over the shards, so their tables are of nearly one length,
+//! and the region is in use without holes up to there. A bucket is found by its number: no directory lies between.
+//!
+//! **Growing.** A shard may use rows below the ceiling as it likes, under its own lock. Above, it asks, which raises the ceiling.
+//!
+//! **Giving back.** What is above the ceiling is nobody's. The ceiling is lowered first, then each shard is asked for the length of its table,
+//! under its lock: whoever grew before is seen, whoever grows after asks. Rows that are left behind are zero, and read as zeroes again.
+//!
+//! **Huge pages.** As the pool's chunks, pieces of the region are made ready ahead of a table that grows, and those that were used
+//! before are made huge pages once nothing grows.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::advice::OutOfMemory;
+use super::region::{HUGE_PAGE, Line, PAGE, Region};
+use crate::os::Guard;
+use crate::store::key::SHARDS;
+use crate::sync::Mutex;
+
+/// Address space of a database's home buckets: for a thousand million keys.
+const SPACE: usize = if cfg!(tsan) { 64 << 20 } else { 8 << 30 };
+/// Bytes of a row.
+const ROW: usize = SHARDS * size_of::<Line>();
+/// Rows of a huge page.
+const PIECE: u32 = (HUGE_PAGE / ROW) as u32;
+/// Pieces in use for each that is kept ready, and the most of these.
+const PIECES_PER_READY: u32 = 8;
+const MOST_READY: u32 = 2;
+/// Rows that may stay behind the longest table, at least.
+const FEW: u32 = if ROW < PAGE { (4 * PAGE / ROW) as u32 } else { 4 };
+
+/// See the module's text.
+pub(crate) struct Buckets {
+    region: Region,
+    /// Its place among the databases.
+    space: usize,
+    ceiling: AtomicU32,
+    /// A table became shorter since the last look.
+    shrunk: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Rows that may have memory behind them.
+    backed: u32,
+    /// Pieces that are huge pages, as far as one knows.
+    huge: Vec<bool>,
+}
+
+fn bytes_of(rows: Range<u32>) -> Range<usize> {
+    rows.start as usize * ROW..rows.end as usize * ROW
+}
+
+impl Buckets {
+    /// None yet, for the database at this place.
+    pub(crate) fn new(space: usize) -> Self {
+        Self {
+            region: Region::reserve(SPACE),
+            space,
+            ceiling: AtomicU32::new(0),
+            shrunk: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Its place among the databases.
+    #[inline(always)]
+    pub(crate) fn space(&self) -> usize {
+        self.space
+    }
+
+    /// A bucket, if its row was ever in use.
+    #[inline(always)]
+    pub(crate) fn line(&self, shard: usize, index: u32) -> Option<&Line> {
+        self.region.line(index as usize * SHARDS + shard)
+    }
+
+    /// Sees to it that a shard can use this row. The caller holds the shard's lock.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when the region is full, or the system gives no more.
+    #[inline]
+    pub(crate) fn grow(&self, row: u32) -> Result<(), OutOfMemory> {
+        if row < self.ceiling.load(Ordering::Relaxed) { Ok(()) } else { self.raise(row) }
+    }
+
+    #[cold]
+    fn raise(&self, row: u32) -> Result<(), OutOfMemory> {
+        let mut state = self.state.lock();
+        let ceiling = self.ceiling.load(Ordering::Relaxed);
+        if row >= ceiling {
+            let most = (self.region.len() / ROW) as u32;
+            let wanted = row.saturating_add(1 + row / 64).min(most).max(row + 1);
+            self.region.commit(bytes_of(0..wanted).end)?;
+            self.ceiling.store(wanted, Ordering::Relaxed);
+            state.backed = state.backed.max(wanted);
+        }
+        Ok(())
+    }
+
+    /// Notes that a table became shorter.
+    #[inline]
+    pub(crate) fn note_shrinking(&self) {
+        if !self.shrunk.load(Ordering::Relaxed) {
+            self.shrunk.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a table became shorter since this was last asked, so that [`Buckets::trim`] may gain something.
+    pub(crate) fn has_shrunk(&self) -> bool {
+        self.shrunk.swap(false, Ordering::Relaxed)
+    }
+
+    /// Gives rows that no table reaches back to the system. `tallest` takes each shard's lock and says how many buckets the longest table has.
+    pub(crate) fn trim(&self, tallest: impl Fn() -> u32) {
+        let longest = tallest();
+        let kept = longest + (longest / 16).max(FEW);
+        let kept = if kept >= PIECE { kept.next_multiple_of(PIECE) } else { kept };
+        {
+            let state = self.state.lock();
+            if state.backed <= kept {
+                return;
+            }
+            self.ceiling.fetch_min(kept, Ordering::Relaxed);
+        }
+        let longest = tallest();
+        loop {
+            // What is raised meanwhile waits for one piece at most.
+            let mut state = self.state.lock();
+            let kept = self.ceiling.load(Ordering::Relaxed).max(longest);
+            if state.backed <= kept {
+                return;
+            }
+            let from = kept.max(state.backed.saturating_sub(1) / PIECE * PIECE);
+            self.region.give_back(bytes_of(from..state.backed));
+            state.backed = from;
+            state.huge.truncate((from / PIECE) as usize);
+        }
+    }
+
+    /// Makes one piece ready ahead of the tables if there should be one more; false if there are enough. Takes as long as the system needs
+    /// for a huge page.
+    pub(crate) fn prepare(&self) -> bool {
+        let pieces = self.ceiling.load(Ordering::Relaxed).div_ceil(PIECE);
+        let ready = (pieces / PIECES_PER_READY).min(MOST_READY);
+        let next = {
+            let mut state = self.state.lock();
+            let next = state.backed.div_ceil(PIECE);
+            if next >= pieces + ready || self.region.commit(bytes_of(0..(next + 1) * PIECE).end).is_err() {
+                return false;
+            }
+            state.backed = (next + 1) * PIECE;
+            state.huge.resize(next as usize, false);
+            state.huge.push(true);
+            next
+        };
+        self.region.populate_huge(bytes_of(next * PIECE..(next + 1) * PIECE));
+        true
+    }
+
+    /// Has the system make a huge page of a piece that is in use and none; false if there is none. Readers of the piece may have to
+    /// wait for milliseconds: not while the engine grows.
+    pub(crate) fn collapse(&self) -> bool {
+        let full = (self.ceiling.load(Ordering::Relaxed) / PIECE) as usize;
+        let piece = {
+            let mut state = self.state.lock();
+            if state.huge.len() < full {
+                state.huge.resize(full, false);
+            }
+            let Some(piece) = state.huge[..full].iter().position(|is_huge| !is_huge) else { return false };
+            state.huge[piece] = true;
+            piece as u32
+        };
+        self.region.collapse(bytes_of(piece * PIECE..(piece + 1) * PIECE));
+        true
+    }
+
+    /// Holds it across a fork.
+    pub(crate) fn freeze(&self) -> Box<dyn Guard + '_> {
+        Box::new(self.state.lock())
+    }
+
+    /// Bytes that may have memory behind them.
+    #[cfg(test)]
+    pub(crate) fn backed_bytes(&self) -> usize {
+        bytes_of(0..self.state.lock().backed).end
+    }
+}

@@ -1,0 +1,240 @@
+//! Address space of an engine: reserved at once, committed from the front as it is needed, never moved or unmapped while it lives.
+//! What stands in it is left to the pool, the buckets and whoever they serve; the calls to the system are in [`super::advice`].
+//!
+//! A region is words that are read and written atomically, zero at first, numbered from its base. What was committed stays
+//! committed: pages can be given back to the system and read as zeroes then. So a number below the committed end leads to words,
+//! whatever stands there by now, and no reader needs a lock or a directory to follow it.
+//!
+//! **Reserving** costs address space alone: nothing of it counts as memory, not even where the system counts what could be used
+//! (strict overcommit) or locks what is mapped (`mlockall`). Where address space is short (`RLIMIT_AS`) the wish is halved until the
+//! system agrees, and once more, so that the process keeps as much for itself.
+//!
+//! # Unsafe: invariants
+//! - From `base` on `len` bytes and [`TAIL`] are reserved, and belong to the region alone until it is dropped.
+//! - From `base` on `committed` words and, if these are any, [`TAIL`] bytes more can be read and written; the number only grows. All
+//!   of that is initialised, since the system hands out zeroes, and accessed by atomic loads and stores of words alone.
+
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::advice::{self, OutOfMemory};
+use super::words::{WINDOW, Window, Words};
+
+/// The page size assumed, in bytes; larger real pages only make advice fail, harmlessly.
+pub(crate) const PAGE: usize = 4096;
+/// A huge page of the processors that have them at this size, in bytes; elsewhere just a size.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
+/// Bytes of a unit of references, and the alignment of every block.
+pub(crate) const UNIT: usize = 8;
+/// What can be read behind the committed end: windows run over it.
+const TAIL: usize = PAGE;
+const _: () = assert!((WINDOW + 1) * UNIT <= TAIL);
+
+/// The least and the most that is committed at once, in bytes: a call to the system each.
+const LEAST_COMMITTED: usize = 64 << 10;
+const MOST_COMMITTED: usize = 16 << 20;
+
+/// Where a block is: the number of its first word in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub(crate) struct Ref(std::num::NonZeroU32);
+
+impl Ref {
+    /// The reference with this number, unless it is 0.
+    #[inline(always)]
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        std::num::NonZeroU32::new(number).map(Self)
+    }
+
+    /// The number, as stored in tables and files.
+    #[inline(always)]
+    pub(crate) fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// A cache line of words.
+#[derive(bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [AtomicU64; 8]);
+
+/// See the module's text.
+pub(crate) struct Region {
+    base: NonNull<u8>,
+    committed: AtomicUsize,
+    len: usize,
+    mapping: (NonNull<u8>, usize),
+}
+
+// SAFETY: it only leads to words that are read and written atomically.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Reserves `wish` bytes, or as many as half of what can be had; possibly none.
+    pub(crate) fn reserve(wish: usize) -> Self {
+        Self::of(wish).unwrap_or_else(|| {
+            let granted = std::iter::successors(Some(wish / 2), |len| Some(len / 2))
+                .take_while(|len| *len >= 2 * HUGE_PAGE)
+                .find(|len| Self::of(*len).is_some());
+            granted.and_then(|len| Self::of(len / 2)).unwrap_or_else(Self::empty)
+        })
+    }
+
+    fn of(wish: usize) -> Option<Self> {
+        let len = wish.next_multiple_of(HUGE_PAGE);
+        let bytes = len.checked_add(HUGE_PAGE + TAIL)?;
+        let start = advice::reserve(bytes).ok()?;
+        let base = start.map_addr(|address| {
+            let aligned = address.get().next_multiple_of(HUGE_PAGE);
+            std::num::NonZeroUsize::new(aligned).unwrap_or(address)
+        });
+        Some(Self { base, committed: AtomicUsize::new(0), len, mapping: (start, bytes) })
+    }
+
+    fn empty() -> Self {
+        let nowhere = NonNull::dangling();
+        Self { base: nowhere, committed: AtomicUsize::new(0), len: 0, mapping: (nowhere, 0) }
+    }
+
+    /// The most bytes that it can hold.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes that can be used now.
+    pub(crate) fn committed(&self) -> usize {
+        self.words_committed() * UNIT
+    }
+
+    #[inline(always)]
+    fn words_committed(&self) -> usize {
+        // Acquired, so that whoever reads a number that was stored later may follow it.
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Sees to it that the first `bytes` can be used.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] where they are more than the region has, or more than the system gives.
+    pub(crate) fn commit(&self, bytes: usize) -> Result<(), OutOfMemory> {
+        let before = self.committed();
+        if bytes <= before {
+            return Ok(());
+        }
+        #[cfg(test)]
+        advice::refusal::check()?;
+        if bytes > self.len {
+            return Err(OutOfMemory);
+        }
+        let step = (before / 8).clamp(LEAST_COMMITTED, MOST_COMMITTED);
+        let after = bytes.max(before + step).next_multiple_of(PAGE).min(self.len);
+        let from = if before == 0 { 0 } else { before + TAIL };
+        // SAFETY: inside what was reserved (invariant).
+        let start = unsafe { self.base.add(from) };
+        advice::commit(start, after + TAIL - from)?;
+        self.committed.fetch_max(after / UNIT, Ordering::Release);
+        Ok(())
+    }
+
+    /// Where a word is, if it is committed.
+    #[inline(always)]
+    fn place(&self, word: usize) -> Option<NonNull<AtomicU64>> {
+        // SAFETY: a committed word lies in the mapping.
+        (word < self.words_committed()).then(|| unsafe { self.base.cast().add(word) })
+    }
+
+    /// The first words at a reference, unless it leads beyond what is committed.
+    #[inline(always)]
+    pub(crate) fn window(&self, at: Ref) -> Option<Window<'_>> {
+        // SAFETY: from a committed word on a window lies in what is committed and its tail, which stay as long as the region.
+        self.place(at.get() as usize).map(|place| Window::new(unsafe { place.cast().as_ref() }))
+    }
+
+    /// The words from a reference on, unless it leads beyond what is committed.
+    #[inline(always)]
+    pub(crate) fn words(&self, at: Ref) -> Option<Words<'_>> {
+        let first = at.get() as usize;
+        let len = self.words_committed().checked_sub(first).filter(|len| *len > 0)?;
+        // SAFETY: these words are committed, and stay so.
+        Some(Words::new(unsafe {
+            std::slice::from_raw_parts(self.base.cast::<AtomicU64>().as_ptr().add(first), len)
+        }))
+    }
+
+    /// The eight words from this one on, unless they lie beyond what is committed.
+    #[inline(always)]
+    pub(crate) fn eight(&self, at: Ref) -> Option<&[AtomicU64; 8]> {
+        // SAFETY: as in `window`, which is longer.
+        self.place(at.get() as usize).map(|place| unsafe { place.cast().as_ref() })
+    }
+
+    /// The cache line with this number, unless it lies beyond what is committed.
+    #[inline(always)]
+    pub(crate) fn line(&self, number: usize) -> Option<&Line> {
+        // SAFETY: the base is aligned to more than a line, and committed bytes come in pages.
+        self.place(number.checked_mul(8)?).map(|place| unsafe { place.cast().as_ref() })
+    }
+
+    /// Committed pages, as lines.
+    ///
+    /// # Panics
+    /// If they are not committed.
+    #[inline]
+    pub(crate) fn lines(&self, pages: Range<usize>) -> &[Line] {
+        assert!(pages.start <= pages.end && pages.end <= self.committed() / PAGE, "pages are committed");
+        let len = pages.len() * (PAGE / size_of::<Line>());
+        // SAFETY: as was just checked; pages are aligned to more than lines are.
+        unsafe { std::slice::from_raw_parts(self.base.add(pages.start * PAGE).cast().as_ptr(), len) }
+    }
+
+    /// The committed part of a range of bytes, and where it begins. It holds whole pages if the range does.
+    fn part(&self, bytes: Range<usize>) -> (NonNull<u8>, usize) {
+        let end = bytes.end.min(self.committed());
+        let start = bytes.start.min(end);
+        // SAFETY: inside what is committed.
+        (unsafe { self.base.add(start) }, end - start)
+    }
+
+    /// Gives whole pages back to the system; they are zero afterwards. Takes the system up to a millisecond a megabyte.
+    pub(crate) fn give_back(&self, bytes: Range<usize>) {
+        let (start, len) = self.part(bytes);
+        if len > 0 {
+            // SAFETY: committed pages of ours, words that may change at any time (invariant).
+            unsafe { advice::release(start, len) }
+        }
+    }
+
+    /// Has the system put memory behind all of the range, in huge pages if it has any, so that nobody waits for it later. O(bytes).
+    pub(crate) fn populate_huge(&self, bytes: Range<usize>) {
+        let (start, len) = self.part(bytes);
+        advice::prefer_huge_pages(start, len);
+        for page in (0..len).step_by(PAGE) {
+            // SAFETY: inside the committed part, whose words are atomic (invariant).
+            let word = unsafe { start.add(page).cast::<AtomicU64>().as_ref() };
+            // Reading alone would map a page of zeroes that everybody shares. Adding zero is compiled to that.
+            let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the system move what is in the range to huge pages, if it can. Whoever is there meanwhile waits. O(bytes).
+    pub(crate) fn collapse(&self, bytes: Range<usize>) {
+        let (start, len) = self.part(bytes);
+        advice::prefer_huge_pages(start, len);
+        advice::collapse(start, len);
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if self.mapping.1 > 0 {
+            // SAFETY: this is what was reserved, and nobody uses it after its owner.
+            unsafe { advice::unreserve(self.mapping.0, self.mapping.1) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

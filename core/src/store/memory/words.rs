@@ -1,0 +1,492 @@
+//! Words of a region as bytes: windows that readers without a lock look through, blocks that nobody writes meanwhile, and writing.
+//! Where the words are is [`super::region`]'s affair, and whether what was read belongs together is for the reader's sequence counter to say.
+//!
+//! All memory of a region is read by relaxed atomic loads and written by relaxed atomic stores of words, so nothing here is a data race.
+//!
+//! # Unsafe: invariants
+//! - A slice of bytes covers only words that a bounds-checked slice of atomics covers; all of that memory is initialised.
+//! - Whoever asks for a slice ([`Block::bytes`]) holds the lock of what owns the words, and stores to none of them before it is gone. The caller of
+//!   [`Block::set_word`] holds no slice over that word.
+//! - Windows are read and written without a check only at places below [`WINDOW`].
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::region::UNIT;
+
+/// Words that can be read from any block on: the head of an entry, a short key, and a value of up to [`LONGEST_COPY`].
+pub(crate) const WINDOW: usize = 3 + 256 / UNIT + LONGEST_COPY / UNIT + 8;
+
+/// Words in a row, read by relaxed atomic loads.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a>(&'a [AtomicU64]);
+
+/// [`Words`] that nobody writes while their owner is borrowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a>(Words<'a>);
+
+/// The longest run of bytes that [`Words::copy`] copies.
+pub(crate) const LONGEST_COPY: usize = 256;
+
+/// Room on the stack for the copy that a reader without the lock makes.
+pub(crate) struct Scratch([MaybeUninit<u64>; LONGEST_COPY / UNIT + 4]);
+
+impl Scratch {
+    /// Room that holds nothing yet.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self([MaybeUninit::uninit(); LONGEST_COPY / UNIT + 4])
+    }
+}
+
+impl<'a> Words<'a> {
+    #[inline(always)]
+    pub(super) fn new(words: &'a [AtomicU64]) -> Self {
+        Self(words)
+    }
+
+    /// The first `len` of them.
+    #[inline]
+    pub(crate) fn first(self, len: usize) -> Self {
+        Self(self.0.get(..len).unwrap_or_else(|| outside()))
+    }
+
+    /// Word number `index`, if there are that many.
+    #[inline(always)]
+    pub(crate) fn get(self, index: usize) -> Option<u64> {
+        self.0.get(index).map(|word| word.load(Ordering::Relaxed))
+    }
+
+    /// Word number `index`.
+    #[inline]
+    pub(crate) fn word(self, index: usize) -> u64 {
+        self.at(index).load(Ordering::Relaxed)
+    }
+
+    /// Stores a word, relaxed. The caller holds the lock of whoever owns it, and no slice over it.
+    #[inline]
+    pub(crate) fn set_word(self, index: usize, word: u64) {
+        self.at(index).store(word, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn at(self, index: usize) -> &'a AtomicU64 {
+        self.0.get(index).unwrap_or_else(|| outside())
+    }
+
+    /// Stores what stands in the first `len` words of `other`.
+    pub(crate) fn copy_from(self, other: Words<'_>, len: usize) {
+        let (to, from) = (self.first(len), other.first(len));
+        for (to, from) in to.0.iter().zip(from.0) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Writes `parts`, one after the other, from byte `from` on, word by word. The bytes behind them in the last word stay. The caller holds the
+    /// lock of whoever owns the words, and no slice over them.
+    #[inline]
+    pub(crate) fn write<const N: usize>(self, from: usize, parts: [&[u8]; N]) {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        self.check(from + bytes);
+        let bits = (from % UNIT * 8) as u32;
+        let mut writer = WordWriter { words: self, next: from / UNIT, pending: 0, bits };
+        if bits > 0 {
+            writer.pending = u64::from_le(self.word(writer.next)) & low(bits);
+        }
+        parts.iter().for_each(|part| writer.push(part));
+        writer.finish();
+    }
+
+    /// Whether the bytes from word `from` on are these; false if there are not so many.
+    #[inline(always)]
+    pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
+        let Some(words) = self.0.get(from..from + bytes.len().div_ceil(UNIT)) else { return false };
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
+        let mut words = words.iter().map(|word| word.load(Ordering::Relaxed));
+        chunks.iter().zip(&mut words).all(|(chunk, word)| word == whole(chunk))
+            && words
+                .next()
+                .is_none_or(|word| u64::from_le(word) & low(rest.len() as u32 * 8) == partial(rest))
+    }
+
+    #[inline]
+    fn check(self, bytes: usize) {
+        if bytes.div_ceil(UNIT) > self.0.len() {
+            outside();
+        }
+    }
+}
+
+/// The first [`WINDOW`] words at a reference, read by relaxed atomic loads. They may belong to several blocks, or to none.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'a>(&'a [AtomicU64; WINDOW]);
+
+impl<'a> Window<'a> {
+    #[inline(always)]
+    pub(super) fn new(words: &'a [AtomicU64; WINDOW]) -> Self {
+        Self(words)
+    }
+
+    /// Stores the first word, relaxed. The caller holds the lock of whoever owns it.
+    #[inline(always)]
+    pub(super) fn set_first(self, word: u64) {
+        self.0[0].store(word, Ordering::Relaxed);
+    }
+
+    /// The same, for the one who writes there: who holds the lock, and no slice.
+    #[inline(always)]
+    pub(super) fn writable(self) -> WindowMut<'a> {
+        WindowMut { words: self.0 }
+    }
+
+    /// Hints that its first words will be read soon: three cache lines, which hold most entries.
+    #[inline(always)]
+    pub(crate) fn prefetch(self) {
+        let start = self.0.as_ptr().cast::<u8>();
+        [0, 64, 128].into_iter().for_each(|line| prefetch(start.wrapping_add(line)));
+    }
+
+    /// Word number `index`, below [`WINDOW`].
+    #[inline(always)]
+    pub(crate) fn word(self, index: usize) -> u64 {
+        self.0[index].load(Ordering::Relaxed)
+    }
+
+    /// Whether the bytes from word `from` on are these; false if the window does not reach that far.
+    #[inline(always)]
+    pub(crate) fn equal(self, from: usize, bytes: &[u8]) -> bool {
+        if from + bytes.len() / UNIT >= WINDOW {
+            return false;
+        }
+        let chunks = bytes.as_chunks::<UNIT>();
+        let mut at = from;
+        for chunk in chunks.0 {
+            // SAFETY: below `from + bytes.len() / UNIT`, which is below `WINDOW`.
+            if unsafe { self.load(at) } != whole(chunk) {
+                return false;
+            }
+            at += 1;
+        }
+        // SAFETY: as above.
+        chunks.1.is_empty()
+            || u64::from_le(unsafe { self.load(at) }) & low(chunks.1.len() as u32 * 8) == partial(chunks.1)
+    }
+
+    /// The eight bytes from byte `from` on as a little-endian number; `None` if the window does not reach that far.
+    #[inline(always)]
+    pub(crate) fn eight(self, from: usize) -> Option<u64> {
+        let (at, bits) = (from / UNIT, (from % UNIT * 8) as u32);
+        let word = |at: usize| self.0.get(at).map(|word| u64::from_le(word.load(Ordering::Relaxed)));
+        let low = word(at)? >> bits;
+        if bits == 0 { Some(low) } else { Some(low | word(at + 1)? << (64 - bits)) }
+    }
+
+    /// Copies `len` bytes from byte `from` on and returns them; `None` if they are more than [`LONGEST_COPY`] or reach beyond the window.
+    #[inline(always)]
+    pub(crate) fn copy(self, from: usize, len: usize, scratch: &mut Scratch) -> Option<&[u8]> {
+        let (first, end) = (from / UNIT, from + len);
+        if len > LONGEST_COPY || end > (WINDOW - 4) * UNIT {
+            return None;
+        }
+        let words = end.div_ceil(UNIT) - first;
+        let mut at = 0;
+        // Four words a turn, the last turn perhaps some too many: the compiler leaves loops of atomic loads as they are.
+        while at < words {
+            // SAFETY: `at + 3` is below `words + 3`, which the scratch has room for; the window goes on for 4 words behind `end`.
+            unsafe {
+                self.copy_word(first, at, scratch);
+                self.copy_word(first, at + 1, scratch);
+                self.copy_word(first, at + 2, scratch);
+                self.copy_word(first, at + 3, scratch);
+            }
+            at += 4;
+        }
+        let start = scratch.0.as_ptr().cast::<u8>().wrapping_add(from % UNIT);
+        // SAFETY: the words that hold these bytes were just written to the front of the scratch.
+        Some(unsafe { std::slice::from_raw_parts(start, len) })
+    }
+
+    /// Copies `len` bytes from byte `from` on, as many as fit, to `buffer`; false if they are more than [`LONGEST_COPY`] or reach beyond
+    /// the window.
+    #[inline(always)]
+    pub(crate) fn copy_into(self, from: usize, len: usize, buffer: &mut [u8]) -> bool {
+        if !from.is_multiple_of(UNIT) || len > buffer.len() {
+            return self.copy_part(from, len, buffer);
+        }
+        if len > LONGEST_COPY || from + len > (WINDOW - 1) * UNIT {
+            return false;
+        }
+        let (whole, rest) = buffer[..len].as_chunks_mut::<UNIT>();
+        let mut at = from / UNIT;
+        for room in whole {
+            // SAFETY: a word of a range that ends within the window.
+            *room = unsafe { self.load(at) }.to_le().to_le_bytes();
+            at += 1;
+        }
+        if !rest.is_empty() {
+            // SAFETY: as above.
+            let bytes = unsafe { self.load(at) }.to_le().to_le_bytes();
+            rest.copy_from_slice(&bytes[..rest.len()]);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn copy_part(self, from: usize, len: usize, buffer: &mut [u8]) -> bool {
+        let mut scratch = Scratch::new();
+        let copy = self.copy(from, len, &mut scratch);
+        if let Some(bytes) = copy {
+            let fits = len.min(buffer.len());
+            buffer[..fits].copy_from_slice(&bytes[..fits]);
+        }
+        copy.is_some()
+    }
+
+    /// # Safety
+    /// `index` is below [`WINDOW`].
+    #[inline(always)]
+    unsafe fn load(self, index: usize) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get_unchecked(index) }.load(Ordering::Relaxed)
+    }
+
+    /// # Safety
+    /// `first + at` is below [`WINDOW`], and `at` is a word of the scratch.
+    #[inline(always)]
+    unsafe fn copy_word(self, first: usize, at: usize, scratch: &mut Scratch) {
+        // SAFETY: the caller's promise.
+        unsafe { scratch.0.get_unchecked_mut(at).write(self.load(first + at)) };
+    }
+}
+
+/// A [`Window`] for the one who writes there. What owns the words is borrowed mutably: nobody holds a slice.
+pub(crate) struct WindowMut<'a> {
+    words: &'a [AtomicU64; WINDOW],
+}
+
+impl WindowMut<'_> {
+    /// Stores word number `index`, below [`WINDOW`].
+    #[inline(always)]
+    pub(crate) fn set_word(&mut self, index: usize, word: u64) {
+        self.words[index].store(word, Ordering::Relaxed);
+    }
+
+    /// Writes `bytes` from byte `from` on and says whether all of them are ASCII; `None` if the window does not reach that far. What
+    /// stands behind them in their last word may change.
+    #[inline(always)]
+    pub(crate) fn write(&mut self, from: usize, bytes: &[u8]) -> Option<bool> {
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        if from.checked_add(bytes.len())? > (WINDOW - 1) * UNIT {
+            return None;
+        }
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
+        let (mut at, bits, mut seen) = (from / UNIT, (from % UNIT * 8) as u32, 0);
+        let mut pending = 0;
+        // SAFETY: here and below: all stores are to words of `from..from + bytes.len()`, or to the one behind them, within the window.
+        unsafe {
+            if bits == 0 {
+                for chunk in chunks {
+                    self.store(at, whole(chunk));
+                    seen |= whole(chunk);
+                    at += 1;
+                }
+            } else {
+                pending = u64::from_le(self.words[at].load(Ordering::Relaxed)) & low(bits);
+                for chunk in chunks {
+                    let word = u64::from_le(whole(chunk));
+                    self.store(at, (pending | word << bits).to_le());
+                    pending = word >> (64 - bits);
+                    seen |= word;
+                    at += 1;
+                }
+            }
+            if !rest.is_empty() {
+                let word = partial(rest);
+                seen |= word;
+                self.store(at, (pending | word << bits).to_le());
+                if rest.len() as u32 * 8 + bits > 64 {
+                    self.store(at + 1, (word >> (64 - bits)).to_le());
+                }
+            } else if bits > 0 {
+                self.store(at, pending.to_le());
+            }
+        }
+        Some(seen & HIGH == 0)
+    }
+
+    /// # Safety
+    /// `index` is below [`WINDOW`].
+    #[inline(always)]
+    unsafe fn store(&mut self, index: usize, word: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { self.words.get_unchecked(index) }.store(word, Ordering::Relaxed);
+    }
+}
+
+impl<'a> Block<'a> {
+    /// For whoever borrows what owns the words.
+    #[inline(always)]
+    pub(super) fn new(words: Words<'a>) -> Self {
+        Self(words)
+    }
+
+    /// The same memory by atomic loads.
+    #[inline]
+    pub(crate) fn words(self) -> Words<'a> {
+        self.0
+    }
+
+    /// `len` bytes from byte `from` on.
+    ///
+    /// # Panics
+    /// If they reach beyond the words.
+    #[inline]
+    pub(crate) fn bytes(self, from: usize, len: usize) -> &'a [u8] {
+        self.0.check(from + len);
+        let start = self.0.0.as_ptr().cast::<u8>();
+        // SAFETY: `check` saw that the range is there; nobody writes there while its owner is borrowed (invariants).
+        unsafe { std::slice::from_raw_parts(start.add(from), len) }
+    }
+}
+
+/// Puts bytes together into words and stores these.
+struct WordWriter<'a> {
+    words: Words<'a>,
+    next: usize,
+    /// The bytes of the word `next` that are known so far, and how many bits they are.
+    pending: u64,
+    bits: u32,
+}
+
+impl WordWriter<'_> {
+    #[inline(always)]
+    fn push(&mut self, bytes: &[u8]) {
+        let (chunks, rest) = bytes.as_chunks::<UNIT>();
+        if self.bits == 0 {
+            let end = self.next + chunks.len();
+            let words = self.words.0.get(self.next..end).unwrap_or_else(|| outside());
+            for (word, chunk) in words.iter().zip(chunks) {
+                word.store(whole(chunk), Ordering::Relaxed);
+            }
+            self.next = end;
+        } else {
+            for chunk in chunks {
+                let word = u64::from_le(whole(chunk));
+                self.store((self.pending | word << self.bits).to_le());
+                self.pending = word >> (64 - self.bits);
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        let (word, bits) = (partial(rest), rest.len() as u32 * 8);
+        let joined = self.pending | word << self.bits;
+        if self.bits + bits >= 64 {
+            self.store(joined.to_le());
+            // Shifting by all 64 bits would need `bits` to be 64: a rest is shorter.
+            self.pending = word >> (64 - self.bits);
+            self.bits = self.bits + bits - 64;
+        } else {
+            self.pending = joined;
+            self.bits += bits;
+        }
+    }
+
+    #[inline]
+    fn store(&mut self, word: u64) {
+        self.words.at(self.next).store(word, Ordering::Relaxed);
+        self.next += 1;
+    }
+
+    #[inline]
+    fn finish(mut self) {
+        if self.bits > 0 {
+            let kept = u64::from_le(self.words.word(self.next)) & !low(self.bits);
+            self.store((kept | self.pending).to_le());
+        }
+    }
+}
+
+/// The lowest `bits` bits, fewer than 64.
+#[inline]
+fn low(bits: u32) -> u64 {
+    (1 << bits) - 1
+}
+
+/// Eight bytes as the word that they are in memory.
+#[inline]
+fn whole(bytes: &[u8; UNIT]) -> u64 {
+    u64::from_le_bytes(*bytes).to_le()
+}
+
+/// One to seven bytes as a number, the first lowest.
+#[inline(always)]
+fn partial(bytes: &[u8]) -> u64 {
+    let n = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        u64::from(first) | u64::from(last) << ((n - 4) * 8)
+    } else {
+        let byte = |at: usize| u64::from(bytes[at]) << (at * 8);
+        byte(0) | byte(n / 2) | byte(n - 1)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn outside() -> ! {
+    panic!("reference outside the region")
+}
+
+/// Hints that the cache line at `address` will be read soon. Any address is fine: nothing is accessed.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch never faults and changes nothing but the cache.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = address;
+}
+
+/// Which of the 16 bytes, the first word's lowest first, are equal to `byte`; as bits.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn matching_bytes(words: [u64; 2], byte: u8) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    // SAFETY: SSE2 is part of x86-64, and these instructions touch registers only.
+    unsafe {
+        let bytes = _mm_set_epi64x(words[1] as i64, words[0] as i64);
+        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8))) as u32
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn matching_bytes(words: [u64; 2], byte: u8) -> u32 {
+    matching_bytes_portable(words, byte)
+}
+
+/// The same, eight bytes at a time.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+#[inline(always)]
+fn matching_bytes_portable(words: [u64; 2], byte: u8) -> u32 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let of_word = |word: u64| {
+        let differing = word ^ (u64::from(byte) * 0x0101_0101_0101_0101);
+        // The top bit of each byte that is zero, then those bits brought together.
+        let zero = !(((differing & LOW) + LOW) | differing | LOW);
+        ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+    };
+    of_word(words[0]) | of_word(words[1]) << 8
+}
+
+#[cfg(test)]
+mod tests;
