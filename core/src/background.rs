@@ -4,24 +4,36 @@
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
 use std::time::Duration;
 
 use crate::engine::Inner;
 use crate::expire::reaper;
 use crate::keyspace::access::TICK_MS;
 use crate::keyspace::{compaction, upkeep};
-use crate::os;
+use crate::os::{self, Guard};
 use crate::pulse::Totals;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// Time that one round spends on moving entries together.
 const COMPACTION_BUDGET: Duration = Duration::from_micros(500);
 
-/// Which process runs the thread of an engine.
+/// The thread of an engine, and which process runs it.
 #[derive(Default)]
 pub(crate) struct Background {
     /// [`os::generation`] of the process that runs it, 0 before the first.
     running_in: AtomicU64,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Drop for Background {
+    /// Has the thread see at once that the engine is gone. Threads that sleep out their time would pile up where engines are opened and closed in
+    /// quick succession, and one that follows another gets its stack for nothing.
+    fn drop(&mut self) {
+        if let Some(thread) = &*self.thread.lock() {
+            thread.unpark();
+        }
+    }
 }
 
 impl Background {
@@ -34,23 +46,31 @@ impl Background {
         }
     }
 
+    /// Locks what leads to the thread.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.thread.lock()));
+    }
+
     #[cold]
     fn start(&self, engine: &Arc<Inner>, here: u64) {
         if self.running_in.swap(here, Ordering::Relaxed) == here || engine.keyspace.clock.is_manual() {
             return;
         }
         let weak = Arc::downgrade(engine);
-        let started = std::thread::Builder::new().name("keystead".into()).spawn(move || run(&weak));
-        if started.is_err() {
+        let started = std::thread::Builder::new()
+            .name("keystead".into())
+            .spawn(move || run(&weak, Duration::from_millis(TICK_MS)));
+        match started {
+            Ok(started) => *self.thread.lock() = Some(started.thread().clone()),
             // Out of threads: expired keys stay invisible but keep their memory until a later call succeeds.
-            self.running_in.store(0, Ordering::Relaxed);
+            Err(_) => self.running_in.store(0, Ordering::Relaxed),
         }
     }
 }
 
-fn run(engine: &Weak<Inner>) {
+fn run(engine: &Weak<Inner>, tick: Duration) {
     loop {
-        std::thread::sleep(Duration::from_millis(TICK_MS));
+        std::thread::park_timeout(tick);
         let Some(engine) = engine.upgrade() else { return };
         round(&engine);
     }
@@ -79,4 +99,21 @@ fn round(engine: &Inner) {
         output: engine.network.output.load(Ordering::Relaxed),
     });
     engine.pulse.ended(timer.elapsed());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Clock, Engine};
+
+    #[test]
+    #[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+    fn the_thread_does_not_sleep_on_when_its_engine_has_gone() {
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
+        let weak = Arc::downgrade(&engine.inner);
+        let thread = std::thread::spawn(move || run(&weak, Duration::from_secs(3600)));
+        *engine.inner.background.thread.lock() = Some(thread.thread().clone());
+        drop(engine);
+        thread.join().unwrap();
+    }
 }

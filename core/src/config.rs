@@ -15,6 +15,7 @@ mod rewrite;
 mod spec;
 mod table;
 mod value;
+mod values;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -33,12 +34,12 @@ pub(crate) use limits::BufferLimits;
 pub(crate) use spec::{Applies, Kind, Mutability, OptionSpec};
 pub(crate) use table::{MAXMEMORY_POLICIES, OPTIONS};
 pub(crate) use value::{Value, format_percentile};
+use values::{DEFAULTS, Values};
 
 /// Current values of all options. Shared by reference: setting takes `&self`.
 #[derive(Debug)]
 pub struct Config {
-    /// One value for each row of [`OPTIONS`].
-    values: Mutex<Vec<Value>>,
+    values: Mutex<Values>,
     hot: Hot,
     /// The file that they were read from, if any; CONFIG REWRITE writes there.
     file: Option<PathBuf>,
@@ -46,13 +47,11 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let mut values: Vec<Value> = OPTIONS.iter().map(default_value).collect();
+        let mut values = Values::default();
         if let (Some(dir), Ok(current)) = (table::find(b"dir"), std::env::current_dir()) {
-            values[dir] = Value::Text(current.into_os_string().into_encoded_bytes());
+            values.set(dir, Value::Text(current.into_os_string().into_encoded_bytes()));
         }
-        let config = Self { values: Mutex::new(values), hot: Hot::default(), file: None };
-        config.publish(&config.values.lock());
-        config
+        Self { values: Mutex::new(values), hot: DEFAULTS.hot.clone(), file: None }
     }
 }
 
@@ -144,14 +143,14 @@ impl Config {
             let spec = &OPTIONS[index];
             let args = split_words(spec, text);
             let value = value::parse(spec, &args, &changed[index]).and_then(|value| accept(spec, value));
-            changed[index] = value.map_err(|reason| ConfigError::argument(name, reason))?;
+            changed.set(index, value.map_err(|reason| ConfigError::argument(name, reason))?);
         }
         *values = changed;
         self.publish(&values);
         Ok(())
     }
 
-    fn check_targets(&self, values: &[Value], pairs: &[(&[u8], &[u8])]) -> Result<Vec<usize>, ConfigError> {
+    fn check_targets(&self, values: &Values, pairs: &[(&[u8], &[u8])]) -> Result<Vec<usize>, ConfigError> {
         let mut targets = Vec::with_capacity(pairs.len());
         for (place, (name, _)) in pairs.iter().enumerate() {
             let index = table::find(name).ok_or_else(|| ConfigError::unknown(name))?;
@@ -171,16 +170,16 @@ impl Config {
         Ok(targets)
     }
 
-    fn publish(&self, values: &[Value]) {
-        for (spec, value) in OPTIONS.iter().zip(values) {
-            self.hot.publish(spec.name, value);
+    fn publish(&self, values: &Values) {
+        for (index, value) in values.own() {
+            self.hot.publish(OPTIONS[*index].name, value);
         }
     }
 }
 
 /// Whether `enable-protected-configs` lets CONFIG SET change protected options. `local` does too: a session in
 /// the process is as local as can be, and the listener refuses remote ones itself.
-fn protected_allowed(values: &[Value]) -> bool {
+fn protected_allowed(values: &Values) -> bool {
     let index = table::find(b"enable-protected-configs").expect("the option is in the table");
     values[index] != Value::Choice(0)
 }

@@ -3,6 +3,7 @@
 //! The typed methods of the hot commands are in [`crate::hot`]; everything else goes through [`Session::execute`].
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub(crate) struct Inner {
     pub(crate) active_expiry: AtomicBool,
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
-    background: Background,
+    pub(crate) background: Background,
 }
 
 /// Engines that were opened by name and are alive.
@@ -232,6 +233,7 @@ impl Inner {
         held.push(Box::new(self.latency.lock()));
         self.network.freeze(held);
         self.pulse.freeze(held);
+        self.background.freeze(held);
     }
 
     /// Starts the background thread if this process does not run it yet: at the start, and in a forked child.
@@ -269,7 +271,19 @@ pub(crate) fn freeze_names() -> Box<dyn Guard> {
     Box::new(NAMED.lock())
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if cfg!(not(loom)) {
+            crate::fork::forget(self);
+        }
+    }
+}
+
 /// Forty random hexadecimal digits.
 fn run_id() -> String {
-    (0..5).map(|_| format!("{:08x}", crate::store::random() as u32)).collect()
+    let mut digits = String::with_capacity(40);
+    (0..5).for_each(|_| {
+        write!(digits, "{:08x}", crate::store::random() as u32).expect("strings can be written to");
+    });
+    digits
 }

@@ -4,6 +4,7 @@
 //! first use, when [`os::generation`] differs.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{LazyLock, Once, Weak};
 
 use crate::engine::{self, Inner};
@@ -12,13 +13,17 @@ use crate::os::{self, Frozen, Guard};
 use crate::striped;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
-static ENGINES: LazyLock<Mutex<Vec<Weak<Inner>>>> = LazyLock::new(Mutex::default);
+/// Every engine by its address, which is its own until it has left.
+type Engines = BTreeMap<usize, Weak<Inner>>;
 
-/// What a forking thread holds: the registries, then every engine.
+static ENGINES: LazyLock<Mutex<Engines>> = LazyLock::new(Mutex::default);
+
+/// What a forking thread holds. The list goes before the engines, which leave it if meanwhile everybody else has let go of them, and the registries
+/// last, so that the next fork waits for all of it.
 struct Held {
+    _list: MutexGuard<'static, Engines>,
     _engines: Vec<Frozen>,
     _registries: Vec<Box<dyn Guard>>,
-    _list: MutexGuard<'static, Vec<Weak<Inner>>>,
 }
 
 thread_local! {
@@ -32,9 +37,16 @@ pub(crate) fn protect(engine: &Arc<Inner>) {
         // Without memory for the handlers a fork is as dangerous as it is without Keystead.
         let _ = os::on_fork(before, after, after_in_child);
     });
-    let mut engines = ENGINES.lock();
-    engines.retain(|engine| engine.strong_count() > 0);
-    engines.push(Arc::downgrade(engine));
+    ENGINES.lock().insert(address(engine), Arc::downgrade(engine));
+}
+
+/// Takes an engine that ends off the list.
+pub(crate) fn forget(engine: &Inner) {
+    ENGINES.lock().remove(&address(engine));
+}
+
+fn address(engine: &Inner) -> usize {
+    std::ptr::from_ref(engine).addr()
 }
 
 /// Takes every lock: first the registries, then engine by engine. Forks of several threads queue at the first.
@@ -42,12 +54,9 @@ extern "C" fn before() {
     let named = engine::freeze_names();
     let list = ENGINES.lock();
     let engines =
-        list.iter().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Inner::freeze)).collect();
-    let held = Held {
-        _engines: engines,
-        _registries: vec![named, lazyfree::freeze(), striped::freeze()],
-        _list: list,
-    };
+        list.values().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Inner::freeze)).collect();
+    let registries = vec![named, lazyfree::freeze(), striped::freeze()];
+    let held = Held { _list: list, _engines: engines, _registries: registries };
     HELD.with(|place| *place.borrow_mut() = Some(held));
 }
 

@@ -1,26 +1,26 @@
 //! What is counted about commands: calls, time, refusals and failures by command, errors by code.
 //!
 //! Counters are striped over cache lines by thread, so that counting costs no traffic between cores; they are summed when somebody
-//! asks. Hits, misses and expirations are counted in the shards.
+//! asks. A stripe takes memory once a thread that has it executes a command. Hits, misses and expirations are counted in the shards.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use crate::command::table::{self, Found};
 use crate::error::Error;
 use crate::latency::Histogram;
-use crate::os::Guard;
-use crate::sync::Mutex;
+use crate::os::{Board, Guard};
+use crate::sync::{Arc, Mutex};
 
 /// Threads are spread over this many stripes.
 const STRIPES: usize = 8;
 
 /// The counters of an engine.
 pub(crate) struct Stats {
-    stripes: Box<[CachePadded<Stripe>]>,
+    stripes: Board<Stripe, STRIPES>,
+    /// Held by whoever makes a stripe, and across a fork, since the board's own lock is not.
+    making: Mutex<()>,
     errors: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -49,12 +49,13 @@ pub(crate) struct CommandStats {
 
 impl Default for Stats {
     fn default() -> Self {
-        let stripe =
-            || Stripe { commands: (0..table::count()).map(|_| CommandCounters::default()).collect() };
-        Self {
-            stripes: (0..STRIPES).map(|_| CachePadded::new(stripe())).collect(),
-            errors: Mutex::new(BTreeMap::new()),
-        }
+        Self { stripes: Board::new(), making: Mutex::default(), errors: Mutex::default() }
+    }
+}
+
+impl Default for Stripe {
+    fn default() -> Self {
+        Self { commands: (0..table::count()).map(|_| CommandCounters::default()).collect() }
     }
 }
 
@@ -68,13 +69,33 @@ impl Stats {
         thread_local! {
             static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
         }
-        &self.stripes[STRIPE.with(|stripe| *stripe)]
+        let place = STRIPE.with(|stripe| *stripe);
+        self.stripes.get(place).unwrap_or_else(|| self.make(place))
     }
 
-    /// Locks the histograms and the errors.
+    #[cold]
+    fn make(&self, place: usize) -> &Stripe {
+        let _making = self.making.lock();
+        if self.stripes.get(place).is_none() {
+            self.stripes.set(place, Some(&Arc::default()));
+        }
+        self.stripes.get(place).expect("made above")
+    }
+
+    /// The stripes that there are.
+    fn stripes(&self) -> impl Iterator<Item = &Stripe> {
+        (0..STRIPES).filter_map(|place| self.stripes.get(place))
+    }
+
+    /// The counters of all commands in all stripes.
+    fn counters(&self) -> impl Iterator<Item = &CommandCounters> {
+        self.stripes().flat_map(|stripe| &stripe.commands)
+    }
+
+    /// Locks the making of stripes, the histograms and the errors.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        let counters = self.stripes.iter().flat_map(|stripe| stripe.commands.iter());
-        held.extend(counters.map(|counters| Box::new(counters.latency.lock()) as Box<dyn Guard + 'a>));
+        held.push(Box::new(self.making.lock()));
+        held.extend(self.counters().map(|counters| Box::new(counters.latency.lock()) as Box<dyn Guard + 'a>));
         held.push(Box::new(self.errors.lock()));
     }
 
@@ -113,7 +134,7 @@ impl Stats {
     /// The sums of one command.
     pub(crate) fn of(&self, found: Found) -> CommandStats {
         let mut sum = CommandStats::default();
-        for stripe in &self.stripes {
+        for stripe in self.stripes() {
             let counters = &stripe.commands[found.id];
             sum.calls += counters.calls.load(Ordering::Relaxed);
             sum.nanoseconds += counters.nanoseconds.load(Ordering::Relaxed);
@@ -128,8 +149,7 @@ impl Stats {
 
     /// Commands executed by all sessions.
     pub(crate) fn commands_processed(&self) -> u64 {
-        let all = self.stripes.iter().flat_map(|stripe| stripe.commands.iter());
-        all.map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
+        self.counters().map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
     }
 
     /// Error replies by code.
@@ -139,12 +159,34 @@ impl Stats {
 
     /// Forgets everything, as CONFIG RESETSTAT asks.
     pub(crate) fn reset(&self) {
-        for counters in self.stripes.iter().flat_map(|stripe| stripe.commands.iter()) {
+        for counters in self.counters() {
             for counter in [&counters.calls, &counters.nanoseconds, &counters.rejected, &counters.failed] {
                 counter.store(0, Ordering::Relaxed);
             }
             *counters.latency.lock() = None;
         }
         self.errors.lock().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_counted_together_and_stripes_made_as_they_come() {
+        let stats = Stats::default();
+        assert_eq!((stats.stripes().count(), stats.commands_processed()), (0, 0));
+        let ping = table::find(&[b"PING"]).expect("a command");
+        let call = || stats.called(ping, Duration::from_nanos(5), None, true);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..2 * STRIPES).map(|_| scope.spawn(call)).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+        let sum = stats.of(ping);
+        assert_eq!((sum.calls, sum.nanoseconds, stats.commands_processed()), (16, 80, 16));
+        assert!(sum.latency.is_some() && stats.stripes().count() > 0);
+        stats.reset();
+        assert_eq!((stats.of(ping).calls, stats.commands_processed()), (0, 0));
     }
 }

@@ -8,10 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
-use crate::os::Guard;
+use crate::os::{Board, Guard};
+use crate::sync::Arc;
 
 /// Stripes that belong to one thread each; all further threads share another.
 const OWN: usize = 64;
+/// As many of them stand in a counter from the start: all that most processes need. The others take memory once a thread counts in them.
+const NEAR: usize = 16;
 
 /// What loom would model of it says nothing about the engine: hence std's mutex whatever the build.
 static FREE: std::sync::LazyLock<Mutex<Vec<usize>>> =
@@ -65,36 +68,93 @@ pub(crate) fn stripe() -> usize {
     if STRIPE.get() == UNDECIDED { decide() } else { STRIPE.get() }
 }
 
+/// Something of an engine that is made when it is first needed.
+pub(crate) struct OnDemand<T>(Board<T, 1>);
+
+impl<T> Default for OnDemand<T> {
+    fn default() -> Self {
+        Self(Board::new())
+    }
+}
+
+impl<T: Default> OnDemand<T> {
+    /// What was made, if it was.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get(0)
+    }
+
+    /// What was made, now if not before.
+    #[inline]
+    pub(crate) fn get_or_make(&self) -> &T {
+        self.get().unwrap_or_else(|| self.make())
+    }
+
+    /// Under a lock that forks hold, so that no child finds the board locked by a thread that it has not.
+    #[cold]
+    fn make(&self) -> &T {
+        let _free = free();
+        if self.get().is_none() {
+            self.0.set(0, Some(&Arc::new(T::default())));
+        }
+        self.get().expect("made above")
+    }
+}
+
+type Pair = CachePadded<[AtomicU64; 2]>;
+
 /// Two counters side by side: look-ups that found something and look-ups that did not.
 pub(crate) struct Lookups {
-    stripes: Box<[CachePadded<[AtomicU64; 2]>; OWN]>,
-    shared: CachePadded<[AtomicU64; 2]>,
+    near: [Pair; NEAR],
+    far: OnDemand<Far>,
+    shared: Pair,
     /// What had been counted at the last reset.
     forgotten: [AtomicU64; 2],
 }
 
+struct Far([Pair; OWN - NEAR]);
+
+impl Default for Far {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Pair::default()))
+    }
+}
+
+/// Counts where nobody else writes: no need for an atomic addition.
+#[inline]
+fn count_alone(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
 impl Lookups {
     pub(crate) fn new() -> Self {
-        let stripes: Vec<_> = (0..OWN).map(|_| CachePadded::default()).collect();
-        let Ok(stripes) = stripes.try_into() else { unreachable!("as many as there are") };
-        Self { stripes, shared: CachePadded::default(), forgotten: Default::default() }
+        Self {
+            near: std::array::from_fn(|_| Pair::default()),
+            far: OnDemand::default(),
+            shared: Pair::default(),
+            forgotten: Default::default(),
+        }
     }
 
     /// Counts one look-up.
     #[inline]
     pub(crate) fn count(&self, is_hit: bool) {
         let which = usize::from(is_hit);
-        match self.stripes.get(STRIPE.get()) {
-            // Nobody else writes it: no need for an atomic addition.
-            Some(own) => own[which].store(own[which].load(Ordering::Relaxed) + 1, Ordering::Relaxed),
+        match self.near.get(STRIPE.get()) {
+            Some(own) => count_alone(&own[which]),
             None => self.count_otherwise(which),
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn count_otherwise(&self, which: usize) {
-        let stripe = if STRIPE.get() == UNDECIDED { decide() } else { OWN };
-        self.stripes.get(stripe).unwrap_or(&self.shared)[which].fetch_add(1, Ordering::Relaxed);
+        let stripe = stripe();
+        match (self.near.get(stripe), stripe.checked_sub(NEAR)) {
+            (Some(own), _) => count_alone(&own[which]),
+            (_, Some(far)) if stripe < OWN => count_alone(&self.far.get_or_make().0[far][which]),
+            _ => _ = self.shared[which].fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Hits and misses since the last reset.
@@ -109,7 +169,8 @@ impl Lookups {
     }
 
     fn total(&self, which: usize) -> u64 {
-        let stripes = self.stripes.iter().chain([&self.shared]);
+        let far = self.far.get().into_iter().flat_map(|far| &far.0);
+        let stripes = self.near.iter().chain(far).chain([&self.shared]);
         stripes.map(|stripe| stripe[which].load(Ordering::Relaxed)).sum()
     }
 }
@@ -134,5 +195,17 @@ mod tests {
         lookups.reset();
         lookups.count(true);
         assert_eq!(lookups.sum(), (1, 0));
+    }
+
+    #[test]
+    fn what_is_needed_by_several_threads_at_once_is_made_once() {
+        let made = OnDemand::<AtomicU64>::default();
+        assert!(made.get().is_none());
+        std::thread::scope(|scope| {
+            let count = || made.get_or_make().fetch_add(1, Ordering::Relaxed);
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(count)).collect();
+            threads.into_iter().for_each(|thread| _ = thread.join().unwrap());
+        });
+        assert_eq!(made.get().unwrap().load(Ordering::Relaxed), 8);
     }
 }

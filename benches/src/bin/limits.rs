@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use keystead::{Condition, Config, Database, Engine, Ttl};
+use keystead::{Clock, Condition, Config, Database, Engine, Form, Ttl};
 use keystead_benches::{key, uniform};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -26,10 +26,13 @@ fn main() -> ExitCode {
         "memory-limit" => memory_limit(scale),
         "mass-expiry" => mass_expiry(scale),
         "growth" => growth(scale),
+        "hash-growth" => hash_growth(scale),
+        "hash-copy" => hash_copy(scale),
+        "small-engine" => small_engine(scale),
         "rearm" => rearm(scale),
         _ => {
             eprintln!(
-                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|rearm [SCALE]"
+                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm [SCALE]"
             );
             return ExitCode::FAILURE;
         }
@@ -275,27 +278,132 @@ fn least_of(runs: &[&[f64]]) -> Vec<f64> {
 
 /// The longest that one SET takes while the table grows to five million keys.
 fn growth(scale: u64) {
-    let growths: Vec<Vec<f64>> = (0..REPEATS).map(|_| slowest_sets(5_000_000 / scale)).collect();
-    let growths: Vec<&[f64]> = growths.iter().map(|slowest| &slowest[..]).collect();
-    report("growth: worst single SET to 5 M keys, CPU time", "us", worst(&least_of(&growths)), 1000.0);
-    let name = "growth: worst single SET to 5 M keys, CPU time, worst of the growths";
-    tell(name, "us", worst(&growths.concat()));
+    judge_pauses("growth: worst single SET to 5 M keys, CPU time", "growths", || {
+        let engine = Engine::new();
+        let db = database(&engine);
+        slowest_calls(5_000_000 / scale, 10_000, |number| store(&db, number, &[b'v'; 64], Ttl::None))
+    });
 }
 
-/// Microseconds of CPU time that the slowest SET took, of every ten thousand.
-fn slowest_sets(count: u64) -> Vec<f64> {
+/// The longest that one HSET takes while a hash grows to a million fields.
+fn hash_growth(scale: u64) {
+    judge_pauses("hash growth: worst single HSET to 1 M fields, CPU time", "growths", || {
+        let engine = Engine::new();
+        let db = database(&engine);
+        slowest_calls(1_000_000 / scale, 10_000, |number| set_field(&db, b"hash", number, b'v'))
+    });
+}
+
+/// The longest that COPY of a hash of a million fields takes, and that an HSET to either of the two takes afterwards, when they may still share
+/// what has not changed.
+fn hash_copy(scale: u64) {
+    let name = "hash copy: COPY of 1 M fields and 20,000 HSETs after it, worst, CPU time";
+    let copies: Vec<Vec<f64>> = judge_pauses(name, "copies", || slowest_of_copy(1_000_000 / scale));
+    let alone: Vec<f64> = copies.iter().map(|slowest| slowest[0]).collect();
+    tell("hash copy: COPY alone, least of the copies", "us", sorted(alone)[0]);
+    let after: Vec<&[f64]> = copies.iter().map(|slowest| &slowest[1..]).collect();
+    tell("hash copy: worst single HSET after it", "us", worst(&least_of(&after)));
+}
+
+/// Microseconds of CPU time: of COPY, then of the slowest of each thousand HSETs. Those to the source and those to the copy take turns, and change
+/// different fields.
+fn slowest_of_copy(fields: u64) -> Vec<f64> {
+    const PART: u64 = 1_000;
+    const SOURCE: &[u8] = b"source";
+    const COPY: &[u8] = b"copy";
     let engine = Engine::new();
     let db = database(&engine);
-    let mut slowest = vec![0.0; count.div_ceil(10_000) as usize];
+    (0..fields).for_each(|number| set_field(&db, SOURCE, number, b'v'));
+    let mut session = engine.session(Form::Resp);
+    let mut copied = Vec::new();
+    let mut slowest = slowest_calls(1, 1, |_| {
+        copied.extend_from_slice(session.execute(&[b"COPY", SOURCE, COPY]));
+    });
+    assert_eq!(copied, b":1\r\n");
+    let holds = |hash: &[u8], number: u64, byte: u8| {
+        let is_so = |found: Option<&[u8]>| found == Some(&[byte; 16]);
+        db.hget_with(hash, &field(number), is_so).expect("a hash")
+    };
+    let mut draw = uniform(fields / 2);
+    for _ in 0..10 {
+        for (hash, other, odd, byte) in [(SOURCE, COPY, 0, b's'), (COPY, SOURCE, 1, b'c')] {
+            let changed: Vec<u64> = (0..PART).map(|_| draw() * 2 + odd).collect();
+            slowest.extend(slowest_calls(PART, PART, |at| set_field(&db, hash, changed[at as usize], byte)));
+            assert!(holds(hash, changed[0], byte) && holds(other, changed[0], b'v'), "hashes of their own");
+        }
+    }
+    slowest
+}
+
+/// Does what `run` does five times, each time the same way, and judges the worst of the least figures of each place; tells the worst of all beside
+/// it. Returns the figures of each run.
+fn judge_pauses(name: &str, runs: &str, run: impl Fn() -> Vec<f64>) -> Vec<Vec<f64>> {
+    let all: Vec<Vec<f64>> = (0..REPEATS).map(|_| run()).collect();
+    let slowest: Vec<&[f64]> = all.iter().map(|slowest| &slowest[..]).collect();
+    report(name, "us", worst(&least_of(&slowest)), 1000.0);
+    tell(&format!("{name}, worst of the {runs}"), "us", worst(&slowest.concat()));
+    all
+}
+
+/// Microseconds of CPU time that the slowest call took, of every `part` of them.
+fn slowest_calls(count: u64, part: u64, mut call: impl FnMut(u64)) -> Vec<f64> {
+    let mut slowest = vec![0.0; count.div_ceil(part) as usize];
     let mut before = thread_ns();
     for number in 0..count {
-        store(&db, number, &[b'v'; 64], Ttl::None);
+        call(number);
         let now = thread_ns();
-        let slowest = &mut slowest[number as usize / 10_000];
+        let slowest = &mut slowest[(number / part) as usize];
         *slowest = f64::max(*slowest, (now - before) as f64 / 1000.0);
         before = now;
     }
     slowest
+}
+
+/// The field of a number: seven bytes.
+fn field(number: u64) -> [u8; 7] {
+    let mut field = *b"f000000";
+    field[1..].copy_from_slice(&key(number)[10..]);
+    field
+}
+
+fn set_field(db: &Database, hash: &[u8], number: u64, byte: u8) {
+    db.hset(hash, &field(number), &[byte; 16]).expect("a hash");
+}
+
+/// What an engine of ten keys takes, and what opening and closing one takes: with its background thread, and without it.
+fn small_engine(scale: u64) {
+    const KEYS: u64 = 10;
+    let count = (200 / scale).max(1);
+    let default: fn() -> Engine = Engine::new;
+    let manual = || Engine::builder().clock(Clock::manual(1_000_000)).open().expect("an engine opens");
+    let filled = |open: fn() -> Engine| {
+        let engine = open();
+        let db = database(&engine);
+        (0..KEYS).for_each(|number| store(&db, number, &[b'v'; 16], Ttl::None));
+        engine
+    };
+    // The first has what all engines of a process share made, and the memory of its thread is given to the next.
+    let mut engines = vec![filled(default), filled(manual)];
+    let mut kilobytes = |open: fn() -> Engine| {
+        let before = resident();
+        engines.extend((0..count).map(|_| filled(open)));
+        // By then the background threads have run.
+        std::thread::sleep(Duration::from_millis(500));
+        (resident() - before) as f64 / count as f64 / 1024.0
+    };
+    report("small engine: ten keys of 16 + 16 bytes, by RSS", "KB", kilobytes(default), 100.0);
+    tell("small engine: ten keys of 16 + 16 bytes, without a background thread", "KB", kilobytes(manual));
+    drop(engines);
+    let median = |open: fn() -> Engine| {
+        let round = || {
+            let start = Instant::now();
+            (0..count).for_each(|_| drop(open()));
+            start.elapsed().as_secs_f64() * 1e6 / count as f64
+        };
+        sorted((0..REPEATS).map(|_| round()).collect())[REPEATS / 2]
+    };
+    report("small engine: open and close", "us", median(default), 200.0);
+    tell("small engine: open and close, without a background thread", "us", median(manual));
 }
 
 /// A sliding session: each use gives the key a later deadline. No timer may be added for it.

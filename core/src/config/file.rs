@@ -152,7 +152,7 @@ impl Loader<'_> {
             }
             self.save_seen = true;
         }
-        values[index] = value;
+        values.set(index, value);
         Ok(())
     }
 

@@ -60,6 +60,12 @@ macro_rules! hot_options {
             $($field: AtomicU64,)*
         }
 
+        impl Clone for Hot {
+            fn clone(&self) -> Self {
+                Self { $($field: AtomicU64::new(self.$field.load(Relaxed)),)* }
+            }
+        }
+
         #[expect(dead_code, reason = "options of types, eviction and logs that are yet to come")]
         impl Hot {
             $($(#[$doc])* pub(crate) fn $field(&self) -> $type {

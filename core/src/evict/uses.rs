@@ -6,7 +6,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::Event;
-use crate::striped;
+use crate::striped::{self, OnDemand};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 const RINGS: usize = if cfg!(loom) { 1 } else { 8 };
@@ -18,15 +18,10 @@ const NEARLY_FULL: usize = SLOTS * 3 / 4;
 const EVENT_SHIFT: u32 = 24;
 const EVENT_MASK: u64 = 3 << EVENT_SHIFT;
 
-/// See the module's text.
+/// See the module's text. Takes no memory until a key is sampled.
+#[derive(Default)]
 pub(crate) struct Uses {
-    rings: Box<[CachePadded<Ring>]>,
-}
-
-impl Default for Uses {
-    fn default() -> Self {
-        Self { rings: (0..RINGS).map(|_| CachePadded::default()).collect() }
-    }
+    rings: OnDemand<[CachePadded<Ring>; RINGS]>,
 }
 
 struct Ring {
@@ -43,7 +38,7 @@ impl Default for Ring {
 impl Uses {
     /// Leaves an event of the key of this hash. Says whether it is time to empty the rings.
     pub(crate) fn leave(&self, hash: u64, event: Event) -> bool {
-        let ring = &self.rings[striped::stripe() % RINGS];
+        let ring = &self.rings.get_or_make()[striped::stripe() % RINGS];
         let at = ring.written.fetch_add(1, Ordering::Relaxed);
         if at < SLOTS {
             let code = 1 + event as u64;
@@ -54,7 +49,7 @@ impl Uses {
 
     /// Empties the rings. The hashes are whole but for the bits in which events travel.
     pub(crate) fn drain(&self, mut take: impl FnMut(u64, Event)) {
-        for ring in &*self.rings {
+        for ring in self.rings.get().into_iter().flatten() {
             let written = ring.written.load(Ordering::Relaxed);
             if written == 0 {
                 continue;

@@ -16,6 +16,9 @@ pub const CASES: &[&str] = &[
     "memory-limit",
     "mass-expiry",
     "growth",
+    "hash-growth",
+    "hash-copy",
+    "small-engine",
     "rearm",
 ];
 
