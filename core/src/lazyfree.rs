@@ -6,12 +6,12 @@ use std::sync::mpsc::{Sender, channel};
 
 use crate::os::{self, Guard};
 use crate::sync::Mutex;
-use crate::value::HeapValue;
+use crate::value::Owned;
 
 /// Values of more elements than this, which take about a tenth of a millisecond to drop, go to the thread.
 const SLOW_TO_DROP: usize = 1024;
 
-type Mailbox = Sender<Vec<HeapValue>>;
+type Mailbox = Sender<Vec<Owned>>;
 
 /// The thread of this process: the generation that started it, and how to reach it.
 static THREAD: LazyLock<Mutex<Option<(u64, Mailbox)>>> = LazyLock::new(Mutex::default);
@@ -21,11 +21,11 @@ static PENDING: AtomicU64 = AtomicU64::new(0);
 static FREED: AtomicU64 = AtomicU64::new(0);
 
 /// Drops values without holding up the caller.
-pub(crate) fn discard(garbage: Vec<HeapValue>) {
+pub(crate) fn discard(garbage: Vec<Owned>) {
     if garbage.is_empty() {
         return;
     }
-    let elements: usize = garbage.iter().map(HeapValue::elements).sum();
+    let elements: usize = garbage.iter().map(Owned::elements).sum();
     if elements > SLOW_TO_DROP {
         let count = garbage.len() as u64;
         if let Some(sender) = sender() {
@@ -52,7 +52,7 @@ pub(crate) fn reset_freed() {
     FREED.store(0, Ordering::Relaxed);
 }
 
-fn drop_counted(garbage: Vec<HeapValue>) {
+fn drop_counted(garbage: Vec<Owned>) {
     let count = garbage.len() as u64;
     drop(garbage);
     PENDING.fetch_sub(count, Ordering::Relaxed);
@@ -68,7 +68,7 @@ fn sender() -> Option<Mailbox> {
     {
         return Some(sender.clone());
     }
-    let (sender, receiver) = channel::<Vec<HeapValue>>();
+    let (sender, receiver) = channel::<Vec<Owned>>();
     let run = move || receiver.into_iter().for_each(drop_counted);
     std::thread::Builder::new().name("keystead-lazyfree".into()).spawn(run).ok()?;
     // What waits in the parent's channel is the parent's to drop.

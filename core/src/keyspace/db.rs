@@ -17,10 +17,11 @@ use super::shard::ShardData;
 use crate::error::{Error, Result};
 use crate::evict::Event as Use;
 use crate::store::key;
-use crate::store::key::Key;
+use crate::store::key::{HashSeed, Key};
 use crate::store::memory::Ref;
+use crate::value::long::{self, LongString};
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{HeapValue, Kind, NewValue, Value};
+use crate::value::{Kind, NewValue, Owned, Value};
 
 /// The locked part of a database.
 pub struct Db<'e> {
@@ -56,7 +57,7 @@ pub(super) struct Rare {
     expirations: Vec<Effect>,
     modified: Vec<(usize, Box<[u8]>)>,
     events: Vec<Event>,
-    pub(super) garbage: Vec<HeapValue>,
+    pub(super) garbage: Vec<Owned>,
     /// The garbage is dropped by this thread, whatever it costs.
     pub(super) drop_here: bool,
     /// Databases of which all keys changed; `None` stands for all databases.
@@ -97,8 +98,12 @@ impl Effects {
     }
 
     /// Values to drop after the unlock.
-    pub(super) fn discard(&mut self, values: impl IntoIterator<Item = HeapValue>) {
-        values.into_iter().for_each(|value| self.rare().garbage.push(value));
+    pub(super) fn discard(&mut self, values: impl IntoIterator<Item = Owned>) {
+        for mut value in values {
+            // What nobody can reach is no reason to evict more.
+            value.depart();
+            self.rare().garbage.push(value);
+        }
     }
 }
 
@@ -362,10 +367,10 @@ impl<'e> Db<'e> {
                 Value::Int(number) => Taken::Int(number),
                 _ => unreachable!("the kind says integer"),
             },
-            kind if kind.on_heap() => {
-                let owned = shard.delete(db, key.hash(), at).expect("the kind says heap");
+            kind if kind.owns() => {
+                let owned = shard.delete(db, key.hash(), at).expect("the kind says that it owns something");
                 self.modified(key);
-                return Some((Taken::Heap(kind, owned), deadline));
+                return Some((Taken::Owned(Some(owned)), deadline));
             }
             _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
         };
@@ -374,14 +379,14 @@ impl<'e> Db<'e> {
         Some((taken, deadline))
     }
 
-    /// A copy of the value and the deadline of a key. O(size of the value).
+    /// A copy of the value and the deadline of a key. O(size of the value), but at most of 64 KiB: what is larger is shared.
     pub(crate) fn copy(&mut self, key: &Key<'_>) -> Option<(Taken, Option<u64>)> {
         let at = self.find_live(key)?;
         let shard = self.shard(key);
         let head = shard.head(at);
         let taken = match shard.value(at) {
             Value::Int(number) => Taken::Int(number),
-            _ if head.kind().on_heap() => Taken::Heap(head.kind(), shard.owned(at).clone()),
+            _ if head.kind().owns() => Taken::Owned(Some(shard.share(at))),
             _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
         };
         Some((taken, head.deadline(&shard.arena, at)))
@@ -647,16 +652,22 @@ fn apart_from_key(head: &Head) -> Kind {
 pub(crate) enum Taken {
     Int(i64),
     Bytes(Kind, Vec<u8>),
-    Heap(Kind, HeapValue),
+    Owned(Option<Owned>),
 }
 
 impl Taken {
-    /// As a value to insert.
+    /// As a value to insert, once.
     pub(crate) fn as_new(&mut self) -> NewValue<'_> {
         match self {
             Taken::Int(number) => NewValue::Int(*number),
             Taken::Bytes(kind, bytes) => NewValue::Bytes(*kind, bytes),
-            Taken::Heap(kind, value) => NewValue::Heap(*kind, std::mem::take(value)),
+            Taken::Owned(owned) => {
+                let mut owned = owned.take().expect("a value is inserted once");
+                if let Owned::Hash(hash) = &mut owned {
+                    hash.forget_timer();
+                }
+                NewValue::Owned(owned)
+            }
         }
     }
 }
@@ -775,28 +786,63 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         Ok(())
     }
 
-    /// Writes bytes over those of a string in the entry, its length unchanged. Returns `None` if they are not in the entry.
-    pub(crate) fn edit_bytes(&mut self, from: usize, bytes: &[u8]) -> Option<()> {
-        matches!(self.kind(), Kind::Raw | Kind::Embedded).then(|| {
-            self.db.preserve(&self.key, self.at);
-            let at = self.at;
-            self.db.shard_mut(&self.key).edit_string(at, from, bytes);
-            self.db.modified(&self.key);
-        })
-    }
-
-    /// Edits the heap value, if the entry owns one. `edit` says whether it changed anything beside what it returns.
-    pub(crate) fn edit_heap<R>(&mut self, edit: impl FnOnce(&mut HeapValue) -> (R, bool)) -> Option<R> {
-        if !self.kind().on_heap() {
-            return None;
-        }
+    /// Writes bytes over those of a string in the entry, its length unchanged.
+    fn edit_bytes(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
         self.db.preserve(&self.key, self.at);
         let at = self.at;
-        let (result, changed) = self.db.shard_mut(&self.key).edit_owned(at, edit);
+        self.db.shard_mut(&self.key).edit_string(at, from, bytes);
+        self.db.modified(&self.key);
+        Ok(())
+    }
+
+    /// Edits the value, if it has memory of its own. `edit` says whether it changed anything beside what it returns.
+    ///
+    /// # Errors
+    /// The system has no memory for the entry; nothing has changed.
+    pub(crate) fn edit_owned<R>(
+        &mut self,
+        edit: impl FnOnce(&mut Owned, &HashSeed) -> (R, bool),
+    ) -> Result<Option<R>> {
+        if !self.kind().owns() {
+            return Ok(None);
+        }
+        self.db.preserve(&self.key, self.at);
+        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
+        let (at, result, changed) = self.db.shard_mut(&self.key).edit_owned(db, hash, at, edit)?;
+        self.at = at;
         if changed {
             self.db.modified(&self.key);
         }
-        Some(result)
+        Ok(Some(result))
+    }
+
+    /// Writes bytes over those of a string from `from` on, with zeroes before them where it is shorter. A string that grows beyond a page gets pages of its
+    /// own. O(bytes), amortised, O(length) for shorter strings.
+    ///
+    /// # Errors
+    /// WRONGTYPE, or the system has no memory; nothing has changed.
+    pub(crate) fn write_string(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
+        let written = self.edit_owned(|value, _| match value {
+            Owned::Str(string) => (string.write(from, bytes).map_err(Error::from), true),
+            Owned::Hash(_) => (Err(Error::wrong_type()), false),
+        })?;
+        if let Some(written) = written {
+            return written;
+        }
+        let text = self.value().text()?;
+        let end = from + bytes.len();
+        if end <= text.len() && self.kind() == Kind::Raw {
+            return self.edit_bytes(from, bytes);
+        }
+        let mut whole = text.to_vec();
+        whole.resize(whole.len().max(end), 0);
+        whole[from..end].copy_from_slice(bytes);
+        if whole.len() < long::GROWING {
+            return self.set_value(NewValue::Bytes(Kind::Raw, &whole));
+        }
+        let pool = &self.db.keyspace.shared.pool;
+        let string = LongString::new(pool, &whole, whole.len() + whole.len() / 4)?;
+        self.set_value(NewValue::Owned(Owned::Str(string)))
     }
 
     /// Arms a timer for something inside the value, such as a field with a deadline.

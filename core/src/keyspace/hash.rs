@@ -4,23 +4,28 @@
 
 use crate::error::Result;
 use crate::keyspace::{Db, EventClass, HashSeed, Key};
+use crate::store::memory::{OutOfMemory, Pool};
+use crate::sync::Arc;
 use crate::value::hash::Hash;
 use crate::value::listpack::{self, Element, Listpack};
-use crate::value::{HashRef, HeapValue, Kind, MAX_IN_ARENA, NewValue, Value};
+use crate::value::{HashRef, Kind, MAX_IN_ARENA, NewValue, Owned, Value};
 
 /// The fields of a hash that is being changed.
 pub(crate) struct Fields<'h> {
     encoding: Encoding<'h>,
     limits: Limits,
-    seed: HashSeed,
+    seed: &'h HashSeed,
+    pool: &'h Arc<Pool>,
     now: u64,
     changed: bool,
+    /// There was no memory for something: nothing is changed from then on, and the edit fails.
+    refused: bool,
 }
 
 enum Encoding<'h> {
     Packed(Vec<u8>),
     /// Just converted from a listpack.
-    New(Box<Hash>),
+    New(Hash),
     Table(&'h mut Hash),
 }
 
@@ -40,8 +45,8 @@ impl Fields<'_> {
     fn as_ref(&self) -> HashRef<'_> {
         match &self.encoding {
             Encoding::Packed(bytes) => HashRef::packed(bytes),
-            Encoding::New(hash) => HashRef::table(hash),
-            Encoding::Table(hash) => HashRef::table(hash),
+            Encoding::New(hash) => HashRef::table(hash.as_ref(self.seed)),
+            Encoding::Table(hash) => HashRef::table(hash.as_ref(self.seed)),
         }
     }
 
@@ -95,10 +100,22 @@ impl Fields<'_> {
             }
             return is_new;
         }
-        let hash = self.table();
-        let was_live = hash.get(field, now).is_some();
-        hash.set(field, value, deadline);
-        !was_live
+        let was_live = self.as_ref().get(field, now).is_some();
+        self.change(|hash, seed| hash.set(seed, field, value, deadline)).is_some() && !was_live
+    }
+
+    /// Changes the table, unless there was no memory before.
+    fn change<R>(
+        &mut self,
+        change: impl FnOnce(&mut Hash, &HashSeed) -> Result<R, OutOfMemory>,
+    ) -> Option<R> {
+        if self.refused {
+            return None;
+        }
+        let seed = self.seed;
+        let changed = change(self.table(), seed);
+        self.refused = changed.is_err();
+        changed.ok()
     }
 
     /// Gives an existing field another deadline, or none.
@@ -106,12 +123,11 @@ impl Fields<'_> {
         if deadline.is_some() {
             self.leave_listpack();
         }
-        let now = self.now;
         let (Encoding::New(_) | Encoding::Table(_)) = &self.encoding else { return };
-        let hash = self.table();
-        let Some(value) = hash.get(field, now).map(|found| found.value.to_vec()) else { return };
-        hash.set(field, &value, deadline);
-        self.changed = true;
+        let Some(value) = self.as_ref().get(field, self.now).map(|value| value.with(<[u8]>::to_vec)) else {
+            return;
+        };
+        self.changed |= self.change(|hash, seed| hash.set(seed, field, &value, deadline)).is_some();
     }
 
     /// Removes a field and says whether it was there.
@@ -126,9 +142,8 @@ impl Fields<'_> {
                 None => false,
             },
             _ => {
-                let hash = self.table();
-                let was_live = hash.get(field, now).is_some();
-                hash.remove(field) && was_live
+                let was_live = self.as_ref().get(field, now).is_some();
+                self.change(|hash, seed| hash.remove(seed, field)) == Some(true) && was_live
             }
         };
         self.changed |= removed;
@@ -145,12 +160,21 @@ impl Fields<'_> {
 
     fn leave_listpack(&mut self) {
         let Encoding::Packed(bytes) = &self.encoding else { return };
-        let mut hash = Box::new(Hash::new(self.seed));
+        let mut hash = Hash::new(self.pool);
+        let mut refused = false;
         HashRef::packed(bytes).each(self.now, |field, value| {
-            field.with(|field| value.with(|value| hash.set(field, value, None)));
+            let set = field.with(|field| value.with(|value| hash.set(self.seed, field, value, None)));
+            refused |= set.is_err();
         });
         self.encoding = Encoding::New(hash);
+        self.refused |= refused;
         self.changed = true;
+    }
+
+    /// Runs an edit. What there was no memory for makes it fail.
+    fn run<R>(&mut self, edit: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let result = edit(self)?;
+        if self.refused { Err(OutOfMemory.into()) } else { Ok(result) }
     }
 
     fn is_empty(&self) -> bool {
@@ -193,14 +217,17 @@ fn run<R>(
     edit: impl FnOnce(&mut Fields<'_>) -> Result<R>,
 ) -> Result<Option<R>> {
     reclaim(db, key);
-    let hot = db.keyspace().config.hot();
+    let keyspace = db.keyspace();
+    let hot = keyspace.config.hot();
     let limits = Limits { fields: hot.hash_max_listpack_entries(), bytes: hot.hash_max_listpack_value() };
     let fields = Fields {
         encoding: Encoding::Packed(listpack::EMPTY.to_vec()),
         limits,
-        seed: db.keyspace().seed,
+        seed: &keyspace.seed,
+        pool: &keyspace.shared.pool,
         now: db.now(),
         changed: false,
+        refused: false,
     };
     let Some(mut entry) = db.lookup_mut(key) else {
         return if create { created(db, key, fields, edit).map(Some) } else { Ok(None) };
@@ -209,7 +236,7 @@ fn run<R>(
     if entry.kind() == Kind::HashPacked {
         let packed = Encoding::Packed(entry.bytes().to_vec());
         let mut fields = Fields { encoding: packed, ..fields };
-        let result = edit(&mut fields)?;
+        let result = fields.run(edit)?;
         if fields.changed {
             if fields.is_empty() {
                 entry.remove();
@@ -218,7 +245,7 @@ fn run<R>(
                 match fields.encoding {
                     Encoding::Packed(bytes) => entry.set_value(NewValue::Bytes(Kind::HashPacked, &bytes))?,
                     Encoding::New(hash) => {
-                        entry.set_value(NewValue::Heap(Kind::HashTable, HeapValue::Hash(hash)))?;
+                        entry.set_value(NewValue::Owned(Owned::Hash(hash)))?;
                         db.adopt_field_deadlines(key);
                     }
                     Encoding::Table(_) => unreachable!("a packed hash becomes a new one"),
@@ -227,16 +254,15 @@ fn run<R>(
         }
         return Ok(Some(result));
     }
-    let (result, timer, is_empty) = entry
-        .edit_heap(|value| {
-            let hash = value.as_hash_mut().expect("the type was checked");
-            let mut fields = Fields { encoding: Encoding::Table(hash), ..fields };
-            let result = edit(&mut fields);
-            let (changed, is_empty) = (fields.changed, fields.is_empty());
-            let Encoding::Table(hash) = fields.encoding else { unreachable!("a table stays one") };
-            ((result, hash.timer_to_arm(), is_empty), changed)
-        })
-        .expect("the kind says heap");
+    let edited = entry.edit_owned(|value, _| {
+        let Owned::Hash(hash) = value else { unreachable!("the type was checked") };
+        let mut fields = Fields { encoding: Encoding::Table(hash), ..fields };
+        let result = fields.run(edit);
+        let (changed, is_empty) = (fields.changed, fields.is_empty());
+        let Encoding::Table(hash) = fields.encoding else { unreachable!("a table stays one") };
+        ((result, hash.timer_to_arm(), is_empty), changed)
+    })?;
+    let (result, timer, is_empty) = edited.expect("the kind says that it owns something");
     if let Some(timer) = timer {
         entry.arm(timer);
     }
@@ -253,12 +279,12 @@ fn created<R>(
     mut fields: Fields<'_>,
     edit: impl FnOnce(&mut Fields<'_>) -> Result<R>,
 ) -> Result<R> {
-    let result = edit(&mut fields)?;
+    let result = fields.run(edit)?;
     if fields.changed && !fields.is_empty() {
         match fields.encoding {
             Encoding::Packed(bytes) => db.insert(key, NewValue::Bytes(Kind::HashPacked, &bytes), None)?,
             Encoding::New(hash) => {
-                db.insert(key, NewValue::Heap(Kind::HashTable, HeapValue::Hash(hash)), None)?;
+                db.insert(key, NewValue::Owned(Owned::Hash(hash)), None)?;
                 db.adopt_field_deadlines(key);
             }
             Encoding::Table(_) => unreachable!("a hash that is created has no table yet"),
@@ -282,12 +308,16 @@ fn reclaim(db: &mut Db<'_>, key: &Key<'_>) {
 pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
     let (now, changes) = (db.now(), db.changes());
     let Some(mut entry) = db.lookup_mut_untouched(key) else { return 0 };
-    let expired = entry.edit_heap(|value| {
-        let expired = value.as_hash_mut().map_or_else(Vec::new, |hash| hash.take_expired(now));
+    let expired = entry.edit_owned(|value, seed| {
+        let expired = match value {
+            Owned::Hash(hash) => hash.take_expired(seed, now),
+            Owned::Str(_) => Vec::new(),
+        };
         let changed = !expired.is_empty();
         (expired, changed)
     });
-    let expired = expired.unwrap_or_default();
+    // Without memory for the entry they wait for the next time.
+    let expired = expired.ok().flatten().unwrap_or_default();
     if expired.is_empty() {
         return 0;
     }

@@ -9,13 +9,14 @@ pub(crate) mod entry;
 pub(crate) mod evictor;
 #[cfg(test)]
 mod evictor_tests;
+pub(crate) mod field_wheels;
 pub(crate) mod guard;
 pub(crate) mod hash;
-pub(crate) mod heap;
 pub(crate) mod hooks;
 pub(crate) mod insert;
 pub(crate) mod locks;
 pub(crate) mod overwrite;
+pub(crate) mod owned;
 pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
@@ -222,11 +223,11 @@ impl Keyspace {
         self.clock.has_passed(deadline)
     }
 
-    /// Bytes used by entries, tables, wheels, heap values and the records of eviction; each shard may be off by what
+    /// Bytes used by entries, tables, wheels, pages of values and the records of eviction; each shard may be off by what
     /// [`memory::unreported`] allows.
     #[inline]
     pub(crate) fn used_bytes(&self) -> usize {
-        self.used.load(Ordering::Relaxed) + self.evictor.bytes()
+        self.used.load(Ordering::Relaxed) + self.evictor.bytes() + self.shared.pool.shareable_bytes()
     }
 
     /// Whether memory is worth fetching before several keys are looked up: of a smaller keyspace most is in the processor's caches anyway.

@@ -2,7 +2,7 @@
 //!
 //! The first is for strings and packed collections of up to 256 bytes, which nearly all are: they are copied to the stack and
 //! used if no writer came between. It writes to nothing that other threads read, but for the note of an access that
-//! has to be stamped. Large values, those on the heap, and whatever a writer is at, are read under the lock.
+//! has to be stamped. Large values, those with memory of their own, and whatever a writer is at, are read under the lock.
 
 use super::Keyspace;
 use super::entry::Head;
@@ -56,7 +56,7 @@ pub(crate) fn read_one<R>(
     }
 }
 
-/// [`read_one`] for what is most likely on the heap: it goes to the lock straight away, unless the key is missing.
+/// [`read_one`] for what most likely has memory of its own: it goes to the lock straight away, unless the key is missing.
 #[inline]
 pub(crate) fn read_large<R>(
     keyspace: &Keyspace,
@@ -295,7 +295,7 @@ fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Sc
         Kind::Embedded | Kind::Raw => Value::Str(bytes),
         Kind::Int => Value::Int(integer(bytes)),
         Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
-        Kind::RawHeap | Kind::HashTable => return Glance::LockNeeded,
+        Kind::Long | Kind::HashTable => return Glance::LockNeeded,
     };
     found.touch(keyspace, key);
     Glance::Seen(Seen { value, is_ascii: head.ascii(), deadline })

@@ -1,17 +1,17 @@
-//! One shard: its arena and heap, and per database a table and a timing wheel.
+//! One shard: its arena, and per database a table and a timing wheel. How values with memory of their own are kept is in [`super::owned`].
 //!
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
 use super::entry::{self, Head, Parts};
-use super::heap::{Handle, Heap};
+use super::field_wheels::FieldWheels;
 use super::shared::Shared;
 use super::watch::Watchers;
 use crate::store::key::{HashSeed, Key, timer_id};
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
 use crate::store::table::{BUCKET, Block, Bucket, Index, Lines, Storage, Table};
 use crate::store::wheel::Wheel;
-use crate::value::{HashRef, HeapValue, Kind, NewValue, Value};
+use crate::value::{HashRef, Kind, NewValue, Owned, Value, long};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -29,13 +29,15 @@ struct Progress {
 /// What a shard's lock guards.
 pub(crate) struct ShardData {
     pub(crate) arena: Arena,
-    pub(crate) heap: Heap,
+    pub(super) wheels: FieldWheels,
+    /// Entries whose values may have memory of their own.
+    pub(super) owners: usize,
     /// By the places of databases.
     spaces: Vec<Space>,
     compaction: Option<Progress>,
     pub(crate) watchers: Watchers,
     pub(crate) stats: ShardStats,
-    seed: HashSeed,
+    pub(super) seed: HashSeed,
     shared: Arc<Shared>,
     number: usize,
     /// The memory last added to the engine's total.
@@ -145,7 +147,8 @@ impl ShardData {
     pub(crate) fn new(seed: &HashSeed, number: usize, shared: &Arc<Shared>) -> Self {
         Self {
             arena: Arena::new(shared.pool.clone()),
-            heap: Heap::default(),
+            wheels: FieldWheels::default(),
+            owners: 0,
             spaces: Vec::new(),
             compaction: None,
             watchers: Watchers::default(),
@@ -248,19 +251,15 @@ impl ShardData {
             Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
             Kind::Embedded | Kind::Raw => Value::Str(bytes),
             Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
-            Kind::RawHeap | Kind::HashTable => self.heap.get(Handle::from_bytes(bytes)).as_value(),
+            Kind::Long => Value::Str(long::text(bytes, self.arena.region())),
+            Kind::HashTable => Value::Hash(HashRef::table(self.hash_at(at, head))),
         }
     }
 
-    /// Bytes that the entry at `at` takes: its allocation, its table slot on average, and what it owns on the heap.
+    /// Bytes that the entry at `at` takes: its allocation, and what it owns beside it.
     pub(crate) fn entry_bytes(&self, at: Ref) -> usize {
         let head = self.head(at);
-        let own = Arena::class_bytes(head.size());
-        if head.kind().on_heap() {
-            own + self.heap.get(Handle::from_bytes(head.value(&self.arena, at))).bytes()
-        } else {
-            own
-        }
+        Arena::class_bytes(head.size()) + self.owned_bytes(at, head)
     }
 
     /// Stores an entry for a key that has none.
@@ -292,14 +291,14 @@ impl ShardData {
     }
 
     /// Frees an entry that no table refers to.
-    fn discard(&mut self, at: Ref) -> Option<HeapValue> {
+    fn discard(&mut self, at: Ref) -> Option<Owned> {
         let head = self.head(at);
-        let owned = head.kind().on_heap().then(|| self.handle(at));
+        let owned = head.kind().owns().then(|| self.unload(at, head));
         self.arena.free(at, head.size());
-        owned.map(|handle| self.heap.take(handle))
+        owned
     }
 
-    /// Gives the entry at `at` another value and deadline. Returns where it is now, and the heap value it owned before.
+    /// Gives the entry at `at` another value and deadline. Returns where it is now, and what it owned before.
     ///
     /// # Errors
     /// The system has no memory; nothing has changed.
@@ -310,13 +309,26 @@ impl ShardData {
         at: Ref,
         value: NewValue<'_>,
         deadline: Option<u64>,
-    ) -> Result<(Ref, Option<HeapValue>), OutOfMemory> {
+    ) -> Result<(Ref, Option<Owned>), OutOfMemory> {
         let head = self.head(at);
         let before = head.deadline(&self.arena, at);
-        let old = head.kind().on_heap().then(|| Handle::from_bytes(head.value(&self.arena, at)));
-        let at = self.rewrite(db, hash, at, head, value.placed(), deadline)?;
-        self.deadline_changed(db, hash, before, deadline);
-        Ok((at, old.map(|handle| self.heap.take(handle))))
+        let encoded = self.encode(value, head.key_len)?;
+        // The entry goes on owning what it owns unless another takes its place.
+        let old = head.kind().owns().then(|| self.unload(at, head));
+        match self.rewrite(db, hash, at, head, encoded.kind(), encoded.bytes(), deadline) {
+            Ok(at) => {
+                self.settle(encoded);
+                self.deadline_changed(db, hash, before, deadline);
+                Ok((at, old))
+            }
+            Err(error) => {
+                self.abandon(encoded);
+                if let Some(old) = old {
+                    self.reload(at, old);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Writes another deadline over that of an entry, `before`, whose words these are.
@@ -326,18 +338,18 @@ impl ShardData {
         self.deadline_changed(db, hash, Some(before), Some(deadline));
     }
 
-    fn rewrite(
+    /// Writes another value of that kind and another deadline into an entry, or another entry with them. Returns where it is now.
+    #[expect(clippy::too_many_arguments, reason = "the parts of an entry")]
+    pub(super) fn rewrite(
         &mut self,
         db: usize,
         hash: u64,
         at: Ref,
         head: Head,
-        value: NewValue<'_>,
+        kind: Kind,
+        bytes: &[u8],
         deadline: Option<u64>,
     ) -> Result<Ref, OutOfMemory> {
-        let mut room = [0; 8];
-        let mut handle = None;
-        let (kind, bytes) = self.encode(value, &mut room, &mut handle);
         let ascii = is_ascii(kind, bytes);
         if head.overwrite(&mut self.arena, at, kind, bytes, deadline, ascii) {
             return Ok(at);
@@ -346,15 +358,7 @@ impl ShardData {
         let (stamp, epoch) = (head.stamp(), head.epoch());
         let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, epoch };
         let size = head.size();
-        let new = match parts.store(&mut self.arena) {
-            Ok(new) => new,
-            Err(error) => {
-                if let Some(handle) = handle {
-                    self.heap.take(handle);
-                }
-                return Err(error);
-            }
-        };
+        let new = parts.store(&mut self.arena)?;
         self.refer(db, hash, at, new);
         self.arena.free(at, size);
         Ok(new)
@@ -367,27 +371,6 @@ impl ShardData {
         debug_assert_eq!(replaced, Ok(true), "an entry that was found is in the table");
     }
 
-    fn encode<'v>(
-        &mut self,
-        value: NewValue<'v>,
-        room: &'v mut [u8; 8],
-        handle: &mut Option<Handle>,
-    ) -> (Kind, &'v [u8]) {
-        match value {
-            NewValue::Bytes(kind, bytes) => (kind, bytes),
-            NewValue::Int(number) => {
-                *room = number.to_le_bytes();
-                (Kind::Int, room)
-            }
-            NewValue::Heap(kind, value) => {
-                let new = self.heap.add(value);
-                *handle = Some(new);
-                room[..4].copy_from_slice(&new.to_bytes());
-                (kind, &room[..4])
-            }
-        }
-    }
-
     fn store(
         &mut self,
         key: &[u8],
@@ -396,15 +379,19 @@ impl ShardData {
         stamp: u32,
         epoch: bool,
     ) -> Result<Ref, OutOfMemory> {
-        let mut room = [0; 8];
-        let mut handle = None;
-        let (kind, value) = self.encode(value.placed(), &mut room, &mut handle);
+        let encoded = self.encode(value, key.len())?;
+        let (kind, value) = (encoded.kind(), encoded.bytes());
         let parts = Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), epoch };
-        parts.store(&mut self.arena).inspect_err(|_| {
-            if let Some(handle) = handle {
-                self.heap.take(handle);
+        match parts.store(&mut self.arena) {
+            Ok(at) => {
+                self.settle(encoded);
+                Ok(at)
             }
-        })
+            Err(error) => {
+                self.abandon(encoded);
+                Err(error)
+            }
+        }
     }
 
     /// Changes or removes the deadline of the entry at `at` and returns where it is now.
@@ -483,8 +470,8 @@ impl ShardData {
         let _ = wheel.arm(deadline, timer_id(hash));
     }
 
-    /// Removes the entry at `at` and returns what it owned on the heap. O(1).
-    pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<HeapValue> {
+    /// Removes the entry at `at` and returns what it owned. O(1).
+    pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<Owned> {
         let deadline = self.head(at).deadline(&self.arena, at);
         let number = self.number_of(db);
         let removed =
@@ -569,21 +556,6 @@ impl ShardData {
         self.space(db).map_or((0, 0), |space| (space.timers(), space.timers_allowed()))
     }
 
-    /// The heap value of the entry at `at`, whose kind says it owns one.
-    pub(crate) fn owned(&self, at: Ref) -> &HeapValue {
-        self.heap.get(self.handle(at))
-    }
-
-    fn handle(&self, at: Ref) -> Handle {
-        Handle::from_bytes(self.head(at).value(&self.arena, at))
-    }
-
-    /// Edits the heap value of the entry at `at`.
-    pub(crate) fn edit_owned<R>(&mut self, at: Ref, edit: impl FnOnce(&mut HeapValue) -> R) -> R {
-        let handle = self.handle(at);
-        self.heap.edit(handle, edit)
-    }
-
     /// Writes bytes over those of a string from `from` on; its length stays.
     pub(crate) fn edit_string(&mut self, at: Ref, from: usize, bytes: &[u8]) {
         let head = self.head(at);
@@ -592,8 +564,8 @@ impl ShardData {
         entry::set_ascii(&self.arena, at, ascii);
     }
 
-    /// Empties database `db` and returns what its entries owned on the heap. O(entries).
-    pub(crate) fn clear(&mut self, db: usize) -> Vec<HeapValue> {
+    /// Empties database `db` and returns what its entries owned. O(entries), O(buckets) if it is the only one and none owns anything.
+    pub(crate) fn clear(&mut self, db: usize) -> Vec<Owned> {
         if self.space(db).is_none() {
             return Vec::new();
         }
@@ -601,25 +573,31 @@ impl ShardData {
         let number = self.number_of(db);
         let alone =
             self.spaces.iter().enumerate().all(|(other, space)| other == number || space.table.len() == 0);
-        let Self { arena, heap, spaces, shared, .. } = self;
-        let Space { table, buckets, .. } = &spaces[number];
-        let lines = Index { buckets, region: shared.region(), shard: self.number, homes: table.homes() };
-        table.each(&lines, |at| {
-            let head = Head::read(arena, at);
-            if head.kind().on_heap() {
-                owned.push(heap.take(Handle::from_bytes(head.value(arena, at))));
-            }
-            if !alone {
-                arena.free(at, head.size());
-            }
-        });
+        if !alone || self.owners > 0 {
+            self.take_apart(number, |shard, at| {
+                let head = shard.head(at);
+                if head.kind().owns() {
+                    owned.push(shard.unload(at, head));
+                }
+                if !alone {
+                    shard.arena.free(at, head.size());
+                }
+            });
+        }
         self.clear_space(number);
         if alone {
             self.arena.clear();
-            self.heap = Heap::default();
             self.compaction = None;
         }
         owned
+    }
+
+    /// Visits all entries of a space, of which nothing is used afterwards.
+    fn take_apart(&mut self, place: usize, mut visit: impl FnMut(&mut Self, Ref)) {
+        let (shared, shard) = (self.shared.clone(), self.number);
+        let (table, buckets) = (self.spaces[place].table, self.spaces[place].buckets.clone());
+        let lines = Index { buckets: &buckets, region: shared.region(), shard, homes: table.homes() };
+        table.each(&lines, |at| visit(self, at));
     }
 
     fn clear_space(&mut self, place: usize) {
@@ -628,12 +606,23 @@ impl ShardData {
         shared.publish(*number, place, spaces[place].table.homes());
     }
 
-    /// Empties every database, gives the memory back and returns what the entries owned on the heap. O(buckets + heap values).
-    pub(crate) fn clear_all(&mut self) -> Vec<HeapValue> {
-        (0..self.spaces.len()).for_each(|place| self.clear_space(place));
+    /// Empties every database, gives the memory back and returns what the entries owned. O(buckets), O(entries) if any owns something.
+    pub(crate) fn clear_all(&mut self) -> Vec<Owned> {
+        let mut owned = Vec::new();
+        for place in 0..self.spaces.len() {
+            if self.owners > 0 {
+                self.take_apart(place, |shard, at| {
+                    let head = shard.head(at);
+                    if head.kind().owns() {
+                        owned.push(shard.unload(at, head));
+                    }
+                });
+            }
+            self.clear_space(place);
+        }
         self.arena.clear();
         self.compaction = None;
-        std::mem::take(&mut self.heap).into_values()
+        owned
     }
 
     /// The wheel of database `db`, if it ever had a timer.
@@ -653,13 +642,13 @@ impl ShardData {
         debug_assert!(armed_meanwhile.is_none(), "whoever takes the wheel returns new deadlines to it");
     }
 
-    /// Bytes that this shard uses: entries, tables, wheels, heap values.
+    /// Bytes that this shard uses: entries, tables, wheels. Pages of values are counted by the pool.
     pub(crate) fn bytes(&self) -> usize {
         let spaces = self
             .spaces
             .iter()
             .map(|space| space.table.home_bytes() + space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()));
-        self.arena.used() + self.arena.kept() + self.heap.bytes() + spaces.sum::<usize>()
+        self.arena.used() + self.arena.kept() + self.wheels.bytes() + spaces.sum::<usize>()
     }
 
     /// Bytes that the arena's blocks have reached, holes and what is being moved included, and what is beside them.

@@ -2,6 +2,7 @@
 //!
 //! They know neither entries nor locks; what their references mean is their user's affair.
 
+pub(crate) mod collection;
 pub(crate) mod key;
 pub(crate) mod memory;
 mod random;

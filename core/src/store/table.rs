@@ -79,7 +79,7 @@ impl Bucket<'_> {
     }
 
     #[inline(always)]
-    fn link(self) -> Option<Ref> {
+    pub(crate) fn link(self) -> Option<Ref> {
         Ref::new((self.word(1) >> 32) as u32)
     }
 
@@ -333,6 +333,25 @@ impl Table {
     #[inline]
     pub(crate) fn home_bytes(&self) -> usize {
         self.homes.len as usize * BUCKET
+    }
+
+    /// Four numbers that [`Table::from_words`] makes the same table of.
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        [
+            u64::from(self.len) << 32 | u64::from(self.homes.len),
+            u64::from(self.longest) << 32 | u64::from(self.overflows),
+        ]
+    }
+
+    /// Reads what [`Table::to_words`] wrote.
+    #[inline]
+    pub(crate) fn from_words([first, second]: [u64; 2]) -> Self {
+        Self {
+            homes: Homes::of(first as u32),
+            len: (first >> 32) as u32,
+            overflows: second as u32,
+            longest: (second >> 32) as u32,
+        }
     }
 
     /// The entry of that hash for which `eq` is true. O(1); `eq` is asked about one entry in 256 in vain.

@@ -67,9 +67,17 @@ pub(crate) struct Wheel {
     early: List,
 }
 
+impl Default for Wheel {
+    /// An empty wheel whose clock stands at the beginning, with memory of its own.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 /// A list of chunks: its first chunk's index + 1, or 0.
 type List = u32;
 
+#[derive(Clone)]
 struct Level {
     slots: [List; SLOTS],
     occupied: [u64; SLOTS / 64],
@@ -215,6 +223,19 @@ impl Wheel {
     /// Forgets all timers and frees the memory.
     pub(crate) fn clear(&mut self) {
         *self = Self::of(self.chunks.anew(), self.now);
+    }
+
+    /// Another wheel with the same timers, with memory of its own. O(bytes).
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            now: self.now,
+            len: self.len,
+            chunks: self.chunks.duplicate(),
+            levels: self.levels.clone(),
+            due: self.due.clone(),
+            late: self.late,
+            early: self.early,
+        }
     }
 
     /// Puts a timer where the clock will find it.
@@ -393,6 +414,24 @@ impl Chunks {
     /// None, from where these are.
     fn anew(&self) -> Self {
         Self { pages: self.pages.as_ref().map(|pages| Box::new(pages.anew())), ..Self::default() }
+    }
+
+    /// The same chunks elsewhere: not for those in pages of a pool, which are a shard's.
+    fn duplicate(&self) -> Self {
+        debug_assert!(self.pages.is_none(), "a shard's wheel has no double");
+        let segments = self.segments.iter().map(|lines| {
+            let copy = |line: &Line| {
+                Line(std::array::from_fn(|at| AtomicU64::new(line.0[at].load(Ordering::Relaxed))))
+            };
+            lines.iter().map(copy).collect()
+        });
+        Self {
+            segments: segments.collect(),
+            pages: None,
+            taken: self.taken,
+            free: self.free,
+            free_len: self.free_len,
+        }
     }
 
     /// Segment and position in it.

@@ -2,7 +2,7 @@
 //!
 //! Where the bytes of a value are kept is the keyspace's affair.
 
-use super::HeapValue;
+use super::Owned;
 
 /// Type and encoding of a value, in five bits of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub(crate) enum Kind {
     Embedded = 2,
     /// String: bytes in the entry. Both kinds of text differ in the lowest bit alone, so that one comparison tells them from the rest.
     Raw = 3,
-    /// String: bytes on the heap.
-    RawHeap = 4,
-    /// Hash: a table on the heap.
+    /// String: bytes in pages of their own.
+    Long = 4,
+    /// Hash: a table; its root stands in the entry.
     HashTable = 5,
 }
 
@@ -36,16 +36,16 @@ impl Kind {
             1 => Kind::HashPacked,
             2 => Kind::Embedded,
             3 => Kind::Raw,
-            4 => Kind::RawHeap,
+            4 => Kind::Long,
             5 => Kind::HashTable,
             other => unreachable!("no kind {other}: headers are only written from kinds"),
         }
     }
 
-    /// Whether the value bytes are a handle into the shard's heap.
+    /// Whether the value may have memory beside its entry.
     #[inline]
-    pub(crate) fn on_heap(self) -> bool {
-        matches!(self, Kind::RawHeap | Kind::HashTable)
+    pub(crate) fn owns(self) -> bool {
+        matches!(self, Kind::Long | Kind::HashTable)
     }
 }
 
@@ -56,21 +56,9 @@ pub(crate) enum NewValue<'a> {
     Bytes(Kind, &'a [u8]),
     /// An integer string.
     Int(i64),
-    /// A value for the heap.
-    Heap(Kind, HeapValue),
+    /// A value with memory of its own.
+    Owned(Owned),
 }
 
-/// Strings and packed collections above this many bytes live on the heap.
+/// Strings and packed collections above this many bytes stand in no entry.
 pub(crate) const MAX_IN_ARENA: usize = 64 * 1024;
-
-impl NewValue<'_> {
-    /// Bytes, moved to the heap where they are too large for the arena.
-    pub(crate) fn placed(self) -> Self {
-        match self {
-            NewValue::Bytes(Kind::Raw | Kind::Embedded, bytes) if bytes.len() > MAX_IN_ARENA => {
-                NewValue::Heap(Kind::RawHeap, HeapValue::Str(bytes.to_vec()))
-            }
-            other => other,
-        }
-    }
-}

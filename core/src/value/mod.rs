@@ -1,15 +1,17 @@
-//! Values: what a key can hold, as commands read it, and the part of it that lives on the heap.
+//! Values: what a key can hold, as commands read it, and those that stand in no entry, or are too large for one.
 //!
 //! Each type has its file; encodings such as the listpack have theirs.
 
 pub(crate) mod hash;
 mod kind;
 pub(crate) mod listpack;
+pub(crate) mod long;
 
 pub(crate) mod string;
 
 use crate::error::{Error, Result};
 use hash::Hash;
+use long::LongString;
 
 pub use hash::HashRef;
 pub(crate) use kind::{Kind, MAX_IN_ARENA, NewValue};
@@ -62,50 +64,53 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A value that its entry owns on the shard's heap.
-#[derive(Clone, Debug)]
-pub(crate) enum HeapValue {
-    /// A string too large for the arena, or one that grows.
-    Str(Vec<u8>),
+/// A value that has memory of its own and stands in no entry, or not at the moment: dropping it gives the memory back.
+#[derive(Debug)]
+pub(crate) enum Owned {
+    /// A string too large for an entry, or one that grows.
+    Str(LongString),
     /// A hash that outgrew the listpack.
-    Hash(Box<Hash>),
+    Hash(Hash),
 }
 
-impl HeapValue {
-    /// Bytes of memory it takes.
-    pub(crate) fn bytes(&self) -> usize {
+impl Owned {
+    /// What the entry of such a value is.
+    pub(crate) fn kind(&self) -> Kind {
         match self {
-            HeapValue::Str(bytes) => bytes.capacity(),
-            HeapValue::Hash(hash) => hash.bytes(),
+            Owned::Str(_) => Kind::Long,
+            Owned::Hash(_) => Kind::HashTable,
         }
     }
 
-    /// Number of allocations it consists of, roughly: what dropping it costs.
+    /// Elements, roughly what dropping it costs.
     pub(crate) fn elements(&self) -> usize {
         match self {
-            HeapValue::Str(_) => 1,
-            HeapValue::Hash(hash) => hash.len(),
+            Owned::Str(_) => 1,
+            Owned::Hash(hash) => hash.len(),
         }
     }
 
-    /// The hash, to change it.
-    pub(crate) fn as_hash_mut(&mut self) -> Option<&mut Hash> {
+    /// A copy that shares its memory.
+    pub(crate) fn share(&self) -> Self {
         match self {
-            HeapValue::Hash(hash) => Some(hash),
-            HeapValue::Str(_) => None,
+            Owned::Str(string) => Owned::Str(string.share()),
+            Owned::Hash(hash) => Owned::Hash(hash.share()),
         }
     }
 
-    pub(crate) fn as_value(&self) -> Value<'_> {
+    /// Leaves the memory to an entry that holds the root.
+    pub(crate) fn leave(self) {
         match self {
-            HeapValue::Str(bytes) => Value::Str(bytes),
-            HeapValue::Hash(hash) => Value::Hash(HashRef::table(hash)),
+            Owned::Str(string) => string.leave(),
+            Owned::Hash(hash) => hash.leave(),
         }
     }
-}
 
-impl Default for HeapValue {
-    fn default() -> Self {
-        HeapValue::Str(Vec::new())
+    /// Counts what it takes as gone, though it goes when it is dropped.
+    pub(crate) fn depart(&mut self) {
+        match self {
+            Owned::Str(string) => string.depart(),
+            Owned::Hash(hash) => hash.depart(),
+        }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn encoding(entry: &Entry<'_>) -> &'static str {
         Kind::Embedded if is_embedded(entry.key().len(), entry.value_len(), entry.deadline().is_some()) => {
             "embstr"
         }
-        Kind::Embedded | Kind::Raw | Kind::RawHeap => "raw",
+        Kind::Embedded | Kind::Raw | Kind::Long => "raw",
         Kind::HashPacked => "listpack",
         Kind::HashTable => "hashtable",
     }

@@ -3,10 +3,7 @@
 use super::check_length;
 use crate::command::{Command, Reply, Write};
 use crate::error::Result;
-use crate::keyspace::{Db, EntryMut, EventClass, Key};
-use crate::value::HeapValue;
-use crate::value::Kind;
-use crate::value::NewValue;
+use crate::keyspace::{Db, EventClass, Key};
 use crate::value::string::encode;
 
 /// Appends to the string of a key; a missing key counts as empty.
@@ -33,34 +30,11 @@ impl Write for Append<'_> {
         let total = length.unwrap_or(0) + self.value.len();
         check_length(db, total)?;
         match (length, db.lookup_mut(&self.key)) {
-            (Some(_), Some(mut entry)) => grow(&mut entry, self.value)?,
+            (Some(length), Some(mut entry)) => entry.write_string(length, self.value)?,
             _ => db.insert(&self.key, encode(self.value), None)?,
         }
         db.notify(EventClass::String, "append", self.key.bytes());
         reply.count(total);
         Ok(())
-    }
-}
-
-/// Strings that are appended to move to the heap at this size, where they grow by doubling.
-const GROWING: usize = 1024;
-
-fn grow(entry: &mut EntryMut<'_, '_>, tail: &[u8]) -> Result<()> {
-    let grown = entry.edit_heap(|value| match value {
-        HeapValue::Str(bytes) => {
-            bytes.extend_from_slice(tail);
-            ((), true)
-        }
-        HeapValue::Hash(_) => unreachable!("the caller has checked the type"),
-    });
-    if grown.is_some() {
-        return Ok(());
-    }
-    let mut bytes = entry.value().text()?.to_vec();
-    bytes.extend_from_slice(tail);
-    if bytes.len() >= GROWING {
-        entry.set_value(NewValue::Heap(Kind::RawHeap, HeapValue::Str(bytes)))
-    } else {
-        entry.set_value(NewValue::Bytes(Kind::Raw, &bytes))
     }
 }

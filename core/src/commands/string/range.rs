@@ -4,7 +4,6 @@ use super::check_length;
 use crate::command::{Command, Read, Reply, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::HeapValue;
 use crate::value::Kind;
 use crate::value::NewValue;
 
@@ -102,7 +101,7 @@ impl Write for SetRange<'_> {
         }
         let end = offset.saturating_add(self.value.len());
         check_length(db, end)?;
-        self.write(db, offset, end, old)?;
+        self.write(db, offset, end)?;
         db.notify(EventClass::String, "setrange", self.key.bytes());
         reply.count(end.max(old.unwrap_or(0)));
         Ok(())
@@ -110,32 +109,13 @@ impl Write for SetRange<'_> {
 }
 
 impl SetRange<'_> {
-    fn write(&self, db: &mut Db<'_>, offset: usize, end: usize, old: Option<usize>) -> Result<()> {
+    fn write(&self, db: &mut Db<'_>, offset: usize, end: usize) -> Result<()> {
         let Some(mut entry) = db.lookup_mut(&self.key) else {
             let mut bytes = vec![0; end];
             bytes[offset..].copy_from_slice(self.value);
             return db.insert(&self.key, NewValue::Bytes(Kind::Raw, &bytes), None);
         };
-        let fits = old.is_some_and(|old| end <= old);
-        let in_place = entry.edit_heap(|value| match value {
-            HeapValue::Str(bytes) => {
-                bytes.resize(bytes.len().max(end), 0);
-                bytes[offset..end].copy_from_slice(self.value);
-                ((), true)
-            }
-            HeapValue::Hash(_) => unreachable!("the caller has checked the type"),
-        });
-        if in_place.is_some() {
-            return Ok(());
-        }
-        if fits && entry.kind() == Kind::Raw {
-            entry.edit_bytes(offset, self.value);
-            return Ok(());
-        }
-        let mut bytes = entry.value().text()?.to_vec();
-        bytes.resize(bytes.len().max(end), 0);
-        bytes[offset..end].copy_from_slice(self.value);
-        entry.set_value(NewValue::Bytes(Kind::Raw, &bytes))
+        entry.write_string(offset, self.value)
     }
 }
 

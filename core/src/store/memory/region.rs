@@ -156,7 +156,12 @@ impl Region {
     /// The words from a reference on, unless it leads beyond what is committed.
     #[inline(always)]
     pub(crate) fn words(&self, at: Ref) -> Option<Words<'_>> {
-        let first = at.get() as usize;
+        self.words_from(at.get() as usize)
+    }
+
+    /// The words from number `first` on, unless it lies beyond what is committed.
+    #[inline(always)]
+    pub(crate) fn words_from(&self, first: usize) -> Option<Words<'_>> {
         let len = self.words_committed().checked_sub(first).filter(|len| *len > 0)?;
         // SAFETY: these words are committed, and stay so.
         Some(Words::new(unsafe {

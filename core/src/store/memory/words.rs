@@ -41,14 +41,26 @@ impl Scratch {
 
 impl<'a> Words<'a> {
     #[inline(always)]
-    pub(super) fn new(words: &'a [AtomicU64]) -> Self {
+    pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
         Self(words)
+    }
+
+    /// Those from number `from` on.
+    #[inline]
+    pub(crate) fn from(self, from: usize) -> Self {
+        Self(self.0.get(from..).unwrap_or_else(|| outside()))
     }
 
     /// The first `len` of them.
     #[inline]
     pub(crate) fn first(self, len: usize) -> Self {
         Self(self.0.get(..len).unwrap_or_else(|| outside()))
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.0.len()
     }
 
     /// Word number `index`, if there are that many.
@@ -72,6 +84,12 @@ impl<'a> Words<'a> {
     #[inline]
     fn at(self, index: usize) -> &'a AtomicU64 {
         self.0.get(index).unwrap_or_else(|| outside())
+    }
+
+    /// The eight words from number `index` on.
+    #[inline]
+    pub(crate) fn eight(self, index: usize) -> &'a [AtomicU64; 8] {
+        self.0.get(index..).and_then(|words| words.first_chunk()).unwrap_or_else(|| outside())
     }
 
     /// Stores what stands in the first `len` words of `other`.
@@ -326,7 +344,7 @@ impl WindowMut<'_> {
 impl<'a> Block<'a> {
     /// For whoever borrows what owns the words.
     #[inline(always)]
-    pub(super) fn new(words: Words<'a>) -> Self {
+    pub(crate) fn new(words: Words<'a>) -> Self {
         Self(words)
     }
 

@@ -146,6 +146,9 @@ impl<H: Fn(Ref) -> u64> Kept<H> {
         assert_eq!(rows.arena.used(), overflow.len() * BUCKET);
         let beyond = (homes.len..).map_while(|index| rows.home(index));
         assert!(beyond.take(4000).all(|bucket| (0..8).all(|at| bucket.word(at) == 0)));
+        let read = Table::from_words(table.to_words());
+        let numbers = |table: &Table| (table.homes, table.len, table.overflows, table.longest);
+        assert_eq!(numbers(&read), numbers(table));
     }
 }
 

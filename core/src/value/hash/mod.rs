@@ -1,12 +1,11 @@
 //! Hashes: reading one whatever its encoding, and the timers of its fields.
 //!
-//! A small hash is a listpack in its entry; a larger one, and any with deadlines on fields, is a [`table::Hash`] on the heap.
+//! A small hash is a listpack in its entry; a larger one, and any with deadlines on fields, is a [`table::Hash`].
 //! How either is changed is in `keyspace::hash`.
 
-pub(crate) mod slots;
 pub(crate) mod table;
 
-pub(crate) use table::Hash;
+pub(crate) use table::{Hash, TableRef};
 
 use super::listpack::{Element, Listpack};
 use crate::store::random;
@@ -18,7 +17,7 @@ pub struct HashRef<'a>(Encoding<'a>);
 #[derive(Clone, Copy, Debug)]
 enum Encoding<'a> {
     Packed(Listpack<'a>),
-    Table(&'a Hash),
+    Table(TableRef<'a>),
 }
 
 impl<'a> HashRef<'a> {
@@ -26,7 +25,7 @@ impl<'a> HashRef<'a> {
         Self(Encoding::Packed(Listpack::new(bytes)))
     }
 
-    pub(crate) fn table(hash: &'a Hash) -> Self {
+    pub(crate) fn table(hash: TableRef<'a>) -> Self {
         Self(Encoding::Table(hash))
     }
 
@@ -64,10 +63,11 @@ impl<'a> HashRef<'a> {
                     visit(field, value);
                 }
             }
-            Encoding::Table(hash) => hash
-                .iter()
-                .filter(|found| found.is_live(now))
-                .for_each(|found| visit(Element::Bytes(found.field), Element::Bytes(found.value))),
+            Encoding::Table(hash) => hash.each(|found| {
+                if found.is_live(now) {
+                    visit(Element::Bytes(found.field), Element::Bytes(found.value));
+                }
+            }),
         }
     }
 

@@ -1,95 +1,59 @@
-//! The table encoding of a hash: a bucket table over packed fields, and a timing wheel for those with deadlines.
+//! The table encoding of a hash: a collection of fields, and a timing wheel for those with deadlines.
 //!
 //! ```text
 //! byte 0      1 if a deadline follows
 //! [8 bytes]   deadline, unix milliseconds
 //! varint      length of the field
 //! varint      length of the value
-//! field, value, padding to 4
+//! field, value, padding to 8
 //! ```
+//!
+//! What the collection keeps of the hash beside fields: how many have a deadline, the earliest time at which one may be due, and the time for which
+//! the key's shard has a timer. The wheel stands beside: timers are in no file, but follow from the fields.
 
-use super::slots::Slots;
-use crate::store::HashSeed;
+use crate::store::collection::{Collection, Elements, Own, View};
 use crate::store::key::{hash_of_timer, timer_id};
-use crate::store::memory::OutOfMemory;
-use crate::store::memory::Ref;
-use crate::store::random;
-use crate::store::table::{Bucket, Lines, Storage, Table};
+use crate::store::memory::words::Words;
+use crate::store::memory::{OutOfMemory, Pool, Ref, Region};
 use crate::store::wheel::{Fired, Wheel};
-use std::sync::atomic::AtomicU64;
+use crate::store::{HashSeed, random};
+use crate::sync::Arc;
 
-/// A hash with a table.
+/// Fields with a deadline.
+const EXPIRING: Own = Own::First;
+/// When a field may be due, at the earliest; 0 for never.
+const NEXT: Own = Own::Second;
+/// The earliest time for which the key's shard has a timer for this hash; 0 for none.
+const ARMED: Own = Own::Third;
+/// The place of the wheel among those of the shard, plus one.
+const WHEEL: Own = Own::Half;
+
+/// Fields with their values.
+struct Fields;
+
+impl Elements for Fields {
+    fn size(head: &[u8]) -> usize {
+        let head = Head::of(head);
+        head.end()
+    }
+
+    fn key(element: &[u8]) -> &[u8] {
+        Found::of(element).field
+    }
+}
+
+/// A hash with a table that is read.
+#[derive(Clone, Copy)]
+pub(crate) struct TableRef<'a> {
+    view: View<'a>,
+    seed: &'a HashSeed,
+}
+
+/// A hash with a table that is changed: one that stands in no entry, or not at the moment. It owns its memory.
 pub(crate) struct Hash {
-    table: Table,
-    buckets: Buckets,
-    slots: Slots,
-    seed: HashSeed,
+    collection: Collection,
     /// Timers of fields, from the first that was given a deadline on.
     wheel: Option<Box<Wheel>>,
-    /// Fields with a deadline.
-    expiring: usize,
-    /// The earliest time for which the key's shard has a timer for this hash.
-    armed: Option<u64>,
-}
-
-#[derive(Default)]
-struct Buckets {
-    homes: Vec<[AtomicU64; 8]>,
-    overflows: Vec<[AtomicU64; 8]>,
-    spare: Vec<Ref>,
-}
-
-impl Lines for Buckets {
-    fn home(&self, index: u32) -> Option<Bucket<'_>> {
-        self.homes.get(index as usize).map(Bucket)
-    }
-
-    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
-        self.overflows.get(link.get() as usize - 1).map(Bucket)
-    }
-}
-
-struct Stored<'s> {
-    buckets: &'s mut Buckets,
-    slots: &'s Slots,
-    seed: &'s HashSeed,
-}
-
-impl Lines for Stored<'_> {
-    fn home(&self, index: u32) -> Option<Bucket<'_>> {
-        self.buckets.home(index)
-    }
-
-    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
-        self.buckets.overflow(link)
-    }
-}
-
-impl Storage for Stored<'_> {
-    fn add_home(&mut self, _: u32) -> Result<(), OutOfMemory> {
-        self.buckets.homes.push(Default::default());
-        Ok(())
-    }
-
-    fn drop_home(&mut self, _: u32) {
-        self.buckets.homes.pop();
-    }
-
-    fn add_overflow(&mut self) -> Result<Ref, OutOfMemory> {
-        if let Some(spare) = self.buckets.spare.pop() {
-            return Ok(spare);
-        }
-        self.buckets.overflows.push(Default::default());
-        Ok(Ref::new(self.buckets.overflows.len() as u32).expect("one"))
-    }
-
-    fn drop_overflow(&mut self, link: Ref) {
-        self.buckets.spare.push(link);
-    }
-
-    fn hash(&self, entry: Ref) -> u64 {
-        self.seed.hash(decode(self.slots.bytes_from(entry)).field)
-    }
 }
 
 /// A field found.
@@ -98,75 +62,62 @@ pub(crate) struct Found<'a> {
     pub(crate) field: &'a [u8],
     pub(crate) value: &'a [u8],
     pub(crate) deadline: Option<u64>,
-    size: usize,
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
     pub(crate) fn is_live(&self, now: u64) -> bool {
         self.deadline.is_none_or(|deadline| deadline > now)
     }
+
+    #[inline]
+    fn of(bytes: &'a [u8]) -> Self {
+        let head = Head::of(bytes);
+        let (field, value) = bytes[head.len..head.end()].split_at(head.field);
+        Self { field, value, deadline: head.deadline }
+    }
 }
 
-impl Hash {
-    pub(crate) fn new(seed: HashSeed) -> Self {
-        Self {
-            table: Table::default(),
-            buckets: Buckets::default(),
-            slots: Slots::default(),
-            seed,
-            wheel: None,
-            expiring: 0,
-            armed: None,
-        }
-    }
-
-    fn read(&self, at: Ref) -> Found<'_> {
-        decode(self.slots.bytes_from(at))
-    }
-
-    fn find(&self, field: &[u8]) -> Option<Ref> {
-        self.table.find(&self.buckets, self.seed.hash(field), |at| self.read(at).field == field)
+impl<'a> TableRef<'a> {
+    #[inline]
+    pub(crate) fn new(root: Words<'a>, region: &'a Region, seed: &'a HashSeed) -> Self {
+        Self { view: View::new(root, region), seed }
     }
 
     /// A field that has not expired. O(1).
-    pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Found<'_>> {
-        let mut found = None;
-        self.table.find(&self.buckets, self.seed.hash(field), |at| {
-            let read = self.read(at);
-            let is_it = read.field == field;
-            if is_it {
-                found = Some(read);
-            }
-            is_it
-        });
-        found.filter(|found| found.is_live(now))
+    #[inline]
+    pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Found<'a>> {
+        let (_, element) = self.view.find::<Fields>(self.seed, field)?;
+        Some(Found::of(element)).filter(|found| found.is_live(now))
     }
 
     /// Number of fields, expired ones included.
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.view.len()
     }
 
     /// Number of fields that have not expired.
     pub(crate) fn live_len(&self, now: u64) -> usize {
         match self.next_deadline() {
-            Some(deadline) if deadline <= now => self.iter().filter(|found| found.is_live(now)).count(),
+            Some(deadline) if deadline <= now => {
+                let mut live = 0;
+                self.each(|found| live += usize::from(found.is_live(now)));
+                live
+            }
             _ => self.len(),
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Found<'_>> {
-        let mut all = Vec::new();
-        self.table.each(&self.buckets, |at| all.push(at));
-        all.into_iter().map(|at| self.read(at))
+    /// Visits all fields, in no order.
+    pub(crate) fn each(&self, mut visit: impl FnMut(Found<'a>)) {
+        self.view.each::<Fields>(|element| visit(Found::of(element)));
     }
 
-    pub(crate) fn scan<'a>(&'a self, mut cursor: u64, count: usize, mut visit: impl FnMut(Found<'a>)) -> u64 {
+    pub(crate) fn scan(&self, mut cursor: u64, count: usize, mut visit: impl FnMut(Found<'a>)) -> u64 {
         let mut seen = 0;
         loop {
-            cursor = self.table.scan(&self.buckets, cursor, |at| {
+            cursor = self.view.scan::<Fields>(cursor, |element| {
                 seen += 1;
-                visit(self.read(at));
+                visit(Found::of(element));
             });
             if cursor == 0 || seen >= count {
                 return cursor;
@@ -175,102 +126,213 @@ impl Hash {
     }
 
     /// A live field drawn with equal chances.
-    pub(crate) fn random(&self, now: u64) -> Option<Found<'_>> {
+    pub(crate) fn random(&self, now: u64) -> Option<Found<'a>> {
         /// Draws that may meet an expired field before all live ones are listed.
         const DRAWS: usize = 32;
         for _ in 0..DRAWS {
-            let found = self.read(self.table.random(&self.buckets, &mut random)?);
+            let found = Found::of(self.view.random::<Fields>(&mut random)?);
             if found.is_live(now) {
                 return Some(found);
             }
         }
-        let live: Vec<_> = self.iter().filter(|found| found.is_live(now)).collect();
+        let mut live = Vec::new();
+        self.each(|found| live.extend(found.is_live(now).then_some(found)));
         let drawn = random().checked_rem(live.len() as u64)?;
         Some(live[drawn as usize])
     }
 
+    /// A time not after the earliest deadline of a field.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        Some(self.view.own(NEXT)).filter(|next| *next != 0)
+    }
+
+    /// Bytes that it takes beside its root and its wheel.
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.view.pages() * crate::store::memory::PAGE
+    }
+
+    /// Where the shard keeps its wheel.
+    pub(crate) fn wheel(&self) -> Option<usize> {
+        (self.view.own(WHEEL) as usize).checked_sub(1)
+    }
+}
+
+impl std::fmt::Debug for TableRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut map = f.debug_map();
+        self.each(|found| {
+            map.entry(&found.field, &found.value);
+        });
+        map.finish()
+    }
+}
+
+impl Hash {
+    /// An empty one.
+    pub(crate) fn new(pool: &Arc<Pool>) -> Self {
+        Self { collection: Collection::new(pool.clone()), wheel: None }
+    }
+
+    /// The hash of a root as it stands in an entry, without its wheel. Whoever calls this sees to it that there is one owner.
+    pub(crate) fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
+        Self { collection: Collection::of(root, pool.clone()), wheel: None }
+    }
+
+    pub(crate) fn as_ref<'a>(&'a self, seed: &'a HashSeed) -> TableRef<'a> {
+        TableRef { view: self.collection.view(), seed }
+    }
+
+    /// The words that are to stand in an entry; whoever puts them there forgets the hash, but for its wheel.
+    pub(crate) fn root(&self) -> impl Iterator<Item = u64> + '_ {
+        self.collection.root()
+    }
+
+    /// Leaves its memory to an entry that holds the [root](Self::root).
+    pub(crate) fn leave(self) {
+        self.collection.leave();
+    }
+
+    pub(crate) fn set_wheel(&mut self, wheel: Option<Box<Wheel>>) {
+        self.wheel = wheel;
+    }
+
+    pub(crate) fn take_wheel(&mut self) -> Option<Box<Wheel>> {
+        self.wheel.take()
+    }
+
+    /// Notes where the shard keeps the wheel from now on.
+    pub(crate) fn set_wheel_place(&mut self, place: Option<usize>) {
+        self.collection.set_own(WHEEL, place.map_or(0, |place| place as u64 + 1));
+    }
+
+    /// A copy that shares its memory, without a wheel. O(1).
+    pub(crate) fn share(&self) -> Self {
+        Self { collection: self.collection.share(), wheel: None }
+    }
+
+    /// Forgets that the shard of its key has a timer for it: it is another key's now.
+    pub(crate) fn forget_timer(&mut self) {
+        self.collection.set_own(ARMED, 0);
+    }
+
+    /// Counts what it takes as gone, though it goes when it is dropped.
+    pub(crate) fn depart(&mut self) {
+        self.collection.depart();
+    }
+
+    /// Number of fields, expired ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.collection.view().len()
+    }
+
     /// Sets a field with its deadline and says whether it is new. O(1).
-    pub(crate) fn set(&mut self, field: &[u8], value: &[u8], deadline: Option<u64>) -> bool {
-        let hash = self.seed.hash(field);
-        let old = self.find(field);
-        let size = encoded_size(field, value, deadline);
-        let before = old.map(|at| (at, self.read(at).size, self.read(at).deadline));
-        if let Some((at, old_size, old_deadline)) = before
-            && Slots::words_for(old_size) == Slots::words_for(size)
-        {
-            encode(&mut self.slots.bytes_from_mut(at)[..size], field, value, deadline);
-            self.deadline_changed(hash, old_deadline, deadline);
-            return false;
-        }
-        let new = self.slots.alloc(Slots::words_for(size));
-        encode(&mut self.slots.bytes_from_mut(new)[..size], field, value, deadline);
-        match before {
-            Some((at, old_size, old_deadline)) => {
-                let Self { table, buckets, slots, seed, .. } = self;
-                table.replace(&mut Stored { buckets, slots, seed }, hash, at, new).expect("x");
-                self.slots.free(at, Slots::words_for(old_size));
-                self.deadline_changed(hash, old_deadline, deadline);
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn set(
+        &mut self,
+        seed: &HashSeed,
+        field: &[u8],
+        value: &[u8],
+        deadline: Option<u64>,
+    ) -> Result<bool, OutOfMemory> {
+        let mut head = [0; LONGEST_HEAD];
+        let head = encode_head(&mut head, field, value, deadline);
+        let old = self.collection.view().find::<Fields>(seed, field);
+        let old = old.map(|(block, element)| (block, element.len(), Found::of(element).deadline));
+        match old {
+            Some((block, size, _)) => {
+                self.collection.replace::<Fields, 3>(seed, field, (block, size), [head, field, value])?;
             }
-            None => {
-                let Self { table, buckets, slots, seed, .. } = self;
-                let inserted = table.insert(&mut Stored { buckets, slots, seed }, hash, new);
-                inserted.expect("the system has memory for 64 bytes");
-                self.deadline_changed(hash, None, deadline);
-            }
+            None => self.collection.insert::<Fields, 3>(seed, field, [head, field, value])?,
         }
-        before.is_none()
+        self.deadline_changed(seed.hash(field), old.and_then(|(.., deadline)| deadline), deadline);
+        self.tidy(seed);
+        Ok(old.is_none())
     }
 
     /// Removes a field and says whether it was there, expired or not. O(1).
-    pub(crate) fn remove(&mut self, field: &[u8]) -> bool {
-        let Some(at) = self.find(field) else { return false };
-        let found = self.read(at);
-        let (size, deadline) = (found.size, found.deadline);
-        let hash = self.seed.hash(field);
-        let Self { table, buckets, slots, seed, .. } = self;
-        table.remove(&mut Stored { buckets, slots, seed }, hash, |other| other == at).expect("x");
-        self.slots.free(at, Slots::words_for(size));
-        self.deadline_changed(hash, deadline, None);
-        true
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] where its memory is shared; nothing has changed.
+    pub(crate) fn remove(&mut self, seed: &HashSeed, field: &[u8]) -> Result<bool, OutOfMemory> {
+        let Some((block, element)) = self.collection.view().find::<Fields>(seed, field) else {
+            return Ok(false);
+        };
+        let (size, deadline) = (element.len(), Found::of(element).deadline);
+        self.collection.remove::<Fields>(seed, field, (block, size))?;
+        self.deadline_changed(seed.hash(field), deadline, None);
+        self.tidy(seed);
+        Ok(true)
+    }
+
+    /// Writes a hash anew that is short and mostly holes.
+    fn tidy(&mut self, seed: &HashSeed) {
+        if !self.collection.is_wasteful() {
+            return;
+        }
+        let mut new = Collection::new(self.collection.pool().clone());
+        let mut is_whole = true;
+        self.collection.view().each::<Fields>(|element| {
+            is_whole &= new.insert::<Fields, 1>(seed, Found::of(element).field, [element]).is_ok();
+        });
+        // A root in an entry that is of fixed size stays one: putting it back can't fail. Without memory all stays as it is.
+        if is_whole && (!self.collection.is_in_pages() || new.move_to_pages().is_ok()) {
+            for which in [EXPIRING, NEXT, ARMED, WHEEL] {
+                new.set_own(which, self.collection.view().own(which));
+            }
+            self.collection = new;
+        }
     }
 
     fn deadline_changed(&mut self, hash: u64, before: Option<u64>, after: Option<u64>) {
-        self.expiring += usize::from(after.is_some());
-        self.expiring -= usize::from(before.is_some());
-        if self.expiring == 0 {
-            self.wheel = None;
+        if before.is_none() && after.is_none() {
             return;
         }
-        if let Some(after) = after
+        let expiring =
+            self.collection.view().own(EXPIRING) + u64::from(after.is_some()) - u64::from(before.is_some());
+        self.collection.set_own(EXPIRING, expiring);
+        if expiring == 0 {
+            self.wheel = None;
+        } else if let Some(after) = after
             && before.is_none_or(|before| after < before)
         {
             let wheel = self.wheel.get_or_insert_with(|| Box::new(Wheel::new(0)));
             // Without memory for a timer the field still expires on time; only its memory waits.
             let _ = wheel.arm(after, timer_id(hash));
         }
+        self.note_next();
+    }
+
+    fn note_next(&mut self) {
+        let next = self.wheel.as_ref().and_then(|wheel| wheel.next_tick());
+        // A time that is 0 has passed, as 1 has.
+        self.collection.set_own(NEXT, next.map_or(0, |next| next.max(1)));
     }
 
     /// A time not after the earliest deadline of a field.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.wheel.as_ref()?.next_tick()
+        Some(self.collection.view().own(NEXT)).filter(|next| *next != 0)
     }
 
-    /// Removes the fields whose deadline has passed and returns their names.
-    pub(crate) fn take_expired(&mut self, now: u64) -> Vec<Vec<u8>> {
+    /// Removes the fields whose deadline has passed and returns their names. Those for whose removal there is no memory stay until the next time.
+    pub(crate) fn take_expired(&mut self, seed: &HashSeed, now: u64) -> Vec<Vec<u8>> {
         let Some(mut wheel) = self.wheel.take() else { return Vec::new() };
         let mut due: Vec<Vec<u8>> = Vec::new();
         while wheel.advance(now, usize::MAX, |id| self.judge(id, now, &mut due)).more {}
         self.wheel = Some(wheel);
-        due.retain(|field| self.remove(field));
-        self.armed = self.next_deadline();
+        due.retain(|field| self.remove(seed, field).unwrap_or(false));
+        self.note_next();
+        self.collection.set_own(ARMED, self.next_deadline().unwrap_or(0));
         due
     }
 
     /// What is to happen to a timer: the fields it may stand for are due, or have a later deadline.
     fn judge(&self, id: u32, now: u64, due: &mut Vec<Vec<u8>>) -> Fired {
         let mut next: Option<u64> = None;
-        self.table.find(&self.buckets, hash_of_timer(id), |at| {
-            let found = self.read(at);
+        let view = self.collection.view();
+        view.table().find(&view, hash_of_timer(id), |at: Ref| {
+            let found = Found::of(view.element::<Fields>(at));
             match found.deadline {
                 Some(deadline) if deadline <= now => due.push(found.field.to_vec()),
                 Some(deadline) => next = Some(next.map_or(deadline, |earlier| earlier.min(deadline))),
@@ -284,186 +346,93 @@ impl Hash {
     /// The time for which the key's shard needs a timer it does not have yet; it is expected to be armed then.
     pub(crate) fn timer_to_arm(&mut self) -> Option<u64> {
         let next = self.next_deadline()?;
-        if self.armed.is_some_and(|armed| armed <= next) {
+        let armed = self.collection.view().own(ARMED);
+        if armed != 0 && armed <= next {
             return None;
         }
-        self.armed = Some(next);
+        self.collection.set_own(ARMED, next);
         Some(next)
-    }
-
-    /// Bytes of memory it takes.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of::<Hash>()
-            + (self.buckets.homes.len() + self.buckets.overflows.len()) * 64
-            + self.slots.bytes()
-            + self.wheel.as_ref().map_or(0, |wheel| size_of::<Wheel>() + wheel.bytes())
-    }
-}
-
-impl Clone for Hash {
-    /// A compact copy. O(fields).
-    fn clone(&self) -> Self {
-        let mut copy = Hash::new(self.seed);
-        for found in self.iter() {
-            copy.set(found.field, found.value, found.deadline);
-        }
-        copy
     }
 }
 
 impl std::fmt::Debug for Hash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.iter().map(|found| (found.field, found.value))).finish()
+        f.debug_struct("Hash").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
-fn varint_size(number: usize) -> usize {
-    (usize::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+/// What stands before field and value.
+struct Head {
+    len: usize,
+    field: usize,
+    value: usize,
+    deadline: Option<u64>,
 }
 
-fn encoded_size(field: &[u8], value: &[u8], deadline: Option<u64>) -> usize {
-    let head =
-        1 + if deadline.is_some() { 8 } else { 0 } + varint_size(field.len()) + varint_size(value.len());
-    head + field.len() + value.len()
+/// A flag, a deadline, and two lengths.
+const LONGEST_HEAD: usize = 1 + 8 + 2 * 10;
+
+impl Head {
+    fn end(&self) -> usize {
+        self.len + self.field + self.value
+    }
+
+    #[inline]
+    fn of(bytes: &[u8]) -> Self {
+        // Most have no deadline, and lengths of one byte each.
+        if let [0, field @ 0..0x80, value @ 0..0x80, ..] = bytes {
+            return Self { len: 3, field: usize::from(*field), value: usize::from(*value), deadline: None };
+        }
+        Self::of_any(bytes)
+    }
+
+    fn of_any(bytes: &[u8]) -> Self {
+        let mut at = 1;
+        let deadline = (bytes[0] != 0).then(|| {
+            at = 9;
+            u64::from_le_bytes(bytes[1..9].try_into().expect("a deadline is eight bytes"))
+        });
+        let mut length = || {
+            let mut number = 0;
+            for shift in (0..).step_by(7) {
+                let byte = bytes[at];
+                at += 1;
+                number |= usize::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            number
+        };
+        let (field, value) = (length(), length());
+        Self { len: at, field, value, deadline }
+    }
 }
 
-fn encode(out: &mut [u8], field: &[u8], value: &[u8], deadline: Option<u64>) {
+fn encode_head<'h>(
+    head: &'h mut [u8; LONGEST_HEAD],
+    field: &[u8],
+    value: &[u8],
+    deadline: Option<u64>,
+) -> &'h [u8] {
     let mut at = 1;
-    out[0] = deadline.is_some().into();
+    head[0] = deadline.is_some().into();
     if let Some(deadline) = deadline {
-        out[1..9].copy_from_slice(&deadline.to_le_bytes());
+        head[1..9].copy_from_slice(&deadline.to_le_bytes());
         at = 9;
     }
     for length in [field.len(), value.len()] {
         let mut rest = length;
         while rest >= 0x80 {
-            out[at] = rest as u8 | 0x80;
+            head[at] = rest as u8 | 0x80;
             rest >>= 7;
             at += 1;
         }
-        out[at] = rest as u8;
+        head[at] = rest as u8;
         at += 1;
     }
-    out[at..at + field.len()].copy_from_slice(field);
-    out[at + field.len()..].copy_from_slice(value);
-}
-
-#[inline]
-fn decode(bytes: &[u8]) -> Found<'_> {
-    // Most have no deadline, and lengths of one byte each.
-    if let [0, field @ 0..0x80, value @ 0..0x80, texts @ ..] = bytes
-        && let (field, value) = (usize::from(*field), usize::from(*value))
-        && let Some((texts, _)) = texts.split_at_checked(field + value)
-    {
-        let size = 3 + texts.len();
-        let (field, value) = texts.split_at(field);
-        return Found { field, value, deadline: None, size };
-    }
-    decode_any(bytes)
-}
-
-fn decode_any(bytes: &[u8]) -> Found<'_> {
-    let mut at = 1;
-    let deadline = (bytes[0] != 0).then(|| {
-        at = 9;
-        u64::from_le_bytes(bytes[1..9].try_into().expect("a deadline is eight bytes"))
-    });
-    let mut length = || {
-        let mut number = 0;
-        for shift in (0..).step_by(7) {
-            let byte = bytes[at];
-            at += 1;
-            number |= usize::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                break;
-            }
-        }
-        number
-    };
-    let (field, value) = (length(), length());
-    let size = at + field + value;
-    Found { field: &bytes[at..at + field], value: &bytes[at + field..size], deadline, size }
+    &head[..at]
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn what_is_encoded_is_decoded() {
-        for field in [0, 1, 127, 128, 20_000] {
-            for value in [0, 16, 300, 100_000] {
-                for deadline in [None, Some(77)] {
-                    let (field, value) = (vec![b'f'; field], vec![b'v'; value]);
-                    let mut bytes = vec![0; encoded_size(&field, &value, deadline)];
-                    encode(&mut bytes, &field, &value, deadline);
-                    let found = decode(&bytes);
-                    assert_eq!(
-                        (found.field, found.value, found.deadline),
-                        (&field[..], &value[..], deadline)
-                    );
-                    assert_eq!(found.size, bytes.len());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_thousand_fields_take_little_more_than_the_goal() {
-        let mut hash = Hash::new(HashSeed::random());
-        for number in 0..1000 {
-            hash.set(format!("f{number:06}").as_bytes(), &[b'v'; 16], None);
-        }
-        // GOALS: 43,007 bytes, 0.75 of what Valkey 8.1.8 takes; the hashes decide about overflow buckets.
-        assert!(hash.bytes() <= 44_500, "{}", hash.bytes());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 64 }))]
-        #[test]
-        fn it_is_a_map_with_deadlines(
-            steps in prop::collection::vec((0u8..40, 0u16..40, 0u64..200, 0u8..8), 1..400)
-        ) {
-            let mut hash = Hash::new(HashSeed::random());
-            let mut model: BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)> = BTreeMap::new();
-            let mut now = 0;
-            for (field, length, time, action) in steps {
-                let field = vec![b'a' + field % 26; 1 + usize::from(field)];
-                match action {
-                    0..=2 => {
-                        let value = vec![b'v'; length.into()];
-                        let deadline = (action == 2).then_some(now + 1 + time);
-                        let is_new = !model.contains_key(&field);
-                        prop_assert_eq!(hash.set(&field, &value, deadline), is_new);
-                        model.insert(field, (value, deadline));
-                    }
-                    3 => prop_assert_eq!(hash.remove(&field), model.remove(&field).is_some()),
-                    4 => {
-                        now += time;
-                        let mut expired = hash.take_expired(now);
-                        expired.sort();
-                        let is_due = |deadline: &Option<u64>| deadline.is_some_and(|deadline| deadline <= now);
-                        let mut due: Vec<_> =
-                            model.iter().filter(|(_, (_, deadline))| is_due(deadline)).map(|(field, _)| field.clone()).collect();
-                        due.sort();
-                        prop_assert_eq!(expired, due);
-                        model.retain(|_, (_, deadline)| !is_due(deadline));
-                    }
-                    _ => {
-                        let found = hash.get(&field, now).map(|found| (found.value.to_vec(), found.deadline));
-                        let expected = model.get(&field).filter(|(_, deadline)| deadline.is_none_or(|deadline| deadline > now));
-                        prop_assert_eq!(found.as_ref(), expected);
-                    }
-                }
-                prop_assert_eq!(hash.len(), model.len());
-                let earliest = model.values().filter_map(|(_, deadline)| *deadline).min();
-                prop_assert!(hash.next_deadline().is_none() == earliest.is_none());
-                prop_assert!(hash.next_deadline() <= earliest || earliest.is_none());
-            }
-        }
-    }
-}
+mod tests;

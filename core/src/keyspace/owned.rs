@@ -1,0 +1,243 @@
+//! Values with memory of their own: how they come into entries and out of them.
+//!
+//! An entry holds the root of such a value, which is numbers. Outside of entries it is an [`Owned`], which gives its memory back when it is
+//! dropped. So there is always one owner: [`ShardData::settle`] makes the entry the owner, [`ShardData::unload`] whoever called it.
+
+use super::entry::Head;
+use super::shard::ShardData;
+use crate::store::HashSeed;
+use crate::store::memory::words::Words;
+use crate::store::memory::{OutOfMemory, Ref};
+use crate::value::hash::{Hash, TableRef};
+use crate::value::long::{self, LongString};
+use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned};
+
+/// A value as the bytes of an entry. It owns what it owned before: [`ShardData::settle`] or [`ShardData::abandon`] it.
+pub(super) struct Encoded<'v> {
+    kind: Kind,
+    bytes: Bytes<'v>,
+    owned: Option<Owned>,
+}
+
+enum Bytes<'v> {
+    Borrowed(&'v [u8]),
+    Number([u8; 8]),
+    Made(Vec<u8>),
+}
+
+impl Encoded<'_> {
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Borrowed(bytes) => bytes,
+            Bytes::Number(bytes) => bytes,
+            Bytes::Made(bytes) => bytes,
+        }
+    }
+}
+
+/// Bytes before a root, behind a key of that length: words stand at multiples of their size.
+fn padding(key_len: usize) -> usize {
+    key_len.wrapping_neg() % 8
+}
+
+/// The bytes that stand in the entry of a key of that length.
+fn stored(owned: &Owned, key_len: usize) -> Vec<u8> {
+    match owned {
+        Owned::Str(string) => string.stored().to_vec(),
+        Owned::Hash(hash) => {
+            let mut bytes = vec![0; padding(key_len)];
+            hash.root().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+            bytes
+        }
+    }
+}
+
+impl ShardData {
+    /// A value as it is to stand in the entry of a key of that length.
+    ///
+    /// # Errors
+    /// There is no memory for a long string.
+    #[inline]
+    pub(super) fn encode<'v>(
+        &mut self,
+        value: NewValue<'v>,
+        key_len: usize,
+    ) -> Result<Encoded<'v>, OutOfMemory> {
+        let owned = match value {
+            NewValue::Bytes(Kind::Raw | Kind::Embedded, bytes) if bytes.len() > MAX_IN_ARENA => {
+                Owned::Str(LongString::new(self.arena.pool(), bytes, 0)?)
+            }
+            NewValue::Bytes(kind, bytes) => {
+                return Ok(Encoded { kind, bytes: Bytes::Borrowed(bytes), owned: None });
+            }
+            NewValue::Int(number) => {
+                let bytes = Bytes::Number(number.to_le_bytes());
+                return Ok(Encoded { kind: Kind::Int, bytes, owned: None });
+            }
+            NewValue::Owned(owned) => owned,
+        };
+        Ok(self.encode_owned(owned, key_len))
+    }
+
+    #[inline(never)]
+    fn encode_owned<'v>(&mut self, mut owned: Owned, key_len: usize) -> Encoded<'v> {
+        if let Owned::Hash(hash) = &mut owned {
+            let place = hash.take_wheel().map(|wheel| self.wheels.keep(None, wheel));
+            hash.set_wheel_place(place);
+        }
+        let bytes = Bytes::Made(stored(&owned, key_len));
+        Encoded { kind: owned.kind(), bytes, owned: Some(owned) }
+    }
+
+    /// The value stands in an entry now, which owns what it owns.
+    #[inline]
+    pub(super) fn settle(&mut self, encoded: Encoded<'_>) {
+        if let Some(owned) = encoded.owned {
+            self.owners += 1;
+            owned.leave();
+        }
+    }
+
+    /// The value stands in no entry.
+    pub(super) fn abandon(&mut self, encoded: Encoded<'_>) {
+        if let Some(Owned::Hash(hash)) = &encoded.owned
+            && let Some(place) = hash.as_ref(&self.seed).wheel()
+        {
+            self.wheels.take(place);
+            self.wheels.vacate(place);
+        }
+    }
+
+    /// The hash of the entry at `at`, to read.
+    #[inline]
+    pub(super) fn hash_at(&self, at: Ref, head: Head) -> TableRef<'_> {
+        TableRef::new(self.root_words(at, head), self.arena.region(), &self.seed)
+    }
+
+    fn root_words(&self, at: Ref, head: Head) -> Words<'_> {
+        let padding = padding(head.key_len);
+        let first = (head.value_at() + padding) / 8;
+        self.arena.block(at).words().from(first).first((head.value_len - padding) / 8)
+    }
+
+    /// Bytes that an entry owns beside itself.
+    pub(super) fn owned_bytes(&self, at: Ref, head: Head) -> usize {
+        match head.kind() {
+            Kind::Long => long::page_bytes(head.value(&self.arena, at), self.arena.pool()),
+            Kind::HashTable => {
+                let hash = self.hash_at(at, head);
+                let wheel = hash.wheel().and_then(|place| self.wheels.get(place));
+                hash.page_bytes() + wheel.map_or(0, |wheel| wheel.bytes())
+            }
+            _ => 0,
+        }
+    }
+
+    /// What an entry owns, which goes on owning it: the caller lets it [leave](Owned::leave).
+    fn look_at(&self, at: Ref, head: Head) -> Owned {
+        match head.kind() {
+            Kind::Long => Owned::Str(LongString::of(head.value(&self.arena, at), self.arena.pool())),
+            _ => Owned::Hash(Hash::of(self.root_words(at, head), self.arena.pool())),
+        }
+    }
+
+    /// Takes what an entry owns, which is about to go.
+    pub(super) fn unload(&mut self, at: Ref, head: Head) -> Owned {
+        let mut owned = self.look_at(at, head);
+        if let Owned::Hash(hash) = &mut owned
+            && let Some(place) = hash.as_ref(&self.seed).wheel()
+        {
+            hash.set_wheel(self.wheels.take(place));
+            self.wheels.vacate(place);
+        }
+        self.owners -= 1;
+        owned
+    }
+
+    /// Gives an entry back what [`ShardData::unload`] took, unchanged.
+    pub(super) fn reload(&mut self, at: Ref, mut owned: Owned) {
+        if let Owned::Hash(hash) = &mut owned {
+            let place = hash.take_wheel().map(|wheel| self.wheels.keep(None, wheel));
+            hash.set_wheel_place(place);
+        }
+        let head = self.head(at);
+        self.arena.write(at, head.value_at(), [&stored(&owned, head.key_len)]);
+        self.owners += 1;
+        owned.leave();
+    }
+
+    /// A copy of what an entry owns, which shares its memory.
+    pub(crate) fn share(&self, at: Ref) -> Owned {
+        let owned = self.look_at(at, self.head(at));
+        let mut copy = owned.share();
+        if let Owned::Hash(hash) = &mut copy {
+            let place = hash.as_ref(&self.seed).wheel();
+            let wheel =
+                place.and_then(|place| self.wheels.get(place)).map(|wheel| Box::new(wheel.duplicate()));
+            hash.set_wheel(wheel);
+        }
+        owned.leave();
+        copy
+    }
+
+    /// Edits what the entry at `at` owns. `edit` says whether it changed anything beside what it returns. Returns where the entry is now.
+    ///
+    /// # Errors
+    /// There is no memory for the entry's new size; then it is as it was.
+    pub(crate) fn edit_owned<R>(
+        &mut self,
+        db: usize,
+        hash: u64,
+        at: Ref,
+        edit: impl FnOnce(&mut Owned, &HashSeed) -> (R, bool),
+    ) -> Result<(Ref, R, bool), OutOfMemory> {
+        let head = self.head(at);
+        let mut owned = self.look_at(at, head);
+        let mut place = None;
+        if let Owned::Hash(hash) = &mut owned {
+            place = hash.as_ref(&self.seed).wheel();
+            hash.set_wheel(place.and_then(|place| self.wheels.take(place)));
+        }
+        let seed = self.seed;
+        let (result, changed) = edit(&mut owned, &seed);
+        let mut wheel_place = None;
+        if let Owned::Hash(hash) = &mut owned {
+            wheel_place = hash.take_wheel().map(|wheel| self.wheels.keep(place, wheel));
+            hash.set_wheel_place(wheel_place);
+        }
+        let bytes = stored(&owned, head.key_len);
+        let moved = if bytes.len() == head.value_len {
+            // What has pages has a root of fixed size: nothing can go wrong here.
+            self.arena.write(at, head.value_at(), [&bytes]);
+            Ok(at)
+        } else {
+            let deadline = head.deadline(&self.arena, at);
+            self.rewrite(db, hash, at, head, owned.kind(), &bytes, deadline)
+        };
+        match moved {
+            Ok(at) => {
+                if let Some(place) = place.filter(|_| wheel_place.is_none()) {
+                    self.wheels.vacate(place);
+                }
+                owned.leave();
+                Ok((at, result, changed))
+            }
+            Err(error) => {
+                // The root in the entry still names the place, if it named one; timers of fields that are not there are dropped as they fire.
+                match (place, wheel_place) {
+                    (Some(place), None) => drop(self.wheels.keep(Some(place), Box::default())),
+                    (None, Some(place)) => {
+                        self.wheels.take(place);
+                        self.wheels.vacate(place);
+                    }
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+}
