@@ -21,7 +21,6 @@ use crate::keyspace::read::{
     BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
 };
 use crate::keyspace::{Db, Key, Version, Versions};
-use crate::store::key::SHARDS;
 use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
 use crate::value::Text;
@@ -503,7 +502,8 @@ impl Database {
 
     /// Number of keys. O(shards).
     pub fn len(&self) -> usize {
-        (0..SHARDS).map(|shard| self.inner().keyspace.lock(shard).len(self.index)).sum()
+        let keyspace = &self.inner().keyspace;
+        keyspace.made_shards().map(|shard| keyspace.lock(shard).len(self.index)).sum()
     }
 
     /// Whether there is no key.

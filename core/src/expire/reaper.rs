@@ -13,7 +13,7 @@ use crate::keyspace::db::Db;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::shard::ShardData;
 use crate::keyspace::{Key, Keyspace, read};
-use crate::store::key::{SHARDS, hash_in};
+use crate::store::key::hash_in;
 use crate::store::wheel::{Fired, Wheel};
 use crate::value::Value;
 use smallvec::SmallVec;
@@ -29,7 +29,7 @@ const STRETCH: Duration = Duration::from_millis(1);
 /// Goes round the shards, one hold of a lock each: whoever waits for a shard gets it before the reaper comes back.
 pub(crate) fn reap(keyspace: &Keyspace) -> usize {
     let mut reclaimed = 0;
-    let mut left: Vec<usize> = (0..SHARDS).collect();
+    let mut left: Vec<usize> = keyspace.made_shards().collect();
     let mut stretch = keyspace.clock.timer();
     while !left.is_empty() {
         left.retain(|shard| {

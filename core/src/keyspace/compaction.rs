@@ -52,7 +52,7 @@ fn start_next(keyspace: &Keyspace, last: usize) {
 
 /// Moves all entries of all shards together. O(bytes), with each shard locked for some microseconds at a time.
 pub(crate) fn compact_all(keyspace: &Keyspace) {
-    for index in 0..SHARDS {
+    for index in keyspace.made_shards() {
         finish(keyspace, None);
         keyspace.lock(index).start_compaction();
         finish(keyspace, Some(index));

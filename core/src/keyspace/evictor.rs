@@ -80,6 +80,14 @@ struct Scan {
     cursor: u64,
 }
 
+impl Scan {
+    /// Where it goes on behind this shard; `None` at the end.
+    fn next_shard(self) -> Option<Self> {
+        let shard = self.shard + 1;
+        (shard < SHARDS).then(|| Self { shard, ..Self::default() })
+    }
+}
+
 /// A key to file once its shard is unlocked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Created {
@@ -317,6 +325,10 @@ impl Evictor {
     fn scan(&self, keyspace: &Keyspace, scan: &mut Option<Scan>, policy: &mut dyn Policy) {
         let Some(at) = scan else { return };
         let volatile = self.filed.load(Ordering::Relaxed) == VOLATILE;
+        if !keyspace.shared.is_made(at.shard) {
+            *scan = at.next_shard();
+            return;
+        }
         let guard = keyspace.lock(at.shard);
         let mut found: SmallVec<[Created; 32]> = SmallVec::new();
         let db = at.db;
@@ -337,10 +349,7 @@ impl Evictor {
         if at.cursor == 0 {
             at.db += 1;
             if at.db >= guard.databases() {
-                *at = Scan { shard: at.shard + 1, ..Scan::default() };
-            }
-            if at.shard == SHARDS {
-                *scan = None;
+                *scan = at.next_shard();
             }
         }
         drop(guard);
@@ -407,6 +416,6 @@ impl Keyspace {
             let spaces = (0..guard.databases()).filter_map(|db| guard.space(db));
             spaces.map(|space| if volatile { space.with_deadline } else { space.table.len() }).sum::<usize>()
         };
-        (0..SHARDS).map(count).sum()
+        self.made_shards().map(count).sum()
     }
 }

@@ -11,37 +11,47 @@
 //! note bears the present count: nothing has changed since, so they are still where they were. Other notes are void.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::shard::ShardData;
-use super::shared::{ShardLine, Shared};
+use super::shared::{ShardLine, Shared, TOUCHES};
 use crate::os::Guard;
-use crate::store::key::HashSeed;
 use crate::store::memory::Ref;
 use crate::store::sequence::Write;
 use crate::sync::{Arc, Mutex, MutexGuard};
-
-/// Notes of touches that fit before somebody has to take the lock for them.
-const TOUCHES: usize = 16;
 
 /// How often a shard that is being written to is looked at before whoever waits for it goes to sleep: some 50 us. Expiry and compaction write for
 /// about 20.
 const SPINS: usize = if cfg!(loom) { 0 } else { 1500 };
 
 /// See the module's text.
+#[repr(align(64))]
 pub(crate) struct Shard {
     shared: Arc<Shared>,
     /// Its place among the shards, and which of them is having its entries moved together.
     number: u32,
     turn: Arc<Turn>,
-    data: Mutex<ShardData>,
-    /// Entries to stamp: reference in the upper half, low half of the sequence count in the lower. How many there are stands in the shard's line.
-    notes: [AtomicU64; TOUCHES],
+    /// Made when it is locked first: a small engine takes little.
+    data: Mutex<Option<Box<ShardData>>>,
+}
+
+type DataGuard<'s> = MutexGuard<'s, Option<Box<ShardData>>>;
+
+#[inline(always)]
+fn made<'d>(data: &'d DataGuard<'_>) -> &'d ShardData {
+    data.as_deref().expect("a locked shard has its data")
+}
+
+#[inline(always)]
+fn made_mut<'d>(data: &'d mut DataGuard<'_>) -> &'d mut ShardData {
+    data.as_deref_mut().expect("a locked shard has its data")
 }
 
 /// Takes the entries out of the notes that are not void.
 pub(super) struct Noted<'s> {
-    notes: std::slice::Iter<'s, AtomicU64>,
+    shared: &'s Shared,
+    shard: usize,
+    next: usize,
     count: u32,
 }
 
@@ -50,20 +60,24 @@ impl Iterator for Noted<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Ref> {
-        let count = self.count;
-        self.notes.find_map(|note| {
+        while self.next < TOUCHES {
+            let note = self.shared.note(self.shard, self.next)?;
+            self.next += 1;
             // No exchange, which would wait for each entry's memory in turn: a note that comes in between is lost, as others are.
             let noted = note.load(Ordering::Relaxed);
             note.store(0, Ordering::Relaxed);
-            Ref::new((noted >> 32) as u32).filter(|_| noted as u32 == count)
-        })
+            if let Some(at) = Ref::new((noted >> 32) as u32).filter(|_| noted as u32 == self.count) {
+                return Some(at);
+            }
+        }
+        None
     }
 }
 
 /// A locked shard.
 pub(crate) struct ShardGuard<'s> {
     shard: &'s Shard,
-    data: MutexGuard<'s, ShardData>,
+    data: DataGuard<'s>,
     /// Readers without the lock are turned away.
     writing: bool,
 }
@@ -71,18 +85,12 @@ pub(crate) struct ShardGuard<'s> {
 /// A shard locked to write over what stands in its blocks: nothing is allocated, freed, or stored in a database that is new.
 pub(crate) struct InPlaceGuard<'s> {
     shard: &'s Shard,
-    data: MutexGuard<'s, ShardData>,
+    data: DataGuard<'s>,
 }
 
 impl Shard {
-    pub(crate) fn new(seed: &HashSeed, number: usize, turn: &Arc<Turn>, shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: shared.clone(),
-            number: number as u32,
-            turn: turn.clone(),
-            data: Mutex::new(ShardData::new(seed, number, shared)),
-            notes: Default::default(),
-        }
+    pub(crate) fn new(number: usize, turn: &Arc<Turn>, shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone(), number: number as u32, turn: turn.clone(), data: Mutex::new(None) }
     }
 
     #[inline(always)]
@@ -94,7 +102,7 @@ impl Shard {
     #[inline]
     pub(super) fn lock(&self, stamp: impl FnOnce(&ShardData, Noted<'_>)) -> ShardGuard<'_> {
         let data = self.lock_data();
-        self.stamp_if_noted(&data, stamp);
+        self.stamp_if_noted(made(&data), stamp);
         ShardGuard { shard: self, data, writing: false }
     }
 
@@ -102,15 +110,30 @@ impl Shard {
     #[inline(always)]
     pub(super) fn lock_in_place(&self, stamp: impl FnOnce(&ShardData, Noted<'_>)) -> InPlaceGuard<'_> {
         let data = self.lock_data();
-        self.stamp_if_noted(&data, stamp);
+        self.stamp_if_noted(made(&data), stamp);
         InPlaceGuard { shard: self, data }
     }
 
     #[inline(always)]
-    fn lock_data(&self) -> MutexGuard<'_, ShardData> {
+    fn lock_data(&self) -> DataGuard<'_> {
         if self.line().sequence.begin_read().is_none() {
             self.wait_for_writer();
         }
+        let mut data = self.data.lock();
+        if data.is_none() {
+            self.make(&mut data);
+        }
+        data
+    }
+
+    #[cold]
+    fn make(&self, data: &mut Option<Box<ShardData>>) {
+        *data = Some(Box::new(ShardData::new(self.number as usize, &self.shared)));
+        self.line().is_made.store(true, Ordering::Relaxed);
+    }
+
+    /// Holds the lock without a look at what it guards.
+    pub(super) fn hold(&self) -> impl Guard + '_ {
         self.data.lock()
     }
 
@@ -127,10 +150,10 @@ impl Shard {
         }
     }
 
-    /// [`Shard::lock`] if nobody holds the lock.
+    /// [`Shard::lock`] if nobody holds the lock, and somebody did before.
     pub(super) fn try_lock(&self, stamp: impl FnOnce(&ShardData, Noted<'_>)) -> Option<ShardGuard<'_>> {
-        let data = self.data.try_lock()?;
-        self.stamp_if_noted(&data, stamp);
+        let data = self.data.try_lock().filter(|data| data.is_some())?;
+        self.stamp_if_noted(made(&data), stamp);
         Some(ShardGuard { shard: self, data, writing: false })
     }
 
@@ -154,19 +177,23 @@ impl Shard {
         let line = self.line();
         let noted = line.noted.load(Ordering::Relaxed);
         let note = u64::from(at.get()) << 32 | u64::from(count as u32);
-        self.notes[noted as usize % TOUCHES].store(note, Ordering::Relaxed);
+        if let Some(place) = self.shared.note(self.number as usize, noted as usize) {
+            place.store(note, Ordering::Relaxed);
+        }
         line.noted.store(noted.wrapping_add(1), Ordering::Relaxed);
         if noted >= limit.min(TOUCHES as u32) - 1
             && let Some(data) = self.data.try_lock()
+            && data.is_some()
         {
-            self.stamp_noted(&data, stamp);
+            self.stamp_noted(made(&data), stamp);
         }
     }
 
     #[inline(never)]
     fn stamp_noted(&self, data: &ShardData, stamp: impl FnOnce(&ShardData, Noted<'_>)) {
         let line = self.line();
-        stamp(data, Noted { notes: self.notes.iter(), count: line.sequence.count() as u32 });
+        let (shared, shard) = (&*self.shared, self.number as usize);
+        stamp(data, Noted { shared, shard, next: 0, count: line.sequence.count() as u32 });
         line.noted.store(0, Ordering::Relaxed);
     }
 }
@@ -175,7 +202,7 @@ impl Deref for ShardGuard<'_> {
     type Target = ShardData;
     #[inline]
     fn deref(&self) -> &ShardData {
-        &self.data
+        made(&self.data)
     }
 }
 
@@ -186,7 +213,7 @@ impl DerefMut for ShardGuard<'_> {
             self.shard.line().sequence.begin_write();
             self.writing = true;
         }
-        &mut self.data
+        made_mut(&mut self.data)
     }
 }
 
@@ -204,7 +231,7 @@ impl ShardGuard<'_> {
     /// What a write that may have changed anything ends with.
     #[inline(never)]
     fn tidy(&mut self) {
-        if self.data.is_compaction_due() {
+        if made(&self.data).is_compaction_due() {
             self.start_compaction();
         }
         self.step_compaction();
@@ -223,7 +250,7 @@ impl ShardGuard<'_> {
     pub(super) fn step_compaction(&mut self) {
         if self.shard.turn.is_of(self.shard.number) {
             self.deref_mut().step_compaction();
-            if !self.data.is_compacting() {
+            if !made(&self.data).is_compacting() {
                 self.shard.turn.pass();
             }
         }
@@ -236,7 +263,7 @@ impl Deref for InPlaceGuard<'_> {
     type Target = ShardData;
     #[inline(always)]
     fn deref(&self) -> &ShardData {
-        &self.data
+        made(&self.data)
     }
 }
 
@@ -271,7 +298,7 @@ impl InPlaceGuard<'_> {
     /// Turns readers without the lock away until what is returned goes.
     #[inline(always)]
     pub(super) fn write(&mut self) -> InPlace<'_> {
-        InPlace { _readers: self.shard.line().sequence.write(), data: &mut self.data }
+        InPlace { _readers: self.shard.line().sequence.write(), data: made_mut(&mut self.data) }
     }
 }
 

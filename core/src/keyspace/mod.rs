@@ -102,11 +102,9 @@ pub(crate) struct Keyspace {
 
 impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>, seed: HashSeed) -> Self {
-        let (turn, shared) = (Arc::default(), Shared::new());
-        let shards = (0..SHARDS)
-            .map(|number| Shard::new(&seed, number, &turn, &shared))
-            .collect::<Vec<_>>()
-            .try_into();
+        let (turn, shared) = (Arc::default(), Shared::new(seed));
+        let shards =
+            (0..SHARDS).map(|number| Shard::new(number, &turn, &shared)).collect::<Vec<_>>().try_into();
         let keyspace = Self {
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
             evictor: Evictor::new(),
@@ -131,17 +129,22 @@ impl Keyspace {
     /// The versions of keys, counted from now on.
     pub(crate) fn versions(&self) -> Versions {
         // Whoever locks a shard after this sees the counters; whoever held one before has finished what it wrote.
-        let settle = || (0..SHARDS).for_each(|shard| drop(self.lock(shard)));
+        let settle = || self.shards.iter().for_each(|shard| drop(shard.hold()));
         Versions::new(self.counters.open(settle), self.seed, self.clock.clone())
     }
 
     /// Locks the evictor, every shard, and what hooks are guarded by.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.evictor.freeze(held);
-        held.extend((0..SHARDS).map(|shard| Box::new(self.lock(shard)) as Box<dyn Guard + 'a>));
+        held.extend(self.shards.iter().map(|shard| Box::new(shard.hold()) as Box<dyn Guard + 'a>));
         self.shared.freeze(held);
         self.evictor.freeze_timeline(held);
         self.hooks.freeze(held);
+    }
+
+    /// The shards that anybody has locked yet: the others hold nothing.
+    pub(crate) fn made_shards(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..SHARDS).filter(|shard| self.shared.is_made(*shard))
     }
 
     /// Locks a shard.
@@ -261,7 +264,7 @@ impl Keyspace {
 
     /// Brings the total up to date after the limit changed, and with it what shards may keep to themselves. O(shards).
     pub(crate) fn report_all(&self) {
-        (0..SHARDS).for_each(|shard| self.report(&mut self.lock(shard)));
+        self.made_shards().for_each(|shard| self.report(&mut self.lock(shard)));
     }
 
     /// How access stamps are kept now.

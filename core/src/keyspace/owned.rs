@@ -105,7 +105,7 @@ impl ShardData {
     /// The value stands in no entry.
     pub(super) fn abandon(&mut self, encoded: Encoded<'_>) {
         if let Some(Owned::Hash(hash)) = &encoded.owned
-            && let Some(place) = hash.as_ref(&self.seed).wheel()
+            && let Some(place) = hash.as_ref(&self.shared.seed).wheel()
         {
             self.wheels.take(place);
             self.wheels.vacate(place);
@@ -115,7 +115,7 @@ impl ShardData {
     /// The hash of the entry at `at`, to read.
     #[inline]
     pub(super) fn hash_at(&self, at: Ref, head: Head) -> TableRef<'_> {
-        TableRef::new(self.root_words(at, head), self.arena.region(), &self.seed)
+        TableRef::new(self.root_words(at, head), self.arena.region(), &self.shared.seed)
     }
 
     fn root_words(&self, at: Ref, head: Head) -> Words<'_> {
@@ -149,7 +149,7 @@ impl ShardData {
     pub(super) fn unload(&mut self, at: Ref, head: Head) -> Owned {
         let mut owned = self.look_at(at, head);
         if let Owned::Hash(hash) = &mut owned
-            && let Some(place) = hash.as_ref(&self.seed).wheel()
+            && let Some(place) = hash.as_ref(&self.shared.seed).wheel()
         {
             hash.set_wheel(self.wheels.take(place));
             self.wheels.vacate(place);
@@ -175,7 +175,7 @@ impl ShardData {
         let owned = self.look_at(at, self.head(at));
         let mut copy = owned.share();
         if let Owned::Hash(hash) = &mut copy {
-            let place = hash.as_ref(&self.seed).wheel();
+            let place = hash.as_ref(&self.shared.seed).wheel();
             let wheel =
                 place.and_then(|place| self.wheels.get(place)).map(|wheel| Box::new(wheel.duplicate()));
             hash.set_wheel(wheel);
@@ -199,11 +199,10 @@ impl ShardData {
         let mut owned = self.look_at(at, head);
         let mut place = None;
         if let Owned::Hash(hash) = &mut owned {
-            place = hash.as_ref(&self.seed).wheel();
+            place = hash.as_ref(&self.shared.seed).wheel();
             hash.set_wheel(place.and_then(|place| self.wheels.take(place)));
         }
-        let seed = self.seed;
-        let (result, changed) = edit(&mut owned, &seed);
+        let (result, changed) = edit(&mut owned, &self.shared.seed);
         let mut wheel_place = None;
         if let Owned::Hash(hash) = &mut owned {
             wheel_place = hash.take_wheel().map(|wheel| self.wheels.keep(place, wheel));

@@ -37,8 +37,7 @@ pub(crate) struct ShardData {
     compaction: Option<Progress>,
     pub(crate) watchers: Watchers,
     pub(crate) stats: ShardStats,
-    pub(super) seed: HashSeed,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     number: usize,
     /// The memory last added to the engine's total.
     pub(crate) reported_bytes: usize,
@@ -144,7 +143,7 @@ impl ShardStats {
 }
 
 impl ShardData {
-    pub(crate) fn new(seed: &HashSeed, number: usize, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(number: usize, shared: &Arc<Shared>) -> Self {
         Self {
             arena: Arena::new(shared.pool.clone()),
             wheels: FieldWheels::default(),
@@ -153,7 +152,6 @@ impl ShardData {
             compaction: None,
             watchers: Watchers::default(),
             stats: ShardStats::default(),
-            seed: *seed,
             shared: shared.clone(),
             number,
             reported_bytes: 0,
@@ -181,9 +179,9 @@ impl ShardData {
 
     /// The table at a place, to change it: what it becomes is told to readers without the lock.
     fn change_table<R>(&mut self, place: usize, change: impl FnOnce(&mut Table, &mut Stored<'_>) -> R) -> R {
-        let Self { arena, spaces, seed, shared, number, .. } = self;
+        let Self { arena, spaces, shared, number, .. } = self;
         let Space { table, buckets, .. } = &mut spaces[place];
-        let result = change(table, &mut Stored { buckets, arena, seed, shard: *number });
+        let result = change(table, &mut Stored { buckets, arena, seed: &shared.seed, shard: *number });
         shared.publish(*number, place, table.homes());
         result
     }
@@ -515,7 +513,7 @@ impl ShardData {
                 };
                 for deadline in head.deadline(&self.arena, at).into_iter().chain(fields) {
                     // Without memory for a timer the key still expires on time.
-                    let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, &self.seed, at)));
+                    let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, &self.shared.seed, at)));
                 }
             });
         }
@@ -601,8 +599,8 @@ impl ShardData {
     }
 
     fn clear_space(&mut self, place: usize) {
-        let Self { arena, spaces, seed, shared, number, .. } = self;
-        spaces[place].clear(arena, seed, *number);
+        let Self { arena, spaces, shared, number, .. } = self;
+        spaces[place].clear(arena, &shared.seed, *number);
         shared.publish(*number, place, spaces[place].table.homes());
     }
 

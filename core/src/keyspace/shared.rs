@@ -4,7 +4,7 @@
 
 use super::entry::Head;
 use crate::os::{Board, Frozen, Guard};
-use crate::store::key::{Key, SHARDS, shard_of};
+use crate::store::key::{HashSeed, Key, SHARDS, shard_of};
 use crate::store::memory::words::Window;
 use crate::store::memory::{Buckets, Pool, Ref, Region};
 use crate::store::sequence::Sequence;
@@ -26,7 +26,12 @@ pub(crate) struct ShardLine {
     homes: [std::sync::atomic::AtomicU64; SHARED_SPACES],
     /// How many notes of touches there are.
     pub(super) noted: std::sync::atomic::AtomicU32,
+    /// Somebody has locked the shard, so that it has its data.
+    pub(super) is_made: std::sync::atomic::AtomicBool,
 }
+
+/// Notes of touches that fit before somebody has to take the lock for them.
+pub(super) const TOUCHES: usize = 16;
 
 impl ShardLine {
     fn new() -> Self {
@@ -34,6 +39,7 @@ impl ShardLine {
             sequence: Sequence::new(),
             homes: [const { std::sync::atomic::AtomicU64::new(0) }; SHARED_SPACES],
             noted: std::sync::atomic::AtomicU32::new(0),
+            is_made: std::sync::atomic::AtomicBool::new(false),
         }
     }
 }
@@ -45,6 +51,9 @@ pub(crate) struct Shared {
     listed: [AtomicU32; LISTED],
     spaces: Board<Buckets, SHARED_SPACES>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) seed: HashSeed,
+    /// Entries to stamp, by shard: reference in the upper half, low half of the sequence count in the lower.
+    notes: Region,
     places: Mutex<Places>,
     databases: AtomicUsize,
 }
@@ -65,12 +74,14 @@ pub(super) enum LookUp<'s> {
 }
 
 impl Shared {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(seed: HashSeed) -> Arc<Self> {
         Arc::new(Self {
             lines: std::array::from_fn(|_| ShardLine::new()),
             listed: std::array::from_fn(|_| AtomicU32::new(0)),
             spaces: Board::new(),
             pool: Arc::default(),
+            seed,
+            notes: Region::reserve(SHARDS * TOUCHES * size_of::<u64>()),
             places: Mutex::default(),
             databases: AtomicUsize::new(0),
         })
@@ -80,6 +91,22 @@ impl Shared {
     #[inline(always)]
     pub(super) fn line(&self, shard: usize) -> &ShardLine {
         &self.lines[shard % SHARDS]
+    }
+
+    /// A shard's note number `number`, if there is memory for it.
+    #[inline]
+    pub(super) fn note(&self, shard: usize, number: usize) -> Option<&std::sync::atomic::AtomicU64> {
+        let at = shard % SHARDS * TOUCHES + number % TOUCHES;
+        if self.notes.committed() == 0 && self.notes.commit(1).is_err() {
+            return None;
+        }
+        self.notes.line(at / 8).map(|line| &line.0[at % 8])
+    }
+
+    /// Whether anybody has locked a shard yet. One that nobody has holds nothing.
+    #[inline]
+    pub(crate) fn is_made(&self, shard: usize) -> bool {
+        self.line(shard).is_made.load(Ordering::Relaxed)
     }
 
     /// Where entries are.

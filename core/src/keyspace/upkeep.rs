@@ -3,7 +3,6 @@
 //! How is the affair of [`crate::store::memory`]; moving entries together is [`super::compaction`]'s.
 
 use super::Keyspace;
-use crate::store::key::SHARDS;
 use crate::store::memory::Buckets;
 
 /// Huge pages made ready in one round: each may take milliseconds.
@@ -37,5 +36,5 @@ pub(crate) fn trim(keyspace: &Keyspace) {
 
 fn trim_buckets(keyspace: &Keyspace, buckets: &Buckets) {
     let length = |shard| keyspace.lock(shard).table_length(buckets.space());
-    buckets.trim(|| (0..SHARDS).map(length).max().unwrap_or(0));
+    buckets.trim(|| keyspace.made_shards().map(length).max().unwrap_or(0));
 }

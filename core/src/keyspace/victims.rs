@@ -61,6 +61,9 @@ impl<'k> Victims<'k> {
     }
 
     fn draw_from(&mut self, shard: usize) -> Option<(Record, Facts)> {
+        if !self.keyspace.shared.is_made(shard) {
+            return None;
+        }
         let guard = self.keyspace.lock(shard);
         let lens: SmallVec<[usize; 16]> = (0..guard.databases()).map(|db| guard.len(db)).collect();
         *self.fullest = (*self.fullest).max(lens.iter().sum());

@@ -409,7 +409,12 @@ impl Arena {
     /// Takes another run, for blocks of so many units; what is left of the open one goes to the free lists.
     fn open_run(&mut self, units: usize) -> Result<(), OutOfMemory> {
         self.in_use.try_reserve(1).map_err(|_| OutOfMemory)?;
-        let run = self.pool.take(run_bytes(self.used, units * UNIT) / PAGE)?;
+        let is_first = self.in_use.is_empty() && !self.is_condemning();
+        let run = if is_first && units * 2 <= Run::PIECE {
+            self.pool.take_piece()?
+        } else {
+            self.pool.take(run_bytes(self.used, units * UNIT) / PAGE)?
+        };
         if self.end > self.start {
             self.filled += self.end - self.start;
             self.ends += (self.end - self.fresh) * UNIT;

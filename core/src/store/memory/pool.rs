@@ -35,7 +35,7 @@ const PAGES: usize = HUGE_PAGE / PAGE;
 pub(crate) const LONGEST_RUN: u32 = PAGES.ilog2();
 /// Pages in use for each chunk that is kept ready.
 const PAGES_PER_READY: usize = 16 * PAGES;
-const MOST_READY: usize = 4;
+const MOST_READY: usize = 2;
 
 /// Looks in a row at which nothing was taken before chunks are collapsed.
 const CALM: u32 = 10;
@@ -47,22 +47,32 @@ const IDLE_MOST: usize = 8 * PAGES;
 /// Pages that are given back at once, and at most as many more: it takes the system 100 to 300 us.
 const GIVEN_BACK_AT_ONCE: usize = PAGES;
 
-/// Pages taken from a pool: so many, beginning with number `first` of the region.
+/// Pages taken from a pool: so many, beginning with number `first` of the region; or, if they are none, one piece of that page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Run {
     pub(crate) first: u32,
     pub(crate) pages: u32,
+    piece: u8,
 }
 
+const _: () = assert!(PAGE / UNIT / Run::PIECE == u8::BITS as usize);
+
 impl Run {
+    /// Units of a piece: an eighth of a page.
+    pub(crate) const PIECE: usize = 64;
+
+    fn of(first: usize, pages: usize) -> Self {
+        Self { first: first as u32, pages: pages as u32, piece: 0 }
+    }
+
     /// The number of its first unit.
     pub(crate) fn start(self) -> usize {
-        self.first as usize * (PAGE / UNIT)
+        self.first as usize * (PAGE / UNIT) + usize::from(self.piece) * Self::PIECE
     }
 
     /// Units of it.
     pub(crate) fn units(self) -> usize {
-        self.pages as usize * (PAGE / UNIT)
+        if self.pages == 0 { Self::PIECE } else { self.pages as usize * (PAGE / UNIT) }
     }
 
     /// Whether a block lies in it.
@@ -109,6 +119,8 @@ struct State {
     takes: u64,
     takes_seen: u64,
     calm: u32,
+    /// Pages that are taken in pieces, and which of these are in use, as bits.
+    in_pieces: Vec<(u32, u8)>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -270,6 +282,19 @@ impl Pool {
         run
     }
 
+    /// Takes an eighth of a page: what the first few blocks of a shard need. A small engine has one for each shard that it has keys in.
+    ///
+    /// # Errors
+    /// As [`Pool::take`].
+    pub(crate) fn take_piece(&self) -> Result<Run, OutOfMemory> {
+        #[cfg(test)]
+        super::advice::refusal::check()?;
+        let mut state = self.state.lock();
+        let run = state.take_piece(&self.region);
+        self.publish(&state);
+        run
+    }
+
     /// As [`Pool::take`], for a run that several can share: it goes back with the last of them, by [`Pool::release`].
     ///
     /// # Errors
@@ -294,7 +319,7 @@ impl Pool {
     /// The run that begins with this page, and can be shared.
     #[inline]
     pub(crate) fn run(&self, first: u32) -> Run {
-        Run { first, pages: (self.record(first).load(Ordering::Relaxed) >> 32) as u32 }
+        Run::of(first as usize, (self.record(first).load(Ordering::Relaxed) >> 32) as usize)
     }
 
     /// Counts one more user of the run that begins with this page.
@@ -315,7 +340,7 @@ impl Pool {
         let before = self.record(first).fetch_sub(1, Ordering::Release);
         if before as u32 == 1 {
             std::sync::atomic::fence(Ordering::Acquire);
-            let run = Run { first, pages: (before >> 32) as u32 };
+            let run = Run::of(first as usize, (before >> 32) as usize);
             last(run);
             self.shareable.fetch_sub(run.pages as usize, Ordering::Relaxed);
             self.give([run]);
@@ -591,7 +616,35 @@ impl State {
             chunk.taken.set(pages.clone(), true);
             chunk.backed.set(pages, true);
         }
-        Ok(Run { first: first as u32, pages: pages as u32 })
+        Ok(Run::of(first, pages))
+    }
+
+    fn take_piece(&mut self, region: &Region) -> Result<Run, OutOfMemory> {
+        if self.in_pieces.last().is_none_or(|(_, used)| *used == u8::MAX) {
+            let page = self.take(1, region)?;
+            self.in_pieces.push((page.first, 0));
+        }
+        let (page, used) = self.in_pieces.last_mut().expect("there is one that is not full");
+        let piece = used.trailing_ones();
+        *used |= 1 << piece;
+        Ok(Run { first: *page, pages: 0, piece: piece as u8 })
+    }
+
+    /// Takes a piece back, and its page once none of it is in use. The page that has room now comes last, where the next piece is taken from.
+    fn give_piece(&mut self, run: Run) {
+        let at =
+            self.in_pieces.iter().position(|(page, _)| *page == run.first).expect("the page is in pieces");
+        let used = &mut self.in_pieces[at].1;
+        debug_assert!(*used & 1 << run.piece != 0, "given back twice");
+        *used &= !(1 << run.piece);
+        let is_unused = *used == 0;
+        let (page, _) = self.in_pieces[at];
+        let last = self.in_pieces.len() - 1;
+        self.in_pieces.swap(at, last);
+        if is_unused {
+            self.in_pieces.pop();
+            self.give(Run::of(page as usize, 1));
+        }
     }
 
     /// The lowest chunk in use that has room for so many pages, or else one that is ready, or a raw one; and where in it.
@@ -652,6 +705,9 @@ impl State {
     }
 
     fn give(&mut self, run: Run) {
+        if run.pages == 0 {
+            return self.give_piece(run);
+        }
         let first = run.first as usize;
         self.in_use -= run.pages as usize;
         self.idle += run.pages as usize;

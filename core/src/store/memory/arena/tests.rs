@@ -50,7 +50,8 @@ fn an_empty_arena_takes_nothing() {
 #[test]
 fn large_blocks_get_runs_of_their_own() {
     let mut arena = Arena::alone();
-    let small = arena.alloc(100).unwrap();
+    // Too long for a piece of a page.
+    let small = arena.alloc(300).unwrap();
     let large = arena.alloc(LARGEST).unwrap();
     arena.write(large, 0, [&vec![1; LARGEST]]);
     assert_eq!((arena.reserved(), arena.runs()), (Arena::SHORTEST + LARGEST, 64));

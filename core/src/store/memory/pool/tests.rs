@@ -71,7 +71,7 @@ fn vacancies_are_found_at_multiples_of_their_length() {
 fn runs_of_any_length_lie_in_a_row_and_leave_the_rest() {
     let pool = Pool::default();
     let three = pool.take(3).unwrap();
-    assert_eq!((three, pool.take(1).unwrap().first), (Run { first: 0, pages: 3 }, 3));
+    assert_eq!((three, pool.take(1).unwrap().first), (Run::of(0, 3), 3));
     let long = pool.take(2 * PAGES + 7).unwrap();
     assert_eq!((long.first as usize, long.pages as usize), (PAGES, 2 * PAGES + 7));
     assert_eq!(pool.take(200).unwrap().first as usize, 256, "the first chunk has room");
@@ -114,6 +114,28 @@ fn few_idle_pages_stay_and_all_go_when_asked() {
     pool.give(rest[2 * PAGES..].iter().copied());
     pool.trim();
     assert_eq!((pool.used_bytes(), pool.idle_bytes(), pool.chunks(Stage::Used)), (0, 0, 0));
+    pool.check();
+}
+
+#[test]
+fn pieces_share_pages_which_go_back_with_the_last() {
+    let pool = Pool::default();
+    let mut pieces: Vec<Run> = (0..20).map(|_| pool.take_piece().unwrap()).collect();
+    assert_eq!(pool.used_bytes(), 3 * PAGE);
+    let starts: std::collections::BTreeSet<usize> = pieces.iter().map(|run| run.start()).collect();
+    assert!(starts.len() == 20 && starts.iter().all(|start| start % Run::PIECE == 0));
+    assert!(
+        pieces
+            .iter()
+            .all(|run| run.units() == Run::PIECE && run.holds(Ref::new(run.start() as u32 + 63).unwrap()))
+    );
+    assert!(!pieces[0].holds(Ref::new(64).unwrap()) && pieces[1].holds(Ref::new(64).unwrap()));
+    pool.give([pieces[3]]);
+    assert_eq!(pool.take_piece().unwrap(), pieces[3], "the page that has room");
+    pool.give(pieces.drain(8..));
+    assert_eq!(pool.used_bytes(), PAGE);
+    pool.give(pieces);
+    assert_eq!(pool.used_bytes(), 0);
     pool.check();
 }
 
