@@ -4,7 +4,7 @@
 //! such readers do is in [`super::read`].
 //!
 //! **Compaction** goes on whenever a write ends, since then nobody refers to an entry; see [`super::compaction`]. Writes over what stands
-//! in a block already ([`InPlaceGuard`]) leave it to others: they make no holes and fill none.
+//! in a block already ([`Shard::in_place`]) leave it to others: they make no holes and fill none.
 //!
 //! **Touches.** A reader without the lock must not write to an entry: its memory may be another's by then. It notes that
 //! the entry should be stamped, with the count of the shard's sequence. Whoever takes the lock next stamps the entries whose
@@ -17,7 +17,6 @@ use super::shard::ShardData;
 use super::shared::{ShardLine, Shared, TOUCHES};
 use crate::os::Guard;
 use crate::store::memory::Ref;
-use crate::store::sequence::Write;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
 /// How often a shard that is being written to is looked at before whoever waits for it goes to sleep: some 50 us. Expiry and compaction write for
@@ -82,12 +81,6 @@ pub(crate) struct ShardGuard<'s> {
     writing: bool,
 }
 
-/// A shard locked to write over what stands in its blocks: nothing is allocated, freed, or stored in a database that is new.
-pub(crate) struct InPlaceGuard<'s> {
-    shard: &'s Shard,
-    data: DataGuard<'s>,
-}
-
 impl Shard {
     pub(crate) fn new(number: usize, turn: &Arc<Turn>, shared: &Arc<Shared>) -> Self {
         Self { shared: shared.clone(), number: number as u32, turn: turn.clone(), data: Mutex::new(None) }
@@ -106,12 +99,24 @@ impl Shard {
         ShardGuard { shard: self, data, writing: false }
     }
 
-    /// [`Shard::lock`] for an overwrite.
+    /// Runs `work` under the lock, to write over what stands in blocks: it allocates and frees nothing, and turns readers away by itself, by the
+    /// shard's line. `None` if nobody has locked the shard before.
     #[inline(always)]
-    pub(super) fn lock_in_place(&self, stamp: impl FnOnce(&ShardData, Noted<'_>)) -> InPlaceGuard<'_> {
-        let data = self.lock_data();
-        self.stamp_if_noted(made(&data), stamp);
-        InPlaceGuard { shard: self, data }
+    pub(super) fn in_place<R>(
+        &self,
+        line: &ShardLine,
+        stamp: impl FnOnce(&ShardData, Noted<'_>),
+        work: impl FnOnce(&mut ShardData) -> Option<R>,
+    ) -> Option<R> {
+        if line.sequence.begin_read().is_none() {
+            self.wait_for_writer();
+        }
+        let mut data = self.data.lock();
+        let data = data.as_deref_mut()?;
+        if line.noted.load(Ordering::Relaxed) != 0 {
+            self.stamp_noted(data, stamp);
+        }
+        work(data)
     }
 
     #[inline(always)]
@@ -258,49 +263,6 @@ impl ShardGuard<'_> {
 }
 
 impl Guard for ShardGuard<'_> {}
-
-impl Deref for InPlaceGuard<'_> {
-    type Target = ShardData;
-    #[inline(always)]
-    fn deref(&self) -> &ShardData {
-        made(&self.data)
-    }
-}
-
-/// A shard that is being written to.
-pub(super) struct InPlace<'g> {
-    data: &'g mut ShardData,
-    _readers: Write<'g>,
-}
-
-impl Deref for InPlace<'_> {
-    type Target = ShardData;
-    #[inline(always)]
-    fn deref(&self) -> &ShardData {
-        self.data
-    }
-}
-
-impl DerefMut for InPlace<'_> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut ShardData {
-        self.data
-    }
-}
-
-impl InPlaceGuard<'_> {
-    /// Where the shard's sequence stands.
-    #[inline(always)]
-    pub(super) fn count(&self) -> u64 {
-        self.shard.line().sequence.count()
-    }
-
-    /// Turns readers without the lock away until what is returned goes.
-    #[inline(always)]
-    pub(super) fn write(&mut self) -> InPlace<'_> {
-        InPlace { _readers: self.shard.line().sequence.write(), data: made_mut(&mut self.data) }
-    }
-}
 
 /// Which shard is having its entries moved together: one at a time, since meanwhile it takes memory twice.
 #[derive(Default)]

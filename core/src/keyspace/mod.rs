@@ -49,7 +49,7 @@ use crate::striped::Lookups;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use access::{CALM_TICK_MS, Recording};
 use evictor::Evictor;
-use guard::{InPlaceGuard, Shard, ShardGuard, Turn};
+use guard::{Shard, ShardGuard, Turn};
 use hooks::Hooks;
 use shard::ShardData;
 use shared::Shared;
@@ -153,10 +153,15 @@ impl Keyspace {
         self.shards[shard].lock(|shard, noted| self.stamp(shard, noted))
     }
 
-    /// [`Keyspace::lock`] for an overwrite.
+    /// [`Keyspace::lock`] for an overwrite, which `work` is: see [`Shard::in_place`].
     #[inline(always)]
-    pub(crate) fn lock_in_place(&self, shard: usize) -> InPlaceGuard<'_> {
-        self.shards[shard].lock_in_place(|shard, noted| self.stamp(shard, noted))
+    pub(crate) fn in_place<R>(
+        &self,
+        shard: usize,
+        work: impl FnOnce(&mut ShardData) -> Option<R>,
+    ) -> Option<R> {
+        let line = self.shared.line(shard);
+        self.shards[shard].in_place(line, |shard, noted| self.stamp(shard, noted), work)
     }
 
     /// [`Keyspace::lock`] if nobody holds the lock.

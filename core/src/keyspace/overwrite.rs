@@ -11,14 +11,13 @@
 
 use super::Keyspace;
 use super::entry::Head;
-use super::guard::InPlaceGuard;
 use super::shard::ShardData;
-use super::shared::{LookUp, Shared};
+use super::shared::{LookUp, ShardLine, Shared};
 use crate::store::key::{Key, shard_of};
 use crate::store::memory::Ref;
 use crate::store::memory::words::Window;
-use crate::value::string::{encode, over_deadline};
-use crate::value::{Kind, NewValue};
+use crate::value::Kind;
+use crate::value::string::{integer, kind_over_deadline};
 
 /// A deadline, and the time it was reckoned from, both in unix milliseconds.
 #[derive(Clone, Copy)]
@@ -28,8 +27,10 @@ pub(crate) struct Expiry {
 }
 
 /// Where an entry most likely is, found before its shard was locked.
+#[derive(Clone, Copy)]
 struct Sight<'k> {
     shared: &'k Shared,
+    line: &'k ShardLine,
     count: Option<u64>,
     at: Ref,
     window: Window<'k>,
@@ -52,60 +53,65 @@ pub(crate) fn overwrite_text(
     value: &[u8],
     expiry: Option<Expiry>,
 ) -> bool {
-    let NewValue::Bytes(kind, value) = encode(value) else { return false };
-    let Some(sight) = see(keyspace, db, &key) else { return false };
-    let mut shard = keyspace.lock_in_place(key.shard());
-    let Some(found) = sight.confirm(keyspace, &shard, db, key, Kind::TEXTS) else { return false };
-    if !found.head.has_room_for(value.len()) {
+    if integer(value).is_some() {
         return false;
     }
-    let mut value = NewValue::Bytes(kind, value);
-    let mut deadlines = None;
-    match (found.head.deadline_in(found.window), expiry) {
-        (None, None) => {}
-        (Some(before), Some(expiry)) if before > expiry.now => {
-            value = over_deadline(key.bytes().len(), value);
-            deadlines = Some((before, expiry.deadline)).filter(|(before, after)| before != after);
+    let Some(sight) = see(keyspace, db, &key) else { return false };
+    let written = keyspace.in_place(key.shard(), |data| {
+        let found = sight.confirm(keyspace, data, db, key, Kind::TEXTS)?;
+        if !found.head.has_room_for(value.len()) {
+            return None;
         }
-        _ => return false,
-    }
-    let NewValue::Bytes(kind, value) = value else { return false };
-    let mut data = shard.write();
-    found.write(keyspace, &mut data, kind, value);
-    if let Some((before, after)) = deadlines {
-        data.move_deadline(db, key.hash(), found.at, before, after);
-    }
-    found.note(keyspace, &data, key);
-    true
+        let mut kind = Kind::Embedded;
+        let mut deadlines = None;
+        match (found.head.deadline_in(found.window), expiry) {
+            (None, None) => {}
+            (Some(before), Some(expiry)) if before > expiry.now => {
+                kind = kind_over_deadline(key.bytes().len(), kind, value.len());
+                deadlines = Some((before, expiry.deadline)).filter(|(before, after)| before != after);
+            }
+            _ => return None,
+        }
+        let _turned_away = sight.line.sequence.write();
+        found.write(keyspace, data, kind, value);
+        if let Some((before, after)) = deadlines {
+            data.move_deadline(db, key.hash(), found.at, before, after);
+        }
+        found.note(keyspace, data, key);
+        Some(())
+    });
+    written.is_some()
 }
 
 /// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
 #[inline(always)]
 pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64) -> Option<i64> {
     let sight = see(keyspace, db, &key)?;
-    let mut shard = keyspace.lock_in_place(key.shard());
-    let found = sight.confirm(keyspace, &shard, db, key, [Kind::Int; 2])?;
-    if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
-        return None;
-    }
-    let number = found.window.eight(found.head.value_at())? as i64;
-    let sum = number.checked_add(by)?;
-    let mut data = shard.write();
-    found.write(keyspace, &mut data, Kind::Int, &sum.to_le_bytes());
-    found.note(keyspace, &data, key);
-    Some(sum)
+    keyspace.in_place(key.shard(), |data| {
+        let found = sight.confirm(keyspace, data, db, key, [Kind::Int; 2])?;
+        if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
+            return None;
+        }
+        let number = found.window.eight(found.head.value_at())? as i64;
+        let sum = number.checked_add(by)?;
+        let _turned_away = sight.line.sequence.write();
+        found.write(keyspace, data, Kind::Int, &sum.to_le_bytes());
+        found.note(keyspace, data, key);
+        Some(sum)
+    })
 }
 
 /// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.
 #[inline(always)]
 fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>> {
     let shared = &*keyspace.shared;
-    let count = shared.line(key.shard()).sequence.begin_read();
+    let line = shared.line(key.shard());
+    let count = line.sequence.begin_read();
     let (at, window) = match shared.prefetch(db, key.hash()) {
         Some(sighted) => sighted,
         None => see_beyond(shared, db, key.bytes(), key.hash())?,
     };
-    Some(Sight { shared, count, at, window })
+    Some(Sight { shared, line, count, at, window })
 }
 
 impl<'k> Sight<'k> {
@@ -115,7 +121,7 @@ impl<'k> Sight<'k> {
     fn confirm(
         self,
         keyspace: &Keyspace,
-        shard: &InPlaceGuard<'_>,
+        shard: &ShardData,
         db: usize,
         key: Key<'_>,
         kinds: [Kind; 2],
@@ -125,7 +131,7 @@ impl<'k> Sight<'k> {
         }
         let again = || look_up(self.shared, db, key.bytes(), key.hash());
         let (mut at, mut window) =
-            if self.count == Some(shard.count()) { (self.at, self.window) } else { again()? };
+            if self.count == Some(self.line.sequence.count()) { (self.at, self.window) } else { again()? };
         let mut head = Head::short_of(window, key.bytes(), kinds);
         if head.is_none() {
             (at, window) = again()?;

@@ -11,7 +11,7 @@ use crate::store::key::{HashSeed, Key, timer_id};
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
 use crate::store::table::{BUCKET, Block, Bucket, Index, Lines, Storage, Table};
 use crate::store::wheel::Wheel;
-use crate::value::{HashRef, Kind, NewValue, Owned, Value, long};
+use crate::value::{HashRef, Kind, MAX_IN_ARENA, NewValue, Owned, Value, long};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -377,10 +377,18 @@ impl ShardData {
         stamp: u32,
         epoch: bool,
     ) -> Result<Ref, OutOfMemory> {
+        let parts =
+            |kind, value| Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), epoch };
+        // What owns nothing needs no care.
+        match value {
+            NewValue::Bytes(kind, bytes) if bytes.len() <= MAX_IN_ARENA => {
+                return parts(kind, bytes).store(&mut self.arena);
+            }
+            NewValue::Int(number) => return parts(Kind::Int, &number.to_le_bytes()).store(&mut self.arena),
+            _ => {}
+        }
         let encoded = self.encode(value, key.len())?;
-        let (kind, value) = (encoded.kind(), encoded.bytes());
-        let parts = Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), epoch };
-        match parts.store(&mut self.arena) {
+        match parts(encoded.kind(), encoded.bytes()).store(&mut self.arena) {
             Ok(at) => {
                 self.settle(encoded);
                 Ok(at)

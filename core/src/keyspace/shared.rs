@@ -16,8 +16,9 @@ use std::collections::HashMap;
 /// the others take the lock.
 pub(crate) const SHARED_SPACES: usize = 6;
 
-/// Databases whose place is found without a look into a map.
+/// Databases whose place is found without a look into a map, and those of them that readers without a lock ask for.
 const LISTED: usize = 64;
+const READ: usize = 16;
 
 /// The line of a shard: all that a look-up needs of it.
 #[repr(C, align(64))]
@@ -49,7 +50,8 @@ pub(crate) struct Shared {
     lines: [ShardLine; SHARDS],
     /// Which place each database has, plus one.
     listed: [AtomicU32; LISTED],
-    spaces: Board<Buckets, SHARED_SPACES>,
+    /// The home buckets of each database that can be read without a lock.
+    tables: Board<Buckets, READ>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) seed: HashSeed,
     /// Entries to stamp, by shard: reference in the upper half, low half of the sequence count in the lower.
@@ -78,7 +80,7 @@ impl Shared {
         Arc::new(Self {
             lines: std::array::from_fn(|_| ShardLine::new()),
             listed: std::array::from_fn(|_| AtomicU32::new(0)),
-            spaces: Board::new(),
+            tables: Board::new(),
             pool: Arc::default(),
             seed,
             notes: Region::reserve(SHARDS * TOUCHES * size_of::<u64>()),
@@ -150,13 +152,15 @@ impl Shared {
         }
         let place = places.buckets.len();
         let buckets = Arc::new(Buckets::new(place));
-        self.spaces.set(place, Some(&buckets));
         places.buckets.push(buckets);
         self.put(&mut places, db, place as u32 + 1);
         place
     }
 
+    /// Gives a database a place, plus one, or none (0).
     fn put(&self, places: &mut Places, db: usize, place: u32) {
+        let read = (place as usize).checked_sub(1).filter(|place| *place < SHARED_SPACES);
+        self.tables.set(db, read.map(|place| &places.buckets[place]));
         self.databases.fetch_max(db + 1, Ordering::Relaxed);
         match self.listed.get(db) {
             Some(listed) => listed.store(place, Ordering::Relaxed),
@@ -207,9 +211,9 @@ impl Shared {
     /// The table of a database in a shard, if there is one and it can be read without the lock.
     #[inline(always)]
     pub(super) fn index(&self, db: usize, shard: usize) -> Option<Index<'_>> {
-        let place = self.listed(db).wrapping_sub(1) as usize;
-        let buckets = self.spaces.get(place)?;
-        let homes = Homes::from_word(self.line(shard).homes[place].load(Ordering::Relaxed));
+        let buckets = self.tables.get(db)?;
+        let homes = self.line(shard).homes.get(buckets.space())?;
+        let homes = Homes::from_word(homes.load(Ordering::Relaxed));
         Some(Index { buckets, region: self.region(), shard: shard % SHARDS, homes })
     }
 

@@ -42,16 +42,17 @@ impl Deref for Text<'_> {
     }
 }
 
+/// The integer that a text is stored as, if it is one.
+#[inline(always)]
+pub(crate) fn integer(bytes: &[u8]) -> Option<i64> {
+    let may_be_one = bytes.len() <= MAX_INTEGER_TEXT && bytes.last().is_some_and(u8::is_ascii_digit);
+    if may_be_one { num::parse_i64(bytes) } else { None }
+}
+
 /// A string that arrived in one piece: stored as an integer where it is one, else as it came.
 #[inline]
 pub(crate) fn encode(bytes: &[u8]) -> NewValue<'_> {
-    if bytes.len() <= MAX_INTEGER_TEXT
-        && bytes.last().is_some_and(u8::is_ascii_digit)
-        && let Some(number) = num::parse_i64(bytes)
-    {
-        return NewValue::Int(number);
-    }
-    NewValue::Bytes(Kind::Embedded, bytes)
+    integer(bytes).map_or(NewValue::Bytes(Kind::Embedded, bytes), NewValue::Int)
 }
 
 /// Whether Valkey would report `embstr` rather than `raw` for a string that arrived in one piece: there the key, the deadline and the
@@ -64,13 +65,19 @@ pub(crate) fn is_embedded(key_len: usize, value_len: usize, has_deadline: bool) 
 /// A new value as it is to be stored over one that had a deadline: what no longer shares the allocation with key and deadline in Valkey is
 /// `raw` there from then on.
 pub(crate) fn over_deadline(key_len: usize, value: NewValue<'_>) -> NewValue<'_> {
-    const ROOM: usize = 33;
     match value {
-        NewValue::Bytes(Kind::Embedded, bytes) if key_len + bytes.len() > ROOM => {
-            NewValue::Bytes(Kind::Raw, bytes)
+        NewValue::Bytes(kind, bytes) => {
+            NewValue::Bytes(kind_over_deadline(key_len, kind, bytes.len()), bytes)
         }
         other => other,
     }
+}
+
+/// [`over_deadline`] for bytes of which kind and length are known.
+#[inline(always)]
+pub(crate) fn kind_over_deadline(key_len: usize, kind: Kind, len: usize) -> Kind {
+    const ROOM: usize = 33;
+    if kind == Kind::Embedded && key_len + len > ROOM { Kind::Raw } else { kind }
 }
 
 #[cfg(test)]

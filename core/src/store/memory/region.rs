@@ -179,8 +179,8 @@ impl Region {
     /// The cache line with this number, unless it lies beyond what is committed.
     #[inline(always)]
     pub(crate) fn line(&self, number: usize) -> Option<&Line> {
-        // SAFETY: the base is aligned to more than a line, and committed bytes come in pages.
-        self.place(number.checked_mul(8)?).map(|place| unsafe { place.cast().as_ref() })
+        // SAFETY: the base is aligned to more than a line, committed bytes come in pages, and a multiple of 8 stays one if it wraps.
+        self.place(number.wrapping_mul(8)).map(|place| unsafe { place.cast().as_ref() })
     }
 
     /// Committed pages, as lines.
