@@ -152,6 +152,7 @@ impl Buckets {
             }
             let from = kept.max(state.backed.saturating_sub(1) / PIECE * PIECE);
             self.region.give_back(bytes_of(from..state.backed));
+            self.region.prefer_small_pages(bytes_of(from..state.backed));
             state.backed = from;
             state.huge.truncate((from / PIECE) as usize);
         }

@@ -133,6 +133,8 @@ struct Chunk {
 struct Parting {
     number: usize,
     pages: Bits,
+    /// No memory is left behind the chunk.
+    is_last: bool,
 }
 
 /// One bit a page.
@@ -352,9 +354,7 @@ impl Pool {
         if parting.is_empty() {
             return false;
         }
-        for Parting { number, pages } in &parting {
-            self.give_back(*number, *pages);
-        }
+        parting.iter().for_each(|gone| self.give_back(gone));
         let mut state = self.state.lock();
         parting.into_iter().for_each(|gone| state.parted(&gone));
         self.publish(&state);
@@ -362,10 +362,13 @@ impl Pool {
     }
 
     /// Gives pages of a chunk back to the system.
-    fn give_back(&self, number: usize, pages: Bits) {
-        let start = bytes_of(number).start;
-        for pages in pages.runs() {
+    fn give_back(&self, gone: &Parting) {
+        let start = bytes_of(gone.number).start;
+        for pages in gone.pages.runs() {
             self.region.give_back(start + pages.start * PAGE..start + pages.end * PAGE);
+        }
+        if gone.is_last {
+            self.region.prefer_small_pages(bytes_of(gone.number));
         }
     }
 
@@ -631,7 +634,7 @@ impl State {
         // It is full now, but nobody shall make a huge page of it.
         chunk.is_huge = true;
         self.idle -= pages.count();
-        Some(Parting { number, pages })
+        Some(Parting { number, pages, is_last: chunk.backed == pages })
     }
 
     /// No memory is behind these pages any more.

@@ -157,7 +157,7 @@ fn pages_on_their_way_back_are_nobodys() {
     let elsewhere = pool.take(1).unwrap();
     assert_eq!(elsewhere.first as usize, 2 * PAGES);
     for gone in parting {
-        pool.give_back(gone.number, gone.pages);
+        pool.give_back(&gone);
         pool.state.lock().parted(&gone);
     }
     pool.give([elsewhere]);
@@ -188,6 +188,23 @@ fn chunks_are_made_ready_when_much_is_in_use() {
     while pool.trim_some() {}
     assert_eq!(pool.chunks(Stage::Ready), 0, "a small engine keeps none ready");
     pool.check();
+}
+
+#[cfg(all(target_os = "linux", not(any(miri, tsan))))]
+#[test]
+fn chunks_that_were_huge_pages_serve_a_page_at_a_time_once_they_were_given_back() {
+    let pool = Pool::default();
+    let runs = pool.take_many(PAGES_PER_READY / 8, 3);
+    assert!(pool.prepare());
+    let (before, next) = (pool.region().resident(), pool.take(PAGES).unwrap());
+    assert!(before >= HUGE_PAGE);
+    pool.give([next]);
+    pool.trim();
+    let again = pool.take(1).unwrap();
+    assert_eq!(again.first, next.first);
+    pool.region().lines(again.first as usize..again.first as usize + 1)[0].0[0].store(1, Ordering::Relaxed);
+    assert!(pool.region().resident() <= before - HUGE_PAGE + 4 * PAGE);
+    pool.give(runs);
 }
 
 #[test]
