@@ -98,6 +98,8 @@ struct State {
     in_use: usize,
     idle: usize,
     ready: usize,
+    /// The last chunk that was ready and came into use: what is idle in it is about to be used.
+    filling: Option<usize>,
     /// The chunk that is looked at next for whether it should become a huge page.
     next: usize,
     /// Runs taken so far, those at the last look, and how many looks in a row there were no more.
@@ -474,9 +476,14 @@ impl State {
         (0..self.chunks.len()).filter(|number| self.chunks[*number].stage == Stage::Ready)
     }
 
-    /// Pages that are idle, but for those of chunks that are ready.
+    /// Pages that are idle, but for those of chunks that are ready and of the one that is being filled.
     fn idle_beside_ready(&self) -> usize {
-        self.idle - self.ready * PAGES
+        self.idle - self.ahead()
+    }
+
+    /// Pages that are idle because they were made ready.
+    fn ahead(&self) -> usize {
+        self.ready * PAGES + self.filling.map_or(0, |number| self.chunks[number].idle().count())
     }
 
     /// How many of these may stay.
@@ -511,6 +518,7 @@ impl State {
             let chunk = &mut self.chunks[number];
             if chunk.stage == Stage::Ready {
                 self.ready -= 1;
+                self.filling = Some(number);
             }
             chunk.stage = Stage::Used;
             self.idle -= chunk.backed.count_in(pages.clone());
@@ -589,8 +597,9 @@ impl State {
         }
     }
 
-    /// Parts with the chunks that are ready, but for the lowest few.
+    /// Parts with the chunks that are ready, but for the lowest few. If it keeps none, that which is being filled has no privilege either.
     fn keep_ready(&mut self, few: usize, parting: &mut Vec<Parting>) {
+        self.filling = self.filling.filter(|_| few > 0);
         if self.ready > few {
             let spare: Vec<usize> = self.ready().skip(few).collect();
             parting.extend(spare.into_iter().filter_map(|number| self.part(number)));
@@ -601,7 +610,7 @@ impl State {
     /// first, then with those that are no huge pages.
     fn trim(&mut self, most: usize, ready: usize, parting: &mut Vec<Parting>) {
         self.keep_ready(ready, parting);
-        let most = most + self.ready * PAGES;
+        let most = most + self.ahead();
         let unused = |chunk: &Chunk| chunk.stage == Stage::Used && chunk.taken == Bits::default();
         let orders: [&dyn Fn(&Chunk) -> bool; 3] =
             [&unused, &|chunk| chunk.stage == Stage::Used && !chunk.is_huge, &|chunk| {
@@ -612,7 +621,7 @@ impl State {
                 if self.idle <= most {
                     return;
                 }
-                if goes(&self.chunks[number]) {
+                if goes(&self.chunks[number]) && self.filling != Some(number) {
                     parting.extend(self.part(number));
                 }
             }

@@ -190,6 +190,27 @@ fn chunks_are_made_ready_when_much_is_in_use() {
     pool.check();
 }
 
+#[test]
+fn what_was_made_ready_stays_when_it_comes_into_use() {
+    let pool = Pool::default();
+    let runs = pool.take_many(2 * PAGES_PER_READY / 8, 3);
+    assert!(pool.prepare() && pool.prepare());
+    let next = pool.take(8).unwrap();
+    assert!(!pool.trim_some(), "{} bytes are idle", pool.idle_bytes());
+    assert_eq!(pool.idle_bytes(), 2 * HUGE_PAGE - 8 * PAGE);
+    pool.check();
+    // Others are given back before.
+    pool.give(runs[..PAGES / 8].iter().copied());
+    while pool.trim_some() {}
+    assert_eq!(pool.idle_bytes(), 2 * HUGE_PAGE - 8 * PAGE);
+    pool.check();
+    pool.dismiss();
+    while pool.trim_some() {}
+    assert!(pool.idle_bytes() < HUGE_PAGE / 2, "an engine that shall not grow keeps nothing for it");
+    pool.check();
+    pool.give([next]);
+}
+
 #[cfg(all(target_os = "linux", not(any(miri, tsan))))]
 #[test]
 fn chunks_that_were_huge_pages_serve_a_page_at_a_time_once_they_were_given_back() {
