@@ -158,9 +158,12 @@ impl Buckets {
         }
     }
 
-    /// Makes one piece ready ahead of the tables if there should be one more; false if there are enough. Takes as long as the system needs
-    /// for a huge page.
+    /// Makes one piece ready ahead of the tables if there should be one more; false if there are enough, or a table became shorter since the
+    /// last look: what is made ready would be given back at once. Takes as long as the system needs for a huge page.
     pub(crate) fn prepare(&self) -> bool {
+        if self.shrunk.load(Ordering::Relaxed) {
+            return false;
+        }
         let pieces = self.ceiling.load(Ordering::Relaxed).div_ceil(PIECE);
         let ready = (pieces / PIECES_PER_READY).min(MOST_READY);
         let next = {

@@ -204,6 +204,8 @@ fn pieces_are_made_ready_for_a_table_that_grows_and_become_huge_pages_once() {
     assert!(!buckets.prepare(), "not for so few");
     lengthen(&buckets, ONE, PIECES_PER_READY * PIECE / 2..PIECES_PER_READY * PIECE);
     let used = backed_rows(&buckets).div_ceil(PIECE);
+    buckets.note_shrinking();
+    assert!(!buckets.prepare() && buckets.has_shrunk(), "not while tables become shorter");
     assert!(buckets.prepare() && !buckets.prepare(), "one is enough");
     assert_eq!(backed_rows(&buckets), (used + 1) * PIECE);
     assert!(is_whole(&buckets, ONE, 0..PIECES_PER_READY * PIECE));
