@@ -32,7 +32,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use hot::Hot;
 pub(crate) use limits::BufferLimits;
 pub(crate) use spec::{Applies, Kind, Mutability, OptionSpec};
-pub(crate) use table::{MAXMEMORY_POLICIES, OPTIONS};
+pub(crate) use table::{MAXMEMORY_POLICIES, OPTIONS, make_tables};
 pub(crate) use value::{Value, format_percentile};
 use values::{DEFAULTS, Values};
 

@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Once, Weak};
 
+use crate::command::table;
+use crate::config;
 use crate::engine::{self, Inner};
 use crate::lazyfree;
 use crate::os::{self, Frozen, Guard};
@@ -51,6 +53,9 @@ fn address(engine: &Inner) -> usize {
 
 /// Takes every lock: first the registries, then engine by engine. Forks of several threads queue at the first.
 extern "C" fn before() {
+    // A table that another thread is making at its first use would never be finished in the child.
+    table::make();
+    config::make_tables();
     let named = engine::freeze_names();
     let list = ENGINES.lock();
     let engines =

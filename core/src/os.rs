@@ -5,8 +5,10 @@
 //! - [`Board`] and [`Frozen`] own what they lead to, from the first look to the drop; each says how.
 //! - Handlers of forks are functions, which live as long as the process.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+
+use crate::sync::apart::Mutex;
 
 /// Places that name shared things and can be changed while other threads look: what was once named lives as long as the board.
 ///
@@ -33,7 +35,7 @@ impl<T, const PLACES: usize> Board<T, PLACES> {
     pub(crate) fn set(&self, place: usize, thing: Option<&Arc<T>>) {
         let Some(name) = self.names.get(place) else { return };
         if let Some(thing) = thing {
-            let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut kept = self.kept.lock();
             if !kept.iter().any(|other| Arc::ptr_eq(other, thing)) {
                 kept.push(thing.clone());
             }

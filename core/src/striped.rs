@@ -4,24 +4,24 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
 use crate::os::{Board, Guard};
 use crate::sync::Arc;
+use crate::sync::apart::{Mutex, MutexGuard};
 
 /// Stripes that belong to one thread each; all further threads share another.
 const OWN: usize = 64;
 /// As many of them stand in a counter from the start: all that most processes need. The others take memory once a thread counts in them.
 const NEAR: usize = 16;
 
-/// What loom would model of it says nothing about the engine: hence std's mutex whatever the build.
+/// What loom would model of it says nothing about the engine.
 static FREE: std::sync::LazyLock<Mutex<Vec<usize>>> =
     std::sync::LazyLock::new(|| Mutex::new((0..OWN).rev().collect()));
 
 fn free() -> MutexGuard<'static, Vec<usize>> {
-    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+    FREE.lock()
 }
 
 const UNDECIDED: usize = usize::MAX;

@@ -53,3 +53,29 @@ impl<T> Mutex<T> {
         }
     }
 }
+
+/// The same for what loom would model in vain: counters, and names that are set once.
+pub(crate) mod apart {
+    #[cfg(tsan)]
+    use parking_lot as imp;
+    #[cfg(not(tsan))]
+    use std::sync as imp;
+
+    pub(crate) type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(imp::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(imp::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            #[cfg(tsan)]
+            return self.0.lock();
+            #[cfg(not(tsan))]
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use keystead::command::tape::Item;
-use keystead::{Clock, Condition, Engine, Form, Session, Ttl};
+use keystead::{Clock, Condition, Config, Engine, Form, Session, Ttl};
 
 /// Rounds of each thread.
 const ROUNDS: usize = if cfg!(any(tsan, miri)) { 300 } else { 1_500 };
@@ -291,4 +291,99 @@ fn everything_at_once_leaves_a_consistent_engine() {
     run(session, "FLUSHALL");
     assert_eq!(integer(session, "DBSIZE"), 0);
     assert_eq!(run(session, "SET after 1"), Item::Simple(b"OK"));
+}
+
+fn with_many_databases() -> Engine {
+    let config = Config::from_arguments(&[b"--databases", b"128"]).unwrap();
+    Engine::builder().config(config).open().unwrap()
+}
+
+#[test]
+fn tables_that_grow_and_shrink_lose_nothing_while_memory_is_given_back() {
+    const KEYS: usize = ROUNDS * 10;
+    let engine = with_many_databases();
+    let done = Arc::new(AtomicBool::new(false));
+    let purging: Vec<_> = (0..2)
+        .map(|_| {
+            let done = done.clone();
+            spawn(&engine, move |session| {
+                while !done.load(Ordering::Acquire) {
+                    run(session, "MEMORY PURGE");
+                }
+            })
+        })
+        .collect();
+    let writing = (0..2).map(|thread| {
+        let engine = engine.clone();
+        std::thread::spawn(move || {
+            // The place of the first database is found without a lock, that of the other is not.
+            let db = engine.database([0, 100][thread]).unwrap();
+            for round in 0..3 {
+                for key in 0..KEYS {
+                    db.set(format!("{key}"), format!("{round}:{key}"), Ttl::None, Condition::Always).unwrap();
+                    let earlier = key / 2 + 1;
+                    let expected = (earlier <= key).then(|| format!("{round}:{earlier}").into_bytes());
+                    let seen = db.get(format!("{earlier}")).unwrap();
+                    assert!(expected.is_none() || seen == expected, "{earlier} in round {round}: {seen:?}");
+                }
+                assert_eq!(db.len(), KEYS);
+                for key in 0..KEYS {
+                    let expected = format!("{round}:{key}").into_bytes();
+                    assert_eq!(db.get(format!("{key}")).unwrap(), Some(expected), "{key} in round {round}");
+                    assert!(db.delete(format!("{key}")), "{key} in round {round}");
+                }
+                assert_eq!(db.len(), 0);
+            }
+        })
+    });
+    join(writing.collect());
+    done.store(true, Ordering::Release);
+    join(purging);
+}
+
+#[test]
+fn databases_that_are_exchanged_are_never_seen_in_part() {
+    const KEYS: usize = 20;
+    let engine = with_many_databases();
+    // The places of the first two are found without a lock, those of the others are not.
+    let pairs = [[0, 1], [1, 70], [70, 71]];
+    for pair in pairs {
+        for (db, value) in pair.into_iter().zip(["one", "other"]) {
+            let db = engine.database(db).unwrap();
+            (0..KEYS).for_each(|key| {
+                db.set(format!("{key}"), value, Ttl::None, Condition::Always).map(drop).unwrap()
+            });
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let reading: Vec<_> = pair
+            .into_iter()
+            .map(|number| {
+                let (db, done) = (engine.database(number).unwrap(), done.clone());
+                spawn(&engine, move |session| {
+                    run(session, &format!("SELECT {number}"));
+                    let mut seen = HashSet::new();
+                    for round in 0.. {
+                        if done.load(Ordering::Acquire) && round > ROUNDS {
+                            return seen;
+                        }
+                        let key = round % KEYS;
+                        seen.insert(db.get(format!("{key}")).unwrap().expect("either database has the key"));
+                        assert!(db.get(format!("no:{key}")).unwrap().is_none());
+                        let line = format!("MGET {key} {}", (key + 1) % KEYS);
+                        let Item::Array(both) = run(session, &line) else { panic!("{line}") };
+                        assert_eq!(both[0], both[1]);
+                    }
+                    seen
+                })
+            })
+            .collect();
+        let session = &mut engine.session(Form::Tape);
+        for _ in 0..ROUNDS {
+            run(session, &format!("SWAPDB {} {}", pair[0], pair[1]));
+        }
+        done.store(true, Ordering::Release);
+        for seen in join(reading) {
+            assert!(seen.iter().all(|value| matches!(value.as_slice(), b"one" | b"other")), "{seen:?}");
+        }
+    }
 }

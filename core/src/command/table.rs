@@ -44,6 +44,11 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 /// Longest name with its subcommand; anything longer is unknown.
 const MAX_NAME: usize = 40;
 
+/// Makes the table now, or waits until it is made, and not at its first use.
+pub(crate) fn make() {
+    LazyLock::force(&TABLE);
+}
+
 /// Number of commands and subcommands.
 pub fn count() -> usize {
     TABLE.count

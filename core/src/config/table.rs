@@ -74,6 +74,12 @@ static INDEX: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
     OPTIONS.iter().enumerate().flat_map(names).flatten().collect()
 });
 
+/// Makes the tables of options now, or waits until they are made, and not at their first use.
+pub(crate) fn make_tables() {
+    LazyLock::force(&INDEX);
+    LazyLock::force(&super::values::DEFAULTS);
+}
+
 /// The place in [`OPTIONS`] of the option called `name` or known as it formerly, in any case.
 pub(crate) fn find(name: &[u8]) -> Option<usize> {
     let name = name.to_ascii_lowercase();

@@ -9,7 +9,9 @@ use std::ptr::NonNull;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(super) use system::{collapse, commit, prefer_huge_pages, release, reserve, unreserve};
+pub(super) use system::{
+    collapse, commit, prefer_huge_pages, prefer_small_pages, release, reserve, unreserve,
+};
 
 /// The system or a limit (`RLIMIT_AS`, a full region) refused memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,13 @@ mod system {
         let _ = (start, bytes);
     }
 
+    pub(in super::super) fn prefer_small_pages(start: NonNull<u8>, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, libc::MADV_NOHUGEPAGE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
+    }
+
     pub(in super::super) fn collapse(start: NonNull<u8>, bytes: usize) {
         /// Since Linux 6.1.
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -192,6 +201,8 @@ mod system {
 
     pub(in super::super) fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
 
+    pub(in super::super) fn prefer_small_pages(_: NonNull<u8>, _: usize) {}
+
     pub(in super::super) fn collapse(_: NonNull<u8>, _: usize) {}
 
     /// # Safety
@@ -240,6 +251,8 @@ mod system {
     }
 
     pub(in super::super) fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
+
+    pub(in super::super) fn prefer_small_pages(_: NonNull<u8>, _: usize) {}
 
     pub(in super::super) fn collapse(_: NonNull<u8>, _: usize) {}
 

@@ -8,6 +8,7 @@
 //!
 //! **Giving back.** What is above the ceiling is nobody's. The ceiling is lowered first, then each shard is asked for the length of its table,
 //! under its lock: whoever grew before is seen, whoever grows after asks. Rows that are left behind are zero, and read as zeroes again.
+//! Where two do so at once, what the first was told holds for the ceiling that it was told under: only who lowered it last goes on.
 //!
 //! **Huge pages.** As the pool's chunks, pieces of the region are made ready ahead of a table that grows, and those that were used
 //! before are made huge pages once nothing grows.
@@ -50,6 +51,8 @@ struct State {
     backed: u32,
     /// Pieces that are huge pages, as far as one knows.
     huge: Vec<bool>,
+    /// How often the ceiling was lowered.
+    lowered: u64,
 }
 
 fn bytes_of(rows: Range<u32>) -> Range<usize> {
@@ -59,8 +62,13 @@ fn bytes_of(rows: Range<u32>) -> Range<usize> {
 impl Buckets {
     /// None yet, for the database at this place.
     pub(crate) fn new(space: usize) -> Self {
+        Self::of(space, SPACE)
+    }
+
+    /// The same, in a region of so many bytes, if there are as many.
+    fn of(space: usize, bytes: usize) -> Self {
         Self {
-            region: Region::reserve(SPACE),
+            region: Region::reserve(bytes),
             space,
             ceiling: AtomicU32::new(0),
             shrunk: AtomicBool::new(false),
@@ -95,7 +103,7 @@ impl Buckets {
         let ceiling = self.ceiling.load(Ordering::Relaxed);
         if row >= ceiling {
             let most = (self.region.len() / ROW) as u32;
-            let wanted = row.saturating_add(1 + row / 64).min(most).max(row + 1);
+            let wanted = row.saturating_add(1 + row / 64).min(most).max(row.saturating_add(1));
             self.region.commit(bytes_of(0..wanted).end)?;
             self.ceiling.store(wanted, Ordering::Relaxed);
             state.backed = state.backed.max(wanted);
@@ -121,31 +129,41 @@ impl Buckets {
         let longest = tallest();
         let kept = longest + (longest / 16).max(FEW);
         let kept = if kept >= PIECE { kept.next_multiple_of(PIECE) } else { kept };
-        {
-            let state = self.state.lock();
+        let turn = {
+            let mut state = self.state.lock();
             if state.backed <= kept {
                 return;
             }
             self.ceiling.fetch_min(kept, Ordering::Relaxed);
-        }
+            state.lowered += 1;
+            state.lowered
+        };
         let longest = tallest();
         loop {
             // What is raised meanwhile waits for one piece at most.
             let mut state = self.state.lock();
+            if state.lowered != turn {
+                // A shard may have grown above the present ceiling since it was asked here: the other one sees it.
+                return;
+            }
             let kept = self.ceiling.load(Ordering::Relaxed).max(longest);
             if state.backed <= kept {
                 return;
             }
             let from = kept.max(state.backed.saturating_sub(1) / PIECE * PIECE);
             self.region.give_back(bytes_of(from..state.backed));
+            self.region.prefer_small_pages(bytes_of(from..state.backed));
             state.backed = from;
             state.huge.truncate((from / PIECE) as usize);
         }
     }
 
-    /// Makes one piece ready ahead of the tables if there should be one more; false if there are enough. Takes as long as the system needs
-    /// for a huge page.
+    /// Makes one piece ready ahead of the tables if there should be one more; false if there are enough, or a table became shorter since the
+    /// last look: what is made ready would be given back at once. Takes as long as the system needs for a huge page.
     pub(crate) fn prepare(&self) -> bool {
+        if self.shrunk.load(Ordering::Relaxed) {
+            return false;
+        }
         let pieces = self.ceiling.load(Ordering::Relaxed).div_ceil(PIECE);
         let ready = (pieces / PIECES_PER_READY).min(MOST_READY);
         let next = {
@@ -191,3 +209,6 @@ impl Buckets {
         bytes_of(0..self.state.lock().backed).end
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,6 +113,8 @@ struct State {
     in_use: usize,
     idle: usize,
     ready: usize,
+    /// The last chunk that was ready and came into use: what is idle in it is about to be used.
+    filling: Option<usize>,
     /// The chunk that is looked at next for whether it should become a huge page.
     next: usize,
     /// Runs taken so far, those at the last look, and how many looks in a row there were no more.
@@ -150,6 +152,8 @@ struct Chunk {
 struct Parting {
     number: usize,
     pages: Bits,
+    /// No memory is left behind the chunk.
+    is_last: bool,
 }
 
 /// One bit a page.
@@ -454,9 +458,7 @@ impl Pool {
         if parting.is_empty() {
             return false;
         }
-        for Parting { number, pages } in &parting {
-            self.give_back(*number, *pages);
-        }
+        parting.iter().for_each(|gone| self.give_back(gone));
         let mut state = self.state.lock();
         parting.into_iter().for_each(|gone| state.parted(&gone));
         self.publish(&state);
@@ -464,10 +466,13 @@ impl Pool {
     }
 
     /// Gives pages of a chunk back to the system.
-    fn give_back(&self, number: usize, pages: Bits) {
-        let start = bytes_of(number).start;
-        for pages in pages.runs() {
+    fn give_back(&self, gone: &Parting) {
+        let start = bytes_of(gone.number).start;
+        for pages in gone.pages.runs() {
             self.region.give_back(start + pages.start * PAGE..start + pages.end * PAGE);
+        }
+        if gone.is_last {
+            self.region.prefer_small_pages(bytes_of(gone.number));
         }
     }
 
@@ -573,9 +578,14 @@ impl State {
         (0..self.chunks.len()).filter(|number| self.chunks[*number].stage == Stage::Ready)
     }
 
-    /// Pages that are idle, but for those of chunks that are ready.
+    /// Pages that are idle, but for those of chunks that are ready and of the one that is being filled.
     fn idle_beside_ready(&self) -> usize {
-        self.idle - self.ready * PAGES
+        self.idle - self.ahead()
+    }
+
+    /// Pages that are idle because they were made ready.
+    fn ahead(&self) -> usize {
+        self.ready * PAGES + self.filling.map_or(0, |number| self.chunks[number].idle().count())
     }
 
     /// How many of these may stay.
@@ -610,6 +620,7 @@ impl State {
             let chunk = &mut self.chunks[number];
             if chunk.stage == Stage::Ready {
                 self.ready -= 1;
+                self.filling = Some(number);
             }
             chunk.stage = Stage::Used;
             self.idle -= chunk.backed.count_in(pages.clone());
@@ -719,8 +730,9 @@ impl State {
         }
     }
 
-    /// Parts with the chunks that are ready, but for the lowest few.
+    /// Parts with the chunks that are ready, but for the lowest few. If it keeps none, that which is being filled has no privilege either.
     fn keep_ready(&mut self, few: usize, parting: &mut Vec<Parting>) {
+        self.filling = self.filling.filter(|_| few > 0);
         if self.ready > few {
             let spare: Vec<usize> = self.ready().skip(few).collect();
             parting.extend(spare.into_iter().filter_map(|number| self.part(number)));
@@ -731,7 +743,7 @@ impl State {
     /// first, then with those that are no huge pages.
     fn trim(&mut self, most: usize, ready: usize, parting: &mut Vec<Parting>) {
         self.keep_ready(ready, parting);
-        let most = most + self.ready * PAGES;
+        let most = most + self.ahead();
         let unused = |chunk: &Chunk| chunk.stage == Stage::Used && chunk.taken == Bits::default();
         let orders: [&dyn Fn(&Chunk) -> bool; 3] =
             [&unused, &|chunk| chunk.stage == Stage::Used && !chunk.is_huge, &|chunk| {
@@ -742,7 +754,7 @@ impl State {
                 if self.idle <= most {
                     return;
                 }
-                if goes(&self.chunks[number]) {
+                if goes(&self.chunks[number]) && self.filling != Some(number) {
                     parting.extend(self.part(number));
                 }
             }
@@ -764,7 +776,7 @@ impl State {
         // It is full now, but nobody shall make a huge page of it.
         chunk.is_huge = true;
         self.idle -= pages.count();
-        Some(Parting { number, pages })
+        Some(Parting { number, pages, is_last: chunk.backed == pages })
     }
 
     /// No memory is behind these pages any more.

@@ -212,6 +212,13 @@ impl Region {
         }
     }
 
+    /// Has the system put memory behind the range a page at a time again, as it did before it was asked for huge pages: the first touch of one
+    /// takes milliseconds, and memory for what nobody uses.
+    pub(crate) fn prefer_small_pages(&self, bytes: Range<usize>) {
+        let (start, len) = self.part(bytes);
+        advice::prefer_small_pages(start, len);
+    }
+
     /// Has the system put memory behind all of the range, in huge pages if it has any, so that nobody waits for it later. O(bytes).
     pub(crate) fn populate_huge(&self, bytes: Range<usize>) {
         let (start, len) = self.part(bytes);

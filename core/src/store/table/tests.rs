@@ -173,7 +173,14 @@ fn an_empty_table_allocates_nothing() {
 #[test]
 fn grows_and_shrinks_in_pieces() {
     let mut kept = Kept::new(spread_entry);
-    let count = if cfg!(miri) { 300 } else { 300_000 };
+    // Under ThreadSanitizer a region of home buckets has room for 4096 of each shard; when it is full, growth is put off.
+    let count = if cfg!(miri) {
+        300
+    } else if cfg!(tsan) {
+        30_000
+    } else {
+        300_000
+    };
     let mut before = 0;
     for number in 1..=count {
         kept.insert(spread(number), entry(number)).unwrap();

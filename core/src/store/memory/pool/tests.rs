@@ -179,7 +179,7 @@ fn pages_on_their_way_back_are_nobodys() {
     let elsewhere = pool.take(1).unwrap();
     assert_eq!(elsewhere.first as usize, 2 * PAGES);
     for gone in parting {
-        pool.give_back(gone.number, gone.pages);
+        pool.give_back(&gone);
         pool.state.lock().parted(&gone);
     }
     pool.give([elsewhere]);
@@ -210,6 +210,44 @@ fn chunks_are_made_ready_when_much_is_in_use() {
     while pool.trim_some() {}
     assert_eq!(pool.chunks(Stage::Ready), 0, "a small engine keeps none ready");
     pool.check();
+}
+
+#[test]
+fn what_was_made_ready_stays_when_it_comes_into_use() {
+    let pool = Pool::default();
+    let runs = pool.take_many(2 * PAGES_PER_READY / 8, 3);
+    assert!(pool.prepare() && pool.prepare());
+    let next = pool.take(8).unwrap();
+    assert!(!pool.trim_some(), "{} bytes are idle", pool.idle_bytes());
+    assert_eq!(pool.idle_bytes(), 2 * HUGE_PAGE - 8 * PAGE);
+    pool.check();
+    // Others are given back before.
+    pool.give(runs[..PAGES / 8].iter().copied());
+    while pool.trim_some() {}
+    assert_eq!(pool.idle_bytes(), 2 * HUGE_PAGE - 8 * PAGE);
+    pool.check();
+    pool.dismiss();
+    while pool.trim_some() {}
+    assert!(pool.idle_bytes() < HUGE_PAGE / 2, "an engine that shall not grow keeps nothing for it");
+    pool.check();
+    pool.give([next]);
+}
+
+#[cfg(all(target_os = "linux", not(any(miri, tsan))))]
+#[test]
+fn chunks_that_were_huge_pages_serve_a_page_at_a_time_once_they_were_given_back() {
+    let pool = Pool::default();
+    let runs = pool.take_many(PAGES_PER_READY / 8, 3);
+    assert!(pool.prepare());
+    let (before, next) = (pool.region().resident(), pool.take(PAGES).unwrap());
+    assert!(before >= HUGE_PAGE);
+    pool.give([next]);
+    pool.trim();
+    let again = pool.take(1).unwrap();
+    assert_eq!(again.first, next.first);
+    pool.region().lines(again.first as usize..again.first as usize + 1)[0].0[0].store(1, Ordering::Relaxed);
+    assert!(pool.region().resident() <= before - HUGE_PAGE + 4 * PAGE);
+    pool.give(runs);
 }
 
 #[test]
