@@ -141,7 +141,11 @@ pub(crate) fn lock_memory_to_come() -> bool {
     unsafe { libc::mlockall(libc::MCL_FUTURE) == 0 }
 }
 
-/// Forks, runs `child` in the child and says whether it returned true within ten seconds.
+/// Seconds after which a forked child counts as hanging: all that tests do there takes seconds, tens of them beside other tests under a sanitizer.
+#[cfg(all(test, unix))]
+const PATIENCE: u64 = 120;
+
+/// Forks, runs `child` in the child and says whether it returned true. A child that hangs is ended, and the test's output tells of it.
 #[cfg(all(test, unix))]
 pub(crate) fn in_fork(child: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child runs only `child` and leaves without unwinding into the caller.
@@ -152,15 +156,20 @@ pub(crate) fn in_fork(child: impl FnOnce() -> bool) -> bool {
         unsafe { libc::_exit(i32::from(!fine)) }
     }
     assert!(process > 0, "the system forks");
-    for _ in 0..1000 {
+    for _ in 0..PATIENCE * 100 {
         let mut status = 0;
         // SAFETY: asks after the child that was just made.
         let ended = unsafe { libc::waitpid(process, &mut status, libc::WNOHANG) };
         if ended == process {
-            return libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+            let is_fine = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+            if !is_fine {
+                eprintln!("a forked child ended with status {status:#x}");
+            }
+            return is_fine;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    eprintln!("a forked child hung for {PATIENCE} s");
     // SAFETY: ends the child that hangs, and reaps it.
     unsafe {
         libc::kill(process, libc::SIGKILL);

@@ -24,6 +24,8 @@ use crate::sync::Mutex;
 
 /// Address space of a database's home buckets: for a thousand million keys.
 const SPACE: usize = if cfg!(tsan) { 64 << 20 } else { 8 << 30 };
+/// The databases that have as much: the first that are used. The others have room for eighty million keys.
+const LARGE: usize = 16;
 /// Bytes of a row.
 const ROW: usize = SHARDS * size_of::<Line>();
 /// Rows of a huge page.
@@ -62,7 +64,8 @@ fn bytes_of(rows: Range<u32>) -> Range<usize> {
 impl Buckets {
     /// None yet, for the database at this place.
     pub(crate) fn new(space: usize) -> Self {
-        Self::of(space, SPACE)
+        // Whoever has a hundred databases has few keys in most of them, and address space ends, too.
+        Self::of(space, if space < LARGE { SPACE } else { SPACE / 16 })
     }
 
     /// The same, in a region of so many bytes, if there are as many.
@@ -99,11 +102,15 @@ impl Buckets {
 
     #[cold]
     fn raise(&self, row: u32) -> Result<(), OutOfMemory> {
+        let most = (self.region.len() / ROW) as u32;
+        if row >= most {
+            // Every insert of a table that can't grow comes here: no lock for that.
+            return Err(OutOfMemory);
+        }
         let mut state = self.state.lock();
         let ceiling = self.ceiling.load(Ordering::Relaxed);
         if row >= ceiling {
-            let most = (self.region.len() / ROW) as u32;
-            let wanted = row.saturating_add(1 + row / 64).min(most).max(row.saturating_add(1));
+            let wanted = (row + 1 + row / 64).min(most);
             self.region.commit(bytes_of(0..wanted).end)?;
             self.ceiling.store(wanted, Ordering::Relaxed);
             state.backed = state.backed.max(wanted);

@@ -130,11 +130,14 @@ impl Region {
             return Err(OutOfMemory);
         }
         let step = (before / 8).clamp(LEAST_COMMITTED, MOST_COMMITTED);
-        let after = bytes.max(before + step).next_multiple_of(PAGE).min(self.len);
-        let from = if before == 0 { 0 } else { before + TAIL };
-        // SAFETY: inside what was reserved (invariant).
-        let start = unsafe { self.base.add(from) };
-        advice::commit(start, after + TAIL - from)?;
+        let commit = |wanted: usize| {
+            let after = wanted.next_multiple_of(PAGE).min(self.len);
+            let from = if before == 0 { 0 } else { before + TAIL };
+            // SAFETY: inside what was reserved (invariant).
+            advice::commit(unsafe { self.base.add(from) }, after + TAIL - from).map(|()| after)
+        };
+        // Near a limit there may be as much as is needed, and no more.
+        let after = commit(bytes.max(before + step)).or_else(|_| commit(bytes))?;
         self.committed.fetch_max(after / UNIT, Ordering::Release);
         Ok(())
     }
