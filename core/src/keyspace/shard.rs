@@ -8,6 +8,7 @@ use super::field_wheels::FieldWheels;
 use super::shared::Shared;
 use super::watch::Watchers;
 use crate::store::key::{HashSeed, Key, timer_id};
+use crate::store::memory::words::prefetch;
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
 use crate::store::table::{BUCKET, Block, Bucket, Index, Lines, Storage, Table};
 use crate::store::wheel::Wheel;
@@ -95,6 +96,13 @@ impl Storage for Stored<'_> {
     #[inline]
     fn hash(&self, entry: Ref) -> u64 {
         rehash(self.arena, self.seed, entry)
+    }
+
+    #[inline]
+    fn prefetch(&self, entry: Ref) {
+        if let Some(head) = self.arena.region().eight(entry) {
+            prefetch(head);
+        }
     }
 }
 

@@ -185,6 +185,9 @@ pub(crate) trait Storage: Lines {
     /// The hash of an entry of the table.
     fn hash(&self, entry: Ref) -> u64;
 
+    /// Hints that the hash of an entry will be asked for, a few changes from now.
+    fn prefetch(&self, _entry: Ref) {}
+
     /// Makes the buckets of a chain the table's own: they may have been shared.
     fn own(&mut self, _home: u32) -> Result<(), OutOfMemory> {
         Ok(())
@@ -379,6 +382,7 @@ impl Table {
         if u64::from(self.len) * 2 > (u64::from(self.homes.mask) + 1) * 19 {
             // Without memory for it the table works on, fuller.
             let _ = self.split(storage);
+            self.foresee_split(storage);
         }
         let home = self.homes.home(hash);
         storage.own(home)?;
@@ -629,6 +633,18 @@ impl Table {
             }
         }
         content
+    }
+
+    /// Has the memory fetched that the next split needs, and the bucket that the one after it does: other shards have their turn before, so that it
+    /// comes in time.
+    fn foresee_split(&self, storage: &impl Storage) {
+        let next = self.homes.len - (self.homes.mask + 1);
+        if let Some(bucket) = storage.home(next) {
+            bucket.entries().for_each(|entry| storage.prefetch(entry));
+        }
+        if let Some(bucket) = storage.home(next + 1) {
+            prefetch(bucket.0);
+        }
     }
 
     /// Adds a home bucket and moves what belongs there from its twin.
