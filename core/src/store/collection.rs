@@ -19,14 +19,20 @@
 //! blocks of a size form a list threaded through them, as an arena's do. A small collection forgets them, and is written anew
 //! when they are many ([`Collection::is_wasteful`]).
 
+mod editor;
+mod view;
+
+use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 
 use super::key::HashSeed;
-use super::memory::chunks::{self, Chunks, MARK, PAGE_WORDS, ROOT_WORDS};
-use super::memory::words::{Block, Words};
-use super::memory::{OutOfMemory, PAGE, Pool, Ref, Region};
-use super::table::{BUCKET, Bucket, Lines, Storage, Table};
+use super::memory::chunks::{self, MARK, PAGE_WORDS, ROOT_WORDS};
+use super::memory::words::Words;
+use super::memory::{OutOfMemory, PAGE, Pool, Ref};
+use super::table::{BUCKET, Table};
 use crate::sync::Arc;
+use editor::Editor;
+pub(crate) use view::View;
 
 /// What elements are: bytes that tell their own length.
 pub(crate) trait Elements {
@@ -79,149 +85,8 @@ impl Own {
     }
 }
 
-/// A collection that is read: its root, and where its pages are.
-#[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    root: Words<'a>,
-    region: &'a Region,
-}
-
 fn half(word: u64, upper: bool) -> usize {
     (if upper { word >> 32 } else { word }) as u32 as usize
-}
-
-impl<'a> View<'a> {
-    /// The collection of a root that nobody writes to meanwhile.
-    #[inline]
-    pub(crate) fn new(root: Words<'a>, region: &'a Region) -> Self {
-        Self { root, region }
-    }
-
-    #[inline]
-    pub(crate) fn table(self) -> Table {
-        Table::from_words([self.root.word(0), self.root.word(1)])
-    }
-
-    /// Number of elements.
-    #[inline]
-    pub(crate) fn len(self) -> usize {
-        self.table().len()
-    }
-
-    /// A number of the type's.
-    #[inline]
-    pub(crate) fn own(self, which: Own) -> u64 {
-        let (at, shift) = which.place();
-        self.root.word(at) >> shift
-    }
-
-    /// Home buckets that stand in a small root.
-    #[inline]
-    fn homes(self) -> usize {
-        half(self.root.word(HOMES), false)
-    }
-
-    #[inline]
-    fn is_paged(self) -> bool {
-        self.root.word(FORM) & 0xff != 0
-    }
-
-    fn bucket_pages(self) -> Chunks<'a> {
-        Chunks::new(self.root.from(BUCKET_ROOT).first(ROOT_WORDS), (self.root.word(FORM) >> 8) as u32 & 0xff)
-    }
-
-    fn block_pages(self) -> Chunks<'a> {
-        Chunks::new(self.root.from(BLOCK_ROOT).first(ROOT_WORDS), (self.root.word(FORM) >> 16) as u32 & 0xff)
-    }
-
-    /// Pages that it has beside its root.
-    pub(crate) fn pages(self) -> usize {
-        if !self.is_paged() {
-            return 0;
-        }
-        let (buckets, blocks) =
-            (self.table().home_count().div_ceil(OF_A_PAGE), half(self.root.word(BLOCK_PAGES), false));
-        let ways = self.bucket_pages().ways(buckets as usize) + self.block_pages().ways(blocks);
-        half(self.root.word(COUNTS), false) + ways
-    }
-
-    /// The words from a block's first to the end of its page, or of its run.
-    #[inline]
-    fn words(self, block: Ref) -> Words<'a> {
-        let at = block.get() as usize - 1;
-        if self.is_paged() {
-            let words =
-                self.block_pages().words(self.region, at / PAGE_WORDS).expect("a block's page is there");
-            return words.from(at % PAGE_WORDS);
-        }
-        self.root.from(SMALL_HEAD + self.homes() * 8 + at)
-    }
-
-    /// An element, from its first byte to its last.
-    #[inline]
-    pub(crate) fn element<E: Elements>(self, block: Ref) -> &'a [u8] {
-        let words = self.words(block);
-        let left =
-            if self.is_paged() { PAGE_WORDS - (block.get() as usize - 1) % PAGE_WORDS } else { words.len() };
-        let bytes = Block::new(words);
-        let head = bytes.bytes(0, left * 8);
-        let size = E::size(head);
-        head.get(..size).unwrap_or_else(|| bytes.bytes(0, size))
-    }
-
-    /// The element with this key. O(1).
-    #[inline]
-    pub(crate) fn find<E: Elements>(self, seed: &HashSeed, key: &[u8]) -> Option<(Ref, &'a [u8])> {
-        let mut found = None;
-        let block = self.table().find(&self, seed.hash(key), |block| {
-            let element = self.element::<E>(block);
-            let is_it = E::key(element) == key;
-            if is_it {
-                found = Some(element);
-            }
-            is_it
-        })?;
-        Some((block, found?))
-    }
-
-    /// Visits all elements, in no order.
-    pub(crate) fn each<E: Elements>(self, mut visit: impl FnMut(&'a [u8])) {
-        self.table().each(&self, |block| visit(self.element::<E>(block)));
-    }
-
-    /// Visits a few elements and returns the cursor to go on with, as [`Table::scan`].
-    pub(crate) fn scan<E: Elements>(self, cursor: u64, mut visit: impl FnMut(&'a [u8])) -> u64 {
-        self.table().scan(&self, cursor, |block| visit(self.element::<E>(block)))
-    }
-
-    /// A uniformly random element.
-    pub(crate) fn random<E: Elements>(self, rng: &mut impl FnMut() -> u64) -> Option<&'a [u8]> {
-        Some(self.element::<E>(self.table().random(&self, rng)?))
-    }
-}
-
-impl Lines for View<'_> {
-    #[inline]
-    fn home(&self, index: u32) -> Option<Bucket<'_>> {
-        self.home_of(index)
-    }
-
-    #[inline]
-    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
-        Some(Bucket(self.words(link).eight(0)))
-    }
-}
-
-impl<'a> View<'a> {
-    #[inline]
-    fn home_of(self, index: u32) -> Option<Bucket<'a>> {
-        if !self.is_paged() {
-            let is_there = (index as usize) < self.homes();
-            return is_there.then(|| Bucket(self.root.eight(SMALL_HEAD + index as usize * 8)));
-        }
-        let words = self.bucket_pages().words(self.region, (index / OF_A_PAGE) as usize)?;
-        Some(Bucket(words.eight((index % OF_A_PAGE) as usize * 8)))
-    }
 }
 
 /// A collection that is changed: a root that stands in no entry, or not at the moment. It owns its pages.
@@ -350,7 +215,7 @@ impl Collection {
     ) -> Result<(), OutOfMemory> {
         let block = self.store(parts)?;
         let mut table = self.view().table();
-        let mut editor = Editor::<E> { collection: self, seed, elements: std::marker::PhantomData };
+        let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
         let inserted = table.insert(&mut editor, seed.hash(key), block);
         self.set_table(table);
         inserted.inspect_err(|_| self.free(block, words_in(&parts)))
@@ -374,7 +239,7 @@ impl Collection {
         }
         let new = self.store(parts)?;
         let table = self.view().table();
-        let mut editor = Editor::<E> { collection: self, seed, elements: std::marker::PhantomData };
+        let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
         let replaced = table.replace(&mut editor, seed.hash(key), block, new);
         debug_assert!(replaced != Ok(false), "an element that was found is in the table");
         self.free(if replaced.is_ok() { block } else { new }, if replaced.is_ok() { before } else { after });
@@ -392,7 +257,7 @@ impl Collection {
         (block, size): (Ref, usize),
     ) -> Result<(), OutOfMemory> {
         let mut table = self.view().table();
-        let mut editor = Editor::<E> { collection: self, seed, elements: std::marker::PhantomData };
+        let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
         let removed = table.remove(&mut editor, seed.hash(key), |other| other == block);
         self.set_table(table);
         removed.map(|_| self.free(block, size.div_ceil(8)))
@@ -681,82 +546,6 @@ fn block_at(at: usize) -> Ref {
 /// The list of free blocks of so many words.
 fn list_of(words: usize) -> usize {
     if words <= EXACT { words - 1 } else { EXACT + (words - 1).ilog2() as usize - EXACT.ilog2() as usize }
-}
-
-/// A collection whose table is changed.
-struct Editor<'e, E> {
-    collection: &'e mut Collection,
-    seed: &'e HashSeed,
-    elements: std::marker::PhantomData<E>,
-}
-
-impl<E> Lines for Editor<'_, E> {
-    fn home(&self, index: u32) -> Option<Bucket<'_>> {
-        self.collection.view().home_of(index)
-    }
-
-    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
-        Some(Bucket(self.collection.view().words(link).eight(0)))
-    }
-}
-
-impl<E: Elements> Storage for Editor<'_, E> {
-    fn add_home(&mut self, index: u32) -> Result<(), OutOfMemory> {
-        let collection = &mut *self.collection;
-        if !collection.view().is_paged() {
-            if collection.root.len() + BUCKET / 8 <= SMALL {
-                let at = SMALL_HEAD + index as usize * 8;
-                collection.root.splice(at..at, (0..BUCKET / 8).map(|_| AtomicU64::new(0)));
-                collection.set_half(HOMES, false, index as usize + 1);
-                return Ok(());
-            }
-            collection.move_to_pages()?;
-        }
-        let page = (index / OF_A_PAGE) as usize;
-        if index.is_multiple_of(OF_A_PAGE) {
-            return collection.add_bucket_page(page);
-        }
-        collection.view().bucket_pages().own(&collection.pool, page).map(|_| ())
-    }
-
-    fn drop_home(&mut self, index: u32) {
-        let collection = &mut *self.collection;
-        if !collection.view().is_paged() {
-            let at = SMALL_HEAD + index as usize * 8;
-            collection.root.drain(at..at + BUCKET / 8);
-            collection.set_half(HOMES, false, index as usize);
-        } else if index.is_multiple_of(OF_A_PAGE) {
-            collection.drop_bucket_page((index / OF_A_PAGE) as usize);
-        }
-    }
-
-    fn add_overflow(&mut self) -> Result<Ref, OutOfMemory> {
-        let link = self.collection.alloc(BUCKET / 8)?;
-        self.overflow(link).expect("it was just made").clear();
-        Ok(link)
-    }
-
-    fn drop_overflow(&mut self, link: Ref) {
-        self.collection.free(link, BUCKET / 8);
-    }
-
-    fn hash(&self, entry: Ref) -> u64 {
-        self.seed.hash(E::key(self.collection.view().element::<E>(entry)))
-    }
-
-    fn own(&mut self, home: u32) -> Result<(), OutOfMemory> {
-        let (view, pool) = (self.collection.view(), &self.collection.pool);
-        if !view.is_paged() {
-            return Ok(());
-        }
-        view.bucket_pages().own(pool, (home / OF_A_PAGE) as usize)?;
-        let mut link = view.home_of(home).and_then(Bucket::link);
-        while let Some(next) = link {
-            view.block_pages().own(pool, (next.get() as usize - 1) / PAGE_WORDS)?;
-            link = Bucket(view.words(next).eight(0)).link();
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

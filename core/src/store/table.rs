@@ -21,110 +21,19 @@
 //! from the low end of that order, so buckets already visited stay behind the cursor: whatever is there throughout is
 //! visited at least once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod bucket;
+mod index;
 
 use smallvec::SmallVec;
 
-use super::memory::words::{matching_bytes, prefetch};
-use super::memory::{Buckets, OutOfMemory, Ref, Region};
+use super::memory::words::prefetch;
+use super::memory::{OutOfMemory, Ref};
+pub(crate) use bucket::{BUCKET, Bucket};
+use bucket::{SLOTS, slots, tag_of};
+pub(crate) use index::{Index, Probe};
 
-/// Slots of a bucket.
-const SLOTS: usize = 12;
-const ALL: u32 = (1 << SLOTS) - 1;
 /// Home buckets are never more than this.
 const MOST_BUCKETS: u32 = 1 << 31;
-/// Bytes of a bucket.
-pub(crate) const BUCKET: usize = 64;
-
-/// Eight words, written under the owner's lock alone, by relaxed stores: tags 0 to 7; tags 8 to 11 below the link (0, or the overflow
-/// bucket's reference); then two references each.
-#[derive(Clone, Copy)]
-pub(crate) struct Bucket<'a>(pub(crate) &'a [AtomicU64; 8]);
-
-impl Bucket<'_> {
-    #[inline(always)]
-    fn word(self, at: usize) -> u64 {
-        self.0[at].load(Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    fn set_word(self, at: usize, word: u64) {
-        self.0[at].store(word, Ordering::Relaxed);
-    }
-
-    #[inline(always)]
-    fn matches(self, tag: u8) -> u32 {
-        matching_bytes([self.word(0), self.word(1)], tag) & ALL
-    }
-
-    #[inline]
-    fn occupied(self) -> u32 {
-        !self.matches(0) & ALL
-    }
-
-    #[inline(always)]
-    fn entry(self, slot: usize) -> u32 {
-        (self.word(2 + slot / 2) >> (slot % 2 * 32)) as u32
-    }
-
-    #[inline]
-    fn set_entry(self, slot: usize, entry: u32) {
-        let (at, shift) = (2 + slot / 2, slot % 2 * 32);
-        self.set_word(at, self.word(at) & !(0xffff_ffff << shift) | u64::from(entry) << shift);
-    }
-
-    #[inline]
-    fn entries(self) -> impl Iterator<Item = Ref> {
-        slots(self.occupied()).filter_map(move |slot| Ref::new(self.entry(slot)))
-    }
-
-    #[inline(always)]
-    pub(crate) fn link(self) -> Option<Ref> {
-        Ref::new((self.word(1) >> 32) as u32)
-    }
-
-    fn set_link(self, link: Option<Ref>) {
-        let link = u64::from(link.map_or(0, Ref::get));
-        self.set_word(1, self.word(1) & 0xffff_ffff | link << 32);
-    }
-
-    fn tag(self, slot: usize) -> u8 {
-        (self.word(slot / 8) >> (slot % 8 * 8)) as u8
-    }
-
-    #[inline]
-    fn put(self, slot: usize, (tag, entry): (u8, u32)) {
-        let shift = slot % 8 * 8;
-        self.set_word(slot / 8, self.word(slot / 8) & !(0xff << shift) | u64::from(tag) << shift);
-        self.set_entry(slot, entry);
-    }
-
-    /// Empties a slot and returns what was in it.
-    fn take(self, slot: usize) -> (u8, u32) {
-        let content = (self.tag(slot), self.entry(slot));
-        self.put(slot, (0, 0));
-        content
-    }
-
-    pub(crate) fn clear(self) {
-        (0..8).for_each(|at| self.set_word(at, 0));
-    }
-}
-
-/// The set bits' positions.
-#[inline]
-fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let slot = bits.trailing_zeros();
-        bits &= bits.wrapping_sub(1);
-        (slot < 32).then_some(slot as usize)
-    })
-}
-
-#[inline(always)]
-fn tag_of(hash: u64) -> u8 {
-    ((hash >> 56) as u8).max(1)
-}
 
 /// How many home buckets a table has, and which a hash belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,104 +100,6 @@ pub(crate) trait Storage: Lines {
     /// Makes the buckets of a chain the table's own: they may have been shared.
     fn own(&mut self, _home: u32) -> Result<(), OutOfMemory> {
         Ok(())
-    }
-}
-
-/// A keyspace's table, for those who may read it without the lock of its shard.
-#[derive(Clone, Copy)]
-pub(crate) struct Index<'a> {
-    pub(crate) buckets: &'a Buckets,
-    pub(crate) region: &'a Region,
-    pub(crate) shard: usize,
-    pub(crate) homes: Homes,
-}
-
-impl Lines for Index<'_> {
-    #[inline(always)]
-    fn home(&self, index: u32) -> Option<Bucket<'_>> {
-        Some(Bucket(&self.buckets.line(self.shard, index)?.0))
-    }
-
-    #[inline(always)]
-    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
-        self.region.eight(link).map(Bucket)
-    }
-}
-
-impl<'a> Index<'a> {
-    #[inline(always)]
-    fn bucket(self, hash: u64) -> Option<Bucket<'a>> {
-        Some(Bucket(&self.buckets.line(self.shard, self.homes.home(hash))?.0))
-    }
-
-    /// The entries whose tag is that of the hash, one after the other.
-    #[inline(always)]
-    pub(crate) fn probe(self, hash: u64) -> Probe<'a> {
-        let (tag, bucket) = (tag_of(hash), self.bucket(hash));
-        Probe {
-            region: self.region,
-            tag,
-            matches: bucket.map_or(0, |bucket| bucket.matches(tag)),
-            bucket,
-            links: 0,
-        }
-    }
-
-    /// The first entry whose tag is that of the hash: most likely the one that is looked for.
-    #[inline(always)]
-    pub(crate) fn first_candidate(self, hash: u64) -> Option<Ref> {
-        let bucket = self.bucket(hash)?;
-        let matches = bucket.matches(tag_of(hash));
-        if matches == 0 { None } else { Ref::new(bucket.entry(matches.trailing_zeros() as usize)) }
-    }
-
-    /// Whether entries of this hash may stand in overflow buckets.
-    pub(crate) fn overflows(self, hash: u64) -> bool {
-        self.bucket(hash).is_some_and(|bucket| bucket.link().is_some())
-    }
-
-    /// Hints that the bucket of this hash will be read soon.
-    #[inline]
-    pub(crate) fn prefetch(self, hash: u64) {
-        if let Some(bucket) = self.bucket(hash) {
-            prefetch(bucket.0);
-        }
-    }
-}
-
-/// A search along one chain.
-pub(crate) struct Probe<'a> {
-    region: &'a Region,
-    bucket: Option<Bucket<'a>>,
-    matches: u32,
-    tag: u8,
-    links: u32,
-}
-
-/// Longer than any chain: at 9.5 entries a bucket the hashes would have to agree.
-const MOST_LINKS: u32 = 1 << 20;
-
-impl<'a> Probe<'a> {
-    /// The next entry with the tag.
-    #[inline(always)]
-    pub(crate) fn next(&mut self) -> Option<Ref> {
-        let mut bucket = self.bucket?;
-        while self.matches == 0 {
-            bucket = self.follow(bucket)?;
-        }
-        let slot = self.matches.trailing_zeros() as usize;
-        self.matches &= self.matches - 1;
-        Ref::new(bucket.entry(slot))
-    }
-
-    #[inline(always)]
-    fn follow(&mut self, bucket: Bucket<'a>) -> Option<Bucket<'a>> {
-        // A chain that a writer is changing could lead a reader in circles.
-        self.links += 1;
-        let next = bucket.link().filter(|_| self.links < MOST_LINKS);
-        self.bucket = next.and_then(|next| self.region.eight(next)).map(Bucket);
-        self.matches = self.bucket.map_or(0, |bucket| bucket.matches(self.tag));
-        self.bucket
     }
 }
 

@@ -19,13 +19,19 @@
 //!
 //! The pool is a leaf among locks: whoever holds it takes no other.
 
+mod bits;
+mod pages;
+mod shareable;
+
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::advice::OutOfMemory;
-use super::region::{HUGE_PAGE, Line, PAGE, Ref, Region, UNIT};
+use super::region::{HUGE_PAGE, PAGE, Ref, Region, UNIT};
 use crate::os::Guard;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Mutex;
+use bits::{Bits, parts};
+pub(crate) use pages::Pages;
 
 /// Address space of an engine's entries: as much as references of 32 bits lead to. ThreadSanitizer's shadow has less room.
 const SPACE: usize = if cfg!(tsan) { 1 << 30 } else { 32 << 30 };
@@ -156,94 +162,6 @@ struct Parting {
     is_last: bool,
 }
 
-/// One bit a page.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Bits([u64; PAGES / 64]);
-
-impl Bits {
-    fn count(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
-    fn all() -> Self {
-        Self([u64::MAX; PAGES / 64])
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self(std::array::from_fn(|at| self.0[at] & !other.0[at]))
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
-    }
-
-    /// The words that pages touch, with their bits in each.
-    fn words(pages: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
-        (pages.start / 64..pages.end.div_ceil(64)).map(move |word| {
-            let (from, to) = (pages.start.max(word * 64) % 64, pages.end.min(word * 64 + 64) - word * 64);
-            (word, (u64::MAX << from) & (u64::MAX >> (64 - to)))
-        })
-    }
-
-    fn set(&mut self, pages: Range<usize>, is_set: bool) {
-        for (word, bits) in Self::words(pages) {
-            let word = &mut self.0[word];
-            *word = if is_set { *word | bits } else { *word & !bits };
-        }
-    }
-
-    fn count_in(&self, pages: Range<usize>) -> usize {
-        Self::words(pages).map(|(word, bits)| (self.0[word] & bits).count_ones() as usize).sum()
-    }
-
-    /// The first run of `2^log` zeroes at a multiple of its length.
-    fn vacancy(&self, log: u32) -> Option<usize> {
-        if log >= 6 {
-            let words = 1 << (log - 6);
-            let at = self.0.chunks_exact(words).position(|words| words.iter().all(|word| *word == 0))?;
-            return Some(at * words * 64);
-        }
-        self.0.iter().enumerate().find_map(|(at, word)| {
-            // Each bit is set if it and those behind it in the run are; then only beginnings of runs are kept.
-            let mut free = !word;
-            (0..log).for_each(|step| free &= free >> (1 << step));
-            let free = free & beginnings(log);
-            (free != 0).then(|| at * 64 + free.trailing_zeros() as usize)
-        })
-    }
-
-    /// The runs of ones, longest possible.
-    fn runs(self) -> impl Iterator<Item = Range<usize>> {
-        let is_set = move |at: usize| at < PAGES && self.0[at / 64] >> (at % 64) & 1 != 0;
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let start = (at..PAGES).find(|at| is_set(*at))?;
-            at = (start..=PAGES).find(|at| !is_set(*at)).unwrap_or(PAGES);
-            Some(start..at)
-        })
-    }
-}
-
-/// The chunks that pages lie in, with the pages in each.
-fn parts(pages: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
-    (pages.start / PAGES..pages.end.div_ceil(PAGES)).map(move |number| {
-        let first = number * PAGES;
-        (number, pages.start.max(first) - first..pages.end.min(first + PAGES) - first)
-    })
-}
-
-/// The bits at multiples of `2^log`, below 64.
-fn beginnings(log: u32) -> u64 {
-    match log {
-        0 => u64::MAX,
-        1 => 0x5555_5555_5555_5555,
-        2 => 0x1111_1111_1111_1111,
-        3 => 0x0101_0101_0101_0101,
-        4 => 0x0001_0001_0001_0001,
-        _ => 0x0000_0001_0000_0001,
-    }
-}
-
 impl Chunk {
     fn idle(&self) -> Bits {
         self.backed.minus(self.taken)
@@ -297,75 +215,6 @@ impl Pool {
         let run = state.take_piece(&self.region);
         self.publish(&state);
         run
-    }
-
-    /// As [`Pool::take`], for a run that several can share: it goes back with the last of them, by [`Pool::release`].
-    ///
-    /// # Errors
-    /// As [`Pool::take`].
-    pub(crate) fn take_shareable(&self, pages: usize) -> Result<Run, OutOfMemory> {
-        let run = self.take(pages)?;
-        if let Err(error) = self.records.commit((run.first as usize + 1) * size_of::<u64>()) {
-            self.give([run]);
-            return Err(error);
-        }
-        self.record(run.first).store(u64::from(run.pages) << 32 | 1, Ordering::Relaxed);
-        self.shareable.fetch_add(pages, Ordering::Relaxed);
-        Ok(run)
-    }
-
-    /// Pages in the upper half, by how many they are used in the lower.
-    fn record(&self, first: u32) -> &AtomicU64 {
-        let line = self.records.line(first as usize / 8).expect("a run that can be shared has a record");
-        &line.0[first as usize % 8]
-    }
-
-    /// The run that begins with this page, and can be shared.
-    #[inline]
-    pub(crate) fn run(&self, first: u32) -> Run {
-        Run::of(first as usize, (self.record(first).load(Ordering::Relaxed) >> 32) as usize)
-    }
-
-    /// Counts one more user of the run that begins with this page.
-    pub(crate) fn share(&self, first: u32) {
-        let users = self.record(first).fetch_add(1, Ordering::Relaxed) as u32;
-        assert!(users < u32::MAX, "a run has fewer users than references to it fit the memory");
-    }
-
-    /// Whether the run that begins with this page has more than one user. If it has not, the caller is that one, and sees all that others did to it.
-    #[inline]
-    pub(crate) fn is_shared(&self, first: u32) -> bool {
-        self.record(first).load(Ordering::Acquire) as u32 > 1
-    }
-
-    /// Ends one use of the run that begins with this page. If it was the last, `last` is called and the run goes back.
-    pub(crate) fn release(&self, first: u32, last: impl FnOnce(Run)) {
-        // As a counted pointer does: what others did to the run comes before it is used again.
-        let before = self.record(first).fetch_sub(1, Ordering::Release);
-        if before as u32 == 1 {
-            std::sync::atomic::fence(Ordering::Acquire);
-            let run = Run::of(first as usize, (before >> 32) as usize);
-            last(run);
-            self.shareable.fetch_sub(run.pages as usize, Ordering::Relaxed);
-            self.give([run]);
-        }
-    }
-
-    /// Bytes of runs that can be shared, but for those of values that are on their way out.
-    #[inline]
-    pub(crate) fn shareable_bytes(&self) -> usize {
-        let departed = self.departed.load(Ordering::Relaxed);
-        self.shareable.load(Ordering::Relaxed).saturating_sub(departed) * PAGE
-    }
-
-    /// So many pages are of a value that nobody can reach any more: they count as gone.
-    pub(crate) fn depart(&self, pages: usize) {
-        self.departed.fetch_add(pages, Ordering::Relaxed);
-    }
-
-    /// So many that had departed are gone.
-    pub(crate) fn arrive(&self, pages: usize) {
-        self.departed.fetch_sub(pages, Ordering::Relaxed);
     }
 
     /// Takes runs back.
@@ -502,64 +351,6 @@ impl Pool {
 /// Where a chunk is in the region.
 fn bytes_of(number: usize) -> Range<usize> {
     number * HUGE_PAGE..(number + 1) * HUGE_PAGE
-}
-
-/// Pages of a pool that one owner has, each on its own. They go back with it.
-pub(crate) struct Pages {
-    pool: Arc<Pool>,
-    pages: Vec<Run>,
-}
-
-impl Pages {
-    /// None yet.
-    pub(crate) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, pages: Vec::new() }
-    }
-
-    /// None yet, of the same pool.
-    pub(crate) fn anew(&self) -> Self {
-        Self::new(self.pool.clone())
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.pages.len()
-    }
-
-    /// Takes one more, its contents arbitrary.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`] when the system gives no more.
-    pub(crate) fn add(&mut self) -> Result<(), OutOfMemory> {
-        self.pages.try_reserve(1).map_err(|_| OutOfMemory)?;
-        self.pages.push(self.pool.take(1)?);
-        Ok(())
-    }
-
-    /// Gives back those from number `len` on.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        if len < self.pages.len() {
-            self.pool.give(self.pages.drain(len..));
-        }
-    }
-
-    /// The cache lines of page number `index`, below [`Pages::len`].
-    #[inline]
-    pub(crate) fn lines(&self, index: usize) -> &[Line] {
-        let first = self.pages[index].first as usize;
-        self.pool.region().lines(first..first + 1)
-    }
-
-    /// Bytes beside the pages themselves.
-    pub(crate) fn overhead(&self) -> usize {
-        self.pages.capacity() * size_of::<Run>()
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        self.truncate(0);
-    }
 }
 
 impl State {

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use super::bucket::ALL;
 use super::*;
-use crate::store::memory::{Arena, PAGE, Pool, advice};
+use crate::store::memory::{Arena, Buckets, PAGE, Pool, advice};
 use crate::sync::Arc;
 
 const CASES: u32 = if cfg!(miri) { 3 } else { 150 };
