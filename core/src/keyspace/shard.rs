@@ -5,27 +5,17 @@
 
 use super::entry::{self, Head, Parts};
 use super::field_wheels::FieldWheels;
+use super::moving::Progress;
 use super::shared::Shared;
+use super::stored::{Stored, rehash};
 use super::watch::Watchers;
 use crate::store::key::{HashSeed, Key, timer_id};
-use crate::store::memory::words::prefetch;
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
-use crate::store::table::{BUCKET, Block, Bucket, Index, Lines, Storage, Table};
+use crate::store::table::{BUCKET, Index, Table};
 use crate::store::wheel::Wheel;
 use crate::value::{HashRef, Kind, MAX_IN_ARENA, NewValue, Owned, Value, long};
 use std::cell::Cell;
 use std::sync::Arc;
-
-/// Holes are filled by moving entries when they are more than this, in bytes, and more than one part in this many.
-const HOLES: usize = 4 << 10;
-const HOLES_SHARE: usize = 20;
-
-/// How far a compaction has come.
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    space: usize,
-    cursor: u64,
-}
 
 /// What a shard's lock guards.
 pub(crate) struct ShardData {
@@ -34,8 +24,8 @@ pub(crate) struct ShardData {
     /// Entries whose values may have memory of their own.
     pub(super) owners: usize,
     /// By the places of databases.
-    spaces: Vec<Space>,
-    compaction: Option<Progress>,
+    pub(super) spaces: Vec<Space>,
+    pub(super) compaction: Option<Progress>,
     pub(crate) watchers: Watchers,
     pub(crate) stats: ShardStats,
     pub(super) shared: Arc<Shared>,
@@ -52,58 +42,6 @@ pub(crate) struct Space {
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
-}
-
-/// The buckets of a table, and the arena that it refers to.
-struct Stored<'s> {
-    buckets: &'s Buckets,
-    arena: &'s mut Arena,
-    seed: &'s HashSeed,
-    shard: usize,
-}
-
-impl Lines for Stored<'_> {
-    #[inline]
-    fn home(&self, index: u32) -> Option<Bucket<'_>> {
-        Some(Bucket(&self.buckets.line(self.shard, index)?.0))
-    }
-
-    #[inline]
-    fn overflow(&self, link: Ref) -> Option<Bucket<'_>> {
-        self.arena.region().eight(link).map(Bucket)
-    }
-}
-
-impl Storage for Stored<'_> {
-    fn add_home(&mut self, index: u32) -> Result<(), OutOfMemory> {
-        self.buckets.grow(index)
-    }
-
-    fn drop_home(&mut self, _: u32) {
-        self.buckets.note_shrinking();
-    }
-
-    fn add_overflow(&mut self) -> Result<Ref, OutOfMemory> {
-        let link = self.arena.alloc(BUCKET)?;
-        self.overflow(link).expect("a block is in the region").clear();
-        Ok(link)
-    }
-
-    fn drop_overflow(&mut self, link: Ref) {
-        self.arena.free(link, BUCKET);
-    }
-
-    #[inline]
-    fn hash(&self, entry: Ref) -> u64 {
-        rehash(self.arena, self.seed, entry)
-    }
-
-    #[inline]
-    fn prefetch(&self, entry: Ref) {
-        if let Some(head) = self.arena.region().eight(entry) {
-            prefetch(head);
-        }
-    }
 }
 
 impl Space {
@@ -186,7 +124,11 @@ impl ShardData {
     }
 
     /// The table at a place, to change it: what it becomes is told to readers without the lock.
-    fn change_table<R>(&mut self, place: usize, change: impl FnOnce(&mut Table, &mut Stored<'_>) -> R) -> R {
+    pub(super) fn change_table<R>(
+        &mut self,
+        place: usize,
+        change: impl FnOnce(&mut Table, &mut Stored<'_>) -> R,
+    ) -> R {
         let Self { arena, spaces, shared, number, .. } = self;
         let Space { table, buckets, .. } = &mut spaces[place];
         let result = change(table, &mut Stored { buckets, arena, seed: &shared.seed, shard: *number });
@@ -670,66 +612,12 @@ impl ShardData {
         self.bytes() - self.arena.used() + self.arena.reserved() + self.arena.condemned_bytes()
     }
 
-    /// Whether entries are being moved together.
-    pub(super) fn is_compacting(&self) -> bool {
-        self.compaction.is_some()
-    }
-
-    /// Whether there are so many holes between the entries that moving them together pays.
-    #[inline]
-    pub(super) fn is_compaction_due(&self) -> bool {
-        self.arena.holes() > HOLES.max(self.arena.reserved() / HOLES_SHARE)
-    }
-
-    /// Begins to move the entries together, whatever it gains. For the guard, who takes turns.
-    pub(super) fn start_compaction(&mut self) {
-        if self.arena.used() == 0 {
-            self.arena.clear();
-        } else if self.compaction.is_none() && self.arena.holes() > 0 {
-            self.arena.condemn();
-            self.compaction = Some(Progress { space: 0, cursor: 0 });
-        }
-    }
-
-    /// Moves the entries of one chain of buckets, some ten; nothing may refer to an entry across this. O(1).
-    pub(super) fn step_compaction(&mut self) {
-        let Some(Progress { space, cursor }) = self.compaction else { return };
-        if space == self.spaces.len() {
-            self.arena.release_condemned();
-            self.compaction = None;
-            return;
-        }
-        let moved = self.change_table(space, |table, stored| {
-            table.relocate(stored, cursor, |stored, block| {
-                let (at, is_entry) = match block {
-                    Block::Entry(at) => (at, true),
-                    Block::Overflow(at) => (at, false),
-                };
-                if !stored.arena.is_condemned(at) {
-                    return Ok(None);
-                }
-                let size = if is_entry { Head::read(stored.arena, at).size() } else { BUCKET };
-                stored.arena.relocate(at, size).map(Some)
-            })
-        });
-        self.compaction = match moved {
-            Ok(0) => Some(Progress { space: space + 1, cursor: 0 }),
-            Ok(cursor) => Some(Progress { space, cursor }),
-            // The system has no memory now: what was moved is moved, and the step is tried again.
-            Err(OutOfMemory) => return,
-        };
-    }
-
     /// Bytes of tables and wheels of database `db`: what is overhead beside the entries.
     pub(crate) fn overhead_bytes(&self, db: usize) -> (usize, usize) {
         self.space(db).map_or((0, 0), |space| {
             (space.table_bytes(), space.wheel.as_ref().map_or(0, |wheel| wheel.bytes()))
         })
     }
-}
-
-fn rehash(arena: &Arena, seed: &HashSeed, at: Ref) -> u64 {
-    seed.hash(Head::read(arena, at).key(arena, at))
 }
 
 fn is_ascii(kind: Kind, value: &[u8]) -> bool {

@@ -8,7 +8,7 @@ use super::shard::ShardData;
 use crate::store::key::Key;
 
 impl Db<'_> {
-    /// Removes every key of this database and returns how many there were. O(keys), O(shards) if no other database holds any.
+    /// Removes every key of this database and returns how many there were. O(keys), O(buckets) if no other database holds any and no value has memory of its own.
     pub(crate) fn clear(&mut self) -> usize {
         let (db, count) = (self.index, self.len());
         self.raise_marks(&[db], |shard, key| shard.find(db, key).is_some());
@@ -20,7 +20,7 @@ impl Db<'_> {
         self.emptied(Some(db), count)
     }
 
-    /// Removes every key of every database and returns how many there were. Time is O(values on the heap).
+    /// Removes every key of every database and returns how many there were. Time is O(buckets), O(keys) where values have memory of their own.
     pub(crate) fn clear_all(&mut self) -> usize {
         let all: Vec<usize> = (0..self.databases()).collect();
         let home = self.index();
