@@ -299,7 +299,7 @@ mod tests {
     fn unsafe_outside_the_listed_files() {
         let planted = "fn f() { unsafe { g() } }\n";
         assert!(found("core/src/keyspace/table.rs", planted).contains("table.rs:2: unsafe"));
-        assert_eq!(found("core/src/store/arena.rs", planted), "");
+        assert_eq!(found("core/src/store/memory/region.rs", planted), "");
         assert_eq!(
             found("core/src/keyspace/table.rs", "// nothing unsafe\n#![deny(unsafe_op_in_unsafe_fn)]\n"),
             ""
