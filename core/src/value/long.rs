@@ -200,10 +200,10 @@ mod tests {
     fn without_memory_nothing_changes() {
         let pool = Arc::<Pool>::default();
         let mut string = LongString::new(&pool, &[b'a'; 4000], 0).unwrap();
-        crate::store::memory::advice::refusal::set(true);
+        crate::store::memory::refusal::set(true);
         assert_eq!(string.write(4000, &[b'b'; 100]), Err(OutOfMemory));
         string.write(4000, &[b'b'; 96]).unwrap();
-        crate::store::memory::advice::refusal::set(false);
+        crate::store::memory::refusal::set(false);
         assert_eq!(text_of(&string)[3999..], [&b"a"[..], &[b'b'; 96]].concat());
     }
 }

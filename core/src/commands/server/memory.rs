@@ -146,7 +146,7 @@ impl Session for MemoryPurge {
             // A transaction holds locks that the rest needs; what it leaves is done by later writes and by the background thread.
             keyspace.shared.pool.trim();
         }
-        memory::advice::trim_heap();
+        memory::region::trim_heap();
         reply.ok();
         Ok(())
     }

@@ -16,8 +16,8 @@
 
 use std::sync::Arc;
 
-use super::advice::OutOfMemory;
 use super::pool::{LONGEST_RUN, Pool, Run};
+use super::refusal::OutOfMemory;
 use super::region::{PAGE, Ref, Region, UNIT};
 use super::words::{Block, Window, WindowMut};
 

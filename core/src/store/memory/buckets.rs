@@ -16,7 +16,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::advice::OutOfMemory;
+use super::refusal::OutOfMemory;
 use super::region::{HUGE_PAGE, Line, PAGE, Region};
 use crate::os::Guard;
 use crate::store::key::SHARDS;

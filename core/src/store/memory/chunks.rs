@@ -10,8 +10,8 @@
 //!
 //! A slot is 0 if there is nothing, else a page's number plus one. The top bit marks what is none of the tree's business.
 
-use super::advice::OutOfMemory;
 use super::pool::{Pool, Run};
+use super::refusal::OutOfMemory;
 use super::region::{PAGE, Region, UNIT};
 use super::words::Words;
 

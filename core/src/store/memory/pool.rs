@@ -26,7 +26,7 @@ mod shareable;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::advice::OutOfMemory;
+use super::refusal::OutOfMemory;
 use super::region::{HUGE_PAGE, PAGE, Ref, Region, UNIT};
 use crate::os::Guard;
 use crate::sync::Mutex;
@@ -196,8 +196,7 @@ impl Pool {
     /// # Errors
     /// [`OutOfMemory`] when the region is full, or the system gives no more.
     pub(crate) fn take(&self, pages: usize) -> Result<Run, OutOfMemory> {
-        #[cfg(test)]
-        super::advice::refusal::check()?;
+        super::refusal::check()?;
         let mut state = self.state.lock();
         let run = state.take(pages, &self.region);
         self.publish(&state);
@@ -209,8 +208,7 @@ impl Pool {
     /// # Errors
     /// As [`Pool::take`].
     pub(crate) fn take_piece(&self) -> Result<Run, OutOfMemory> {
-        #[cfg(test)]
-        super::advice::refusal::check()?;
+        super::refusal::check()?;
         let mut state = self.state.lock();
         let run = state.take_piece(&self.region);
         self.publish(&state);

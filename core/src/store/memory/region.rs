@@ -1,5 +1,5 @@
 //! Address space of an engine: reserved at once, committed from the front as it is needed, never moved or unmapped while it lives.
-//! What stands in it is left to the pool, the buckets and whoever they serve; the calls to the system are in [`super::advice`].
+//! What stands in it is left to the pool, the buckets and whoever they serve. The calls to the system come last, one set for each kind.
 //!
 //! A region is words that are read and written atomically, zero at first, numbered from its base. What was committed stays
 //! committed: pages can be given back to the system and read as zeroes then. So a number below the committed end leads to words,
@@ -13,12 +13,13 @@
 //! - From `base` on `len` bytes and [`TAIL`] are reserved, and belong to the region alone until it is dropped.
 //! - From `base` on `committed` words and, if these are any, [`TAIL`] bytes more can be read and written; the number only grows. All
 //!   of that is initialised, since the system hands out zeroes, and accessed by atomic loads and stores of words alone.
+//! - What a call to the system promises and asks for stands on it.
 
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::advice::{self, OutOfMemory};
+use super::refusal::{self, OutOfMemory};
 use super::words::{WINDOW, Window, Words};
 
 /// The page size assumed, in bytes; larger real pages only make advice fail, harmlessly.
@@ -86,7 +87,7 @@ impl Region {
     fn of(wish: usize) -> Option<Self> {
         let len = wish.next_multiple_of(HUGE_PAGE);
         let bytes = len.checked_add(HUGE_PAGE + TAIL)?;
-        let start = advice::reserve(bytes).ok()?;
+        let start = system::reserve(bytes).ok()?;
         let base = start.map_addr(|address| {
             let aligned = address.get().next_multiple_of(HUGE_PAGE);
             std::num::NonZeroUsize::new(aligned).unwrap_or(address)
@@ -124,8 +125,7 @@ impl Region {
         if bytes <= before {
             return Ok(());
         }
-        #[cfg(test)]
-        advice::refusal::check()?;
+        refusal::check()?;
         if bytes > self.len {
             return Err(OutOfMemory);
         }
@@ -134,7 +134,7 @@ impl Region {
             let after = wanted.next_multiple_of(PAGE).min(self.len);
             let from = if before == 0 { 0 } else { before + TAIL };
             // SAFETY: inside what was reserved (invariant).
-            advice::commit(unsafe { self.base.add(from) }, after + TAIL - from).map(|()| after)
+            system::commit(unsafe { self.base.add(from) }, after + TAIL - from).map(|()| after)
         };
         // Near a limit there may be as much as is needed, and no more.
         let after = commit(bytes.max(before + step)).or_else(|_| commit(bytes))?;
@@ -211,7 +211,7 @@ impl Region {
         let (start, len) = self.part(bytes);
         if len > 0 {
             // SAFETY: committed pages of ours, words that may change at any time (invariant).
-            unsafe { advice::release(start, len) }
+            unsafe { system::release(start, len) }
         }
     }
 
@@ -219,13 +219,13 @@ impl Region {
     /// takes milliseconds, and memory for what nobody uses.
     pub(crate) fn prefer_small_pages(&self, bytes: Range<usize>) {
         let (start, len) = self.part(bytes);
-        advice::prefer_small_pages(start, len);
+        system::prefer_small_pages(start, len);
     }
 
     /// Has the system put memory behind all of the range, in huge pages if it has any, so that nobody waits for it later. O(bytes).
     pub(crate) fn populate_huge(&self, bytes: Range<usize>) {
         let (start, len) = self.part(bytes);
-        advice::prefer_huge_pages(start, len);
+        system::prefer_huge_pages(start, len);
         for page in (0..len).step_by(PAGE) {
             // SAFETY: inside the committed part, whose words are atomic (invariant).
             let word = unsafe { start.add(page).cast::<AtomicU64>().as_ref() };
@@ -237,8 +237,8 @@ impl Region {
     /// Has the system move what is in the range to huge pages, if it can. Whoever is there meanwhile waits. O(bytes).
     pub(crate) fn collapse(&self, bytes: Range<usize>) {
         let (start, len) = self.part(bytes);
-        advice::prefer_huge_pages(start, len);
-        advice::collapse(start, len);
+        system::prefer_huge_pages(start, len);
+        system::collapse(start, len);
     }
 }
 
@@ -246,7 +246,177 @@ impl Drop for Region {
     fn drop(&mut self) {
         if self.mapping.1 > 0 {
             // SAFETY: this is what was reserved, and nobody uses it after its owner.
-            unsafe { advice::unreserve(self.mapping.0, self.mapping.1) }
+            unsafe { system::unreserve(self.mapping.0, self.mapping.1) }
+        }
+    }
+}
+
+/// Has the C library's allocator give what it keeps in reserve back to the system, where it can.
+pub(crate) fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    // SAFETY: may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Stores zeroes, word by word and atomically.
+///
+/// # Safety
+/// The range is committed, starts and ends at a page, and nobody uses it meanwhile but by atomic accesses.
+unsafe fn zero(start: NonNull<u8>, bytes: usize) {
+    for word in 0..bytes / 8 {
+        // SAFETY: inside the range; pages are 8-byte aligned.
+        unsafe { start.cast::<AtomicU64>().add(word).as_ref() }.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(unix)]
+mod system {
+    use super::{NonNull, OutOfMemory};
+
+    fn done(result: libc::c_int) -> Result<(), OutOfMemory> {
+        if result == 0 { Ok(()) } else { Err(OutOfMemory) }
+    }
+
+    /// Takes address space, with no memory behind it and none to be counted.
+    pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh anonymous mapping at an address of the system's choice touches no existing memory.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(OutOfMemory);
+        }
+        let start = NonNull::new(start.cast()).ok_or(OutOfMemory)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            // A page at a time until a whole huge page is asked for: what is small stays small.
+            advise(start, bytes, libc::MADV_NOHUGEPAGE);
+            advise(start, bytes, libc::MADV_DONTDUMP);
+        }
+        Ok(start)
+    }
+
+    /// # Safety
+    /// `start` and `bytes` are those of one `reserve`, and nobody uses the memory afterwards.
+    pub(super) unsafe fn unreserve(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    }
+
+    /// Lets reserved pages be used. Those that can be already stay as they are.
+    pub(super) fn commit(start: NonNull<u8>, bytes: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: allowing more changes nothing for whoever uses memory there.
+        done(unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) })?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, libc::MADV_DODUMP);
+        Ok(())
+    }
+
+    pub(super) fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, libc::MADV_HUGEPAGE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
+    }
+
+    pub(super) fn prefer_small_pages(start: NonNull<u8>, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, libc::MADV_NOHUGEPAGE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
+    }
+
+    pub(super) fn collapse(start: NonNull<u8>, bytes: usize) {
+        /// Since Linux 6.1.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const MADV_COLLAPSE: libc::c_int = 25;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advise(start, bytes, MADV_COLLAPSE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (start, bytes);
+    }
+
+    /// Advice that changes no content, which a system may be unable to take.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn advise(start: NonNull<u8>, bytes: usize, advice: libc::c_int) {
+        // SAFETY: such advice changes no content of any memory.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) };
+    }
+
+    /// Gives pages back; they read as zeroes afterwards.
+    ///
+    /// # Safety
+    /// The pages are committed, and nobody uses them meanwhile but by atomic accesses.
+    pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
+        // Only Linux promises zeroes afterwards.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        // SAFETY: the caller's promise.
+        unsafe {
+            super::zero(start, bytes);
+            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_FREE);
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // SAFETY: the caller's promise; anonymous private memory reads as zeroes after it. Locked pages can't be given back.
+        unsafe {
+            if libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) != 0 {
+                super::zero(start, bytes);
+            }
+        }
+    }
+}
+
+#[cfg(windows)]
+mod system {
+    use std::ffi::c_void;
+
+    use super::{NonNull, OutOfMemory};
+
+    const MEM_COMMIT: u32 = 0x1000;
+    const MEM_RESERVE: u32 = 0x2000;
+    const MEM_RELEASE: u32 = 0x8000;
+    const MEM_RESET: u32 = 0x8_0000;
+    const PAGE_NOACCESS: u32 = 1;
+    const PAGE_READWRITE: u32 = 4;
+
+    #[link(name = "kernel32")]
+    unsafe extern "system" {
+        fn VirtualAlloc(address: *mut c_void, size: usize, kind: u32, protection: u32) -> *mut c_void;
+        fn VirtualFree(address: *mut c_void, size: usize, kind: u32) -> i32;
+    }
+
+    pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        // SAFETY: fresh address space of the system's choice.
+        let start = unsafe { VirtualAlloc(std::ptr::null_mut(), bytes, MEM_RESERVE, PAGE_NOACCESS) };
+        NonNull::new(start.cast()).ok_or(OutOfMemory)
+    }
+
+    /// # Safety
+    /// `start` is that of one `reserve`, and nobody uses the memory afterwards.
+    pub(super) unsafe fn unreserve(start: NonNull<u8>, _: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { VirtualFree(start.as_ptr().cast(), 0, MEM_RELEASE) };
+    }
+
+    pub(super) fn commit(start: NonNull<u8>, bytes: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: committing what is committed changes nothing.
+        let start = unsafe { VirtualAlloc(start.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
+        if start.is_null() { Err(OutOfMemory) } else { Ok(()) }
+    }
+
+    pub(super) fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
+
+    pub(super) fn prefer_small_pages(_: NonNull<u8>, _: usize) {}
+
+    pub(super) fn collapse(_: NonNull<u8>, _: usize) {}
+
+    /// # Safety
+    /// The pages are committed, and nobody uses them meanwhile but by atomic accesses.
+    pub(super) unsafe fn release(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise; what is reset reads as before, zeroes, or as fresh pages, zeroes.
+        unsafe {
+            super::zero(start, bytes);
+            VirtualAlloc(start.as_ptr().cast(), bytes, MEM_RESET, PAGE_READWRITE);
         }
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::bucket::ALL;
 use super::*;
-use crate::store::memory::{Arena, Buckets, PAGE, Pool, advice};
+use crate::store::memory::{Arena, Buckets, PAGE, Pool, refusal};
 use crate::sync::Arc;
 
 const CASES: u32 = if cfg!(miri) { 3 } else { 150 };
@@ -252,12 +252,12 @@ fn one_hash_for_all_makes_a_long_chain_that_still_works() {
 #[test]
 fn without_memory_the_table_fills_up_and_works_on() {
     let mut kept = Kept::new(spread_entry);
-    advice::refusal::set(true);
+    refusal::set(true);
     assert_eq!(kept.insert(spread(1), entry(1)), Err(OutOfMemory));
     assert_eq!(kept.table.len(), 0);
-    advice::refusal::set(false);
+    refusal::set(false);
     (1..=150).for_each(|number| kept.insert(spread(number), entry(number)).unwrap());
-    advice::refusal::set(true);
+    refusal::set(true);
     let mut number = 151;
     while kept.insert(spread(number), entry(number)).is_ok() {
         number += 1;
@@ -269,7 +269,7 @@ fn without_memory_the_table_fills_up_and_works_on() {
         assert_eq!(kept.remove(spread(gone), |e| e.get() == gone), Some(entry(gone)));
         kept.check();
     }
-    advice::refusal::set(false);
+    refusal::set(false);
     (1..=500).for_each(|number| kept.insert(spread(number), entry(number)).unwrap());
     kept.check();
 }

@@ -177,17 +177,17 @@ fn a_double_free_is_caught_in_debug_builds() {
 #[test]
 fn without_memory_it_works_on_with_what_it_has() {
     let mut arena = Arena::alone();
-    crate::store::memory::advice::refusal::set(true);
+    crate::store::memory::refusal::set(true);
     assert_eq!(arena.alloc(8), Err(OutOfMemory));
-    crate::store::memory::advice::refusal::set(false);
+    crate::store::memory::refusal::set(false);
     let first = arena.alloc(1000).unwrap();
-    crate::store::memory::advice::refusal::set(true);
+    crate::store::memory::refusal::set(true);
     let fitting = std::iter::from_fn(|| arena.alloc(1000).ok()).count();
     assert_eq!((fitting, arena.used()), (3, 4000));
     arena.free(first, 1000);
     assert_eq!(arena.alloc(1000), Ok(first));
     arena.alloc(80).expect("the end of the run has room");
-    crate::store::memory::advice::refusal::set(false);
+    crate::store::memory::refusal::set(false);
     arena.alloc(1000).unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::thread;
 
 use super::*;
-use crate::store::memory::advice;
+use crate::store::memory::refusal;
 use crate::sync::Arc;
 
 /// The two ends of a bucket.
@@ -246,12 +246,12 @@ fn refusal_is_an_error_and_loses_nothing() {
     let buckets = Buckets::new(0);
     lengthen(&buckets, ONE, 0..2);
     let before = backed_rows(&buckets);
-    advice::refusal::set(true);
+    refusal::set(true);
     assert_eq!(
         (buckets.grow(before - 1), buckets.grow(500), buckets.prepare()),
         (Ok(()), Err(OutOfMemory), false)
     );
-    advice::refusal::set(false);
+    refusal::set(false);
     assert!(is_whole(&buckets, ONE, 0..2) && backed_rows(&buckets) == before);
     lengthen(&buckets, ONE, 2..500);
 }

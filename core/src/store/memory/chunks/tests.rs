@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
 
-use super::super::advice::refusal;
+use super::super::refusal;
 use super::*;
 use crate::sync::Arc;
 

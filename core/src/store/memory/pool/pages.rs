@@ -1,7 +1,7 @@
 //! Pages that one owner has, each on its own. What stands in them is the owner's affair.
 
 use super::{Pool, Run};
-use crate::store::memory::advice::OutOfMemory;
+use crate::store::memory::refusal::OutOfMemory;
 use crate::store::memory::region::Line;
 use crate::sync::Arc;
 

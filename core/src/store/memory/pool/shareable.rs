@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Pool, Run};
-use crate::store::memory::advice::OutOfMemory;
+use crate::store::memory::refusal::OutOfMemory;
 use crate::store::memory::region::PAGE;
 
 impl Pool {

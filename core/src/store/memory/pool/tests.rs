@@ -253,9 +253,9 @@ fn chunks_that_were_huge_pages_serve_a_page_at_a_time_once_they_were_given_back(
 #[test]
 fn without_memory_taking_is_an_error() {
     let pool = Pool::default();
-    crate::store::memory::advice::refusal::set(true);
+    crate::store::memory::refusal::set(true);
     assert!(pool.take(1) == Err(OutOfMemory));
-    crate::store::memory::advice::refusal::set(false);
+    crate::store::memory::refusal::set(false);
     assert!(pool.take(PAGES).is_ok());
 }
 

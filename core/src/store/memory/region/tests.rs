@@ -65,10 +65,10 @@ fn refusal_is_an_error_and_loses_nothing() {
     let region = Region::reserve(8 << 20);
     region.commit(1).unwrap();
     word(&region, 5).unwrap().store(3, Ordering::Relaxed);
-    advice::refusal::set(true);
+    refusal::set(true);
     assert_eq!(region.commit(4 << 20), Err(OutOfMemory));
     assert_eq!((region.committed(), region.commit(8)), (LEAST_COMMITTED, Ok(())));
-    advice::refusal::set(false);
+    refusal::set(false);
     region.commit(4 << 20).unwrap();
     assert_eq!(word(&region, 5).unwrap().load(Ordering::Relaxed), 3);
 }

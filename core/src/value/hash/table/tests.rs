@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::memory::advice::refusal;
+use crate::store::memory::refusal;
 
 fn seed() -> HashSeed {
     HashSeed::of(3)
