@@ -823,7 +823,10 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     /// WRONGTYPE, or the system has no memory; nothing has changed.
     pub(crate) fn write_string(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
         let written = self.edit_owned(|value, _| match value {
-            Owned::Str(string) => (string.write(from, bytes).map_err(Error::from), true),
+            Owned::Str(string) => {
+                let written = string.write(from, bytes);
+                (written.map_err(Error::from), written.is_ok())
+            }
             Owned::Hash(_) => (Err(Error::wrong_type()), false),
         })?;
         if let Some(written) = written {

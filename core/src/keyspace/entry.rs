@@ -8,7 +8,7 @@
 //! key bytes, value bytes, padding to 8
 //! ```
 //!
-//! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the four bytes of a handle into the shard's heap.
+//! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the root of a value that has memory of its own.
 
 use crate::store::memory::words::{Window, WindowMut, Words};
 use crate::store::memory::{Arena, OutOfMemory, Ref, Region};

@@ -80,9 +80,9 @@ impl Fields<'_> {
         if deadline.is_some() {
             self.leave_listpack();
         }
-        self.changed = true;
         let now = self.now;
         if let Encoding::Packed(bytes) = &mut self.encoding {
+            self.changed = true;
             let pack = Listpack::new(bytes);
             let is_new = match pack.find(field, 0, 2) {
                 Some(at) => {
@@ -101,7 +101,9 @@ impl Fields<'_> {
             return is_new;
         }
         let was_live = self.as_ref().get(field, now).is_some();
-        self.change(|hash, seed| hash.set(seed, field, value, deadline)).is_some() && !was_live
+        let is_set = self.change(|hash, seed| hash.set(seed, field, value, deadline)).is_some();
+        self.changed |= is_set;
+        is_set && !was_live
     }
 
     /// Changes the table, unless there was no memory before.

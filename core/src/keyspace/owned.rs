@@ -96,9 +96,9 @@ impl ShardData {
     /// The value stands in an entry now, which owns what it owns.
     #[inline]
     pub(super) fn settle(&mut self, encoded: Encoded<'_>) {
-        if let Some(owned) = encoded.owned {
+        if let Some(mut owned) = encoded.owned {
             self.owners += 1;
-            owned.leave();
+            owned.set_left(true);
         }
     }
 
@@ -137,12 +137,14 @@ impl ShardData {
         }
     }
 
-    /// What an entry owns, which goes on owning it: the caller lets it [leave](Owned::leave).
+    /// What an entry owns, and goes on owning: a panic of whoever looks at it gives nothing away.
     fn look_at(&self, at: Ref, head: Head) -> Owned {
-        match head.kind() {
+        let mut owned = match head.kind() {
             Kind::Long => Owned::Str(LongString::of(head.value(&self.arena, at), self.arena.pool())),
             _ => Owned::Hash(Hash::of(self.root_words(at, head), self.arena.pool())),
-        }
+        };
+        owned.set_left(true);
+        owned
     }
 
     /// Takes what an entry owns, which is about to go.
@@ -155,6 +157,7 @@ impl ShardData {
             self.wheels.vacate(place);
         }
         self.owners -= 1;
+        owned.set_left(false);
         owned
     }
 
@@ -167,7 +170,7 @@ impl ShardData {
         let head = self.head(at);
         self.arena.write(at, head.value_at(), [&stored(&owned, head.key_len)]);
         self.owners += 1;
-        owned.leave();
+        owned.set_left(true);
     }
 
     /// A copy of what an entry owns, which shares its memory.
@@ -180,7 +183,6 @@ impl ShardData {
                 place.and_then(|place| self.wheels.get(place)).map(|wheel| Box::new(wheel.duplicate()));
             hash.set_wheel(wheel);
         }
-        owned.leave();
         copy
     }
 
@@ -222,10 +224,12 @@ impl ShardData {
                 if let Some(place) = place.filter(|_| wheel_place.is_none()) {
                     self.wheels.vacate(place);
                 }
-                owned.leave();
+                owned.set_left(true);
                 Ok((at, result, changed))
             }
             Err(error) => {
+                // The entry had no pages, or its root would have been of fixed size: those there are now are nobody's.
+                owned.set_left(false);
                 // The root in the entry still names the place, if it named one; timers of fields that are not there are dropped as they fire.
                 match (place, wheel_place) {
                     (Some(place), None) => drop(self.wheels.keep(Some(place), Box::default())),
@@ -238,5 +242,65 @@ impl ShardData {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use crate::store::key::{Key, SHARDS};
+    use crate::{Clock, Engine, Form};
+
+    #[test]
+    fn a_panic_in_an_edit_gives_nothing_away() {
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
+        let (db, keyspace) = (engine.database(0).unwrap(), &engine.inner.keyspace);
+        for number in 0..1_000 {
+            db.hset("h", format!("f{number}").as_bytes(), &[b'v'; 50]).unwrap();
+        }
+        db.set("s", vec![b's'; 100_000], crate::Ttl::None, crate::Condition::Always).unwrap();
+        let pages = keyspace.shared.pool.shareable_bytes();
+        for name in [b"h", b"s"] {
+            let key = Key::new(name, &keyspace.seed);
+            let mut shard = keyspace.lock(key.shard());
+            let at = shard.find(0, &key).unwrap();
+            let edit = || shard.edit_owned(0, key.hash(), at, |_, _| -> ((), bool) { panic!("on purpose") });
+            assert!(catch_unwind(AssertUnwindSafe(edit)).is_err());
+        }
+        assert_eq!(keyspace.shared.pool.shareable_bytes(), pages);
+        let value = db.hget_with(b"h", b"f7", |found| found.map(<[u8]>::to_vec)).unwrap();
+        assert_eq!(
+            (value, db.get("s").unwrap().map(|text| text.len())),
+            (Some(vec![b'v'; 50]), Some(100_000))
+        );
+        assert!(db.delete("h") && db.delete("s"));
+        assert_eq!(keyspace.shared.pool.shareable_bytes(), 0);
+    }
+
+    #[test]
+    fn timers_of_fields_are_not_looked_through_at_every_delete() {
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
+        let keyspace = &engine.inner.keyspace;
+        let mut session = engine.session(Form::Resp);
+        let mut run = |line: String| {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            session.execute(&words).to_vec()
+        };
+        for number in 0..20_000 {
+            run(format!("HSET h:{number} f v"));
+            assert_eq!(run(format!("HPEXPIRE h:{number} 86400000 FIELDS 1 f")), b"*1\r\n:1\r\n");
+        }
+        for number in 0..2_000 {
+            run(format!("SET x:{number} 1 EX 100"));
+            run(format!("DEL x:{number}"));
+        }
+        let mut timers = 0;
+        for shard in 0..SHARDS {
+            let (armed, allowed) = keyspace.lock(shard).timers(0);
+            timers += armed;
+            assert!(armed <= allowed, "the next delete would look through {armed} timers again: {allowed}");
+        }
+        assert!(timers >= 20_000);
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Space {
     pub(crate) table: Table,
     buckets: Arc<Buckets>,
     wheel: Option<Box<Wheel>>,
+    /// Timers that were left when those of keys that are gone were last looked for.
+    timers_kept: usize,
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
@@ -46,7 +48,7 @@ pub(crate) struct Space {
 
 impl Space {
     fn new(buckets: Arc<Buckets>) -> Self {
-        Self { table: Table::default(), buckets, wheel: None, with_deadline: 0, deadlines: 0 }
+        Self { table: Table::default(), buckets, wheel: None, timers_kept: 0, with_deadline: 0, deadlines: 0 }
     }
 
     /// Bytes of home and overflow buckets.
@@ -62,13 +64,15 @@ impl Space {
     fn timers_allowed(&self) -> usize {
         /// Stale timers that are not worth the walk.
         const FEW: usize = 32;
-        self.with_deadline + self.with_deadline / 2 + self.table.len() / 4 + FEW
+        let of_keys = self.with_deadline + self.with_deadline / 2 + self.table.len() / 4 + FEW;
+        // Timers of fields are no key's: what the last walk left is what there is to keep.
+        of_keys.max(2 * self.timers_kept)
     }
 
     fn clear(&mut self, arena: &mut Arena, seed: &HashSeed, shard: usize) {
         self.table.clear(&mut Stored { buckets: &self.buckets, arena, seed, shard });
         self.wheel = None;
-        (self.with_deadline, self.deadlines) = (0, 0);
+        (self.with_deadline, self.deadlines, self.timers_kept) = (0, 0, 0);
     }
 }
 
@@ -475,7 +479,9 @@ impl ShardData {
                 }
             });
         }
-        self.space_mut(db).wheel = Some(wheel);
+        let space = self.space_mut(db);
+        space.timers_kept = wheel.len();
+        space.wheel = Some(wheel);
     }
 
     fn each_of(&self, space: &Space, visit: impl FnMut(Ref)) {

@@ -138,9 +138,9 @@ impl Collection {
         Self::of(Words::new(&self.root), self.pool.clone())
     }
 
-    /// Leaves its pages to an entry that holds the [root](Self::root).
-    pub(crate) fn leave(mut self) {
-        self.has_left = true;
+    /// Whether an entry that holds the [root](Self::root) owns the pages, which then outlive this.
+    pub(crate) fn set_left(&mut self, has_left: bool) {
+        self.has_left = has_left;
     }
 
     /// Counts its pages as gone, though they go when it is dropped.
@@ -527,11 +527,11 @@ impl Drop for Collection {
         if self.has_left {
             return;
         }
-        let pages = self.view().pages();
-        self.release();
+        // Before the pages go, so that a process forked meanwhile counts rather too much than too little.
         if self.has_departed {
-            self.pool.arrive(pages);
+            self.pool.arrive(self.view().pages());
         }
+        self.release();
     }
 }
 

@@ -87,9 +87,9 @@ impl LongString {
         }
     }
 
-    /// Leaves its pages to an entry that holds what is [stored](Self::stored).
-    pub(crate) fn leave(mut self) {
-        self.has_left = true;
+    /// Whether an entry that holds what is [stored](Self::stored) owns the pages, which then outlive this.
+    pub(crate) fn set_left(&mut self, has_left: bool) {
+        self.has_left = has_left;
     }
 
     /// Counts its pages as gone, though they go when it is dropped.
@@ -110,12 +110,19 @@ impl LongString {
     /// [`OutOfMemory`] when there are no pages for it; nothing has changed.
     pub(crate) fn write(&mut self, from: usize, bytes: &[u8]) -> Result<(), OutOfMemory> {
         let end = from + bytes.len();
+        if bytes.is_empty() && from <= self.len {
+            return Ok(());
+        }
         let grows = end > self.pages() * PAGE;
         if grows || self.pool.is_shared(self.first) {
             // A quarter of room more, so that growing copies each byte a few times at most.
             let capacity = if grows { end + end / 4 } else { self.len };
             let old = Block::new(words_of(self.pool.region(), self.first)).bytes(0, self.len);
-            *self = Self::new(&self.pool, old, capacity.max(end))?;
+            let new = Self::new(&self.pool, old, capacity.max(end));
+            let new = new.or_else(|_| Self::new(&self.pool, old, end.max(self.len)))?;
+            // Those of an entry that is being edited go as well: what is written replaces them.
+            self.has_left = false;
+            *self = new;
         }
         let words = words_of(self.pool.region(), self.first);
         const ZEROES: [u8; 512] = [0; 512];
@@ -141,11 +148,10 @@ impl Drop for LongString {
         if self.has_left {
             return;
         }
-        let pages = self.pages();
-        self.pool.release(self.first, |_| ());
         if self.has_departed {
-            self.pool.arrive(pages);
+            self.pool.arrive(self.pages());
         }
+        self.pool.release(self.first, |_| ());
     }
 }
 
@@ -181,9 +187,9 @@ mod tests {
     fn copies_share_until_one_is_written_to() {
         let pool = Arc::<Pool>::default();
         let mut one = LongString::new(&pool, &[b'a'; 10_000], 0).unwrap();
-        let copy = one.share();
+        let mut copy = one.share();
         let mut other = LongString::of(&copy.stored(), &pool);
-        copy.leave();
+        copy.set_left(true);
         assert_eq!(pool.used_bytes(), 3 * PAGE);
         other.write(3, b"bcd").unwrap();
         assert_eq!((pool.used_bytes(), &text_of(&other)[..7]), (6 * PAGE, &b"aaabcda"[..]));

@@ -98,11 +98,11 @@ impl Owned {
         }
     }
 
-    /// Leaves the memory to an entry that holds the root.
-    pub(crate) fn leave(self) {
+    /// Whether an entry that holds the root owns the memory, which then outlives this.
+    pub(crate) fn set_left(&mut self, has_left: bool) {
         match self {
-            Owned::Str(string) => string.leave(),
-            Owned::Hash(hash) => hash.leave(),
+            Owned::Str(string) => string.set_left(has_left),
+            Owned::Hash(hash) => hash.set_left(has_left),
         }
     }
 

@@ -187,9 +187,9 @@ impl Hash {
         self.collection.root()
     }
 
-    /// Leaves its memory to an entry that holds the [root](Self::root).
-    pub(crate) fn leave(self) {
-        self.collection.leave();
+    /// Whether an entry that holds the [root](Self::root) owns its memory, which then outlives this.
+    pub(crate) fn set_left(&mut self, has_left: bool) {
+        self.collection.set_left(has_left);
     }
 
     pub(crate) fn set_wheel(&mut self, wheel: Option<Box<Wheel>>) {
@@ -281,6 +281,8 @@ impl Hash {
             for which in [EXPIRING, NEXT, ARMED, WHEEL] {
                 new.set_own(which, self.collection.view().own(which));
             }
+            // Its pages go, whoever owned them: the new root takes the old one's place.
+            self.collection.set_left(false);
             self.collection = new;
         }
     }
@@ -294,6 +296,7 @@ impl Hash {
         self.collection.set_own(EXPIRING, expiring);
         if expiring == 0 {
             self.wheel = None;
+            self.forget_timer();
         } else if let Some(after) = after
             && before.is_none_or(|before| after < before)
         {
@@ -321,7 +324,15 @@ impl Hash {
         let mut due: Vec<Vec<u8>> = Vec::new();
         while wheel.advance(now, usize::MAX, |id| self.judge(id, now, &mut due)).more {}
         self.wheel = Some(wheel);
-        due.retain(|field| self.remove(seed, field).unwrap_or(false));
+        due.retain(|field| {
+            let removed = self.remove(seed, field);
+            if removed.is_err()
+                && let Some(wheel) = &mut self.wheel
+            {
+                let _ = wheel.arm(now, timer_id(seed.hash(field)));
+            }
+            removed.unwrap_or(false)
+        });
         self.note_next();
         self.collection.set_own(ARMED, self.next_deadline().unwrap_or(0));
         due

@@ -245,7 +245,7 @@ proptest! {
                     let root: Vec<_> = hash.root().map(std::sync::atomic::AtomicU64::new).collect();
                     let mut loaded = Hash::of(Words::new(&root), &pool);
                     loaded.set_wheel(hash.take_wheel());
-                    std::mem::replace(&mut hash, loaded).leave();
+                    std::mem::replace(&mut hash, loaded).set_left(true);
                 }
                 Op::Share => {
                     let mut copy = hash.share();
