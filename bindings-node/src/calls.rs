@@ -180,7 +180,7 @@ pub fn set_values(call: &mut Call<'_, 3>) -> Outcome {
 pub fn remove(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let (store, scratch) = call.isolate.store(handle)?;
-    call.env.boolean(store.database().delete(&scratch.key))
+    call.env.boolean(store.database().delete(&scratch.key)?)
 }
 
 /// `has(handle, key)`.

@@ -11,7 +11,7 @@ use crate::commands::generic::delete::delete;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
-use crate::commands::string::set::{store, with_deadline};
+use crate::commands::string::set::store;
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::insert::insert_text;
@@ -289,7 +289,7 @@ impl Database {
         self.refuse_growth(value.len())?;
         self.write(&self.key(key.as_ref()), |db, key| {
             let created = set_field(db, key, field, value)?;
-            db.propagate(|| [b"HSET".as_slice(), key.bytes(), field, value].map(<[u8]>::to_vec).to_vec());
+            db.propagate(|| [b"HSET", key.bytes(), field, value]);
             Ok(created)
         })
     }
@@ -319,7 +319,7 @@ impl Database {
             Expiry { now, deadline: now + ttl }
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
-        if is_plain && overwrite_text(keyspace, self.index, key, value, expiry) {
+        if is_plain && overwrite_text(keyspace, self.index, key, value, expiry)? {
             self.inner().ensure_background();
             return Ok(true);
         }
@@ -361,7 +361,7 @@ impl Database {
                 Ttl::After(_) => expiry.map(|expiry| expiry.deadline),
             };
             store(db, key, value, deadline)?;
-            db.propagate(|| with_deadline(key.bytes(), value, deadline));
+            db.propagate_set(key, value, deadline);
             Ok(true)
         })
     }
@@ -382,36 +382,39 @@ impl Database {
                     Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
                 };
                 store(db, key, value.as_ref(), deadline)?;
-                db.propagate(|| with_deadline(key.bytes(), value.as_ref(), deadline));
+                db.propagate_set(key, value.as_ref(), deadline);
             }
             Ok(())
         })
     }
 
     /// Removes a key and says whether it existed. O(1).
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> bool {
-        let removed = self.write(&self.key(key.as_ref()), |db, key| {
+    ///
+    /// # Errors
+    /// The log refuses writes.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.write(&self.key(key.as_ref()), |db, key| {
             let removed = delete(db, std::slice::from_ref(key)) > 0;
             if removed {
-                db.propagate(|| vec![b"DEL".to_vec(), key.bytes().to_vec()]);
+                db.propagate(|| [b"DEL", key.bytes()]);
             }
             Ok(removed)
-        });
-        removed.expect("removing a key can't fail")
+        })
     }
 
     /// Removes several keys at once and returns how many existed: nobody sees some of them gone and others not. O(keys).
-    pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> usize {
+    ///
+    /// # Errors
+    /// The log refuses writes.
+    pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<usize> {
         let keys: Vec<Key<'_>> = keys.iter().map(|key| self.key(key.as_ref())).collect();
-        let removed = self.write_many(&keys, |db| {
+        self.write_many(&keys, |db| {
             let removed = delete(db, &keys);
             if removed > 0 {
-                let words = keys.iter().map(|key| key.bytes().to_vec());
-                db.propagate(|| std::iter::once(b"DEL".to_vec()).chain(words).collect());
+                db.propagate(|| std::iter::once(&b"DEL"[..]).chain(keys.iter().map(Key::bytes)));
             }
             Ok(removed)
-        });
-        removed.expect("removing keys can't fail")
+        })
     }
 
     /// Whether a key exists, of whatever type. O(1).
@@ -448,12 +451,12 @@ impl Database {
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.refuse_growth(0)?;
         let key = self.key(key.as_ref());
-        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, key, by) {
+        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, key, by)? {
             return Ok(sum);
         }
         self.write(&key, |db, key| {
             let sum = counter::add(db, key, by)?;
-            db.propagate(|| vec![b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
+            db.propagate(|| [b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
             Ok(sum)
         })
     }
@@ -485,7 +488,7 @@ impl Database {
                 return Ok(false);
             };
             entry.set_deadline(None)?;
-            db.propagate(|| vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
+            db.propagate(|| [b"PERSIST", key.bytes()]);
             Ok(true)
         })
     }
@@ -523,19 +526,26 @@ impl Database {
     fn write<R>(&self, key: &Key<'_>, work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
+        self.refuse_write()?;
         let mut db = Db::new(keyspace, self.index, Locks::one(keyspace, key.hash()));
         let result = work(&mut db, key);
-        db.finish(self.index);
+        db.finish(self.index)?;
         result
+    }
+
+    /// Errors where the log takes no write.
+    fn refuse_write(&self) -> Result<()> {
+        self.inner().keyspace.hooks.refusal().map_or(Ok(()), Err)
     }
 
     fn write_many<R>(&self, keys: &[Key<'_>], work: impl FnOnce(&mut Db<'_>) -> Result<R>) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
+        self.refuse_write()?;
         let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
         let mut db = Db::new(keyspace, self.index, Locks::of(keyspace, self.index, &hashes));
         let result = work(&mut db);
-        db.finish(self.index);
+        db.finish(self.index)?;
         result
     }
 }
@@ -643,7 +653,7 @@ mod tests {
         let mut seen = Vec::new();
         db.get_many_with(&["m", "none", "n"], |_, found| seen.push(found.map(|found| found.text.to_vec())));
         assert_eq!(seen, [Some(b"1".to_vec()), None, Some(b"x".to_vec())]);
-        assert!(db.delete("m") && !db.delete("m"));
+        assert!(db.delete("m").unwrap() && !db.delete("m").unwrap());
     }
 
     #[test]
@@ -658,10 +668,10 @@ mod tests {
         assert_eq!(db.count_existing(&keys), keys.len());
         assert_eq!(db.count_existing(&["key:1", "none", "key:1"]), 2);
         db.prefetch([b"key:2".as_slice(), b"none"]);
-        assert_eq!(db.delete_many(&["key:1", "none", "key:1", "key:2"]), 2);
+        assert_eq!(db.delete_many(&["key:1", "none", "key:1", "key:2"]).unwrap(), 2);
         assert_eq!(db.count_existing(&["key:1", "key:2", "key:3"]), 1);
-        assert_eq!(db.delete_many::<&str>(&[]), 0);
-        assert_eq!(db.delete_many(&keys), keys.len() - 2);
+        assert_eq!(db.delete_many::<&str>(&[]).unwrap(), 0);
+        assert_eq!(db.delete_many(&keys).unwrap(), keys.len() - 2);
         assert!(db.is_empty());
     }
 

@@ -16,6 +16,7 @@ use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::error::Result;
 use crate::keyspace::evictor::Room;
+use crate::keyspace::locks::Locks;
 use crate::keyspace::{HashSeed, Journal, Keyspace, Observer, Versions};
 use crate::latency::LatencyMonitor;
 use crate::network::Network;
@@ -159,14 +160,21 @@ impl Engine {
         crate::expire::reaper::reap(&self.inner.keyspace)
     }
 
-    /// Sends the effects of all write commands to `journal` from now on. Possible once per engine; says whether it was accepted.
-    pub fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
+    /// Sends the effects of all write commands to `journal` from now on, or to none with `None`, and returns the journal before. Each effect goes to
+    /// one of them: every shard is locked meanwhile. O(shards).
+    pub fn set_journal(&self, journal: Option<Arc<dyn Journal>>) -> Option<Arc<dyn Journal>> {
+        let _held = Locks::all(&self.inner.keyspace);
         self.inner.keyspace.hooks.set_journal(journal)
     }
 
-    /// Tells `observer` of every change from now on.
+    /// Tells `observer` of changes from now on.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         self.inner.keyspace.hooks.observe(observer);
+    }
+
+    /// Tells `observer` of no change that begins after this. Says whether it observed.
+    pub fn unobserve(&self, observer: &Arc<dyn Observer>) -> bool {
+        self.inner.keyspace.hooks.unobserve(observer)
     }
 
     /// The versions of keys, for caches beside the engine. The first call makes all writes count from then on.

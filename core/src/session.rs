@@ -299,7 +299,7 @@ mod tests {
                 db.set(format!("key:{number}"), [b'v'; 100], Ttl::None, Condition::Always).unwrap();
             }
             assert_eq!(engine.inner.keyspace.is_worth_fetching(), keys > 0);
-            db.delete_many(&["key:7", "key:8"]);
+            db.delete_many(&["key:7", "key:8"]).unwrap();
             session.clear_replies();
             session.execute_all(&commands);
             assert_eq!(session.replies(), one_by_one);

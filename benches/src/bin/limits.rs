@@ -84,7 +84,7 @@ fn bytes_per_key(name: &str, len: usize, ttl: Option<u64>, goal: f64, scale: u64
     // A third goes, a third changes its size and back, a third is new.
     let mut draw = uniform(count);
     (0..count / 3).for_each(|_| {
-        db.delete(key(draw()));
+        db.delete(key(draw())).expect("there is no log");
     });
     (0..count / 3).for_each(|_| store(&db, draw(), &[b'w'; 200][..len * 3], ttl));
     (0..count).for_each(|number| store(&db, number, &[b'v'; 64][..len], ttl));

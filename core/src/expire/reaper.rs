@@ -65,7 +65,7 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
         let (count, more) = turn(&mut db, index, &mut wheel);
         reclaimed += count;
         db.locks_mut().shard_mut(index).put_wheel(database, wheel);
-        db.finish(database);
+        db.finish_unasked(database);
         if more {
             return (reclaimed, true);
         }

@@ -108,7 +108,7 @@ mod tests {
         for round in 0..40_000 {
             let (number, len) = (draw() % 9_000, draw() as usize % 7_000);
             if round % 5 == 0 {
-                assert_eq!(db.delete(number.to_le_bytes()), model.remove(&number).is_some());
+                assert_eq!(db.delete(number.to_le_bytes()).unwrap(), model.remove(&number).is_some());
             } else {
                 let value = value(round, len);
                 set(&db, number, &value);
@@ -155,7 +155,7 @@ mod tests {
         let db = engine.database(0).unwrap();
         (0..100_000).for_each(|number| set(&db, number, &[7; 100]));
         let (before, _) = sizes(&engine);
-        (0..99_000_u32).for_each(|number| assert!(db.delete(number.to_le_bytes())));
+        (0..99_000_u32).for_each(|number| assert!(db.delete(number.to_le_bytes()).unwrap()));
         compact_all(&engine.inner.keyspace);
         let (used, reserved) = sizes(&engine);
         assert!(reserved < before / 8, "{reserved} of {before} for {used}");

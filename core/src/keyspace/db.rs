@@ -384,7 +384,7 @@ impl<'e> Db<'e> {
             shard.watchers.touch(db, key.bytes());
         }
         self.keyspace.counters.bump(key.hash());
-        if self.keyspace.hooks.observed() {
+        if self.keyspace.hooks.want_changes() {
             self.effects.rare().modified.push((db, key.bytes().into()));
         }
     }

@@ -12,8 +12,10 @@ mod evictor_tests;
 pub(crate) mod field_wheels;
 pub(crate) mod guard;
 pub(crate) mod hash;
+pub(crate) mod hearing;
 pub(crate) mod hooks;
 pub(crate) mod insert;
+pub(crate) mod journal;
 pub(crate) mod locks;
 pub(crate) mod moving;
 pub(crate) mod overwrite;
@@ -33,7 +35,8 @@ pub(crate) mod whole;
 
 pub use crate::store::{HashSeed, Key};
 pub use db::{Db, Entry, EntryMut};
-pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
+pub use hooks::{Event, EventClass, Interest, Observer};
+pub use journal::{Effect, Group, Journal, Ticket};
 pub use versions::{Version, Versions};
 
 use std::sync::Arc;

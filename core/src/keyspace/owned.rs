@@ -267,7 +267,7 @@ mod tests {
             (value, db.get("s").unwrap().map(|text| text.len())),
             (Some(vec![b'v'; 50]), Some(100_000))
         );
-        assert!(db.delete("h") && db.delete("s"));
+        assert!(db.delete("h").unwrap() && db.delete("s").unwrap());
         assert_eq!(keyspace.shared.pool.shareable_bytes(), 0);
     }
 

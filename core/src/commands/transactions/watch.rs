@@ -74,7 +74,7 @@ impl Context<'_, '_> {
         // CLIENT INFO tells -1 of sessions that never began anything like a transaction.
         state.info.queued.fetch_max(0, Ordering::Relaxed);
         state.info.watching.store(state.watched.len(), Ordering::Relaxed);
-        db.finish(state.db);
+        db.finish_unasked(state.db);
     }
 
     pub(crate) fn unwatch(&mut self) {
