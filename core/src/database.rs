@@ -16,7 +16,9 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::overwrite::{Expiry, add_in_place, overwrite_text};
+use crate::keyspace::overwrite::{
+    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard,
+};
 use crate::keyspace::read::{
     BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
 };
@@ -286,7 +288,7 @@ impl Database {
     /// # Errors
     /// WRONGTYPE, or out of memory.
     pub fn hset(&self, key: impl AsRef<[u8]>, field: &[u8], value: &[u8]) -> Result<bool> {
-        self.refuse_growth(value.len())?;
+        self.admission(value.len()).check()?;
         self.write(&self.key(key.as_ref()), |db, key| {
             let created = set_field(db, key, field, value)?;
             db.propagate(|| [b"HSET", key.bytes(), field, value]);
@@ -310,7 +312,11 @@ impl Database {
 
     #[inline(never)]
     fn set_bytes(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
-        self.refuse_growth(value.len())?;
+        let admission = self.admission(value.len());
+        if admission != Admission::Silent {
+            admission.check()?;
+            return self.set_heard(key, value, ttl, condition);
+        }
         let ttl_ms = ttl_ms(ttl)?;
         let key = self.key(key);
         let keyspace = &self.inner().keyspace;
@@ -319,10 +325,22 @@ impl Database {
             Expiry { now, deadline: now + ttl }
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
-        if is_plain && overwrite_text(keyspace, self.index, key, value, expiry)? {
+        if is_plain && overwrite_text(keyspace, self.index, key, value, expiry) {
             self.inner().ensure_background();
             return Ok(true);
         }
+        self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_heard(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
+        let keyspace = &self.inner().keyspace;
+        let key = self.key(key);
+        let expiry = ttl_ms(ttl)?.map(|ttl| {
+            let now = keyspace.clock.now_ms();
+            Expiry { now, deadline: now + ttl }
+        });
         self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
     }
 
@@ -336,9 +354,13 @@ impl Database {
         expiry: Option<Expiry>,
     ) -> Result<bool> {
         let key = Key::with_hash(key, hash);
-        let may_be_new =
-            condition == Condition::IfAbsent || condition == Condition::Always && ttl != Ttl::Keep;
-        if may_be_new && insert_text(&self.inner().keyspace, self.index, &key, value, expiry)? {
+        let keyspace = &self.inner().keyspace;
+        let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
+        let is_heard = is_plain && keyspace.hooks.may_hear();
+        let may_be_new = condition == Condition::IfAbsent || is_plain;
+        if is_heard && overwrite_text_heard(keyspace, self.index, key, value, expiry)?
+            || may_be_new && insert_text(keyspace, self.index, &key, value, expiry)?
+        {
             self.inner().ensure_background();
             return Ok(true);
         }
@@ -371,7 +393,7 @@ impl Database {
     /// # Errors
     /// As [`Database::set`]; then nothing is set, unless the system runs out of memory half-way.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
-        pairs.iter().try_for_each(|(_, value)| self.refuse_growth(value.as_ref().len()))?;
+        pairs.iter().try_for_each(|(_, value)| self.admission(value.as_ref().len()).check())?;
         let ttl_ms = ttl_ms(ttl)?;
         let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| self.key(key.as_ref())).collect();
         self.write_many(&keys, |db| {
@@ -449,9 +471,24 @@ impl Database {
     /// # Errors
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
-        self.refuse_growth(0)?;
-        let key = self.key(key.as_ref());
-        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, key, by)? {
+        let (key, admission) = (key.as_ref(), self.admission(0));
+        if admission != Admission::Silent {
+            admission.check()?;
+            return self.incr_otherwise(key, by);
+        }
+        match add_in_place(&self.inner().keyspace, self.index, self.key(key), by) {
+            Some(sum) => Ok(sum),
+            None => self.incr_otherwise(key, by),
+        }
+    }
+
+    #[inline(never)]
+    fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
+        let keyspace = &self.inner().keyspace;
+        let key = self.key(key);
+        if keyspace.hooks.may_hear()
+            && let Some(sum) = add_in_place_heard(keyspace, self.index, key, by)?
+        {
             return Ok(sum);
         }
         self.write(&key, |db, key| {
@@ -514,11 +551,19 @@ impl Database {
         self.len() == 0
     }
 
-    fn refuse_growth(&self, length: usize) -> Result<()> {
-        if length > self.engine.config().hot().proto_max_bulk_len() {
-            return Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"));
+    /// Whether a value of that length may come in, and who hears of it.
+    #[inline(never)]
+    fn admission(&self, length: usize) -> Admission {
+        let inner = self.inner();
+        if length > inner.config.hot().proto_max_bulk_len() {
+            Admission::TooLong
+        } else if !inner.make_room() {
+            Admission::Full
+        } else if inner.keyspace.hooks.are_silent() {
+            Admission::Silent
+        } else {
+            Admission::Heard
         }
-        if self.inner().make_room() { Ok(()) } else { Err(Error::out_of_memory()) }
     }
 
     /// Runs a write on one key, under the lock of its shard.
@@ -547,6 +592,30 @@ impl Database {
         let result = work(&mut db);
         db.finish(self.index)?;
         result
+    }
+}
+
+/// Whether a value may come in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    /// It may, and nobody listens: short cuts for that case may be tried.
+    Silent,
+    /// It may, and somebody hears of it.
+    Heard,
+    TooLong,
+    Full,
+}
+
+impl Admission {
+    #[cold]
+    fn check(self) -> Result<()> {
+        match self {
+            Admission::Silent | Admission::Heard => Ok(()),
+            Admission::TooLong => {
+                Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"))
+            }
+            Admission::Full => Err(Error::out_of_memory()),
+        }
     }
 }
 

@@ -256,7 +256,8 @@ impl State {
     pub(crate) fn unwatch(&mut self, keyspace: &Keyspace) {
         for watched in self.watched.drain(..) {
             let key = Key::new(&watched.key, &keyspace.seed);
-            keyspace.lock(key.shard()).watchers.remove(watched.db, &watched.key, &self.watch_flag);
+            let watchers = &mut keyspace.lock(key.shard()).watchers;
+            watchers.remove(&keyspace.hooks, watched.db, &watched.key, &self.watch_flag);
         }
         self.watch_flag.store(false, Ordering::Release);
         self.info.watching.store(0, Ordering::Relaxed);

@@ -380,9 +380,7 @@ impl<'e> Db<'e> {
     fn mark(&mut self, key: &Key<'_>) {
         let db = self.index;
         let shard = self.shard(key);
-        if !shard.watchers.is_empty() {
-            shard.watchers.touch(db, key.bytes());
-        }
+        shard.watchers.touch(db, key.bytes());
         self.keyspace.counters.bump(key.hash());
         if self.keyspace.hooks.want_changes() {
             self.effects.rare().modified.push((db, key.bytes().into()));

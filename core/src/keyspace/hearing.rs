@@ -3,15 +3,16 @@
 use super::Keyspace;
 use super::hooks::{Appended, Event, EventClass, Hooks};
 use super::journal::Group;
+use super::shard::ShardData;
 use crate::error::Result;
 
 /// Those who hear of one change that a short cut makes.
 pub(super) trait Hear {
     /// Whether they are all there are. Asked under the lock of the shard.
-    fn stand_for(&self, hooks: &Hooks) -> bool;
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData) -> bool;
 
-    /// The change was made, and the shard is still locked.
-    fn changed(&mut self);
+    /// The key was changed, and its shard is still locked.
+    fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]);
 }
 
 /// Nobody listens.
@@ -19,15 +20,15 @@ pub(super) struct Nobody;
 
 impl Hear for Nobody {
     #[inline(always)]
-    fn stand_for(&self, hooks: &Hooks) -> bool {
-        hooks.are_silent()
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData) -> bool {
+        hooks.are_silent() && shard.watchers.is_empty()
     }
 
     #[inline(always)]
-    fn changed(&mut self) {}
+    fn changed(&mut self, _: &ShardData, _: usize, _: &[u8]) {}
 }
 
-/// The log and the observers.
+/// The log, the observers, and whoever watches the key.
 pub(super) struct Listeners<'k> {
     keyspace: &'k Keyspace,
     /// The change as the log takes it.
@@ -81,12 +82,13 @@ impl<'k> Listeners<'k> {
 
 impl Hear for Listeners<'_> {
     #[inline]
-    fn stand_for(&self, hooks: &Hooks) -> bool {
+    fn stand_for(&self, hooks: &Hooks, _: &ShardData) -> bool {
         // A log that came after the change was put down has to get it from whoever does it over.
         !hooks.are_preserving() && hooks.are_logged() != self.group.is_empty()
     }
 
-    fn changed(&mut self) {
+    fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]) {
+        shard.watchers.touch(db, key);
         self.appended = self.keyspace.hooks.append(&self.group);
     }
 }

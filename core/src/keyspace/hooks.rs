@@ -90,6 +90,8 @@ pub(crate) struct Hooks {
     changing: Mutex<()>,
     /// Who there is, as bits, so that one load tells that there is nobody.
     present: AtomicU32,
+    /// Marks on keys, of all shards.
+    marks: AtomicU32,
 }
 
 const SNAPSHOT: u32 = 1;
@@ -212,6 +214,21 @@ impl Hooks {
     #[inline]
     pub(crate) fn are_silent(&self) -> bool {
         self.present.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether anybody listens, or watches a key.
+    pub(crate) fn may_hear(&self) -> bool {
+        !self.are_silent() || self.marks.load(Ordering::Relaxed) > 0
+    }
+
+    /// A key was marked. The caller holds its shard.
+    pub(crate) fn count_mark(&self) {
+        self.marks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A mark of a key was taken away. The caller holds its shard.
+    pub(crate) fn uncount_mark(&self) {
+        self.marks.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether a snapshot is being written.

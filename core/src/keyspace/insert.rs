@@ -1,7 +1,7 @@
 //! Storing short strings under keys that are new: what filling a cache comes to.
 //!
-//! It is a short cut past [`super::Db`] for the one case in which no snapshot is being written and nobody watches a key of the shard; logs and
-//! observers are told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have; so are keys that exist,
+//! It is a short cut past [`super::Db`] for the one case in which no snapshot is being written; logs, observers and whoever watches the key are
+//! told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have; so are keys that exist,
 //! expired or not. The caller has made room for it.
 
 use super::evictor::Created;
@@ -31,7 +31,7 @@ pub(crate) fn insert_text(
         return Ok(false);
     }
     let deadline = expiry.map(|expiry| expiry.deadline);
-    if keyspace.hooks.are_silent() {
+    if !keyspace.hooks.may_hear() {
         return insert(keyspace, db, key, value, deadline, &mut Nobody);
     }
     let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
@@ -52,7 +52,7 @@ fn insert(
     listeners: &mut impl Hear,
 ) -> Result<bool> {
     let mut shard = keyspace.lock(key.shard());
-    if !listeners.stand_for(&keyspace.hooks) || !shard.watchers.is_empty() {
+    if !listeners.stand_for(&keyspace.hooks, &shard) {
         return Ok(false);
     }
     let LookUp::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
@@ -63,7 +63,7 @@ fn insert(
     keyspace.evictor.note(key.hash(), Used::Created);
     keyspace.counters.bump(key.hash());
     keyspace.report(data);
-    listeners.changed();
+    listeners.changed(data, db, key.bytes());
     drop(shard);
     compaction::help(keyspace);
     if keyspace.evictor.files(deadline.is_some()) {

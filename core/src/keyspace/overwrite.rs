@@ -1,8 +1,8 @@
 //! Overwriting small values where they stand: what most writes of a cache or of a counter come to.
 //!
 //! It is a short cut past [`super::Db`] for the one case in which nothing but the value changes: the key exists and has not
-//! expired, the new value takes the place of the old one in its block, no snapshot is being written and nobody watches a key of the shard.
-//! Logs and observers are told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have.
+//! expired, the new value takes the place of the old one in its block, and no snapshot is being written.
+//! Logs, observers and whoever watches the key are told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have.
 //!
 //! Where the entry most likely is gets found out before the lock is taken, as readers find it, and its memory fetched: it comes while the lock is
 //! taken and the rest is judged. What is there is looked at last, so that a processor that runs ahead reaches the next write's first
@@ -47,10 +47,8 @@ struct Found<'k> {
     head: Head,
 }
 
-/// Gives a key another string, and another deadline if it has one. False: nothing was done, and [`super::Db`] must do it. O(length).
-///
-/// # Errors
-/// The log refuses writes, or cannot keep this one, which stands then.
+/// Gives a key another string, and another deadline if it has one, where nobody listens. False: nothing was done, and
+/// [`overwrite_text_heard`] or [`super::Db`] must do it. O(length).
 #[inline(always)]
 pub(crate) fn overwrite_text(
     keyspace: &Keyspace,
@@ -58,18 +56,15 @@ pub(crate) fn overwrite_text(
     key: Key<'_>,
     value: &[u8],
     expiry: Option<Expiry>,
-) -> Result<bool> {
-    if integer(value).is_some() {
-        return Ok(false);
-    }
-    if !keyspace.hooks.are_silent() {
-        return overwrite_text_heard(keyspace, db, key, value, expiry);
-    }
-    Ok(overwrite(keyspace, db, key, value, expiry, &mut Nobody))
+) -> bool {
+    overwrite(keyspace, db, key, value, expiry, &mut Nobody)
 }
 
-#[inline(never)]
-fn overwrite_text_heard(
+/// [`overwrite_text`] where somebody may listen. False: nothing was done, and [`super::Db`] must do it. O(length).
+///
+/// # Errors
+/// The log refuses writes, or cannot keep this one, which stands then.
+pub(crate) fn overwrite_text_heard(
     keyspace: &Keyspace,
     db: usize,
     key: Key<'_>,
@@ -95,6 +90,9 @@ fn overwrite(
     expiry: Option<Expiry>,
     listeners: &mut impl Hear,
 ) -> bool {
+    if integer(value).is_some() {
+        return false;
+    }
     let Some(sight) = see(keyspace, db, &key) else { return false };
     let written = keyspace.in_place(key.shard(), |data| {
         let found = sight.confirm(keyspace, data, db, key, Kind::TEXTS, listeners)?;
@@ -117,26 +115,29 @@ fn overwrite(
             data.move_deadline(db, key.hash(), found.at, before, after);
         }
         found.note(keyspace, data, key);
-        listeners.changed();
+        listeners.changed(data, db, key.bytes());
         Some(())
     });
     written.is_some()
 }
 
-/// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
-///
-/// # Errors
-/// As [`overwrite_text`].
+/// Adds to the integer of a key and returns the sum, where nobody listens. `None`: nothing was done, and [`add_in_place_heard`] or
+/// [`super::Db`] must do it, or find the error. O(1).
 #[inline(always)]
-pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64) -> Result<Option<i64>> {
-    if !keyspace.hooks.are_silent() {
-        return add_in_place_heard(keyspace, db, key, by);
-    }
-    Ok(add(keyspace, db, key, by, &mut Nobody))
+pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64) -> Option<i64> {
+    add(keyspace, db, key, by, &mut Nobody)
 }
 
-#[inline(never)]
-fn add_in_place_heard(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64) -> Result<Option<i64>> {
+/// [`add_in_place`] where somebody may listen. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
+///
+/// # Errors
+/// The log refuses writes, or cannot keep this one, which stands then.
+pub(crate) fn add_in_place_heard(
+    keyspace: &Keyspace,
+    db: usize,
+    key: Key<'_>,
+    by: i64,
+) -> Result<Option<i64>> {
     let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(None) };
     listeners.log(|group| {
         group.push(db, [b"INCRBY", key.bytes(), itoa::Buffer::new().format(by).as_bytes()]);
@@ -161,7 +162,7 @@ fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut im
         let _turned_away = sight.line.sequence.write();
         found.write(keyspace, data, Kind::Int, &sum.to_le_bytes());
         found.note(keyspace, data, key);
-        listeners.changed();
+        listeners.changed(data, db, key.bytes());
         Some(sum)
     })
 }
@@ -192,7 +193,7 @@ impl<'k> Sight<'k> {
         kinds: [Kind; 2],
         listeners: &impl Hear,
     ) -> Option<Found<'k>> {
-        if !listeners.stand_for(&keyspace.hooks) || !shard.watchers.is_empty() {
+        if !listeners.stand_for(&keyspace.hooks, shard) {
             return None;
         }
         let again = || look_up(self.shared, db, key.bytes(), key.hash());
@@ -546,8 +547,8 @@ mod tests {
             let [counter, text] = names.each_ref().map(|name| Key::new(name.as_bytes(), &keyspace.seed));
             let is_beyond = |key: Key<'_>| keyspace.shared.prefetch(0, key.hash()).is_none();
             beyond += usize::from(is_beyond(counter)) + usize::from(is_beyond(text));
-            assert_eq!(add_in_place(keyspace, 0, counter, 1).unwrap(), Some(2));
-            assert!(overwrite_text(keyspace, 0, text, b"new", None).unwrap());
+            assert_eq!(add_in_place(keyspace, 0, counter, 1), Some(2));
+            assert!(overwrite_text(keyspace, 0, text, b"new", None));
             assert_eq!(db.get(&names[1]).unwrap().unwrap(), b"new");
         }
         assert!(beyond > 0, "none of so many keys is in an overflow bucket");
