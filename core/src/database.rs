@@ -3,6 +3,9 @@
 //! Bindings and Rust programs use these for the few commands that count and a [`crate::Session`] for all others. They do what the
 //! commands do, expiry, WATCH, log and observers included, but are not counted by command.
 
+pub(crate) mod keys;
+pub(crate) mod loads;
+
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -84,12 +87,12 @@ impl Engine {
 }
 
 impl Database {
-    fn inner(&self) -> &Arc<Inner> {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.engine.inner
     }
 
     #[inline]
-    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+    pub(crate) fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         Key::new(bytes, &self.inner().keyspace.seed)
     }
 
@@ -511,7 +514,7 @@ impl Database {
         self.len() == 0
     }
 
-    fn refuse_growth(&self, length: usize) -> Result<()> {
+    pub(crate) fn refuse_growth(&self, length: usize) -> Result<()> {
         if length > self.engine.config().hot().proto_max_bulk_len() {
             return Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"));
         }
@@ -520,7 +523,11 @@ impl Database {
 
     /// Runs a write on one key, under the lock of its shard.
     #[inline]
-    fn write<R>(&self, key: &Key<'_>, work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn write<R>(
+        &self,
+        key: &Key<'_>,
+        work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>,
+    ) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         let mut db = Db::new(keyspace, self.index, Locks::one(keyspace, key.hash()));
@@ -555,7 +562,7 @@ fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
     Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
 }
 
-fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
+pub(crate) fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
     let Ttl::After(time) = ttl else { return Ok(None) };
     match time.as_millis() {
         0 => Err(Error::new(crate::ErrorKind::Usage, "ERR a time to live must be at least one millisecond")),

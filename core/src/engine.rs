@@ -9,6 +9,7 @@ use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
 use crate::background::Background;
+use crate::cache::leases::Leases;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::command::Form;
@@ -42,6 +43,7 @@ const _: () = {
 pub(crate) struct Inner {
     pub(crate) keyspace: Keyspace,
     pub(crate) config: Arc<Config>,
+    pub(crate) leases: Leases,
     pub(crate) clients: Clients,
     pub(crate) stats: Stats,
     pub(crate) command_logs: CommandLogs,
@@ -205,6 +207,7 @@ impl Inner {
             started_ms: clock.now_ms(),
             keyspace: Keyspace::new(clock, config.clone(), seed),
             config,
+            leases: Leases::default(),
             clients: Clients::default(),
             stats: Stats::default(),
             command_logs: CommandLogs::default(),
@@ -226,6 +229,7 @@ impl Inner {
     /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.keyspace.freeze(held);
+        self.leases.freeze(held);
         self.clients.freeze(held);
         self.stats.freeze(held);
         self.config.freeze(held);
