@@ -9,7 +9,6 @@ use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
 use crate::background::Background;
-use crate::cache::leases::Leases;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::command::Form;
@@ -43,7 +42,8 @@ const _: () = {
 pub(crate) struct Inner {
     pub(crate) keyspace: Keyspace,
     pub(crate) config: Arc<Config>,
-    pub(crate) leases: Leases,
+    /// No other engine of this process has it, not even a later one.
+    pub(crate) number: u64,
     pub(crate) clients: Clients,
     pub(crate) stats: Stats,
     pub(crate) command_logs: CommandLogs,
@@ -176,6 +176,11 @@ impl Engine {
         self.inner.keyspace.versions()
     }
 
+    /// The engine's number: no other of this process has it, not even one opened later by the same name.
+    pub fn number(&self) -> u64 {
+        self.inner.number
+    }
+
     /// Bytes in use by data, tables and timers.
     pub fn used_bytes(&self) -> usize {
         self.inner.keyspace.used_bytes()
@@ -201,13 +206,14 @@ impl std::fmt::Debug for Engine {
 
 impl Inner {
     fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Inner> {
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let clock = clock.unwrap_or_default();
         let config = Arc::new(config);
         let inner = Arc::new(Inner {
+            number: LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             started_ms: clock.now_ms(),
             keyspace: Keyspace::new(clock, config.clone(), seed),
             config,
-            leases: Leases::default(),
             clients: Clients::default(),
             stats: Stats::default(),
             command_logs: CommandLogs::default(),
@@ -229,7 +235,6 @@ impl Inner {
     /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.keyspace.freeze(held);
-        self.leases.freeze(held);
         self.clients.freeze(held);
         self.stats.freeze(held);
         self.config.freeze(held);

@@ -1,4 +1,7 @@
-//! Leases: who loads a missing key, and who waits for it. One table an engine, whatever the language and the kind of waiting.
+//! Leases: who loads a missing key, and who waits for it, whatever the language and the kind of waiting.
+//!
+//! A lease is an engine's, for the bytes of a key in one of its databases. All of them stand in one table, since loads of one engine may wait for
+//! loads of another.
 //!
 //! How a key is read, loaded and stored is left to [`crate::database::loads`] and the languages; here are only numbers and links, under one mutex
 //! that no hit ever takes.
@@ -18,6 +21,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -112,14 +116,19 @@ pub(crate) struct Lease {
     pub(crate) within: Box<[LoadId]>,
 }
 
-/// A mark that a lease left on its key.
-pub(crate) struct Mark {
+/// The leases of this process.
+pub(crate) static LEASES: LazyLock<Leases> = LazyLock::new(Leases::default);
+
+/// A key of a database of an engine.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// The engine's number.
+    pub(crate) engine: u64,
     pub(crate) db: usize,
     pub(crate) key: Box<[u8]>,
-    pub(crate) id: LoadId,
 }
 
-/// The leases of one engine.
+/// A table of leases.
 pub(crate) struct Leases {
     table: Mutex<Table>,
     patience: Duration,
@@ -134,7 +143,7 @@ impl Default for Leases {
 #[derive(Default)]
 struct Table {
     /// The lease of each key for those who come now.
-    current: HashMap<(usize, Box<[u8]>), LoadId>,
+    current: HashMap<Place, LoadId>,
     under_way: HashMap<LoadId, UnderWay>,
     waits: HashMap<u64, Waiting>,
     /// What blocked threads wait for; more than one where a signal handler waits in the middle of a wait.
@@ -146,8 +155,7 @@ struct Table {
 
 /// A load under way.
 struct UnderWay {
-    db: usize,
-    key: Box<[u8]>,
+    place: Place,
     thread: u64,
     runner: Option<Runner>,
     changed: WatchFlag,
@@ -171,22 +179,15 @@ struct Waiting {
 
 impl Leases {
     /// Locks what it guards.
-    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        held.push(Box::new(self.table.lock()));
+    pub(crate) fn freeze(&self) -> Box<dyn Guard + '_> {
+        Box::new(self.table.lock())
     }
 
-    /// Asks for a key. Beside the answer come marks of loads that nobody of this process will end, for the caller to take off.
-    pub(crate) fn ask(
-        &self,
-        clock: &Clock,
-        db: usize,
-        key: &[u8],
-        caller: &Caller<'_>,
-        over: Over,
-    ) -> (Asked, Vec<Mark>) {
-        let (mut table, stale) = self.lock();
+    /// Asks for a key.
+    pub(crate) fn ask(&self, clock: &Clock, place: &Place, caller: &Caller<'_>, over: Over) -> Asked {
+        let mut table = self.lock();
         let mut patience = self.patience;
-        let in_the_way = table.current.get(&(db, Box::from(key))).copied();
+        let in_the_way = table.current.get(place).copied();
         if let Some(id) = in_the_way {
             let other = &table.under_way[&id];
             let is_overdue = other.begun.elapsed() >= other.patience;
@@ -200,27 +201,27 @@ impl Leases {
                 Over::Any => false,
             };
             if is_reason && !is_overdue && !is_outdated && !table.is_circle(id, caller) {
-                return (Asked::Wait(table.wait(id, caller)), stale);
+                return Asked::Wait(table.wait(id, caller));
             }
         }
-        let lease = table.lead(clock, db, key, caller, patience);
+        let lease = table.lead(clock, place, caller, patience);
         if let Some(other) = in_the_way.and_then(|id| table.under_way.get_mut(&id))
             && !other.changed.load(Ordering::Acquire)
         {
             other.newer = Some(lease.id);
         }
-        (Asked::Lead(lease), stale)
+        Asked::Lead(lease)
     }
 
     /// Ends a load, and tells those who wait for it.
     pub(crate) fn land(&self, id: LoadId, landing: &Landing) {
-        let wakers = self.lock().0.land(id, landing);
+        let wakers = self.lock().land(id, landing);
         wakers.into_iter().for_each(|waker| waker());
     }
 
     /// How the load ended that this wait is for; `None`: it has not.
     pub(crate) fn landing(&self, wait: u64) -> Option<Landing> {
-        match self.lock().0.waits.get(&wait) {
+        match self.lock().waits.get(&wait) {
             Some(waiting) => waiting.landing.clone(),
             // Of the parent of this process.
             None => Some(Landing::Again),
@@ -229,59 +230,59 @@ impl Leases {
 
     /// Has `waker` called when the load has ended, at once if it has.
     pub(crate) fn on_landing(&self, wait: u64, waker: Waker) {
-        let mut table = self.lock().0;
-        match table.waits.get_mut(&wait) {
-            Some(waiting) if waiting.landing.is_none() => waiting.waker = Some(waker),
+        let mut table = self.lock();
+        let old = match table.waits.get_mut(&wait) {
+            Some(waiting) if waiting.landing.is_none() => waiting.waker.replace(waker),
             _ => {
                 drop(table);
-                waker();
+                return waker();
             }
-        }
+        };
+        drop(table);
+        // Outside: a waker may own what comes back here when it goes.
+        drop(old);
     }
 
     /// The load that this wait is for, and where it runs.
     pub(crate) fn target(&self, wait: u64) -> Option<(LoadId, Option<Runner>)> {
-        let table = self.lock().0;
+        let table = self.lock();
         let target = table.waits.get(&wait)?.target;
         Some((target, table.under_way.get(&target).and_then(|other| other.runner.clone())))
     }
 
     /// How long this wait has yet to last at most: then its caller must ask again.
     pub(crate) fn left(&self, wait: u64) -> Duration {
-        let table = self.lock().0;
+        let table = self.lock();
         let target = table.waits.get(&wait).and_then(|waiting| table.under_way.get(&waiting.target));
         target.map_or(Duration::ZERO, |target| target.patience.saturating_sub(target.begun.elapsed()))
     }
 
     /// Ends a wait.
     pub(crate) fn leave(&self, wait: u64) {
-        let left = self.lock().0.leave(wait);
-        // Outside: a waker may own what comes back here when it goes.
+        let left = self.lock().leave(wait);
         drop(left);
     }
 
     /// What loads of keys that begin alike have loaded is not to be stored.
-    pub(crate) fn void(&self, db: usize, prefix: &[u8]) {
-        let table = self.lock().0;
-        let concerned = table.under_way.values().filter(|one| one.db == db && one.key.starts_with(prefix));
+    pub(crate) fn void(&self, engine: u64, db: usize, prefix: &[u8]) {
+        let table = self.lock();
+        let is_concerned =
+            |place: &Place| place.engine == engine && place.db == db && place.key.starts_with(prefix);
+        let concerned = table.under_way.values().filter(|load| is_concerned(&load.place));
         concerned.for_each(|one| one.changed.store(true, Ordering::Release));
     }
 
     /// The table, without the loads of a parent process: they run in threads that don't exist here.
-    fn lock(&self) -> (MutexGuard<'_, Table>, Vec<Mark>) {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         let mut table = self.table.lock();
         let here = os::generation();
-        if table.generation == here {
-            return (table, Vec::new());
+        if table.generation != here {
+            let of_parent = std::mem::take(&mut *table);
+            (table.generation, table.last) = (here, of_parent.last);
+            // Loops of the parent want no waking, and what belongs to them no end here.
+            std::mem::forget(of_parent);
         }
-        table.generation = here;
-        let of_parent = std::mem::take(&mut table.under_way);
-        table.current.clear();
-        table.blocked.clear();
-        // Wakers belong to loops of the parent: they are neither called nor dropped, since both may want what is gone.
-        std::mem::take(&mut table.waits).into_values().for_each(|wait| std::mem::forget(wait.waker));
-        let mark = |(id, load): (LoadId, UnderWay)| Mark { db: load.db, key: load.key, id };
-        (table, of_parent.into_iter().map(mark).collect())
+        table
     }
 }
 
@@ -292,19 +293,11 @@ impl Table {
     }
 
     /// Gives the key's lease to the caller.
-    fn lead(
-        &mut self,
-        clock: &Clock,
-        db: usize,
-        key: &[u8],
-        caller: &Caller<'_>,
-        patience: Duration,
-    ) -> Lease {
+    fn lead(&mut self, clock: &Clock, place: &Place, caller: &Caller<'_>, patience: Duration) -> Lease {
         let id = self.next();
         let changed = WatchFlag::new(AtomicBool::new(false));
         let load = UnderWay {
-            db,
-            key: key.into(),
+            place: place.clone(),
             thread: caller.thread,
             runner: caller.runner.clone(),
             changed: changed.clone(),
@@ -316,7 +309,7 @@ impl Table {
         };
         let within = self.alive(caller.within).chain([id]).collect();
         self.under_way.insert(id, load);
-        self.current.insert((db, key.into()), id);
+        self.current.insert(place.clone(), id);
         Lease { id, changed, within }
     }
 
@@ -358,10 +351,8 @@ impl Table {
     /// Takes a load out and returns whom to wake.
     fn land(&mut self, id: LoadId, landing: &Landing) -> Vec<Waker> {
         let Some(load) = self.under_way.remove(&id) else { return Vec::new() };
-        if let Some(current) = self.current.remove(&(load.db, load.key.clone()))
-            && current != id
-        {
-            self.current.insert((load.db, load.key), current);
+        if self.current.get(&load.place) == Some(&id) {
+            self.current.remove(&load.place);
         }
         let mut wakers = self.tell(load.waits, landing);
         // Those who took over wanted the same, and began later: an answer is one for whoever waits for them.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::cache::keys;
+use crate::cache::leases::LEASES;
 use crate::database::Database;
 use crate::keyspace::Db;
 use crate::keyspace::locks::Locks;
@@ -35,7 +36,7 @@ impl Database {
             return self.flush();
         }
         // Before the first page: what is stored until now will be met.
-        self.inner().leases.void(self.index(), prefix);
+        LEASES.void(self.inner().number, self.index(), prefix);
         let mut deleted = 0;
         self.each_page(prefix, |keys| {
             if !keys.is_empty() {

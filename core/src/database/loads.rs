@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-use crate::cache::leases::{Asked, Lease, Mark, Over};
+use crate::cache::leases::{Asked, LEASES, Lease, Over, Place};
 use crate::cache::{Caller, Landing, Runner};
 use crate::commands::string::set::{store, with_deadline};
 use crate::database::{Database, Ttl, ttl_ms};
@@ -68,28 +68,21 @@ impl Database {
 
     fn ask(&self, key: &[u8], caller: &Caller<'_>, over: Over) -> Begun {
         let inner = self.inner();
-        let (asked, stale) = inner.leases.ask(&inner.keyspace.clock, self.index(), key, caller, over);
-        stale.iter().for_each(|mark| self.take_off(mark));
-        let key: Box<[u8]> = key.into();
-        match asked {
-            Asked::Wait(id) => Begun::Wait(Wait { db: self.clone(), key, id }),
+        let place = Place { engine: inner.number, db: self.index(), key: key.into() };
+        match LEASES.ask(&inner.keyspace.clock, &place, caller, over) {
+            Asked::Wait(id) => Begun::Wait(Wait { db: self.clone(), key: place.key, id }),
             Asked::Lead(lease) => {
-                let mut shard = inner.keyspace.lock(self.key(&key).shard());
-                shard.watchers.add_load(self.index(), &key, lease.id, &lease.changed);
+                let mut shard = inner.keyspace.lock(self.key(key).shard());
+                shard.watchers.add_load(self.index(), key, lease.id, &lease.changed);
                 drop(shard);
-                Begun::Lead(Load { db: self.clone(), key, lease })
+                Begun::Lead(Load { db: self.clone(), key: place.key, lease })
             }
         }
-    }
-
-    fn take_off(&self, mark: &Mark) {
-        let mut shard = self.inner().keyspace.lock(self.key(&mark.key).shard());
-        shard.watchers.remove_load(mark.db, &mark.key, mark.id);
     }
 }
 
 impl Load {
-    /// Its number, which no other load of the engine has.
+    /// Its number, which no other load of this process has.
     pub fn id(&self) -> u64 {
         self.lease.id
     }
@@ -130,8 +123,10 @@ impl Load {
     }
 
     fn end(&self, landing: &Landing) {
-        self.db.take_off(&Mark { db: self.db.index(), key: self.key.clone(), id: self.lease.id });
-        self.db.inner().leases.land(self.lease.id, landing);
+        let mut shard = self.db.inner().keyspace.lock(self.db.key(&self.key).shard());
+        shard.watchers.remove_load(self.db.index(), &self.key, self.lease.id);
+        drop(shard);
+        LEASES.land(self.lease.id, landing);
     }
 }
 
@@ -144,12 +139,12 @@ impl Drop for Load {
 impl Wait {
     /// How the load ended; `None` if it has not.
     pub fn landing(&self) -> Option<Landing> {
-        self.db.inner().leases.landing(self.id)
+        LEASES.landing(self.id)
     }
 
     /// Has `waker` called when the load has ended, at once if it has, in the thread that ends it. Another waker takes the place of one before.
     pub fn on_landing(&self, waker: impl FnOnce() + Send + 'static) {
-        self.db.inner().leases.on_landing(self.id, Box::new(waker));
+        LEASES.on_landing(self.id, Box::new(waker));
     }
 
     /// Waits until the load has ended, but no longer than `most`.
@@ -169,17 +164,17 @@ impl Wait {
 
     /// The number of the load.
     pub fn target(&self) -> Option<u64> {
-        self.db.inner().leases.target(self.id).map(|(load, _)| load)
+        LEASES.target(self.id).map(|(load, _)| load)
     }
 
     /// What its holder said about where it runs; `None` also if it has ended.
     pub fn runner(&self) -> Option<Runner> {
-        self.db.inner().leases.target(self.id).and_then(|(_, runner)| runner)
+        LEASES.target(self.id).and_then(|(_, runner)| runner)
     }
 
     /// How long to wait at most: after that the load is given up, and whoever asks first begins it again.
     pub fn left(&self) -> Duration {
-        self.db.inner().leases.left(self.id)
+        LEASES.left(self.id)
     }
 
     /// Asks again in place of this wait, by a caller who knows that the load will not end.
@@ -191,7 +186,7 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.db.inner().leases.leave(self.id);
+        LEASES.leave(self.id);
     }
 }
 

@@ -14,7 +14,11 @@ impl Bench {
     }
 
     fn ask(&self, key: &str, caller: &Caller<'_>) -> Asked {
-        self.leases.ask(&self.clock, 0, key.as_bytes(), caller, Over::Hopeless).0
+        self.ask_over(key, caller, Over::Hopeless)
+    }
+
+    fn ask_over(&self, key: &str, caller: &Caller<'_>, over: Over) -> Asked {
+        self.leases.ask(&self.clock, &place(0, key), caller, over)
     }
 
     #[track_caller]
@@ -41,10 +45,14 @@ impl Bench {
     }
 
     fn is_empty(&self) -> bool {
-        let table = self.leases.lock().0;
+        let table = self.leases.lock();
         let Table { current, under_way, waits, blocked, .. } = &*table;
         current.is_empty() && under_way.is_empty() && waits.is_empty() && blocked.is_empty()
     }
+}
+
+fn place(engine: u64, key: &str) -> Place {
+    Place { engine, db: 0, key: key.as_bytes().into() }
 }
 
 fn on(thread: u64) -> Caller<'static> {
@@ -65,7 +73,10 @@ fn one_leads_and_the_others_get_what_it_loaded() {
     let lease = bench.lead("k", &on(1));
     let waits = [bench.wait("k", &on(2)), bench.wait("k", &task(3)), bench.wait("k", &task(3))];
     bench.lead("other", &on(4));
-    bench.leases.ask(&bench.clock, 1, b"k", &on(5), Over::Hopeless);
+    let elsewhere = [place(1, "k"), Place { db: 1, ..place(0, "k") }];
+    for place in elsewhere {
+        assert!(matches!(bench.leases.ask(&bench.clock, &place, &on(5), Over::Hopeless), Asked::Lead(_)));
+    }
     let woken = Arc::new(AtomicUsize::new(0));
     let wake = || {
         let woken = woken.clone();
@@ -183,7 +194,7 @@ fn failures_are_for_those_who_waited_for_that_load() {
     let bench = Bench::new();
     let first = bench.lead("k", &on(1));
     let (early, _) = (bench.wait("k", &on(2)), bench.leases.leave(0));
-    let Asked::Lead(second) = bench.leases.ask(&bench.clock, 0, b"k", &on(3), Over::This(first.id)).0 else {
+    let Asked::Lead(second) = bench.ask_over("k", &on(3), Over::This(first.id)) else {
         panic!("the first load was given up");
     };
     let late = bench.wait("k", &on(4));
@@ -192,10 +203,7 @@ fn failures_are_for_those_who_waited_for_that_load() {
     assert_eq!(error.downcast_ref::<&str>(), Some(&"down"));
     assert!(bench.leases.landing(late).is_none());
     // A load that was given up by another is not given up twice.
-    assert!(matches!(
-        bench.leases.ask(&bench.clock, 0, b"k", &on(5), Over::This(first.id)).0,
-        Asked::Wait(_)
-    ));
+    assert!(matches!(bench.ask_over("k", &on(5), Over::This(first.id)), Asked::Wait(_)));
     bench.leases.land(second.id, &Landing::Nothing);
     assert!(matches!(bench.leases.landing(late), Some(Landing::Nothing)));
 }
@@ -205,10 +213,11 @@ fn who_comes_after_a_change_begins_anew() {
     let bench = Bench::new();
     let first = bench.lead("k:1", &on(1));
     let early = bench.wait("k:1", &on(2));
-    bench.leases.void(0, b"k:2");
-    bench.leases.void(1, b"k:");
+    bench.leases.void(0, 0, b"k:2");
+    bench.leases.void(0, 1, b"k:");
+    bench.leases.void(1, 0, b"k:");
     bench.wait("k:1", &on(3));
-    bench.leases.void(0, b"k:");
+    bench.leases.void(0, 0, b"k:");
     assert!(first.changed.load(Ordering::Acquire));
     bench.lead("k:1", &on(4));
     let late = bench.wait("k:1", &on(5));

@@ -4,7 +4,7 @@ use super::*;
 use crate::cache::this_thread;
 use crate::{Condition, Engine, Form};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn database() -> Database {
     Engine::new().database(0).unwrap()
@@ -185,18 +185,20 @@ fn expiry_of_the_old_value_does_not_lose_a_refresh() {
 #[test]
 fn a_load_that_is_dropped_goes_to_another() {
     let db = database();
-    let load = lead(&db, "k", &[]);
+    let (load, waiting) = (lead(&db, "k", &[]), AtomicBool::new(false));
+    let id = Some(load.id());
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             let caller = Caller { thread: this_thread(), blocks: true, ..Caller::default() };
             let Begun::Wait(wait) = db.begin_load(b"k", &caller) else { panic!("it is being loaded") };
-            assert_eq!(wait.target(), Some(1));
+            assert_eq!(wait.target(), id);
+            waiting.store(true, Ordering::Release);
             let landing = wait.block(wait.left()).unwrap();
             drop(wait);
             assert!(matches!(landing, Landing::Again));
             matches!(db.begin_load(b"k", &caller), Begun::Lead(_))
         });
-        while db.inner().leases.left(2).is_zero() {
+        while !waiting.load(Ordering::Acquire) {
             std::thread::yield_now();
         }
         drop(load);
