@@ -215,8 +215,10 @@ impl Leases {
 
     /// Ends a load, and tells those who wait for it.
     pub(crate) fn land(&self, id: LoadId, landing: &Landing) {
-        let wakers = self.lock().land(id, landing);
+        let (load, wakers) = self.lock().land(id, landing);
         wakers.into_iter().for_each(|waker| waker());
+        // Outside: what a language said about where it runs may be its last reference.
+        drop(load);
     }
 
     /// How the load ended that this wait is for; `None`: it has not.
@@ -349,20 +351,20 @@ impl Table {
     }
 
     /// Takes a load out and returns whom to wake.
-    fn land(&mut self, id: LoadId, landing: &Landing) -> Vec<Waker> {
-        let Some(load) = self.under_way.remove(&id) else { return Vec::new() };
+    fn land(&mut self, id: LoadId, landing: &Landing) -> (Option<UnderWay>, Vec<Waker>) {
+        let Some(mut load) = self.under_way.remove(&id) else { return (None, Vec::new()) };
         if self.current.get(&load.place) == Some(&id) {
             self.current.remove(&load.place);
         }
-        let mut wakers = self.tell(load.waits, landing);
+        let mut wakers = self.tell(std::mem::take(&mut load.waits), landing);
         // Those who took over wanted the same, and began later: an answer is one for whoever waits for them.
         let mut newer = load.newer.filter(|_| landing.is_answer());
-        while let Some(load) = newer.and_then(|id| self.under_way.get_mut(&id)) {
-            let waits = std::mem::take(&mut load.waits);
-            newer = load.newer;
+        while let Some(other) = newer.and_then(|id| self.under_way.get_mut(&id)) {
+            let waits = std::mem::take(&mut other.waits);
+            newer = other.newer;
             wakers.extend(self.tell(waits, landing));
         }
-        wakers
+        (Some(load), wakers)
     }
 
     fn tell(&mut self, waits: Vec<u64>, landing: &Landing) -> Vec<Waker> {
