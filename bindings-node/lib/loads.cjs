@@ -19,6 +19,18 @@ const NONE = [];
 /** Loads of this isolate, by their numbers: errors don't pass from one isolate to another. */
 const local = new Map();
 
+/**
+ * Milliseconds without a load after which contexts are no longer kept: in versions of Node that have no cheap way to do so they cost every promise
+ * of the isolate something, and switching them on and off costs more than a load.
+ */
+const RESTED = 100;
+let resting;
+
+function rest() {
+  resting = undefined;
+  if (local.size === 0) within.disable();
+}
+
 /** What to call when the load has ended that a wait is for, by the wait's number. */
 const wakes = new Map();
 native.onWake((wait) => wakes.get(wait)?.());
@@ -32,8 +44,9 @@ const read = (value, codec) => (value === null ? pendingValue(codec) : value);
  */
 async function load({ handle, key, full, codec, time, loader, look, waiting }) {
   for (;;) {
-    const begun = native.beginLoad(handle, full, within.getStore() ?? NONE);
-    if (begun > 0) return lead(begun, { handle, key, codec, time, loader, look });
+    const outer = within.getStore() ?? NONE;
+    const begun = native.beginLoad(handle, full, outer);
+    if (begun > 0) return lead(begun, outer, { handle, key, codec, time, loader, look });
     const landed = await wait(-begun, handle, codec, waiting);
     if (landed !== undefined) return landed.value;
     const found = look();
@@ -41,11 +54,13 @@ async function load({ handle, key, full, codec, time, loader, look, waiting }) {
   }
 }
 
-async function lead(id, { handle, key, codec, time, loader, look }) {
+async function lead(id, outer, { handle, key, codec, time, loader, look }) {
   const own = { error: undefined };
+  let how = AGAIN;
   local.set(id, own);
   try {
-    const loads = native.loadWithin(handle, id);
+    // Those that have ended since don't count any more.
+    const loads = outer === NONE ? [id] : native.loadWithin(handle, id);
     // Joined before the loader runs, so that one that throws at once is shared too.
     await undefined;
     // Whoever led before may just have ended.
@@ -53,20 +68,23 @@ async function lead(id, { handle, key, codec, time, loader, look }) {
     if (found !== undefined) return found;
     const value = await within.run(loads, loader, key);
     if (value === undefined) {
-      native.endLoad(handle, id, NOTHING);
+      how = NOTHING;
       return undefined;
     }
     const [tag, payload] = prepare(value, codec);
-    return read(native.landValue(handle, id, payload, time, tag), codec);
+    const landed = native.landValue(handle, id, payload, time, tag);
+    how = VALUE;
+    return read(landed, codec);
   } catch (error) {
-    own.error = { reason: error };
-    native.endLoad(handle, id, FAILED);
+    if (how !== VALUE) {
+      how = FAILED;
+      own.error = { reason: error };
+    }
     throw error;
   } finally {
-    native.endLoad(handle, id, AGAIN);
+    if (how !== VALUE) native.endLoad(handle, id, how);
     local.delete(id);
-    // Contexts cost every promise of the isolate something, in versions of Node that have no cheaper way to keep them.
-    if (local.size === 0) within.disable();
+    if (local.size === 0) resting ??= setTimeout(rest, RESTED).unref();
   }
 }
 

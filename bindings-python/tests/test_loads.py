@@ -523,6 +523,19 @@ def test_closing_a_cache_closes_nothing_else():
         cache.wrap("k", lambda: 1)
 
 
+async def test_a_closed_asyncio_cache_loads_nothing():
+    cache = keystead.asyncio.Cache()
+
+    @cache.cached
+    async def function():
+        return 1
+
+    cache.close()
+    for call in (lambda: cache.wrap("k", function), function, function.refresh, lambda: cache.get("k")):
+        with pytest.raises(keystead.exceptions.ConnectionError):
+            await call()
+
+
 async def test_clearing_a_namespace_clears_nothing_else(name):
     one, two, bare = Cache(name, namespace="one"), keystead.asyncio.Cache(name, namespace="one*"), Cache(name)
     for cache in (one, bare):

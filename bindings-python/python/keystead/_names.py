@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 import types
 import weakref
@@ -17,6 +18,10 @@ __all__ = ["claim", "name_of", "number_of"]
 _numbers: dict[int, tuple[weakref.ref[Any], int]] = {}
 _next = itertools.count(1)
 _lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may have held it.
+    os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.Lock()))
 
 
 def number_of(kind: type) -> int:
