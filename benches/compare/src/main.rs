@@ -56,11 +56,11 @@ type Run = fn(&Plan);
 /// What the first argument can be.
 const PEERS: &[(&str, Run)] = &[
     ("keystead", alone),
-    ("dashmap", |plan| compare::<DashMap>(plan, "dashmap 6 (ahash)", Goals::new(0.7, 1.3, 1.4, 1.2, 2.0))),
+    ("dashmap", |plan| compare::<DashMap>(plan, "dashmap 6 (ahash)", Goals::new(0.85, 1.3, 1.4, 1.3, 2.0))),
     ("scc", |plan| compare::<Scc>(plan, "scc::HashMap 3 (ahash)", Goals::new(0.9, 1.3, 1.5, 1.3, 1.8))),
     ("papaya", |plan| compare::<Papaya>(plan, "papaya 0.2 (ahash)", Goals::new(0.8, 1.3, 1.2, 2.5, 2.3))),
     ("quick_cache", |plan| {
-        compare::<QuickCache>(plan, "quick_cache 0.7", Goals::new(1.3, 1.7, 1.9, 4.0, 2.5));
+        compare::<QuickCache>(plan, "quick_cache 0.7", Goals::new(1.4, 1.9, 1.9, 4.0, 2.5));
     }),
     #[cfg(feature = "kevy")]
     ("kevy", |plan| {

@@ -4,6 +4,9 @@
 //! raised, snapshots get old versions, and changes are recorded for the log and for observers; so no command can forget
 //! any of it. What to lock is decided in `command::run`, how an entry is stored in [`super::shard`].
 
+mod effects;
+mod views;
+
 use std::cell::{Cell, RefCell};
 
 use smallvec::SmallVec;
@@ -11,17 +14,20 @@ use smallvec::SmallVec;
 use super::Keyspace;
 use super::entry::{self, Head};
 use super::evictor::Created;
-use super::hooks::{Argv, Effect, Event, EventClass, Snapshot};
+use super::hooks::{EventClass, Snapshot};
 use super::locks::Locks;
 use super::shard::ShardData;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evict::Event as Use;
 use crate::store::key;
-use crate::store::key::{HashSeed, Key};
+use crate::store::key::Key;
 use crate::store::memory::Ref;
-use crate::value::long::{self, LongString};
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{Kind, NewValue, Owned, Value};
+use crate::value::{Kind, NewValue, Value};
+pub(crate) use effects::Aftermath;
+use effects::Effects;
+pub(crate) use views::Taken;
+pub use views::{Entry, EntryMut};
 
 /// The locked part of a database.
 pub struct Db<'e> {
@@ -36,75 +42,6 @@ pub struct Db<'e> {
     has_changed: bool,
     // Declared behind the locks: what is dropped here is dropped after the unlock.
     pub(super) effects: Effects,
-}
-
-/// What a command did, for those who must hear of it.
-#[derive(Default)]
-pub(super) struct Effects {
-    changes: u64,
-    /// Keys that the evictor needs a record of.
-    created: SmallVec<[Created; 1]>,
-    /// What few commands have, so that the others need not carry it.
-    rare: Option<Box<Rare>>,
-}
-
-#[derive(Default)]
-pub(super) struct Rare {
-    expired_fields: u64,
-    /// The commands that replace the one being executed in the log; `None`: log it as it came.
-    rewritten: Option<Vec<Effect>>,
-    /// Deletions of expired keys met on the way, logged before the command.
-    expirations: Vec<Effect>,
-    modified: Vec<(usize, Box<[u8]>)>,
-    events: Vec<Event>,
-    pub(super) garbage: Vec<Owned>,
-    /// The garbage is dropped by this thread, whatever it costs.
-    pub(super) drop_here: bool,
-    /// Databases of which all keys changed; `None` stands for all databases.
-    pub(super) flushed: Vec<Option<usize>>,
-}
-
-/// What is left to do for a piece of work once nothing is locked: observers hear, garbage is dropped.
-pub(crate) struct Aftermath(Box<Rare>);
-
-impl Aftermath {
-    /// Does it. The caller holds no lock.
-    pub(crate) fn settle(self, keyspace: &Keyspace) {
-        self.0.release(keyspace);
-    }
-}
-
-impl Rare {
-    /// What is done after the unlock: observers hear, garbage is dropped.
-    fn release(self, keyspace: &Keyspace) {
-        keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
-        if !self.modified.is_empty() || !self.events.is_empty() {
-            keyspace.hooks.tell(&self.modified, &self.events);
-        }
-        if !self.flushed.is_empty() {
-            keyspace.hooks.tell_flushed(&self.flushed);
-        }
-        if self.drop_here {
-            drop(self.garbage);
-        } else {
-            crate::lazyfree::discard(self.garbage);
-        }
-    }
-}
-
-impl Effects {
-    pub(super) fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-
-    /// Values to drop after the unlock.
-    pub(super) fn discard(&mut self, values: impl IntoIterator<Item = Owned>) {
-        for mut value in values {
-            // What nobody can reach is no reason to evict more.
-            value.depart();
-            self.rare().garbage.push(value);
-        }
-    }
 }
 
 impl<'e> Db<'e> {
@@ -225,11 +162,6 @@ impl<'e> Db<'e> {
         Some(EntryMut { db: self, key: *key, at })
     }
 
-    /// Counts fields that have expired.
-    pub(crate) fn count_expired_fields(&mut self, count: usize) {
-        self.effects.rare().expired_fields += count as u64;
-    }
-
     #[inline]
     fn find_live(&mut self, key: &Key<'_>) -> Option<Ref> {
         let shard = self.shard(key);
@@ -332,15 +264,6 @@ impl<'e> Db<'e> {
             && let Some(rare) = &mut self.effects.rare
         {
             rare.drop_here = true;
-        }
-    }
-
-    /// Has the log remove a key before whatever the command does.
-    fn log_removal(&mut self, command: &[u8], key: &Key<'_>) {
-        if self.keyspace.hooks.journal().is_some() {
-            let argv = vec![command.to_vec(), key.bytes().to_vec()];
-            let db = self.index;
-            self.effects.rare().expirations.push(Effect { db, argv });
         }
     }
 
@@ -470,114 +393,6 @@ impl<'e> Db<'e> {
         }
     }
 
-    /// Announces a keyspace event to whoever subscribed to its class.
-    #[inline]
-    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
-        if self.keyspace.hooks.observed() {
-            let event = Event { class, name, db: self.index, key: key.into() };
-            self.effects.rare().events.push(event);
-        }
-    }
-
-    /// Writes these words to the log in place of the command that is being executed. May be called several times; without a log the words
-    /// are never made.
-    ///
-    /// Commands whose repetition would not have the same effect call it: relative deadlines, random choices, floats.
-    pub fn propagate(&mut self, argv: impl FnOnce() -> Argv) {
-        if self.keyspace.hooks.journal().is_some() {
-            let effect = Effect { db: self.index, argv: argv() };
-            self.effects.rare().rewritten.get_or_insert_default().push(effect);
-        }
-    }
-
-    /// Logs the removal of expired fields before whatever the command does. `changes` are those it had made by then: expiry is none of
-    /// them, or a command that goes on to change nothing would be logged.
-    pub(super) fn log_expired_fields(&mut self, key: &Key<'_>, fields: Vec<Vec<u8>>, changes: u64) {
-        self.effects.changes = changes;
-        if self.keyspace.hooks.journal().is_some() {
-            let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
-            let argv = words.into_iter().chain(fields).collect();
-            let db = self.index;
-            self.effects.rare().expirations.push(Effect { db, argv });
-        }
-    }
-
-    /// Closes a piece of work that came without words, unlocks and frees.
-    pub(crate) fn finish(self, db: usize) {
-        let keyspace = self.keyspace;
-        if let Some(aftermath) = self.finish_later(db) {
-            aftermath.settle(keyspace);
-        }
-    }
-
-    /// As [`Db::finish`], but leaves to the caller what is to be done when no lock is held any more.
-    pub(crate) fn finish_later(mut self, db: usize) -> Option<Aftermath> {
-        let mut effects = Vec::new();
-        self.settle(db, &[], &mut effects);
-        if !effects.is_empty()
-            && let Some(journal) = self.keyspace.hooks.journal()
-        {
-            journal.append(&effects);
-        }
-        self.unlock()
-    }
-
-    /// How many changes the command has made so far.
-    pub fn changes(&self) -> u64 {
-        self.effects.changes
-    }
-
-    /// Counts changes that no single key stands for, such as FLUSHALL's.
-    pub(crate) fn add_changes(&mut self, changes: u64) {
-        self.effects.changes += changes;
-        self.keyspace.dirty.fetch_add(changes, crate::sync::Ordering::Relaxed);
-    }
-
-    /// Closes one command: hands its effects to the log while the shards are still locked.
-    pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Vec<Effect>) {
-        self.reclaim_stale();
-        let changes = std::mem::take(&mut self.effects.changes);
-        let mut rewritten = None;
-        if let Some(rare) = &mut self.effects.rare {
-            rewritten = rare.rewritten.take();
-            into.append(&mut rare.expirations);
-        }
-        if changes > 0 {
-            self.has_changed = true;
-            if self.keyspace.hooks.journal().is_some() {
-                match rewritten {
-                    Some(effects) => into.extend(effects),
-                    None => into.push(Effect { db, argv: argv.iter().map(|word| word.to_vec()).collect() }),
-                }
-            }
-        }
-    }
-
-    /// Ends the work: accounts memory, unlocks, then drops what was removed and tells the observers.
-    pub(crate) fn release(self) {
-        let keyspace = self.keyspace;
-        if let Some(aftermath) = self.unlock() {
-            aftermath.settle(keyspace);
-        }
-    }
-
-    #[inline]
-    fn unlock(mut self) -> Option<Aftermath> {
-        let keyspace = self.keyspace;
-        if self.has_changed || self.effects.rare.is_some() {
-            self.locks.each_mut(|shard| keyspace.report(shard));
-        }
-        let Self { locks, effects, has_changed, .. } = self;
-        drop(locks);
-        if has_changed {
-            super::compaction::help(keyspace);
-        }
-        if !effects.created.is_empty() {
-            keyspace.evictor.file(&effects.created);
-        }
-        effects.rare.map(Aftermath)
-    }
-
     /// Number of keys in this database, expired ones that the reaper has not reached included. O(shards).
     pub fn len(&self) -> usize {
         self.locks.indices().into_iter().map(|index| self.locks.shard(index).len(self.index)).sum()
@@ -648,225 +463,5 @@ fn apart_from_key(head: &Head) -> Kind {
     match head.kind() {
         Kind::Embedded if !is_embedded(head.key_len, head.value_len, head.has_deadline()) => Kind::Raw,
         kind => kind,
-    }
-}
-
-/// A value taken out of the keyspace or copied from it.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    Int(i64),
-    Bytes(Kind, Vec<u8>),
-    Owned(Option<Owned>),
-}
-
-impl Taken {
-    /// As a value to insert, once.
-    pub(crate) fn as_new(&mut self) -> NewValue<'_> {
-        match self {
-            Taken::Int(number) => NewValue::Int(*number),
-            Taken::Bytes(kind, bytes) => NewValue::Bytes(*kind, bytes),
-            Taken::Owned(owned) => {
-                let mut owned = owned.take().expect("a value is inserted once");
-                if let Owned::Hash(hash) = &mut owned {
-                    hash.forget_timer();
-                }
-                NewValue::Owned(owned)
-            }
-        }
-    }
-}
-
-/// An entry being read.
-pub struct Entry<'d> {
-    shard: &'d ShardData,
-    at: Ref,
-}
-
-impl<'d> Entry<'d> {
-    /// Its value.
-    #[inline]
-    pub fn value(&self) -> Value<'d> {
-        self.shard.value(self.at)
-    }
-
-    /// Its key.
-    pub fn key(&self) -> &'d [u8] {
-        self.shard.head(self.at).key(&self.shard.arena, self.at)
-    }
-
-    /// Its deadline in unix milliseconds, if it has one.
-    pub fn deadline(&self) -> Option<u64> {
-        self.shard.head(self.at).deadline(&self.shard.arena, self.at)
-    }
-
-    /// Whether a string value is known to be pure ASCII; bindings choose the cheaper conversion by it.
-    #[inline]
-    pub fn is_ascii(&self) -> bool {
-        self.shard.head(self.at).ascii()
-    }
-
-    pub(crate) fn kind(&self) -> Kind {
-        self.shard.head(self.at).kind()
-    }
-
-    /// Bytes of the value as it stands in the entry.
-    pub(crate) fn value_len(&self) -> usize {
-        self.shard.head(self.at).value_len
-    }
-
-    pub(crate) fn stamp(&self) -> u32 {
-        self.shard.head(self.at).stamp()
-    }
-
-    /// Bytes of memory that the entry takes.
-    pub fn bytes(&self) -> usize {
-        self.shard.entry_bytes(self.at)
-    }
-}
-
-/// An entry being changed. Every change through it is recorded.
-pub struct EntryMut<'d, 'e> {
-    db: &'d mut Db<'e>,
-    key: Key<'d>,
-    at: Ref,
-}
-
-impl<'d, 'e> EntryMut<'d, 'e> {
-    /// Its value.
-    pub fn value(&self) -> Value<'_> {
-        self.db.shard(&self.key).value(self.at)
-    }
-
-    /// Its deadline in unix milliseconds, if it has one.
-    pub fn deadline(&self) -> Option<u64> {
-        let shard = self.db.shard(&self.key);
-        shard.head(self.at).deadline(&shard.arena, self.at)
-    }
-
-    pub(crate) fn kind(&self) -> Kind {
-        self.db.shard(&self.key).head(self.at).kind()
-    }
-
-    /// The bytes of the value as they stand in the entry: a string's or a packed collection's.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        let shard = self.db.shard(&self.key);
-        shard.head(self.at).value(&shard.arena, self.at)
-    }
-
-    /// The database, for its clock, log and events.
-    pub fn db(&mut self) -> &mut Db<'e> {
-        self.db
-    }
-
-    /// Gives the entry another value; its deadline stays.
-    ///
-    /// # Errors
-    /// The system has no memory; nothing has changed.
-    pub(crate) fn set_value(&mut self, value: NewValue<'_>) -> Result<()> {
-        let deadline = self.deadline();
-        self.db.preserve(&self.key, self.at);
-        let value = if deadline.is_some() { over_deadline(self.key.bytes().len(), value) } else { value };
-        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
-        let (at, old) = self.db.shard_mut(&self.key).replace(db, hash, at, value, deadline)?;
-        self.at = at;
-        self.db.effects.discard(old);
-        self.db.modified(&self.key);
-        Ok(())
-    }
-
-    /// Sets or removes the deadline, in unix milliseconds.
-    ///
-    /// # Errors
-    /// The system has no memory; nothing has changed.
-    pub fn set_deadline(&mut self, deadline: Option<u64>) -> Result<()> {
-        self.db.preserve(&self.key, self.at);
-        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
-        let had_deadline = self.db.shard(&self.key).head(at).has_deadline();
-        self.at = self.db.shard_mut(&self.key).set_deadline(db, hash, at, deadline)?;
-        if deadline.is_some() && !had_deadline {
-            self.db.gained_deadline(&self.key, self.at);
-        }
-        self.db.modified(&self.key);
-        Ok(())
-    }
-
-    /// Writes bytes over those of a string in the entry, its length unchanged.
-    fn edit_bytes(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
-        self.db.preserve(&self.key, self.at);
-        let at = self.at;
-        self.db.shard_mut(&self.key).edit_string(at, from, bytes);
-        self.db.modified(&self.key);
-        Ok(())
-    }
-
-    /// Edits the value, if it has memory of its own. `edit` says whether it changed anything beside what it returns.
-    ///
-    /// # Errors
-    /// The system has no memory for the entry; nothing has changed.
-    pub(crate) fn edit_owned<R>(
-        &mut self,
-        edit: impl FnOnce(&mut Owned, &HashSeed) -> (R, bool),
-    ) -> Result<Option<R>> {
-        if !self.kind().owns() {
-            return Ok(None);
-        }
-        self.db.preserve(&self.key, self.at);
-        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
-        let (at, result, changed) = self.db.shard_mut(&self.key).edit_owned(db, hash, at, edit)?;
-        self.at = at;
-        if changed {
-            self.db.modified(&self.key);
-        }
-        Ok(Some(result))
-    }
-
-    /// Writes bytes over those of a string from `from` on, with zeroes before them where it is shorter. A string that grows beyond a page gets pages of its
-    /// own. O(bytes), amortised, O(length) for shorter strings.
-    ///
-    /// # Errors
-    /// WRONGTYPE, or the system has no memory; nothing has changed.
-    pub(crate) fn write_string(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
-        let written = self.edit_owned(|value, _| match value {
-            Owned::Str(string) => {
-                let written = string.write(from, bytes);
-                (written.map_err(Error::from), written.is_ok())
-            }
-            Owned::Hash(_) => (Err(Error::wrong_type()), false),
-        })?;
-        if let Some(written) = written {
-            return written;
-        }
-        let text = self.value().text()?;
-        let end = from + bytes.len();
-        if end <= text.len() && self.kind() == Kind::Raw {
-            return self.edit_bytes(from, bytes);
-        }
-        let mut whole = text.to_vec();
-        whole.resize(whole.len().max(end), 0);
-        whole[from..end].copy_from_slice(bytes);
-        if whole.len() < long::GROWING {
-            return self.set_value(NewValue::Bytes(Kind::Raw, &whole));
-        }
-        let pool = &self.db.keyspace.shared.pool;
-        let string = LongString::new(pool, &whole, whole.len() + whole.len() / 4)?;
-        self.set_value(NewValue::Owned(Owned::Str(string)))
-    }
-
-    /// Arms a timer for something inside the value, such as a field with a deadline.
-    pub(crate) fn arm(&mut self, deadline: u64) {
-        let (db, hash) = (self.db.index, self.key.hash());
-        self.db.shard_mut(&self.key).arm(db, hash, deadline);
-    }
-
-    /// Removes the entry.
-    pub fn remove(self) {
-        self.db.delete(&self.key, self.at);
-        self.db.modified(&self.key);
-    }
-}
-
-impl From<crate::store::memory::OutOfMemory> for Error {
-    fn from(_: crate::store::memory::OutOfMemory) -> Self {
-        Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
     }
 }

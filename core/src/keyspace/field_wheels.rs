@@ -46,6 +46,13 @@ impl FieldWheels {
         self.free.push(place);
     }
 
+    /// Takes a wheel out for good.
+    pub(crate) fn remove(&mut self, place: usize) -> Option<Box<Wheel>> {
+        let wheel = self.take(place);
+        self.vacate(place);
+        wheel
+    }
+
     /// Bytes of all wheels and of the places.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -1,7 +1,6 @@
-//! A shard behind its lock, and what readers without the lock share with it.
+//! A shard behind its lock. What readers without the lock share with it is in [`super::shared`], what they do in [`super::read`].
 //!
-//! Whoever gets a mutable reference to a shard turns those readers away until the guard goes: nobody can forget it. What
-//! such readers do is in [`super::read`].
+//! Whoever gets a mutable reference to a shard turns those readers away until the guard goes: nobody can forget it.
 //!
 //! **Compaction** goes on whenever a write ends, since then nobody refers to an entry; see [`super::compaction`]. Writes over what stands
 //! in a block already ([`Shard::in_place`]) leave it to others: they make no holes and fill none.

@@ -85,10 +85,7 @@ impl ShardData {
 
     #[inline(never)]
     fn encode_owned<'v>(&mut self, mut owned: Owned, key_len: usize) -> Encoded<'v> {
-        if let Owned::Hash(hash) = &mut owned {
-            let place = hash.take_wheel().map(|wheel| self.wheels.keep(None, wheel));
-            hash.set_wheel_place(place);
-        }
+        self.keep_wheel(&mut owned, None);
         let bytes = Bytes::Made(stored(&owned, key_len));
         Encoded { kind: owned.kind(), bytes, owned: Some(owned) }
     }
@@ -107,9 +104,16 @@ impl ShardData {
         if let Some(Owned::Hash(hash)) = &encoded.owned
             && let Some(place) = hash.as_ref(&self.shared.seed).wheel()
         {
-            self.wheels.take(place);
-            self.wheels.vacate(place);
+            self.wheels.remove(place);
         }
+    }
+
+    /// Keeps the wheel of a hash, if it has one, at the place that it had, and has the hash name that.
+    fn keep_wheel(&mut self, owned: &mut Owned, place: Option<usize>) -> Option<usize> {
+        let Owned::Hash(hash) = owned else { return None };
+        let place = hash.take_wheel().map(|wheel| self.wheels.keep(place, wheel));
+        hash.set_wheel_place(place);
+        place
     }
 
     /// The hash of the entry at `at`, to read.
@@ -153,8 +157,7 @@ impl ShardData {
         if let Owned::Hash(hash) = &mut owned
             && let Some(place) = hash.as_ref(&self.shared.seed).wheel()
         {
-            hash.set_wheel(self.wheels.take(place));
-            self.wheels.vacate(place);
+            hash.set_wheel(self.wheels.remove(place));
         }
         self.owners -= 1;
         owned.set_left(false);
@@ -163,10 +166,7 @@ impl ShardData {
 
     /// Gives an entry back what [`ShardData::unload`] took, unchanged.
     pub(super) fn reload(&mut self, at: Ref, mut owned: Owned) {
-        if let Owned::Hash(hash) = &mut owned {
-            let place = hash.take_wheel().map(|wheel| self.wheels.keep(None, wheel));
-            hash.set_wheel_place(place);
-        }
+        self.keep_wheel(&mut owned, None);
         let head = self.head(at);
         self.arena.write(at, head.value_at(), [&stored(&owned, head.key_len)]);
         self.owners += 1;
@@ -205,11 +205,7 @@ impl ShardData {
             hash.set_wheel(place.and_then(|place| self.wheels.take(place)));
         }
         let (result, changed) = edit(&mut owned, &self.shared.seed);
-        let mut wheel_place = None;
-        if let Owned::Hash(hash) = &mut owned {
-            wheel_place = hash.take_wheel().map(|wheel| self.wheels.keep(place, wheel));
-            hash.set_wheel_place(wheel_place);
-        }
+        let wheel_place = self.keep_wheel(&mut owned, place);
         let bytes = stored(&owned, head.key_len);
         let moved = if bytes.len() == head.value_len {
             // What has pages has a root of fixed size: nothing can go wrong here.
@@ -233,10 +229,7 @@ impl ShardData {
                 // The root in the entry still names the place, if it named one; timers of fields that are not there are dropped as they fire.
                 match (place, wheel_place) {
                     (Some(place), None) => drop(self.wheels.keep(Some(place), Box::default())),
-                    (None, Some(place)) => {
-                        self.wheels.take(place);
-                        self.wheels.vacate(place);
-                    }
+                    (None, Some(place)) => drop(self.wheels.remove(place)),
                     _ => {}
                 }
                 Err(error)

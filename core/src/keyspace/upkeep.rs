@@ -3,24 +3,24 @@
 //! How is the affair of [`crate::store::memory`]; moving entries together is [`super::compaction`]'s.
 
 use super::Keyspace;
-use crate::store::memory::Buckets;
-
-/// Huge pages made ready in one round: each may take milliseconds.
-const READY_AT_ONCE: usize = 2;
+use crate::store::memory::{Buckets, Pace};
 
 /// What is done at every tick. The caller holds no lock.
 pub(crate) fn round(keyspace: &Keyspace) {
     let pool = &keyspace.shared.pool;
     let tables = keyspace.shared.all_buckets();
-    // A huge page of a chunk that is nearly empty would take memory for nothing.
-    if keyspace.used_bytes() > pool.used_bytes() / 2 && !pool.collapse() && pool.is_calm() {
-        let _ = tables.iter().any(|buckets| buckets.collapse());
-    }
-    if keyspace.may_grow() {
-        (0..READY_AT_ONCE).take_while(|_| pool.prepare()).count();
-        (0..READY_AT_ONCE).take_while(|_| tables.iter().any(|buckets| buckets.prepare())).count();
-    } else {
+    let (pace, may_grow) = (pool.look(), keyspace.may_grow());
+    if pace == Pace::Fast && may_grow {
+        // One of each at a time: a huge page may take milliseconds.
+        pool.prepare();
+        let _ = tables.iter().any(|buckets| buckets.prepare());
+    } else if pace == Pace::Calm || !may_grow {
         pool.dismiss();
+        tables.iter().for_each(|buckets| buckets.dismiss());
+    }
+    // A huge page of a chunk that is nearly empty would take memory for nothing.
+    if pace == Pace::Calm && keyspace.used_bytes() > pool.used_bytes() / 2 && !pool.collapse() {
+        let _ = tables.iter().any(|buckets| buckets.collapse());
     }
     for buckets in tables.iter().filter(|buckets| buckets.has_shrunk()) {
         trim_buckets(keyspace, buckets);

@@ -10,14 +10,14 @@
 //! word 2    form: 0 small, 1 in pages; from bit 8 the height of the tree of bucket pages, from 16 that of block pages; the upper half is the type's
 //! word 3-5  the type's
 //! word 6    small: words of blocks, and above them those given up; in pages: next fresh word and the end of its page
-//! small:    word 7 home buckets; then these, then blocks
+//! small:    word 7 home buckets, and above them the first block given up, plus one; then these buckets, then blocks
 //! in pages: word 7 pages of blocks, and above them the first that is vacant, plus one; 8 pages, and above them words in use; 9-26 free blocks by
 //!           size; 27-42 the root of bucket pages; 43-58 that of block pages
 //! ```
 //!
 //! **Blocks** are named by the number of their first word plus one; each stands in one page, or, if it is longer, in a run of pages of its own. Freed
-//! blocks of a size form a list threaded through them, as an arena's do. A small collection forgets them, and is written anew
-//! when they are many ([`Collection::is_wasteful`]).
+//! blocks of a size form a list threaded through them, as an arena's do. A small collection has them in one list, for when it has pages, and is
+//! written anew when they are many ([`Collection::is_wasteful`]).
 
 mod editor;
 mod view;
@@ -370,6 +370,9 @@ impl Collection {
                 self.root.truncate(self.root.len() - words);
                 self.set_half(SPACE, false, at);
             } else {
+                let next = half(self.word(HOMES), true);
+                self.view().words(block).set_word(0, free_word(words, next));
+                self.set_half(HOMES, true, at + 1);
                 self.set_half(SPACE, true, half(self.word(SPACE), true) + words);
             }
             return;
@@ -393,7 +396,7 @@ impl Collection {
     fn give_up(&mut self, at: usize, words: usize) {
         let Ok(page) = self.view().block_pages().own(&self.pool, at / PAGE_WORDS) else { return };
         let list = list_of(words);
-        page.set_word(at % PAGE_WORDS, (words as u64) << 32 | self.first_free(list) as u64);
+        page.set_word(at % PAGE_WORDS, free_word(words, self.first_free(list)));
         self.set_first_free(list, at + 1);
     }
 
@@ -405,7 +408,7 @@ impl Collection {
         self.set_half(LISTS + list / 2, !list.is_multiple_of(2), first);
     }
 
-    /// The first word of a free block: its length, and the next of its list.
+    /// The length of a free block, and the next of its list.
     fn free_block(&self, at: usize) -> (usize, usize) {
         let word = self.view().words(block_at(at)).word(0);
         (half(word, true), half(word, false))
@@ -438,7 +441,7 @@ impl Collection {
                         Some(before) => {
                             let page = self.view().block_pages().own(&self.pool, before / PAGE_WORDS)?;
                             let (len, _) = self.free_block(before);
-                            page.set_word(before % PAGE_WORDS, (len as u64) << 32 | behind as u64);
+                            page.set_word(before % PAGE_WORDS, free_word(len, behind));
                         }
                     }
                     if len > words {
@@ -487,6 +490,12 @@ impl Collection {
         self.set_half(SPACE, false, blocks);
         self.set_half(SPACE, true, PAGE_WORDS);
         self.set_half(COUNTS, true, blocks - given_up);
+        let mut next = half(old.word(HOMES), true);
+        while let Some(at) = next.checked_sub(1) {
+            let (words, behind) = self.free_block(at);
+            self.give_up(at, words);
+            next = behind;
+        }
         Ok(())
     }
 
@@ -537,6 +546,11 @@ impl Drop for Collection {
 
 fn words_in<const N: usize>(parts: &[&[u8]; N]) -> usize {
     parts.iter().map(|part| part.len()).sum::<usize>().div_ceil(8).max(1)
+}
+
+/// The first word of a free block.
+fn free_word(words: usize, next: usize) -> u64 {
+    (words as u64) << 32 | next as u64
 }
 
 fn block_at(at: usize) -> Ref {

@@ -32,7 +32,7 @@ const ROW: usize = SHARDS * size_of::<Line>();
 const PIECE: u32 = (HUGE_PAGE / ROW) as u32;
 /// Pieces in use for each that is kept ready, and the most of these.
 const PIECES_PER_READY: u32 = 8;
-const MOST_READY: u32 = 2;
+const MOST_READY: u32 = 1;
 /// Rows that may stay behind the longest table, at least.
 const FEW: u32 = if ROW < PAGE { (4 * PAGE / ROW) as u32 } else { 4 };
 
@@ -153,16 +153,33 @@ impl Buckets {
                 // A shard may have grown above the present ceiling since it was asked here: the other one sees it.
                 return;
             }
-            let kept = self.ceiling.load(Ordering::Relaxed).max(longest);
-            if state.backed <= kept {
+            if !self.give_back_last(&mut state, self.ceiling.load(Ordering::Relaxed).max(longest)) {
                 return;
             }
-            let from = kept.max(state.backed.saturating_sub(1) / PIECE * PIECE);
-            self.region.give_back(bytes_of(from..state.backed));
-            self.region.prefer_small_pages(bytes_of(from..state.backed));
-            state.backed = from;
-            state.huge.truncate((from / PIECE) as usize);
         }
+    }
+
+    /// Gives the pieces that are ready back to the system: no table grows, or none shall.
+    pub(crate) fn dismiss(&self) {
+        // The lock is let go of after each piece, as in `trim`.
+        while {
+            let mut state = self.state.lock();
+            let kept = self.ceiling.load(Ordering::Relaxed).next_multiple_of(PIECE);
+            self.give_back_last(&mut state, kept)
+        } {}
+    }
+
+    /// Gives the last piece back to the system, but for the rows below `kept`; false if there is nothing to give.
+    fn give_back_last(&self, state: &mut State, kept: u32) -> bool {
+        if state.backed <= kept {
+            return false;
+        }
+        let from = kept.max(state.backed.saturating_sub(1) / PIECE * PIECE);
+        self.region.give_back(bytes_of(from..state.backed));
+        self.region.prefer_small_pages(bytes_of(from..state.backed));
+        state.backed = from;
+        state.huge.truncate((from / PIECE) as usize);
+        true
     }
 
     /// Makes one piece ready ahead of the tables if there should be one more; false if there are enough, or a table became shorter since the

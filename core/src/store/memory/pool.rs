@@ -9,8 +9,8 @@
 //! the fullest come first). Runs that are longer than a chunk begin with one that nobody uses. A run is its address: it never moves.
 //!
 //! **Huge pages** take long to be zeroed, and hold memory that is not in use yet. So a chunk is used page by page, unless it was made
-//! ready before it was needed. [`Pool::prepare`], called by the background thread, keeps a few ready once the engine is large; of those
-//! that had to be used before, [`Pool::collapse`] makes huge pages when they are full and the engine does not grow.
+//! ready before it was needed. While a large engine grows fast ([`Pool::look`]), the background thread keeps one ready ([`Pool::prepare`]), and gives it
+//! back when nothing grows; of those that had to be used before, [`Pool::collapse`] then makes huge pages when they are full.
 //!
 //! **Idle pages** have memory behind them and nobody who uses them. They are kept for whoever comes next, up to a small share of those
 //! in use; what is above that goes back to the system, from the top down, whole chunks first. That takes the system long, so it is not done
@@ -41,10 +41,12 @@ const PAGES: usize = HUGE_PAGE / PAGE;
 pub(crate) const LONGEST_RUN: u32 = PAGES.ilog2();
 /// Pages in use for each chunk that is kept ready.
 const PAGES_PER_READY: usize = 16 * PAGES;
-const MOST_READY: usize = 2;
+const MOST_READY: usize = 1;
 
-/// Looks in a row at which nothing was taken before chunks are collapsed.
+/// Looks in a row at which nothing was taken before a pool is calm.
 const CALM: u32 = 10;
+/// Pages taken between two looks that make it grow fast: a chunk within a second.
+const FAST: u64 = 6;
 
 /// One idle page in so many may stay, within these limits.
 const IDLE_SHARE: usize = 128;
@@ -123,12 +125,20 @@ struct State {
     filling: Option<usize>,
     /// The chunk that is looked at next for whether it should become a huge page.
     next: usize,
-    /// Runs taken so far, those at the last look, and how many looks in a row there were no more.
-    takes: u64,
-    takes_seen: u64,
+    /// Pages taken since the last look, and how many looks in a row there were none.
+    taken: u64,
     calm: u32,
     /// Pages that are taken in pieces, and which of these are in use, as bits.
     in_pieces: Vec<(u32, u8)>,
+}
+
+/// How pages are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pace {
+    Fast,
+    Slow,
+    /// None for a while.
+    Calm,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -245,31 +255,28 @@ impl Pool {
         true
     }
 
-    /// Gives the chunks that are ready back to the system: the engine shall not grow.
+    /// Gives the chunks that are ready back to the system: the engine does not grow, or shall not.
     pub(crate) fn dismiss(&self) {
         self.part_with(|state, parting| state.keep_ready(0, parting));
     }
 
-    /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few, and nothing was taken since the last
-    /// `CALM` calls; false if not. Not for two threads at once. Takes the system milliseconds, in which readers of the chunk may have
-    /// to wait, and whoever touches new memory does: so not while the engine grows.
+    /// How pages were taken since the last look, which was a tick ago.
+    pub(crate) fn look(&self) -> Pace {
+        self.state.lock().look()
+    }
+
+    /// Has the system make a huge page of a full chunk that is none, once, if there is one among the next few; false if not. Not for two threads at
+    /// once. Takes the system milliseconds, in which readers of the chunk may have to wait, and whoever touches new memory does: so only while it is
+    /// [calm](Pace::Calm).
     pub(crate) fn collapse(&self) -> bool {
         /// Chunks looked at in one call.
         const FEW: usize = 64;
         let mut state = self.state.lock();
-        if !state.look_calm() {
-            return false;
-        }
         let Some(number) = state.next_to_collapse(FEW) else { return false };
         state.chunks[number].is_huge = true;
         drop(state);
         self.region.collapse(bytes_of(number));
         true
-    }
-
-    /// Whether nothing was taken for a while, as of the last look.
-    pub(crate) fn is_calm(&self) -> bool {
-        self.state.lock().calm >= CALM
     }
 
     /// Gives all idle pages back to the system. O(chunks).
@@ -387,11 +394,14 @@ impl State {
         (self.in_use / PAGES_PER_READY).min(MOST_READY)
     }
 
-    /// Whether nothing was taken for a while. Asked at every look.
-    fn look_calm(&mut self) -> bool {
-        self.calm = if self.takes == self.takes_seen { self.calm.saturating_add(1) } else { 0 };
-        self.takes_seen = self.takes;
-        self.calm >= CALM
+    fn look(&mut self) -> Pace {
+        let taken = std::mem::take(&mut self.taken);
+        self.calm = if taken == 0 { self.calm.saturating_add(1) } else { 0 };
+        match taken {
+            FAST.. => Pace::Fast,
+            _ if self.calm >= CALM => Pace::Calm,
+            _ => Pace::Slow,
+        }
     }
 
     fn take(&mut self, pages: usize, region: &Region) -> Result<Run, OutOfMemory> {
@@ -403,7 +413,7 @@ impl State {
             let last = (first + pages - 1) / PAGES;
             self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(last));
         }
-        self.takes += 1;
+        self.taken += pages as u64;
         self.in_use += pages;
         for (number, pages) in parts(first..first + pages) {
             let chunk = &mut self.chunks[number];

@@ -219,13 +219,13 @@ impl Region {
     /// takes milliseconds, and memory for what nobody uses.
     pub(crate) fn prefer_small_pages(&self, bytes: Range<usize>) {
         let (start, len) = self.part(bytes);
-        system::prefer_small_pages(start, len);
+        system::advise(start, len, Advice::SmallPages);
     }
 
     /// Has the system put memory behind all of the range, in huge pages if it has any, so that nobody waits for it later. O(bytes).
     pub(crate) fn populate_huge(&self, bytes: Range<usize>) {
         let (start, len) = self.part(bytes);
-        system::prefer_huge_pages(start, len);
+        system::advise(start, len, Advice::HugePages);
         for page in (0..len).step_by(PAGE) {
             // SAFETY: inside the committed part, whose words are atomic (invariant).
             let word = unsafe { start.add(page).cast::<AtomicU64>().as_ref() };
@@ -237,8 +237,8 @@ impl Region {
     /// Has the system move what is in the range to huge pages, if it can. Whoever is there meanwhile waits. O(bytes).
     pub(crate) fn collapse(&self, bytes: Range<usize>) {
         let (start, len) = self.part(bytes);
-        system::prefer_huge_pages(start, len);
-        system::collapse(start, len);
+        system::advise(start, len, Advice::HugePages);
+        system::advise(start, len, Advice::Collapse);
     }
 }
 
@@ -249,6 +249,17 @@ impl Drop for Region {
             unsafe { system::unreserve(self.mapping.0, self.mapping.1) }
         }
     }
+}
+
+/// What a system that can is told about pages. It changes nothing of what they hold.
+#[derive(Clone, Copy)]
+enum Advice {
+    HugePages,
+    SmallPages,
+    /// To be made huge pages now.
+    Collapse,
+    InDumps,
+    NotInDumps,
 }
 
 /// Has the C library's allocator give what it keeps in reserve back to the system, where it can.
@@ -273,7 +284,7 @@ unsafe fn zero(start: NonNull<u8>, bytes: usize) {
 
 #[cfg(unix)]
 mod system {
-    use super::{NonNull, OutOfMemory};
+    use super::{Advice, NonNull, OutOfMemory};
 
     fn done(result: libc::c_int) -> Result<(), OutOfMemory> {
         if result == 0 { Ok(()) } else { Err(OutOfMemory) }
@@ -288,12 +299,9 @@ mod system {
             return Err(OutOfMemory);
         }
         let start = NonNull::new(start.cast()).ok_or(OutOfMemory)?;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            // A page at a time until a whole huge page is asked for: what is small stays small.
-            advise(start, bytes, libc::MADV_NOHUGEPAGE);
-            advise(start, bytes, libc::MADV_DONTDUMP);
-        }
+        // A page at a time until a whole huge page is asked for: what is small stays small.
+        advise(start, bytes, Advice::SmallPages);
+        advise(start, bytes, Advice::NotInDumps);
         Ok(start)
     }
 
@@ -308,41 +316,27 @@ mod system {
     pub(super) fn commit(start: NonNull<u8>, bytes: usize) -> Result<(), OutOfMemory> {
         // SAFETY: allowing more changes nothing for whoever uses memory there.
         done(unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) })?;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        advise(start, bytes, libc::MADV_DODUMP);
+        advise(start, bytes, Advice::InDumps);
         Ok(())
     }
 
-    pub(super) fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        advise(start, bytes, libc::MADV_HUGEPAGE);
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let _ = (start, bytes);
-    }
-
-    pub(super) fn prefer_small_pages(start: NonNull<u8>, bytes: usize) {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        advise(start, bytes, libc::MADV_NOHUGEPAGE);
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let _ = (start, bytes);
-    }
-
-    pub(super) fn collapse(start: NonNull<u8>, bytes: usize) {
-        /// Since Linux 6.1.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        const MADV_COLLAPSE: libc::c_int = 25;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        advise(start, bytes, MADV_COLLAPSE);
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let _ = (start, bytes);
-    }
-
-    /// Advice that changes no content, which a system may be unable to take.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn advise(start: NonNull<u8>, bytes: usize, advice: libc::c_int) {
+    pub(super) fn advise(start: NonNull<u8>, bytes: usize, advice: Advice) {
+        /// Since Linux 6.1.
+        const MADV_COLLAPSE: libc::c_int = 25;
+        let advice = match advice {
+            Advice::HugePages => libc::MADV_HUGEPAGE,
+            Advice::SmallPages => libc::MADV_NOHUGEPAGE,
+            Advice::Collapse => MADV_COLLAPSE,
+            Advice::InDumps => libc::MADV_DODUMP,
+            Advice::NotInDumps => libc::MADV_DONTDUMP,
+        };
         // SAFETY: such advice changes no content of any memory.
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) };
     }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn advise(_: NonNull<u8>, _: usize, _: Advice) {}
 
     /// Gives pages back; they read as zeroes afterwards.
     ///
@@ -370,7 +364,7 @@ mod system {
 mod system {
     use std::ffi::c_void;
 
-    use super::{NonNull, OutOfMemory};
+    use super::{Advice, NonNull, OutOfMemory};
 
     const MEM_COMMIT: u32 = 0x1000;
     const MEM_RESERVE: u32 = 0x2000;
@@ -404,11 +398,7 @@ mod system {
         if start.is_null() { Err(OutOfMemory) } else { Ok(()) }
     }
 
-    pub(super) fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
-
-    pub(super) fn prefer_small_pages(_: NonNull<u8>, _: usize) {}
-
-    pub(super) fn collapse(_: NonNull<u8>, _: usize) {}
+    pub(super) fn advise(_: NonNull<u8>, _: usize, _: Advice) {}
 
     /// # Safety
     /// The pages are committed, and nobody uses them meanwhile but by atomic accesses.

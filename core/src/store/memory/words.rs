@@ -100,19 +100,16 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Writes `parts`, one after the other, from byte `from` on, word by word. The bytes behind them in the last word stay. The caller holds the
-    /// lock of whoever owns the words, and no slice over them.
+    /// Writes `parts`, one after the other, from byte `from` on. What stands around them in their first and last word stays. The caller holds the lock
+    /// of whoever owns the words, and no slice over them.
     #[inline]
     pub(crate) fn write<const N: usize>(self, from: usize, parts: [&[u8]; N]) {
-        let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        self.check(from + bytes);
-        let bits = (from % UNIT * 8) as u32;
-        let mut writer = WordWriter { words: self, next: from / UNIT, pending: 0, bits };
-        if bits > 0 {
-            writer.pending = u64::from_le(self.word(writer.next)) & low(bits);
+        self.check(from + parts.iter().map(|part| part.len()).sum::<usize>());
+        let mut at = from;
+        for part in parts {
+            write(self.0, at, part);
+            at += part.len();
         }
-        parts.iter().for_each(|part| writer.push(part));
-        writer.finish();
     }
 
     /// Whether the bytes from word `from` on are these; false if there are not so many.
@@ -289,55 +286,11 @@ impl WindowMut<'_> {
         self.words[index].store(word, Ordering::Relaxed);
     }
 
-    /// Writes `bytes` from byte `from` on and says whether all of them are ASCII; `None` if the window does not reach that far. What
-    /// stands behind them in their last word may change.
+    /// Writes `bytes` from byte `from` on and says whether all of them are ASCII; `None` if the window does not reach that far. What stands
+    /// around them in their first and last word stays.
     #[inline(always)]
     pub(crate) fn write(&mut self, from: usize, bytes: &[u8]) -> Option<bool> {
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        if from.checked_add(bytes.len())? > (WINDOW - 1) * UNIT {
-            return None;
-        }
-        let (chunks, rest) = bytes.as_chunks::<UNIT>();
-        let (mut at, bits, mut seen) = (from / UNIT, (from % UNIT * 8) as u32, 0);
-        let mut pending = 0;
-        // SAFETY: here and below: all stores are to words of `from..from + bytes.len()`, or to the one behind them, within the window.
-        unsafe {
-            if bits == 0 {
-                for chunk in chunks {
-                    self.store(at, whole(chunk));
-                    seen |= whole(chunk);
-                    at += 1;
-                }
-            } else {
-                pending = u64::from_le(self.words[at].load(Ordering::Relaxed)) & low(bits);
-                for chunk in chunks {
-                    let word = u64::from_le(whole(chunk));
-                    self.store(at, (pending | word << bits).to_le());
-                    pending = word >> (64 - bits);
-                    seen |= word;
-                    at += 1;
-                }
-            }
-            if !rest.is_empty() {
-                let word = partial(rest);
-                seen |= word;
-                self.store(at, (pending | word << bits).to_le());
-                if rest.len() as u32 * 8 + bits > 64 {
-                    self.store(at + 1, (word >> (64 - bits)).to_le());
-                }
-            } else if bits > 0 {
-                self.store(at, pending.to_le());
-            }
-        }
-        Some(seen & HIGH == 0)
-    }
-
-    /// # Safety
-    /// `index` is below [`WINDOW`].
-    #[inline(always)]
-    unsafe fn store(&mut self, index: usize, word: u64) {
-        // SAFETY: the caller's promise.
-        unsafe { self.words.get_unchecked(index) }.store(word, Ordering::Relaxed);
+        (from.checked_add(bytes.len())? <= WINDOW * UNIT).then(|| write(self.words, from, bytes))
     }
 }
 
@@ -367,62 +320,47 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Puts bytes together into words and stores these.
-struct WordWriter<'a> {
-    words: Words<'a>,
-    next: usize,
-    /// The bytes of the word `next` that are known so far, and how many bits they are.
-    pending: u64,
-    bits: u32,
-}
-
-impl WordWriter<'_> {
-    #[inline(always)]
-    fn push(&mut self, bytes: &[u8]) {
-        let (chunks, rest) = bytes.as_chunks::<UNIT>();
-        if self.bits == 0 {
-            let end = self.next + chunks.len();
-            let words = self.words.0.get(self.next..end).unwrap_or_else(|| outside());
-            for (word, chunk) in words.iter().zip(chunks) {
-                word.store(whole(chunk), Ordering::Relaxed);
-            }
-            self.next = end;
+/// Writes `bytes` from byte `from` on, which the words hold, and says whether all of them are ASCII.
+#[inline(always)]
+fn write(words: &[AtomicU64], from: usize, bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (chunks, rest) = bytes.as_chunks::<UNIT>();
+    let bits = (from % UNIT * 8) as u32;
+    let words = words.get(from / UNIT..).unwrap_or_else(|| outside());
+    let (mut seen, mut pending) = (0, 0);
+    if bits == 0 {
+        for (word, chunk) in words.iter().zip(chunks) {
+            word.store(whole(chunk), Ordering::Relaxed);
+            seen |= whole(chunk);
+        }
+    } else if !bytes.is_empty() {
+        pending = u64::from_le(words[0].load(Ordering::Relaxed)) & low(bits);
+        for (word, chunk) in words.iter().zip(chunks) {
+            let bytes = u64::from_le(whole(chunk));
+            word.store((pending | bytes << bits).to_le(), Ordering::Relaxed);
+            pending = bytes >> (64 - bits);
+            seen |= bytes;
+        }
+    }
+    let end = bits + rest.len() as u32 * 8;
+    if end > 0 && !bytes.is_empty() {
+        let last = partial(rest);
+        seen |= last;
+        let merge = |word: &AtomicU64, new: u64, bits: u32| {
+            let kept = u64::from_le(word.load(Ordering::Relaxed)) & !low(bits);
+            word.store((kept | new).to_le(), Ordering::Relaxed);
+        };
+        let words = &words[chunks.len()..];
+        if end < 64 {
+            merge(&words[0], pending | last << bits, end);
         } else {
-            for chunk in chunks {
-                let word = u64::from_le(whole(chunk));
-                self.store((self.pending | word << self.bits).to_le());
-                self.pending = word >> (64 - self.bits);
+            words[0].store((pending | last << bits).to_le(), Ordering::Relaxed);
+            if end > 64 {
+                merge(&words[1], last >> (64 - bits), end - 64);
             }
         }
-        if rest.is_empty() {
-            return;
-        }
-        let (word, bits) = (partial(rest), rest.len() as u32 * 8);
-        let joined = self.pending | word << self.bits;
-        if self.bits + bits >= 64 {
-            self.store(joined.to_le());
-            // Shifting by all 64 bits would need `bits` to be 64: a rest is shorter.
-            self.pending = word >> (64 - self.bits);
-            self.bits = self.bits + bits - 64;
-        } else {
-            self.pending = joined;
-            self.bits += bits;
-        }
     }
-
-    #[inline]
-    fn store(&mut self, word: u64) {
-        self.words.at(self.next).store(word, Ordering::Relaxed);
-        self.next += 1;
-    }
-
-    #[inline]
-    fn finish(mut self) {
-        if self.bits > 0 {
-            let kept = u64::from_le(self.words.word(self.next)) & !low(self.bits);
-            self.store((kept | self.pending).to_le());
-        }
-    }
+    seen & HIGH == 0
 }
 
 /// The lowest `bits` bits, fewer than 64.
@@ -437,10 +375,13 @@ fn whole(bytes: &[u8; UNIT]) -> u64 {
     u64::from_le_bytes(*bytes).to_le()
 }
 
-/// One to seven bytes as a number, the first lowest.
+/// Fewer than eight bytes as a number, the first lowest.
 #[inline(always)]
 fn partial(bytes: &[u8]) -> u64 {
     let n = bytes.len();
+    if n == 0 {
+        return 0;
+    }
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
         u64::from(first) | u64::from(last) << ((n - 4) * 8)

@@ -214,6 +214,11 @@ fn pieces_are_made_ready_for_a_table_that_grows_and_become_huge_pages_once() {
     assert!(is_whole(&buckets, ONE, 0..PIECES_PER_READY * PIECE));
     lengthen(&buckets, ONE, PIECES_PER_READY * PIECE..(used + 1) * PIECE);
     assert_eq!(collapsed(), used - PIECES_PER_READY, "what was made ready is a huge page already");
+    let (full, in_use) = (backed_rows(&buckets), buckets.ceiling.load(Ordering::Relaxed));
+    assert!(buckets.prepare() && backed_rows(&buckets) > full);
+    buckets.dismiss();
+    assert_eq!(backed_rows(&buckets), in_use.next_multiple_of(PIECE), "only what was ahead");
+    assert!(is_whole(&buckets, ONE, 0..(used + 1) * PIECE));
     assert!(buckets.prepare());
     buckets.trim(|| 10);
     assert_eq!(backed_rows(&buckets), 10 + FEW);

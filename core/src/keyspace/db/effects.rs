@@ -1,0 +1,209 @@
+//! What a command did, for those who must hear of it: collected while its shards are locked, handed to the log before they are unlocked and to
+//! observers after. Who listens is [`super::super::hooks`]' affair.
+
+use smallvec::SmallVec;
+
+use super::Db;
+use crate::keyspace::Keyspace;
+use crate::keyspace::evictor::Created;
+use crate::keyspace::hooks::{Argv, Effect, Event, EventClass};
+use crate::store::key::Key;
+use crate::value::Owned;
+
+/// What a command did, for those who must hear of it.
+#[derive(Default)]
+pub(in crate::keyspace) struct Effects {
+    pub(super) changes: u64,
+    /// Keys that the evictor needs a record of.
+    pub(super) created: SmallVec<[Created; 1]>,
+    /// What few commands have, so that the others need not carry it.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+pub(in crate::keyspace) struct Rare {
+    expired_fields: u64,
+    /// The commands that replace the one being executed in the log; `None`: log it as it came.
+    rewritten: Option<Vec<Effect>>,
+    /// Deletions of expired keys met on the way, logged before the command.
+    expirations: Vec<Effect>,
+    pub(super) modified: Vec<(usize, Box<[u8]>)>,
+    events: Vec<Event>,
+    pub(in crate::keyspace) garbage: Vec<Owned>,
+    /// The garbage is dropped by this thread, whatever it costs.
+    pub(in crate::keyspace) drop_here: bool,
+    /// Databases of which all keys changed; `None` stands for all databases.
+    pub(in crate::keyspace) flushed: Vec<Option<usize>>,
+}
+
+/// What is left to do for a piece of work once nothing is locked: observers hear, garbage is dropped.
+pub(crate) struct Aftermath(Box<Rare>);
+
+impl Aftermath {
+    /// Does it. The caller holds no lock.
+    pub(crate) fn settle(self, keyspace: &Keyspace) {
+        self.0.release(keyspace);
+    }
+}
+
+impl Rare {
+    /// What is done after the unlock: observers hear, garbage is dropped.
+    fn release(self, keyspace: &Keyspace) {
+        keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
+        if !self.modified.is_empty() || !self.events.is_empty() {
+            keyspace.hooks.tell(&self.modified, &self.events);
+        }
+        if !self.flushed.is_empty() {
+            keyspace.hooks.tell_flushed(&self.flushed);
+        }
+        if self.drop_here {
+            drop(self.garbage);
+        } else {
+            crate::lazyfree::discard(self.garbage);
+        }
+    }
+}
+
+impl Effects {
+    pub(in crate::keyspace) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Values to drop after the unlock.
+    pub(in crate::keyspace) fn discard(&mut self, values: impl IntoIterator<Item = Owned>) {
+        for mut value in values {
+            // What nobody can reach is no reason to evict more.
+            value.depart();
+            self.rare().garbage.push(value);
+        }
+    }
+}
+
+impl Db<'_> {
+    /// Has the log remove a key before whatever the command does.
+    pub(super) fn log_removal(&mut self, command: &[u8], key: &Key<'_>) {
+        if self.keyspace.hooks.journal().is_some() {
+            let argv = vec![command.to_vec(), key.bytes().to_vec()];
+            let db = self.index;
+            self.effects.rare().expirations.push(Effect { db, argv });
+        }
+    }
+
+    /// Announces a keyspace event to whoever subscribed to its class.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        if self.keyspace.hooks.observed() {
+            let event = Event { class, name, db: self.index, key: key.into() };
+            self.effects.rare().events.push(event);
+        }
+    }
+
+    /// Writes these words to the log in place of the command that is being executed. May be called several times; without a log the words
+    /// are never made.
+    ///
+    /// Commands whose repetition would not have the same effect call it: relative deadlines, random choices, floats.
+    pub fn propagate(&mut self, argv: impl FnOnce() -> Argv) {
+        if self.keyspace.hooks.journal().is_some() {
+            let effect = Effect { db: self.index, argv: argv() };
+            self.effects.rare().rewritten.get_or_insert_default().push(effect);
+        }
+    }
+
+    /// Logs the removal of expired fields before whatever the command does. `changes` are those it had made by then: expiry is none of
+    /// them, or a command that goes on to change nothing would be logged.
+    pub(in crate::keyspace) fn log_expired_fields(
+        &mut self,
+        key: &Key<'_>,
+        fields: Vec<Vec<u8>>,
+        changes: u64,
+    ) {
+        self.effects.changes = changes;
+        if self.keyspace.hooks.journal().is_some() {
+            let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
+            let argv = words.into_iter().chain(fields).collect();
+            let db = self.index;
+            self.effects.rare().expirations.push(Effect { db, argv });
+        }
+    }
+
+    /// Counts fields that have expired.
+    pub(crate) fn count_expired_fields(&mut self, count: usize) {
+        self.effects.rare().expired_fields += count as u64;
+    }
+
+    /// Closes a piece of work that came without words, unlocks and frees.
+    pub(crate) fn finish(self, db: usize) {
+        let keyspace = self.keyspace;
+        if let Some(aftermath) = self.finish_later(db) {
+            aftermath.settle(keyspace);
+        }
+    }
+
+    /// As [`Db::finish`], but leaves to the caller what is to be done when no lock is held any more.
+    pub(crate) fn finish_later(mut self, db: usize) -> Option<Aftermath> {
+        let mut effects = Vec::new();
+        self.settle(db, &[], &mut effects);
+        if !effects.is_empty()
+            && let Some(journal) = self.keyspace.hooks.journal()
+        {
+            journal.append(&effects);
+        }
+        self.unlock()
+    }
+
+    /// How many changes the command has made so far.
+    pub fn changes(&self) -> u64 {
+        self.effects.changes
+    }
+
+    /// Counts changes that no single key stands for, such as FLUSHALL's.
+    pub(crate) fn add_changes(&mut self, changes: u64) {
+        self.effects.changes += changes;
+        self.keyspace.dirty.fetch_add(changes, crate::sync::Ordering::Relaxed);
+    }
+
+    /// Closes one command: hands its effects to the log while the shards are still locked.
+    pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Vec<Effect>) {
+        self.reclaim_stale();
+        let changes = std::mem::take(&mut self.effects.changes);
+        let mut rewritten = None;
+        if let Some(rare) = &mut self.effects.rare {
+            rewritten = rare.rewritten.take();
+            into.append(&mut rare.expirations);
+        }
+        if changes > 0 {
+            self.has_changed = true;
+            if self.keyspace.hooks.journal().is_some() {
+                match rewritten {
+                    Some(effects) => into.extend(effects),
+                    None => into.push(Effect { db, argv: argv.iter().map(|word| word.to_vec()).collect() }),
+                }
+            }
+        }
+    }
+
+    /// Ends the work: accounts memory, unlocks, then drops what was removed and tells the observers.
+    pub(crate) fn release(self) {
+        let keyspace = self.keyspace;
+        if let Some(aftermath) = self.unlock() {
+            aftermath.settle(keyspace);
+        }
+    }
+
+    #[inline]
+    fn unlock(mut self) -> Option<Aftermath> {
+        let keyspace = self.keyspace;
+        if self.has_changed || self.effects.rare.is_some() {
+            self.locks.each_mut(|shard| keyspace.report(shard));
+        }
+        let Self { locks, effects, has_changed, .. } = self;
+        drop(locks);
+        if has_changed {
+            crate::keyspace::compaction::help(keyspace);
+        }
+        if !effects.created.is_empty() {
+            keyspace.evictor.file(&effects.created);
+        }
+        effects.rare.map(Aftermath)
+    }
+}

@@ -1,0 +1,230 @@
+//! Entries as commands see them: read, changed, and taken out. How they are stored is the affair of [`super::super::shard`].
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::keyspace::shard::ShardData;
+use crate::store::key::{HashSeed, Key};
+use crate::store::memory::Ref;
+use crate::value::long::{self, LongString};
+use crate::value::string::over_deadline;
+use crate::value::{Kind, NewValue, Owned, Value};
+
+/// A value taken out of the keyspace or copied from it.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Int(i64),
+    Bytes(Kind, Vec<u8>),
+    Owned(Option<Owned>),
+}
+
+impl Taken {
+    /// As a value to insert, once.
+    pub(crate) fn as_new(&mut self) -> NewValue<'_> {
+        match self {
+            Taken::Int(number) => NewValue::Int(*number),
+            Taken::Bytes(kind, bytes) => NewValue::Bytes(*kind, bytes),
+            Taken::Owned(owned) => {
+                let mut owned = owned.take().expect("a value is inserted once");
+                if let Owned::Hash(hash) = &mut owned {
+                    hash.forget_timer();
+                }
+                NewValue::Owned(owned)
+            }
+        }
+    }
+}
+
+/// An entry being read.
+pub struct Entry<'d> {
+    pub(super) shard: &'d ShardData,
+    pub(super) at: Ref,
+}
+
+impl<'d> Entry<'d> {
+    /// Its value.
+    #[inline]
+    pub fn value(&self) -> Value<'d> {
+        self.shard.value(self.at)
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &'d [u8] {
+        self.shard.head(self.at).key(&self.shard.arena, self.at)
+    }
+
+    /// Its deadline in unix milliseconds, if it has one.
+    pub fn deadline(&self) -> Option<u64> {
+        self.shard.head(self.at).deadline(&self.shard.arena, self.at)
+    }
+
+    /// Whether a string value is known to be pure ASCII; bindings choose the cheaper conversion by it.
+    #[inline]
+    pub fn is_ascii(&self) -> bool {
+        self.shard.head(self.at).ascii()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.shard.head(self.at).kind()
+    }
+
+    /// Bytes of the value as it stands in the entry.
+    pub(crate) fn value_len(&self) -> usize {
+        self.shard.head(self.at).value_len
+    }
+
+    pub(crate) fn stamp(&self) -> u32 {
+        self.shard.head(self.at).stamp()
+    }
+
+    /// Bytes of memory that the entry takes.
+    pub fn bytes(&self) -> usize {
+        self.shard.entry_bytes(self.at)
+    }
+}
+
+/// An entry being changed. Every change through it is recorded.
+pub struct EntryMut<'d, 'e> {
+    pub(super) db: &'d mut Db<'e>,
+    pub(super) key: Key<'d>,
+    pub(super) at: Ref,
+}
+
+impl<'d, 'e> EntryMut<'d, 'e> {
+    /// Its value.
+    pub fn value(&self) -> Value<'_> {
+        self.db.shard(&self.key).value(self.at)
+    }
+
+    /// Its deadline in unix milliseconds, if it has one.
+    pub fn deadline(&self) -> Option<u64> {
+        let shard = self.db.shard(&self.key);
+        shard.head(self.at).deadline(&shard.arena, self.at)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.db.shard(&self.key).head(self.at).kind()
+    }
+
+    /// The bytes of the value as they stand in the entry: a string's or a packed collection's.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let shard = self.db.shard(&self.key);
+        shard.head(self.at).value(&shard.arena, self.at)
+    }
+
+    /// The database, for its clock, log and events.
+    pub fn db(&mut self) -> &mut Db<'e> {
+        self.db
+    }
+
+    /// Gives the entry another value; its deadline stays.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn set_value(&mut self, value: NewValue<'_>) -> Result<()> {
+        let deadline = self.deadline();
+        self.db.preserve(&self.key, self.at);
+        let value = if deadline.is_some() { over_deadline(self.key.bytes().len(), value) } else { value };
+        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
+        let (at, old) = self.db.shard_mut(&self.key).replace(db, hash, at, value, deadline)?;
+        self.at = at;
+        self.db.effects.discard(old);
+        self.db.modified(&self.key);
+        Ok(())
+    }
+
+    /// Sets or removes the deadline, in unix milliseconds.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub fn set_deadline(&mut self, deadline: Option<u64>) -> Result<()> {
+        self.db.preserve(&self.key, self.at);
+        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
+        let had_deadline = self.db.shard(&self.key).head(at).has_deadline();
+        self.at = self.db.shard_mut(&self.key).set_deadline(db, hash, at, deadline)?;
+        if deadline.is_some() && !had_deadline {
+            self.db.gained_deadline(&self.key, self.at);
+        }
+        self.db.modified(&self.key);
+        Ok(())
+    }
+
+    /// Writes bytes over those of a string in the entry, its length unchanged.
+    fn edit_bytes(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
+        self.db.preserve(&self.key, self.at);
+        let at = self.at;
+        self.db.shard_mut(&self.key).edit_string(at, from, bytes);
+        self.db.modified(&self.key);
+        Ok(())
+    }
+
+    /// Edits the value, if it has memory of its own. `edit` says whether it changed anything beside what it returns.
+    ///
+    /// # Errors
+    /// The system has no memory for the entry; nothing has changed.
+    pub(crate) fn edit_owned<R>(
+        &mut self,
+        edit: impl FnOnce(&mut Owned, &HashSeed) -> (R, bool),
+    ) -> Result<Option<R>> {
+        if !self.kind().owns() {
+            return Ok(None);
+        }
+        self.db.preserve(&self.key, self.at);
+        let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
+        let (at, result, changed) = self.db.shard_mut(&self.key).edit_owned(db, hash, at, edit)?;
+        self.at = at;
+        if changed {
+            self.db.modified(&self.key);
+        }
+        Ok(Some(result))
+    }
+
+    /// Writes bytes over those of a string from `from` on, with zeroes before them where it is shorter. A string that grows beyond a page gets pages of its
+    /// own. O(bytes), amortised, O(length) for shorter strings.
+    ///
+    /// # Errors
+    /// WRONGTYPE, or the system has no memory; nothing has changed.
+    pub(crate) fn write_string(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
+        let written = self.edit_owned(|value, _| match value {
+            Owned::Str(string) => {
+                let written = string.write(from, bytes);
+                (written.map_err(Error::from), written.is_ok())
+            }
+            Owned::Hash(_) => (Err(Error::wrong_type()), false),
+        })?;
+        if let Some(written) = written {
+            return written;
+        }
+        let text = self.value().text()?;
+        let end = from + bytes.len();
+        if end <= text.len() && self.kind() == Kind::Raw {
+            return self.edit_bytes(from, bytes);
+        }
+        let mut whole = text.to_vec();
+        whole.resize(whole.len().max(end), 0);
+        whole[from..end].copy_from_slice(bytes);
+        if whole.len() < long::GROWING {
+            return self.set_value(NewValue::Bytes(Kind::Raw, &whole));
+        }
+        let pool = &self.db.keyspace.shared.pool;
+        let string = LongString::new(pool, &whole, whole.len() + whole.len() / 4)?;
+        self.set_value(NewValue::Owned(Owned::Str(string)))
+    }
+
+    /// Arms a timer for something inside the value, such as a field with a deadline.
+    pub(crate) fn arm(&mut self, deadline: u64) {
+        let (db, hash) = (self.db.index, self.key.hash());
+        self.db.shard_mut(&self.key).arm(db, hash, deadline);
+    }
+
+    /// Removes the entry.
+    pub fn remove(self) {
+        self.db.delete(&self.key, self.at);
+        self.db.modified(&self.key);
+    }
+}
+
+impl From<crate::store::memory::OutOfMemory> for Error {
+    fn from(_: crate::store::memory::OutOfMemory) -> Self {
+        Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
+    }
+}
