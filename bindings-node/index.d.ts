@@ -115,9 +115,12 @@ export class Cache {
   /** How many keys begin with the cache's prefix. O(all keys) with a prefix. */
   readonly size: number;
   /**
-   * The value of a key, loaded if it is missing: once for however many callers wait for it. A rejection reaches all of them in this isolate
-   * and is not cached, nor is `undefined`. Caches of one name, in whatever worker, load one after the other: who waits for another's load gets
-   * its value within 20 ms, or loads itself if there is none. What is loaded while the key is set, deleted or cleared is returned, but not stored.
+   * The value of a key, loaded if it is missing: once for however many callers wait for it, through whatever cache of the name in whatever worker.
+   * It comes as it will from `get`. A rejection reaches all who wait in the loader's isolate and is not cached, nor is `undefined`; other isolates load
+   * for themselves then. What is loaded while the key is set, deleted or cleared, in whatever way, is returned, but not stored.
+   *
+   * A loader may need its own key, or one whose loader needs this: nobody waits in a circle. A load that takes longer than 2 seconds while
+   * others wait for it is begun again by one of them, the next time after twice as long.
    */
   wrap<T>(key: Key, options: number | WrapOptions | null | undefined, loader: (key: Key) => T | Promise<T>): Promise<T>;
   stats(): CacheStats;

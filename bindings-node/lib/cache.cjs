@@ -1,9 +1,10 @@
 // `Cache`: values with their types under keys, with a time to live.
-// The engine is native; here are options, arguments and single-flight loading.
+// The engine is native; here are options and arguments.
 "use strict";
 
 const native = require("./native.cjs");
-const { call, clear, count, keys } = require("./keys.cjs");
+const { call, fullKey, isBytes, keys } = require("./keys.cjs");
+const { load } = require("./loads.cjs");
 const { KIND, readStrings, readTyped } = require("./many.cjs");
 const { Near } = require("./near.cjs");
 const { getBuffer } = require("./slab.cjs");
@@ -35,9 +36,6 @@ function conditionOf({ nx, xx }) {
   return nx ? NX : xx ? XX : 0;
 }
 
-/** Milliseconds after which at the latest a load elsewhere is looked at again. */
-const LONGEST_PAUSE = 20;
-
 /** Commands after which the keys of a near cache may be those of another database. */
 const MOVES = new Set(["select", "exec", "reset"]);
 
@@ -47,7 +45,8 @@ class Cache {
   #prefix;
   #codec;
   #name;
-  #flights = new Map();
+  /** What ends the waits for loads under way. */
+  #waiting = new Set();
 
   constructor(options = {}) {
     const { name, prefix = "" } = options;
@@ -67,9 +66,7 @@ class Cache {
   }
 
   #full(key) {
-    if (typeof key === "string") return this.#prefix + key;
-    // What is neither string nor bytes is refused natively, as it is without a prefix.
-    return this.#prefix === "" || !(key instanceof Uint8Array) ? key : Buffer.concat([Buffer.from(this.#prefix), key]);
+    return fullKey(this.#prefix, key);
   }
 
   get(key, fallback) {
@@ -84,7 +81,6 @@ class Cache {
 
   set(key, value, options) {
     const full = this.#prefix === "" ? key : this.#full(key);
-    if (this.#flights.size > 0) this.#flights.delete(String(key));
     if (typeof value === "string" || typeof value === "number") {
       if (options === undefined) return native.setValue(this.#handle, full, value) !== false;
       if (typeof options === "number") return native.setValue(this.#handle, full, value, milliseconds(options)) !== false;
@@ -98,8 +94,7 @@ class Cache {
   delete(...all) {
     let deleted = 0;
     for (const key of all) {
-      if (this.#flights.size > 0) this.#flights.delete(String(key));
-      if (native.remove(this.#handle, this.#full(key))) deleted += 1;
+        if (native.remove(this.#handle, this.#full(key))) deleted += 1;
     }
     return deleted;
   }
@@ -143,7 +138,6 @@ class Cache {
     for (const [key, value] of pairs) {
       const [tag, payload] = prepare(value, this.#codec);
       words.push(this.#full(key), tag, payload);
-      this.#flights.delete(String(key));
     }
     native.setValues(this.#handle, milliseconds(typeof ttl === "object" && ttl !== null ? ttl.ttl : ttl), words);
   }
@@ -167,8 +161,7 @@ class Cache {
   }
 
   clear(prefix = "") {
-    this.#flights.clear();
-    return clear(this.#handle, Buffer.from(this.#prefix + prefix));
+    return native.clear(this.#handle, this.#prefix + prefix);
   }
 
   keys() {
@@ -176,56 +169,25 @@ class Cache {
   }
 
   get size() {
-    return count(this.#handle, Buffer.from(this.#prefix));
+    return native.count(this.#handle, this.#prefix);
   }
 
   async wrap(key, options, loader) {
     const found = this.get(key);
     if (found !== undefined) return found;
-    const id = String(key);
-    const known = this.#flights.get(id);
-    if (known !== undefined) return known;
-    const flight = this.#load(key, id, options, loader);
-    this.#flights.set(id, flight);
-    return flight;
-  }
-
-  async #load(key, id, options, loader) {
-    // Joined before the loader runs, so that one that throws at once is shared too.
-    await undefined;
-    const flight = this.#flights.get(id);
-    const full = this.#full(key);
-    let isLeading = false;
-    try {
-      if (this.#name !== undefined) {
-        const found = await this.#awaitOthers(key, full);
-        isLeading = found === undefined;
-        if (!isLeading) return found;
-      }
-      const value = await loader(key);
-      // Who set, deleted or cleared the key meanwhile knows better than this load.
-      if (value !== undefined && flight !== undefined && this.#flights.get(id) === flight) {
-        this.#flights.delete(id);
-        this.set(key, value, options ?? undefined);
-      }
-      return value;
-    } finally {
-      if (isLeading) native.leave(this.#handle, full);
-      if (this.#flights.get(id) === flight) this.#flights.delete(id);
-    }
-  }
-
-  /** Waits while another cache of this name, in whatever worker, loads the key: what it loaded, or undefined if it is ours to load. */
-  async #awaitOthers(key, full) {
-    for (let pause = 1; !native.lead(this.#handle, full); pause = Math.min(2 * pause, LONGEST_PAUSE)) {
-      await new Promise((resolve) => setTimeout(resolve, pause));
-      const found = this.get(key);
-      if (found !== undefined) return found;
-    }
-    // Whoever led may have ended since the key was looked for.
-    const found = this.get(key);
-    if (found !== undefined) native.leave(this.#handle, full);
-    return found;
+    if (typeof loader !== "function") throw usage("the loader must be a function");
+    if (!["number", "object", "undefined"].includes(typeof options)) throw usage("the options must be a number of seconds or an object");
+    const { ttl, keepTtl = false } = typeof options === "number" ? { ttl: options } : options ?? {};
+    return load({
+      handle: this.#handle,
+      key,
+      full: this.#full(key),
+      codec: this.#codec,
+      time: keepTtl ? KEEP : milliseconds(ttl),
+      loader,
+      look: () => this.get(key),
+      waiting: this.#waiting,
+    });
   }
 
   stats() {
@@ -259,7 +221,6 @@ class Cache {
 
   setString(key, value, ttl) {
     const full = this.#prefix === "" ? key : this.#full(key);
-    if (this.#flights.size > 0) this.#flights.delete(String(key));
     if (ttl === undefined) return native.setRaw(this.#handle, full, value) !== false;
     return native.setRaw(this.#handle, full, value, milliseconds(ttl)) !== false;
   }
@@ -275,14 +236,15 @@ class Cache {
 
   call(...words) {
     if (this.#near !== undefined && MOVES.has(String(words[0]).toLowerCase())) this.#near.clear();
-    return call(this.#handle, 0, ...words.map((word) => (word instanceof Uint8Array ? word : String(word))));
+    return call(this.#handle, 0, ...words.map((word) => (isBytes(word) ? word : String(word))));
   }
 
   close() {
     collected.unregister(this);
-    this.#flights.clear();
     this.#near = undefined;
-    return native.close(this.#handle);
+    const closed = native.close(this.#handle);
+    this.#waiting.forEach((end) => end());
+    return closed;
   }
 }
 

@@ -11,8 +11,10 @@ use keystead::command::tape::Item;
 use keystead::{Condition, ErrorKind, Found, Ttl};
 use napi::sys;
 
-use crate::handles;
 use crate::hot::{Call, Isolate, JsEnv};
+pub use crate::loads::{
+    begin_load, end_load, end_wait, land_value, landed_value, load_within, wait_left, wait_target, wake_after,
+};
 use crate::outcome::{MISUSED, Outcome, usage, whole};
 use crate::scratch::{Scratch, many, split, transcode};
 
@@ -376,20 +378,32 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     call.env.undefined()
 }
 
-/// `lead(handle, key)`: whether the handle is the one to load the key, which it then is until `leave`.
-pub fn lead(call: &mut Call<'_, 2>) -> Outcome {
+/// `count(handle, prefix)`: how many keys begin with it.
+pub fn count(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let (store, scratch) = call.isolate.store(handle)?;
-    call.env.boolean(handles::lead(handle, store, &scratch.key))
+    let count = store.database().count(&scratch.key);
+    call.env.number(count as f64)
 }
 
-/// `leave(handle, key)`: ends what `lead` began.
-pub fn leave(call: &mut Call<'_, 2>) -> Outcome {
+/// `clear(handle, prefix)`: deletes the keys that begin with it and tells how many there were.
+pub fn clear(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
-    if let Ok((store, scratch)) = call.isolate.store(handle) {
-        handles::leave(handle, store, &scratch.key);
-    }
-    call.env.undefined()
+    let (store, scratch) = call.isolate.store(handle)?;
+    let deleted = store.database().clear(&scratch.key)?;
+    call.env.number(deleted as f64)
+}
+
+/// `page(handle, prefix, cursor)`: an array of the next cursor, 0 at the end, and of keys that begin with the prefix, as Buffers.
+pub fn page(call: &mut Call<'_, 3>) -> Outcome {
+    let handle = call.handle_and_key()?;
+    let cursor = call.env.f64(call.values[2])? as u64;
+    let (store, scratch) = call.isolate.store(handle)?;
+    let (next, keys) = store.database().page(cursor, &scratch.key);
+    let env = call.env;
+    let values: Vec<Outcome> =
+        std::iter::once(env.number(next as f64)).chain(keys.iter().map(|key| env.new_buffer(key))).collect();
+    env.array(values.into_iter())
 }
 
 /// `own(handle)`: the handle ends with the isolate, unless it is closed before.
@@ -448,7 +462,7 @@ fn look_up(
 
 /// The value that the scratch holds, or null if its payload is for JavaScript to read.
 #[inline]
-fn value_of(env: JsEnv, scratch: &mut Scratch, is_ascii: bool) -> Outcome {
+pub fn value_of(env: JsEnv, scratch: &mut Scratch, is_ascii: bool) -> Outcome {
     if codec::is_plain_text(&scratch.found, is_ascii) {
         return env.string(&scratch.found, true);
     }
@@ -468,7 +482,7 @@ fn value_of(env: JsEnv, scratch: &mut Scratch, is_ascii: bool) -> Outcome {
 }
 
 /// Appends a value as it is stored: behind `tag`, or as its type wants it.
-fn encode(
+pub fn encode(
     env: JsEnv,
     value: sys::napi_value,
     tag: u32,
@@ -511,7 +525,7 @@ fn encode(
 
 /// Time to live and condition, as many of them as were given.
 #[inline]
-fn ttl_and_condition(env: JsEnv, values: &[sys::napi_value], given: usize) -> Outcome<(Ttl, Condition)> {
+pub fn ttl_and_condition(env: JsEnv, values: &[sys::napi_value], given: usize) -> Outcome<(Ttl, Condition)> {
     if given == 0 {
         return Ok((Ttl::None, Condition::Always));
     }

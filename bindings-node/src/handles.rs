@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 use keystead::{Config, Database, Engine, Error, ErrorKind, Form, Result, Session, Versions};
 use parking_lot::Mutex;
 
+use crate::loads::Loads;
+
 /// What a handle stands for: one client of an engine.
 pub struct Store {
     databases: Vec<Database>,
@@ -19,6 +21,7 @@ pub struct Store {
     name: Option<String>,
     /// Made when a near cache first asks: from then on writes count.
     versions: OnceLock<Versions>,
+    pub loads: Loads,
 }
 
 impl Store {
@@ -31,6 +34,7 @@ impl Store {
             session: Mutex::new(None),
             name,
             versions: OnceLock::new(),
+            loads: Loads::default(),
         }
     }
 
@@ -90,30 +94,6 @@ struct Table {
 }
 
 static TABLE: Mutex<Option<Table>> = Mutex::new(None);
-
-/// Loads under way, by the engine's name and the key: the handle that loads.
-type Flights = HashMap<(String, Vec<u8>), u32>;
-
-static FLIGHTS: Mutex<Option<Flights>> = Mutex::new(None);
-
-/// Whether this handle is the one to load a key: nobody else who has the engine by its name does. It is until [`leave`], or its end.
-pub fn lead(handle: u32, store: &Store, key: &[u8]) -> bool {
-    let Some(name) = &store.name else { return true };
-    let mut flights = FLIGHTS.lock();
-    let leader = flights.get_or_insert_default().entry((name.clone(), key.to_vec())).or_insert(handle);
-    *leader == handle
-}
-
-/// Ends a load of this handle.
-pub fn leave(handle: u32, store: &Store, key: &[u8]) {
-    let Some(name) = &store.name else { return };
-    if let Some(flights) = FLIGHTS.lock().as_mut() {
-        let flight = (name.clone(), key.to_vec());
-        if flights.get(&flight) == Some(&handle) {
-            flights.remove(&flight);
-        }
-    }
-}
 
 /// The place of a handle in the table.
 #[inline]
@@ -211,13 +191,11 @@ fn end(handle: u32, is_release: bool) -> bool {
     let table = guard.get_or_insert_with(Table::default);
     let Some(store) = table.remove(handle) else { return false };
     store.closed.store(true, Ordering::Relaxed);
-    if let Some(flights) = FLIGHTS.lock().as_mut() {
-        flights.retain(|_, leader| *leader != handle);
-    }
     let name = store.name.as_ref().filter(|_| is_release);
     let ended = name.and_then(|name| table.release(name));
     // An engine may take long to drop: not under the table's lock.
     drop(guard);
+    store.loads.clear();
     drop(store.session.lock().take());
     drop((ended, store));
     true

@@ -6,12 +6,13 @@
 mod calls;
 mod handles;
 mod hot;
+mod loads;
 mod outcome;
 mod packed;
 mod scratch;
 
 use keystead::{Config, Error, ErrorKind};
-use napi::bindgen_prelude::{Env, Object};
+use napi::bindgen_prelude::{Env, FnArgs, Function, Object};
 use napi_derive::napi;
 
 /// Adds the functions of [`calls`] to an object: the module's own, once per isolate.
@@ -37,6 +38,13 @@ pub fn duplicate(handle: u32) -> napi::Result<u32, String> {
 #[napi(catch_unwind)]
 pub fn close(handle: u32) -> bool {
     handles::close(handle)
+}
+
+/// What is called in this isolate with the number of a wait whose load has ended.
+#[napi(catch_unwind)]
+#[allow(clippy::needless_pass_by_value, reason = "Node-API's arguments are values")]
+pub fn on_wake(callback: Function<'_, FnArgs<(f64,)>, ()>) -> napi::Result<()> {
+    loads::wake_by(&callback)
 }
 
 /// The constants of the kinds of errors, the first of which has number 1.

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import vm from "node:vm";
 import { Cache } from "keystead";
 
 const code = (expected) => (error) => error instanceof Error && error.code === expected;
@@ -135,6 +136,31 @@ test("a lone surrogate is refused, as key and as value", () => {
     assert.throws(() => cache.mget(["a", bad]), code("KS_ERR_USAGE"));
   }
   assert.equal(cache.size, 0);
+});
+
+test("every key gets its prefix, whatever its class or realm", () => {
+  const [all, tenant] = [new Cache({ name: "tenants" }), new Cache({ name: "tenants", prefix: "t:" })];
+  all.set("admin", "of another");
+  const bytes = Buffer.from("admin");
+  const foreign = vm.runInNewContext("new Uint8Array([97, 100, 109, 105, 110])");
+  const offset = Buffer.concat([Buffer.from("x"), bytes]).subarray(1);
+  for (const key of [bytes, new Uint8Array(bytes), Uint8ClampedArray.from(bytes), foreign, offset]) {
+    const calls = [(c) => c.get(key), (c) => c.getString(key), (c) => c.getBuffer(key), (c) => c.hget(key, "f"), (c) => c.ttl(key)];
+    for (const call of calls) assert.equal(call(tenant), undefined);
+    assert.deepEqual([tenant.has(key), tenant.delete(key), tenant.touch(key, 5), tenant.getMany([key]).size], [false, 0, false, 0]);
+    assert.deepEqual(tenant.mget([key]), [undefined]);
+    tenant.set(key, "ours");
+    tenant.setString(key, "ours");
+    tenant.setMany(new Map([[key, 1]]));
+    assert.deepEqual([tenant.incr(key), tenant.decr(key), tenant.get("admin")], [2, 1, 1]);
+    assert.deepEqual([...tenant.keys()], ["admin"]);
+    assert.deepEqual([tenant.size, tenant.clear(), all.get("admin"), all.size], [1, 1, "of another", 1]);
+  }
+  all.call("SET", foreign, "through call");
+  assert.equal(all.get("admin"), "through call");
+  for (const key of [new Uint16Array(2), new DataView(new ArrayBuffer(4)), new ArrayBuffer(4), ["admin"], 5, null]) {
+    for (const cache of [all, tenant]) assert.throws(() => cache.get(key), { code: "KS_ERR_USAGE" });
+  }
 });
 
 test("keys that are not UTF-8 are listed as Buffers", () => {

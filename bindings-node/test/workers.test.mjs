@@ -62,6 +62,23 @@ test("workers that want the same key load it once", async () => {
   await Promise.all(workers.map((worker) => worker.terminate()));
 });
 
+test("workers whose loads are crossed with ours, or that change what we load, do not keep us waiting", async () => {
+  const cache = new Cache({ name: "crossed" });
+  const worker = start(`${LOADER} cache.wrap("a", 60, async () => { parentPort.postMessage("loading"); await sleep(50); return cache.wrap("b", 60, () => 1); }).then((value) => parentPort.postMessage(value));`, "crossed");
+  await once(worker, "message");
+  const answered = answer(worker);
+  const begun = performance.now();
+  assert.equal(await cache.wrap("b", 60, async () => (await new Promise((resolve) => setTimeout(resolve, 50)), cache.wrap("a", 60, () => 1))), 1);
+  assert.equal(await answered, 1);
+  assert.ok(performance.now() - begun < 1900);
+  await worker.terminate();
+
+  const loading = cache.wrap("k", 60, () => new Promise((resolve) => setTimeout(resolve, 200, "old")));
+  const other = start('new Cache({ name: "crossed" }).set(Buffer.from("k"), "new");');
+  await once(other, "exit");
+  assert.deepEqual([await loading, cache.get("k")], ["old", "new"]);
+});
+
 test("a load whose worker ends, or fails, is taken over", async () => {
   const cache = new Cache({ name: "taken over" });
   const worker = start(`${LOADER} cache.wrap("k", 60, () => { parentPort.postMessage("loading"); return new Promise(() => setInterval(() => {}, 1000)); });`, "taken over");

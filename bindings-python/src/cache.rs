@@ -19,7 +19,6 @@ use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, closed, raise};
 use crate::hot::{Argument, Arguments, Method, bytes_of, items, names};
 use crate::live::{Form, Live, Own};
-use crate::scan;
 use crate::sessions::bytes;
 use crate::store::{
     SetOptions, StoreInner, boolean, delete, expire, held_pairs, key_and_default, key_bytes, or_none,
@@ -110,6 +109,11 @@ impl CacheInner {
         if self.closed.load(Ordering::Relaxed) { Err(closed(py)) } else { Ok(()) }
     }
 
+    /// Whether it keeps decoded objects.
+    pub fn keeps_objects(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// What every key begins with.
     pub fn namespace(&self) -> &[u8] {
         &self.namespace
@@ -163,20 +167,16 @@ impl CacheInner {
         Ok(object)
     }
 
-    fn clear(&self, py: Python<'_>, prefix: &[u8]) -> usize {
+    fn clear(&self, py: Python<'_>, prefix: &[u8]) -> PyResult<usize> {
         let prefix = self.full_key(prefix);
-        let sessions = &self.store.sessions;
-        py.detach(|| match prefix.as_ref() {
-            [] => scan::delete_all(sessions),
-            prefix => scan::delete(sessions, prefix),
-        })
+        py.detach(|| self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
     }
 
     fn count(&self, py: Python<'_>) -> usize {
         if self.namespace.is_empty() {
             return self.store.db.len();
         }
-        py.detach(|| scan::count(&self.store.sessions, &self.namespace))
+        py.detach(|| self.store.db.count(&self.namespace))
     }
 
     /// A key as users see it: without the namespace, str where it is text.
@@ -234,7 +234,7 @@ macro_rules! cache_class {
             fn _page<'py>(&self, py: Python<'py>, cursor: u64) -> PyResult<(u64, Vec<Bound<'py, PyAny>>)> {
                 self.inner.check_open(py)?;
                 let inner = &self.inner;
-                let (next, keys) = py.detach(|| scan::page(&inner.store.sessions, cursor, &inner.namespace));
+                let (next, keys) = py.detach(|| inner.store.db.page(cursor, &inner.namespace));
                 Ok((next, keys.iter().map(|key| inner.shown_key(py, key)).collect()))
             }
 
@@ -418,7 +418,7 @@ methods! {
             Some(prefix) => bytes_of(prefix)?,
             None => &[],
         };
-        Ok(cache.clear(arguments.py(), prefix).into_pyobject(arguments.py())?.into_any())
+        Ok(cache.clear(arguments.py(), prefix)?.into_pyobject(arguments.py())?.into_any())
     }
 }
 

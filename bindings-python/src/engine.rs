@@ -37,6 +37,12 @@ impl PyEngine {
         self.name.as_deref()
     }
 
+    /// The engine's number: no other of this process has it.
+    #[getter]
+    fn _number(&self) -> u64 {
+        self.engine.number()
+    }
+
     /// Bytes in use by data, tables and timers.
     #[getter]
     fn used_bytes(&self) -> usize {

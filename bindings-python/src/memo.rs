@@ -1,24 +1,29 @@
 //! `Cached`: the object that a function decorated with `@cache.cached` becomes: it builds the key and answers hits.
 //!
-//! Misses, single-flight and everything else on a decorated function are Python's part, in `keystead/_cached.py`.
+//! Misses are loaded in [`crate::loads`], those of coroutine functions by way of Python; everything else on a decorated function is Python's part,
+//! in `keystead/_cached.py`.
 
 use std::sync::Arc;
 
+use keystead::Ttl;
+use md5::{Digest, Md5};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple, PyType,
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PyMemoryView, PySet, PyString,
+    PyTuple, PyType,
 };
 use smallvec::SmallVec;
 use std::ffi::CStr;
 
-use crate::cache::{AsyncCache, Cache, CacheInner};
+use crate::cache::CacheInner;
 use crate::errors::Outcome;
 use crate::hot::{
     Argument, Arguments, Body, Exact, body, bytes_of, callable, exact, ready_object, with_arguments,
 };
 use crate::live::{Form, Live};
+use crate::loads::{cache_of, load};
 use crate::sessions::bytes;
 
 /// A key while it is built; nearly all fit without an allocation.
@@ -39,8 +44,10 @@ pub struct Memo {
     /// The first so many parameters can be given by position.
     positional: usize,
     make_key: Option<Py<PyAny>>,
-    /// Called on a miss with the decorated function, the key, the arguments and the keyword arguments.
+    /// The function itself, or, if that is awaited, what is called on a miss with the decorated function, the key, the arguments and the keyword
+    /// arguments.
     miss: Py<PyAny>,
+    ttl: Ttl,
     /// Hits are wrapped in ready awaitables.
     is_async: bool,
     /// Decoded objects of this function alone.
@@ -94,12 +101,11 @@ pub fn cached<'py>(
     miss: Py<PyAny>,
     is_async: bool,
     live: usize,
+    ttl: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = cache.py();
-    let cache: Arc<CacheInner> = match cache.cast::<Cache>() {
-        Ok(cache) => cache.get().as_ref().clone(),
-        Err(_) => cache.cast::<AsyncCache>()?.get().as_ref().clone(),
-    };
+    let cache = cache_of(cache)?;
+    let ttl = crate::arguments::ttl(Some(ttl.as_borrowed()))?;
     let interned = |name: &Bound<'py, PyString>| PyString::intern(py, &name.to_string_lossy()).unbind();
     let parameters = parameters.map(|parameters| {
         let each = parameters.into_iter();
@@ -108,7 +114,7 @@ pub fn cached<'py>(
     let live = (live > 0).then(|| Live::new(cache.store.sessions.engine(), live));
     let head = cache.full_key(head).as_ref().to_vec();
     let namespace = cache.namespace().len();
-    callable(py, Memo { cache, head, namespace, parameters, positional, make_key, miss, is_async, live })
+    callable(py, Memo { cache, head, namespace, parameters, positional, make_key, miss, ttl, is_async, live })
 }
 
 /// The key, without the cache's namespace, under which a call with these arguments is kept.
@@ -125,6 +131,17 @@ pub fn cached_key<'py>(
     let key = memo.behind_head(&key);
     let key = &key[memo.namespace..];
     Ok(std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any()))
+}
+
+/// What arguments make of a key by themselves. For the names of partial functions.
+#[pyfunction]
+pub fn arguments_key<'py>(
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut key = Buffer::new();
+    with_arguments(args, kwargs, |arguments| write_loose(&mut key, arguments))??;
+    Ok(bytes(args.py(), &key))
 }
 
 impl Memo {
@@ -162,7 +179,12 @@ impl Memo {
         self.write_key(&mut full, arguments)?;
         match self.cache.bring_to_life(py, &own, live, &full)? {
             Some(value) => self.answer(value),
-            None => self.miss(this, &full, arguments),
+            None if self.is_async => self.miss(this, &full, arguments),
+            None => {
+                let value = self.miss(this, &full, arguments)?;
+                // The object that hits will return.
+                Ok(self.cache.bring_to_life(py, &own, live, &full)?.unwrap_or(value))
+            }
         }
     }
 
@@ -198,6 +220,10 @@ impl Memo {
     fn miss<'py>(&self, this: Argument<'_, 'py>, key: &[u8], arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
         let keywords = if arguments.has_keywords() { Some(arguments.keywords()?) } else { None };
+        if !self.is_async {
+            let call = || self.miss.bind(py).call(arguments.tuple()?, keywords.as_ref());
+            return load(py, &self.cache, key, self.ttl, call);
+        }
         let key = bytes(py, &key[self.namespace..]);
         Ok(self.miss.bind(py).call1((this, key, arguments.tuple()?, keywords))?)
     }
@@ -347,23 +373,32 @@ fn quote(key: &mut Buffer, mark: &[u8], text: &[u8]) {
     key.push(b'"');
 }
 
+/// Containers: those of subclasses and of kinds that are equal to others begin with their type.
 fn write_other(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
     let each = |iterable: &Bound<'_, PyAny>| -> PyResult<Vec<Buffer>> {
         iterable.try_iter()?.map(|item| written(&item?)).collect()
     };
-    let mut enclose = |open: u8, parts: Vec<Buffer>, close: u8| {
+    let is_exact = object.is_exact_instance_of::<PyTuple>()
+        || object.is_exact_instance_of::<PyList>()
+        || object.is_exact_instance_of::<PySet>()
+        || object.is_exact_instance_of::<PyDict>();
+    let mut enclose = |open: u8, parts: Vec<Buffer>, close: u8| -> PyResult<()> {
+        if !is_exact {
+            write_kind(key, &object.get_type())?;
+        }
         key.push(open);
         join(key, &parts);
         key.push(close);
+        Ok(())
     };
     if object.is_instance_of::<PyTuple>() {
-        enclose(b'(', each(object)?, b')');
+        enclose(b'(', each(object)?, b')')
     } else if object.is_instance_of::<PyList>() {
-        enclose(b'[', each(object)?, b']');
+        enclose(b'[', each(object)?, b']')
     } else if object.is_instance_of::<PySet>() || object.is_instance_of::<PyFrozenSet>() {
         let mut parts = each(object)?;
         parts.sort();
-        enclose(b'{', parts, b'}');
+        enclose(b'{', parts, b'}')
     } else if let Ok(mapping) = object.cast::<PyMapping>() {
         let mut parts = Vec::new();
         for pair in mapping.items()?.iter() {
@@ -373,15 +408,17 @@ fn write_other(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
             write(&mut part, &value)?;
             parts.push(part);
         }
-        parts.sort();
-        enclose(b'{', parts, b'}');
+        // The order of an OrderedDict is part of what it is.
+        if object.get_type().hasattr("move_to_end").is_ok_and(|ordered| !ordered) {
+            parts.sort();
+        }
+        enclose(b'{', parts, b'}')
     } else {
-        return write_named(key, object);
+        write_named(key, object)
     }
-    Ok(())
 }
 
-/// Values of other types count by their type's name and what `repr` says, if that does not only tell an address.
+/// Values of other types count by their type's name and what `repr` says, if that tells more than an address: another object may have that next.
 fn write_named(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
     let kind = object.get_type();
     let is_plain = object.is_instance_of::<PyString>()
@@ -391,12 +428,71 @@ fn write_named(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
         || object.is_instance_of::<PyBool>();
     let base = object.py().get_type::<PyAny>().getattr("__repr__")?;
     if !is_plain && kind.getattr("__repr__")?.is(&base) {
-        return Err(PyTypeError::new_err(format!(
-            "an argument of type {} can't be part of a cache key: give the decorator key=",
-            kind.name()?
-        )));
+        return Err(no_key(&kind));
     }
-    key.extend_from_slice(kind.fully_qualified_name()?.to_str()?.as_bytes());
-    quote(key, b"", object.repr()?.to_str()?.as_bytes());
+    write_kind(key, &kind)?;
+    if !is_plain && shows_memory(&kind)? && write_buffer(key, object)? {
+        return Ok(());
+    }
+    if let Ok(class) = object.cast::<PyType>() {
+        quote(key, b"", b"");
+        return write_kind(key, class);
+    }
+    let text = object.repr()?;
+    let text = text.to_str()?;
+    if !is_plain && (tells_an_address(text, object) || shows_memory(&kind)?) {
+        return Err(no_key(&kind));
+    }
+    quote(key, b"", text.as_bytes());
     Ok(())
+}
+
+fn no_key(kind: &Bound<'_, PyType>) -> PyErr {
+    let name = kind.name().map_or_else(|_| "of this kind".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!(
+        "an argument of type {name} can't be part of a cache key: its repr does not tell it apart; give the decorator key="
+    ))
+}
+
+/// A class by its full name; classes that functions make have one name each and a number besides.
+fn write_kind(key: &mut Buffer, kind: &Bound<'_, PyType>) -> PyResult<()> {
+    let name = kind.fully_qualified_name()?;
+    key.extend_from_slice(name.to_str()?.as_bytes());
+    if name.to_str()?.contains("<locals>") {
+        let number = kind.py().import("keystead._names")?.call_method1("number_of", (kind,))?;
+        key.push(b'#');
+        key.extend_from_slice(number.str()?.to_str()?.as_bytes());
+    }
+    Ok(())
+}
+
+/// Whether a repr speaks of where an object stands, this one or one in it.
+fn tells_an_address(text: &str, object: &Bound<'_, PyAny>) -> bool {
+    let address = object.as_ptr() as usize;
+    let lower = text.to_ascii_lowercase();
+    lower.contains(" at 0x")
+        || lower.contains(&format!("{address:x}"))
+        || lower.contains(&address.to_string())
+}
+
+/// Whether objects of a class are arrays or the like, whose repr leaves out digits, elements, or all of them.
+fn shows_memory(kind: &Bound<'_, PyType>) -> PyResult<bool> {
+    const PLAIN: [&str; 4] = ["bytearray", "memoryview", "array.array", "mmap.mmap"];
+    Ok(PLAIN.contains(&kind.fully_qualified_name()?.to_str()?) || kind.hasattr("__array__")?)
+}
+
+/// Objects that show their memory count by what is in it: format, shape and a digest. Says whether it is one.
+fn write_buffer(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = object.py();
+    let Ok(view) = py.get_type::<PyMemoryView>().call1((object,)) else { return Ok(false) };
+    let format: String = view.getattr("format")?.extract()?;
+    if format.contains(['O', 'P', '&']) {
+        // Addresses of objects.
+        return Ok(false);
+    }
+    let contents = view.call_method0("tobytes")?;
+    quote(key, b"", format.as_bytes());
+    key.extend_from_slice(view.getattr("shape")?.repr()?.to_str()?.as_bytes());
+    quote(key, b"b", &Md5::digest(bytes_of(contents.as_borrowed())?));
+    Ok(true)
 }

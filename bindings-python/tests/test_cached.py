@@ -1,10 +1,19 @@
 """`@cache.cached`: keys, hits, and one computation for many waiters, across threads, tasks and event loops."""
 
 import asyncio
+import dataclasses
+import functools
+import gc
+import inspect
 import threading
 import time
+import weakref
+from array import array
+from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -12,6 +21,11 @@ import keystead.asyncio
 from keystead import Cache
 
 WAITERS = 32
+
+
+class Pair(NamedTuple):
+    first: int
+    second: int
 
 
 def test_a_result_is_computed_once_per_arguments(cache):
@@ -65,7 +79,9 @@ def test_different_arguments_have_different_keys(cache):
     calls = [
         ((), {}), ((1,), {}), (("1",), {}), ((True,), {}), ((1.0,), {}), ((None,), {}), (("None",), {}), ((b"1",), {}),
         ((1, 2), {}), (((1, 2),), {}), (([1, 2],), {}), (({1, 2},), {}), (({1: 2},), {}), (("1,2",), {}), (('"1","2"',), {}),
-        (("1", "2"), {}), ((), {"a": 1}), (("a=1",), {}), ((2**70,), {}), (("\\",), {}), (('\\"',), {}),
+        (("1", "2"), {}), ((frozenset({1, 2}),), {}), ((Pair(1, 2),), {}), ((bytearray(b"1"),), {}),
+        ((OrderedDict(a=1, b=2),), {}), ((OrderedDict(b=2, a=1),), {}), (({"a": 1, "b": 2},), {}), ((str,), {}), ((int,), {}),
+        ((array("i", [1]),), {}), ((array("i", [2]),), {}), ((array("l", [1]),), {}), ((), {"a": 1}), (("a=1",), {}), ((2**70,), {}), (("\\",), {}), (('\\"',), {}),
         ((timedelta(1),), {}), ((str(timedelta(1)),), {}),
     ]  # fmt: skip
     keys = {function.cache_key(*args, **kwargs) for args, kwargs in calls}
@@ -234,7 +250,7 @@ def test_one_computation_for_loops_in_several_threads(cache):
     assert len(calls) == 1
 
 
-def test_two_caches_of_one_engine_share_the_flight(name):
+def test_two_caches_of_one_engine_share_a_load(name):
     calls, caches, gate = [], [Cache(name), Cache(name)], threading.Barrier(2)
 
     def ask(cache):
@@ -301,20 +317,27 @@ async def _load():
 
 
 def test_coroutine_functions_are_known_as_such(cache):
-    import inspect
+    class Awaited:
+        async def __call__(self):
+            return 1
 
-    @cache.cached()
+        @cache.cached
+        async def method(self):
+            return 1
+
     async def function():
         return 1
 
-    if hasattr(inspect, "markcoroutinefunction"):
-        assert inspect.iscoroutinefunction(function)
+    for awaited in (function, functools.partial(function), Awaited()):
+        cached = cache.cached(awaited)
+        assert inspect.iscoroutinefunction(cached) and asyncio.iscoroutinefunction(cached), awaited
+    assert inspect.iscoroutinefunction(Awaited().method) and asyncio.iscoroutinefunction(Awaited.method)
+    plain = cache.cached(lambda: 1)
+    assert not inspect.iscoroutinefunction(plain) and not asyncio.iscoroutinefunction(plain)
+    assert inspect.signature(cache.cached(function, prefix="p:")) == inspect.signature(function)
 
 
 def test_a_decorated_closure_that_calls_itself_is_collected(cache):
-    import gc
-    import weakref
-
     def make():
         @cache.cached()
         def itself(number):
@@ -326,3 +349,234 @@ def test_a_decorated_closure_that_calls_itself_is_collected(cache):
     gone = make()
     gc.collect()
     assert gone() is None
+
+
+def test_without_parentheses_and_around_methods(cache):
+    @cache.cached
+    def plain(number):
+        """Doc."""
+        return [number]
+
+    assert plain(1) == plain(1) == [1] and plain.__doc__ == "Doc." and plain.invalidate(1)
+
+    class House:
+        @cache.cached
+        @staticmethod
+        def static(number):
+            return number
+
+        @cache.cached(ttl=60)
+        @classmethod
+        def of_class(cls, number):
+            return [cls.__name__, number]
+
+        @classmethod
+        @cache.cached
+        def below(cls, number):
+            return [cls.__name__, number]
+
+    class Cottage(House):
+        pass
+
+    assert House.static(1) == House().static(1) == 1
+    for kind in (House, Cottage):
+        for _ in range(2):
+            assert kind.of_class(1) == kind().of_class(1) == kind.below(1) == [kind.__name__, 1]
+    for wrong in (None, 5, "f"):
+        with pytest.raises(TypeError, match="function"):
+            cache.cached()(wrong)
+    with pytest.raises(TypeError, match="key"):
+        cache.cached(key=5)(len)
+
+
+def test_partial_functions_and_objects(cache):
+    def power(base, exponent, *more):
+        return [base, exponent, *more]
+
+    class Adder:
+        def __init__(self, by):
+            self.by = by
+
+        def __call__(self, number):
+            return number + self.by
+
+    square, cube = (cache.cached(functools.partial(power, exponent=exponent)) for exponent in (2, 3))
+    first, second = (cache.cached(functools.partial(power, base)) for base in ("1", 1))
+    for _ in range(2):
+        assert (square(5), cube(5)) == ([5, 2], [5, 3])
+        assert (first(5), second(5)) == (["1", 5], [1, 5])
+    with pytest.raises(TypeError, match="key="):
+        cache.cached(functools.partial(power, object()))
+    add = cache.cached(Adder(1))
+    assert add(1) == add(1) == 2
+    with pytest.raises(ValueError, match="prefix="):
+        cache.cached(Adder(2))
+    assert cache.cached(Adder(2), prefix="two:") is not None
+
+
+async def test_awaited_partial_functions_and_objects(cache):
+    async def twice(number):
+        return [number, number]
+
+    class Awaited:
+        async def __call__(self, number):
+            return [number]
+
+    for _ in range(2):
+        assert await cache.cached(functools.partial(twice, 1))() == [1, 1]
+    cached = cache.cached(Awaited())
+    assert await cached(1) == await cached(1) == [1]
+
+
+def test_two_functions_of_one_name_are_refused(cache, name):
+    def make(value, **options):
+        @cache.cached(**options)
+        def inner(number):
+            return [value, number]
+
+        return inner
+
+    assert make("one")(1) == make("one")(1) == ["one", 1]
+    with pytest.raises(ValueError, match="prefix="):
+        make("two")
+    with pytest.raises(ValueError, match="prefix="):
+        make(SimpleNamespace())
+    assert make("two", prefix="two:")(1) == ["two", 1]
+    # Those that are gone have left their results.
+    cache.cached(lambda: 1)()
+    gc.collect()
+    with pytest.raises(ValueError, match="prefix="):
+        cache.cached(lambda: 2)
+    # One name in one engine, whichever cache it is, but in one namespace only.
+    caches = [Cache(name), Cache(name), Cache(name, namespace="other"), Cache(name, db=1), Cache()]
+    functions = [lambda: 1, lambda: 2]
+    caches[0].cached(functions[0])
+    caches[1].cached(functions[0])
+    with pytest.raises(ValueError, match="prefix="):
+        caches[1].cached(functions[1])
+    for other in caches[2:]:
+        other.cached(functions[1])
+
+
+def test_a_module_that_is_loaded_again_may_decorate_again(cache):
+    source = """
+def f(a, b=2, *, c=(1, "x")):
+    return [a, [inner() for inner in (lambda: b, lambda: c)]]
+"""
+    for _ in range(2):
+        module = {"__name__": "again"}
+        exec(source, module)
+        assert cache.cached(module["f"])(1)[0] == 1
+    exec(source.replace("return [a", "return [b"), module)
+    with pytest.raises(ValueError, match="prefix="):
+        cache.cached(module["f"])
+
+
+def test_arguments_whose_repr_is_an_address_are_refused(cache):
+    class Plain:
+        def method(self):
+            return 1
+
+    @dataclasses.dataclass
+    class Query:
+        connection: Any
+
+    class Chatty:
+        def __repr__(self):
+            return f"<Chatty {id(self)}>"
+
+    class Hexadecimal:
+        def __repr__(self):
+            return f"<Hexadecimal {id(self):X}>"
+
+    class Array:
+        def __array__(self):
+            return None
+
+        def __repr__(self):
+            return "Array([0, 1, ..., 999])"
+
+    @cache.cached
+    def function(*args, **kwargs):
+        return 0
+
+    refused = [
+        Plain(), Plain().method, lambda: 1, test_wrap, Query(Plain()), Query(lambda: 1), Chatty(), Hexadecimal(), Array(), object(),
+        deque([Plain()]), functools.partial(Plain().method), (x for x in ()), iter([]), ValueError(Plain()), SimpleNamespace(a=Plain()),
+    ]  # fmt: skip
+    for argument in refused:
+        for args, kwargs in [
+            ((argument,), {}),
+            (([argument],), {}),
+            (({"a": (argument,)},), {}),
+            ((), {"a": argument}),
+        ]:
+            with pytest.raises(TypeError, match="key="):
+                function(*args, **kwargs)
+    assert function(Query(1)) == function(Query(1)) == 0
+    assert function.cache_key(Query(1)) != function.cache_key(Query(2))
+
+
+def test_classes_of_one_name_are_told_apart(cache):
+    def make():
+        @dataclasses.dataclass
+        class Local:
+            number: int
+
+        return Local
+
+    @cache.cached
+    def function(value):
+        return 0
+
+    one, two = make(), make()
+    assert function.cache_key(one(1)) == function.cache_key(one(1)) != function.cache_key(two(1))
+    assert function.cache_key(one) != function.cache_key(two)
+    keys = {function.cache_key(make()(1)) for _ in range(20)}
+    gc.collect()
+    assert len(keys | {function.cache_key(make()(1)) for _ in range(20)}) == 40
+
+
+def test_first_and_later_calls_return_the_same_form(cache):
+    @cache.cached
+    def results(kind):
+        return {
+            "tuple": (1, 2),
+            "keys": {1: (2,)},
+            "nested": [(1,)],
+            "text": "x",
+            "none": None,
+            "number": 5,
+            "real": 1.5,
+        }[kind]
+
+    for kind in ("tuple", "keys", "nested", "text", "none", "number", "real"):
+        first, second = results(kind), results(kind)
+        assert first == second and type(first) is type(second), kind
+    assert results.refresh("tuple") == [1, 2] == cache.wrap("k", lambda: (1, 2))
+
+    @cache.cached(live=True, prefix="live:")
+    def kept(number):
+        return (number, {})
+
+    assert kept(1) is kept(1) and kept(1) == [1, {}]
+    live = Cache(live=True)
+    assert live.wrap("k", lambda: (1,)) is live.get("k")
+
+
+def test_waiters_get_results_of_their_own(cache):
+    gate = threading.Barrier(4)
+
+    @cache.cached
+    def slow():
+        time.sleep(0.1)
+        return {"list": (1,)}
+
+    def ask(_):
+        gate.wait()
+        return slow()
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(ask, range(4)))
+    assert results == [{"list": [1]}] * 4
+    assert len({id(result) for result in results}) == 4

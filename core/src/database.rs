@@ -3,6 +3,9 @@
 //! Bindings and Rust programs use these for the few commands that count and a [`crate::Session`] for all others. They do what the
 //! commands do, expiry, WATCH, log and observers included, but are not counted by command.
 
+pub(crate) mod keys;
+pub(crate) mod loads;
+
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -86,12 +89,12 @@ impl Engine {
 }
 
 impl Database {
-    fn inner(&self) -> &Arc<Inner> {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.engine.inner
     }
 
     #[inline]
-    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+    pub(crate) fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         Key::new(bytes, &self.inner().keyspace.seed)
     }
 
@@ -553,7 +556,7 @@ impl Database {
 
     /// Whether a value of that length may come in, and who hears of it.
     #[inline(never)]
-    fn admission(&self, length: usize) -> Admission {
+    pub(crate) fn admission(&self, length: usize) -> Admission {
         let inner = self.inner();
         if length > inner.config.hot().proto_max_bulk_len() {
             Admission::TooLong
@@ -568,7 +571,11 @@ impl Database {
 
     /// Runs a write on one key, under the lock of its shard.
     #[inline]
-    fn write<R>(&self, key: &Key<'_>, work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn write<R>(
+        &self,
+        key: &Key<'_>,
+        work: impl FnOnce(&mut Db<'_>, &Key<'_>) -> Result<R>,
+    ) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         self.refuse_write()?;
@@ -579,7 +586,7 @@ impl Database {
     }
 
     /// Errors where the log takes no write.
-    fn refuse_write(&self) -> Result<()> {
+    pub(crate) fn refuse_write(&self) -> Result<()> {
         self.inner().keyspace.hooks.refusal().map_or(Ok(()), Err)
     }
 
@@ -597,7 +604,7 @@ impl Database {
 
 /// Whether a value may come in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Admission {
+pub(crate) enum Admission {
     /// It may, and nobody listens: short cuts for that case may be tried.
     Silent,
     /// It may, and somebody hears of it.
@@ -608,7 +615,7 @@ enum Admission {
 
 impl Admission {
     #[cold]
-    fn check(self) -> Result<()> {
+    pub(crate) fn check(self) -> Result<()> {
         match self {
             Admission::Silent | Admission::Heard => Ok(()),
             Admission::TooLong => {
@@ -634,7 +641,7 @@ fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
     Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
 }
 
-fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
+pub(crate) fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
     let Ttl::After(time) = ttl else { return Ok(None) };
     match time.as_millis() {
         0 => Err(Error::new(crate::ErrorKind::Usage, "ERR a time to live must be at least one millisecond")),

@@ -43,6 +43,8 @@ const _: () = {
 pub(crate) struct Inner {
     pub(crate) keyspace: Keyspace,
     pub(crate) config: Arc<Config>,
+    /// No other engine of this process has it, not even a later one.
+    pub(crate) number: u64,
     pub(crate) clients: Clients,
     pub(crate) stats: Stats,
     pub(crate) command_logs: CommandLogs,
@@ -182,6 +184,11 @@ impl Engine {
         self.inner.keyspace.versions()
     }
 
+    /// The engine's number: no other of this process has it, not even one opened later by the same name.
+    pub fn number(&self) -> u64 {
+        self.inner.number
+    }
+
     /// Bytes in use by data, tables and timers.
     pub fn used_bytes(&self) -> usize {
         self.inner.keyspace.used_bytes()
@@ -207,9 +214,11 @@ impl std::fmt::Debug for Engine {
 
 impl Inner {
     fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Inner> {
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let clock = clock.unwrap_or_default();
         let config = Arc::new(config);
         let inner = Arc::new(Inner {
+            number: LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             started_ms: clock.now_ms(),
             keyspace: Keyspace::new(clock, config.clone(), seed),
             config,

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Once, Weak};
 
+use crate::cache::leases::LEASES;
 use crate::command::table;
 use crate::config;
 use crate::engine::{self, Inner};
@@ -60,7 +61,7 @@ extern "C" fn before() {
     let list = ENGINES.lock();
     let engines =
         list.values().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Inner::freeze)).collect();
-    let registries = vec![named, lazyfree::freeze(), striped::freeze()];
+    let registries = vec![named, LEASES.freeze(), lazyfree::freeze(), striped::freeze()];
     let held = Held { _list: list, _engines: engines, _registries: registries };
     HELD.with(|place| *place.borrow_mut() = Some(held));
 }

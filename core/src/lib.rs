@@ -55,6 +55,7 @@ mod value;
 pub use clock::Clock;
 pub use command::{Form, Reply};
 pub use config::Config;
+pub use database::loads::{Begun, Load, Wait};
 pub use database::{Condition, Database, Found, Ttl};
 pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};

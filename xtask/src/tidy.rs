@@ -12,6 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["store"]),
     ("values", &["value", "lazyfree"]),
     ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
+    ("cache", &["cache"]),
     // Commands and the engine they run in know each other: INFO is a command, and a session runs commands.
     (
         "engine",
@@ -35,7 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "script",
         ],
     ),
-    ("api", &["database", "persist", "remote", "cache"]),
+    ("api", &["database", "persist", "remote"]),
     ("faces", &["listener", "share", "monitor", "redis", "bin", "lib"]),
 ];
 

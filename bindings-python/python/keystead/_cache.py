@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from keystead import _keystead
 from keystead._cached import Live, Ttl, decorate, live_objects
 from keystead._codecs import codec_of
 from keystead._engine import open_engine
-from keystead._flight import lead_or_wait, lead_or_wait_async
 from keystead._keystead import Engine
+from keystead._loads import load_async
 from keystead._stats import Stats, read_stats
 
 __all__ = ["Cache", "CacheBase"]
@@ -50,6 +50,9 @@ class CacheBase:
         self._db = db
         return self
 
+    @overload
+    def cached(self, ttl: F, /) -> F: ...
+    @overload
     def cached(
         self,
         ttl: Ttl = None,
@@ -57,12 +60,24 @@ class CacheBase:
         key: Callable[..., Any] | None = None,
         prefix: str | None = None,
         live: Live = None,
-    ) -> Callable[[F], F]:
-        """Decorates a function or a coroutine function: its results are kept, and computed once for many waiters.
+    ) -> Callable[[F], F]: ...
+    def cached(
+        self,
+        ttl: Any = None,
+        *,
+        key: Callable[..., Any] | None = None,
+        prefix: str | None = None,
+        live: Live = None,
+    ) -> Any:
+        """Decorates a function or a coroutine function: its results are kept, and computed once for many waiters. With and without parentheses.
 
         `ttl`: seconds or a timedelta; None keeps them without limit. `prefix`: what keys begin with, by default the function's
-        full name. `key`: makes the rest of the key from the arguments; without it arguments must be plain values, or containers of
-        such, or have a `repr` that tells them apart. Calls that mean the same have the same key, however they are spelled.
+        full name; two different functions of one name, such as closures around different values, are refused without it.
+        `key`: makes the rest of the key from the arguments; without it arguments must be plain values, or containers of
+        such, or have a `repr` that tells them apart: one that is, or has in it, an address does not, so lambdas and methods as arguments are
+        refused. Calls that mean the same have the same key, however they are spelled.
+
+        The first call returns what later ones will: the result as the codec keeps it, a list for a tuple with JSON.
 
         `live`: keeps so many decoded results as objects beside the engine, 1,024 if True; a hit then returns the very same object, so it is
         for results that nobody changes. A change of the key by anyone, expiry and eviction end an object as they end the key.
@@ -70,6 +85,8 @@ class CacheBase:
         Exceptions reach every waiter and are not kept. The decorated function has `invalidate(*args)`, `cache_key(*args)`,
         `refresh(*args)` and `__wrapped__`.
         """
+        if callable(ttl) or isinstance(ttl, (classmethod, staticmethod)):
+            return decorate(self, ttl, None, key, prefix, live)
         return lambda function: decorate(self, function, ttl, key, prefix, live)
 
     def __iter__(self) -> Iterator[str | bytes]:
@@ -97,11 +114,8 @@ class CacheBase:
         return read_stats(self)
 
     def close(self) -> None:
-        """Ends the use of this object. The engine ends with the last handle to it; a private one gives its memory back now."""
-        if not self.closed:  # type: ignore[attr-defined]
-            self._close()  # type: ignore[attr-defined]
-            if self.engine.name is None:
-                _keystead.Store(self.engine, 0).execute("FLUSHALL")
+        """Ends the use of this object, and nothing else: data lives until nobody has the engine any more, `clear` removes it before."""
+        self._close()  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} on {self.engine!r}, namespace {self.namespace!r}>"
@@ -121,40 +135,17 @@ class Cache(CacheBase, _keystead.Cache):
     """
 
     def wrap(self, key: str | bytes, load: Callable[[], Any], ttl: Ttl = None) -> Any:
-        """The value of a key; if there is none, `load()`, kept for `ttl`. Many who wait for the same key cause one `load()`."""
+        """The value of a key; if there is none, `load()`, kept for `ttl`. Many who wait for the same key cause one `load()`.
 
-        def again() -> Any:
-            return self.get(key, _ABSENT)
-
-        def compute() -> Any:
-            value = load()
-            self.set(key, value, ttl)
-            return value
-
-        found = again()
-        if found is not _ABSENT:
-            return found
-        return lead_or_wait(self._flight(key), compute, again, _ABSENT)
+        What was set, deleted or cleared since `load` began is not overwritten. A load that takes longer than 2 seconds while others wait for it is
+        begun again by one of them, the next time after twice as long.
+        """
+        return _keystead.load(self, key, load, (), None, ttl, False)
 
     async def wrap_async(self, key: str | bytes, load: Callable[[], Any], ttl: Ttl = None) -> Any:
         """As `wrap`, for a `load` that is awaited."""
-
-        def again() -> Any:
-            return self.get(key, _ABSENT)
-
-        async def compute() -> Any:
-            value = await load()
-            self.set(key, value, ttl)
-            return value
-
-        found = again()
-        if found is not _ABSENT:
-            return found
-        return await lead_or_wait_async(self._flight(key), compute, again, _ABSENT)
-
-    def _flight(self, key: str | bytes) -> tuple[Any, ...]:
-        name = self.engine.name
-        return (name if name is not None else id(self.engine), self._db, self.namespace, key)
+        found = self.get(key, _ABSENT)
+        return await load_async(self, key, load, ttl) if found is _ABSENT else found
 
     def setdefault(self, key: str | bytes, default: Any = None, ttl: Ttl = None) -> Any:
         """The value of a key, which becomes `default` if there is none; decided at one moment for all threads."""

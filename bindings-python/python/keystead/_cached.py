@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 from keystead import _keystead
-from keystead._flight import lead_or_wait, lead_or_wait_async
+from keystead._loads import load_async
+from keystead._names import claim, name_of
 
 __all__ = ["CachedFunction", "Live", "Ttl", "decorate", "live_objects"]
 
@@ -17,8 +19,6 @@ Ttl = int | float | timedelta | None
 #: How many decoded objects to keep beside the engine; True: `LIVE_OBJECTS`.
 Live = bool | int | None
 LIVE_OBJECTS = 1024
-_ABSENT = object()
-
 
 CachedFunction = _keystead.Cached
 
@@ -35,7 +35,10 @@ def _cache_key(self: CachedFunction, *args: Any, **kwargs: Any) -> str | bytes:
 
 def _refresh(self: CachedFunction, *args: Any, **kwargs: Any) -> Any:
     """Calls the function, hit or not, and keeps what it returns; awaited if the function is."""
-    return self._compute(self, _key(self, args, kwargs), args, kwargs)
+    key = _keystead.cached_key(self, args, kwargs)
+    if self._is_async:
+        return load_async(self._raw, key, lambda: self.__wrapped__(*args, **kwargs), self._ttl, True)
+    return _keystead.load(self._raw, key, self.__wrapped__, args, kwargs, self._ttl, True)
 
 
 def _by_name(self: Any) -> str:
@@ -56,41 +59,10 @@ def _install() -> None:
 _install()
 
 
-def _lookup(function: Any, key: bytes) -> Any:
-    return function._raw.get(key, _ABSENT)
-
-
-def _miss(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-    def compute() -> Any:
-        return _compute(function, key, args, kwargs)
-
-    return lead_or_wait((*function._scope, key), compute, lambda: _lookup(function, key), _ABSENT)
-
-
-def _compute(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-    result = function.__wrapped__(*args, **(kwargs or {}))
-    function._raw.set(key, result, function._ttl)
-    return result
-
-
-async def _miss_async(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-    async def compute() -> Any:
-        return await _compute_async(function, key, args, kwargs)
-
-    return await lead_or_wait_async((*function._scope, key), compute, lambda: _lookup(function, key), _ABSENT)
-
-
-async def _compute_async(
-    function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None
-) -> Any:
-    result = await function.__wrapped__(*args, **(kwargs or {}))
-    function._raw.set(key, result, function._ttl)
-    return result
-
-
-def _key(function: CachedFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    key = _keystead.cached_key(function, args, kwargs)
-    return key.encode() if isinstance(key, str) else key
+async def _miss(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    return await load_async(
+        function._raw, key, lambda: function.__wrapped__(*args, **(kwargs or {})), function._ttl
+    )
 
 
 def live_objects(live: Live) -> int:
@@ -120,6 +92,34 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[tuple[str, bool, Any
     return named, positional
 
 
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives something to await: for partial functions and objects with `async def __call__` too."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.iscoroutinefunction(function) or asyncio.iscoroutinefunction(function):
+        return True
+    return not inspect.isclass(function) and inspect.iscoroutinefunction(
+        inspect.getattr_static(type(function), "__call__", None)
+    )
+
+
+def _mark_as_coroutine_function(memo: Any) -> None:
+    """Has `inspect` and `asyncio` know it as one. Before Python 3.12 they look for code with that flag, and for a mark."""
+    if hasattr(inspect, "markcoroutinefunction"):
+        inspect.markcoroutinefunction(memo)
+    else:
+        memo.__code__ = _await_nothing.__code__
+        memo.__defaults__ = memo.__kwdefaults__ = None
+        memo.__dict__.setdefault("__annotations__", {})
+        memo.__dict__.setdefault("__name__", type(memo).__name__)
+    mark = getattr(asyncio.coroutines, "_is_coroutine", None)
+    if mark is not None:
+        memo._is_coroutine = mark
+
+
+async def _await_nothing() -> None: ...
+
+
 def decorate(
     cache: Any,
     function: Callable[..., Any],
@@ -129,26 +129,35 @@ def decorate(
     live: Live = None,
 ) -> Any:
     """The cached form of a function."""
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(decorate(cache, function.__func__, ttl, key, prefix, live))
+    if not callable(function):
+        raise TypeError(f"a function is needed, not {type(function).__name__}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError("a generator can't be cached: its items are gone once they were taken")
+    if key is not None and not callable(key):
+        raise TypeError("key must be a function of the arguments")
     if ttl is not None and (ttl.total_seconds() if isinstance(ttl, timedelta) else ttl) <= 0:
         raise ValueError("ttl must be above 0")
-    is_async = inspect.iscoroutinefunction(function)
-    head = prefix if prefix is not None else f"{function.__module__}.{function.__qualname__}:"
+    is_async = _is_coroutine_function(function)
+    head = (prefix if prefix is not None else f"{name_of(function)}:").encode()
     parameters, positional = (None, 0) if key is not None else _parameters(function)
-    miss = _miss_async if is_async else _miss
     objects = live_objects(live)
-    memo: Any = _keystead.cached(cache, head.encode(), parameters, positional, key, miss, is_async, objects)
+    # What is called on a miss.
+    miss = _miss if is_async else function
+    memo: Any = _keystead.cached(cache, head, parameters, positional, key, miss, is_async, objects, ttl)
+    if prefix is None and not claim(
+        cache.engine, cache._db, f"{cache.namespace}\0".encode() + head, function
+    ):
+        raise ValueError(
+            f"another function named {head.decode().removesuffix(':')} is cached here: give one of them prefix="
+        )
     # The asyncio twin answers with awaitables; misses and invalidation use a plain view of the same data.
     memo._raw = cache._plain() if hasattr(cache, "_plain") else cache
     memo._ttl = ttl
-    memo._compute = _compute_async if is_async else _compute
-    memo._scope = (
-        cache.engine.name if cache.engine.name is not None else id(cache.engine),
-        cache._db,
-        cache.namespace,
-    )
+    memo._is_async = is_async
     functools.update_wrapper(memo, function)
-    if is_async and hasattr(inspect, "markcoroutinefunction"):
-        inspect.markcoroutinefunction(memo)
+    # What has no name, as partial functions, has no such attribute to take over; `__wrapped__` it has.
+    if is_async:
+        _mark_as_coroutine_function(memo)
     return memo

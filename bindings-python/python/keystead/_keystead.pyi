@@ -1,6 +1,7 @@
 """The native module. Its classes are bases of the public ones, which document what the methods do."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
@@ -23,6 +24,8 @@ class Engine:
     def name(self) -> str | None: ...
     @property
     def used_bytes(self) -> int: ...
+    @property
+    def _number(self) -> int: ...
 
 class Store:
     def __new__(cls, engine: Engine, db: int = 0) -> Self: ...
@@ -159,6 +162,26 @@ class Cached:
     def invalidate(self, *args: Any, **kwargs: Any) -> bool: ...
     def refresh(self, *args: Any, **kwargs: Any) -> Any: ...
 
+class Load:
+    """The right to load a key, for a coroutine."""
+
+    @property
+    def within(self) -> tuple[int, ...]: ...
+    def settle(self, result: Any, ttl: _Ttl) -> Any: ...
+    def fail(self, error: BaseException) -> None: ...
+    def end(self) -> None: ...
+
+class Wait:
+    """A wait for a load, by a coroutine."""
+
+    @property
+    def left(self) -> float: ...
+    def wake(self, loop: Any, wake: Callable[[Any], None], future: Any) -> None: ...
+    def answer(self) -> tuple[Any] | None: ...
+    def end(self) -> None: ...
+
+within: ContextVar[tuple[int, ...]]
+
 class CachedResult:
     """A function decorated with `keystead.flask.cache_result`."""
 
@@ -204,7 +227,19 @@ def cached(
     miss: Callable[..., Any],
     is_async: bool,
     live: int,
+    ttl: _Ttl,
 ) -> Cached: ...
+def arguments_key(args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bytes: ...
+def load(
+    cache: Any,
+    key: _Key,
+    call: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    ttl: _Ttl,
+    refresh: bool,
+) -> Any: ...
+def begin_load(cache: Any, key: _Key, loop: Any, refresh: bool) -> Load | Wait | tuple[Any]: ...
 def cached_key(function: Cached, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> str | bytes: ...
 def cached_result(
     head: bytes,

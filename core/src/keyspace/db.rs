@@ -229,7 +229,10 @@ impl<'e> Db<'e> {
                 self.modified(key);
                 true
             }
-            None => false,
+            None => {
+                self.void_loads(key);
+                false
+            }
         }
     }
 
@@ -391,6 +394,7 @@ impl<'e> Db<'e> {
     fn modified(&mut self, key: &Key<'_>) {
         self.effects.changes += 1;
         self.shard(key).stats.count_change();
+        self.void_loads(key);
         self.mark(key);
     }
 

@@ -89,6 +89,7 @@ impl Hear for Listeners<'_> {
 
     fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]) {
         shard.watchers.touch(db, key);
+        shard.watchers.void(db, key);
         self.appended = self.keyspace.hooks.append(&self.group);
     }
 }

@@ -1,11 +1,18 @@
-//! Marks on keys of a shard: who must hear that just these change. WATCH sets such marks; whoever waits for a key or caches it may too.
+//! Marks on keys of a shard: of those who must hear that just these change, as sessions that WATCH them, and of loads whose results must not undo a
+//! change.
+//!
+//! The two differ in what raises them. WATCH hears of what changed a key, its expiry included. A load hears of whoever set or removed the key, and of
+//! attempts to remove it though it is missing: that is how a key is invalidated while its value is being loaded. That a key expires or is
+//! evicted says nothing about the value that is on its way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::{Equivalent, HashMap};
 
+use super::db::Db;
 use super::hooks::Hooks;
+use crate::store::key::Key;
 
 /// Hears that a marked key changed, while its shard is locked: it may do no more than remember it.
 pub(crate) trait Watch: Send + Sync {
@@ -13,7 +20,7 @@ pub(crate) trait Watch: Send + Sync {
     fn touched(&self, db: usize, key: &[u8]);
 }
 
-/// The flag that a session reads at EXEC: something it watches was touched.
+/// The flag that a session reads at EXEC, and a load before it stores: something it watches was touched.
 pub(crate) type WatchFlag = Arc<AtomicBool>;
 
 impl Watch for AtomicBool {
@@ -35,10 +42,14 @@ impl Equivalent<(usize, Box<[u8]>)> for Place<'_> {
 /// Those who watch one key.
 type Marks = Vec<Arc<dyn Watch>>;
 
+/// A load, and the flag that it looks at before it stores.
+type LoadFlag = (u64, WatchFlag);
+
 /// The marked keys of one shard.
 #[derive(Default)]
 pub(crate) struct Watchers {
     keys: HashMap<(usize, Box<[u8]>), Marks>,
+    loads: HashMap<(usize, Box<[u8]>), Vec<LoadFlag>>,
 }
 
 fn are_one<A: ?Sized, B: ?Sized>(one: &Arc<A>, other: &Arc<B>) -> bool {
@@ -48,10 +59,10 @@ fn are_one<A: ?Sized, B: ?Sized>(one: &Arc<A>, other: &Arc<B>) -> bool {
 impl Watchers {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_empty() && self.loads.is_empty()
     }
 
-    /// Keys with at least one mark.
+    /// Keys that sessions watch.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -78,9 +89,9 @@ impl Watchers {
     }
 
     /// Tells those who watch a key that it changed.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn touch(&self, db: usize, key: &[u8]) {
-        if !self.is_empty() {
+        if !self.keys.is_empty() {
             self.tell(db, key);
         }
     }
@@ -100,5 +111,78 @@ impl Watchers {
                 marks.iter().for_each(|watch| watch.touched(db, key));
             }
         }
+    }
+
+    /// Has `flag` raised when somebody but this load, or one that began before it, sets or removes the key.
+    pub(crate) fn add_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64, flag: &WatchFlag) {
+        self.loads.entry((db, key.into())).or_default().push((load, flag.clone()));
+        hooks.count_mark();
+    }
+
+    /// Ends that.
+    pub(crate) fn remove_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64) {
+        let Some(loads) = self.loads.get_mut(&Place(db, key)) else { return };
+        if let Some(at) = loads.iter().position(|(other, _)| *other == load) {
+            loads.remove(at);
+            hooks.uncount_mark();
+        }
+        if loads.is_empty() {
+            self.loads.remove(&Place(db, key));
+        }
+    }
+
+    /// Raises the flags of the loads of a key that somebody set or removed, or tried to.
+    #[inline]
+    pub(crate) fn void(&self, db: usize, key: &[u8]) {
+        if !self.loads.is_empty() {
+            self.raise(db, key);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn raise(&self, db: usize, key: &[u8]) {
+        if let Some(loads) = self.loads.get(&Place(db, key)) {
+            loads.iter().for_each(|(_, flag)| flag.store(true, Ordering::Release));
+        }
+    }
+
+    /// Raises the flags of all loads of a database, or of every one.
+    pub(crate) fn void_all(&self, db: Option<usize>) {
+        for ((own, _), loads) in &self.loads {
+            if db.is_none_or(|db| *own == db) {
+                loads.iter().for_each(|(_, flag)| flag.store(true, Ordering::Release));
+            }
+        }
+    }
+}
+
+impl Db<'_> {
+    /// Has the loads of a key know that somebody set or removed it, or tried to.
+    #[inline]
+    pub(super) fn void_loads(&self, key: &Key<'_>) {
+        self.locks.shard(key.shard()).watchers.void(self.index, key.bytes());
+    }
+
+    /// Runs a write of a load. It is news to the loads of the key that began before, but for those it runs within, and to nobody else.
+    pub(crate) fn as_load<R>(
+        &mut self,
+        key: &Key<'_>,
+        within: &[u64],
+        load: u64,
+        write: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        let place = (self.index, Box::from(key.bytes()));
+        let loads = self.locks.shard_mut(key.shard()).watchers.loads.remove(&place);
+        let written = write(self);
+        if let Some(loads) = loads {
+            for (other, flag) in &loads {
+                if *other < load && !within.contains(other) {
+                    flag.store(true, Ordering::Release);
+                }
+            }
+            self.locks.shard_mut(key.shard()).watchers.loads.insert(place, loads);
+        }
+        written
     }
 }

@@ -33,6 +33,8 @@ impl Db<'_> {
         for db in &all {
             self.raise_marks(&[*db], |shard, key| shard.find(*db, key).is_some());
         }
+        // A key may be being loaded in a database that nobody has used yet.
+        self.locks.each_mut(|shard| shard.watchers.void_all(None));
         self.preserve_all(&all);
         for index in self.locks.indices() {
             let garbage = self.locks.shard_mut(index).clear_all();
@@ -80,13 +82,14 @@ impl Db<'_> {
         }
     }
 
-    /// Raises the WATCH marks of keys of these databases for which `changed` holds.
+    /// Raises the WATCH marks of keys of these databases for which `changed` holds, and the marks of all loads.
     fn raise_marks(&self, databases: &[usize], changed: impl Fn(&ShardData, &Key<'_>) -> bool) {
         let seed = &self.keyspace.seed;
         for index in self.locks.indices() {
             let shard = self.locks.shard(index);
             for db in databases {
                 shard.watchers.touch_where(*db, |name| changed(shard, &Key::new(name, seed)));
+                shard.watchers.void_all(Some(*db));
             }
         }
     }

@@ -41,6 +41,11 @@ class Cache(CacheBase, _keystead.AsyncCache):
         """The value of a key; if there is none, `await load()`, kept for `ttl`. Many who wait for a key cause one `load()`."""
         return await self._view.wrap_async(key, load, ttl)
 
+    def close(self) -> None:
+        """As `keystead.Cache.close`."""
+        super().close()
+        self._view.close()
+
     def __len__(self) -> int:
         return self._size()
 

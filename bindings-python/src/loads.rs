@@ -1,0 +1,378 @@
+//! Loading missing keys: `Cache.wrap`, misses of decorated functions, and the steps of their asyncio twins.
+//!
+//! Who loads and who waits is the engine's affair (`keystead::cache`); the coroutines that take these steps are in `keystead/_loads.py`. A load
+//! without asyncio never leaves this file, so whatever its loader, a signal handler or a dying thread raises, its lease ends with the call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keystead::cache::{Caller, Landing, Runner, this_thread};
+use keystead::{Begun, Found, Text, Ttl};
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::arguments::ttl;
+use crate::cache::{AsyncCache, Cache, CacheInner};
+use crate::errors::{Outcome, Raised, raise};
+use crate::hot::{Exact, bytes_of, exact};
+use crate::value::{Encoded, make};
+
+/// Between two looks for signals, which only Python's own waits are woken by.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// The exception that a loader raised, for those who waited for it.
+struct Shared(Py<PyAny>);
+
+/// The event loop that a load runs on.
+struct Loop(Py<PyAny>);
+
+/// The cache behind either class.
+///
+/// # Errors
+/// TypeError: it is neither.
+pub fn cache_of(cache: &Bound<'_, PyAny>) -> PyResult<Arc<CacheInner>> {
+    match cache.cast::<Cache>() {
+        Ok(cache) => Ok(cache.get().as_ref().clone()),
+        Err(_) => Ok(cache.cast::<AsyncCache>()?.get().as_ref().clone()),
+    }
+}
+
+/// The context variable that holds the numbers of the loads which the code running now belongs to.
+pub fn within(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static WITHIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = || {
+        let options = PyDict::new(py);
+        options.set_item("default", PyTuple::empty(py))?;
+        let kind = py.import("contextvars")?.getattr("ContextVar")?;
+        Ok::<_, PyErr>(kind.call(("keystead_within",), Some(&options))?.unbind())
+    };
+    Ok(WITHIN.get_or_try_init(py, make)?.bind(py))
+}
+
+/// Whether a load that runs there can go on: its loop runs, in whatever thread.
+fn can_run(py: Python<'_>, runner: &Runner) -> bool {
+    let Some(Loop(on)) = runner.downcast_ref::<Loop>() else { return true };
+    let running = on.bind(py).call_method0("is_running").and_then(|running| running.extract());
+    running.unwrap_or(true)
+}
+
+/// Asks for a key, and does not wait for a loop that stands still.
+fn begin(py: Python<'_>, cache: &CacheInner, key: &[u8], on: Option<&Bound<'_, PyAny>>) -> PyResult<Begun> {
+    let loads: Vec<u64> = within(py)?.call_method0("get")?.extract()?;
+    let runner = on.map(|on| Arc::new(Loop(on.clone().unbind())) as Runner);
+    let caller = Caller { within: &loads, thread: this_thread(), blocks: on.is_none(), runner };
+    let mut begun = cache.store.db.begin_load(key, &caller);
+    loop {
+        match begun {
+            Begun::Wait(wait) if wait.runner().is_some_and(|runner| !can_run(py, &runner)) => {
+                begun = wait.give_up(&caller);
+            }
+            begun => return Ok(begun),
+        }
+    }
+}
+
+fn begin_anew(
+    py: Python<'_>,
+    cache: &CacheInner,
+    key: &[u8],
+    on: Option<&Bound<'_, PyAny>>,
+) -> PyResult<keystead::Load> {
+    let loads: Vec<u64> = within(py)?.call_method0("get")?.extract()?;
+    let runner = on.map(|on| Arc::new(Loop(on.clone().unbind())) as Runner);
+    let caller = Caller { within: &loads, thread: this_thread(), blocks: on.is_none(), runner };
+    Ok(cache.store.db.begin_refresh(key, &caller))
+}
+
+/// Ends a load with what the loader returned, and returns it as later calls will see it: what was stored, read back.
+fn settle<'py>(
+    cache: &CacheInner,
+    load: keystead::Load,
+    key: &[u8],
+    result: &Bound<'py, PyAny>,
+    ttl: Ttl,
+) -> Outcome<'py> {
+    let py = result.py();
+    let stored = || -> PyResult<(Encoded<'_>, bool)> {
+        let encoded = cache.codec.encode(result.as_borrowed())?;
+        // A cache that was closed meanwhile writes no more.
+        let is_stored = cache.check_open(py).is_ok()
+            && load.store(encoded.as_ref(), ttl).map_err(|error| raise(py, &error))?;
+        Ok((encoded, is_stored))
+    };
+    let (encoded, is_stored) = match stored() {
+        Ok(stored) => stored,
+        Err(error) => {
+            fail(py, load, &error);
+            return Err(error.into());
+        }
+    };
+    load.land(Landing::Value(encoded.as_ref().into()));
+    if is_stored && cache.keeps_objects() {
+        // The object that hits will return.
+        return Ok(cache.look_up(py, key)?.unwrap_or_else(|| result.clone()));
+    }
+    if exact(result) == Exact::Other { decode(py, cache, encoded.as_ref()) } else { Ok(result.clone()) }
+}
+
+/// Ends a load with an exception. Those that are not `Exception`s are the leader's own affair, as KeyboardInterrupt is.
+fn fail(py: Python<'_>, load: keystead::Load, error: &PyErr) {
+    load.land(if error.is_instance_of::<PyException>(py) {
+        Landing::Failed(Arc::new(Shared(error.value(py).clone().into_any().unbind())))
+    } else {
+        Landing::Again
+    });
+}
+
+fn decode<'py>(py: Python<'py>, cache: &CacheInner, stored: &[u8]) -> Outcome<'py> {
+    let found = Found { text: Text::Bytes(stored), is_ascii: false };
+    let object = make(py, &found).finish(py, &cache.codec)?;
+    Ok(object.expect("it is there"))
+}
+
+/// What a wait comes to: the value, or `None` where one has to look again.
+fn answer<'py>(
+    py: Python<'py>,
+    cache: &CacheInner,
+    landing: Option<Landing>,
+) -> Result<Option<Bound<'py, PyAny>>, Raised> {
+    match landing {
+        Some(Landing::Value(stored)) => decode(py, cache, &stored).map(Some),
+        Some(Landing::Failed(error)) => match error.downcast_ref::<Shared>() {
+            Some(Shared(error)) => Err(PyErr::from_value(error.bind(py).clone()).into()),
+            None => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// Runs a loader with the context variable telling of its load.
+fn call_within<'py>(
+    py: Python<'py>,
+    load: &keystead::Load,
+    call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let within = within(py)?;
+    let token = within.call_method1("set", (PyTuple::new(py, load.within())?,))?;
+    let result = call();
+    // A loader may have left another context than it came into, as generators do; then there is nothing to put right here.
+    if let Err(error) = within.call_method1("reset", (token,)) {
+        drop(error);
+    }
+    result
+}
+
+fn lead<'py>(
+    py: Python<'py>,
+    cache: &CacheInner,
+    key: &[u8],
+    load: keystead::Load,
+    ttl: Ttl,
+    call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) -> Outcome<'py> {
+    match call_within(py, &load, call) {
+        Ok(result) => settle(cache, load, key, &result, ttl),
+        Err(error) => {
+            fail(py, load, &error);
+            Err(error.into())
+        }
+    }
+}
+
+/// The value of a key that was missing just now: what `call` returns, kept for `ttl`, or what whoever is at it loads.
+///
+/// # Errors
+/// What the loader raises, here or there, a signal handler while waiting, or storing the result.
+pub fn load<'py>(
+    py: Python<'py>,
+    cache: &CacheInner,
+    key: &[u8],
+    ttl: Ttl,
+    call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) -> Outcome<'py> {
+    loop {
+        match begin(py, cache, key, None)? {
+            Begun::Lead(load) => {
+                // Whoever led before may just have ended.
+                return match cache.look_up(py, key)? {
+                    Some(found) => Ok(found),
+                    None => lead(py, cache, key, load, ttl, call),
+                };
+            }
+            Begun::Wait(wait) => {
+                if let Some(found) = answer(py, cache, block(py, &wait)?)? {
+                    return Ok(found);
+                }
+            }
+        }
+        if let Some(found) = cache.look_up(py, key)? {
+            return Ok(found);
+        }
+    }
+}
+
+/// Waits, and lets signal handlers run meanwhile.
+fn block(py: Python<'_>, wait: &keystead::Wait) -> PyResult<Option<Landing>> {
+    let threading = py.import("threading")?;
+    let is_main = threading.call_method0("main_thread")?.is(&threading.call_method0("current_thread")?);
+    loop {
+        let left = wait.left();
+        let most = if is_main { left.min(SLICE) } else { left };
+        let landing = py.detach(|| wait.block(most));
+        if landing.is_some() || left.is_zero() {
+            return Ok(landing);
+        }
+        py.check_signals()?;
+    }
+}
+
+/// `load(cache, key, call, args, kwargs, ttl, refresh)`: the value of a key, or what `call(*args, **kwargs)` returns, kept; with `refresh` this
+/// in any case.
+#[pyfunction]
+#[pyo3(name = "load", signature = (cache, key, call, args, kwargs, ttl, refresh))]
+pub fn load_now<'py>(
+    cache: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyAny>,
+    call: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+    ttl: &Bound<'py, PyAny>,
+    refresh: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = cache.py();
+    let cache = cache_of(cache)?;
+    cache.check_open(py)?;
+    let full = cache.full_key(bytes_of(key.as_borrowed())?);
+    let key = full.as_ref();
+    let time = self::ttl(Some(ttl.as_borrowed()))?;
+    let call = || call.call(args, kwargs);
+    if refresh {
+        return Ok(lead(py, &cache, key, begin_anew(py, &cache, key, None)?, time, call)?);
+    }
+    match cache.look_up(py, key)? {
+        Some(found) => Ok(found),
+        None => Ok(load(py, &cache, key, time, call)?),
+    }
+}
+
+/// A lease in the hands of a coroutine.
+#[pyclass(frozen, module = "keystead._keystead")]
+pub struct Load {
+    cache: Arc<CacheInner>,
+    key: Vec<u8>,
+    load: Mutex<Option<keystead::Load>>,
+    within: Py<PyTuple>,
+}
+
+/// A wait in the hands of a coroutine.
+#[pyclass(frozen, module = "keystead._keystead")]
+pub struct Wait {
+    cache: Arc<CacheInner>,
+    wait: Mutex<Option<keystead::Wait>>,
+}
+
+/// `begin_load(cache, key, loop, refresh)`: a `Load`, a `Wait`, or a tuple of the value that is there by now. `loop` is where the caller runs.
+#[pyfunction]
+pub fn begin_load<'py>(
+    cache: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyAny>,
+    on: &Bound<'py, PyAny>,
+    refresh: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = cache.py();
+    let cache = cache_of(cache)?;
+    cache.check_open(py)?;
+    let key = cache.full_key(bytes_of(key.as_borrowed())?).as_ref().to_vec();
+    let begun = if refresh {
+        Begun::Lead(begin_anew(py, &cache, &key, Some(on))?)
+    } else {
+        begin(py, &cache, &key, Some(on))?
+    };
+    let load = match begun {
+        Begun::Wait(wait) => {
+            return Ok(Bound::new(py, Wait { cache, wait: Mutex::new(Some(wait)) })?.into_any());
+        }
+        Begun::Lead(load) => load,
+    };
+    if !refresh && let Some(found) = cache.look_up(py, &key)? {
+        return Ok(PyTuple::new(py, [found])?.into_any());
+    }
+    let within = PyTuple::new(py, load.within())?.unbind();
+    Ok(Bound::new(py, Load { cache, key, load: Mutex::new(Some(load)), within })?.into_any())
+}
+
+#[pymethods]
+impl Load {
+    /// What the context variable is to be set to while the loader runs.
+    #[getter]
+    fn within(&self, py: Python<'_>) -> Py<PyTuple> {
+        self.within.clone_ref(py)
+    }
+
+    /// Ends the load with its result, and returns that as later calls will.
+    fn settle<'py>(
+        &self,
+        result: &Bound<'py, PyAny>,
+        ttl: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let load = self.load.lock().take();
+        let load = load.ok_or_else(|| PyTypeError::new_err("the load has ended"))?;
+        Ok(settle(&self.cache, load, &self.key, result, self::ttl(Some(ttl.as_borrowed()))?)?)
+    }
+
+    /// Ends the load with an exception.
+    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>) {
+        let load = self.load.lock().take();
+        if let Some(load) = load {
+            fail(py, load, &PyErr::from_value(error));
+        }
+    }
+
+    /// Ends the load if it has not ended.
+    fn end(&self) {
+        let load = self.load.lock().take();
+        drop(load);
+    }
+}
+
+#[pymethods]
+impl Wait {
+    /// Seconds to wait at most.
+    #[getter]
+    fn left(&self) -> f64 {
+        self.wait.lock().as_ref().map_or(0.0, |wait| wait.left().as_secs_f64())
+    }
+
+    /// Has `wake(future)` called in the event loop once the load has ended.
+    fn wake(&self, on: Py<PyAny>, wake: Py<PyAny>, future: Py<PyAny>) {
+        let call = move || {
+            Python::attach(|py| {
+                // A loop that was closed meanwhile has nobody left to wake.
+                let called =
+                    on.bind(py).call_method1("call_soon_threadsafe", (wake.bind(py), future.bind(py)));
+                drop(called);
+                drop((on, wake, future));
+            });
+        };
+        let wait = self.wait.lock();
+        if let Some(wait) = wait.as_ref() {
+            wait.on_landing(call);
+        }
+    }
+
+    /// A tuple of the value that was loaded; None if it must be looked for again.
+    fn answer<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let landing = self.wait.lock().as_ref().and_then(keystead::Wait::landing);
+        let answer = answer(py, &self.cache, landing)?;
+        answer.map(|value| PyTuple::new(py, [value])).transpose()
+    }
+
+    /// Ends the wait.
+    fn end(&self) {
+        let wait = self.wait.lock().take();
+        drop(wait);
+    }
+}
