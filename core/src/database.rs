@@ -474,19 +474,19 @@ impl Database {
     /// # Errors
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
-        let (key, admission) = (key.as_ref(), self.admission(0));
-        if admission != Admission::Silent {
-            admission.check()?;
-            return self.incr_otherwise(key, by);
+        let (key, inner) = (key.as_ref(), self.inner());
+        if inner.make_room()
+            && inner.keyspace.hooks.are_silent()
+            && let Some(sum) = add_in_place(&inner.keyspace, self.index, self.key(key), by)
+        {
+            return Ok(sum);
         }
-        match add_in_place(&self.inner().keyspace, self.index, self.key(key), by) {
-            Some(sum) => Ok(sum),
-            None => self.incr_otherwise(key, by),
-        }
+        self.incr_otherwise(key, by)
     }
 
     #[inline(never)]
     fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
+        self.admission(0).check()?;
         let keyspace = &self.inner().keyspace;
         let key = self.key(key);
         if keyspace.hooks.may_hear()
