@@ -21,6 +21,8 @@ use crate::store::Store;
 
 /// What `logging` calls INFO.
 const INFO: i32 = 20;
+/// What the text of an object without one of its own has in it.
+const ADDRESS: &[u8] = b" at 0x";
 /// How results begin that are more than JSON.
 const MARK: &[u8] = b"{\"__keystead__\":";
 
@@ -228,7 +230,14 @@ fn with_str(argument: Argument<'_, '_>, write: impl FnOnce(Argument<'_, '_>) -> 
         return write(argument);
     }
     let string: Bound<'_, PyString> = argument.str().ok()?;
-    write(string.as_any().as_borrowed())
+    let string = string.as_any().as_borrowed();
+    // An address, perhaps: Python knows what that means.
+    if exact(&argument) == Exact::Other
+        && bytes_of(string).ok()?.windows(ADDRESS.len()).any(|part| part == ADDRESS)
+    {
+        return None;
+    }
+    write(string)
 }
 
 /// What `json.dumps(..., sort_keys=True)` writes between the braces, for text under names.

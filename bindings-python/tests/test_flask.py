@@ -556,3 +556,28 @@ def test_decorated_views_are_pickled_by_name_and_bind_to_instances():
 @cache_result()
 def _kept_view():
     return 1
+
+
+def test_a_call_that_is_told_by_an_address_is_not_cached():
+    class Connection:
+        def __init__(self, number):
+            self.number = number
+
+    calls = []
+
+    @cache_result()
+    def numbers(*args, **kwargs):
+        calls.append(args)
+        return [value.number for value in (*args, *kwargs.values())]
+
+    @cache_result()
+    def in_lists(*args, **kwargs):
+        return [value[0].number for value in (*args, *kwargs.values())]
+
+    assert [numbers(Connection(number)) for number in range(5)] == [[number] for number in range(5)]
+    assert [numbers(only=Connection(number)) for number in range(5)] == [[number] for number in range(5)]
+    assert [in_lists([Connection(number)]) for number in range(5)] == [[number] for number in range(5)]
+    assert [numbers.refresh(Connection(number)) for number in range(5)] == [[number] for number in range(5)]
+    same = Connection(7)
+    calls.clear()
+    assert numbers(same) == numbers(same) == [7] and len(calls) == 2

@@ -5,6 +5,7 @@ What is cached under which key is tested in `test_cached.py`.
 
 import asyncio
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -564,3 +565,35 @@ def test_the_memory_of_a_private_engine_goes_with_its_last_handle():
     del cache
     gc.collect()
     assert engine() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_does_not_wait_for_loads_of_its_parent():
+    code = """
+        import os, threading, time, keystead
+
+        cache = keystead.Cache()
+        begun, done = threading.Event(), threading.Event()
+
+        def load():
+            begun.set()
+            done.wait(20)
+            return "parent"
+
+        thread = threading.Thread(target=lambda: cache.wrap("k", load))
+        thread.start()
+        begun.wait()
+        child = os.fork()
+        if child == 0:
+            start = time.monotonic()
+            own = cache.wrap("k", lambda: "child")
+            os._exit(0 if own == "child" == cache.get("k") and time.monotonic() - start < 1.9 else 1)
+        status = os.waitpid(child, 0)[1]
+        done.set()
+        thread.join()
+        print(os.waitstatus_to_exitcode(status), cache.get("k"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == ("0 parent\n", "")

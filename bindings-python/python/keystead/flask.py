@@ -109,6 +109,19 @@ def _key(prefix: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return hashlib.md5(data.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:16]
 
 
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+def _tells_an_address(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the text of an argument is where it, or something in it, stands in memory: another object may stand there next."""
+    given = (*args, *kwargs.values())
+    return any(
+        " at 0x" in str(value)
+        for value in given
+        if type(value) not in _PLAIN and not hasattr(value, "environ")
+    )
+
+
 def cache_result(
     timeout: float = 300, key_prefix: str = "", *, vary: Callable[[], Any] | None = None
 ) -> Callable[[F], F]:
@@ -116,6 +129,8 @@ def cache_result(
 
     The key is made of `key_prefix`, the function's name and its arguments. `vary` adds what it returns: a view whose answer depends on
     the request's body or query string must name it, as in `vary=lambda: request.get_json()`.
+
+    A call with an argument whose text is an address, as that of a plain object or a function is, is not cached.
 
     Results are kept as JSON. What a view may return comes back as it went: a Response or a tuple with status and headers too.
     Not kept, and only logged: results that are no JSON, responses with a status of 400 or more, with cookies, or streamed.
@@ -148,18 +163,22 @@ def cache_result(
                 return function(*args, **kwargs)
             key = None
             try:
-                key = key_of(*args, **kwargs)
-                found = cache.get(key)
+                key = None if _tells_an_address(args, kwargs) else key_of(*args, **kwargs)
+                found = None if key is None else cache.get(key)
                 if found is not None:
                     result = load(found)
                     counts.hits += 1
                     cache.hits += 1
                     if logger.isEnabledFor(logging.INFO):
-                        logger.info("Cache HIT: %s (key: %s)", name, key[:8])
+                        logger.info("Cache HIT: %s (key: %s)", name, key[:8] if key else "")
                     return result
                 counts.misses += 1
                 cache.misses += 1
-                logger.info("Cache MISS: %s (key: %s)", name, key[:8])
+                logger.info(
+                    "Cache MISS: %s (key: %s)",
+                    name,
+                    key[:8] if key else "none, an argument is told by its address",
+                )
             except Exception as error:
                 logger.warning("Cache read failed: %s: %s", name, error)
             result = function(*args, **kwargs)
@@ -171,7 +190,7 @@ def cache_result(
             """Runs the function, cached or not, and keeps the result."""
             result = function(*args, **kwargs)
             cache = backend()
-            if cache is not None:
+            if cache is not None and not _tells_an_address(args, kwargs):
                 store(cache, key_of(*args, **kwargs), result)
             return result
 
