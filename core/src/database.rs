@@ -313,6 +313,7 @@ impl Database {
         self.refuse_growth(value.len())?;
         let ttl_ms = ttl_ms(ttl)?;
         let key = self.key(key);
+        self.inner().ensure_background();
         let keyspace = &self.inner().keyspace;
         let expiry = ttl_ms.map(|ttl| {
             let now = keyspace.clock.now_ms();
@@ -320,7 +321,6 @@ impl Database {
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
         if is_plain && overwrite_text(keyspace, self.index, key, value, expiry) {
-            self.inner().ensure_background();
             return Ok(true);
         }
         self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
@@ -339,7 +339,6 @@ impl Database {
         let may_be_new =
             condition == Condition::IfAbsent || condition == Condition::Always && ttl != Ttl::Keep;
         if may_be_new && insert_text(&self.inner().keyspace, self.index, &key, value, expiry)? {
-            self.inner().ensure_background();
             return Ok(true);
         }
         self.write(&key, |db, key| {
@@ -447,6 +446,7 @@ impl Database {
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.refuse_growth(0)?;
+        self.inner().ensure_background();
         let key = self.key(key.as_ref());
         if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, key, by) {
             return Ok(sum);

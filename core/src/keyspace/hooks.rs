@@ -51,7 +51,9 @@ pub struct Event {
     pub key: Box<[u8]>,
 }
 
-/// Hears of changes after the shards are unlocked.
+/// Hears of changes after the shards are unlocked, on the thread that made them; of what expired or was evicted also on the background thread.
+///
+/// It may use engines and close them, but must not wait for another thread that closes the engine or forks: these wait for the background thread.
 pub trait Observer: Send + Sync {
     /// The key was created, changed or removed: cached copies are stale and blocked clients may be served.
     fn modified(&self, db: usize, key: &[u8]);

@@ -127,6 +127,8 @@ struct State {
     takes: u64,
     takes_seen: u64,
     calm: u32,
+    /// Chunks looked at in a row of which none was to become a huge page.
+    passed_over: usize,
     /// Pages that are taken in pieces, and which of these are in use, as bits.
     in_pieces: Vec<(u32, u8)>,
 }
@@ -272,6 +274,12 @@ impl Pool {
         self.state.lock().calm >= CALM
     }
 
+    /// Whether [`Pool::collapse`] may find something, now or once nothing was taken for a while.
+    pub(crate) fn may_collapse(&self) -> bool {
+        let state = self.state.lock();
+        state.calm < CALM || state.passed_over < state.chunks.len()
+    }
+
     /// Gives all idle pages back to the system. O(chunks).
     pub(crate) fn trim(&self) {
         self.part_with(|state, parting| state.trim(0, 0, parting));
@@ -354,12 +362,17 @@ fn bytes_of(number: usize) -> Range<usize> {
 impl State {
     /// The first of the next `count` chunks, round and round, that is full and no huge page.
     fn next_to_collapse(&mut self, count: usize) -> Option<usize> {
-        (0..count.min(self.chunks.len())).find_map(|_| {
+        let found = (0..count.min(self.chunks.len())).find_map(|_| {
             let number = self.next % self.chunks.len();
             self.next = number + 1;
+            self.passed_over += 1;
             let chunk = &self.chunks[number];
             (chunk.stage == Stage::Used && !chunk.is_huge && chunk.taken == Bits::all()).then_some(number)
-        })
+        });
+        if found.is_some() {
+            self.passed_over = 0;
+        }
+        found
     }
 
     /// Chunks that are ready.
@@ -389,7 +402,11 @@ impl State {
 
     /// Whether nothing was taken for a while. Asked at every look.
     fn look_calm(&mut self) -> bool {
-        self.calm = if self.takes == self.takes_seen { self.calm.saturating_add(1) } else { 0 };
+        if self.takes == self.takes_seen {
+            self.calm = self.calm.saturating_add(1);
+        } else {
+            (self.calm, self.passed_over) = (0, 0);
+        }
         self.takes_seen = self.takes;
         self.calm >= CALM
     }
