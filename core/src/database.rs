@@ -322,6 +322,7 @@ impl Database {
         }
         let ttl_ms = ttl_ms(ttl)?;
         let key = self.key(key);
+        self.inner().ensure_background();
         let keyspace = &self.inner().keyspace;
         let expiry = ttl_ms.map(|ttl| {
             let now = keyspace.clock.now_ms();
@@ -329,7 +330,6 @@ impl Database {
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
         if is_plain && overwrite_text(keyspace, self.index, key, value, expiry) {
-            self.inner().ensure_background();
             return Ok(true);
         }
         self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
@@ -338,6 +338,7 @@ impl Database {
     #[cold]
     #[inline(never)]
     fn set_heard(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
+        self.inner().ensure_background();
         let keyspace = &self.inner().keyspace;
         let key = self.key(key);
         let expiry = ttl_ms(ttl)?.map(|ttl| {
@@ -364,7 +365,6 @@ impl Database {
         if is_heard && overwrite_text_heard(keyspace, self.index, key, value, expiry)?
             || may_be_new && insert_text(keyspace, self.index, &key, value, expiry)?
         {
-            self.inner().ensure_background();
             return Ok(true);
         }
         self.write(&key, |db, key| {
@@ -475,6 +475,7 @@ impl Database {
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         let (key, inner) = (key.as_ref(), self.inner());
+        inner.ensure_background();
         if inner.make_room()
             && inner.keyspace.hooks.are_silent()
             && let Some(sum) = add_in_place(&inner.keyspace, self.index, self.key(key), by)

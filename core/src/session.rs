@@ -60,6 +60,7 @@ pub(crate) struct Watched {
 
 impl Session {
     pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
+        engine.inner.ensure_background();
         let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
         let authenticated = !requires_password(&engine.inner.config);
         let state = State {

@@ -26,17 +26,18 @@ pub(crate) fn help(keyspace: &Keyspace) {
     keyspace.shared.pool.trim_some();
 }
 
-/// Goes on with a compaction that has begun, and with others that are due, for about `budget`.
-pub(crate) fn advance(keyspace: &Keyspace, timer: Timer, budget: Duration) {
+/// Goes on with a compaction that has begun, and with others that are due, for about `budget`. Says whether some is left.
+pub(crate) fn advance(keyspace: &Keyspace, timer: Timer, budget: Duration) -> bool {
     while let Some(index) = keyspace.turn.whose() {
         if timer.elapsed() >= budget {
-            return;
+            return true;
         }
         step(keyspace, index, STEPS);
         if keyspace.turn.whose().is_none() {
             start_next(keyspace, index);
         }
     }
+    false
 }
 
 /// Gives the turn to the next shard after `last` that needs it, if one does that nobody is at work in.

@@ -47,7 +47,9 @@ pub struct Interest {
     pub events: bool,
 }
 
-/// Hears of changes after the shards are unlocked.
+/// Hears of changes after the shards are unlocked, on the thread that made them; of what expired or was evicted also on the background thread.
+///
+/// It may use engines and close them, but must not wait for another thread that closes the engine or forks: these wait for the background thread.
 pub trait Observer: Send + Sync {
     /// What it wants to hear of; asked once, when it begins to observe.
     fn interest(&self) -> Interest {
