@@ -128,7 +128,7 @@ mod tests {
     #[test]
     #[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
     fn children_of_a_busy_process_live_and_work() {
-        survive(&Engine::new(), 200);
+        survive(&Engine::new(), forks(200));
     }
 
     #[test]
@@ -137,8 +137,13 @@ mod tests {
         let words: [&[u8]; 4] = [b"--maxmemory", b"20kb", b"--maxmemory-policy", b"allkeys-adaptive"];
         let config = crate::Config::from_arguments(&words).unwrap();
         let engine = Engine::builder().config(config).open().unwrap();
-        survive(&engine, 50);
+        survive(&engine, forks(50));
         assert!(engine.inner.keyspace.evictor.counters.evicted() > 0);
+    }
+
+    /// How often to fork: `cargo xtask test soak` has it done less often, but anew each time.
+    fn forks(usual: usize) -> usize {
+        std::env::var("KEYSTEAD_FORKS").map_or(usual, |forks| forks.parse().expect("a number"))
     }
 
     fn survive(engine: &Engine, rounds: usize) {
