@@ -94,29 +94,42 @@ mod tests {
 
     /// The child must not run the test harness on: it answers through its exit code.
     fn child_survives(engine: &Engine) -> bool {
-        os::in_fork(|| {
+        os::in_fork_by_steps(|trail| {
+            trail.step("to open a database and count");
             let db = engine.database(0).expect("database 0 exists");
-            let before = db.incr("forks", 1).is_ok();
+            let counted = db.incr("forks", 1);
+            let before = trail.check(&format!("INCR: {counted:?}"), counted.is_ok());
+            trail.step("to open a session");
             let mut session = engine.session(crate::Form::Resp);
             let keyspace = &engine.inner.keyspace;
+            trail.step("to lock all shards");
             let expired = || (0..SHARDS).map(|shard| keyspace.lock(shard).stats.expired.get()).sum::<u64>();
             let already = expired();
-            let answered = session.execute(&[b"SET", b"child", b"1", b"PX", b"100"]) == b"+OK\r\n";
+            trail.step("to SET");
+            let reply = session.execute(&[b"SET", b"child", b"1", b"PX", b"100"]);
+            let answered =
+                trail.check(&format!("SET: {}", String::from_utf8_lossy(reply)), reply == b"+OK\r\n");
             // Nobody asks for the key: only a background thread of the child can reclaim it, or evict it. On a busy machine it may have done so by now.
             let full = db.len();
+            trail.step("to wait for the key to go");
             let reclaimed = (0..1000).any(|_| {
                 std::thread::sleep(std::time::Duration::from_millis(10));
                 expired() > already || db.len() < full
             });
+            let what =
+                || format!("reclaimed: {} expired after {already}, {} of {full} keys", expired(), db.len());
+            let reclaimed = reclaimed || trail.check(&what(), false);
+            trail.step("to list the clients");
             let listed = session.execute(&[b"CLIENT", b"LIST"]).starts_with(b"$");
-            before && answered && reclaimed && listed
+            trail.step("to end");
+            before && answered && reclaimed && trail.check("CLIENT LIST", listed)
         })
     }
 
     #[test]
     #[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
     fn children_of_a_busy_process_live_and_work() {
-        survive(&Engine::new(), 200);
+        survive(&Engine::new(), forks(200));
     }
 
     #[test]
@@ -125,8 +138,13 @@ mod tests {
         let words: [&[u8]; 4] = [b"--maxmemory", b"20kb", b"--maxmemory-policy", b"allkeys-adaptive"];
         let config = crate::Config::from_arguments(&words).unwrap();
         let engine = Engine::builder().config(config).open().unwrap();
-        survive(&engine, 50);
+        survive(&engine, forks(50));
         assert!(engine.inner.keyspace.evictor.counters.evicted() > 0);
+    }
+
+    /// How often to fork: `cargo xtask test soak` has it done less often, but anew each time.
+    fn forks(usual: usize) -> usize {
+        std::env::var("KEYSTEAD_FORKS").map_or(usual, |forks| forks.parse().expect("a number"))
     }
 
     fn survive(engine: &Engine, rounds: usize) {

@@ -10,6 +10,11 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::sync::apart::Mutex;
 
+#[cfg(all(test, unix))]
+mod trail;
+#[cfg(all(test, unix))]
+pub(crate) use trail::Trail;
+
 /// Places that name shared things and can be changed while other threads look: what was once named lives as long as the board.
 ///
 /// Invariant: a name is null, or points to what an Arc among `kept` holds, and those are dropped with the board alone.
@@ -141,41 +146,64 @@ pub(crate) fn lock_memory_to_come() -> bool {
     unsafe { libc::mlockall(libc::MCL_FUTURE) == 0 }
 }
 
-/// Seconds after which a forked child counts as hanging: all that tests do there takes seconds, tens of them beside other tests under a sanitizer.
+/// After which a forked child counts as hanging: all that tests do there takes seconds, tens of them beside other tests under a sanitizer.
 #[cfg(all(test, unix))]
-const PATIENCE: u64 = 120;
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Forks, runs `child` in the child and says whether it returned true. A child that hangs is ended, and the test's output tells of it.
 #[cfg(all(test, unix))]
 pub(crate) fn in_fork(child: impl FnOnce() -> bool) -> bool {
+    in_fork_by_steps(|_| child())
+}
+
+/// The same for a child that notes its steps: the test's output tells them if it fails or hangs, and what its threads were doing.
+#[cfg(all(test, unix))]
+pub(crate) fn in_fork_by_steps(child: impl FnOnce(&Trail) -> bool) -> bool {
+    let outcome = fork_and_wait(PATIENCE, &Trail::new(), child);
+    if let Err(told) = &outcome {
+        eprintln!("{told}");
+    }
+    outcome.is_ok()
+}
+
+/// Forks, runs `child` in the child and waits for its end, for so long at most. What went wrong otherwise.
+#[cfg(all(test, unix))]
+fn fork_and_wait(
+    patience: std::time::Duration,
+    trail: &Trail,
+    child: impl FnOnce(&Trail) -> bool,
+) -> Result<(), String> {
     // SAFETY: the child runs only `child` and leaves without unwinding into the caller.
     let process = unsafe { libc::fork() };
     if process == 0 {
-        let fine = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
+        let fine = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| child(trail))).unwrap_or(false);
         // SAFETY: ends the child at once, without the handlers of the parent's exit.
         unsafe { libc::_exit(i32::from(!fine)) }
     }
     assert!(process > 0, "the system forks");
-    for _ in 0..PATIENCE * 100 {
+    for _ in 0..patience.as_millis() / 10 {
         let mut status = 0;
         // SAFETY: asks after the child that was just made.
         let ended = unsafe { libc::waitpid(process, &mut status, libc::WNOHANG) };
         if ended == process {
-            let is_fine = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
-            if !is_fine {
-                eprintln!("a forked child ended with status {status:#x}");
+            if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 {
+                return Ok(());
             }
-            return is_fine;
+            return Err(format!(
+                "a forked child ended with status {status:#x}; its steps:\n{}",
+                trail.told()
+            ));
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    eprintln!("a forked child hung for {PATIENCE} s");
+    let threads = trail::threads_of(process as u32);
+    let told = format!("a forked child hung for {patience:?}; its steps:\n{}{threads}", trail.told());
     // SAFETY: ends the child that hangs, and reaps it.
     unsafe {
         libc::kill(process, libc::SIGKILL);
         libc::waitpid(process, std::ptr::null_mut(), 0);
     }
-    false
+    Err(told)
 }
 
 #[cfg(test)]

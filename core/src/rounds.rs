@@ -16,14 +16,19 @@ use crate::pulse::Totals;
 /// Time that one round spends on moving entries together.
 const COMPACTION_BUDGET: Duration = Duration::from_micros(500);
 
+/// Milliseconds of reclaiming after which memory is looked after in between. It takes time from both: the reclaiming, and whoever reads.
+const LONGEST_REAPING_MS: u64 = 1000;
+
 /// Rounds in a row without a use of the engine after which it may fall asleep.
 const PATIENCE: u32 = 10;
 
 /// What the rounds of an engine remember of those before. Only they write to it, and one turn follows the other.
 #[derive(Default)]
 pub(crate) struct Rounds {
-    /// When the last one that did everything was, unix milliseconds.
+    /// When the stamps were moved on last, unix milliseconds.
     ticked_ms: AtomicU64,
+    /// When memory was looked after last, where more is due than one turn reclaims.
+    tended_ms: AtomicU64,
     /// Look-ups up to then.
     lookups: AtomicU64,
     /// Rounds in a row without a use.
@@ -40,22 +45,27 @@ impl Work for Inner {
     }
 
     fn turn(&self) -> Next {
+        let Rounds { ticked_ms, tended_ms, .. } = &self.rounds;
         let clock = &self.keyspace.clock;
         let timer = clock.timer();
         clock.refresh();
         let is_over = !self.reclaim();
         let now = clock.coarse_ms();
-        let since_tick = now.wrapping_sub(self.rounds.ticked_ms.load(Ordering::Relaxed));
-        let next = if is_over || since_tick >= TICK_MS {
-            self.rounds.ticked_ms.store(now, Ordering::Relaxed);
-            let goes_on = self.tick();
-            let is_idle = self.rounds.are_idle(&self.keyspace.task, self.keyspace.lookups.sum());
-            let tick = if goes_on || !is_idle { now + TICK_MS } else { NEVER };
-            let at = if is_over { tick.min(self.next_deadline()) } else { now };
-            Next { at, is_idle }
-        } else {
-            Next { at: now, is_idle: false }
-        };
+        let since = |time: &AtomicU64| now.wrapping_sub(time.load(Ordering::Relaxed));
+        if is_over || since(ticked_ms) >= TICK_MS {
+            ticked_ms.store(now, Ordering::Relaxed);
+            self.keep_time();
+        }
+        let mut next = Next { at: now, is_idle: false };
+        if is_over || since(tended_ms) >= LONGEST_REAPING_MS {
+            tended_ms.store(now, Ordering::Relaxed);
+            let goes_on = self.tend();
+            next.is_idle = self.rounds.are_idle(&self.keyspace.task, self.keyspace.lookups.sum());
+            if is_over {
+                let tick = if goes_on || !next.is_idle { now + TICK_MS } else { NEVER };
+                next.at = tick.min(self.next_deadline());
+            }
+        }
         self.keyspace.shared.deadlines.promise(next.at);
         self.pulse.ended(timer.elapsed());
         next
@@ -83,13 +93,19 @@ impl Inner {
         }
     }
 
-    /// What is done at every tick. Says whether there is more to do even if nobody uses the engine.
-    fn tick(&self) -> bool {
+    /// Moves the stamps on with the time and samples the pace.
+    fn keep_time(&self) {
         let keyspace = &self.keyspace;
         keyspace.refresh_stamp();
         if keyspace.task.is_asleep() {
             keyspace.hide_stamp();
         }
+        self.sample_pace();
+    }
+
+    /// Keeps memory in shape. Says whether there is more to do even if nobody uses the engine.
+    fn tend(&self) -> bool {
+        let keyspace = &self.keyspace;
         let mut goes_on = compaction::advance(keyspace, keyspace.clock.timer(), COMPACTION_BUDGET);
         goes_on |= upkeep::round(keyspace);
         let (evicting, is_left) = keyspace.evictor.work(keyspace);
@@ -98,7 +114,6 @@ impl Inner {
             self.note_latency("eviction-cycle", evicting);
         }
         keyspace.note_peak(keyspace.used_bytes());
-        self.sample_pace();
         // What is dropped elsewhere gives pages back, of which the surplus is the system's.
         goes_on || lazyfree::pending() > 0
     }

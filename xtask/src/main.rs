@@ -10,6 +10,7 @@ mod r#gen;
 mod instructions;
 mod setup;
 mod sh;
+mod soak;
 mod table;
 mod test;
 mod tidy;
@@ -36,6 +37,9 @@ enum Task {
         /// Fails also when a stage is missing
         #[arg(long)]
         complete: bool,
+        /// How often `soak` runs its tests, which no other stage includes
+        #[arg(long, default_value_t = soak::ROUNDS)]
+        rounds: usize,
     },
     /// Formatting, lints, licences and the house rules
     Check,
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     sh::set_verbose(arguments.verbose);
     let outcome = match arguments.task {
-        Task::Test { stages, complete } => test::run(&stages, complete),
+        Task::Test { stages, complete, rounds } => test::run(&stages, complete, rounds),
         Task::Check => check::run(),
         Task::Demo => demo::run(),
         Task::Bench { rest } => bench::run(&rest),

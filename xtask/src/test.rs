@@ -4,7 +4,7 @@
 
 use crate::count::{Count, count};
 use crate::table::table;
-use crate::{check, setup, sh};
+use crate::{check, setup, sh, soak};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,6 +14,9 @@ struct Stage {
     name: &'static str,
     run: fn() -> Result<Outcome, String>,
 }
+
+/// The stage that runs only if it is named, since it takes hours.
+const SOAK: &str = "soak";
 
 /// What a stage that could run has to say.
 enum Outcome {
@@ -40,21 +43,26 @@ const HOST: &str = "x86_64-unknown-linux-gnu";
 /// The client whose face the Node package has; the version is that of its development dependency.
 const IOREDIS: &str = "ioredis@6.0.0";
 
-/// Runs all stages, or those named.
-pub fn run(names: &[String], complete: bool) -> Result<(), String> {
-    if let Some(unknown) = names.iter().find(|name| STAGES.iter().all(|stage| stage.name != **name)) {
-        let known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
+/// Runs all stages, or those named; `soak` so many rounds.
+pub fn run(names: &[String], complete: bool, rounds: usize) -> Result<(), String> {
+    let is_known = |name: &str| name == SOAK || STAGES.iter().any(|stage| stage.name == name);
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        let known: Vec<&str> = STAGES.iter().map(|stage| stage.name).chain([SOAK]).collect();
         return Err(format!("no stage {unknown}; there are {}", known.join(", ")));
     }
     let chosen =
         STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.name));
+    let chosen =
+        chosen.map(|stage| (stage.name, Box::new(stage.run) as Box<dyn Fn() -> Result<Outcome, String>>));
+    let soak = || soak::run(rounds).map(Outcome::Ran);
+    let soak = names.iter().any(|name| name == SOAK).then(|| (SOAK, Box::new(soak) as Box<dyn Fn() -> _>));
     let (mut rows, mut sum, mut bad) = (Vec::new(), Count::default(), Vec::new());
     let begin = Instant::now();
-    for stage in chosen {
-        println!("== {}", stage.name);
+    for (name, run_stage) in chosen.chain(soak) {
+        println!("== {name}");
         let start = Instant::now();
-        let _ = std::fs::remove_file(sh::target().join("xtask").join(format!("{}.log", stage.name)));
-        let (count, result) = match (stage.run)() {
+        let _ = std::fs::remove_file(sh::target().join("xtask").join(format!("{name}.log")));
+        let (count, result) = match run_stage() {
             Ok(Outcome::Ran(count)) if count.failed == 0 && count.passed > 0 => (count, "passed".to_owned()),
             Ok(Outcome::Ran(count)) => {
                 (count, format!("FAILED: {} of {}", count.failed, count.passed + count.failed))
@@ -63,11 +71,11 @@ pub fn run(names: &[String], complete: bool) -> Result<(), String> {
             Err(message) => (Count::one(false), format!("FAILED: {message}")),
         };
         if result.starts_with("FAILED") || (complete && result.starts_with("missing")) {
-            println!("   {:<9} {result}", stage.name);
-            bad.push(stage.name);
+            println!("   {name:<9} {result}");
+            bad.push(name);
         }
         sum += count;
-        rows.push(row(stage.name, start.elapsed(), count, result));
+        rows.push(row(name, start.elapsed(), count, result));
     }
     rows.push(row("all", begin.elapsed(), sum, String::new()));
     println!("\n{}", table(&["stage", "seconds", "passed", "failed", "result"], &rows, &[1, 2, 3]));
@@ -285,8 +293,11 @@ fn loom() -> Result<Outcome, String> {
     }
 }
 
+/// The compiler's flag for the address sanitizer.
+pub const ADDRESS: &str = "-Zsanitizer=address";
+
 fn asan() -> Result<Outcome, String> {
-    sanitized("asan", "-Zsanitizer=address", &[("ASAN_OPTIONS", "detect_leaks=1")])
+    sanitized("asan", ADDRESS, &[("ASAN_OPTIONS", "detect_leaks=1")])
 }
 
 fn tsan() -> Result<Outcome, String> {
@@ -300,8 +311,8 @@ fn tsan() -> Result<Outcome, String> {
     )
 }
 
-/// The engine's own tests under a sanitizer, on the stable toolchain.
-fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outcome, String> {
+/// `cargo test` of the engine's own tests under a sanitizer, on the stable toolchain.
+pub fn sanitized_cargo(name: &str, flags: &str) -> Command {
     let mut command = sh::cargo(&[
         "test",
         "-p",
@@ -317,6 +328,11 @@ fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outc
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", sh::target().join(name));
+    command
+}
+
+fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outcome, String> {
+    let mut command = sanitized_cargo(name, flags);
     // Random tests run shorter: the sanitizers cost five to fifteen times.
     command.env("PROPTEST_CASES", "32").envs(variables.iter().copied());
     // Backtraces of expected panics are read through a cache that std guards by a mutex of its own.

@@ -146,7 +146,7 @@ fn whoever_has_more_to_do_than_a_turn_does_not_hold_up_the_others() {
     }
     late.sort_unstable();
     // A tick and some turns; the rest is what a busy machine takes.
-    assert!(late[3] <= 50, "{late:?}");
+    assert!(late[3] <= 250, "{late:?}");
     assert!(busy[0].turns().abs_diff(busy[1].turns()) <= 10 + busy[0].turns() / 4, "they take turns");
     busy.iter().chain([&other]).for_each(|fake| leave(&fake.task));
 }
