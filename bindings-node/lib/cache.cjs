@@ -177,13 +177,13 @@ class Cache {
     if (found !== undefined) return found;
     if (typeof loader !== "function") throw usage("the loader must be a function");
     if (!["number", "object", "undefined"].includes(typeof options)) throw usage("the options must be a number of seconds or an object");
-    const { ttl, keepTtl = false } = typeof options === "number" ? { ttl: options } : options ?? {};
+    const { ttl } = typeof options === "number" ? { ttl: options } : options ?? {};
     return load({
       handle: this.#handle,
       key,
       full: this.#full(key),
       codec: this.#codec,
-      time: keepTtl ? KEEP : milliseconds(ttl),
+      time: milliseconds(ttl),
       loader,
       look: () => this.get(key),
       waiting: this.#waiting,

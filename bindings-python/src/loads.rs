@@ -23,8 +23,28 @@ use crate::value::{Encoded, make};
 /// Between two looks for signals, which only Python's own waits are woken by.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// The exception that a loader raised, for those who waited for it.
-struct Shared(Py<PyAny>);
+/// The exception that a loader raised, for those who waited for it, and its traceback as it was then.
+struct Shared {
+    error: Py<PyAny>,
+    traceback: Py<PyAny>,
+}
+
+impl Shared {
+    fn new(py: Python<'_>, error: &PyErr) -> Self {
+        let traceback =
+            error.traceback(py).map_or_else(|| py.None(), |traceback| traceback.into_any().unbind());
+        Self { error: error.value(py).clone().into_any().unbind(), traceback }
+    }
+
+    /// The exception to raise once more. Without the frames of those who have raised it meanwhile: they would pile up.
+    fn again(&self, py: Python<'_>) -> PyErr {
+        let error = self.error.bind(py);
+        match error.call_method1("with_traceback", (&self.traceback,)) {
+            Ok(error) => PyErr::from_value(error),
+            Err(error) => error,
+        }
+    }
+}
 
 /// The event loop that a load runs on.
 struct Loop(Py<PyAny>);
@@ -59,32 +79,40 @@ fn can_run(py: Python<'_>, runner: &Runner) -> bool {
     running.unwrap_or(true)
 }
 
-/// Asks for a key, and does not wait for a loop that stands still.
-fn begin(py: Python<'_>, cache: &CacheInner, key: &[u8], on: Option<&Bound<'_, PyAny>>) -> PyResult<Begun> {
+/// Calls `ask` with who the caller is; `on` is the loop that its load would run on, without which waiting blocks the thread.
+fn with_caller<R>(
+    py: Python<'_>,
+    on: Option<&Bound<'_, PyAny>>,
+    ask: impl FnOnce(&Caller<'_>) -> R,
+) -> PyResult<R> {
     let loads: Vec<u64> = within(py)?.call_method0("get")?.extract()?;
     let runner = on.map(|on| Arc::new(Loop(on.clone().unbind())) as Runner);
-    let caller = Caller { within: &loads, thread: this_thread(), blocks: on.is_none(), runner };
-    let mut begun = cache.store.db.begin_load(key, &caller);
-    loop {
-        match begun {
-            Begun::Wait(wait) if wait.runner().is_some_and(|runner| !can_run(py, &runner)) => {
-                begun = wait.give_up(&caller);
-            }
-            begun => return Ok(begun),
-        }
-    }
+    Ok(ask(&Caller { within: &loads, thread: this_thread(), blocks: on.is_none(), runner }))
 }
 
+/// Asks for a key, and does not wait for a loop that stands still.
+fn begin(py: Python<'_>, cache: &CacheInner, key: &[u8], on: Option<&Bound<'_, PyAny>>) -> PyResult<Begun> {
+    with_caller(py, on, |caller| {
+        let mut begun = cache.store.db.begin_load(key, caller);
+        loop {
+            match begun {
+                Begun::Wait(wait) if wait.runner().is_some_and(|runner| !can_run(py, &runner)) => {
+                    begun = wait.give_up(caller);
+                }
+                begun => return begun,
+            }
+        }
+    })
+}
+
+/// Begins to load a key whatever is there.
 fn begin_anew(
     py: Python<'_>,
     cache: &CacheInner,
     key: &[u8],
     on: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<keystead::Load> {
-    let loads: Vec<u64> = within(py)?.call_method0("get")?.extract()?;
-    let runner = on.map(|on| Arc::new(Loop(on.clone().unbind())) as Runner);
-    let caller = Caller { within: &loads, thread: this_thread(), blocks: on.is_none(), runner };
-    Ok(cache.store.db.begin_refresh(key, &caller))
+    with_caller(py, on, |caller| cache.store.db.begin_refresh(key, caller))
 }
 
 /// Ends a load with what the loader returned, and returns it as later calls will see it: what was stored, read back.
@@ -121,7 +149,7 @@ fn settle<'py>(
 /// Ends a load with an exception. Those that are not `Exception`s are the leader's own affair, as KeyboardInterrupt is.
 fn fail(py: Python<'_>, load: keystead::Load, error: &PyErr) {
     load.land(if error.is_instance_of::<PyException>(py) {
-        Landing::Failed(Arc::new(Shared(error.value(py).clone().into_any().unbind())))
+        Landing::Failed(Arc::new(Shared::new(py, error)))
     } else {
         Landing::Again
     });
@@ -142,7 +170,7 @@ fn answer<'py>(
     match landing {
         Some(Landing::Value(stored)) => decode(py, cache, &stored).map(Some),
         Some(Landing::Failed(error)) => match error.downcast_ref::<Shared>() {
-            Some(Shared(error)) => Err(PyErr::from_value(error.bind(py).clone()).into()),
+            Some(error) => Err(error.again(py).into()),
             None => Ok(None),
         },
         _ => Ok(None),

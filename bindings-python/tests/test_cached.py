@@ -461,15 +461,17 @@ def test_two_functions_of_one_name_are_refused(cache, name):
 def test_a_module_that_is_loaded_again_may_decorate_again(cache):
     source = """
 def f(a, b=2, *, c=(1, "x")):
-    return [a, [inner() for inner in (lambda: b, lambda: c)]]
+    return [a, [inner() for inner in (lambda: b, lambda: c)], a in {1, 2.0}, ...]
 """
-    for _ in range(2):
+    for lines in range(3):
         module = {"__name__": "again"}
-        exec(source, module)
-        assert cache.cached(module["f"])(1)[0] == 1
-    exec(source.replace("return [a", "return [b"), module)
-    with pytest.raises(ValueError, match="prefix="):
-        cache.cached(module["f"])
+        # An edit above it may have moved it.
+        exec("\n" * lines + source, module)
+        assert cache.cached(ttl=60)(module["f"]).__wrapped__(1)[0] == 1
+    for old, new in [("return [a", "return [b"), ("b=2", "b=2.0"), ('"x"', '"y"'), ("{1, 2.0}", "{1, 2}")]:
+        exec(source.replace(old, new), module)
+        with pytest.raises(ValueError, match="prefix="):
+            cache.cached(module["f"])
 
 
 def test_arguments_whose_repr_is_an_address_are_refused(cache):

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -151,6 +152,18 @@ def test_who_waits_hears_of_exceptions_but_not_of_interruptions(cache, error):
     else:
         # A coroutine can't raise StopIteration: Python makes another of it.
         assert results == [error, error, RuntimeError if error is StopIteration else error]
+
+
+async def test_tracebacks_of_shared_exceptions_do_not_pile_up(cache):
+    async def fail():
+        await asyncio.sleep(0.01)
+        raise ValueError("x")
+
+    results = await asyncio.gather(*[cache.wrap_async("k", fail) for _ in range(100)], return_exceptions=True)
+    assert len({id(error) for error in results}) == 1
+    frames = traceback.extract_tb(results[0].__traceback__)
+    assert len(frames) < 20 and frames[-1].name in ("fail", "load_async", "_wait")
+    assert "fail" in [frame.name for frame in frames]
 
 
 def test_values_that_cannot_be_stored_fail_everybody_and_leave_nothing(cache):

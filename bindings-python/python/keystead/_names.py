@@ -108,7 +108,13 @@ def _likeness(value: Any, depth: int = 8) -> Any:
     if isinstance(value, types.FunctionType):
         around = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).items()]
         cells = tuple(_cell(cell, depth - 1) for cell in value.__closure__ or ())
-        return (value.__code__, tuple(_likeness(one, depth - 1) for one in around), cells)
+        return (_code(value.__code__), tuple(_likeness(one, depth - 1) for one in around), cells)
+    if isinstance(value, types.CodeType):
+        return _code(value)
+    if isinstance(value, frozenset):
+        return ("frozenset", frozenset(_likeness(one, depth - 1) for one in value))
+    if value is Ellipsis:
+        return "..."
     if isinstance(value, tuple):
         return ("tuple", tuple(_likeness(one, depth - 1) for one in value))
     if isinstance(value, types.MethodType):
@@ -128,6 +134,14 @@ def _likeness(value: Any, depth: int = 8) -> Any:
     if isinstance(value, types.ModuleType):
         return ("module", value.__name__)
     return object()
+
+
+def _code(code: types.CodeType) -> tuple[Any, ...]:
+    """What code does, wherever it stands: a function that an edit above it has moved is the same."""
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    consts = tuple(_likeness(const) for const in code.co_consts)
+    return (code.co_code, getattr(code, "co_exceptiontable", b""), names, counts, consts)
 
 
 def _cell(cell: Any, depth: int) -> Any:

@@ -170,7 +170,8 @@ fn a_thread_does_not_wait_for_what_it_holds_up() {
 
 #[test]
 fn a_load_that_takes_too_long_is_begun_again_with_twice_the_patience() {
-    let patience = Duration::from_millis(40);
+    // Twice as long must be enough for what follows on a busy machine.
+    let patience = Duration::from_millis(500);
     let bench = Bench { leases: Leases { patience, ..Leases::default() }, ..Bench::new() };
     let first = bench.lead("k", &on(1));
     let early = bench.wait("k", &on(2));
