@@ -13,7 +13,7 @@ pub mod table;
 pub mod tape;
 
 pub use crate::keyspace::Argv;
-pub use arg::{Arg, Args, DbIndex, Positive};
+pub use arg::{Arg, Args, DbIndex, Positive, is_token};
 pub use keystead_macros::{Arg, Command};
 pub use reply::{Form, Reply};
 pub use run::Context;

@@ -187,10 +187,15 @@ impl<'e> Db<'e> {
         let shard = self.shard(key);
         let at = shard.find(self.index, key)?;
         if self.is_expired(shard, at) {
-            self.stale.borrow_mut().push((self.index, key.bytes().into()));
+            self.found_stale(key.bytes());
             return None;
         }
         Some(Entry { shard, at })
+    }
+
+    /// Has a key that was met and had expired reclaimed when the command has ended.
+    pub(crate) fn found_stale(&self, key: &[u8]) {
+        self.stale.borrow_mut().push((self.index, key.into()));
     }
 
     /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).
@@ -679,6 +684,10 @@ pub struct Entry<'d> {
 }
 
 impl<'d> Entry<'d> {
+    pub(super) fn at(shard: &'d ShardData, at: Ref) -> Self {
+        Self { shard, at }
+    }
+
     /// Its value.
     #[inline]
     pub fn value(&self) -> Value<'d> {
@@ -775,6 +784,9 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     /// # Errors
     /// The system has no memory; nothing has changed.
     pub fn set_deadline(&mut self, deadline: Option<u64>) -> Result<()> {
+        if deadline.is_none() {
+            self.stay_apart_from_key()?;
+        }
         self.db.preserve(&self.key, self.at);
         let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
         let had_deadline = self.db.shard(&self.key).head(at).has_deadline();
@@ -784,6 +796,17 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         }
         self.db.modified(&self.key);
         Ok(())
+    }
+
+    /// What had no room beside its key and a deadline is `raw` also when the deadline goes.
+    fn stay_apart_from_key(&mut self) -> Result<()> {
+        let head = self.db.shard(&self.key).head(self.at);
+        let is_embedded = |has_deadline| is_embedded(head.key_len, head.value_len, has_deadline);
+        if head.kind() != Kind::Embedded || is_embedded(head.has_deadline()) || !is_embedded(false) {
+            return Ok(());
+        }
+        let text = self.bytes().to_vec();
+        self.set_value(NewValue::Bytes(Kind::Raw, &text))
     }
 
     /// Writes bytes over those of a string in the entry, its length unchanged.

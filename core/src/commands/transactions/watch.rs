@@ -69,7 +69,7 @@ impl Context<'_, '_> {
             // It counts as missing from now on; its removal later must not look like a change.
             db.expire_key(key);
         }
-        db.locks_mut().shard_mut(key.shard()).watchers.add(state.db, key.bytes(), &state.watch_flag);
+        db.locks_mut().shard_mut(key.shard()).watchers.add(state.db, key.bytes(), &state.info.watch_flag);
         state.watched.push(Watched { db: state.db, key: key.bytes().into() });
         // CLIENT INFO tells -1 of sessions that never began anything like a transaction.
         state.info.queued.fetch_max(0, Ordering::Relaxed);
