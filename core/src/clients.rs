@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use crate::keyspace::watch::WatchFlag;
 use crate::os::{Frozen, Guard};
 use crate::session::ClientAddress;
 use crate::sync::{Arc, Mutex};
@@ -24,6 +25,20 @@ pub(crate) struct ClientInfo {
     pub(crate) queued: AtomicI64,
     pub(crate) in_transaction: AtomicBool,
     pub(crate) watching: AtomicUsize,
+    /// Raised when one of the watched keys changes.
+    pub(crate) watch_flag: WatchFlag,
+}
+
+impl ClientInfo {
+    /// Watched keys; none once one of them has changed, since EXEC looks at none any more.
+    pub(crate) fn watched(&self) -> usize {
+        if self.has_lost() { 0 } else { self.watching.load(Ordering::Relaxed) }
+    }
+
+    /// Whether a watched key has changed: EXEC will do nothing.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.watch_flag.load(Ordering::Acquire)
+    }
 }
 
 /// What the client told about itself.
@@ -57,6 +72,7 @@ impl Clients {
             queued: AtomicI64::new(-1),
             in_transaction: AtomicBool::new(false),
             watching: AtomicUsize::new(0),
+            watch_flag: WatchFlag::default(),
         });
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(info.id, info.clone());

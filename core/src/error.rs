@@ -111,6 +111,13 @@ impl Error {
         Self(Box::new(Inner { kind, text: Cow::Owned(text) }))
     }
 
+    /// A misuse of a command whose text repeats a word of the caller's between `before` and `after`. As in the server, the word ends where a C
+    /// string would.
+    pub fn repeating(before: &str, word: &[u8], after: &str) -> Self {
+        let text = [b"ERR ", before.as_bytes(), until_zero(word), after.as_bytes()].concat();
+        Self::from_bytes(ErrorKind::Command, text)
+    }
+
     /// A misuse of a command: `ERR` and `text`.
     pub fn command(text: impl fmt::Display) -> Self {
         Self::from_bytes(ErrorKind::Command, format!("ERR {text}").into_bytes())
@@ -173,6 +180,11 @@ impl Error {
     }
 }
 
+/// A word up to its first zero byte, all that the server sees of it where it handles words as C strings.
+pub(crate) fn until_zero(word: &[u8]) -> &[u8] {
+    &word[..memchr::memchr(0, word).unwrap_or(word.len())]
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(self.as_bytes()))
@@ -212,5 +224,6 @@ mod tests {
         assert_eq!(error.as_bytes(), b"ERR unknown command 'a  b'");
         assert_eq!(error.code(), b"ERR");
         assert_eq!(Error::wrong_type().code(), b"WRONGTYPE");
+        assert_eq!(Error::repeating("no '", b"a\rb\0c", "'").as_bytes(), b"ERR no 'a b'");
     }
 }

@@ -45,6 +45,7 @@ impl Inner {
         snapshot.executable = process::executable();
         snapshot.config_file = self.config.file().map(|path| path.display().to_string()).unwrap_or_default();
         snapshot.availability_zone = self.text("availability-zone");
+        snapshot.extended_redis_compatibility = self.text("extended-redis-compatibility") == "yes";
         snapshot.listeners = listener_lines(&addresses);
         let (all, own) = (process::processor_time(), process::thread_time());
         (snapshot.used_cpu_sys, snapshot.used_cpu_user) = (all.system, all.user);
@@ -59,7 +60,7 @@ impl Inner {
 
     fn describe_clients(&self, snapshot: &mut Snapshot, survey: &Survey) {
         let clients = self.clients.all();
-        let watching = clients.iter().filter(|client| client.watching.load(Ordering::Relaxed) > 0);
+        let watching = clients.iter().filter(|client| client.watched() > 0);
         snapshot.watching_clients = watching.count() as u64;
         snapshot.connected_clients = clients.len() as u64;
         snapshot.mem_clients_normal = self.client_bytes() as u64;
@@ -174,6 +175,7 @@ impl Inner {
         snapshot.keyspace_hits = survey.hits;
         snapshot.keyspace_misses = survey.misses;
         snapshot.expired_keys = survey.expired;
+        snapshot.expired_fields = self.keyspace.expired_fields.load(Ordering::Relaxed);
         let databases = survey.databases.iter().enumerate();
         snapshot.databases = databases
             .map(|(index, database)| DatabaseStats {

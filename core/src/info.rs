@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use fields::Field;
 pub(crate) use snapshot::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
 
+use crate::command::is_token;
 use crate::config::format_percentile;
 
 /// Where a section is printed without being asked for by name.
@@ -25,6 +26,8 @@ enum Printed {
 /// One section of INFO.
 struct Section {
     title: &'static str,
+    /// What a caller asks for.
+    name: &'static str,
     printed: Printed,
     write: fn(&Snapshot, &mut String),
 }
@@ -32,6 +35,7 @@ struct Section {
 /// The sections in the order they are printed, whatever the order they are asked for.
 const SECTIONS: &[Section] = &[
     section("Server", Printed::Always, write_server),
+    section("TLS", Printed::InAll, |s, out| write_fields(fields::TLS, s, out)),
     section("Clients", Printed::Always, |s, out| write_fields(fields::CLIENTS, s, out)),
     section("Memory", Printed::Always, |s, out| write_fields(fields::MEMORY, s, out)),
     section("Persistence", Printed::Always, write_persistence),
@@ -43,11 +47,14 @@ const SECTIONS: &[Section] = &[
     section("Errorstats", Printed::Always, write_errors),
     section("Latencystats", Printed::InAll, write_latencies),
     section("Cluster", Printed::Always, |s, out| write_fields(fields::CLUSTER, s, out)),
+    section("Cluster Info", Printed::InAll, |_, _| {}).named("cluster_info"),
+    section("Scripting Engines", Printed::InAll, |s, out| write_fields(fields::SCRIPTING_ENGINES, s, out))
+        .named("scriptingengines"),
     section("Keyspace", Printed::Always, write_keyspace),
 ];
 
 const fn section(title: &'static str, printed: Printed, write: fn(&Snapshot, &mut String)) -> Section {
-    Section { title, printed, write }
+    Section { title, name: title, printed, write }
 }
 
 /// The text of INFO with the given arguments: names of sections in any case, `default` (as with none), `all`, `everything`.
@@ -65,13 +72,17 @@ pub(crate) fn render(snapshot: &Snapshot, sections: &[&[u8]]) -> String {
 }
 
 impl Section {
+    const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     fn is_asked_for(&self, names: &[&[u8]]) -> bool {
         if names.is_empty() {
             return self.printed == Printed::Always;
         }
         names.iter().any(|name| {
-            let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-            is(self.title)
+            let is = |word: &str| is_token(name, word);
+            is(self.name)
                 || is("all")
                 || is("everything")
                 || self.printed == Printed::Always && is("default")
@@ -86,16 +97,21 @@ fn write_line(out: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 fn write_fields(fields: &[Field], snapshot: &Snapshot, out: &mut String) {
-    for Field { name, datum } in fields {
-        out.push_str(name);
-        out.push(':');
-        datum(snapshot).write(out);
-        out.push_str("\r\n");
-    }
+    fields.iter().for_each(|field| write_field(field.name, field, snapshot, out));
+}
+
+fn write_field(name: &str, field: &Field, snapshot: &Snapshot, out: &mut String) {
+    out.push_str(name);
+    out.push(':');
+    (field.datum)(snapshot).write(out);
+    out.push_str("\r\n");
 }
 
 fn write_server(s: &Snapshot, out: &mut String) {
-    write_fields(fields::SERVER, s, out);
+    for field in fields::SERVER {
+        let renamed = s.extended_redis_compatibility && field.name == "server_mode";
+        write_field(if renamed { "redis_mode" } else { field.name }, field, s, out);
+    }
     for (index, listener) in s.listeners.iter().enumerate() {
         write_line(out, format_args!("listener{index}:{listener}"));
     }
@@ -247,13 +263,17 @@ mod tests {
         let default = titles(&[]);
         assert_eq!(default.len(), 11);
         assert_eq!(titles(&["default"]), default);
-        assert_eq!(titles(&["all"]).len(), 13);
-        assert_eq!(titles(&["EVERYTHING"]).len(), 13);
+        assert_eq!(titles(&["all"]).len(), 16);
+        assert_eq!(titles(&["EVERYTHING"]).len(), 16);
         assert_eq!(titles(&["default", "commandstats"]).len(), 12);
         assert_eq!(titles(&["memory", "SERVER", "server"]), ["Server", "Memory"]);
         assert_eq!(titles(&["nosuch"]), [""; 0]);
         assert_eq!(titles(&["nosuch", "cpu"]), ["CPU"]);
         assert_eq!(titles(&["module_list"]), ["Modules"]);
+        assert_eq!(
+            titles(&["cluster_info", "scriptingengines", "tls"]),
+            ["TLS", "Cluster Info", "Scripting Engines"]
+        );
         assert_eq!(render(&Snapshot::default(), &[b"nosuch"]), "");
         assert_eq!(
             render(&Snapshot::default(), &[b"keyspace", b"cluster"]),

@@ -2,7 +2,7 @@
 //!
 //! It knows its database, protocol, transaction and watched keys. What commands do with keys is not its affair.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -13,7 +13,6 @@ use crate::command::{Form, Reply, keys, run};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::keyspace::read::{BATCH, prefetch};
-use crate::keyspace::watch::WatchFlag;
 use crate::keyspace::{Key, Keyspace};
 use crate::sync::Arc;
 
@@ -33,7 +32,6 @@ pub(crate) struct State {
     pub(crate) info: Arc<ClientInfo>,
     pub(crate) transaction: Option<Transaction>,
     pub(crate) watched: Vec<Watched>,
-    pub(crate) watch_flag: WatchFlag,
     /// The client asked to end (QUIT).
     pub(crate) quitting: bool,
 }
@@ -63,15 +61,8 @@ impl Session {
         engine.inner.ensure_background();
         let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
         let authenticated = !requires_password(&engine.inner.config);
-        let state = State {
-            db: 0,
-            authenticated,
-            info,
-            transaction: None,
-            watched: Vec::new(),
-            watch_flag: WatchFlag::new(AtomicBool::new(false)),
-            quitting: false,
-        };
+        let state =
+            State { db: 0, authenticated, info, transaction: None, watched: Vec::new(), quitting: false };
         Self { engine, state, reply: Reply::new(form) }
     }
 
@@ -258,9 +249,9 @@ impl State {
         for watched in self.watched.drain(..) {
             let key = Key::new(&watched.key, &keyspace.seed);
             let watchers = &mut keyspace.lock(key.shard()).watchers;
-            watchers.remove(&keyspace.hooks, watched.db, &watched.key, &self.watch_flag);
+            watchers.remove(&keyspace.hooks, watched.db, &watched.key, &self.info.watch_flag);
         }
-        self.watch_flag.store(false, Ordering::Release);
+        self.info.watch_flag.store(false, Ordering::Release);
         self.info.watching.store(0, Ordering::Relaxed);
     }
 }

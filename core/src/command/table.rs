@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use super::spec::Spec;
 use crate::commands::LIST;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, until_zero};
 
 /// A command in the list, with its subcommands.
 #[derive(Debug)]
@@ -125,11 +125,6 @@ fn unknown(argv: &[&[u8]]) -> Error {
         quoted += word.len() + 3;
     }
     Error::from_bytes(ErrorKind::Command, text)
-}
-
-/// The server quotes words as C strings.
-fn until_zero(word: &[u8]) -> &[u8] {
-    &word[..memchr::memchr(0, word).unwrap_or(word.len())]
 }
 
 fn unknown_subcommand(container: &Spec, name: &[u8]) -> Error {

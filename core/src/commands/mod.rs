@@ -81,6 +81,7 @@ commands! {
         incrbyfloat::IncrByFloat,
         lcs::Lcs,
         many::MGet, many::MSet, many::MSetNx,
+        msetex::MSetEx,
         range::GetRange, range::SetRange, range::Substr,
         set::DelIfEq, set::GetSet, set::PSetEx, set::Set, set::SetEx, set::SetNx;
     transactions:

@@ -4,8 +4,10 @@
 
 use std::fmt;
 
+use crate::error::until_zero;
+
 /// Version of the server whose words and semantics the options follow.
-const VERSION: &str = "8.1.8";
+const VERSION: &str = "9.1.2";
 
 /// Why CONFIG SET changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +25,11 @@ pub(crate) enum ConfigError {
 
 impl ConfigError {
     pub(super) fn unknown(name: &[u8]) -> Self {
-        Self::Unknown(String::from_utf8_lossy(name).into_owned())
+        Self::Unknown(String::from_utf8_lossy(until_zero(name)).into_owned())
     }
 
     pub(super) fn argument(name: &[u8], reason: String) -> Self {
-        Self::Argument { name: String::from_utf8_lossy(name).into_owned(), reason }
+        Self::Argument { name: String::from_utf8_lossy(until_zero(name)).into_owned(), reason }
     }
 }
 

@@ -207,7 +207,7 @@ fn load(text: &str) -> Result<Config, String> {
 
 fn line_error(number: usize, text: &str, reason: &str) -> String {
     format!(
-        "\n*** FATAL CONFIG FILE ERROR (Version 8.1.8) ***\nReading the configuration file, at line {number}\n>>> '{text}'\n{reason}\n"
+        "\n*** FATAL CONFIG FILE ERROR (Version 9.1.2) ***\nReading the configuration file, at line {number}\n>>> '{text}'\n{reason}\n"
     )
 }
 

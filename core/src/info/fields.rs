@@ -2,6 +2,10 @@
 //!
 //! Sections that list things (commands, errors, databases) and the choice of sections are in `info.rs`.
 
+use std::time::Duration;
+
+use crate::commands::connection::hello::{REDIS_VERSION, VALKEY_VERSION};
+
 use super::{
     Snapshot,
     datum::{Datum, dataset_percent, difference, percent, ratio},
@@ -21,9 +25,9 @@ const fn field(name: &'static str, datum: fn(&Snapshot) -> Datum<'_>) -> Field {
 }
 
 pub(super) const SERVER: &[Field] = &[
-    field("redis_version", |_| Text("7.2.4")),
+    field("redis_version", |_| Text(REDIS_VERSION)),
     field("server_name", |_| Text("valkey")),
-    field("valkey_version", |_| Text("8.1.8")),
+    field("valkey_version", |_| Text(VALKEY_VERSION)),
     field("valkey_release_stage", |_| Text("ga")),
     field("redis_git_sha1", |_| Text("00000000")),
     field("redis_git_dirty", |_| Text("0")),
@@ -49,6 +53,16 @@ pub(super) const SERVER: &[Field] = &[
     field("config_file", |s| Text(&s.config_file)),
     field("io_threads_active", |s| Uint(s.io_threads_active)),
     field("availability_zone", |s| Text(&s.availability_zone)),
+];
+
+/// Nothing here is encrypted.
+pub(super) const TLS: &[Field] = &[
+    field("tls_server_cert_serial", |_| Text("none")),
+    field("tls_server_cert_expires_in_seconds", |_| Text("0")),
+    field("tls_client_cert_serial", |_| Text("none")),
+    field("tls_client_cert_expires_in_seconds", |_| Text("0")),
+    field("tls_ca_cert_serial", |_| Text("none")),
+    field("tls_ca_cert_expires_in_seconds", |_| Text("0")),
 ];
 
 pub(super) const CLIENTS: &[Field] = &[
@@ -115,9 +129,12 @@ pub(super) const MEMORY: &[Field] = &[
     field("mem_not_counted_for_evict", |s| Uint(s.mem_not_counted_for_evict)),
     field("mem_replication_backlog", |_| Text("0")),
     field("mem_total_replication_buffers", |_| Text("0")),
+    field("mem_replicas_repl_buffer", |_| Text("0")),
     field("mem_clients_slaves", |_| Text("0")),
     field("mem_clients_normal", |s| Uint(s.mem_clients_normal)),
     field("mem_cluster_links", |_| Text("0")),
+    field("mem_cluster_slot_import", |_| Text("0")),
+    field("mem_cluster_slot_export", |_| Text("0")),
     field("mem_aof_buffer", |s| Uint(s.mem_aof_buffer)),
     field("mem_allocator", |s| Text(&s.mem_allocator)),
     field("mem_overhead_db_hashtable_rehashing", |s| Uint(s.mem_overhead_db_hashtable_rehashing)),
@@ -157,6 +174,7 @@ pub(super) const PERSISTENCE: &[Field] = &[
     field("aof_last_cow_size", |s| Uint(s.aof_last_cow_size)),
     field("module_fork_in_progress", |_| Text("0")),
     field("module_fork_last_cow_size", |_| Text("0")),
+    field("slot_migration_fork_in_progress", |_| Text("0")),
 ];
 
 /// Further fields of Persistence while the log is on.
@@ -177,6 +195,8 @@ pub(super) const STATS: &[Field] = &[
     field("total_net_output_bytes", |s| Uint(s.total_net_output_bytes)),
     field("total_net_repl_input_bytes", |_| Text("0")),
     field("total_net_repl_output_bytes", |_| Text("0")),
+    field("total_net_cluster_slot_import_bytes", |_| Text("0")),
+    field("total_net_cluster_slot_export_bytes", |_| Text("0")),
     field("instantaneous_input_kbps", |s| Ratio(s.instantaneous_input_kbps)),
     field("instantaneous_output_kbps", |s| Ratio(s.instantaneous_output_kbps)),
     field("instantaneous_input_repl_kbps", |_| Text("0.00")),
@@ -186,7 +206,10 @@ pub(super) const STATS: &[Field] = &[
     field("sync_partial_ok", |_| Text("0")),
     field("sync_partial_err", |_| Text("0")),
     field("expired_keys", |s| Uint(s.expired_keys)),
+    field("expired_fields", |s| Uint(s.expired_fields)),
     field("expired_stale_perc", |s| Ratio(s.expired_stale_perc)),
+    // Nothing is sampled: the wheels know what is due.
+    field("expired_keys_with_volatile_items_stale_perc", |_| Text("0.00")),
     field("expired_time_cap_reached_count", |s| Uint(s.expired_time_cap_reached_count)),
     field("expire_cycle_cpu_milliseconds", |s| Uint(s.expire_cycle_cpu_milliseconds)),
     field("evicted_keys", |s| Uint(s.evicted_keys)),
@@ -237,6 +260,15 @@ pub(super) const STATS: &[Field] = &[
     field("acl_access_denied_cmd", |s| Uint(s.acl_access_denied_cmd)),
     field("acl_access_denied_key", |s| Uint(s.acl_access_denied_key)),
     field("acl_access_denied_channel", |s| Uint(s.acl_access_denied_channel)),
+    field("acl_access_denied_tls_cert", |_| Text("0")),
+    field("acl_access_denied_db", |_| Text("0")),
+];
+
+/// There are no scripts yet.
+pub(super) const SCRIPTING_ENGINES: &[Field] = &[
+    field("engines_count", |_| Text("0")),
+    field("engines_total_used_memory", |_| Text("0")),
+    field("engines_total_memory_overhead", |_| Text("0")),
 ];
 
 pub(super) const REPLICATION: &[Field] = &[
@@ -261,6 +293,7 @@ pub(super) const CPU: &[Field] = &[
     field("used_cpu_user_children", |_| Text("0.000000")),
     field("used_cpu_sys_main_thread", |s| Seconds(s.used_cpu_sys_main_thread)),
     field("used_cpu_user_main_thread", |s| Seconds(s.used_cpu_user_main_thread)),
+    field("used_active_time_main_thread", |s| Seconds(Duration::from_micros(s.eventloop_duration_sum))),
 ];
 
 pub(super) const CLUSTER: &[Field] = &[field("cluster_enabled", |_| Text("0"))];

@@ -37,6 +37,8 @@ pub(crate) struct Snapshot {
     pub(crate) io_threads_active: u64,
     /// Zone as configured.
     pub(crate) availability_zone: String,
+    /// Whether names are those that clients of Redis insist on.
+    pub(crate) extended_redis_compatibility: bool,
     /// Sessions.
     pub(crate) connected_clients: u64,
     /// Greatest number of clients.
@@ -199,6 +201,8 @@ pub(crate) struct Snapshot {
     pub(crate) rejected_connections: u64,
     /// Keys expired so far.
     pub(crate) expired_keys: u64,
+    /// Fields of hashes expired so far.
+    pub(crate) expired_fields: u64,
     /// Percent of keys that are expired and not reclaimed.
     pub(crate) expired_stale_perc: f64,
     /// Runs of the reaper that used up their time.

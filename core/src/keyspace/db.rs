@@ -124,10 +124,15 @@ impl<'e> Db<'e> {
         let shard = self.shard(key);
         let at = shard.find(self.index, key)?;
         if self.is_expired(shard, at) {
-            self.stale.borrow_mut().push((self.index, key.bytes().into()));
+            self.found_stale(key.bytes());
             return None;
         }
         Some(Entry { shard, at })
+    }
+
+    /// Has a key that was met and had expired reclaimed when the command has ended.
+    pub(crate) fn found_stale(&self, key: &[u8]) {
+        self.stale.borrow_mut().push((self.index, key.into()));
     }
 
     /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).

@@ -9,8 +9,13 @@ use crate::store::random;
 
 const SHARD_BITS: u32 = 8;
 
-/// Visits live entries from `cursor` on until about `count` entries were looked at; returns the next cursor, 0 at the end.
-pub(crate) fn scan<'d>(db: &'d Db<'_>, cursor: u64, count: usize, mut visit: impl FnMut(Entry<'d>)) -> u64 {
+/// Visits entries, live ones and those that have expired, from `cursor` on until about `count` entries were looked at; returns the next cursor, 0 at the end.
+pub(crate) fn scan<'d>(
+    db: &'d Db<'_>,
+    cursor: u64,
+    count: usize,
+    mut visit: impl FnMut(Entry<'d>, bool),
+) -> u64 {
     let mut shard_index = (cursor & ((1 << SHARD_BITS) - 1)) as usize;
     let mut table_cursor = cursor >> SHARD_BITS;
     let mut seen = 0;
@@ -20,9 +25,9 @@ pub(crate) fn scan<'d>(db: &'d Db<'_>, cursor: u64, count: usize, mut visit: imp
             loop {
                 table_cursor = shard.scan(db.index(), table_cursor, |at| {
                     seen += 1;
-                    if let Some(entry) = db.live_entry(shard, at) {
-                        visit(entry);
-                    }
+                    let entry = Entry::at(shard, at);
+                    let is_live = db.live_entry(shard, at).is_some();
+                    visit(entry, is_live);
                 });
                 if table_cursor == 0 {
                     break;

@@ -4,6 +4,7 @@
 
 use super::db::Db;
 use super::shard::ShardStats;
+use crate::sync::Ordering;
 
 /// Sums over all shards.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +91,7 @@ impl Db<'_> {
     /// Forgets hits, misses and expirations, as CONFIG RESETSTAT asks.
     pub(crate) fn reset_counters(&mut self) {
         self.keyspace.lookups.reset();
+        self.keyspace.expired_fields.store(0, Ordering::Relaxed);
         self.locks.each_mut(|shard| shard.stats = ShardStats::default());
     }
 }

@@ -55,11 +55,22 @@ pub(crate) fn encode(bytes: &[u8]) -> NewValue<'_> {
     integer(bytes).map_or(NewValue::Bytes(Kind::Embedded, bytes), NewValue::Int)
 }
 
-/// Whether Valkey would report `embstr` rather than `raw` for a string that arrived in one piece: there the key, the deadline and the
-/// value share one allocation of 64 bytes.
+/// Bytes of the allocation in which a short string of Valkey's stands together with its key.
+const SHARED: usize = 128;
+/// What a deadline takes in it.
+const DEADLINE: usize = 8;
+
+/// What stands in that allocation beside key and value: the header of the object, those of the two texts, and their ends.
+#[inline(always)]
+const fn overhead(key_len: usize) -> usize {
+    if key_len < 32 { 15 } else { 17 }
+}
+
+/// Whether Valkey would report `embstr` rather than `raw` for a string that arrived in one piece: there the key and the value share one
+/// allocation. A deadline does not count, unless there was no room for it beside the key alone: then the string moved out.
 pub(crate) fn is_embedded(key_len: usize, value_len: usize, has_deadline: bool) -> bool {
-    let room = if key_len >= 32 && has_deadline { 39 } else { 41 };
-    key_len + value_len <= room
+    const LONGEST_WITH_DEADLINE: usize = 107;
+    key_len + value_len + overhead(key_len) <= SHARED && (!has_deadline || key_len <= LONGEST_WITH_DEADLINE)
 }
 
 /// A new value as it is to be stored over one that had a deadline: what no longer shares the allocation with key and deadline in Valkey is
@@ -76,8 +87,11 @@ pub(crate) fn over_deadline(key_len: usize, value: NewValue<'_>) -> NewValue<'_>
 /// [`over_deadline`] for bytes of which kind and length are known.
 #[inline(always)]
 pub(crate) fn kind_over_deadline(key_len: usize, kind: Kind, len: usize) -> Kind {
-    const ROOM: usize = 33;
-    if kind == Kind::Embedded && key_len + len > ROOM { Kind::Raw } else { kind }
+    if kind == Kind::Embedded && key_len + len + overhead(key_len) + DEADLINE > SHARED {
+        Kind::Raw
+    } else {
+        kind
+    }
 }
 
 #[cfg(test)]

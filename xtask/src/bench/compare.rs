@@ -26,7 +26,7 @@ impl Run {
     /// Runs a bench and keeps its lines; a failure becomes a row.
     fn bench(&mut self, name: &str, command: &mut Command) -> Result<(), String> {
         self.part.commands.push(shown(command));
-        let output = sh::run("bench", command.env("KEYSTEAD_ORACLE", setup::oracle()?))?;
+        let output = sh::run("bench", command.env("KEYSTEAD_ORACLE", setup::peer()?))?;
         self.text += &output.text;
         self.missing.extend(rows::left_out(&self.part.part, &output.text));
         if !output.success {

@@ -2,7 +2,7 @@
 
 use super::client_list::describe;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, until_zero};
 
 /// Holds the commands about clients.
 #[derive(Command)]
@@ -18,7 +18,7 @@ pub struct Client {}
 #[derive(Command)]
 #[command(
     name = "CLIENT|ID", group = Connection, since = "5.0.0", complexity = "O(1)", arity = 2,
-    flags(NOSCRIPT, LOADING, STALE),
+    flags(NOSCRIPT, LOADING, STALE, ALLOW_BUSY),
     reply = "int",
 )]
 pub struct ClientId {}
@@ -36,7 +36,7 @@ impl Session for ClientId {
 #[derive(Command)]
 #[command(
     name = "CLIENT|GETNAME", group = Connection, since = "2.6.9", complexity = "O(1)", arity = 2,
-    flags(NOSCRIPT, LOADING, STALE),
+    flags(NOSCRIPT, LOADING, STALE, ALLOW_BUSY),
     reply = "bulk | null",
 )]
 pub struct ClientGetName {}
@@ -55,7 +55,7 @@ impl Session for ClientGetName {
 #[derive(Command)]
 #[command(
     name = "CLIENT|SETNAME", group = Connection, since = "2.6.9", complexity = "O(1)", arity = 3,
-    flags(NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+    flags(NOSCRIPT, LOADING, STALE, ALLOW_BUSY), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
     reply = "ok",
 )]
 pub struct ClientSetName<'a> {
@@ -73,7 +73,7 @@ impl Session for ClientSetName<'_> {
 
 /// Whether a text may stand in CLIENT LIST, whose fields are separated by spaces.
 fn is_one_word(text: &[u8]) -> bool {
-    text.iter().all(|byte| (b'!'..=b'~').contains(byte))
+    until_zero(text).iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 pub(super) fn check_name(name: &[u8]) -> Result<()> {
@@ -89,7 +89,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<()> {
 #[derive(Command)]
 #[command(
     name = "CLIENT|SETINFO", group = Connection, since = "7.2.0", complexity = "O(1)", arity = 4,
-    flags(NOSCRIPT, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+    flags(NOSCRIPT, LOADING, STALE, ALLOW_BUSY), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
     custom_parse, reply = "ok",
 )]
 pub struct ClientSetInfo<'a> {
@@ -110,10 +110,7 @@ impl<'a> ClientSetInfo<'a> {
         let attr = match &name.to_ascii_lowercase()[..] {
             b"lib-name" => Attribute::LibraryName(value),
             b"lib-ver" => Attribute::LibraryVersion(value),
-            _ => {
-                let text = [b"ERR Unrecognized option '", name, b"'"].concat();
-                return Err(Error::from_bytes(ErrorKind::Command, text));
-            }
+            _ => return Err(Error::repeating("Unrecognized option '", name, "'")),
         };
         Ok(Self { attr })
     }
@@ -177,7 +174,7 @@ impl Session for ClientHelp {
                 ("INFO", "This session, described as CLIENT LIST does."),
                 (
                     "LIST [options ...]",
-                    "All sessions, or those of a TYPE, USER, ADDR, LADDR, ID, MAXAGE, SKIPME.",
+                    "All sessions, or those of a TYPE, USER, ADDR, LADDR, ID, NAME, DB and so on, or without them (NOT-TYPE).",
                 ),
                 ("SETINFO <option> <value>", "Tells LIB-NAME or LIB-VER of the client library."),
                 ("SETNAME <name>", "Names this session."),

@@ -5,20 +5,21 @@ use std::sync::atomic::Ordering;
 
 use crate::clients::ClientInfo;
 use crate::command::{Arg, Args, Command, Context, Reply, Session, table};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, until_zero};
 use crate::num;
 use crate::session::ClientAddress;
 
 /// Lists the open sessions, one line each.
 ///
-/// Returns the lines. The filters TYPE, USER, ADDR, LADDR, ID, SKIPME and MAXAGE must all hold.
+/// Returns the lines. The filters must all hold; those that begin with NOT must not.
 #[derive(Command)]
 #[command(
     name = "CLIENT|LIST", group = Connection, since = "2.4.0", complexity = "O(N) where N is the number of client connections", arity = -2,
     flags(ADMIN, NOSCRIPT, LOADING, STALE), tips("nondeterministic_output"),
-    history(("2.8.12", "Added unique client `id` field."), ("5.0.0", "Added optional `TYPE` filter."), ("6.0.0", "Added `user` field."), ("6.2.0", "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."), ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."), ("7.0.3", "Added `ssub` field."), ("8.0.0", "Replaced `master` `TYPE` with `primary`. `master` still supported for backward compatibility."), ("8.1.0", "Added filters USER, ADDR, LADDR, SKIPME, and MAXAGE")),
+    history(("2.8.12", "Added unique client `id` field."), ("5.0.0", "Added optional `TYPE` filter."), ("6.0.0", "Added `user` field."), ("6.2.0", "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."), ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."), ("7.0.3", "Added `ssub` field."), ("8.0.0", "Replaced `master` `TYPE` with `primary`. `master` still supported for backward compatibility."), ("8.1.0", "Added filters USER, ADDR, LADDR, SKIPME, and MAXAGE."), ("9.0.0", "Added filters NAME, IDLE, FLAGS, LIB-NAME, LIB-VER, DB, CAPA, and IP. And negative filters NOT-ID, NOT-TYPE, NOT-ADDR, NOT-LADDR, NOT-USER, NOT-FLAGS, NOT-NAME, NOT-LIB-NAME, NOT-LIB-VER, NOT-DB, NOT-CAPA, NOT-IP.")),
     custom_parse, reply = "verbatim",
 )]
+#[derive(Default)]
 pub struct ClientList<'a> {
     #[arg(token = "TYPE", since = "5.0.0")]
     client_type: Option<ClientType>,
@@ -34,6 +35,46 @@ pub struct ClientList<'a> {
     skipme: Option<SkipMe>,
     #[arg(token = "MAXAGE", since = "8.1.0")]
     maxage: Option<i64>,
+    #[arg(token = "NAME", since = "9.0.0")]
+    name: Option<&'a [u8]>,
+    #[arg(token = "IDLE", since = "9.0.0")]
+    idle: Option<i64>,
+    #[arg(token = "FLAGS", since = "9.0.0")]
+    flags: Option<&'a [u8]>,
+    #[arg(token = "LIB-NAME", since = "9.0.0")]
+    lib_name: Option<&'a [u8]>,
+    #[arg(token = "LIB-VER", since = "9.0.0")]
+    lib_ver: Option<&'a [u8]>,
+    #[arg(token = "DB", since = "9.0.0")]
+    db: Option<i64>,
+    #[arg(token = "CAPA", since = "9.0.0")]
+    capa: Option<&'a [u8]>,
+    #[arg(token = "IP", since = "9.0.0")]
+    ip: Option<&'a [u8]>,
+    #[arg(token = "NOT-TYPE", since = "9.0.0")]
+    not_client_type: Option<ClientType>,
+    #[arg(token = "NOT-ID", since = "9.0.0")]
+    not_client_id: Option<Vec<i64>>,
+    #[arg(token = "NOT-USER", since = "9.0.0")]
+    not_username: Option<&'a [u8]>,
+    #[arg(token = "NOT-ADDR", display = "ip:port", since = "9.0.0")]
+    not_addr: Option<&'a [u8]>,
+    #[arg(token = "NOT-LADDR", display = "ip:port", since = "9.0.0")]
+    not_laddr: Option<&'a [u8]>,
+    #[arg(token = "NOT-NAME", since = "9.0.0")]
+    not_name: Option<&'a [u8]>,
+    #[arg(token = "NOT-FLAGS", since = "9.0.0")]
+    not_flags: Option<&'a [u8]>,
+    #[arg(token = "NOT-LIB-NAME", since = "9.0.0")]
+    not_lib_name: Option<&'a [u8]>,
+    #[arg(token = "NOT-LIB-VER", since = "9.0.0")]
+    not_lib_ver: Option<&'a [u8]>,
+    #[arg(token = "NOT-DB", since = "9.0.0")]
+    not_db: Option<i64>,
+    #[arg(token = "NOT-CAPA", since = "9.0.0")]
+    not_capa: Option<&'a [u8]>,
+    #[arg(token = "NOT-IP", since = "9.0.0")]
+    not_ip: Option<&'a [u8]>,
 }
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +91,12 @@ enum ClientType {
 
 impl ClientType {
     fn named(name: &[u8]) -> Result<Self> {
-        match &name.to_ascii_lowercase()[..] {
+        match &until_zero(name).to_ascii_lowercase()[..] {
             b"normal" => Ok(Self::Normal),
             b"master" | b"primary" => Ok(Self::Master),
             b"replica" | b"slave" => Ok(Self::Replica),
             b"pubsub" => Ok(Self::PubSub),
-            _ => {
-                let text = [b"ERR Unknown client type '", name, b"'"].concat();
-                Err(Error::from_bytes(ErrorKind::Command, text))
-            }
+            _ => Err(Error::repeating("Unknown client type '", name, "'")),
         }
     }
 }
@@ -73,45 +111,124 @@ enum SkipMe {
 
 impl<'a> ClientList<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        let mut list = Self {
-            client_type: None,
-            client_id: None,
-            username: None,
-            addr: None,
-            laddr: None,
-            skipme: None,
-            maxage: None,
-        };
+        let mut list = Self::default();
         while let Some(word) = args.next() {
-            if word.eq_ignore_ascii_case(b"ID") {
-                list.client_id.get_or_insert_default().extend(ids(args)?);
-                continue;
-            }
-            let value = args.value()?;
-            match &word.to_ascii_lowercase()[..] {
-                b"type" => list.client_type = Some(ClientType::named(value)?),
-                b"user" => list.username = Some(user(value)?),
-                b"addr" => list.addr = Some(value),
-                b"laddr" => list.laddr = Some(value),
-                b"skipme" => list.skipme = Some(skip_me(value)?),
-                b"maxage" => list.maxage = Some(max_age(value)?),
-                _ => return Err(Error::syntax()),
+            let option = until_zero(word).to_ascii_lowercase();
+            match &option[..] {
+                b"id" => list.client_id.get_or_insert_default().extend(ids(args)?),
+                b"not-id" => list.not_client_id.get_or_insert_default().extend(ids(args)?),
+                option => list.read(option, args.value()?, args.databases())?,
             }
         }
         Ok(list)
     }
 
+    fn read(&mut self, option: &[u8], value: &'a [u8], databases: usize) -> Result<()> {
+        match option {
+            b"type" => self.client_type = Some(ClientType::named(value)?),
+            b"not-type" => self.not_client_type = Some(ClientType::named(value)?),
+            b"user" => self.username = Some(user(value)?),
+            b"not-user" => self.not_username = Some(user(value)?),
+            b"addr" => self.addr = Some(value),
+            b"not-addr" => self.not_addr = Some(value),
+            b"laddr" => self.laddr = Some(value),
+            b"not-laddr" => self.not_laddr = Some(value),
+            b"skipme" => self.skipme = Some(skip_me(value)?),
+            b"maxage" => self.maxage = Some(positive("maxage", value)?),
+            b"idle" => self.idle = Some(positive("idle", value)?),
+            b"name" => self.name = Some(value),
+            b"not-name" => self.not_name = Some(value),
+            b"flags" => {
+                self.flags = Some(letters(FLAGS, value, "Unknown flags found in the provided filter: ")?)
+            }
+            b"not-flags" => {
+                self.not_flags =
+                    Some(letters(FLAGS, value, "Unknown flags found in the NOT-FLAGS filter: ")?);
+            }
+            b"lib-name" => self.lib_name = Some(value),
+            b"not-lib-name" => self.not_lib_name = Some(value),
+            b"lib-ver" => self.lib_ver = Some(value),
+            b"not-lib-ver" => self.not_lib_ver = Some(value),
+            b"db" => self.db = Some(database("DB", value, databases)?),
+            b"not-db" => self.not_db = Some(database("NOT-DB", value, databases)?),
+            b"capa" => {
+                self.capa = Some(letters(CAPABILITIES, value, "Unknown capa found in the provided filter: ")?)
+            }
+            b"not-capa" => {
+                self.not_capa =
+                    Some(letters(CAPABILITIES, value, "Unknown capa found in the NOT-CAPA filter: ")?);
+            }
+            b"ip" => self.ip = Some(value),
+            b"not-ip" => self.not_ip = Some(value),
+            _ => return Err(Error::syntax()),
+        }
+        Ok(())
+    }
+
     fn lets_through(&self, client: &ClientInfo, own_id: u64, now_ms: u64) -> bool {
         let (peer, local) = addresses(client);
-        let age_s = (now_ms.saturating_sub(client.created_ms) / 1000) as i64;
-        // There are no links of replication, and subscribers are not told apart.
+        let ip = peer.rsplit_once(':').map_or(peer, |(ip, _)| ip);
+        let seconds_since = |then: u64| (now_ms.saturating_sub(then) / 1000) as i64;
+        let age_s = seconds_since(client.created_ms);
+        let idle_s = seconds_since(client.last_seen_ms.load(Ordering::Relaxed));
+        let id = client.id as i64;
+        let db = client.db.load(Ordering::Relaxed) as i64;
+        let names = client.names.lock();
+        let flags = flags(client);
+        // Nobody is without a name by being called "": the server knows no empty names.
+        let is = |wanted: &[u8], own: &str| !own.is_empty() && wanted == own.as_bytes();
+        let has = |wanted: &[u8], own: &str| wanted.iter().all(|letter| own.as_bytes().contains(letter));
+        // There are no links of replication, subscribers are not told apart, and no client has a capability.
         self.client_type.is_none_or(|wanted| wanted == ClientType::Normal)
-            && self.client_id.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)))
+            && self.not_client_type.is_none_or(|other| other != ClientType::Normal)
+            && self.client_id.as_ref().is_none_or(|ids| ids.contains(&id))
+            && self.not_client_id.as_ref().is_none_or(|ids| !ids.contains(&id))
             && self.username.is_none_or(|user| user == ONLY_USER)
+            && self.not_username.is_none_or(|user| user != ONLY_USER)
             && self.addr.is_none_or(|wanted| wanted == peer.as_bytes())
+            && self.not_addr.is_none_or(|other| other != peer.as_bytes())
             && self.laddr.is_none_or(|wanted| wanted == local.as_bytes())
+            && self.not_laddr.is_none_or(|other| other != local.as_bytes())
             && !(self.skipme == Some(SkipMe::Yes) && client.id == own_id)
             && self.maxage.is_none_or(|age| age_s >= age)
+            && self.idle.is_none_or(|idle| idle_s >= idle)
+            && self.name.is_none_or(|wanted| is(wanted, &names.name))
+            && self.not_name.is_none_or(|other| !is(other, &names.name))
+            && self.flags.is_none_or(|wanted| has(wanted, flags))
+            && self.not_flags.is_none_or(|others| !has(others, flags))
+            && self.lib_name.is_none_or(|wanted| is(wanted, &names.library))
+            && self.not_lib_name.is_none_or(|other| !is(other, &names.library))
+            && self.lib_ver.is_none_or(|wanted| is(wanted, &names.library_version))
+            && self.not_lib_ver.is_none_or(|other| !is(other, &names.library_version))
+            && self.db.is_none_or(|wanted| wanted == db)
+            && self.not_db.is_none_or(|other| other != db)
+            && self.capa.is_none_or(|wanted| has(wanted, ""))
+            && self.not_capa.is_none_or(|others| !has(others, ""))
+            && self.ip.is_none_or(|wanted| wanted == ip.as_bytes())
+            && self.not_ip.is_none_or(|other| other != ip.as_bytes())
+    }
+}
+
+/// The letters that the server knows as flags of clients, most of which no session here can have.
+const FLAGS: &[u8] = b"bcdeirtuxABEIMNOPRSTU";
+/// Those of capabilities.
+const CAPABILITIES: &[u8] = b"r";
+
+/// Letters all of which are known; `wrong` is the error where one is not.
+fn letters<'a>(known: &[u8], value: &'a [u8], wrong: &str) -> Result<&'a [u8]> {
+    let value = until_zero(value);
+    match value.iter().all(|letter| known.contains(letter)) {
+        true => Ok(value),
+        false => Err(Error::repeating(wrong, value, "")),
+    }
+}
+
+fn database(option: &str, value: &[u8], databases: usize) -> Result<i64> {
+    let number = num::parse_i64(value)
+        .ok_or_else(|| Error::command(format_args!("{option} is not an integer or out of range")))?;
+    match usize::try_from(number) {
+        Ok(index) if index < databases => Ok(number),
+        _ => Err(Error::command(format_args!("{option} number should be between 0 and {}", databases - 1))),
     }
 }
 
@@ -135,8 +252,7 @@ fn user(name: &[u8]) -> Result<&[u8]> {
     if name == ONLY_USER {
         return Ok(name);
     }
-    let text = [b"ERR No such user '", name, b"'"].concat();
-    Err(Error::from_bytes(ErrorKind::Command, text))
+    Err(Error::repeating("No such user '", name, "'"))
 }
 
 fn skip_me(value: &[u8]) -> Result<SkipMe> {
@@ -147,10 +263,12 @@ fn skip_me(value: &[u8]) -> Result<SkipMe> {
     }
 }
 
-fn max_age(value: &[u8]) -> Result<i64> {
+fn positive(option: &str, value: &[u8]) -> Result<i64> {
     match num::parse_i64(value) {
-        None => Err(Error::command("maxage is not an integer or out of range")),
-        Some(seconds) if seconds <= 0 => Err(Error::command("maxage should be greater than 0")),
+        None => Err(Error::command(format_args!("{option} is not an integer or out of range"))),
+        Some(seconds) if seconds <= 0 => {
+            Err(Error::command(format_args!("{option} should be greater than 0")))
+        }
         Some(seconds) => Ok(seconds),
     }
 }
@@ -174,6 +292,16 @@ fn addresses(client: &ClientInfo) -> (&str, &str) {
     }
 }
 
+/// The flags of a client: in a transaction, or about to see one fail.
+fn flags(client: &ClientInfo) -> &'static str {
+    match (client.in_transaction.load(Ordering::Relaxed), client.has_lost()) {
+        (true, true) => "xd",
+        (true, false) => "x",
+        (false, true) => "d",
+        (false, false) => "N",
+    }
+}
+
 /// One line of CLIENT LIST. Buffers and file descriptors are the listener's and told as 0.
 pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
     let (peer, local) = addresses(client);
@@ -194,9 +322,9 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         names.name,
         seconds_since(client.created_ms),
         seconds_since(client.last_seen_ms.load(Ordering::Relaxed)),
-        if client.in_transaction.load(Ordering::Relaxed) { "x" } else { "N" },
+        flags(client),
         client.db.load(Ordering::Relaxed),
-        client.watching.load(Ordering::Relaxed),
+        client.watched(),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         names.library,
         names.library_version,

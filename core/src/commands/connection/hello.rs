@@ -8,7 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::num;
 
 /// The version of Valkey whose behaviour the engine has.
-pub(crate) const VALKEY_VERSION: &str = "8.1.8";
+pub(crate) const VALKEY_VERSION: &str = "9.1.2";
+
+/// The version of Redis that it is compatible with.
+pub(crate) const REDIS_VERSION: &str = "7.2.4";
 
 /// Chooses the protocol and tells about the engine.
 ///
@@ -54,10 +57,7 @@ impl<'a> HelloArguments<'a> {
         let mut wishes = Self { protover: protocol(version)?, auth: None, clientname: None };
         let mut words = options.iter().copied();
         while let Some(word) = words.next() {
-            let wrong = || {
-                let text = [b"ERR Syntax error in HELLO option '", word, b"'"].concat();
-                Error::from_bytes(ErrorKind::Command, text)
-            };
+            let wrong = || Error::repeating("Syntax error in HELLO option '", word, "'");
             if word.eq_ignore_ascii_case(b"AUTH") && words.len() >= 2 {
                 let both = words.next().zip(words.next());
                 wishes.auth = both.map(|(username, password)| Credentials { username, password });
@@ -114,7 +114,11 @@ impl Session for Hello<'_> {
 fn introduce(context: &Context<'_, '_>, reply: &mut Reply) {
     let zone = context.engine.config.text("availability-zone").filter(|zone| !zone.is_empty());
     reply.map(7 + usize::from(zone.is_some()));
-    for (name, value) in [("server", "valkey"), ("version", VALKEY_VERSION)] {
+    let (server, version) = match context.engine.config.text("extended-redis-compatibility").as_deref() {
+        Some(b"yes") => ("redis", REDIS_VERSION),
+        _ => ("valkey", VALKEY_VERSION),
+    };
+    for (name, value) in [("server", server), ("version", version)] {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
     }

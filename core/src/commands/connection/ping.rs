@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::command::{Command, Context, DbIndex, Reply, Session};
+use crate::command::{Args, Command, Context, DbIndex, Reply, Session};
 use crate::error::Result;
 
 /// Answers, to show that the engine is there.
@@ -61,7 +61,7 @@ impl Session for Echo<'_> {
 #[derive(Command)]
 #[command(
     name = "SELECT", group = Connection, since = "1.0.0", complexity = "O(1)", arity = 2,
-    flags(LOADING, STALE, FAST),
+    flags(LOADING, STALE, FAST, ALLOW_BUSY),
     reply = "ok",
 )]
 pub struct Select {
@@ -84,10 +84,17 @@ impl Session for Select {
 #[command(
     name = "QUIT", group = Connection, since = "1.0.0", complexity = "O(1)", arity = -1,
     flags(NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY),
-    deprecated("7.2.0", "just closing the connection"),
-    reply = "ok",
+    custom_parse, reply = "ok",
 )]
 pub struct Quit {}
+
+impl Quit {
+    /// Whatever stands behind it does not count.
+    fn parse_args(args: &mut Args<'_>) -> Result<Self> {
+        args.take_rest();
+        Ok(Self {})
+    }
+}
 
 impl Session for Quit {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {

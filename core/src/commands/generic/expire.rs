@@ -3,7 +3,7 @@
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv, Command, Reply, Write};
 use crate::commands::string::expiry::{Late, TimeUnit};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, until_zero};
 use crate::keyspace::{Db, EventClass, Key};
 
 /// NX, XX, GT, LT: any number of them, as long as they go together.
@@ -41,15 +41,12 @@ impl Conditions {
     pub(crate) fn of(words: &[&[u8]]) -> Result<Self> {
         let mut all = Conditions::default();
         for word in words {
-            match &word.to_ascii_lowercase()[..] {
+            match &until_zero(word).to_ascii_lowercase()[..] {
                 b"nx" => all.nx = true,
                 b"xx" => all.xx = true,
                 b"gt" => all.gt = true,
                 b"lt" => all.lt = true,
-                _ => {
-                    let text = [b"ERR Unsupported option ", *word].concat();
-                    return Err(Error::from_bytes(ErrorKind::Command, text));
-                }
+                _ => return Err(Error::repeating("Unsupported option ", word, "")),
             }
         }
         if all.nx && (all.xx || all.gt || all.lt) {

@@ -1,7 +1,7 @@
 //! KEYS, SCAN, RANDOMKEY and TYPE: finding out what there is.
 
 use crate::command::{Args, Command, Read, Reply};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, until_zero};
 use crate::keyspace::{Db, Key, scan};
 use crate::num;
 use crate::pattern::glob_matches;
@@ -67,7 +67,7 @@ pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64> {
 
 /// As C's `strtoull`, which the server falls back on: white space and a sign may come first, and a negative number wraps.
 fn lenient_cursor(text: &[u8]) -> Option<u64> {
-    let text = text.trim_ascii_start();
+    let text = until_zero(text).trim_ascii_start();
     let (is_negative, digits) = match text.split_first()? {
         (b'-', digits) => (true, digits),
         (b'+', digits) => (false, digits),
@@ -90,7 +90,7 @@ impl<'a> ScanOptions<'a> {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().copied().ok_or_else(Error::syntax);
-            match &word.to_ascii_lowercase()[..] {
+            match &until_zero(word).to_ascii_lowercase()[..] {
                 b"match" => options.pattern = Some(value()?),
                 b"count" => {
                     let count = num::parse_i64(value()?).ok_or_else(Error::not_an_integer)?;
@@ -121,8 +121,7 @@ fn check_type(name: &[u8]) -> Result<()> {
     if TYPES.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)) {
         return Ok(());
     }
-    let text = [b"ERR unknown type name '", name, b"'"].concat();
-    Err(Error::from_bytes(ErrorKind::Command, text))
+    Err(Error::repeating("unknown type name '", name, "'"))
 }
 
 /// Iterates over the keys, some at a time.
@@ -164,12 +163,16 @@ impl Read for Scan<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
         let count = self.count.unwrap_or(DEFAULT_COUNT) as usize;
         let mut found = Vec::new();
-        let next = scan::scan(db, parse_cursor(self.cursor)?, count, |entry| {
+        let next = scan::scan(db, parse_cursor(self.cursor)?, count, |entry, is_live| {
             let of_type = self
                 .r#type
                 .is_none_or(|name| name.eq_ignore_ascii_case(entry.value().type_name().as_bytes()));
             if of_type && self.pattern.is_none_or(|pattern| glob_matches(pattern, entry.key(), false)) {
-                found.push(entry.key());
+                if is_live {
+                    found.push(entry.key());
+                } else {
+                    db.found_stale(entry.key());
+                }
             }
         });
         reply.array(2);

@@ -17,8 +17,9 @@ fn deadline(db: &Db<'_>, key: &Key<'_>, show: impl FnOnce(i64, i64) -> i64) -> i
 }
 
 /// Milliseconds to seconds, to the nearest.
-fn rounded(milliseconds: i64) -> i64 {
-    milliseconds.wrapping_add(500) / 1000
+pub(crate) fn seconds(milliseconds: i64) -> i64 {
+    // A deadline may be the last millisecond of 64 bits.
+    ((milliseconds as u64 + 500) / 1000) as i64
 }
 
 /// Returns the time to live of a key in seconds.
@@ -38,7 +39,7 @@ pub struct Ttl<'a> {
 
 impl Read for Ttl<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        reply.integer(deadline(db, &self.key, |deadline, now| rounded((deadline - now).max(0))));
+        reply.integer(deadline(db, &self.key, |deadline, now| seconds((deadline - now).max(0))));
         Ok(())
     }
 }
@@ -81,7 +82,7 @@ pub struct ExpireTime<'a> {
 
 impl Read for ExpireTime<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        reply.integer(deadline(db, &self.key, |deadline, _| (deadline as u64 + 500) as i64 / 1000));
+        reply.integer(deadline(db, &self.key, |deadline, _| seconds(deadline)));
         Ok(())
     }
 }

@@ -58,14 +58,14 @@ pub struct HGetDel<'a> {
 impl Write for HGetDel<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let hash = hash_of(db, &self.key)?;
-        reply.array(self.fields.0.len());
+        reply.array(self.fields.names.len());
         // A field named twice is there once: the first mention takes it.
-        for (position, field) in self.fields.0.iter().enumerate() {
-            let is_first = !self.fields.0[..position].contains(field);
+        for (position, field) in self.fields.names.iter().enumerate() {
+            let is_first = !self.fields.names[..position].contains(field);
             reply_element(reply, hash.filter(|_| is_first).and_then(|hash| hash.get(field, db.now())));
         }
-        if remove(db, &self.key, &self.fields.0)? > 0 {
-            let words = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(self.fields.0.iter().copied());
+        if remove(db, &self.key, &self.fields.names)? > 0 {
+            let words = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(self.fields.names.iter().copied());
             db.propagate(|| words);
         }
         Ok(())

@@ -1,10 +1,10 @@
 //! HEXPIRE, HPEXPIRE, HEXPIREAT, HPEXPIREAT and HPERSIST: deadlines of single fields.
 
-use super::fields::{FieldNames, words};
+use super::fields::{FieldNames, words, wrong_count};
 use crate::command::{Args, Command, Reply, Write};
 use crate::commands::generic::expire::Conditions;
-use crate::commands::string::expiry::{Late, TimeUnit};
-use crate::error::{Error, Result};
+use crate::commands::string::expiry::{Late, TimeUnit, deadline_from};
+use crate::error::Result;
 use crate::keyspace::hash::{Fields, edit};
 use crate::keyspace::{Db, EventClass, Key};
 
@@ -37,7 +37,7 @@ macro_rules! expire_command {
         impl Write for $name<'_> {
             fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
                 let deadline = deadline(self.$time, TimeUnit::$unit, db.now(), <Self as crate::command::Parse<'_>>::SPEC.name)?;
-                expire(db, &self.key, deadline, self.condition, &self.fields.0, reply)
+                expire(db, &self.key, deadline, self.condition, &self.fields.names, reply)
             }
         }
     };
@@ -50,7 +50,7 @@ expire_command! {
     #[derive(Command)]
     #[command(
         name = "HEXPIRE", group = Hash, since = "9.0.0", complexity = "O(N) where N is the number of specified fields", arity = -6,
-        flags(WRITE, DENYOOM, FAST), custom_parse,
+        flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
     HExpire, seconds, Integer, Seconds
@@ -63,7 +63,7 @@ expire_command! {
     #[derive(Command)]
     #[command(
         name = "HPEXPIRE", group = Hash, since = "9.0.0", complexity = "O(N) where N is the number of specified fields", arity = -6,
-        flags(WRITE, DENYOOM, FAST), custom_parse,
+        flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
     HPExpire, milliseconds, Integer, Milliseconds
@@ -76,7 +76,7 @@ expire_command! {
     #[derive(Command)]
     #[command(
         name = "HEXPIREAT", group = Hash, since = "9.0.0", complexity = "O(N) where N is the number of specified fields", arity = -6,
-        flags(WRITE, DENYOOM, FAST), custom_parse,
+        flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
     HExpireAt, unix_time_seconds, UnixTime, UnixSeconds
@@ -89,7 +89,7 @@ expire_command! {
     #[derive(Command)]
     #[command(
         name = "HPEXPIREAT", group = Hash, since = "9.0.0", complexity = "O(N) where N is the number of specified fields", arity = -6,
-        flags(WRITE, DENYOOM, FAST), custom_parse,
+        flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
     HPExpireAt, unix_time_milliseconds, UnixTime, UnixMilliseconds
@@ -119,16 +119,8 @@ impl<'a> Clause<'a> {
     }
 }
 
-fn wrong_count() -> Error {
-    Error::command("numfields should be greater than 0 and match the provided number of fields")
-}
-
 fn deadline(time: Late<'_>, unit: TimeUnit, now: u64, command: &str) -> Result<i64> {
-    let time = time.value()?;
-    if time < 0 {
-        return Err(Error::invalid_expire(command));
-    }
-    unit.deadline(time, now).ok_or_else(|| Error::invalid_expire(command))
+    deadline_from(0, time, unit, now, command).map(|deadline| deadline as i64)
 }
 
 fn expire(
@@ -192,7 +184,7 @@ pub struct HPersist<'a> {
 
 impl Write for HPersist<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let names = &self.fields.0;
+        let names = &self.fields.names;
         let results = edit(db, &self.key, |fields| {
             let mut persist = |name: &&[u8]| match fields.deadline(name) {
                 None => NO_FIELD,

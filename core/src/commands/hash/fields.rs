@@ -3,25 +3,82 @@
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv};
 use crate::error::{Error, Result};
+use crate::keyspace::Key;
 use crate::num;
 
 const NUMFIELDS: ArgSpec = ArgSpec { name: "numfields", kind: ArgKind::Integer, ..ArgSpec::PLAIN };
 
-fn wrong_count() -> Error {
+/// The keyword of the clause.
+const TOKEN: &[u8] = b"FIELDS";
+
+/// The error of a count that does not fit.
+pub(crate) fn wrong_count() -> Error {
     Error::command("numfields should be greater than 0 and match the provided number of fields")
 }
 
-/// Reads the count and what follows it, which must be `per_field` words for each field.
-fn counted<'a>(args: &mut Args<'a>, per_field: usize) -> Result<&'a [&'a [u8]]> {
+/// A clause that was read: its keyword as the caller spelled it, and the words behind the count.
+type Clause<'a> = (&'a [u8], &'a [&'a [u8]]);
+
+/// Reads the keyword, the count and what follows it, which must be `per_field` words for each field.
+fn counted<'a>(args: &mut Args<'a>, per_field: usize, wrong_count: fn() -> Error) -> Result<Clause<'a>> {
+    let token = args.value()?;
+    if !token.eq_ignore_ascii_case(TOKEN) {
+        return Err(Error::syntax());
+    }
     let count = num::parse_i64(args.value()?).ok_or_else(Error::not_an_integer)?;
     let words = args.take_rest();
     let is_right = usize::try_from(count)
         .is_ok_and(|count| count > 0 && count.checked_mul(per_field) == Some(words.len()));
-    if is_right { Ok(words) } else { Err(wrong_count()) }
+    if is_right { Ok((token, words)) } else { Err(wrong_count()) }
+}
+
+/// The key of a command whose clause of fields may begin with the key: where that is called FIELDS, the server takes the name for the keyword.
+pub(crate) struct KeyOrFields<'a> {
+    pub(crate) key: Key<'a>,
+}
+
+impl KeyOrFields<'_> {
+    fn is_keyword(&self) -> bool {
+        self.key.bytes().eq_ignore_ascii_case(TOKEN)
+    }
+}
+
+impl<'a> Arg<'a> for KeyOrFields<'a> {
+    const SPEC: ArgSpec = ArgSpec { kind: ArgKind::Key, ..ArgSpec::PLAIN };
+
+    fn parse(args: &mut Args<'a>) -> Result<Self> {
+        let key = args.peek().map(|word| args.key(word)).ok_or_else(|| args.arity_error())?;
+        let key = Self { key };
+        if !key.is_keyword() {
+            args.next();
+        }
+        Ok(key)
+    }
+
+    fn encode(&self, out: &mut Argv) {
+        if !self.is_keyword() {
+            self.key.encode(out);
+        }
+    }
+
+    fn each_key(&self, visit: &mut dyn FnMut(&Key<'a>)) {
+        visit(&self.key);
+    }
 }
 
 /// Names of fields.
-pub(crate) struct FieldNames<'a>(pub(crate) Vec<&'a [u8]>);
+pub(crate) struct FieldNames<'a> {
+    token: &'a [u8],
+    pub(crate) names: Vec<&'a [u8]>,
+}
+
+impl<'a> FieldNames<'a> {
+    /// Reads the clause; a count that does not fit the words is the given error.
+    pub(crate) fn parse_or(args: &mut Args<'a>, wrong_count: fn() -> Error) -> Result<Self> {
+        let (token, words) = counted(args, 1, wrong_count)?;
+        Ok(Self { token, names: words.to_vec() })
+    }
+}
 
 impl<'a> Arg<'a> for FieldNames<'a> {
     const SPEC: ArgSpec = ArgSpec {
@@ -32,21 +89,21 @@ impl<'a> Arg<'a> for FieldNames<'a> {
     };
 
     fn parse(args: &mut Args<'a>) -> Result<Self> {
-        if !args.skip_token("FIELDS") {
-            return Err(Error::syntax());
-        }
-        counted(args, 1).map(|words| Self(words.to_vec()))
+        Self::parse_or(args, wrong_count)
     }
 
     fn encode(&self, out: &mut Argv) {
-        out.push(b"FIELDS".to_vec());
-        out.push(self.0.len().to_string().into_bytes());
-        out.extend(self.0.iter().map(|field| field.to_vec()));
+        out.push(self.token.to_vec());
+        out.push(self.names.len().to_string().into_bytes());
+        out.extend(self.names.iter().map(|field| field.to_vec()));
     }
 }
 
 /// Fields with their values.
-pub(crate) struct FieldValues<'a>(pub(crate) Vec<(&'a [u8], &'a [u8])>);
+pub(crate) struct FieldValues<'a> {
+    token: &'a [u8],
+    pub(crate) data: Vec<(&'a [u8], &'a [u8])>,
+}
 
 impl<'a> Arg<'a> for FieldValues<'a> {
     const SPEC: ArgSpec = ArgSpec {
@@ -69,17 +126,14 @@ impl<'a> Arg<'a> for FieldValues<'a> {
     };
 
     fn parse(args: &mut Args<'a>) -> Result<Self> {
-        if !args.skip_token("FIELDS") {
-            return Err(Error::syntax());
-        }
-        let words = counted(args, 2)?;
-        Ok(Self(words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()))
+        let (token, words) = counted(args, 2, wrong_count)?;
+        Ok(Self { token, data: words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect() })
     }
 
     fn encode(&self, out: &mut Argv) {
-        out.push(b"FIELDS".to_vec());
-        out.push(self.0.len().to_string().into_bytes());
-        for (field, value) in &self.0 {
+        out.push(self.token.to_vec());
+        out.push(self.data.len().to_string().into_bytes());
+        for (field, value) in &self.data {
             out.extend([field.to_vec(), value.to_vec()]);
         }
     }
@@ -88,6 +142,6 @@ impl<'a> Arg<'a> for FieldValues<'a> {
 /// The words of a command on some fields, for the log.
 pub(crate) fn words(command: &[&[u8]], fields: &[&[u8]]) -> Argv {
     let mut argv: Argv = command.iter().map(|word| word.to_vec()).collect();
-    FieldNames(fields.to_vec()).encode(&mut argv);
+    FieldNames { token: TOKEN, names: fields.to_vec() }.encode(&mut argv);
     argv
 }

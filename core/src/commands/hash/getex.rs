@@ -1,12 +1,12 @@
 //! HGETEX: reads fields and changes their deadlines.
 
-use super::fields::{FieldNames, words};
+use super::fields::{FieldNames, KeyOrFields, words};
 use super::{hash_of, reply_element};
 use crate::command::{Command, Reply, Write};
 use crate::commands::string::expiry::ExpireOrPersist;
 use crate::error::Result;
 use crate::keyspace::hash::edit;
-use crate::keyspace::{Db, EventClass, Key};
+use crate::keyspace::{Db, EventClass};
 
 /// Returns the values of fields of a hash and changes when they expire.
 ///
@@ -19,7 +19,7 @@ use crate::keyspace::{Db, EventClass, Key};
 )]
 pub struct HGetEx<'a> {
     #[key(RW, ACCESS, UPDATE)]
-    key: Key<'a>,
+    key: KeyOrFields<'a>,
     #[arg(oneof)]
     expiration: Option<ExpireOrPersist<'a>>,
     fields: FieldNames<'a>,
@@ -27,11 +27,11 @@ pub struct HGetEx<'a> {
 
 impl Write for HGetEx<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let deadline =
-            self.expiration.map(|expiration| expiration.deadline(db.now(), "hgetex")).transpose()?.flatten();
-        let hash = hash_of(db, &self.key)?;
-        reply.array(self.fields.0.len());
-        for field in &self.fields.0 {
+        let hash = hash_of(db, &self.key.key)?;
+        let deadline = self.expiration.map(|expiration| expiration.deadline(0, db.now(), "hgetex"));
+        let deadline = deadline.transpose()?.flatten();
+        reply.array(self.fields.names.len());
+        for field in &self.fields.names {
             reply_element(reply, hash.and_then(|hash| hash.get(field, db.now())));
         }
         match (self.expiration, deadline) {
@@ -44,21 +44,21 @@ impl Write for HGetEx<'_> {
 
 impl HGetEx<'_> {
     fn delete(&self, db: &mut Db<'_>) -> Result<()> {
-        let names = &self.fields.0;
+        let names = &self.fields.names;
         let removed =
-            edit(db, &self.key, |fields| Ok(names.iter().filter(|name| fields.remove(name)).count()))?;
+            edit(db, &self.key.key, |fields| Ok(names.iter().filter(|name| fields.remove(name)).count()))?;
         if removed.is_some_and(|removed| removed > 0) {
-            db.notify(EventClass::Hash, "hexpired", self.key.bytes());
-            let argv = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(names.iter().copied());
+            db.notify(EventClass::Hash, "hexpired", self.key.key.bytes());
+            let argv = [&b"HDEL"[..], self.key.key.bytes()].into_iter().chain(names.iter().copied());
             db.propagate(|| argv);
         }
         Ok(())
     }
 
     fn set_deadline(&self, db: &mut Db<'_>, deadline: Option<u64>) -> Result<()> {
-        let changed = edit(db, &self.key, |fields| {
+        let changed = edit(db, &self.key.key, |fields| {
             let mut changed: Vec<&[u8]> = Vec::new();
-            for name in &self.fields.0 {
+            for name in &self.fields.names {
                 if fields.deadline(name).is_some_and(|old| deadline.is_some() || old.is_some()) {
                     fields.set_deadline(name, deadline);
                     changed.push(name);
@@ -72,14 +72,14 @@ impl HGetEx<'_> {
         }
         match deadline {
             Some(deadline) => {
-                db.notify(EventClass::Hash, "hexpire", self.key.bytes());
+                db.notify(EventClass::Hash, "hexpire", self.key.key.bytes());
                 db.propagate(|| {
-                    words(&[b"HPEXPIREAT", self.key.bytes(), deadline.to_string().as_bytes()], &changed)
+                    words(&[b"HPEXPIREAT", self.key.key.bytes(), deadline.to_string().as_bytes()], &changed)
                 });
             }
             None => {
-                db.notify(EventClass::Hash, "hpersist", self.key.bytes());
-                db.propagate(|| words(&[b"HPERSIST", self.key.bytes()], &changed));
+                db.notify(EventClass::Hash, "hpersist", self.key.key.bytes());
+                db.propagate(|| words(&[b"HPERSIST", self.key.key.bytes()], &changed));
             }
         }
         Ok(())

@@ -42,7 +42,6 @@ impl Write for HSet<'_> {
 #[command(
     name = "HMSET", group = Hash, since = "2.0.0", complexity = "O(N) where N is the number of fields being set.", arity = -4,
     flags(WRITE, DENYOOM, FAST),
-    deprecated("4.0.0", "`HSET` with multiple field-value pairs"),
     reply = "ok",
 )]
 pub struct HMSet<'a> {

@@ -1,11 +1,11 @@
 //! HSETEX: sets fields together with their deadlines.
 
-use super::fields::FieldValues;
+use super::fields::{FieldValues, KeyOrFields};
 use crate::command::{Arg, Argv, Command, Reply, Write};
-use crate::commands::string::expiry::{Late, TimeUnit, positive_deadline};
+use crate::commands::string::expiry::ExpireOrKeep;
 use crate::error::Result;
 use crate::keyspace::hash::{Fields, edit_or_create};
-use crate::keyspace::{Db, EventClass, Key};
+use crate::keyspace::{Db, EventClass};
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
 enum KeyCondition {
@@ -23,20 +23,6 @@ enum FieldCondition {
     Fxx,
 }
 
-#[derive(Arg, Clone, Copy)]
-enum Expiration<'a> {
-    #[arg(token = "EX", name = "seconds")]
-    Ex(Late<'a>),
-    #[arg(token = "PX", name = "milliseconds")]
-    Px(Late<'a>),
-    #[arg(token = "EXAT", name = "unix-time-seconds", kind = UnixTime)]
-    ExAt(Late<'a>),
-    #[arg(token = "PXAT", name = "unix-time-milliseconds", kind = UnixTime)]
-    PxAt(Late<'a>),
-    #[arg(token = "KEEPTTL")]
-    KeepTtl,
-}
-
 /// Sets fields of a hash and when they expire.
 ///
 /// Returns 1 if all were set, 0 if a condition did not hold and none was. A time in the past removes the fields.
@@ -47,29 +33,20 @@ enum Expiration<'a> {
     reply = "int",
 )]
 pub struct HSetEx<'a> {
-    #[key(RW, UPDATE)]
-    key: Key<'a>,
+    #[key(RW, INSERT)]
+    key: KeyOrFields<'a>,
     #[arg(oneof)]
     key_condition: Option<KeyCondition>,
     #[arg(oneof)]
     fields_condition: Option<FieldCondition>,
     #[arg(oneof)]
-    expiration: Option<Expiration<'a>>,
+    expiration: Option<ExpireOrKeep<'a>>,
     fields: FieldValues<'a>,
 }
 
 impl Write for HSetEx<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let time = match self.expiration {
-            Some(Expiration::Ex(value)) => Some((value, TimeUnit::Seconds)),
-            Some(Expiration::Px(value)) => Some((value, TimeUnit::Milliseconds)),
-            Some(Expiration::ExAt(value)) => Some((value, TimeUnit::UnixSeconds)),
-            Some(Expiration::PxAt(value)) => Some((value, TimeUnit::UnixMilliseconds)),
-            Some(Expiration::KeepTtl) | None => None,
-        };
-        let deadline =
-            time.map(|(value, unit)| positive_deadline(value, unit, db.now(), "hsetex")).transpose()?;
-        let exists = match db.peek(&self.key) {
+        let exists = match db.peek(&self.key.key) {
             Some(entry) => entry.value().hash().map(|_| true)?,
             None => false,
         };
@@ -78,11 +55,17 @@ impl Write for HSetEx<'_> {
             Some(KeyCondition::Nx) => !exists,
             Some(KeyCondition::Xx) => exists,
         };
-        let set = key_allows && edit_or_create(db, &self.key, |fields| self.set(fields, deadline))?;
+        if !key_allows {
+            reply.integer(0);
+            return Ok(());
+        }
+        let deadline = self.expiration.map(|expiration| expiration.deadline(0, db.now(), "hsetex"));
+        let deadline = deadline.transpose()?.flatten();
+        let set = edit_or_create(db, &self.key.key, |fields| self.set(fields, deadline))?;
         if set {
-            db.notify(EventClass::Hash, "hset", self.key.bytes());
+            db.notify(EventClass::Hash, "hset", self.key.key.bytes());
             if deadline.is_some() {
-                db.notify(EventClass::Hash, "hexpire", self.key.bytes());
+                db.notify(EventClass::Hash, "hexpire", self.key.key.bytes());
             }
             let has_passed = deadline.is_some_and(|deadline| deadline <= db.now());
             db.propagate(|| if has_passed { self.removal() } else { self.effect(deadline) });
@@ -94,7 +77,7 @@ impl Write for HSetEx<'_> {
 
 impl HSetEx<'_> {
     fn set(&self, fields: &mut Fields<'_>, deadline: Option<u64>) -> Result<bool> {
-        let data = &self.fields.0;
+        let data = &self.fields.data;
         let allowed = match self.fields_condition {
             None => true,
             Some(FieldCondition::Fnx) => data.iter().all(|(field, _)| fields.get(field).is_none()),
@@ -104,7 +87,7 @@ impl HSetEx<'_> {
             return Ok(false);
         }
         let has_passed = deadline.is_some_and(|deadline| deadline <= fields.now());
-        let keep = matches!(self.expiration, Some(Expiration::KeepTtl));
+        let keep = matches!(self.expiration, Some(ExpireOrKeep::KeepTtl));
         for (field, value) in data {
             if has_passed {
                 fields.remove(field);
@@ -118,16 +101,16 @@ impl HSetEx<'_> {
 
     /// What setting fields with a deadline that has passed comes to, for the log.
     fn removal(&self) -> Argv {
-        let words = [b"HDEL".to_vec(), self.key.bytes().to_vec()];
-        words.into_iter().chain(self.fields.0.iter().map(|(field, _)| field.to_vec())).collect()
+        let words = [b"HDEL".to_vec(), self.key.key.bytes().to_vec()];
+        words.into_iter().chain(self.fields.data.iter().map(|(field, _)| field.to_vec())).collect()
     }
 
     /// The same with an absolute deadline and without conditions, for the log.
     fn effect(&self, deadline: Option<u64>) -> Argv {
-        let mut argv = vec![b"HSETEX".to_vec(), self.key.bytes().to_vec()];
+        let mut argv = vec![b"HSETEX".to_vec(), self.key.key.bytes().to_vec()];
         match (self.expiration, deadline) {
             (_, Some(deadline)) => argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]),
-            (Some(Expiration::KeepTtl), None) => argv.push(b"KEEPTTL".to_vec()),
+            (Some(ExpireOrKeep::KeepTtl), None) => argv.push(b"KEEPTTL".to_vec()),
             _ => {}
         }
         self.fields.encode(&mut argv);

@@ -2,12 +2,29 @@
 
 use super::fields::FieldNames;
 use super::hash_of;
-use crate::command::{Command, Read, Reply};
-use crate::error::Result;
+use crate::command::spec::ArgSpec;
+use crate::command::{Arg, Args, Argv, Command, Read, Reply};
+use crate::commands::generic::ttl::seconds;
+use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 
 const NO_FIELD: i64 = -2;
 const NO_DEADLINE: i64 = -1;
+
+/// The fields of a command that only reads: here a wrong count is a syntax error.
+struct Counted<'a>(FieldNames<'a>);
+
+impl<'a> Arg<'a> for Counted<'a> {
+    const SPEC: ArgSpec = FieldNames::SPEC;
+
+    fn parse(args: &mut Args<'a>) -> Result<Self> {
+        FieldNames::parse_or(args, Error::syntax).map(Self)
+    }
+
+    fn encode(&self, out: &mut Argv) {
+        self.0.encode(out);
+    }
+}
 
 /// Replies the deadline of each field put through `show`, or the codes for "no field" and "no deadline".
 fn deadlines(
@@ -37,12 +54,12 @@ macro_rules! ttl_command {
         pub struct $name<'a> {
             #[key(RO, ACCESS)]
             key: Key<'a>,
-            fields: FieldNames<'a>,
+            fields: Counted<'a>,
         }
 
         impl Read for $name<'_> {
             fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-                deadlines(db, &self.key, &self.fields.0, reply, $show)
+                deadlines(db, &self.key, &self.fields.0.names, reply, $show)
             }
         }
     };
@@ -58,7 +75,7 @@ ttl_command! {
         flags(READONLY, FAST),
         reply = "array(int)",
     )]
-    HTtl, |deadline, now| (deadline - now + 999) / 1000
+    HTtl, |deadline, now| seconds(deadline - now)
 }
 
 ttl_command! {
@@ -84,7 +101,7 @@ ttl_command! {
         flags(READONLY, FAST),
         reply = "array(int)",
     )]
-    HExpireTime, |deadline, _| (deadline + 999) / 1000
+    HExpireTime, |deadline, _| seconds(deadline)
 }
 
 ttl_command! {

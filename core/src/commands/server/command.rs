@@ -85,12 +85,8 @@ fn write_command(spec: &Spec, subcommands: &[&Spec], reply: &mut Reply) {
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(spec.keys.len());
     spec.keys.iter().for_each(|key_spec| write_key_spec(key_spec, reply));
-    if subcommands.is_empty() {
-        reply.set(0);
-    } else {
-        reply.array(subcommands.len());
-        subcommands.iter().for_each(|subcommand| write_command(subcommand, &[], reply));
-    }
+    reply.array(subcommands.len());
+    subcommands.iter().for_each(|subcommand| write_command(subcommand, &[], reply));
 }
 
 /// A set of status lines.

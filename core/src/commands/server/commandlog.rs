@@ -32,14 +32,18 @@ pub(super) fn write_entries(context: &Context<'_, '_>, log: Log, count: i64, rep
     }
 }
 
-const fn name(name: &'static str) -> ArgSpec {
-    ArgSpec { name, ..ArgSpec::PLAIN }
+const fn name(name: &'static str, token: &'static str) -> ArgSpec {
+    ArgSpec { name, token: Some(token), kind: ArgKind::PureToken, ..ArgSpec::PLAIN }
 }
 
 impl<'a> Arg<'a> for Log {
     const SPEC: ArgSpec = ArgSpec {
         kind: ArgKind::OneOf,
-        args: &[name("slow"), name("large-request"), name("large-reply")],
+        args: &[
+            name("slow", "SLOW"),
+            name("large-request", "LARGE-REQUEST"),
+            name("large-reply", "LARGE-REPLY"),
+        ],
         ..ArgSpec::PLAIN
     };
 

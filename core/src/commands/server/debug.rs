@@ -29,10 +29,8 @@ impl<'a> Debug<'a> {
     }
 
     fn unknown(&self) -> Error {
-        let name = self.arguments[0];
-        let text =
-            [b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try DEBUG HELP."];
-        Error::from_bytes(ErrorKind::Command, text.concat())
+        let before = "unknown subcommand or wrong number of arguments for '";
+        Error::repeating(before, self.arguments[0], "'. Try DEBUG HELP.")
     }
 }
 

@@ -113,8 +113,8 @@ impl Session for LatencyGraph<'_> {
         let now_s = context.engine.keyspace.clock.now_ms() / 1000;
         let event = String::from_utf8_lossy(self.event);
         let graph = context.engine.latency.lock().graph(&event, now_s);
-        let graph =
-            graph.ok_or_else(|| Error::command(format_args!("No samples available for event '{event}'")))?;
+        let missing = || Error::repeating("No samples available for event '", self.event, "'");
+        let graph = graph.ok_or_else(missing)?;
         reply.verbatim(b"txt", graph.as_bytes());
         Ok(())
     }

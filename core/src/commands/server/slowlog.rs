@@ -3,13 +3,12 @@
 use super::commandlog::{DEFAULT_COUNT, parse_count, write_entries};
 use crate::command::{Args, Command, Context, Reply, Session};
 use crate::commandlog::Log;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Holds the commands about the log of slow commands.
 #[derive(Command)]
 #[command(
     name = "SLOWLOG", group = Server, since = "2.2.12", complexity = "Depends on subcommand.", arity = -2,
-    deprecated("8.1.0", "`COMMANDLOG`"),
     container, reply = "any",
 )]
 pub struct SlowLog {}
@@ -22,7 +21,6 @@ pub struct SlowLog {}
     name = "SLOWLOG|GET", group = Server, since = "2.2.12", complexity = "O(N) where N is the number of entries returned", arity = -2,
     flags(ADMIN, LOADING, STALE), tips("request_policy:all_nodes", "nondeterministic_output"),
     history(("4.0.0", "Added client IP address, port and name to the reply.")),
-    deprecated("8.1.0", "`COMMANDLOG GET <count> SLOW`"),
     custom_parse, reply = "array(array(int | bulk | array(bulk)))",
 )]
 pub struct SlowLogGet {
@@ -33,12 +31,8 @@ impl SlowLogGet {
     fn parse_args(args: &mut Args<'_>) -> Result<Self> {
         let count = args.next().map(parse_count).transpose()?;
         if args.remaining() > 0 {
-            let text = [
-                b"ERR unknown subcommand or wrong number of arguments for '",
-                args.spelled(),
-                b"'. Try SLOWLOG HELP.",
-            ];
-            return Err(Error::from_bytes(ErrorKind::Command, text.concat()));
+            let before = "unknown subcommand or wrong number of arguments for '";
+            return Err(Error::repeating(before, args.spelled(), "'. Try SLOWLOG HELP."));
         }
         Ok(Self { count })
     }
@@ -56,7 +50,6 @@ impl Session for SlowLogGet {
 #[command(
     name = "SLOWLOG|LEN", group = Server, since = "2.2.12", complexity = "O(1)", arity = 2,
     flags(ADMIN, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"),
-    deprecated("8.1.0", "`COMMANDLOG LEN SLOW`"),
     reply = "int",
 )]
 pub struct SlowLogLen {}
@@ -75,7 +68,6 @@ impl Session for SlowLogLen {
 #[command(
     name = "SLOWLOG|RESET", group = Server, since = "2.2.12", complexity = "O(N) where N is the number of entries in the slowlog", arity = 2,
     flags(ADMIN, LOADING, STALE), tips("request_policy:all_nodes", "response_policy:all_succeeded"),
-    deprecated("8.1.0", "`COMMANDLOG RESET SLOW`"),
     reply = "ok",
 )]
 pub struct SlowLogReset {}
@@ -93,7 +85,6 @@ impl Session for SlowLogReset {
 #[command(
     name = "SLOWLOG|HELP", group = Server, since = "6.2.0", complexity = "O(1)", arity = 2,
     flags(LOADING, STALE),
-    deprecated("8.1.0", "`COMMANDLOG HELP`"),
     reply = "array(simple)",
 )]
 pub struct SlowLogHelp {}

@@ -65,8 +65,22 @@ impl TimeUnit {
 /// # Errors
 /// Not an integer, or `invalid expire time`.
 pub(crate) fn positive_deadline(value: Late<'_>, unit: TimeUnit, now_ms: u64, command: &str) -> Result<u64> {
+    deadline_from(1, value, unit, now_ms, command)
+}
+
+/// The deadline that an option of `command` gives: must be `least` at least and must not overflow.
+///
+/// # Errors
+/// As [`positive_deadline`].
+pub(crate) fn deadline_from(
+    least: i64,
+    value: Late<'_>,
+    unit: TimeUnit,
+    now_ms: u64,
+    command: &str,
+) -> Result<u64> {
     let value = value.value()?;
-    if value <= 0 {
+    if value < least {
         return Err(Error::invalid_expire(command));
     }
     let deadline = unit.deadline(value, now_ms).ok_or_else(|| Error::invalid_expire(command))?;
@@ -89,11 +103,11 @@ pub(crate) enum ExpireOrPersist<'a> {
 }
 
 impl ExpireOrPersist<'_> {
-    /// The deadline, or `None` for PERSIST.
+    /// The deadline, from a time that must be `least` at least, or `None` for PERSIST.
     ///
     /// # Errors
     /// As [`positive_deadline`].
-    pub(crate) fn deadline(self, now_ms: u64, command: &str) -> Result<Option<u64>> {
+    pub(crate) fn deadline(self, least: i64, now_ms: u64, command: &str) -> Result<Option<u64>> {
         let (value, unit) = match self {
             Self::Ex(value) => (value, TimeUnit::Seconds),
             Self::Px(value) => (value, TimeUnit::Milliseconds),
@@ -101,7 +115,39 @@ impl ExpireOrPersist<'_> {
             Self::PxAt(value) => (value, TimeUnit::UnixMilliseconds),
             Self::Persist => return Ok(None),
         };
-        positive_deadline(value, unit, now_ms, command).map(Some)
+        deadline_from(least, value, unit, now_ms, command).map(Some)
+    }
+}
+
+/// The options of MSETEX and HSETEX: a deadline, or the one that was there before.
+#[derive(Arg, Clone, Copy)]
+pub(crate) enum ExpireOrKeep<'a> {
+    #[arg(token = "EX", name = "seconds")]
+    Ex(Late<'a>),
+    #[arg(token = "PX", name = "milliseconds")]
+    Px(Late<'a>),
+    #[arg(token = "EXAT", name = "unix-time-seconds", kind = UnixTime)]
+    ExAt(Late<'a>),
+    #[arg(token = "PXAT", name = "unix-time-milliseconds", kind = UnixTime)]
+    PxAt(Late<'a>),
+    #[arg(token = "KEEPTTL")]
+    KeepTtl,
+}
+
+impl ExpireOrKeep<'_> {
+    /// The deadline, from a time that must be `least` at least, or `None` for KEEPTTL.
+    ///
+    /// # Errors
+    /// As [`positive_deadline`].
+    pub(crate) fn deadline(self, least: i64, now_ms: u64, command: &str) -> Result<Option<u64>> {
+        let (value, unit) = match self {
+            Self::Ex(value) => (value, TimeUnit::Seconds),
+            Self::Px(value) => (value, TimeUnit::Milliseconds),
+            Self::ExAt(value) => (value, TimeUnit::UnixSeconds),
+            Self::PxAt(value) => (value, TimeUnit::UnixMilliseconds),
+            Self::KeepTtl => return Ok(None),
+        };
+        deadline_from(least, value, unit, now_ms, command).map(Some)
     }
 }
 

@@ -75,14 +75,13 @@ pub struct GetEx<'a> {
 
 impl Write for GetEx<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
+        let deadline = self.expiration.map(|expiration| expiration.deadline(1, db.now(), "getex"));
+        let deadline = deadline.transpose()?.flatten();
         let Some(entry) = db.lookup(&self.key) else {
             reply.null();
             return Ok(());
         };
-        let text = entry.value().text()?;
-        let deadline =
-            self.expiration.map(|expiration| expiration.deadline(db.now(), "getex")).transpose()?.flatten();
-        reply.bulk(&text);
+        reply.bulk(&entry.value().text()?);
         match deadline {
             Some(deadline) => expire_at(db, &self.key, deadline),
             None if self.expiration.is_some() => persist(db, &self.key),

@@ -34,10 +34,10 @@ impl Read for MGet<'_> {
 
 /// A key and its new string.
 #[derive(Arg)]
-struct KeyValue<'a> {
+pub(super) struct KeyValue<'a> {
     #[arg(key_spec = 0)]
-    key: Key<'a>,
-    value: &'a [u8],
+    pub(super) key: Key<'a>,
+    pub(super) value: &'a [u8],
 }
 
 /// Stores several strings.

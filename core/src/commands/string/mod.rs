@@ -9,6 +9,7 @@ pub(crate) mod get;
 pub(crate) mod incrbyfloat;
 pub(crate) mod lcs;
 pub(crate) mod many;
+pub(crate) mod msetex;
 pub(crate) mod range;
 pub(crate) mod set;
 

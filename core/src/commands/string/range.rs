@@ -34,7 +34,6 @@ impl Read for GetRange<'_> {
 #[command(
     name = "SUBSTR", group = String, since = "1.0.0", complexity = "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.", arity = 4,
     flags(READONLY),
-    deprecated("2.0.0", "`GETRANGE`"),
     reply = "bulk",
 )]
 pub struct Substr<'a> {

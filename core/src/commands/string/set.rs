@@ -150,7 +150,6 @@ fn remove_as_expired(db: &mut Db<'_>, key: &Key<'_>) {
 #[command(
     name = "SETNX", group = String, since = "1.0.0", complexity = "O(1)", arity = 3,
     flags(WRITE, DENYOOM, FAST),
-    deprecated("2.6.12", "`SET` with the `NX` argument"),
     reply = "int",
 )]
 pub struct SetNx<'a> {
@@ -177,7 +176,6 @@ impl Write for SetNx<'_> {
 #[command(
     name = "SETEX", group = String, since = "2.0.0", complexity = "O(1)", arity = 4,
     flags(WRITE, DENYOOM),
-    deprecated("2.6.12", "`SET` with the `EX` argument"),
     reply = "ok",
 )]
 pub struct SetEx<'a> {
@@ -202,7 +200,6 @@ impl Write for SetEx<'_> {
 #[command(
     name = "PSETEX", group = String, since = "2.6.0", complexity = "O(1)", arity = 4,
     flags(WRITE, DENYOOM),
-    deprecated("2.6.12", "`SET` with the `PX` argument"),
     reply = "ok",
 )]
 pub struct PSetEx<'a> {
@@ -240,7 +237,6 @@ fn set_for(
 #[command(
     name = "GETSET", group = String, since = "1.0.0", complexity = "O(1)", arity = 3,
     flags(WRITE, DENYOOM, FAST),
-    deprecated("6.2.0", "`SET` with the `!GET` argument"),
     reply = "bulk | null",
 )]
 pub struct GetSet<'a> {
@@ -270,7 +266,7 @@ impl Write for GetSet<'_> {
     reply = "int",
 )]
 pub struct DelIfEq<'a> {
-    #[key(RM, ACCESS, DELETE)]
+    #[key(RM, DELETE)]
     key: Key<'a>,
     value: &'a [u8],
 }

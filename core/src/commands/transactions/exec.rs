@@ -1,7 +1,5 @@
 //! EXEC: runs what MULTI queued, under the locks of all its keys.
 
-use std::sync::atomic::Ordering;
-
 use smallvec::SmallVec;
 
 use crate::command::run::{self, Locked, needs_every_shard};
@@ -85,7 +83,7 @@ impl Context<'_, '_> {
 
     /// Whether a watched key was changed or has expired since WATCH.
     fn watched_changed(&self, db: &mut Db<'_>) -> bool {
-        if self.session.watch_flag.load(Ordering::Acquire) {
+        if self.session.info.has_lost() {
             return true;
         }
         self.session.watched.iter().any(|watched| {

@@ -70,7 +70,7 @@ impl Context<'_, '_> {
             db.expire_key(key);
         }
         let watchers = &mut db.locks_mut().shard_mut(key.shard()).watchers;
-        watchers.add(&self.engine.keyspace.hooks, state.db, key.bytes(), &state.watch_flag);
+        watchers.add(&self.engine.keyspace.hooks, state.db, key.bytes(), &state.info.watch_flag);
         state.watched.push(Watched { db: state.db, key: key.bytes().into() });
         // CLIENT INFO tells -1 of sessions that never began anything like a transaction.
         state.info.queued.fetch_max(0, Ordering::Relaxed);

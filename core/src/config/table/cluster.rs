@@ -2,7 +2,7 @@
 //!
 //! What the kinds mean is said in `spec.rs`; reading the values is left to those who honour them.
 
-use super::{ANY_MEMORY, NATURAL, NATURAL_32, PORT, POSITIVE_32, TEXT, option};
+use super::{ANY_MEMORY, MEMORY, NATURAL, NATURAL_32, PORT, POSITIVE_32, TEXT, option};
 use crate::config::{
     check,
     spec::{Kind, OptionSpec},
@@ -17,6 +17,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option("cluster-announce-ip", TEXT, "", "Address a node says it has."),
     option("cluster-announce-client-ipv4", Kind::Text(check::ipv4), "", "IPv4 address a node tells clients."),
     option("cluster-announce-client-ipv6", Kind::Text(check::ipv6), "", "IPv6 address a node tells clients."),
+    option("cluster-announce-client-port", PORT, "0", "Port a node tells clients; 0 is its own."),
+    option("cluster-announce-client-tls-port", PORT, "0", "TLS port a node tells clients; 0 is its own."),
     option("cluster-announce-port", PORT, "0", "Port a node says it has."),
     option("cluster-announce-tls-port", PORT, "0", "TLS port a node says it has."),
     option("cluster-announce-bus-port", PORT, "0", "Bus port a node says it has."),
@@ -64,6 +66,20 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         ANY_MEMORY,
         "0",
         "Bytes of a link's buffer at which it is cut off; 0 is no limit.",
+    ),
+    option(
+        "cluster-config-save-behavior",
+        Kind::Choice(&["sync", "best-effort"]),
+        "sync",
+        "Whether a node stops when it cannot save its view of the cluster.",
+    ),
+    option("cluster-databases", POSITIVE_32, "1", "Databases of a node.").immutable(),
+    option("cluster-slot-migration-log-max-len", NATURAL, "1000", "Migrations of slots remembered."),
+    option(
+        "slot-migration-max-failover-repl-bytes",
+        MEMORY,
+        "0",
+        "Bytes a migration may be behind when it ends.",
     ),
     option("cluster-slot-stats-enabled", Kind::Bool, "no", "Keep statistics by slot."),
 ];

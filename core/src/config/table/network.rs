@@ -58,8 +58,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Mark of the listening sockets' packets.",
     )
     .immutable(),
-    option("io-threads", Kind::Int { min: 1, max: 256 }, "1", "Threads that read and write for clients.")
-        .immutable(),
+    option("io-threads", Kind::Int { min: 1, max: 256 }, "1", "Threads that read and write for clients."),
+    option("mptcp", Kind::Bool, "no", "Listen with multipath TCP.").immutable(),
     option(
         "prefetch-batch-max-size",
         Kind::Int { min: 0, max: 128 },

@@ -78,6 +78,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "resetchannels",
         "Whether new users may use any channel.",
     ),
-    option("extended-redis-compatibility", Kind::Bool, "no", "Call the server Redis where clients insist."),
+    option("extended-redis-compatibility", Kind::Bool, "no", "Call the server Redis where clients insist.")
+        .applied(),
+    option("hash-seed", TEXT, "", "What the seed of hashes is made from, for tests; empty is random.")
+        .immutable(),
     option("availability-zone", TEXT, "", "Name of the zone the server is in, for clients."),
 ];

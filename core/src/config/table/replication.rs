@@ -48,6 +48,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     ),
     option("repl-backlog-ttl", NATURAL, "3600", "Seconds after which the backlog is freed without replicas."),
     option("repl-disable-tcp-nodelay", Kind::Bool, "no", "Send to replicas in larger packets."),
+    option("repl-mptcp", Kind::Bool, "no", "Connect to the primary with multipath TCP.").immutable(),
     option("repl-diskless-sync", Kind::Bool, "yes", "Send snapshots to replicas without a file."),
     option("repl-diskless-sync-delay", NATURAL_32, "5", "Seconds to wait for further replicas."),
     option(

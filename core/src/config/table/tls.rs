@@ -22,6 +22,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "yes",
         "Whether clients must show a certificate.",
     ),
+    option(
+        "tls-auth-clients-user",
+        Kind::Choice(&["CN", "URI", "off"]),
+        "off",
+        "What in a client's certificate names its user.",
+    ),
+    option(
+        "tls-auto-reload-interval",
+        NATURAL_32,
+        "0",
+        "Seconds between looks for new certificates; 0 is never.",
+    ),
     option("tls-replication", Kind::Bool, "no", "Encrypt replication."),
     option("tls-cluster", Kind::Bool, "no", "Encrypt the cluster's bus."),
     option("tls-protocols", TEXT, "", "Versions of the protocol allowed."),

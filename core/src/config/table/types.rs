@@ -3,7 +3,7 @@
 //! What the kinds mean is said in `spec.rs`; reading the values is left to those who honour them.
 
 use super::{INTEGER_32, MEMORY, NATURAL, NATURAL_32, POSITIVE_32, option};
-use crate::config::spec::{Kind, OptionSpec};
+use crate::config::spec::OptionSpec;
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     option("hash-max-listpack-entries", NATURAL, "512", "Fields up to which a hash stays packed.")
@@ -56,10 +56,4 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option("stream-node-max-entries", NATURAL, "100", "Entries of a stream's node; 0 is no limit.").applied(),
     option("hll-sparse-max-bytes", MEMORY, "3000", "Bytes up to which a HyperLogLog stays sparse.").applied(),
     option("databases", POSITIVE_32, "16", "Number of databases.").immutable().applied(),
-    option(
-        "sanitize-dump-payload",
-        Kind::Choice(&["no", "yes", "clients"]),
-        "no",
-        "How thoroughly RESTORE checks payloads.",
-    ),
 ];

@@ -6,7 +6,7 @@ use crate::keyspace::shard::ShardData;
 use crate::store::key::{HashSeed, Key};
 use crate::store::memory::Ref;
 use crate::value::long::{self, LongString};
-use crate::value::string::over_deadline;
+use crate::value::string::{is_embedded, over_deadline};
 use crate::value::{Kind, NewValue, Owned, Value};
 
 /// A value copied from the keyspace.
@@ -41,6 +41,10 @@ pub struct Entry<'d> {
 }
 
 impl<'d> Entry<'d> {
+    pub(in crate::keyspace) fn at(shard: &'d ShardData, at: Ref) -> Self {
+        Self { shard, at }
+    }
+
     /// Its value.
     #[inline]
     pub fn value(&self) -> Value<'d> {
@@ -137,6 +141,9 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     /// # Errors
     /// The system has no memory; nothing has changed.
     pub fn set_deadline(&mut self, deadline: Option<u64>) -> Result<()> {
+        if deadline.is_none() {
+            self.stay_apart_from_key()?;
+        }
         self.db.preserve(&self.key, self.at);
         let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
         let had_deadline = self.db.shard(&self.key).head(at).has_deadline();
@@ -146,6 +153,17 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         }
         self.db.modified(&self.key);
         Ok(())
+    }
+
+    /// What had no room beside its key and a deadline is `raw` also when the deadline goes.
+    fn stay_apart_from_key(&mut self) -> Result<()> {
+        let head = self.db.shard(&self.key).head(self.at);
+        let is_embedded = |has_deadline| is_embedded(head.key_len, head.value_len, has_deadline);
+        if head.kind() != Kind::Embedded || is_embedded(head.has_deadline()) || !is_embedded(false) {
+            return Ok(());
+        }
+        let text = self.bytes().to_vec();
+        self.set_value(NewValue::Bytes(Kind::Raw, &text))
     }
 
     /// Writes bytes over those of a string in the entry, its length unchanged.
