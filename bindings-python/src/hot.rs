@@ -16,7 +16,10 @@
 //! 6. A [`Raised`] exists only while an exception is set in this thread.
 //! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it and keeps both until nobody refers to it.
 //! 8. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
+//! 9. A thread that runs Python code when the interpreter ends is unwound by it. Calls that may take long are therefore made by [`call_last`], below
+//!    frames that may be unwound: `C-unwind`, nothing to drop, nothing caught.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -762,7 +765,7 @@ struct Callable<B> {
     body: Option<Box<B>>,
 }
 
-type Vectorcall = unsafe extern "C" fn(
+type Vectorcall = unsafe extern "C-unwind" fn(
     *mut ffi::PyObject,
     *const *mut ffi::PyObject,
     usize,
@@ -859,7 +862,7 @@ fn make_callable_type<B: Body>(py: Python<'_>) -> PyResult<Py<PyType>> {
 
 /// # Safety
 /// Called by CPython: `slf` is a `Callable<B>`, the arguments are as invariant 2 says; the top bit of `count` is CPython's own.
-unsafe extern "C" fn callable_vectorcall<B: Body>(
+unsafe extern "C-unwind" fn callable_vectorcall<B: Body>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: usize,
@@ -873,12 +876,27 @@ unsafe extern "C" fn callable_vectorcall<B: Body>(
         let body = (*slf.cast::<Callable<B>>()).body.as_deref();
         (py, Borrowed::from_ptr(py, slf), Arguments::new(py, args, count, names), body)
     };
-    give(protect(py, || body.expect("a callable has its body").call(this, &arguments)))
+    let given = give(protect(py, || body.expect("a callable has its body").call(this, &arguments)));
+    // SAFETY: attached; nothing is left here that has to be dropped (invariant 9).
+    if given.is_null() { unsafe { call_what_is_left() } } else { given }
 }
 
 /// # Safety
 /// Called by CPython: a `Callable<B>`, a tuple, and a dict or null.
-unsafe extern "C" fn callable_call<B: Body>(
+unsafe extern "C-unwind" fn callable_call<B: Body>(
+    slf: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise.
+    let given = unsafe { call_unpacked::<B>(slf, args, kwargs) };
+    // SAFETY: attached; nothing is left here that has to be dropped (invariant 9).
+    if given.is_null() { unsafe { call_what_is_left() } } else { given }
+}
+
+/// # Safety
+/// As [`callable_call`].
+unsafe fn call_unpacked<B: Body>(
     slf: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
     kwargs: *mut ffi::PyObject,
@@ -894,6 +912,50 @@ unsafe extern "C" fn callable_call<B: Body>(
     };
     let body = || body.expect("a callable has its body");
     give(protect(py, || with_arguments(&args, kwargs.as_ref(), |arguments| body().call(this, arguments))?))
+}
+
+/// A function to call, its arguments and its keyword arguments.
+type Left = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>);
+
+thread_local! {
+    static LEFT: Cell<Option<Left>> = const { Cell::new(None) };
+}
+
+/// Has a Python function called in place of what a body returns, once the body and all that it used are gone: for functions that may take long. While
+/// Python ends, it ends the threads that still run its code by unwinding them, which frames of Rust with anything to drop, or that catch panics,
+/// do not survive (invariant 9). Only what a [`Body`] returns at once.
+pub fn call_last(function: Py<PyAny>, args: Bound<'_, PyTuple>, kwargs: Option<Bound<'_, PyDict>>) -> Raised {
+    LEFT.set(Some((function, args.unbind(), kwargs.map(Bound::unbind))));
+    Raised::already()
+}
+
+/// Calls what [`call_last`] was given, if anything; else an exception is set.
+///
+/// # Safety
+/// Attached, and called by a frame that has nothing to drop and catches nothing.
+#[cold]
+#[inline(never)]
+unsafe extern "C-unwind" fn call_what_is_left() -> *mut ffi::PyObject {
+    unsafe extern "C-unwind" {
+        // As PyO3 declares it, but that it may be unwound.
+        #[link_name = "PyObject_Call"]
+        fn object_call(
+            callable: *mut ffi::PyObject,
+            args: *mut ffi::PyObject,
+            kwargs: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject;
+    }
+    let Some((function, args, kwargs)) = LEFT.take() else { return ptr::null_mut() };
+    let kwargs = kwargs.map_or(ptr::null_mut(), Py::into_ptr);
+    let (function, args) = (function.into_ptr(), args.into_ptr());
+    // SAFETY: owned here, a callable, a tuple, and a dict or null, until they are given back.
+    unsafe {
+        let result = object_call(function, args, kwargs);
+        ffi::Py_XDECREF(kwargs);
+        ffi::Py_DECREF(args);
+        ffi::Py_DECREF(function);
+        result
+    }
 }
 
 /// Binds to an instance as functions do.

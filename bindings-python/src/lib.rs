@@ -33,9 +33,10 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Wait>()?;
     module.add("within", loads::within(module.py())?)?;
-    module.add_function(wrap_pyfunction!(loads::load_now, module)?)?;
+    module.add_class::<loads::Found>()?;
     module.add_function(wrap_pyfunction!(loads::begin_load, module)?)?;
     module.add_function(wrap_pyfunction!(memo::cached, module)?)?;
+    module.add_function(wrap_pyfunction!(memo::cached_object, module)?)?;
     module.add_function(wrap_pyfunction!(memo::arguments_key, module)?)?;
     module.add_function(wrap_pyfunction!(memo::cached_key, module)?)?;
     module.add_class::<pipeline::Pipeline>()?;
