@@ -627,7 +627,7 @@ pub unsafe extern "C" fn ks_del(
     guarded(|| {
         // SAFETY: the handle is open, the key readable.
         let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
-        Ok(if database.delete(key) { ks_status::KS_OK } else { ks_status::KS_MISSING })
+        Ok(if database.delete(key)? { ks_status::KS_OK } else { ks_status::KS_MISSING })
     })
 }
 

@@ -182,7 +182,7 @@ pub fn set_values(call: &mut Call<'_, 3>) -> Outcome {
 pub fn remove(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let (store, scratch) = call.isolate.store(handle)?;
-    call.env.boolean(store.database().delete(&scratch.key))
+    call.env.boolean(store.database().delete(&scratch.key)?)
 }
 
 /// `has(handle, key)`.
@@ -390,7 +390,7 @@ pub fn count(call: &mut Call<'_, 2>) -> Outcome {
 pub fn clear(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let (store, scratch) = call.isolate.store(handle)?;
-    let deleted = store.database().clear(&scratch.key);
+    let deleted = store.database().clear(&scratch.key)?;
     call.env.number(deleted as f64)
 }
 

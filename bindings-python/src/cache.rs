@@ -167,9 +167,9 @@ impl CacheInner {
         Ok(object)
     }
 
-    fn clear(&self, py: Python<'_>, prefix: &[u8]) -> usize {
+    fn clear(&self, py: Python<'_>, prefix: &[u8]) -> PyResult<usize> {
         let prefix = self.full_key(prefix);
-        py.detach(|| self.store.db.clear(prefix.as_ref()))
+        py.detach(|| self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
     }
 
     fn count(&self, py: Python<'_>) -> usize {
@@ -272,7 +272,11 @@ cache_class!(Cache {
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
         self.inner.check_open(key.py())?;
         let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
-        if self.inner.store.db.delete(full) { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+        match self.inner.store.db.delete(full) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(PyKeyError::new_err(key.clone().unbind())),
+            Err(error) => Err(raise(key.py(), &error)),
+        }
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
@@ -333,9 +337,10 @@ methods! {
     Delete(cache, arguments) {
         let keys = arguments.positional().map(bytes_of).collect::<PyResult<SmallVec<[&[u8]; 8]>>>()?;
         let deleted = match keys[..] {
-            [key] => cache.store.db.delete(cache.full_key(key)).into(),
+            [key] => cache.store.db.delete(cache.full_key(key)).map(usize::from),
             _ => cache.with_full_keys(&keys, |keys| delete(&cache.store.db, keys)),
         };
+        let deleted = deleted.map_err(|error| raise(arguments.py(), &error))?;
         Ok(deleted.into_pyobject(arguments.py())?.into_any())
     }
 
@@ -413,7 +418,7 @@ methods! {
             Some(prefix) => bytes_of(prefix)?,
             None => &[],
         };
-        Ok(cache.clear(arguments.py(), prefix).into_pyobject(arguments.py())?.into_any())
+        Ok(cache.clear(arguments.py(), prefix)?.into_pyobject(arguments.py())?.into_any())
     }
 }
 

@@ -223,7 +223,7 @@ impl<'a> Typed<'a> {
                 db.hset(key, field.as_ref(), value.as_ref()).map(|created| number(py, created.into()))
             }
             Typed::Incr(key, by) => db.incr(key, *by).map(|sum| number(py, sum)),
-            Typed::Del(key) => Ok(number(py, db.delete(key).into())),
+            Typed::Del(key) => db.delete(key).map(|existed| number(py, existed.into())),
             Typed::Exists(key) => Ok(number(py, db.contains(key).into())),
             Typed::Expire(key, time) => db.expire(key, *time).map(|exists| number(py, exists.into())),
         })
@@ -468,7 +468,7 @@ impl Call {
             }
             Call::Delete(keys) => {
                 let keys = items(keys.bind(py)).map(raw_value).collect::<PyResult<Vec<_>>>()?;
-                Ok(number(py, delete(db, &keys) as i64))
+                delete(db, &keys).map(|deleted| number(py, deleted as i64))
             }
             Call::Expire(key, ttl) => match expire(db, of(py, key)?.as_ref(), *ttl) {
                 Ok(exists) => Ok(truth(exists)?),

@@ -108,10 +108,10 @@ store_class!(Store, false {
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.inner.db.delete(bytes_of(key.as_borrowed())?) {
-            Ok(())
-        } else {
-            Err(PyKeyError::new_err(key.clone().unbind()))
+        match self.inner.db.delete(bytes_of(key.as_borrowed())?) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(PyKeyError::new_err(key.clone().unbind())),
+            Err(error) => Err(raise(key.py(), &error)),
         }
     }
 });
@@ -168,7 +168,8 @@ methods! {
     /// `delete(*keys)`.
     Delete(store, arguments) {
         let keys = arguments.positional().map(bytes_of).collect::<PyResult<SmallVec<[&[u8]; 8]>>>()?;
-        Ok(delete(&store.db, &keys).into_pyobject(arguments.py())?.into_any())
+        let deleted = delete(&store.db, &keys).map_err(|error| raise(arguments.py(), &error))?;
+        Ok(deleted.into_pyobject(arguments.py())?.into_any())
     }
 
     /// `contains(key)`.
@@ -358,10 +359,13 @@ pub fn or_none<'py>(py: Python<'py>, default: Option<Argument<'_, 'py>>) -> Boun
 }
 
 /// Removes keys, all of them at once; how many existed.
+///
+/// # Errors
+/// The engine's.
 #[inline]
-pub fn delete<K: AsRef<[u8]>>(db: &Database, keys: &[K]) -> usize {
+pub fn delete<K: AsRef<[u8]>>(db: &Database, keys: &[K]) -> keystead::Result<usize> {
     match keys {
-        [key] => db.delete(key).into(),
+        [key] => db.delete(key).map(usize::from),
         _ => db.delete_many(keys),
     }
 }

@@ -35,10 +35,47 @@ impl Timer {
     }
 }
 
+/// Notices when the system's time is set, or when the machine has slept: what counts in unix time then has another distance.
+#[derive(Debug)]
+pub(crate) struct Jumps {
+    timer: Timer,
+    /// Unix milliseconds when the timer stood at 0, as of the last look.
+    start_ms: u64,
+}
+
+impl Jumps {
+    /// A difference that rounding and a thread that was set aside between two clocks don't make.
+    const LEAST_MS: u64 = 5;
+
+    pub(crate) fn new() -> Self {
+        Self { timer: Timer(Instant::now()), start_ms: Clock::system_ms() }
+    }
+
+    /// Whether the time has jumped since the last look, where it is `now_ms` now.
+    pub(crate) fn has_jumped(&mut self, now_ms: u64) -> bool {
+        self.jumped(now_ms, self.timer.elapsed().as_millis() as u64)
+    }
+
+    fn jumped(&mut self, now_ms: u64, elapsed_ms: u64) -> bool {
+        let start_ms = now_ms.wrapping_sub(elapsed_ms);
+        let has_jumped =
+            start_ms.wrapping_sub(self.start_ms).min(self.start_ms.wrapping_sub(start_ms)) > Self::LEAST_MS;
+        if has_jumped {
+            self.start_ms = start_ms;
+        }
+        has_jumped
+    }
+}
+
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
         Self { source: Arc::new(Source { manual_us: None, coarse_ms: AtomicU64::new(system_us() / 1000) }) }
+    }
+
+    /// Unix time of the system in milliseconds.
+    pub(crate) fn system_ms() -> u64 {
+        system_us() / 1000
     }
 
     /// A clock that stands at `start_ms` unix milliseconds until [`Clock::advance`] moves it.
@@ -130,6 +167,17 @@ mod tests {
         let other = clock.clone();
         clock.advance(Duration::from_millis(250));
         assert_eq!((other.now_ms(), other.coarse_ms(), other.now_us()), (1_250, 1_250, 1_250_000));
+    }
+
+    #[test]
+    fn a_time_that_is_set_is_noticed_once_either_way() {
+        let mut jumps = Jumps { timer: Clock::system().timer(), start_ms: 1_000_000 };
+        let steps = [(1_000_000, 0), (1_004_001, 4_000), (1_090_000, 90_000)];
+        assert!(steps.iter().all(|(now, elapsed)| !jumps.jumped(*now, *elapsed)));
+        for now in [5_000_000, 900_000] {
+            assert!(jumps.jumped(now, 91_000));
+            assert!(!jumps.jumped(now + 10, 91_010));
+        }
     }
 
     #[test]

@@ -14,12 +14,14 @@ use crate::commands::generic::delete::delete;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
-use crate::commands::string::set::{store, with_deadline};
+use crate::commands::string::set::store;
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::overwrite::{Expiry, add_in_place, overwrite_text};
+use crate::keyspace::overwrite::{
+    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard,
+};
 use crate::keyspace::read::{
     BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
 };
@@ -289,10 +291,10 @@ impl Database {
     /// # Errors
     /// WRONGTYPE, or out of memory.
     pub fn hset(&self, key: impl AsRef<[u8]>, field: &[u8], value: &[u8]) -> Result<bool> {
-        self.refuse_growth(value.len())?;
+        self.admission(value.len()).check()?;
         self.write(&self.key(key.as_ref()), |db, key| {
             let created = set_field(db, key, field, value)?;
-            db.propagate(|| [b"HSET".as_slice(), key.bytes(), field, value].map(<[u8]>::to_vec).to_vec());
+            db.propagate(|| [b"HSET", key.bytes(), field, value]);
             Ok(created)
         })
     }
@@ -313,9 +315,14 @@ impl Database {
 
     #[inline(never)]
     fn set_bytes(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
-        self.refuse_growth(value.len())?;
+        let admission = self.admission(value.len());
+        if admission != Admission::Silent {
+            admission.check()?;
+            return self.set_heard(key, value, ttl, condition);
+        }
         let ttl_ms = ttl_ms(ttl)?;
         let key = self.key(key);
+        self.inner().ensure_background();
         let keyspace = &self.inner().keyspace;
         let expiry = ttl_ms.map(|ttl| {
             let now = keyspace.clock.now_ms();
@@ -323,9 +330,21 @@ impl Database {
         });
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
         if is_plain && overwrite_text(keyspace, self.index, key, value, expiry) {
-            self.inner().ensure_background();
             return Ok(true);
         }
+        self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_heard(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
+        self.inner().ensure_background();
+        let keyspace = &self.inner().keyspace;
+        let key = self.key(key);
+        let expiry = ttl_ms(ttl)?.map(|ttl| {
+            let now = keyspace.clock.now_ms();
+            Expiry { now, deadline: now + ttl }
+        });
         self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
     }
 
@@ -339,10 +358,13 @@ impl Database {
         expiry: Option<Expiry>,
     ) -> Result<bool> {
         let key = Key::with_hash(key, hash);
-        let may_be_new =
-            condition == Condition::IfAbsent || condition == Condition::Always && ttl != Ttl::Keep;
-        if may_be_new && insert_text(&self.inner().keyspace, self.index, &key, value, expiry)? {
-            self.inner().ensure_background();
+        let keyspace = &self.inner().keyspace;
+        let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
+        let is_heard = is_plain && keyspace.hooks.may_hear();
+        let may_be_new = condition == Condition::IfAbsent || is_plain;
+        if is_heard && overwrite_text_heard(keyspace, self.index, key, value, expiry)?
+            || may_be_new && insert_text(keyspace, self.index, &key, value, expiry)?
+        {
             return Ok(true);
         }
         self.write(&key, |db, key| {
@@ -364,7 +386,7 @@ impl Database {
                 Ttl::After(_) => expiry.map(|expiry| expiry.deadline),
             };
             store(db, key, value, deadline)?;
-            db.propagate(|| with_deadline(key.bytes(), value, deadline));
+            db.propagate_set(key, value, deadline);
             Ok(true)
         })
     }
@@ -374,7 +396,7 @@ impl Database {
     /// # Errors
     /// As [`Database::set`]; then nothing is set, unless the system runs out of memory half-way.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
-        pairs.iter().try_for_each(|(_, value)| self.refuse_growth(value.as_ref().len()))?;
+        pairs.iter().try_for_each(|(_, value)| self.admission(value.as_ref().len()).check())?;
         let ttl_ms = ttl_ms(ttl)?;
         let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| self.key(key.as_ref())).collect();
         self.write_many(&keys, |db| {
@@ -385,36 +407,39 @@ impl Database {
                     Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
                 };
                 store(db, key, value.as_ref(), deadline)?;
-                db.propagate(|| with_deadline(key.bytes(), value.as_ref(), deadline));
+                db.propagate_set(key, value.as_ref(), deadline);
             }
             Ok(())
         })
     }
 
     /// Removes a key and says whether it existed. O(1).
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> bool {
-        let removed = self.write(&self.key(key.as_ref()), |db, key| {
+    ///
+    /// # Errors
+    /// The log refuses writes.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.write(&self.key(key.as_ref()), |db, key| {
             let removed = delete(db, std::slice::from_ref(key)) > 0;
             if removed {
-                db.propagate(|| vec![b"DEL".to_vec(), key.bytes().to_vec()]);
+                db.propagate(|| [b"DEL", key.bytes()]);
             }
             Ok(removed)
-        });
-        removed.expect("removing a key can't fail")
+        })
     }
 
     /// Removes several keys at once and returns how many existed: nobody sees some of them gone and others not. O(keys).
-    pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> usize {
+    ///
+    /// # Errors
+    /// The log refuses writes.
+    pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<usize> {
         let keys: Vec<Key<'_>> = keys.iter().map(|key| self.key(key.as_ref())).collect();
-        let removed = self.write_many(&keys, |db| {
+        self.write_many(&keys, |db| {
             let removed = delete(db, &keys);
             if removed > 0 {
-                let words = keys.iter().map(|key| key.bytes().to_vec());
-                db.propagate(|| std::iter::once(b"DEL".to_vec()).chain(words).collect());
+                db.propagate(|| std::iter::once(&b"DEL"[..]).chain(keys.iter().map(Key::bytes)));
             }
             Ok(removed)
-        });
-        removed.expect("removing keys can't fail")
+        })
     }
 
     /// Whether a key exists, of whatever type. O(1).
@@ -449,14 +474,30 @@ impl Database {
     /// # Errors
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
-        self.refuse_growth(0)?;
-        let key = self.key(key.as_ref());
-        if let Some(sum) = add_in_place(&self.inner().keyspace, self.index, key, by) {
+        let (key, inner) = (key.as_ref(), self.inner());
+        inner.ensure_background();
+        if inner.make_room()
+            && inner.keyspace.hooks.are_silent()
+            && let Some(sum) = add_in_place(&inner.keyspace, self.index, self.key(key), by)
+        {
+            return Ok(sum);
+        }
+        self.incr_otherwise(key, by)
+    }
+
+    #[inline(never)]
+    fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
+        self.admission(0).check()?;
+        let keyspace = &self.inner().keyspace;
+        let key = self.key(key);
+        if keyspace.hooks.may_hear()
+            && let Some(sum) = add_in_place_heard(keyspace, self.index, key, by)?
+        {
             return Ok(sum);
         }
         self.write(&key, |db, key| {
             let sum = counter::add(db, key, by)?;
-            db.propagate(|| vec![b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
+            db.propagate(|| [b"INCRBY".to_vec(), key.bytes().to_vec(), by.to_string().into_bytes()]);
             Ok(sum)
         })
     }
@@ -488,7 +529,7 @@ impl Database {
                 return Ok(false);
             };
             entry.set_deadline(None)?;
-            db.propagate(|| vec![b"PERSIST".to_vec(), key.bytes().to_vec()]);
+            db.propagate(|| [b"PERSIST", key.bytes()]);
             Ok(true)
         })
     }
@@ -514,11 +555,19 @@ impl Database {
         self.len() == 0
     }
 
-    pub(crate) fn refuse_growth(&self, length: usize) -> Result<()> {
-        if length > self.engine.config().hot().proto_max_bulk_len() {
-            return Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"));
+    /// Whether a value of that length may come in, and who hears of it.
+    #[inline(never)]
+    pub(crate) fn admission(&self, length: usize) -> Admission {
+        let inner = self.inner();
+        if length > inner.config.hot().proto_max_bulk_len() {
+            Admission::TooLong
+        } else if !inner.make_room() {
+            Admission::Full
+        } else if inner.keyspace.hooks.are_silent() {
+            Admission::Silent
+        } else {
+            Admission::Heard
         }
-        if self.inner().make_room() { Ok(()) } else { Err(Error::out_of_memory()) }
     }
 
     /// Runs a write on one key, under the lock of its shard.
@@ -530,20 +579,51 @@ impl Database {
     ) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
+        self.refuse_write()?;
         let mut db = Db::new(keyspace, self.index, Locks::one(keyspace, key.hash()));
         let result = work(&mut db, key);
-        db.finish(self.index);
+        db.finish(self.index)?;
         result
+    }
+
+    /// Errors where the log takes no write.
+    pub(crate) fn refuse_write(&self) -> Result<()> {
+        self.inner().keyspace.hooks.refusal().map_or(Ok(()), Err)
     }
 
     fn write_many<R>(&self, keys: &[Key<'_>], work: impl FnOnce(&mut Db<'_>) -> Result<R>) -> Result<R> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
+        self.refuse_write()?;
         let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
         let mut db = Db::new(keyspace, self.index, Locks::of(keyspace, self.index, &hashes));
         let result = work(&mut db);
-        db.finish(self.index);
+        db.finish(self.index)?;
         result
+    }
+}
+
+/// Whether a value may come in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It may, and nobody listens: short cuts for that case may be tried.
+    Silent,
+    /// It may, and somebody hears of it.
+    Heard,
+    TooLong,
+    Full,
+}
+
+impl Admission {
+    #[cold]
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Admission::Silent | Admission::Heard => Ok(()),
+            Admission::TooLong => {
+                Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"))
+            }
+            Admission::Full => Err(Error::out_of_memory()),
+        }
     }
 }
 
@@ -650,7 +730,7 @@ mod tests {
         let mut seen = Vec::new();
         db.get_many_with(&["m", "none", "n"], |_, found| seen.push(found.map(|found| found.text.to_vec())));
         assert_eq!(seen, [Some(b"1".to_vec()), None, Some(b"x".to_vec())]);
-        assert!(db.delete("m") && !db.delete("m"));
+        assert!(db.delete("m").unwrap() && !db.delete("m").unwrap());
     }
 
     #[test]
@@ -665,10 +745,10 @@ mod tests {
         assert_eq!(db.count_existing(&keys), keys.len());
         assert_eq!(db.count_existing(&["key:1", "none", "key:1"]), 2);
         db.prefetch([b"key:2".as_slice(), b"none"]);
-        assert_eq!(db.delete_many(&["key:1", "none", "key:1", "key:2"]), 2);
+        assert_eq!(db.delete_many(&["key:1", "none", "key:1", "key:2"]).unwrap(), 2);
         assert_eq!(db.count_existing(&["key:1", "key:2", "key:3"]), 1);
-        assert_eq!(db.delete_many::<&str>(&[]), 0);
-        assert_eq!(db.delete_many(&keys), keys.len() - 2);
+        assert_eq!(db.delete_many::<&str>(&[]).unwrap(), 0);
+        assert_eq!(db.delete_many(&keys).unwrap(), keys.len() - 2);
         assert!(db.is_empty());
     }
 

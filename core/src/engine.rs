@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
-use crate::background::Background;
+use crate::background;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::command::Form;
@@ -16,19 +16,34 @@ use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::error::Result;
 use crate::keyspace::evictor::Room;
+use crate::keyspace::locks::Locks;
 use crate::keyspace::{HashSeed, Journal, Keyspace, Observer, Versions};
 use crate::latency::LatencyMonitor;
 use crate::network::Network;
 use crate::os::Guard;
 use crate::pulse::Pulse;
+use crate::rounds::Rounds;
 use crate::session::{ClientAddress, Session};
 use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
 
-/// A handle to an engine. Clones are the same engine; it ends with the last of them.
+/// A handle to an engine. Clones are the same engine; it ends with the last of them, on the thread that drops it.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) inner: Arc<Inner>,
+    /// Kept for its end.
+    _open: Arc<Open>,
+}
+
+/// What the handles of an engine share: with the last of them the engine is closed, on the thread that lets go of it.
+struct Open {
+    inner: Arc<Inner>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        background::leave(&self.inner.keyspace.task);
+    }
 }
 
 const _: () = {
@@ -54,11 +69,11 @@ pub(crate) struct Inner {
     pub(crate) active_expiry: AtomicBool,
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
-    pub(crate) background: Background,
+    pub(crate) rounds: Rounds,
 }
 
 /// Engines that were opened by name and are alive.
-static NAMED: LazyLock<Mutex<HashMap<String, Weak<Inner>>>> = LazyLock::new(Mutex::default);
+static NAMED: LazyLock<Mutex<HashMap<String, Weak<Open>>>> = LazyLock::new(Mutex::default);
 
 /// How an engine is to be opened.
 #[derive(Default)]
@@ -103,23 +118,27 @@ impl Builder {
     pub fn open(self) -> Result<Engine> {
         let seed = self.seed.unwrap_or_else(HashSeed::random);
         let Some(name) = self.name else {
-            return Ok(Engine { inner: Inner::new(self.config, self.clock, seed) });
+            return Ok(Engine::of(Open::new(self.config, self.clock, seed)));
         };
         let mut named = NAMED.lock();
-        if let Some(inner) = named.get(&name).and_then(Weak::upgrade) {
-            return Ok(Engine { inner });
+        if let Some(open) = named.get(&name).and_then(Weak::upgrade) {
+            return Ok(Engine::of(open));
         }
         named.retain(|_, engine| engine.strong_count() > 0);
-        let inner = Inner::new(self.config, self.clock, seed);
-        named.insert(name, Arc::downgrade(&inner));
-        Ok(Engine { inner })
+        let open = Open::new(self.config, self.clock, seed);
+        named.insert(name, Arc::downgrade(&open));
+        Ok(Engine::of(open))
     }
 }
 
 impl Engine {
     /// A private engine with default options.
     pub fn new() -> Engine {
-        Engine { inner: Inner::new(Config::default(), None, HashSeed::random()) }
+        Engine::of(Open::new(Config::default(), None, HashSeed::random()))
+    }
+
+    fn of(open: Arc<Open>) -> Engine {
+        Engine { inner: open.inner.clone(), _open: open }
     }
 
     /// The engine of this name in this process, opened with default options if nobody has yet.
@@ -161,14 +180,21 @@ impl Engine {
         crate::expire::reaper::reap(&self.inner.keyspace)
     }
 
-    /// Sends the effects of all write commands to `journal` from now on. Possible once per engine; says whether it was accepted.
-    pub fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
+    /// Sends the effects of all write commands to `journal` from now on, or to none with `None`, and returns the journal before. Each effect goes to
+    /// one of them: every shard is locked meanwhile. O(shards).
+    pub fn set_journal(&self, journal: Option<Arc<dyn Journal>>) -> Option<Arc<dyn Journal>> {
+        let _held = Locks::all(&self.inner.keyspace);
         self.inner.keyspace.hooks.set_journal(journal)
     }
 
-    /// Tells `observer` of every change from now on.
+    /// Tells `observer` of changes from now on.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         self.inner.keyspace.hooks.observe(observer);
+    }
+
+    /// Tells `observer` of no change that begins after this. Says whether it observed.
+    pub fn unobserve(&self, observer: &Arc<dyn Observer>) -> bool {
+        self.inner.keyspace.hooks.unobserve(observer)
     }
 
     /// The versions of keys, for caches beside the engine. The first call makes all writes count from then on.
@@ -204,6 +230,14 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+impl Open {
+    fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Open> {
+        let inner = Inner::new(config, clock, seed);
+        background::enter(inner.clone());
+        Arc::new(Open { inner })
+    }
+}
+
 impl Inner {
     fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Inner> {
         static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
@@ -222,13 +256,12 @@ impl Inner {
             active_expiry: AtomicBool::new(true),
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
-            background: Background::default(),
+            rounds: Rounds::default(),
         });
         // Registries that outlive a model are none of its business.
         if cfg!(not(loom)) {
             crate::fork::protect(&inner);
         }
-        inner.ensure_background();
         inner
     }
 
@@ -242,13 +275,14 @@ impl Inner {
         held.push(Box::new(self.latency.lock()));
         self.network.freeze(held);
         self.pulse.freeze(held);
-        self.background.freeze(held);
     }
 
-    /// Starts the background thread if this process does not run it yet: at the start, and in a forked child.
-    #[inline]
-    pub(crate) fn ensure_background(self: &Arc<Self>) {
-        self.background.ensure(self);
+    /// Tells the background thread that the engine is in use, if it does not know. What depends on the clock comes after it.
+    #[inline(always)]
+    pub(crate) fn ensure_background(&self) {
+        if !self.keyspace.task.is_told() {
+            self.keyspace.wake();
+        }
     }
 
     /// Takes over options that the keyspace does not look at by itself. A limit that was lowered is worked towards at once, and further by the

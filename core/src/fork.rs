@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Once, Weak};
 
+use crate::background;
 use crate::cache::leases::LEASES;
 use crate::command::table;
 use crate::config;
@@ -21,9 +22,10 @@ type Engines = BTreeMap<usize, Weak<Inner>>;
 
 static ENGINES: LazyLock<Mutex<Engines>> = LazyLock::new(Mutex::default);
 
-/// What a forking thread holds. The list goes before the engines, which leave it if meanwhile everybody else has let go of them, and the registries
-/// last, so that the next fork waits for all of it.
+/// What a forking thread holds. The background goes first, which who holds an engine's lock may wait for. The list goes before the engines, which
+/// leave it if meanwhile everybody else has let go of them, and the registries last, so that the next fork waits for all of it.
 struct Held {
+    background: background::Held,
     _list: MutexGuard<'static, Engines>,
     _engines: Vec<Frozen>,
     _registries: Vec<Box<dyn Guard>>,
@@ -52,17 +54,20 @@ fn address(engine: &Inner) -> usize {
     std::ptr::from_ref(engine).addr()
 }
 
-/// Takes every lock: first the registries, then engine by engine. Forks of several threads queue at the first.
+/// Takes every lock: first the registries, then engine by engine. Forks of several threads queue at the first. Before all of them ends the turn that
+/// some engine has in the background, which takes such locks.
 extern "C" fn before() {
     // A table that another thread is making at its first use would never be finished in the child.
     table::make();
     config::make_tables();
+    background::pause();
     let named = engine::freeze_names();
     let list = ENGINES.lock();
     let engines =
         list.values().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Inner::freeze)).collect();
     let registries = vec![named, LEASES.freeze(), lazyfree::freeze(), striped::freeze()];
-    let held = Held { _list: list, _engines: engines, _registries: registries };
+    let background = background::hold();
+    let held = Held { background, _list: list, _engines: engines, _registries: registries };
     HELD.with(|place| *place.borrow_mut() = Some(held));
 }
 
@@ -72,6 +77,11 @@ extern "C" fn after() {
 
 extern "C" fn after_in_child() {
     os::begin_generation();
+    HELD.with(|place| {
+        if let Some(held) = &mut *place.borrow_mut() {
+            held.background.begin_anew();
+        }
+    });
     after();
 }
 

@@ -118,6 +118,7 @@ impl Inner {
 
     fn describe_traffic(&self, snapshot: &mut Snapshot) {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        self.sample_pace();
         let (network, rates) = (&self.network, self.pulse.rates());
         snapshot.total_connections_received = self.clients.opened();
         snapshot.total_commands_processed = self.stats.commands_processed();

@@ -45,6 +45,7 @@ mod pulse;
 #[cfg(feature = "redis")]
 mod redis;
 mod resp;
+mod rounds;
 mod session;
 mod stats;
 mod store;

@@ -1,6 +1,6 @@
 //! What the background thread measures about itself and about the engine's pace: rounds, their cost, and rates per second.
 //!
-//! What is done in a round is [`crate::background`]'s affair.
+//! What is done in a round is [`crate::rounds`]'s affair.
 //!
 //! A rate is the mean of the last sixteen samples, one each tenth of a second, as the server's `instantaneous_` fields are.
 
@@ -70,7 +70,7 @@ impl Pulse {
         self.reaping_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Samples the totals if it is time.
+    /// Samples the totals if it is time. Where no sample was taken for long, since the engine was not used, this one stands for all of them.
     pub(crate) fn sample(&self, now_ms: u64, totals: impl FnOnce() -> Totals) {
         let mut window = self.window.lock();
         if now_ms.saturating_sub(window.at_ms) >= SAMPLE_MS {
@@ -119,12 +119,16 @@ impl Window {
         if self.at_ms != 0 && seconds > 0.0 {
             // A total may have been reset in between.
             let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
-            self.rates[self.next] = Rates {
+            let rates = Rates {
                 commands: rate(totals.commands, self.last.commands),
                 input: rate(totals.input, self.last.input),
                 output: rate(totals.output, self.last.output),
             };
-            self.next = (self.next + 1) % SAMPLES;
+            let samples = (now_ms.saturating_sub(self.at_ms) / SAMPLE_MS).min(SAMPLES as u64);
+            for _ in 0..samples {
+                self.rates[self.next] = rates;
+                self.next = (self.next + 1) % SAMPLES;
+            }
         }
         (self.at_ms, self.last) = (now_ms, totals);
     }
@@ -144,6 +148,11 @@ mod tests {
             pulse.sample(1_000 + tenth * 100, || at(tenth));
         }
         assert_eq!(pulse.rates(), Rates { commands: 500.0, input: 10_000.0, output: 0.0 });
+        // Nobody used it for a second: ten of the sixteen samples are of that time.
+        pulse.sample(6_000, || at(40));
+        assert_eq!(pulse.rates().commands, 500.0 * 6.0 / 16.0);
+        pulse.sample(9_000, || at(40));
+        assert_eq!(pulse.rates(), Rates::default());
         pulse.reset();
         assert_eq!(pulse.rates(), Rates::default());
     }

@@ -60,6 +60,7 @@ pub(crate) struct Watched {
 
 impl Session {
     pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
+        engine.inner.ensure_background();
         let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
         let authenticated = !requires_password(&engine.inner.config);
         let state = State {
@@ -256,7 +257,8 @@ impl State {
     pub(crate) fn unwatch(&mut self, keyspace: &Keyspace) {
         for watched in self.watched.drain(..) {
             let key = Key::new(&watched.key, &keyspace.seed);
-            keyspace.lock(key.shard()).watchers.remove(watched.db, &watched.key, &self.watch_flag);
+            let watchers = &mut keyspace.lock(key.shard()).watchers;
+            watchers.remove(&keyspace.hooks, watched.db, &watched.key, &self.watch_flag);
         }
         self.watch_flag.store(false, Ordering::Release);
         self.info.watching.store(0, Ordering::Relaxed);
@@ -299,7 +301,7 @@ mod tests {
                 db.set(format!("key:{number}"), [b'v'; 100], Ttl::None, Condition::Always).unwrap();
             }
             assert_eq!(engine.inner.keyspace.is_worth_fetching(), keys > 0);
-            db.delete_many(&["key:7", "key:8"]);
+            db.delete_many(&["key:7", "key:8"]).unwrap();
             session.clear_replies();
             session.execute_all(&commands);
             assert_eq!(session.replies(), one_by_one);

@@ -78,4 +78,46 @@ pub(crate) mod apart {
             self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
     }
+
+    /// What threads wait at that hold such a mutex.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(imp::Condvar);
+
+    impl Condvar {
+        pub(crate) const fn new() -> Self {
+            Self(imp::Condvar::new())
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+
+        /// Waits until it is notified, for so long at most, if a time is given. May return earlier.
+        #[cfg(not(tsan))]
+        pub(crate) fn wait<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            time: Option<std::time::Duration>,
+        ) -> MutexGuard<'a, T> {
+            match time {
+                None => self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner),
+                Some(time) => {
+                    self.0.wait_timeout(guard, time).unwrap_or_else(std::sync::PoisonError::into_inner).0
+                }
+            }
+        }
+
+        #[cfg(tsan)]
+        pub(crate) fn wait<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            time: Option<std::time::Duration>,
+        ) -> MutexGuard<'a, T> {
+            match time {
+                None => self.0.wait(&mut guard),
+                Some(time) => _ = self.0.wait_for(&mut guard, time),
+            }
+            guard
+        }
+    }
 }

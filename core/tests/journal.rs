@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keystead::command::tape::Item;
-use keystead::keyspace::{Effect, Journal};
+use keystead::keyspace::{Group, Journal, Ticket};
 use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -31,6 +31,13 @@ impl Random {
     }
 }
 
+/// A command that was logged, and its database.
+#[derive(Clone)]
+struct Effect {
+    db: usize,
+    argv: Vec<Vec<u8>>,
+}
+
 /// Effects, each with the time at which it happened.
 struct Recorder {
     clock: Clock,
@@ -48,12 +55,14 @@ impl Recorder {
 }
 
 impl Journal for Recorder {
-    fn append(&self, commands: &[Effect]) {
+    fn append(&self, group: &Group) -> keystead::Result<Ticket> {
         let now = self.clock.now_ms();
-        self.effects
-            .lock()
-            .expect("no test panics under it")
-            .extend(commands.iter().map(|effect| (now, effect.clone())));
+        let effects = group.effects().map(|effect| {
+            let argv = effect.words().map(<[u8]>::to_vec).collect();
+            (now, Effect { db: effect.db, argv })
+        });
+        self.effects.lock().expect("no test panics under it").extend(effects);
+        Ok(Ticket::default())
     }
 }
 
@@ -211,7 +220,7 @@ fn call(random: &mut Random, db: &Database) -> &'static str {
         4 => db.expire(&key, ttl).map(drop),
         5 => db.persist(&key).map(drop),
         6 => db.hset(&hash, field.as_bytes(), value.as_bytes()).map(drop),
-        _ => Ok(_ = db.delete(&key)),
+        _ => db.delete(&key).map(drop),
     };
     ["set", "set keep", "set_many", "incr", "expire", "persist", "hset", "delete"][choice]
 }
@@ -302,7 +311,7 @@ fn run(seed: u64) {
     let clock = Clock::manual(START_MS);
     let original = engine(&clock);
     let recorder = Arc::new(Recorder { clock: clock.clone(), effects: Mutex::default() });
-    assert!(original.set_journal(recorder.clone()));
+    assert!(original.set_journal(Some(recorder.clone())).is_none());
     let mut sessions = [original.session(Form::Tape), original.session(Form::Tape)];
     let mut history = Vec::new();
     for _ in 0..COMMANDS {

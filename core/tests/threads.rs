@@ -330,7 +330,7 @@ fn tables_that_grow_and_shrink_lose_nothing_while_memory_is_given_back() {
                 for key in 0..KEYS {
                     let expected = format!("{round}:{key}").into_bytes();
                     assert_eq!(db.get(format!("{key}")).unwrap(), Some(expected), "{key} in round {round}");
-                    assert!(db.delete(format!("{key}")), "{key} in round {round}");
+                    assert!(db.delete(format!("{key}")).unwrap(), "{key} in round {round}");
                 }
                 assert_eq!(db.len(), 0);
             }

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `core/src`, lowest first. A module may use its own layer and those below.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ground", &["clock", "sync", "os", "error", "num", "pattern", "resp", "config", "striped"]),
+    (
+        "ground",
+        &["background", "clock", "sync", "os", "error", "num", "pattern", "resp", "config", "striped"],
+    ),
     ("store", &["store"]),
     ("values", &["value", "lazyfree"]),
     ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
@@ -31,7 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "loom_models",
             "process",
             "pulse",
-            "background",
+            "rounds",
             "fork",
             "script",
         ],

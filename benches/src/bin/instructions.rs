@@ -3,8 +3,10 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use keystead::keyspace::{Event, Group, Journal, Observer, Ticket};
 use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
 use keystead_benches::key;
 
@@ -24,9 +26,17 @@ fn main() -> ExitCode {
     let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().expect("an engine opens");
     let database = engine.database(0).expect("there is a first database");
     fill(&database, &keys);
+    let operation = match operation.strip_prefix("heard-") {
+        Some(heard) => {
+            engine.set_journal(Some(Arc::new(Listener)));
+            engine.observe(Arc::new(Listener));
+            heard
+        }
+        None => &operation,
+    };
     let mut turn = (0..count).map(|at| &keys[at % KEYS]);
     let mut buffer = [0; 256];
-    match operation.as_str() {
+    match operation {
         "none" => turn.for_each(|key| {
             black_box(key);
         }),
@@ -43,6 +53,9 @@ fn main() -> ExitCode {
         "setex" => turn.for_each(|key| {
             let ttl = Ttl::After(Duration::from_secs(3600));
             black_box(database.set(key, VALUE, ttl, Condition::Always).expect("there is memory"));
+        }),
+        "hset" => turn.for_each(|_| {
+            black_box(database.hset(b"hash", b"five", b"another").expect("a hash"));
         }),
         "incr" => turn.for_each(|_| {
             black_box(database.incr(b"counter", 1).expect("an integer"));
@@ -69,6 +82,25 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// A log and an observer that do as little as they can.
+struct Listener;
+
+impl Journal for Listener {
+    fn append(&self, group: &Group) -> keystead::Result<Ticket> {
+        Ok(Ticket(black_box(group.bytes()).len() as u64))
+    }
+}
+
+impl Observer for Listener {
+    fn modified(&self, db: usize, key: &[u8]) {
+        black_box((db, key));
+    }
+
+    fn notified(&self, event: &Event<'_>) {
+        black_box(event);
+    }
 }
 
 fn fill(database: &Database, keys: &[[u8; 16]]) {

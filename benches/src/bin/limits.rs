@@ -7,8 +7,11 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use keystead::keyspace::{Event, Observer};
 use keystead::{Clock, Condition, Config, Database, Engine, Form, Ttl};
 use keystead_benches::{key, uniform};
 use rustix::time::{ClockId, clock_gettime};
@@ -30,9 +33,10 @@ fn main() -> ExitCode {
         "hash-copy" => hash_copy(scale),
         "small-engine" => small_engine(scale),
         "rearm" => rearm(scale),
+        "idle" => idle(scale),
         _ => {
             eprintln!(
-                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm [SCALE]"
+                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle [SCALE]"
             );
             return ExitCode::FAILURE;
         }
@@ -68,6 +72,12 @@ fn thread_ns() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
+/// CPU time of this process, in nanoseconds.
+fn process_ns() -> i64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
 fn store(db: &Database, number: u64, value: &[u8], ttl: Ttl) {
     db.set(key(number), value, ttl, Condition::Always).expect("there is memory");
 }
@@ -84,7 +94,7 @@ fn bytes_per_key(name: &str, len: usize, ttl: Option<u64>, goal: f64, scale: u64
     // A third goes, a third changes its size and back, a third is new.
     let mut draw = uniform(count);
     (0..count / 3).for_each(|_| {
-        db.delete(key(draw()));
+        db.delete(key(draw())).expect("there is no log");
     });
     (0..count / 3).for_each(|_| store(&db, draw(), &[b'w'; 200][..len * 3], ttl));
     (0..count).for_each(|number| store(&db, number, &[b'v'; 64][..len], ttl));
@@ -404,6 +414,60 @@ fn small_engine(scale: u64) {
     };
     report("small engine: open and close", "us", median(default), 200.0);
     tell("small engine: open and close, without a background thread", "us", median(manual));
+}
+
+/// What a hundred engines take that somebody has used and nobody uses any more, and how soon they reclaim what expires then.
+fn idle(scale: u64) {
+    const ENGINES: usize = 100;
+    let time = Duration::from_secs((10 / scale).max(1));
+    let (expired, heard) = channel();
+    let engines: Vec<Engine> = (0..ENGINES)
+        .map(|_| {
+            let engine = Engine::new();
+            let db = database(&engine);
+            (0..1_000).for_each(|number| store(&db, number, &[b'v'; 64], Ttl::None));
+            store(&db, 1_000, b"session", Ttl::After(Duration::from_secs(3600)));
+            engine.observe(Arc::new(Expirations(Mutex::new(expired.clone()))));
+            engine
+        })
+        .collect();
+    // By then they have fallen asleep.
+    std::thread::sleep(Duration::from_secs(1));
+    let before = process_ns();
+    std::thread::sleep(time);
+    let taken = (process_ns() - before) as f64 / time.as_nanos() as f64;
+    report("100 idle engines: processor", "%", taken * 100.0, 0.5);
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux tells of threads").count();
+    report("100 idle engines: threads of the process", "threads", threads as f64, 4.0);
+    let mut late = Vec::new();
+    for (number, engine) in engines.iter().enumerate() {
+        // All at other places between two ticks, and long enough for the engine to fall asleep before.
+        let ttl = Duration::from_millis(300 + number as u64 * 7);
+        store(&database(engine), 2_000, b"soon", Ttl::After(ttl));
+        late.push(Instant::now() + ttl);
+    }
+    let mut late: Vec<f64> = late
+        .into_iter()
+        .map(|at| {
+            let expired = heard.recv_timeout(Duration::from_secs(60)).expect("a key expires");
+            expired.saturating_duration_since(at).as_secs_f64() * 1000.0
+        })
+        .collect();
+    late = sorted(late);
+    report("100 idle engines: a key reclaimed after its deadline, median", "ms", late[ENGINES / 2], 10.0);
+    tell("100 idle engines: a key reclaimed after its deadline, worst of 100", "ms", late[ENGINES - 1]);
+}
+
+/// Tells when keys expired.
+struct Expirations(Mutex<Sender<Instant>>);
+
+impl Observer for Expirations {
+    fn modified(&self, _: usize, _: &[u8]) {}
+    fn notified(&self, event: &Event<'_>) {
+        if event.name == "expired" {
+            self.0.lock().expect("nobody panics").send(Instant::now()).expect("somebody listens");
+        }
+    }
 }
 
 /// A sliding session: each use gives the key a later deadline. No timer may be added for it.

@@ -2,9 +2,10 @@
 //!
 //! The parsers of whole commands are written by `derive(Command)` on top of these.
 
+use super::Argv;
 use super::spec::{ArgKind, ArgSpec, Spec};
 use crate::error::{Error, Result};
-use crate::keyspace::{Argv, HashSeed, Key};
+use crate::keyspace::{HashSeed, Key};
 use crate::num;
 
 /// A cursor over the arguments of one command, behind its name.

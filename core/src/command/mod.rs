@@ -12,7 +12,8 @@ pub mod spec;
 pub mod table;
 pub mod tape;
 
-pub use crate::keyspace::Argv;
+/// The words of a command.
+pub type Argv = Vec<Vec<u8>>;
 pub use arg::{Arg, Args, DbIndex, Positive};
 pub use keystead_macros::{Arg, Command};
 pub use reply::{Form, Reply};

@@ -12,8 +12,9 @@ use super::{Args, Parse, Read, Reply, Session, Write};
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::Keyspace;
+use crate::keyspace::hooks::Appended;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Effect};
+use crate::keyspace::{Db, Group};
 use crate::session::State;
 use crate::sync::Arc;
 
@@ -31,7 +32,7 @@ pub struct Context<'c, 'e> {
 /// The locks of a running transaction and what its commands have done so far.
 pub(crate) struct Locked<'c, 'e> {
     pub(crate) db: &'c mut Db<'e>,
-    pub(crate) effects: &'c mut Vec<Effect>,
+    pub(crate) effects: &'c mut Group,
     /// An option was set: the engine looks at it once the locks are released.
     pub(crate) options_changed: &'c mut bool,
 }
@@ -75,6 +76,11 @@ fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
     }
     if flags.contains(Flags::PROTECTED) {
         context.refuse_protected()?;
+    }
+    if flags.contains(Flags::WRITE)
+        && let Some(refusal) = context.engine.keyspace.hooks.refusal()
+    {
+        return Err(refusal);
     }
     if !context.engine.make_room() && flags.contains(Flags::DENYOOM) {
         return Err(Error::out_of_memory());
@@ -222,19 +228,21 @@ impl<'e> Context<'_, 'e> {
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(keyspace, index, lock(keyspace));
         let result = work(&mut db);
-        let mut effects = Vec::new();
+        let mut effects = Group::default();
         db.settle(index, argv, &mut effects);
-        log(&db, &effects);
-        db.release();
+        release(db, &effects)?;
         result
     }
 }
 
-/// Appends effects to the log, as one atomic group where there are several.
-pub(crate) fn log(db: &Db<'_>, effects: &[Effect]) {
-    if let Some(journal) = db.keyspace().hooks.journal().filter(|_| !effects.is_empty()) {
-        journal.append(effects);
-    }
+/// Appends effects to the log, ends the work, and waits for the log if that has to be.
+///
+/// # Errors
+/// The log cannot keep the effects. The changes stand.
+pub(crate) fn release(db: Db<'_>, effects: &Group) -> Result<()> {
+    let appended = db.keyspace().hooks.append(effects);
+    db.release();
+    appended?.map_or(Ok(()), Appended::wait)
 }
 
 fn locks_for<'e, 'a, C: Parse<'a>>(keyspace: &'e Keyspace, db: usize, command: &C) -> Locks<'e> {

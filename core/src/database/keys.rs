@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::cache::keys;
 use crate::cache::leases::LEASES;
 use crate::database::Database;
+use crate::error::Result;
 use crate::keyspace::Db;
 use crate::keyspace::locks::Locks;
 
@@ -15,7 +16,7 @@ impl Database {
         let keyspace = &self.inner().keyspace;
         let db = Db::new(keyspace, self.index(), Locks::all(keyspace));
         let page = keys::page(&db, cursor, prefix);
-        db.finish(self.index());
+        db.finish_unasked(self.index());
         page
     }
 
@@ -24,51 +25,44 @@ impl Database {
         if prefix.is_empty() {
             return self.len();
         }
-        let mut seen = HashSet::new();
-        self.each_page(prefix, |keys| seen.extend(keys));
-        seen.len()
+        self.pages(prefix).flatten().collect::<HashSet<_>>().len()
     }
 
     /// Deletes the keys that begin with `prefix` and returns how many there were. What is being loaded for such a key will not be stored.
     /// O(all keys); without a prefix all keys go at one moment, else a page at a time.
-    pub fn clear(&self, prefix: &[u8]) -> usize {
+    ///
+    /// # Errors
+    /// The log refuses writes.
+    pub fn clear(&self, prefix: &[u8]) -> Result<usize> {
         if prefix.is_empty() {
             return self.flush();
         }
         // Before the first page: what is stored until now will be met.
         LEASES.void(self.inner().number, self.index(), prefix);
-        let mut deleted = 0;
-        self.each_page(prefix, |keys| {
-            if !keys.is_empty() {
-                deleted += self.delete_many(&keys);
-            }
-        });
-        deleted
+        self.pages(prefix).filter(|keys| !keys.is_empty()).map(|keys| self.delete_many(&keys)).sum()
     }
 
-    fn each_page(&self, prefix: &[u8], mut visit: impl FnMut(Vec<Vec<u8>>)) {
-        let mut cursor = 0;
-        loop {
-            let (next, keys) = self.page(cursor, prefix);
-            visit(keys);
-            if next == 0 {
-                return;
-            }
-            cursor = next;
-        }
+    fn pages(&self, prefix: &[u8]) -> impl Iterator<Item = Vec<Vec<u8>>> {
+        let mut next = Some(0);
+        std::iter::from_fn(move || {
+            let (cursor, keys) = self.page(next?, prefix);
+            next = Some(cursor).filter(|cursor| *cursor != 0);
+            Some(keys)
+        })
     }
 
-    fn flush(&self) -> usize {
+    fn flush(&self) -> Result<usize> {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
+        self.refuse_write()?;
         let mut db = Db::new(keyspace, self.index(), Locks::all(keyspace));
         let deleted = db.clear();
         if !keyspace.config.hot().lazyfree_lazy_user_flush() {
             db.drop_garbage_here();
         }
-        db.propagate(|| vec![b"FLUSHDB".to_vec()]);
-        db.finish(self.index());
-        deleted
+        db.propagate(|| [b"FLUSHDB"]);
+        db.finish(self.index())?;
+        Ok(deleted)
     }
 }
 
@@ -91,10 +85,10 @@ mod tests {
         let db = filled();
         db.set(b"\xff\xfe", "v", Ttl::None, Condition::Always).unwrap();
         assert_eq!((db.count(b"a"), db.count(b"a*:"), db.count(b"c"), db.count(b"\xff")), (5000, 2500, 0, 1));
-        assert_eq!((db.count(b""), db.clear(b"a*")), (7501, 2500), "a prefix is no pattern");
-        assert_eq!((db.count(b"a"), db.clear(b"none")), (2500, 0));
+        assert_eq!((db.count(b""), db.clear(b"a*").unwrap()), (7501, 2500), "a prefix is no pattern");
+        assert_eq!((db.count(b"a"), db.clear(b"none").unwrap()), (2500, 0));
         db.engine().database(4).unwrap().set("a:1", "v", Ttl::None, Condition::Always).unwrap();
-        assert_eq!((db.clear(b""), db.len()), (5001, 0));
+        assert_eq!((db.clear(b"").unwrap(), db.len()), (5001, 0));
         assert_eq!(db.engine().database(4).unwrap().len(), 1);
     }
 

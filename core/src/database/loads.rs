@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::cache::leases::{Asked, LEASES, Lease, Over, Place};
 use crate::cache::{Caller, Landing, Runner};
-use crate::commands::string::set::{store, with_deadline};
+use crate::commands::string::set::store;
 use crate::database::{Database, Ttl, ttl_ms};
 use crate::error::Result;
 
@@ -73,7 +73,7 @@ impl Database {
             Asked::Wait(id) => Begun::Wait(Wait { db: self.clone(), key: place.key, id }),
             Asked::Lead(lease) => {
                 let mut shard = inner.keyspace.lock(self.key(key).shard());
-                shard.watchers.add_load(self.index(), key, lease.id, &lease.changed);
+                shard.watchers.add_load(&inner.keyspace.hooks, self.index(), key, lease.id, &lease.changed);
                 drop(shard);
                 Begun::Lead(Load { db: self.clone(), key: place.key, lease })
             }
@@ -98,7 +98,7 @@ impl Load {
     /// # Errors
     /// As [`Database::set`].
     pub fn store(&self, value: &[u8], ttl: Ttl) -> Result<bool> {
-        self.db.refuse_growth(value.len())?;
+        self.db.admission(value.len()).check()?;
         let ttl_ms = ttl_ms(ttl)?;
         let Lease { id, changed, within } = &self.lease;
         self.db.write(&self.db.key(&self.key), |db, key| {
@@ -111,7 +111,7 @@ impl Load {
                 Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
             };
             db.as_load(key, within, *id, |db| store(db, key, value, deadline))?;
-            db.propagate(|| with_deadline(key.bytes(), value, deadline));
+            db.propagate_set(key, value, deadline);
             Ok(true)
         })
     }
@@ -123,8 +123,9 @@ impl Load {
     }
 
     fn end(&self, landing: &Landing) {
-        let mut shard = self.db.inner().keyspace.lock(self.db.key(&self.key).shard());
-        shard.watchers.remove_load(self.db.index(), &self.key, self.lease.id);
+        let keyspace = &self.db.inner().keyspace;
+        let mut shard = keyspace.lock(self.db.key(&self.key).shard());
+        shard.watchers.remove_load(&keyspace.hooks, self.db.index(), &self.key, self.lease.id);
         drop(shard);
         LEASES.land(self.lease.id, landing);
     }

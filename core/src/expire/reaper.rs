@@ -4,8 +4,8 @@
 //! held for at most [`BUDGET`] timers at a time. What these lead to is fetched into the cache before the shard is changed, as long as those
 //! who read without the lock still may.
 //!
-//! While a lot is due, the thread offers its processor to others every millisecond, when it holds no lock: a thread whose time is up while it
-//! holds one is set aside for milliseconds, and whoever reads that shard then waits as long.
+//! While a lot is due, the thread offers its processor to others every millisecond ([`STRETCH`]), when it holds no lock: a thread whose time is up
+//! while it holds one is set aside for milliseconds, and whoever reads that shard then waits as long.
 
 use std::time::Duration;
 
@@ -22,29 +22,44 @@ use smallvec::SmallVec;
 const BUDGET: usize = 64;
 
 /// Time after which others are offered the processor: below what schedulers give a thread at once (some 3 ms).
-const STRETCH: Duration = Duration::from_millis(1);
+pub(crate) const STRETCH: Duration = Duration::from_millis(1);
 
 /// Reclaims everything due by now in all shards; returns how many keys and fields that were.
-///
-/// Goes round the shards, one hold of a lock each: whoever waits for a shard gets it before the reaper comes back.
 pub(crate) fn reap(keyspace: &Keyspace) -> usize {
     let mut reclaimed = 0;
-    let mut left: Vec<usize> = keyspace.made_shards().collect();
-    let mut stretch = keyspace.clock.timer();
-    while !left.is_empty() {
-        left.retain(|shard| {
-            let (count, more) = reap_shard(keyspace, *shard);
-            reclaimed += count;
-            keyspace.shared.pool.trim_some();
-            // Most rounds find nothing, in engines that may be one of hundreds.
-            if count > 0 && stretch.elapsed() >= STRETCH {
-                std::thread::yield_now();
-                stretch = keyspace.clock.timer();
-            }
-            more
-        });
+    loop {
+        let (count, more) = reap_for(keyspace, STRETCH);
+        reclaimed += count;
+        if !more {
+            return reclaimed;
+        }
+        std::thread::yield_now();
     }
-    reclaimed
+}
+
+/// Reclaims what is due by now, for about so long. Returns how many keys and fields that were, and whether more are due.
+///
+/// Goes round the shards, one hold of a lock each: whoever waits for a shard gets it before the reaper comes back.
+pub(crate) fn reap_for(keyspace: &Keyspace, time: Duration) -> (usize, bool) {
+    let deadlines = &keyspace.shared.deadlines;
+    let (now, timer) = (keyspace.clock.now_ms(), keyspace.clock.timer());
+    let mut reclaimed = 0;
+    let mut more = true;
+    deadlines.begin();
+    while more {
+        more = false;
+        for shard in deadlines.due(now) {
+            let (count, is_left) = reap_shard(keyspace, shard);
+            reclaimed += count;
+            more |= is_left;
+            keyspace.shared.pool.trim_some();
+            if timer.elapsed() >= time {
+                deadlines.go_on_at(shard + 1);
+                return (reclaimed, true);
+            }
+        }
+    }
+    (reclaimed, false)
 }
 
 /// Reclaims some of what is due in a shard. Returns how many keys and fields went, and whether more are due.
@@ -54,6 +69,8 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
     loop {
         let mut data = keyspace.lock(index);
         if database >= data.databases() {
+            // A look into the wheels at a time before the one they were advanced to would find nothing to wait for.
+            data.note_next_deadline(keyspace.clock.now_ms());
             return (reclaimed, false);
         }
         fetch_upcoming(keyspace, &data, index, database);
@@ -65,7 +82,7 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
         let (count, more) = turn(&mut db, index, &mut wheel);
         reclaimed += count;
         db.locks_mut().shard_mut(index).put_wheel(database, wheel);
-        db.finish(database);
+        db.finish_unasked(database);
         if more {
             return (reclaimed, true);
         }

@@ -9,8 +9,6 @@
 use crate::evict::adaptive;
 use crate::store::random;
 
-/// Milliseconds between two rounds of the background thread, which moves the clock.
-pub(crate) const TICK_MS: u64 = 10;
 /// Milliseconds between two moves of the clock while nothing can be evicted: OBJECT IDLETIME tells seconds, and most accesses to a key
 /// that is asked for again and again have nothing to write.
 pub(crate) const CALM_TICK_MS: u64 = 500;

@@ -26,17 +26,18 @@ pub(crate) fn help(keyspace: &Keyspace) {
     keyspace.shared.pool.trim_some();
 }
 
-/// Goes on with a compaction that has begun, and with others that are due, for about `budget`.
-pub(crate) fn advance(keyspace: &Keyspace, timer: Timer, budget: Duration) {
+/// Goes on with a compaction that has begun, and with others that are due, for about `budget`. Says whether some is left.
+pub(crate) fn advance(keyspace: &Keyspace, timer: Timer, budget: Duration) -> bool {
     while let Some(index) = keyspace.turn.whose() {
         if timer.elapsed() >= budget {
-            return;
+            return true;
         }
         step(keyspace, index, STEPS);
         if keyspace.turn.whose().is_none() {
             start_next(keyspace, index);
         }
     }
+    false
 }
 
 /// Gives the turn to the next shard after `last` that needs it, if one does that nobody is at work in.
@@ -108,7 +109,7 @@ mod tests {
         for round in 0..40_000 {
             let (number, len) = (draw() % 9_000, draw() as usize % 7_000);
             if round % 5 == 0 {
-                assert_eq!(db.delete(number.to_le_bytes()), model.remove(&number).is_some());
+                assert_eq!(db.delete(number.to_le_bytes()).unwrap(), model.remove(&number).is_some());
             } else {
                 let value = value(round, len);
                 set(&db, number, &value);
@@ -155,7 +156,7 @@ mod tests {
         let db = engine.database(0).unwrap();
         (0..100_000).for_each(|number| set(&db, number, &[7; 100]));
         let (before, _) = sizes(&engine);
-        (0..99_000_u32).for_each(|number| assert!(db.delete(number.to_le_bytes())));
+        (0..99_000_u32).for_each(|number| assert!(db.delete(number.to_le_bytes()).unwrap()));
         compact_all(&engine.inner.keyspace);
         let (used, reserved) = sizes(&engine);
         assert!(reserved < before / 8, "{reserved} of {before} for {used}");

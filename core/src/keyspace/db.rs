@@ -23,10 +23,10 @@ use crate::store::key;
 use crate::store::key::Key;
 use crate::store::memory::Ref;
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{Kind, NewValue, Value};
+use crate::value::{Kind, NewValue, Owned, Value};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
-pub(crate) use views::Taken;
+pub(crate) use views::Copied;
 pub use views::{Entry, EntryMut};
 
 /// The locked part of a database.
@@ -279,56 +279,74 @@ impl<'e> Db<'e> {
         self.effects.discard(owned);
     }
 
-    /// Takes the value and the deadline of a key out of the database, to put them elsewhere. O(1).
-    pub(crate) fn take(&mut self, key: &Key<'_>) -> Option<(Taken, Option<u64>)> {
+    /// A copy of the value and the deadline of a key. O(size of the value), but at most of 64 KiB: what is larger is shared.
+    pub(crate) fn copy(&mut self, key: &Key<'_>) -> Option<(Copied, Option<u64>)> {
+        self.copy_with(key, ShardData::share)
+    }
+
+    fn copy_with(
+        &mut self,
+        key: &Key<'_>,
+        share: impl FnOnce(&ShardData, Ref) -> Owned,
+    ) -> Option<(Copied, Option<u64>)> {
+        let at = self.find_live(key)?;
+        let shard = self.shard(key);
+        let head = shard.head(at);
+        let copied = match shard.value(at) {
+            Value::Int(number) => Copied::Int(number),
+            _ if head.kind().owns() => Copied::Owned(Some(share(shard, at))),
+            _ => Copied::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
+        };
+        Some((copied, head.deadline(&shard.arena, at)))
+    }
+
+    /// Moves a value with its deadline to another key, or to a key of another database, over whatever is there. `None`: no such key. O(size of the
+    /// value), but at most of 64 KiB.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn relocate(&mut self, from: &Key<'_>, to: &Key<'_>, target: usize) -> Result<Option<()>> {
+        let Some((mut value, deadline)) = self.copy_with(from, ShardData::share_without_timers) else {
+            return Ok(None);
+        };
+        let home = self.select(target);
+        let moved = self.insert(to, value.as_new(), deadline);
+        self.select(home);
+        moved?;
+        if let Some(owned) = self.remove_moved(from) {
+            self.select(target);
+            self.hand_timers_on(owned, to)?;
+            self.adopt_field_deadlines(to);
+            self.select(home);
+        }
+        Ok(Some(()))
+    }
+
+    /// Removes a key whose value is another key's by now, and returns what its entry owned.
+    fn remove_moved(&mut self, key: &Key<'_>) -> Option<Owned> {
         let at = self.find_live(key)?;
         self.keyspace.evictor.note(key.hash(), Use::Removed);
         self.preserve(key, at);
         let db = self.index;
-        let shard = self.shard_mut(key);
-        let head = shard.head(at);
-        let deadline = head.deadline(&shard.arena, at);
-        let taken = match head.kind() {
-            Kind::Int => match shard.value(at) {
-                Value::Int(number) => Taken::Int(number),
-                _ => unreachable!("the kind says integer"),
-            },
-            kind if kind.owns() => {
-                let owned = shard.delete(db, key.hash(), at).expect("the kind says that it owns something");
-                self.modified(key);
-                return Some((Taken::Owned(Some(owned)), deadline));
-            }
-            _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
-        };
-        shard.delete(db, key.hash(), at);
+        let owned = self.shard_mut(key).delete(db, key.hash(), at);
         self.modified(key);
-        Some((taken, deadline))
+        owned
     }
 
-    /// A copy of the value and the deadline of a key. O(size of the value), but at most of 64 KiB: what is larger is shared.
-    pub(crate) fn copy(&mut self, key: &Key<'_>) -> Option<(Taken, Option<u64>)> {
-        let at = self.find_live(key)?;
-        let shard = self.shard(key);
-        let head = shard.head(at);
-        let taken = match shard.value(at) {
-            Value::Int(number) => Taken::Int(number),
-            _ if head.kind().owns() => Taken::Owned(Some(shard.share(at))),
-            _ => Taken::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
-        };
-        Some((taken, head.deadline(&shard.arena, at)))
-    }
-
-    /// Moves a value with its deadline to another key, or to a key of another database, over whatever is there. `None`: no such key.
-    ///
-    /// # Errors
-    /// The system has no memory; then the value is lost to both.
-    pub(crate) fn relocate(&mut self, from: &Key<'_>, to: &Key<'_>, target: usize) -> Result<Option<()>> {
-        let Some((mut value, deadline)) = self.take(from) else { return Ok(None) };
-        let home = self.select(target);
-        let moved = self.insert(to, value.as_new(), deadline);
-        self.adopt_field_deadlines(to);
-        self.select(home);
-        moved.map(Some)
+    /// Gives the timers of a hash that was moved to the entry that has its fields now. What is left of the old one is dropped here: its pages are
+    /// the other's, so it takes no time.
+    fn hand_timers_on(&mut self, mut old: Owned, to: &Key<'_>) -> Result<()> {
+        let Owned::Hash(old) = &mut old else { return Ok(()) };
+        let Some(wheel) = old.take_wheel() else { return Ok(()) };
+        let Some(at) = self.find_live(to) else { return Ok(()) };
+        let db = self.index;
+        let edited = self.shard_mut(to).edit_owned(db, to.hash(), at, |new, _| {
+            if let Owned::Hash(new) = new {
+                new.set_wheel(Some(wheel));
+            }
+            ((), true)
+        });
+        Ok(edited.map(|_| ())?)
     }
 
     /// Arms the timer of a value that was inserted whole and has deadlines inside.
@@ -384,11 +402,9 @@ impl<'e> Db<'e> {
     fn mark(&mut self, key: &Key<'_>) {
         let db = self.index;
         let shard = self.shard(key);
-        if !shard.watchers.is_empty() {
-            shard.watchers.touch(db, key.bytes());
-        }
+        shard.watchers.touch(db, key.bytes());
         self.keyspace.counters.bump(key.hash());
-        if self.keyspace.hooks.observed() {
+        if self.keyspace.hooks.want_changes() {
             self.effects.rare().modified.push((db, key.bytes().into()));
         }
     }

@@ -359,19 +359,21 @@ impl Evictor {
     }
 
     /// What the background thread does at every tick: takes over changed options, files what has no record yet, and evicts while the data
-    /// exceeds a limit that was lowered. Returns how long it evicted, if it did.
-    pub(crate) fn work(&self, keyspace: &Keyspace) -> Option<Duration> {
+    /// exceeds a limit that was lowered. Returns how long it evicted, if it did, and whether there is more to do even if the engine is not used.
+    pub(crate) fn work(&self, keyspace: &Keyspace) -> (Option<Duration>, bool) {
         self.adopt(keyspace);
         if self.chosen.load(Ordering::Relaxed) == 0 {
-            return None;
+            return (None, false);
         }
         let timer = keyspace.clock.timer();
+        let mut is_scanning = false;
         while timer.elapsed() < SLICE {
             let mut state = self.state.lock();
             self.renew(keyspace, &mut state);
             let State { scan, policy: Some(policy), filed, .. } = &mut *state else { break };
             self.compare(keyspace, &**policy, filed);
-            if scan.is_none() {
+            is_scanning = scan.is_some();
+            if !is_scanning {
                 break;
             }
             self.scan(keyspace, scan, &mut **policy);
@@ -379,14 +381,16 @@ impl Evictor {
         }
         if !keyspace.is_over_limit() {
             self.counters.note_exceeded(false, keyspace.clock.coarse_ms());
-            return None;
+            return (None, is_scanning);
         }
         let mut slices = 0;
-        while self.make_room(keyspace, Some(SLICE)) == Room::Underway && slices < 10 {
+        let mut is_underway = true;
+        while is_underway && slices < 10 {
+            is_underway = self.make_room(keyspace, Some(SLICE)) == Room::Underway;
             slices += 1;
         }
         self.counters.note_exceeded(keyspace.is_over_limit(), keyspace.clock.coarse_ms());
-        Some(timer.elapsed())
+        (Some(timer.elapsed()), is_scanning || is_underway)
     }
 }
 

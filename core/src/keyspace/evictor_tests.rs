@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::config::MAXMEMORY_POLICIES;
-use crate::keyspace::{Effect, Event, EventClass, Journal, Observer};
+use crate::keyspace::{Effect, Event, EventClass, Group, Journal, Observer, Ticket};
 use crate::store::key::SHARDS;
 use crate::sync::{Arc, Mutex};
 use crate::{Clock, Condition, Config, Database, Engine, Form, Session, Ttl};
@@ -97,7 +97,7 @@ fn volatile_policies_take_only_keys_with_a_deadline() {
         assert!(failed.is_some(), "{policy}");
         let left = db.len() - 375 - failed.unwrap();
         assert_eq!(left, 0, "{policy}: keys with a deadline are left over");
-        assert!(db.delete("more:0") && db.contains("lasting:0"), "{policy}");
+        assert!(db.delete("more:0").unwrap() && db.contains("lasting:0"), "{policy}");
     }
 }
 
@@ -239,14 +239,16 @@ fn a_lowered_limit_and_a_new_policy_apply_to_what_is_there() {
 
 #[derive(Default)]
 struct Recorder {
-    logged: Mutex<Vec<Effect>>,
+    logged: Mutex<Vec<Vec<Vec<u8>>>>,
     modified: Mutex<Vec<Vec<u8>>>,
     evicted: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Journal for Recorder {
-    fn append(&self, commands: &[Effect]) {
-        self.logged.lock().extend_from_slice(commands);
+    fn append(&self, group: &Group) -> crate::Result<Ticket> {
+        let words = |effect: Effect<'_>| effect.words().map(<[u8]>::to_vec).collect();
+        self.logged.lock().extend(group.effects().map(words));
+        Ok(Ticket::default())
     }
 }
 
@@ -255,7 +257,7 @@ impl Observer for Recorder {
         self.modified.lock().push(key.to_vec());
     }
 
-    fn notified(&self, event: &Event) {
+    fn notified(&self, event: &Event<'_>) {
         if event.class == EventClass::Evicted {
             assert_eq!(event.name, "evicted");
             self.evicted.lock().push(event.key.to_vec());
@@ -269,7 +271,7 @@ fn the_log_watchers_and_observers_hear_of_evictions() {
         let engine = engine("allkeys-lru", SMALL);
         engine.config().set(&[(b"lazyfree-lazy-eviction", lazy.as_bytes())]).unwrap();
         let recorder = Arc::new(Recorder::default());
-        engine.set_journal(recorder.clone());
+        engine.set_journal(Some(recorder.clone()));
         engine.observe(recorder.clone());
         let mut session = engine.session(Form::Resp);
         run(&mut session, "SET watched 1");
@@ -289,8 +291,8 @@ fn the_log_watchers_and_observers_hear_of_evictions() {
             .logged
             .lock()
             .iter()
-            .filter(|effect| effect.argv[0] == command.as_bytes())
-            .map(|effect| effect.argv[1].clone())
+            .filter(|words| words[0] == command.as_bytes())
+            .map(|words| words[1].clone())
             .collect();
         assert_eq!(removed, evicted, "each removal is logged, in order");
         assert!(recorder.modified.lock().iter().any(|key| key == b"watched"));
@@ -303,7 +305,7 @@ struct Meddler(Mutex<Option<Database>>);
 impl Observer for Meddler {
     fn modified(&self, _: usize, _: &[u8]) {}
 
-    fn notified(&self, event: &Event) {
+    fn notified(&self, event: &Event<'_>) {
         let db = self.0.lock().take();
         if let Some(db) = db.filter(|_| event.class == EventClass::Evicted) {
             assert!(set(&db, "meddler", &[b'v'; 5_000]));
@@ -371,7 +373,7 @@ fn threads_evict_together() {
                         assert!(set(&db, &format!("key:{number}"), &[b'v'; 100]), "{policy}");
                         db.get(format!("key:{}", number / 2)).unwrap();
                         if number % 7 == 0 {
-                            db.delete(format!("key:{}", number - number % 3));
+                            db.delete(format!("key:{}", number - number % 3)).unwrap();
                         }
                         if thread == 0 && number % 1_000 == 0 {
                             run(&mut db.engine().session(Form::Resp), "FLUSHALL");
@@ -462,7 +464,7 @@ proptest! {
                 }
                 Step::Get(key) => drop(db.get(name(key))),
                 Step::Delete(key) => {
-                    prop_assert_eq!(db.delete(name(key)), keys.remove(&key));
+                    prop_assert_eq!(db.delete(name(key)).unwrap(), keys.remove(&key));
                     timed.remove(&key);
                 }
                 Step::Expire(key) => {

@@ -1,30 +1,17 @@
 //! Whom the keyspace tells about changes: the log, and observers such as tracking, blocked clients and notifications.
 //!
-//! The keyspace calls these at fixed points of every command and knows nothing of who listens.
+//! The keyspace calls these at fixed points of every command and knows nothing of who listens. Whoever cares for few keys marks them
+//! ([`super::watch`]) instead of observing all.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::db::Entry;
+use super::journal::{Group, Journal, Ticket};
+use crate::error::{Error, Result};
 use crate::os::Guard;
 use crate::sync::{AtomicU32, Mutex, Ordering};
-
-/// Receives the effects of write commands, in their order per key.
-pub trait Journal: Send + Sync {
-    /// Called while the shards of the commands' keys are locked. Several commands are one atomic group.
-    fn append(&self, commands: &[Effect]);
-}
-
-/// The words of a command.
-pub type Argv = Vec<Vec<u8>>;
-
-/// A command to repeat on a copy of the data to get the same effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
-    /// Database it applies to.
-    pub db: usize,
-    /// The words of the command.
-    pub argv: Argv,
-}
 
 /// Classes of keyspace events, as `notify-keyspace-events` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +26,8 @@ pub enum EventClass {
 }
 
 /// Something that happened to a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'k> {
     /// Its class.
     pub class: EventClass,
     /// Valkey's name of the event, such as `set` or `expire`.
@@ -48,11 +35,27 @@ pub struct Event {
     /// Database of the key.
     pub db: usize,
     /// The key.
-    pub key: Box<[u8]>,
+    pub key: &'k [u8],
 }
 
-/// Hears of changes after the shards are unlocked.
+/// What an observer wants to hear of. What nobody wants is not collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// [`Observer::modified`] and [`Observer::flushed`].
+    pub changes: bool,
+    /// [`Observer::notified`].
+    pub events: bool,
+}
+
+/// Hears of changes after the shards are unlocked, on the thread that made them; of what expired or was evicted also on the background thread.
+///
+/// It may use engines and close them, but must not wait for another thread that closes the engine or forks: these wait for the background thread.
 pub trait Observer: Send + Sync {
+    /// What it wants to hear of; asked once, when it begins to observe.
+    fn interest(&self) -> Interest {
+        Interest { changes: true, events: true }
+    }
+
     /// The key was created, changed or removed: cached copies are stale and blocked clients may be served.
     fn modified(&self, db: usize, key: &[u8]);
 
@@ -60,7 +63,7 @@ pub trait Observer: Send + Sync {
     fn flushed(&self, _db: Option<usize>) {}
 
     /// A keyspace event.
-    fn notified(&self, event: &Event);
+    fn notified(&self, event: &Event<'_>);
 }
 
 /// A snapshot being written: gets the version of every entry as it was when the snapshot began.
@@ -72,25 +75,51 @@ pub(crate) trait Snapshot: Send + Sync {
     fn preserve(&self, entry: &Entry<'_>, db: usize);
 }
 
+/// An observer and what it wants to hear of.
+#[derive(Clone)]
+struct Listener {
+    observer: Arc<dyn Observer>,
+    interest: Interest,
+}
+
 /// The listeners of one keyspace.
 #[derive(Default)]
 pub(crate) struct Hooks {
     snapshot: Mutex<Option<Arc<dyn Snapshot>>>,
-    journal: OnceLock<Arc<dyn Journal>>,
-    observers: Mutex<Vec<Arc<dyn Observer>>>,
+    journal: ArcSwapOption<Arc<dyn Journal>>,
+    observers: ArcSwap<Vec<Listener>>,
+    /// Held by whoever changes the list of observers.
+    changing: Mutex<()>,
     /// Who there is, as bits, so that one load tells that there is nobody.
     present: AtomicU32,
+    /// Marks on keys, of all shards.
+    marks: AtomicU32,
 }
 
 const SNAPSHOT: u32 = 1;
 const JOURNAL: u32 = 2;
-const OBSERVER: u32 = 4;
+const CHANGES: u32 = 4;
+const EVENTS: u32 = 8;
+
+/// Something that was appended to the log, and may have to be waited for.
+#[must_use]
+pub(crate) struct Appended {
+    journal: arc_swap::Guard<Option<Arc<Arc<dyn Journal>>>>,
+    ticket: Ticket,
+}
+
+impl Appended {
+    /// Waits until it is as safe as the log promises. The caller holds no shard.
+    pub(crate) fn wait(self) -> Result<()> {
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.wait(self.ticket))
+    }
+}
 
 impl Hooks {
     /// Locks what it guards.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.snapshot.lock()));
-        held.push(Box::new(self.observers.lock()));
+        held.push(Box::new(self.changing.lock()));
     }
 
     /// Begins a snapshot, or ends it with `None`. The caller holds every shard.
@@ -99,36 +128,88 @@ impl Hooks {
         expect(dead_code, reason = "snapshots begin with the persistence layer; the hook is tested")
     )]
     pub(crate) fn set_snapshot(&self, snapshot: Option<Arc<dyn Snapshot>>) {
-        match snapshot {
-            Some(_) => self.present.fetch_or(SNAPSHOT, Ordering::Release),
-            None => self.present.fetch_and(!SNAPSHOT, Ordering::Release),
-        };
+        self.set_present(SNAPSHOT, snapshot.is_some());
         *self.snapshot.lock() = snapshot;
     }
 
     /// The running snapshot.
     #[inline]
     pub(crate) fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {
-        if self.present.load(Ordering::Acquire) & SNAPSHOT == 0 {
+        if !self.are_preserving() {
             return None;
         }
         self.snapshot.lock().clone()
     }
 
-    /// Sets the log, once in the life of a keyspace. Returns whether it was accepted.
-    pub(crate) fn set_journal(&self, journal: Arc<dyn Journal>) -> bool {
-        let accepted = self.journal.set(journal).is_ok();
-        self.present.fetch_or(JOURNAL, Ordering::Release);
-        accepted
+    /// Sets the log, or ends it with `None`, and returns the one before. The caller holds every shard, so that each change goes to one of them.
+    pub(crate) fn set_journal(&self, journal: Option<Arc<dyn Journal>>) -> Option<Arc<dyn Journal>> {
+        self.set_present(JOURNAL, journal.is_some());
+        let before = self.journal.swap(journal.map(Arc::new));
+        before.map(|journal| (*journal).clone())
     }
 
-    pub(crate) fn journal(&self) -> Option<&dyn Journal> {
-        self.journal.get().map(|journal| &**journal)
+    /// Whether there is a log. Changes only while every shard is locked.
+    #[inline]
+    pub(crate) fn are_logged(&self) -> bool {
+        self.present.load(Ordering::Acquire) & JOURNAL != 0
     }
 
+    /// Why no write may begin at present.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        if !self.are_logged() {
+            return None;
+        }
+        self.journal.load().as_ref()?.refusal()
+    }
+
+    /// Appends a group to the log, if there is one and the group is not empty. The caller holds the shards that it is about.
+    ///
+    /// # Errors
+    /// The log cannot take it.
+    pub(crate) fn append(&self, group: &Group) -> Result<Option<Appended>> {
+        if group.is_empty() || !self.are_logged() {
+            return Ok(None);
+        }
+        let journal = self.journal.load();
+        let appended = journal.as_ref().map(|journal| journal.append(group)).transpose()?;
+        Ok(appended.map(|ticket| Appended { journal, ticket }))
+    }
+
+    /// Tells this observer of changes from now on.
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
-        self.observers.lock().push(observer);
-        self.present.fetch_or(OBSERVER, Ordering::Release);
+        let interest = observer.interest();
+        self.change_observers(|observers| observers.push(Listener { observer, interest }));
+    }
+
+    /// Tells this observer of no change that begins after this. Says whether it observed.
+    pub(crate) fn unobserve(&self, observer: &Arc<dyn Observer>) -> bool {
+        let mut found = false;
+        self.change_observers(|observers| {
+            observers.retain(|listener| {
+                let is_it = std::ptr::addr_eq(Arc::as_ptr(&listener.observer), Arc::as_ptr(observer));
+                found |= is_it;
+                !is_it
+            });
+        });
+        found
+    }
+
+    fn change_observers(&self, change: impl FnOnce(&mut Vec<Listener>)) {
+        let _changing = self.changing.lock();
+        let mut observers = Vec::clone(&self.observers.load());
+        change(&mut observers);
+        self.set_present(CHANGES, observers.iter().any(|listener| listener.interest.changes));
+        self.set_present(EVENTS, observers.iter().any(|listener| listener.interest.events));
+        self.observers.store(Arc::new(observers));
+    }
+
+    fn set_present(&self, who: u32, is_there: bool) {
+        if is_there {
+            self.present.fetch_or(who, Ordering::Release);
+        } else {
+            self.present.fetch_and(!who, Ordering::Release);
+        }
     }
 
     /// Whether nobody wants to know of any change. One load.
@@ -137,25 +218,60 @@ impl Hooks {
         self.present.load(Ordering::Acquire) == 0
     }
 
-    /// Whether anybody observes; checked before anything is collected for them.
+    /// Whether anybody listens, or watches a key.
+    pub(crate) fn may_hear(&self) -> bool {
+        !self.are_silent() || self.marks.load(Ordering::Relaxed) > 0
+    }
+
+    /// A key was marked. The caller holds its shard.
+    pub(crate) fn count_mark(&self) {
+        self.marks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A mark of a key was taken away. The caller holds its shard.
+    pub(crate) fn uncount_mark(&self) {
+        self.marks.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a snapshot is being written.
     #[inline]
-    pub(crate) fn observed(&self) -> bool {
-        self.present.load(Ordering::Acquire) & OBSERVER != 0
+    pub(crate) fn are_preserving(&self) -> bool {
+        self.present.load(Ordering::Acquire) & SNAPSHOT != 0
+    }
+
+    /// Whether anybody wants to hear of changes of all keys; asked before anything is collected for them.
+    #[inline]
+    pub(crate) fn want_changes(&self) -> bool {
+        self.present.load(Ordering::Acquire) & CHANGES != 0
+    }
+
+    /// Whether anybody wants to hear of events.
+    #[inline]
+    pub(crate) fn want_events(&self) -> bool {
+        self.present.load(Ordering::Acquire) & EVENTS != 0
     }
 
     /// Tells the observers that all keys of databases changed.
     pub(crate) fn tell_flushed(&self, flushed: &[Option<usize>]) {
-        let observers = self.observers.lock().clone();
-        for observer in observers.iter() {
-            flushed.iter().for_each(|db| observer.flushed(*db));
+        for listener in self.observers.load().iter().filter(|listener| listener.interest.changes) {
+            flushed.iter().for_each(|db| listener.observer.flushed(*db));
         }
     }
 
-    pub(crate) fn tell(&self, modified: &[(usize, Box<[u8]>)], events: &[Event]) {
-        let observers = self.observers.lock().clone();
-        for observer in observers.iter() {
-            modified.iter().for_each(|(db, key)| observer.modified(*db, key));
-            events.iter().for_each(|event| observer.notified(event));
+    /// Tells the observers what happened to keys.
+    pub(crate) fn tell<'k>(
+        &self,
+        modified: impl Iterator<Item = (usize, &'k [u8])> + Clone,
+        events: impl Iterator<Item = Event<'k>> + Clone,
+    ) {
+        // They may come back, and observe no longer: the list is theirs, not locked.
+        for Listener { observer, interest } in self.observers.load().iter() {
+            if interest.changes {
+                modified.clone().for_each(|(db, key)| observer.modified(db, key));
+            }
+            if interest.events {
+                events.clone().for_each(|event| observer.notified(&event));
+            }
         }
     }
 }

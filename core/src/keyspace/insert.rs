@@ -1,14 +1,16 @@
 //! Storing short strings under keys that are new: what filling a cache comes to.
 //!
-//! It is a short cut past [`super::Db`] for the one case in which nobody listens: no snapshot, log, observer or WATCH. All else is
-//! for [`super::Db`], whose every effect this must have; so are keys that exist, expired or not. The caller has made room for it.
+//! It is a short cut past [`super::Db`] for the one case in which no snapshot is being written; logs, observers and whoever watches the key are
+//! told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have; so are keys that exist,
+//! expired or not. The caller has made room for it.
 
 use super::evictor::Created;
+use super::hearing::{Hear, Listeners, Nobody, log_set};
 use super::overwrite::Expiry;
 use super::shared::LookUp;
 use super::{Keyspace, compaction};
 use crate::error::Result;
-use crate::evict::Event;
+use crate::evict::Event as Used;
 use crate::store::key::Key;
 use crate::value::MAX_IN_ARENA;
 use crate::value::string::encode;
@@ -16,7 +18,7 @@ use crate::value::string::encode;
 /// Stores a string under a key that is new, and says whether it did; if not, nothing was done, and [`super::Db`] must do it. O(length).
 ///
 /// # Errors
-/// The system has no memory; nothing has changed.
+/// The system has no memory, or the log refuses writes: nothing has changed. The log cannot keep this one: it stands.
 #[inline(never)]
 pub(crate) fn insert_text(
     keyspace: &Keyspace,
@@ -28,19 +30,40 @@ pub(crate) fn insert_text(
     if value.len() > MAX_IN_ARENA || expiry.is_some_and(|expiry| expiry.deadline <= expiry.now) {
         return Ok(false);
     }
+    let deadline = expiry.map(|expiry| expiry.deadline);
+    if !keyspace.hooks.may_hear() {
+        return insert(keyspace, db, key, value, deadline, &mut Nobody);
+    }
+    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
+    listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
+    let is_stored = insert(keyspace, db, key, value, deadline, &mut listeners)?;
+    if is_stored {
+        listeners.tell_set(db, key.bytes(), true, deadline.is_some())?;
+    }
+    Ok(is_stored)
+}
+
+fn insert(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    value: &[u8],
+    deadline: Option<u64>,
+    listeners: &mut impl Hear,
+) -> Result<bool> {
     let mut shard = keyspace.lock(key.shard());
-    if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
+    if !listeners.stand_for(&keyspace.hooks, &shard) {
         return Ok(false);
     }
     let LookUp::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
     let stamp = keyspace.first_stamp();
-    let deadline = expiry.map(|expiry| expiry.deadline);
     let data = &mut *shard;
     data.create(db, key, encode(value), deadline, stamp)?;
     data.stats.count_change();
-    keyspace.evictor.note(key.hash(), Event::Created);
+    keyspace.evictor.note(key.hash(), Used::Created);
     keyspace.counters.bump(key.hash());
     keyspace.report(data);
+    listeners.changed(data, db, key.bytes());
     drop(shard);
     compaction::help(keyspace);
     if keyspace.evictor.files(deadline.is_some()) {

@@ -5,6 +5,7 @@
 pub(crate) mod access;
 pub(crate) mod compaction;
 pub(crate) mod db;
+pub(crate) mod deadlines;
 pub(crate) mod entry;
 pub(crate) mod evictor;
 #[cfg(test)]
@@ -12,8 +13,10 @@ mod evictor_tests;
 pub(crate) mod field_wheels;
 pub(crate) mod guard;
 pub(crate) mod hash;
+pub(crate) mod hearing;
 pub(crate) mod hooks;
 pub(crate) mod insert;
+pub(crate) mod journal;
 pub(crate) mod locks;
 pub(crate) mod moving;
 pub(crate) mod overwrite;
@@ -33,13 +36,15 @@ pub(crate) mod whole;
 
 pub use crate::store::{HashSeed, Key};
 pub use db::{Db, Entry, EntryMut};
-pub use hooks::{Argv, Effect, Event, EventClass, Journal, Observer};
+pub use hooks::{Event, EventClass, Interest, Observer};
+pub use journal::{Effect, Group, Journal, Ticket};
 pub use versions::{Version, Versions};
 
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
+use crate::background::Task;
 use crate::clock::Clock;
 use crate::config::{Config, MAXMEMORY_POLICIES};
 use crate::evict::Event as Use;
@@ -78,6 +83,8 @@ const ADAPTIVE_POLICIES: u32 = policies_ending_in(*b"ive");
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
+    /// The line to the background thread.
+    pub(crate) task: Task,
     pub(crate) shards: Box<[Shard; SHARDS]>,
     pub(crate) evictor: Evictor,
     /// Which shard is having its entries moved together.
@@ -104,10 +111,13 @@ pub(crate) struct Keyspace {
 
 impl Keyspace {
     pub(crate) fn new(clock: Clock, config: Arc<Config>, seed: HashSeed) -> Self {
-        let (turn, shared) = (Arc::default(), Shared::new(seed));
+        // What loom would model of a thread that waits for time says nothing.
+        let task = Task::new(clock.is_manual() || cfg!(loom));
+        let (turn, shared) = (Arc::default(), Shared::new(seed, task.id()));
         let shards =
             (0..SHARDS).map(|number| Shard::new(number, &turn, &shared)).collect::<Vec<_>>().try_into();
         let keyspace = Self {
+            task,
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
             evictor: Evictor::new(),
             turn,
@@ -187,8 +197,34 @@ impl Keyspace {
     /// every access counts.
     pub(crate) fn refresh_stamp(&self) {
         let step_ms = if self.config.hot().maxmemory() == 0 { CALM_TICK_MS } else { 0 };
-        let is_time = self.show_stamp();
+        let is_time = matches!(self.recording(), Recording::Recency { .. });
         self.evictor.tick(is_time.then_some(step_ms), self.clock.coarse_ms());
+        self.show_stamp();
+    }
+
+    /// Has the next access come to [`Keyspace::wake_if_asleep`], or a write to the line to the background thread.
+    pub(crate) fn hide_stamp(&self) {
+        self.evictor.ticks.set_shown(false);
+    }
+
+    /// Brings the clocks up to date after a time without use, and has the background thread keep them so. Takes locks that may be taken by who
+    /// holds a shard's.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn wake(&self) {
+        if self.task.is_asleep() {
+            self.clock.refresh();
+            self.refresh_stamp();
+        }
+        self.task.tell();
+    }
+
+    /// What an access by which [`Keyspace::present_stamp`] says nothing begins with, if it was not told to the background thread.
+    #[inline]
+    pub(crate) fn wake_if_asleep(&self) {
+        if self.task.is_asleep() {
+            self.wake();
+        }
     }
 
     /// Notes what the clock of stamps stands at now, before the time moves on.
@@ -196,11 +232,9 @@ impl Keyspace {
         self.evictor.tick(None, self.clock.coarse_ms());
     }
 
-    /// Has [`Keyspace::is_touch_due`] follow the configured policy. Says whether stamps are times.
-    pub(crate) fn show_stamp(&self) -> bool {
-        let is_time = matches!(self.recording(), Recording::Recency { .. });
-        self.evictor.ticks.set_shown(is_time);
-        is_time
+    /// Has [`Keyspace::is_touch_due`] follow the configured policy.
+    pub(crate) fn show_stamp(&self) {
+        self.evictor.ticks.set_shown(matches!(self.recording(), Recording::Recency { .. }));
     }
 
     /// Stamps an access to each of these entries of a locked shard.

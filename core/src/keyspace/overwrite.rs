@@ -1,8 +1,8 @@
 //! Overwriting small values where they stand: what most writes of a cache or of a counter come to.
 //!
 //! It is a short cut past [`super::Db`] for the one case in which nothing but the value changes: the key exists and has not
-//! expired, the new value takes the place of the old one in its block, and nobody listens: no snapshot, log, observer or
-//! WATCH. All else is for [`super::Db`], whose every effect this must have.
+//! expired, the new value takes the place of the old one in its block, and no snapshot is being written.
+//! Logs, observers and whoever watches the key are told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have.
 //!
 //! Where the entry most likely is gets found out before the lock is taken, as readers find it, and its memory fetched: it comes while the lock is
 //! taken and the rest is judged. What is there is looked at last, so that a processor that runs ahead reaches the next write's first
@@ -11,8 +11,11 @@
 
 use super::Keyspace;
 use super::entry::Head;
+use super::hearing::{Hear, Listeners, Nobody, log_set};
+use super::hooks::EventClass;
 use super::shard::ShardData;
 use super::shared::{LookUp, ShardLine, Shared};
+use crate::error::Result;
 use crate::store::key::{Key, shard_of};
 use crate::store::memory::Ref;
 use crate::store::memory::words::Window;
@@ -36,7 +39,7 @@ struct Sight<'k> {
     window: Window<'k>,
 }
 
-/// An entry of a locked shard, which nobody listens to.
+/// An entry of a locked shard, which may be changed here.
 #[derive(Clone, Copy)]
 struct Found<'k> {
     at: Ref,
@@ -44,7 +47,8 @@ struct Found<'k> {
     head: Head,
 }
 
-/// Gives a key another string, and another deadline if it has one. False: nothing was done, and [`super::Db`] must do it. O(length).
+/// Gives a key another string, and another deadline if it has one, where nobody listens. False: nothing was done, and
+/// [`overwrite_text_heard`] or [`super::Db`] must do it. O(length).
 #[inline(always)]
 pub(crate) fn overwrite_text(
     keyspace: &Keyspace,
@@ -53,12 +57,45 @@ pub(crate) fn overwrite_text(
     value: &[u8],
     expiry: Option<Expiry>,
 ) -> bool {
+    overwrite(keyspace, db, key, value, expiry, &mut Nobody)
+}
+
+/// [`overwrite_text`] where somebody may listen. False: nothing was done, and [`super::Db`] must do it. O(length).
+///
+/// # Errors
+/// The log refuses writes, or cannot keep this one, which stands then.
+pub(crate) fn overwrite_text_heard(
+    keyspace: &Keyspace,
+    db: usize,
+    key: Key<'_>,
+    value: &[u8],
+    expiry: Option<Expiry>,
+) -> Result<bool> {
+    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
+    let deadline = expiry.map(|expiry| expiry.deadline);
+    listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
+    let written = overwrite(keyspace, db, key, value, expiry, &mut listeners);
+    if written {
+        listeners.tell_set(db, key.bytes(), false, deadline.is_some())?;
+    }
+    Ok(written)
+}
+
+#[inline(always)]
+fn overwrite(
+    keyspace: &Keyspace,
+    db: usize,
+    key: Key<'_>,
+    value: &[u8],
+    expiry: Option<Expiry>,
+    listeners: &mut impl Hear,
+) -> bool {
     if integer(value).is_some() {
         return false;
     }
     let Some(sight) = see(keyspace, db, &key) else { return false };
     let written = keyspace.in_place(key.shard(), |data| {
-        let found = sight.confirm(keyspace, data, db, key, Kind::TEXTS)?;
+        let found = sight.confirm(keyspace, data, db, key, Kind::TEXTS, listeners)?;
         if !found.head.has_room_for(value.len()) {
             return None;
         }
@@ -78,17 +115,45 @@ pub(crate) fn overwrite_text(
             data.move_deadline(db, key.hash(), found.at, before, after);
         }
         found.note(keyspace, data, key);
+        listeners.changed(data, db, key.bytes());
         Some(())
     });
     written.is_some()
 }
 
-/// Adds to the integer of a key and returns the sum. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
+/// Adds to the integer of a key and returns the sum, where nobody listens. `None`: nothing was done, and [`add_in_place_heard`] or
+/// [`super::Db`] must do it, or find the error. O(1).
 #[inline(always)]
 pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64) -> Option<i64> {
+    add(keyspace, db, key, by, &mut Nobody)
+}
+
+/// [`add_in_place`] where somebody may listen. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
+///
+/// # Errors
+/// The log refuses writes, or cannot keep this one, which stands then.
+pub(crate) fn add_in_place_heard(
+    keyspace: &Keyspace,
+    db: usize,
+    key: Key<'_>,
+    by: i64,
+) -> Result<Option<i64>> {
+    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(None) };
+    listeners.log(|group| {
+        group.push(db, [b"INCRBY", key.bytes(), itoa::Buffer::new().format(by).as_bytes()]);
+    });
+    let sum = add(keyspace, db, key, by, &mut listeners);
+    if sum.is_some() {
+        listeners.tell(db, key.bytes(), &[(EventClass::String, "incrby")])?;
+    }
+    Ok(sum)
+}
+
+#[inline(always)]
+fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut impl Hear) -> Option<i64> {
     let sight = see(keyspace, db, &key)?;
     keyspace.in_place(key.shard(), |data| {
-        let found = sight.confirm(keyspace, data, db, key, [Kind::Int; 2])?;
+        let found = sight.confirm(keyspace, data, db, key, [Kind::Int; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;
         }
@@ -97,6 +162,7 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64
         let _turned_away = sight.line.sequence.write();
         found.write(keyspace, data, Kind::Int, &sum.to_le_bytes());
         found.note(keyspace, data, key);
+        listeners.changed(data, db, key.bytes());
         Some(sum)
     })
 }
@@ -115,7 +181,7 @@ fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>
 }
 
 impl<'k> Sight<'k> {
-    /// The entry of the key, whose shard is locked now, if it is there, short, of one of these kinds, and nobody listens to its changes. It may
+    /// The entry of the key, whose shard is locked now, if it is there, short, of one of these kinds, and all who listen are told here. It may
     /// have expired.
     #[inline(always)]
     fn confirm(
@@ -125,8 +191,9 @@ impl<'k> Sight<'k> {
         db: usize,
         key: Key<'_>,
         kinds: [Kind; 2],
+        listeners: &impl Hear,
     ) -> Option<Found<'k>> {
-        if !keyspace.hooks.are_silent() || !shard.watchers.is_empty() {
+        if !listeners.stand_for(&keyspace.hooks, shard) {
             return None;
         }
         let again = || look_up(self.shared, db, key.bytes(), key.hash());
@@ -197,20 +264,61 @@ fn touch(keyspace: &Keyspace, shard: &ShardData, hash: u64, at: Ref, old: u32) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use super::*;
-    use crate::keyspace::{Event, HashSeed, Observer};
+    use crate::keyspace::hooks::Snapshot;
+    use crate::keyspace::{Entry, Event, Group, HashSeed, Journal, Observer, Ticket};
     use crate::store::key::SHARDS;
-    use crate::sync::Arc;
-    use crate::{Clock, Condition, Database, Engine, Form, Ttl};
+    use crate::sync::{Arc, Mutex};
+    use crate::{Clock, Condition, Database, Engine, Error, Form, Ttl};
 
     /// Its presence alone sends every write through [`super::super::Db`].
-    struct Listener;
+    struct Preserver;
 
-    impl Observer for Listener {
-        fn modified(&self, _: usize, _: &[u8]) {}
-        fn notified(&self, _: &Event) {}
+    impl Snapshot for Preserver {
+        fn epoch(&self) -> bool {
+            false
+        }
+
+        fn preserve(&self, _: &Entry<'_>, _: usize) {}
+    }
+
+    /// All that it hears, by key.
+    #[derive(Default)]
+    struct Ear(Mutex<BTreeMap<Vec<u8>, Vec<String>>>);
+
+    impl Ear {
+        fn hear(&self, key: &[u8], what: String) {
+            self.0.lock().entry(key.to_vec()).or_default().push(what);
+        }
+
+        fn len(&self) -> usize {
+            self.0.lock().values().map(Vec::len).sum()
+        }
+    }
+
+    impl Observer for Ear {
+        fn modified(&self, db: usize, key: &[u8]) {
+            self.hear(key, format!("modified in {db}"));
+        }
+
+        fn notified(&self, event: &Event<'_>) {
+            self.hear(event.key, format!("{} of {:?}", event.name, event.class));
+        }
+    }
+
+    impl Journal for Ear {
+        fn append(&self, group: &Group) -> Result<Ticket> {
+            for effect in group.effects() {
+                let words: Vec<&[u8]> = effect.words().collect();
+                let told = words.iter().map(|word| word[..word.len().min(30)].escape_ascii().to_string());
+                self.hear(words[1], told.collect::<Vec<_>>().join(" "));
+            }
+            Ok(Ticket::default())
+        }
     }
 
     fn database(config: &str, short_cuts: bool) -> Database {
@@ -222,7 +330,7 @@ mod tests {
             .open()
             .unwrap();
         if !short_cuts {
-            engine.observe(Arc::new(Listener));
+            engine.inner.keyspace.hooks.set_snapshot(Some(Arc::new(Preserver)));
         }
         engine.database(0).unwrap()
     }
@@ -313,10 +421,120 @@ mod tests {
     }
 
     #[test]
+    fn listeners_hear_of_short_writes_what_they_hear_of_others() {
+        let [short, long] = [true, false].map(|short_cuts| {
+            let db = database("", short_cuts);
+            let (ear, log) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
+            db.engine().observe(ear.clone());
+            db.engine().set_journal(Some(log.clone()));
+            write(&db);
+            assert!(ear.len() > 5_000 && log.len() > 3_000);
+            let heard = [ear, log].map(|heard| heard.0.lock().clone());
+            (traces(&db), heard)
+        });
+        assert_eq!(short.0, long.0);
+        for (short, long) in short.1.iter().zip(&long.1) {
+            let differing = short.keys().chain(long.keys()).find(|key| short.get(*key) != long.get(*key));
+            if let Some(key) = differing {
+                panic!("{}: {:?}\nbut {:?}", key.escape_ascii(), short.get(key), long.get(key));
+            }
+        }
+    }
+
+    #[test]
+    fn listeners_come_and_go_at_any_time() {
+        let db = database("", true);
+        let set = |value: &str| db.set("k", value, Ttl::None, Condition::Always).unwrap();
+        let (ear, log) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
+        set("before");
+        let observer: Arc<dyn Observer> = ear.clone();
+        db.engine().observe(observer.clone());
+        assert!(db.engine().set_journal(Some(log.clone())).is_none());
+        set("heard");
+        assert!(db.engine().set_journal(None).is_some() && db.engine().unobserve(&observer));
+        assert!(!db.engine().unobserve(&observer));
+        set("after");
+        assert_eq!(log.0.lock()[&b"k"[..]], ["SET k heard"]);
+        assert_eq!(ear.0.lock()[&b"k"[..]], ["modified in 0", "set of String"]);
+        assert!(db.engine().inner.keyspace.hooks.are_silent());
+    }
+
+    /// A log that is full, or breaks when it is waited for.
+    #[derive(Default)]
+    struct Broken {
+        is_full: AtomicBool,
+        fails_to_append: AtomicBool,
+        fails_to_wait: AtomicBool,
+    }
+
+    impl Broken {
+        fn fail(flag: &AtomicBool, text: &'static str) -> Result<()> {
+            if flag.load(Ordering::Relaxed) { Err(Error::command(text)) } else { Ok(()) }
+        }
+    }
+
+    impl Journal for Broken {
+        fn refusal(&self) -> Option<Error> {
+            Broken::fail(&self.is_full, "full").err()
+        }
+
+        fn append(&self, _: &Group) -> Result<Ticket> {
+            Broken::fail(&self.fails_to_append, "append").map(|()| Ticket(1))
+        }
+
+        fn wait(&self, ticket: Ticket) -> Result<()> {
+            assert_eq!(ticket, Ticket(1));
+            Broken::fail(&self.fails_to_wait, "wait")
+        }
+    }
+
+    #[test]
+    fn what_the_log_cannot_keep_is_an_error_and_what_it_refuses_is_not_done() {
+        let db = database("", true);
+        let log = Arc::new(Broken::default());
+        db.set("k", "old", Ttl::None, Condition::Always).unwrap();
+        db.set("n", "1", Ttl::None, Condition::Always).unwrap();
+        db.engine().set_journal(Some(log.clone()));
+        let mut session = db.engine().session(Form::Resp);
+        let mut all = |round: i64, error: Option<&str>| {
+            let texts = [
+                db.set("k", format!("new {round}"), Ttl::None, Condition::Always).err(),
+                db.set(format!("fresh {round}"), "v", Ttl::None, Condition::Always).err(),
+                db.set("k", format!("if {round}"), Ttl::None, Condition::IfPresent).err(),
+                db.incr("n", 1).err(),
+                db.hset("h", b"f", round.to_string().as_bytes()).err(),
+                db.delete("k").err(),
+                db.set_many(&[("k", "old")], Ttl::None).err(),
+            ];
+            for text in texts {
+                assert_eq!(text.map(|text| text.to_string()), error.map(|error| format!("ERR {error}")));
+            }
+            let reply = session.execute(&[b"SET", b"s", round.to_string().as_bytes()]).to_vec();
+            session.execute(&[b"MULTI"]);
+            session.execute(&[b"INCR", b"in exec"]);
+            let exec = session.execute(&[b"EXEC"]).to_vec();
+            (reply, exec)
+        };
+        assert_eq!(all(1, None), (b"+OK\r\n".to_vec(), b"*1\r\n:1\r\n".to_vec()));
+        log.fails_to_wait.store(true, Ordering::Relaxed);
+        assert_eq!(all(2, Some("wait")), (b"-ERR wait\r\n".to_vec(), b"-ERR wait\r\n".to_vec()));
+        log.fails_to_append.store(true, Ordering::Relaxed);
+        assert_eq!(all(3, Some("append")), (b"-ERR append\r\n".to_vec(), b"-ERR append\r\n".to_vec()));
+        assert_eq!((db.incr("n", 0).is_err(), db.get("n").unwrap().unwrap()), (true, b"4".to_vec()));
+        log.is_full.store(true, Ordering::Relaxed);
+        let refused = b"-EXECABORT Transaction discarded because of previous errors.\r\n".to_vec();
+        assert_eq!(all(4, Some("full")), (b"-ERR full\r\n".to_vec(), refused));
+        assert_eq!(db.get("n").unwrap().unwrap(), b"4");
+        assert!(db.get("fresh 3").unwrap().is_some() && db.get("fresh 4").unwrap().is_none());
+        assert_eq!(session.execute(&[b"GET", b"in exec"]), b"$1\r\n3\r\n");
+        assert_eq!(session.execute(&[b"GET", b"s"]), b"$1\r\n3\r\n");
+    }
+
+    #[test]
     fn whoever_watches_hears_of_short_writes() {
         let db = database("", true);
         for (before, word) in [(None, "new"), (Some("old"), "new"), (Some("1"), "incr")] {
-            db.delete("k");
+            db.delete("k").unwrap();
             if let Some(value) = before {
                 db.set("k", value, Ttl::None, Condition::Always).unwrap();
             }

@@ -303,8 +303,11 @@ fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Sc
 
 #[inline(never)]
 fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64, old: u32) {
-    if keyspace.present_stamp().is_none() && !keyspace.used(key.hash(), old) {
-        return;
+    if keyspace.present_stamp().is_none() {
+        keyspace.wake_if_asleep();
+        if !keyspace.used(key.hash(), old) {
+            return;
+        }
     }
     let stamp = |shard: &ShardData, noted: Noted<'_>| keyspace.stamp(shard, noted);
     keyspace.shards[key.shard()].note_touch(at, count, keyspace.touch_limit(), stamp);
@@ -329,8 +332,11 @@ fn under_lock<'s>(
     if deadline.is_some_and(|deadline| keyspace.has_passed(deadline)) {
         return None;
     }
-    if keyspace.is_touch_due(head.stamp()) && keyspace.used(key.hash(), head.stamp()) {
-        keyspace.stamp(shard, [at]);
+    if keyspace.is_touch_due(head.stamp()) {
+        keyspace.wake_if_asleep();
+        if keyspace.used(key.hash(), head.stamp()) {
+            keyspace.stamp(shard, [at]);
+        }
     }
     Some(Seen { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })
 }

@@ -9,6 +9,7 @@ use super::moving::Progress;
 use super::shared::Shared;
 use super::stored::{Stored, rehash};
 use super::watch::Watchers;
+use crate::background::NEVER;
 use crate::store::key::{HashSeed, Key, timer_id};
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
 use crate::store::table::{BUCKET, Index, Table};
@@ -424,6 +425,7 @@ impl ShardData {
     /// Arms a timer for the key of this hash.
     pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
         let number = self.number_of(db);
+        self.shared.deadlines.note(self.number, deadline);
         let Self { arena, spaces, .. } = self;
         let wheel = spaces[number].wheel.get_or_insert_with(|| Box::new(Wheel::in_pool(arena.pool(), 0)));
         // Without memory for a timer the key still expires on time; only its memory waits for an access.
@@ -585,6 +587,13 @@ impl ShardData {
         self.arena.clear();
         self.compaction = None;
         owned
+    }
+
+    /// Notes when something in the shard is due next, in unix milliseconds, as far as its wheels tell at `now`.
+    pub(crate) fn note_next_deadline(&self, now: u64) {
+        let wheels = self.spaces.iter().filter_map(|space| space.wheel.as_ref());
+        let next = wheels.filter_map(|wheel| wheel.next_look(now)).min();
+        self.shared.deadlines.set(self.number, next.unwrap_or(NEVER));
     }
 
     /// The wheel of database `db`, if it ever had a timer.

@@ -2,6 +2,7 @@
 //!
 //! What such readers do with it is in [`super::read`]; who writes to it holds a shard's lock ([`super::guard`]).
 
+use super::deadlines::Deadlines;
 use super::entry::Head;
 use crate::os::{Board, Frozen, Guard};
 use crate::store::key::{HashSeed, Key, SHARDS, shard_of};
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) seed: HashSeed,
     /// Entries to stamp, by shard: reference in the upper half, low half of the sequence count in the lower.
     notes: Region,
+    pub(crate) deadlines: Deadlines,
     places: Mutex<Places>,
     databases: AtomicUsize,
 }
@@ -76,7 +78,7 @@ pub(super) enum LookUp<'s> {
 }
 
 impl Shared {
-    pub(crate) fn new(seed: HashSeed) -> Arc<Self> {
+    pub(crate) fn new(seed: HashSeed, task: u64) -> Arc<Self> {
         Arc::new(Self {
             lines: std::array::from_fn(|_| ShardLine::new()),
             listed: std::array::from_fn(|_| AtomicU32::new(0)),
@@ -84,6 +86,7 @@ impl Shared {
             pool: Arc::default(),
             seed,
             notes: Region::reserve(SHARDS * TOUCHES * size_of::<u64>()),
+            deadlines: Deadlines::new(task),
             places: Mutex::default(),
             databases: AtomicUsize::new(0),
         })

@@ -57,7 +57,7 @@ impl<'k> Victims<'k> {
             self.evicted += 1;
         }
         let index = db.index();
-        self.aftermath.extend(db.finish_later(index));
+        self.aftermath.extend(db.finish_later(index).1);
     }
 
     fn draw_from(&mut self, shard: usize) -> Option<(Record, Facts)> {

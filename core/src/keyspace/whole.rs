@@ -77,7 +77,7 @@ impl Db<'_> {
     fn note_flushed(&mut self, db: Option<usize>) {
         self.keyspace.counters.bump_all();
         self.keyspace.evictor.forget_records();
-        if self.keyspace.hooks.observed() {
+        if self.keyspace.hooks.want_changes() {
             self.effects.rare().flushed.push(db);
         }
     }
@@ -144,7 +144,7 @@ mod tests {
             self.flushed.lock().push(db);
         }
 
-        fn notified(&self, _: &Event) {}
+        fn notified(&self, _: &Event<'_>) {}
     }
 
     #[test]

@@ -209,6 +209,14 @@ impl Wheel {
         (0..LEVELS).filter_map(|level| self.next_start(level)).min()
     }
 
+    /// When to advance next, in absolute ms, once it was advanced to `now_ms`. Timers that are not due by a clock that was set back have no place in the
+    /// wheel: they are asked after every few milliseconds.
+    pub(crate) fn next_look(&self, now_ms: u64) -> Option<u64> {
+        const FEW: u64 = 10;
+        let next = self.next_tick()?;
+        Some(if next <= self.now { now_ms + FEW } else { next })
+    }
+
     /// Number of timers, those among them that the caller no longer needs.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -20,6 +20,7 @@ pub const CASES: &[&str] = &[
     "hash-copy",
     "small-engine",
     "rearm",
+    "idle",
 ];
 
 /// Runs every case so often and says of each figure whether it held every time.

@@ -170,7 +170,7 @@ fn section(text: &mut String, name: &str, findings: &Findings, notes: &[Note]) {
 fn title(part: &str) -> &'static str {
     match part {
         "rust" => "Rust: the engine beside maps and caches in one process",
-        "limits" => "The engine at its limits: memory, mass expiry, growth, copies, small engines",
+        "limits" => "The engine at its limits: memory, mass expiry, growth, copies, small and idle engines",
         "python" => "Python",
         "node" => "Node",
         _ => "C",

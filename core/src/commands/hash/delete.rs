@@ -66,7 +66,7 @@ impl Write for HGetDel<'_> {
         }
         if remove(db, &self.key, &self.fields.0)? > 0 {
             let words = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(self.fields.0.iter().copied());
-            db.propagate(|| words.map(<[u8]>::to_vec).collect());
+            db.propagate(|| words);
         }
         Ok(())
     }

@@ -157,7 +157,7 @@ fn expire(
     if !deleted.is_empty() {
         db.notify(EventClass::Hash, "hexpired", key.bytes());
         let argv = [&b"HDEL"[..], key.bytes()].into_iter().chain(deleted);
-        db.propagate(|| argv.map(<[u8]>::to_vec).collect());
+        db.propagate(|| argv);
     }
     Ok(())
 }

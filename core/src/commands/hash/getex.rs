@@ -50,7 +50,7 @@ impl HGetEx<'_> {
         if removed.is_some_and(|removed| removed > 0) {
             db.notify(EventClass::Hash, "hexpired", self.key.bytes());
             let argv = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(names.iter().copied());
-            db.propagate(|| argv.map(<[u8]>::to_vec).collect());
+            db.propagate(|| argv);
         }
         Ok(())
     }

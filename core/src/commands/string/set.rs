@@ -1,7 +1,7 @@
 //! SET and the older commands that are special cases of it.
 
 use super::expiry::{Late, TimeUnit, positive_deadline};
-use crate::command::{Arg, Argv, Command, Reply, Write};
+use crate::command::{Arg, Command, Reply, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num;
@@ -83,15 +83,10 @@ impl Write for Set<'_> {
             return Ok(());
         }
         if deadline.is_some() && !keep {
-            db.propagate(|| with_deadline(self.key.bytes(), self.value, deadline));
+            db.propagate_set(&self.key, self.value, deadline);
         } else if self.condition.is_some() || self.get {
-            let keep = keep.then(|| b"KEEPTTL".to_vec());
-            db.propagate(|| {
-                [b"SET".to_vec(), self.key.bytes().to_vec(), self.value.to_vec()]
-                    .into_iter()
-                    .chain(keep)
-                    .collect()
-            });
+            let keep = keep.then_some(&b"KEEPTTL"[..]);
+            db.propagate(|| [b"SET", self.key.bytes(), self.value].into_iter().chain(keep));
         }
         store(db, &self.key, self.value, deadline)
     }
@@ -146,16 +141,6 @@ fn remove_as_expired(db: &mut Db<'_>, key: &Key<'_>) {
         let command = db.keyspace().expired_delete_command().to_vec();
         db.propagate(|| vec![command, key.bytes().to_vec()]);
     }
-}
-
-/// SET with an absolute deadline, for the log.
-pub(crate) fn with_deadline(key: &[u8], value: &[u8], deadline: Option<u64>) -> Argv {
-    let mut argv = vec![b"SET".to_vec(), key.to_vec(), value.to_vec()];
-    if let Some(deadline) = deadline {
-        argv.push(b"PXAT".to_vec());
-        argv.push(deadline.to_string().into_bytes());
-    }
-    argv
 }
 
 /// Stores a string under a key that does not exist yet.
@@ -244,7 +229,7 @@ fn set_for(
     command: &str,
 ) -> Result<()> {
     let deadline = positive_deadline(time, unit, db.now(), command)?;
-    db.propagate(|| with_deadline(key.bytes(), value, Some(deadline)));
+    db.propagate_set(key, value, Some(deadline));
     store(db, key, value, Some(deadline))
 }
 
@@ -270,7 +255,7 @@ impl Write for GetSet<'_> {
             Some(entry) => reply.bulk(&entry.value().text()?),
             None => reply.null(),
         }
-        db.propagate(|| vec![b"SET".to_vec(), self.key.bytes().to_vec(), self.value.to_vec()]);
+        db.propagate_set(&self.key, self.value, None);
         store(db, &self.key, self.value, None)
     }
 }

@@ -9,7 +9,7 @@ use crate::command::spec::Flags;
 use crate::command::{Command, Context, Reply, Session, keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Key, Keyspace};
+use crate::keyspace::{Db, Group, Key, Keyspace};
 use crate::session::{Queued, State, Transaction};
 
 /// Runs the commands queued since MULTI, as one atomic step.
@@ -42,6 +42,12 @@ impl Context<'_, '_> {
                 "EXECABORT Transaction discarded because of previous errors.",
             ));
         }
+        let writes = |queued: &Queued| queued.found.spec.flags.contains(Flags::WRITE);
+        if transaction.queue.iter().any(writes)
+            && let Some(refusal) = self.engine.keyspace.hooks.refusal()
+        {
+            return Err(run::discarded_because_of(&refusal));
+        }
         let may_grow =
             transaction.queue.iter().any(|queued| queued.found.spec.flags.contains(Flags::DENYOOM));
         if may_grow && !self.engine.make_room() {
@@ -54,18 +60,17 @@ impl Context<'_, '_> {
             reply.null_array();
             return Ok(());
         }
-        let (mut effects, mut options_changed) = (Vec::new(), false);
+        let (mut effects, mut options_changed) = (Group::default(), false);
         reply.array(transaction.queue.len());
         for queued in &transaction.queue {
             let locked = Locked { db: &mut db, effects: &mut effects, options_changed: &mut options_changed };
             self.run_queued(queued, locked, reply);
         }
-        run::log(&db, &effects);
-        db.release();
+        let released = run::release(db, &effects);
         if options_changed {
             self.engine.options_changed();
         }
-        Ok(())
+        released
     }
 
     fn run_queued(&mut self, queued: &Queued, locked: Locked<'_, '_>, reply: &mut Reply) {

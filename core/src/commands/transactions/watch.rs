@@ -69,12 +69,13 @@ impl Context<'_, '_> {
             // It counts as missing from now on; its removal later must not look like a change.
             db.expire_key(key);
         }
-        db.locks_mut().shard_mut(key.shard()).watchers.add(state.db, key.bytes(), &state.watch_flag);
+        let watchers = &mut db.locks_mut().shard_mut(key.shard()).watchers;
+        watchers.add(&self.engine.keyspace.hooks, state.db, key.bytes(), &state.watch_flag);
         state.watched.push(Watched { db: state.db, key: key.bytes().into() });
         // CLIENT INFO tells -1 of sessions that never began anything like a transaction.
         state.info.queued.fetch_max(0, Ordering::Relaxed);
         state.info.watching.store(state.watched.len(), Ordering::Relaxed);
-        db.finish(state.db);
+        db.finish_unasked(state.db);
     }
 
     pub(crate) fn unwatch(&mut self) {

@@ -79,17 +79,17 @@ fn typed_calls_are_changes_too() {
             db.incr("k", 1).unwrap();
         },
         |db| {
-            db.delete("k");
+            db.delete("k").unwrap();
         },
         |db| {
-            db.delete_many(&["other", "k"]);
+            db.delete_many(&["other", "k"]).unwrap();
         },
         |db| db.set_many(&[("other", "1"), ("k", "2")], Ttl::None).unwrap(),
         |db| {
-            db.clear(b"");
+            db.clear(b"").unwrap();
         },
         |db| {
-            db.clear(b"k");
+            db.clear(b"k").unwrap();
         },
         |db| {
             db.hset("k", b"f", b"v").unwrap();
@@ -105,9 +105,9 @@ fn typed_calls_are_changes_too() {
     }
     let db = database();
     let load = lead(&db, "k", &[]);
-    db.clear(b"other");
+    db.clear(b"other").unwrap();
     db.engine().database(1).unwrap().set("k", "elsewhere", Ttl::None, Condition::Always).unwrap();
-    db.engine().database(1).unwrap().clear(b"");
+    db.engine().database(1).unwrap().clear(b"").unwrap();
     assert!(load.store(b"loaded", Ttl::After(Duration::from_secs(5))).unwrap());
     assert!(db.ttl("k").flatten().is_some());
 }

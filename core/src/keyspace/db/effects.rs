@@ -4,9 +4,12 @@
 use smallvec::SmallVec;
 
 use super::Db;
+use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::keyspace::evictor::Created;
-use crate::keyspace::hooks::{Argv, Effect, Event, EventClass};
+use crate::keyspace::hearing::log_set;
+use crate::keyspace::hooks::{Appended, Event, EventClass};
+use crate::keyspace::journal::Group;
 use crate::store::key::Key;
 use crate::value::Owned;
 
@@ -24,16 +27,30 @@ pub(in crate::keyspace) struct Effects {
 pub(in crate::keyspace) struct Rare {
     expired_fields: u64,
     /// The commands that replace the one being executed in the log; `None`: log it as it came.
-    rewritten: Option<Vec<Effect>>,
+    rewritten: Option<Group>,
     /// Deletions of expired keys met on the way, logged before the command.
-    expirations: Vec<Effect>,
+    expirations: Group,
     pub(super) modified: Vec<(usize, Box<[u8]>)>,
-    events: Vec<Event>,
+    events: Vec<Happened>,
     pub(in crate::keyspace) garbage: Vec<Owned>,
     /// The garbage is dropped by this thread, whatever it costs.
     pub(in crate::keyspace) drop_here: bool,
     /// Databases of which all keys changed; `None` stands for all databases.
     pub(in crate::keyspace) flushed: Vec<Option<usize>>,
+}
+
+/// An event with a key of its own.
+struct Happened {
+    class: EventClass,
+    name: &'static str,
+    db: usize,
+    key: Box<[u8]>,
+}
+
+impl Happened {
+    fn event(&self) -> Event<'_> {
+        Event { class: self.class, name: self.name, db: self.db, key: &self.key }
+    }
 }
 
 /// What is left to do for a piece of work once nothing is locked: observers hear, garbage is dropped.
@@ -51,7 +68,8 @@ impl Rare {
     fn release(self, keyspace: &Keyspace) {
         keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
         if !self.modified.is_empty() || !self.events.is_empty() {
-            keyspace.hooks.tell(&self.modified, &self.events);
+            let modified = self.modified.iter().map(|(db, key)| (*db, &**key));
+            keyspace.hooks.tell(modified, self.events.iter().map(Happened::event));
         }
         if !self.flushed.is_empty() {
             keyspace.hooks.tell_flushed(&self.flushed);
@@ -82,19 +100,18 @@ impl Effects {
 impl Db<'_> {
     /// Has the log remove a key before whatever the command does.
     pub(super) fn log_removal(&mut self, command: &[u8], key: &Key<'_>) {
-        if self.keyspace.hooks.journal().is_some() {
-            let argv = vec![command.to_vec(), key.bytes().to_vec()];
+        if self.keyspace.hooks.are_logged() {
             let db = self.index;
-            self.effects.rare().expirations.push(Effect { db, argv });
+            self.effects.rare().expirations.push(db, [command, key.bytes()]);
         }
     }
 
     /// Announces a keyspace event to whoever subscribed to its class.
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
-        if self.keyspace.hooks.observed() {
-            let event = Event { class, name, db: self.index, key: key.into() };
-            self.effects.rare().events.push(event);
+        if self.keyspace.hooks.want_events() {
+            let db = self.index;
+            self.effects.rare().events.push(Happened { class, name, db, key: key.into() });
         }
     }
 
@@ -102,10 +119,19 @@ impl Db<'_> {
     /// are never made.
     ///
     /// Commands whose repetition would not have the same effect call it: relative deadlines, random choices, floats.
-    pub fn propagate(&mut self, argv: impl FnOnce() -> Argv) {
-        if self.keyspace.hooks.journal().is_some() {
-            let effect = Effect { db: self.index, argv: argv() };
-            self.effects.rare().rewritten.get_or_insert_default().push(effect);
+    pub fn propagate<I: IntoIterator<Item: AsRef<[u8]>>>(&mut self, words: impl FnOnce() -> I) {
+        if self.keyspace.hooks.are_logged() {
+            let db = self.index;
+            self.effects.rare().rewritten.get_or_insert_default().push(db, words());
+        }
+    }
+
+    /// [`Db::propagate`] of a string that was set, with a deadline in unix milliseconds if it has one.
+    pub(crate) fn propagate_set(&mut self, key: &Key<'_>, value: &[u8], deadline: Option<u64>) {
+        if self.keyspace.hooks.are_logged() {
+            let db = self.index;
+            let group = self.effects.rare().rewritten.get_or_insert_default();
+            log_set(group, db, key.bytes(), value, deadline);
         }
     }
 
@@ -118,11 +144,10 @@ impl Db<'_> {
         changes: u64,
     ) {
         self.effects.changes = changes;
-        if self.keyspace.hooks.journal().is_some() {
-            let words = [b"HDEL".to_vec(), key.bytes().to_vec()];
-            let argv = words.into_iter().chain(fields).collect();
+        if self.keyspace.hooks.are_logged() {
+            let words = [&b"HDEL"[..], key.bytes()].into_iter().chain(fields.iter().map(Vec::as_slice));
             let db = self.index;
-            self.effects.rare().expirations.push(Effect { db, argv });
+            self.effects.rare().expirations.push(db, words);
         }
     }
 
@@ -131,24 +156,33 @@ impl Db<'_> {
         self.effects.rare().expired_fields += count as u64;
     }
 
-    /// Closes a piece of work that came without words, unlocks and frees.
-    pub(crate) fn finish(self, db: usize) {
+    /// Closes a piece of work that came without words: hands its effects to the log, unlocks, frees, and waits for the log if that has to be.
+    ///
+    /// # Errors
+    /// The log cannot keep the effects. The changes stand.
+    pub(crate) fn finish(self, db: usize) -> Result<()> {
         let keyspace = self.keyspace;
-        if let Some(aftermath) = self.finish_later(db) {
+        let (appended, aftermath) = self.finish_later(db);
+        if let Some(aftermath) = aftermath {
+            aftermath.settle(keyspace);
+        }
+        appended?.map_or(Ok(()), Appended::wait)
+    }
+
+    /// As [`Db::finish`] for work that nobody asked for: nobody waits for the log. That it cannot keep the effects is for the log to remember.
+    pub(crate) fn finish_unasked(self, db: usize) {
+        let keyspace = self.keyspace;
+        if let (_, Some(aftermath)) = self.finish_later(db) {
             aftermath.settle(keyspace);
         }
     }
 
     /// As [`Db::finish`], but leaves to the caller what is to be done when no lock is held any more.
-    pub(crate) fn finish_later(mut self, db: usize) -> Option<Aftermath> {
-        let mut effects = Vec::new();
+    pub(crate) fn finish_later(mut self, db: usize) -> (Result<Option<Appended>>, Option<Aftermath>) {
+        let mut effects = Group::default();
         self.settle(db, &[], &mut effects);
-        if !effects.is_empty()
-            && let Some(journal) = self.keyspace.hooks.journal()
-        {
-            journal.append(&effects);
-        }
-        self.unlock()
+        let appended = self.keyspace.hooks.append(&effects);
+        (appended, self.unlock())
     }
 
     /// How many changes the command has made so far.
@@ -163,7 +197,7 @@ impl Db<'_> {
     }
 
     /// Closes one command: hands its effects to the log while the shards are still locked.
-    pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Vec<Effect>) {
+    pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Group) {
         self.reclaim_stale();
         let changes = std::mem::take(&mut self.effects.changes);
         let mut rewritten = None;
@@ -173,10 +207,10 @@ impl Db<'_> {
         }
         if changes > 0 {
             self.has_changed = true;
-            if self.keyspace.hooks.journal().is_some() {
+            if self.keyspace.hooks.are_logged() {
                 match rewritten {
-                    Some(effects) => into.extend(effects),
-                    None => into.push(Effect { db, argv: argv.iter().map(|word| word.to_vec()).collect() }),
+                    Some(mut effects) => into.append(&mut effects),
+                    None => into.push(db, argv),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Entries as commands see them: read, changed, and taken out. How they are stored is the affair of [`super::super::shard`].
+//! Entries as commands see them: read, changed, and copied. How they are stored is the affair of [`super::super::shard`].
 
 use super::Db;
 use crate::error::{Error, Result};
@@ -9,21 +9,21 @@ use crate::value::long::{self, LongString};
 use crate::value::string::over_deadline;
 use crate::value::{Kind, NewValue, Owned, Value};
 
-/// A value taken out of the keyspace or copied from it.
+/// A value copied from the keyspace.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub(crate) enum Copied {
     Int(i64),
     Bytes(Kind, Vec<u8>),
     Owned(Option<Owned>),
 }
 
-impl Taken {
+impl Copied {
     /// As a value to insert, once.
     pub(crate) fn as_new(&mut self) -> NewValue<'_> {
         match self {
-            Taken::Int(number) => NewValue::Int(*number),
-            Taken::Bytes(kind, bytes) => NewValue::Bytes(*kind, bytes),
-            Taken::Owned(owned) => {
+            Copied::Int(number) => NewValue::Int(*number),
+            Copied::Bytes(kind, bytes) => NewValue::Bytes(*kind, bytes),
+            Copied::Owned(owned) => {
                 let mut owned = owned.take().expect("a value is inserted once");
                 if let Owned::Hash(hash) = &mut owned {
                     hash.forget_timer();

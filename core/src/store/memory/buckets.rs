@@ -132,14 +132,20 @@ impl Buckets {
     }
 
     /// Gives rows that no table reaches back to the system. `tallest` takes each shard's lock and says how many buckets the longest table has.
+    #[cfg(test)]
     pub(crate) fn trim(&self, tallest: impl Fn() -> u32) {
+        assert!(self.trim_while(tallest, || true));
+    }
+
+    /// The same, a piece at a time, as long as `has_time`. False if some are left: there is something to gain then, as if a table became shorter.
+    pub(crate) fn trim_while(&self, tallest: impl Fn() -> u32, has_time: impl Fn() -> bool) -> bool {
         let longest = tallest();
         let kept = longest + (longest / 16).max(FEW);
         let kept = if kept >= PIECE { kept.next_multiple_of(PIECE) } else { kept };
         let turn = {
             let mut state = self.state.lock();
             if state.backed <= kept {
-                return;
+                return true;
             }
             self.ceiling.fetch_min(kept, Ordering::Relaxed);
             state.lowered += 1;
@@ -151,11 +157,18 @@ impl Buckets {
             let mut state = self.state.lock();
             if state.lowered != turn {
                 // A shard may have grown above the present ceiling since it was asked here: the other one sees it.
-                return;
+                return true;
             }
-            if !self.give_back_last(&mut state, self.ceiling.load(Ordering::Relaxed).max(longest)) {
-                return;
+            let kept = self.ceiling.load(Ordering::Relaxed).max(longest);
+            if state.backed <= kept {
+                return true;
             }
+            if !has_time() {
+                drop(state);
+                self.note_shrinking();
+                return false;
+            }
+            self.give_back_last(&mut state, kept);
         }
     }
 

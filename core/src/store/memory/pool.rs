@@ -128,6 +128,8 @@ struct State {
     /// Pages taken since the last look, and how many looks in a row there were none.
     taken: u64,
     calm: u32,
+    /// Chunks looked at in a row of which none was to become a huge page.
+    passed_over: usize,
     /// Pages that are taken in pieces, and which of these are in use, as bits.
     in_pieces: Vec<(u32, u8)>,
 }
@@ -279,6 +281,12 @@ impl Pool {
         true
     }
 
+    /// Whether [`Pool::collapse`] may find something: it has not looked at all chunks since anything was taken.
+    pub(crate) fn may_collapse(&self) -> bool {
+        let state = self.state.lock();
+        state.passed_over < state.chunks.len()
+    }
+
     /// Gives all idle pages back to the system. O(chunks).
     pub(crate) fn trim(&self) {
         self.part_with(|state, parting| state.trim(0, 0, parting));
@@ -361,12 +369,17 @@ fn bytes_of(number: usize) -> Range<usize> {
 impl State {
     /// The first of the next `count` chunks, round and round, that is full and no huge page.
     fn next_to_collapse(&mut self, count: usize) -> Option<usize> {
-        (0..count.min(self.chunks.len())).find_map(|_| {
+        let found = (0..count.min(self.chunks.len())).find_map(|_| {
             let number = self.next % self.chunks.len();
             self.next = number + 1;
+            self.passed_over += 1;
             let chunk = &self.chunks[number];
             (chunk.stage == Stage::Used && !chunk.is_huge && chunk.taken == Bits::all()).then_some(number)
-        })
+        });
+        if found.is_some() {
+            self.passed_over = 0;
+        }
+        found
     }
 
     /// Chunks that are ready.
@@ -396,7 +409,11 @@ impl State {
 
     fn look(&mut self) -> Pace {
         let taken = std::mem::take(&mut self.taken);
-        self.calm = if taken == 0 { self.calm.saturating_add(1) } else { 0 };
+        if taken == 0 {
+            self.calm = self.calm.saturating_add(1);
+        } else {
+            (self.calm, self.passed_over) = (0, 0);
+        }
         match taken {
             FAST.. => Pace::Fast,
             _ if self.calm >= CALM => Pace::Calm,

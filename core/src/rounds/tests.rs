@@ -1,0 +1,218 @@
+//! When an engine sleeps and wakes, and that its deadlines are kept meanwhile.
+
+use std::time::Duration;
+
+use crate::background::Work;
+use crate::clock::{Clock, Timer};
+use crate::keyspace::{Event, Observer};
+use crate::sync::Arc;
+use crate::{Condition, Engine, Form, Ttl};
+use std::sync::mpsc::{Sender, channel};
+
+const SOME_TIME: Duration = Duration::from_secs(20);
+
+fn timer() -> Timer {
+    Clock::system().timer()
+}
+
+fn set(engine: &Engine, key: &str, ttl: Ttl) {
+    engine.database(0).unwrap().set(key, "value", ttl, Condition::Always).unwrap();
+}
+
+fn wait_for_sleep(engine: &Engine) {
+    let start = timer();
+    while !engine.inner.task().is_asleep() {
+        assert!(start.elapsed() < SOME_TIME, "it does not fall asleep");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Milliseconds that the engine's clock is late by.
+fn lateness(engine: &Engine) -> u64 {
+    let clock = &engine.inner.keyspace.clock;
+    clock.now_ms() - clock.coarse_ms()
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn an_engine_that_nobody_uses_has_no_rounds() {
+    let engine = Engine::new();
+    assert!(engine.inner.task().is_asleep());
+    set(&engine, "key", Ttl::None);
+    assert!(!engine.inner.task().is_asleep());
+    wait_for_sleep(&engine);
+    let rounds = engine.inner.pulse.rounds();
+    assert!(rounds >= 10, "{rounds}: as long as it may be used again");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(engine.inner.pulse.rounds(), rounds);
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn whatever_uses_an_engine_after_a_sleep_finds_the_time_right() {
+    type Use = fn(&Engine);
+    let uses: [(&str, Use); 8] = [
+        ("a read", |engine| _ = engine.database(0).unwrap().get("key").unwrap()),
+        ("a read of a large value", |engine| _ = engine.database(0).unwrap().get("large").unwrap()),
+        ("a question", |engine| assert!(engine.database(0).unwrap().contains("key"))),
+        ("an overwrite", |engine| set(engine, "key", Ttl::None)),
+        ("a new key", |engine| set(engine, "another", Ttl::None)),
+        ("a counter", |engine| _ = engine.database(0).unwrap().incr("counter", 1).unwrap()),
+        ("a field", |engine| _ = engine.database(0).unwrap().hset("hash", b"field", b"v").unwrap()),
+        ("a session", |engine| _ = engine.session(Form::Resp)),
+    ];
+    for policy in ["noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-adaptive"] {
+        let config =
+            crate::Config::from_text(format!("maxmemory 100mb\nmaxmemory-policy {policy}\n").as_bytes());
+        let engine = Engine::builder().config(config.unwrap()).open().unwrap();
+        let db = engine.database(0).unwrap();
+        db.set("large", "v".repeat(10_000), Ttl::None, Condition::Always).unwrap();
+        set(&engine, "key", Ttl::None);
+        db.incr("counter", 1).unwrap();
+        for (what, act) in uses {
+            wait_for_sleep(&engine);
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(lateness(&engine) >= 90, "{what}: nobody keeps the clock");
+            act(&engine);
+            assert!(!engine.inner.task().is_asleep(), "{what} under {policy}");
+            assert!(lateness(&engine) < 80, "{what} under {policy}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn a_key_that_is_read_after_a_sleep_was_used_just_now() {
+    let engine = Engine::new();
+    let mut session = engine.session(Form::Resp);
+    set(&engine, "read", Ttl::None);
+    set(&engine, "left", Ttl::None);
+    wait_for_sleep(&engine);
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert!(engine.database(0).unwrap().get("read").unwrap().is_some());
+    assert_eq!(session.execute(&[b"OBJECT", b"IDLETIME", b"read"]), b":0\r\n");
+    let left = session.execute(&[b"OBJECT", b"IDLETIME", b"left"]);
+    assert!([b":2\r\n", b":3\r\n"].iter().any(|fits| *fits == left), "{left:?}");
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn reads_alone_keep_an_engine_awake() {
+    let engine = Engine::new();
+    let db = engine.database(0).unwrap();
+    set(&engine, "key", Ttl::None);
+    let start = timer();
+    let mut longest = Duration::ZERO;
+    while start.elapsed() < Duration::from_millis(500) {
+        let before = timer();
+        db.get("key").unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        longest = longest.max(before.elapsed());
+        // On a busy machine nothing may have read for as long.
+        assert!(!engine.inner.task().is_asleep() || longest > Duration::from_millis(90));
+    }
+}
+
+/// Tells what has expired, and when.
+struct Listener(std::sync::Mutex<Sender<(String, Duration)>>, Timer);
+
+impl Observer for Listener {
+    fn modified(&self, _: usize, _: &[u8]) {}
+    fn notified(&self, event: &Event<'_>) {
+        if event.name == "expired" {
+            let key = String::from_utf8(event.key.to_vec()).unwrap();
+            self.0.lock().unwrap().send((key, self.1.elapsed())).unwrap();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn deadlines_of_a_sleeping_engine_are_kept() {
+    let engine = Engine::new();
+    let (sender, heard) = channel();
+    let start = timer();
+    engine.observe(Arc::new(Listener(std::sync::Mutex::new(sender), start)));
+    let left = |ms: u64| Duration::from_millis(ms).saturating_sub(start.elapsed());
+    set(&engine, "never", Ttl::None);
+    // The second comes before the first, and the third before what the thread sleeps for at most.
+    for (key, ms) in [("late", 1_700), ("early", 600), ("later", 1_720)] {
+        set(&engine, key, Ttl::After(left(ms)));
+    }
+    let mut session = engine.session(Form::Resp);
+    session.execute(&[b"HSET", b"hash", b"f", b"1", b"g", b"2"]);
+    let field = left(900).as_millis().to_string();
+    session.execute(&[b"HPEXPIRE", b"hash", field.as_bytes(), b"FIELDS", b"1", b"f"]);
+    drop(session);
+    wait_for_sleep(&engine);
+    let mut lateness = Vec::new();
+    for (key, ms) in [("early", 600), ("late", 1_700), ("later", 1_720)] {
+        let (expired, when) = heard.recv_timeout(SOME_TIME).unwrap();
+        assert_eq!(expired, key);
+        lateness.push(when.saturating_sub(Duration::from_millis(ms)));
+    }
+    assert!(engine.inner.task().is_asleep(), "nobody has used it");
+    lateness.sort_unstable();
+    assert!(lateness[0] < Duration::from_millis(40), "{lateness:?}");
+    let fields = engine.inner.keyspace.expired_fields.load(crate::sync::Ordering::Relaxed);
+    assert_eq!((fields, engine.database(0).unwrap().len()), (1, 2));
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn an_engine_that_is_closed_by_its_own_observer_ends() {
+    struct Closer(std::sync::Mutex<Option<Engine>>);
+    impl Observer for Closer {
+        fn modified(&self, _: usize, _: &[u8]) {}
+        fn notified(&self, event: &Event<'_>) {
+            if event.name == "expired" {
+                drop(self.0.lock().unwrap().take());
+            }
+        }
+    }
+    let engine = Engine::new();
+    let weak = Arc::downgrade(&engine.inner);
+    let closer = Arc::new(Closer(std::sync::Mutex::new(None)));
+    engine.observe(closer.clone());
+    set(&engine, "key", Ttl::After(Duration::from_millis(50)));
+    *closer.0.lock().unwrap() = Some(engine);
+    let start = timer();
+    while weak.strong_count() > 0 {
+        assert!(start.elapsed() < SOME_TIME, "it does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn what_is_closed_is_gone_at_once() {
+    for round in 0..300 {
+        let engine = Engine::new();
+        let weak = Arc::downgrade(&engine.inner);
+        set(&engine, "key", Ttl::After(Duration::from_millis(1 + round % 5)));
+        std::thread::sleep(Duration::from_micros(100 * round));
+        drop(engine);
+        assert_eq!(weak.strong_count(), 0);
+    }
+}
+
+#[test]
+#[cfg_attr(any(miri, loom), ignore = "a thread that waits on the wall's time")]
+fn switched_off_expiry_goes_on_once_it_is_switched_on() {
+    let config = crate::Config::from_text(b"enable-debug-command yes\n").unwrap();
+    let engine = Engine::builder().config(config).open().unwrap();
+    let mut session = engine.session(Form::Resp);
+    assert_eq!(session.execute(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"]), b"+OK\r\n");
+    set(&engine, "key", Ttl::After(Duration::from_millis(20)));
+    wait_for_sleep(&engine);
+    assert_eq!(engine.database(0).unwrap().len(), 1);
+    let rounds = engine.inner.pulse.rounds();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(engine.inner.pulse.rounds(), rounds, "nothing is due as long as it is off");
+    assert_eq!(session.execute(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1"]), b"+OK\r\n");
+    let start = timer();
+    while !engine.database(0).unwrap().is_empty() {
+        assert!(start.elapsed() < SOME_TIME, "it is not reclaimed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
