@@ -19,7 +19,6 @@
 //! 9. A thread that runs Python code when the interpreter ends is unwound by it. Calls that may take long are therefore made by [`call_last`], below
 //!    frames that may be unwound: `C-unwind`, nothing to drop, nothing caught.
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -27,25 +26,15 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
-use pyo3::{Borrowed, PyClass, ffi};
+use pyo3::{Borrowed, ffi};
 use smallvec::SmallVec;
 
+pub use crate::arguments::Exact;
+use crate::bodies;
+pub use crate::bodies::{Body, Method, call_last};
 use crate::errors::{Outcome, Raised};
-
-/// A method of a class, called without PyO3's argument handling.
-pub trait Method: 'static {
-    /// The class whose instances it is called on.
-    type Class: PyClass<Frozen = True> + Sync;
-    /// What it does.
-    fn call<'py>(
-        this: Argument<'_, 'py>,
-        class: &Self::Class,
-        arguments: &Arguments<'_, 'py>,
-    ) -> Outcome<'py>;
-}
 
 /// The names of a method's parameters, interned at the first call that has keywords, so that names are compared by address.
 pub struct Names<const N: usize> {
@@ -301,19 +290,6 @@ fn unusual_bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
 fn not_text(object: Argument<'_, '_>) -> PyErr {
     let name = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
     PyTypeError::new_err(format!("a str or bytes is needed, not {name}"))
-}
-
-/// Exactly this built-in type: cheaper than a check that allows subclasses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "named after Python's types")]
-pub enum Exact {
-    Str,
-    Bytes,
-    Int,
-    Float,
-    Bool,
-    None,
-    Other,
 }
 
 /// Which built-in type an object is exactly of.
@@ -743,18 +719,6 @@ unsafe extern "C" fn ready_throw(
     }
 }
 
-/// What an object of a type of callables does. PyO3's classes are called through a tuple and a dict; these by vectorcall, as functions are.
-pub trait Body: Send + Sync + 'static {
-    /// The type's full name.
-    const NAME: &'static CStr;
-    /// Where the type is kept once it was made.
-    fn kind() -> &'static PyOnceLock<Py<PyType>>;
-    /// What calling an object does.
-    fn call<'py>(&self, this: Argument<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Outcome<'py>;
-    /// Shows the garbage collector what the body refers to.
-    fn traverse(&self, visit: &mut dyn FnMut(&Py<PyAny>));
-}
-
 /// A callable with attributes, which binds to instances as functions do.
 #[repr(C)]
 struct Callable<B> {
@@ -914,21 +878,6 @@ unsafe fn call_unpacked<B: Body>(
     give(protect(py, || with_arguments(&args, kwargs.as_ref(), |arguments| body().call(this, arguments))?))
 }
 
-/// A function to call, its arguments and its keyword arguments.
-type Left = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>);
-
-thread_local! {
-    static LEFT: Cell<Option<Left>> = const { Cell::new(None) };
-}
-
-/// Has a Python function called in place of what a body returns, once the body and all that it used are gone: for functions that may take long. While
-/// Python ends, it ends the threads that still run its code by unwinding them, which frames of Rust with anything to drop, or that catch panics,
-/// do not survive (invariant 9). Only what a [`Body`] returns at once.
-pub fn call_last(function: Py<PyAny>, args: Bound<'_, PyTuple>, kwargs: Option<Bound<'_, PyDict>>) -> Raised {
-    LEFT.set(Some((function, args.unbind(), kwargs.map(Bound::unbind))));
-    Raised::already()
-}
-
 /// Calls what [`call_last`] was given, if anything; else an exception is set.
 ///
 /// # Safety
@@ -945,7 +894,7 @@ unsafe extern "C-unwind" fn call_what_is_left() -> *mut ffi::PyObject {
             kwargs: *mut ffi::PyObject,
         ) -> *mut ffi::PyObject;
     }
-    let Some((function, args, kwargs)) = LEFT.take() else { return ptr::null_mut() };
+    let Some((function, args, kwargs)) = bodies::take_left() else { return ptr::null_mut() };
     let kwargs = kwargs.map_or(ptr::null_mut(), Py::into_ptr);
     let (function, args) = (function.into_ptr(), args.into_ptr());
     // SAFETY: owned here, a callable, a tuple, and a dict or null, until they are given back.

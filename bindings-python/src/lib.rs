@@ -4,6 +4,7 @@
 //! called often are listed in `hot_methods!` tables and bypass PyO3's argument handling (see [`hot`]); all others are plain PyO3.
 
 mod arguments;
+mod bodies;
 mod cache;
 mod digest;
 mod engine;
