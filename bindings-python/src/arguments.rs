@@ -9,7 +9,20 @@ use pyo3::types::{PyByteArray, PyFloat, PyInt, PyList, PyMemoryView, PyTuple};
 use smallvec::SmallVec;
 
 use crate::errors::{Raised, missing, too_many};
-use crate::hot::{Argument, Arguments, Exact, Names, bytes_of, exact};
+use crate::hot::{Argument, Arguments, Names, bytes_of, exact};
+
+/// Exactly this built-in type: cheaper than a check that allows subclasses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named after Python's types")]
+pub enum Exact {
+    Str,
+    Bytes,
+    Int,
+    Float,
+    Bool,
+    None,
+    Other,
+}
 
 impl<'a, 'py> Arguments<'a, 'py> {
     /// Sorts the arguments into the parameters of these names, the first `required` of which must be there.

@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 
 use crate::errors::Outcome;
 use crate::hot::{
-    Argument, Arguments, Body, Exact, Guarded, body, bytes_of, call_one, callable, exact, with_arguments,
+    Argument, Arguments, Body, Exact, Guarded, body, bytes_of, call_last, call_one, callable, exact,
+    with_arguments,
 };
 use crate::store::Store;
 
@@ -125,7 +126,7 @@ impl CachedResult {
     #[cold]
     fn ask_python<'py>(&self, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let keywords = if arguments.has_keywords() { Some(arguments.keywords()?) } else { None };
-        Ok(self.python.bind(arguments.py()).call(arguments.tuple()?, keywords.as_ref())?)
+        Err(call_last(self.python.clone_ref(arguments.py()), arguments.tuple()?, keywords))
     }
 
     /// The result, if it is there and all is as usual. Exceptions are dropped: Python meets them again, and logs them.

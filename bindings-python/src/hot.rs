@@ -16,6 +16,8 @@
 //! 6. A [`Raised`] exists only while an exception is set in this thread.
 //! 7. A [`Callable`] gets its body and its vectorcall function before anybody else sees it and keeps both until nobody refers to it.
 //! 8. A [`Ready`] object owns its outcome; its type has no Python-visible constructor, so its fields are always set.
+//! 9. A thread that runs Python code when the interpreter ends is unwound by it. Calls that may take long are therefore made by [`call_last`], below
+//!    frames that may be unwound: `C-unwind`, nothing to drop, nothing caught.
 
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,25 +26,15 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
-use pyo3::{Borrowed, PyClass, ffi};
+use pyo3::{Borrowed, ffi};
 use smallvec::SmallVec;
 
+pub use crate::arguments::Exact;
+use crate::bodies;
+pub use crate::bodies::{Body, Method, call_last};
 use crate::errors::{Outcome, Raised};
-
-/// A method of a class, called without PyO3's argument handling.
-pub trait Method: 'static {
-    /// The class whose instances it is called on.
-    type Class: PyClass<Frozen = True> + Sync;
-    /// What it does.
-    fn call<'py>(
-        this: Argument<'_, 'py>,
-        class: &Self::Class,
-        arguments: &Arguments<'_, 'py>,
-    ) -> Outcome<'py>;
-}
 
 /// The names of a method's parameters, interned at the first call that has keywords, so that names are compared by address.
 pub struct Names<const N: usize> {
@@ -298,19 +290,6 @@ fn unusual_bytes_of<'a>(object: Argument<'a, '_>) -> PyResult<&'a [u8]> {
 fn not_text(object: Argument<'_, '_>) -> PyErr {
     let name = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
     PyTypeError::new_err(format!("a str or bytes is needed, not {name}"))
-}
-
-/// Exactly this built-in type: cheaper than a check that allows subclasses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "named after Python's types")]
-pub enum Exact {
-    Str,
-    Bytes,
-    Int,
-    Float,
-    Bool,
-    None,
-    Other,
 }
 
 /// Which built-in type an object is exactly of.
@@ -740,18 +719,6 @@ unsafe extern "C" fn ready_throw(
     }
 }
 
-/// What an object of a type of callables does. PyO3's classes are called through a tuple and a dict; these by vectorcall, as functions are.
-pub trait Body: Send + Sync + 'static {
-    /// The type's full name.
-    const NAME: &'static CStr;
-    /// Where the type is kept once it was made.
-    fn kind() -> &'static PyOnceLock<Py<PyType>>;
-    /// What calling an object does.
-    fn call<'py>(&self, this: Argument<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Outcome<'py>;
-    /// Shows the garbage collector what the body refers to.
-    fn traverse(&self, visit: &mut dyn FnMut(&Py<PyAny>));
-}
-
 /// A callable with attributes, which binds to instances as functions do.
 #[repr(C)]
 struct Callable<B> {
@@ -762,7 +729,7 @@ struct Callable<B> {
     body: Option<Box<B>>,
 }
 
-type Vectorcall = unsafe extern "C" fn(
+type Vectorcall = unsafe extern "C-unwind" fn(
     *mut ffi::PyObject,
     *const *mut ffi::PyObject,
     usize,
@@ -859,7 +826,7 @@ fn make_callable_type<B: Body>(py: Python<'_>) -> PyResult<Py<PyType>> {
 
 /// # Safety
 /// Called by CPython: `slf` is a `Callable<B>`, the arguments are as invariant 2 says; the top bit of `count` is CPython's own.
-unsafe extern "C" fn callable_vectorcall<B: Body>(
+unsafe extern "C-unwind" fn callable_vectorcall<B: Body>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: usize,
@@ -873,12 +840,27 @@ unsafe extern "C" fn callable_vectorcall<B: Body>(
         let body = (*slf.cast::<Callable<B>>()).body.as_deref();
         (py, Borrowed::from_ptr(py, slf), Arguments::new(py, args, count, names), body)
     };
-    give(protect(py, || body.expect("a callable has its body").call(this, &arguments)))
+    let given = give(protect(py, || body.expect("a callable has its body").call(this, &arguments)));
+    // SAFETY: attached; nothing is left here that has to be dropped (invariant 9).
+    if given.is_null() { unsafe { call_what_is_left() } } else { given }
 }
 
 /// # Safety
 /// Called by CPython: a `Callable<B>`, a tuple, and a dict or null.
-unsafe extern "C" fn callable_call<B: Body>(
+unsafe extern "C-unwind" fn callable_call<B: Body>(
+    slf: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise.
+    let given = unsafe { call_unpacked::<B>(slf, args, kwargs) };
+    // SAFETY: attached; nothing is left here that has to be dropped (invariant 9).
+    if given.is_null() { unsafe { call_what_is_left() } } else { given }
+}
+
+/// # Safety
+/// As [`callable_call`].
+unsafe fn call_unpacked<B: Body>(
     slf: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
     kwargs: *mut ffi::PyObject,
@@ -894,6 +876,35 @@ unsafe extern "C" fn callable_call<B: Body>(
     };
     let body = || body.expect("a callable has its body");
     give(protect(py, || with_arguments(&args, kwargs.as_ref(), |arguments| body().call(this, arguments))?))
+}
+
+/// Calls what [`call_last`] was given, if anything; else an exception is set.
+///
+/// # Safety
+/// Attached, and called by a frame that has nothing to drop and catches nothing.
+#[cold]
+#[inline(never)]
+unsafe extern "C-unwind" fn call_what_is_left() -> *mut ffi::PyObject {
+    unsafe extern "C-unwind" {
+        // As PyO3 declares it, but that it may be unwound.
+        #[link_name = "PyObject_Call"]
+        fn object_call(
+            callable: *mut ffi::PyObject,
+            args: *mut ffi::PyObject,
+            kwargs: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject;
+    }
+    let Some((function, args, kwargs)) = bodies::take_left() else { return ptr::null_mut() };
+    let kwargs = kwargs.map_or(ptr::null_mut(), Py::into_ptr);
+    let (function, args) = (function.into_ptr(), args.into_ptr());
+    // SAFETY: owned here, a callable, a tuple, and a dict or null, until they are given back.
+    unsafe {
+        let result = object_call(function, args, kwargs);
+        ffi::Py_XDECREF(kwargs);
+        ffi::Py_DECREF(args);
+        ffi::Py_DECREF(function);
+        result
+    }
 }
 
 /// Binds to an instance as functions do.

@@ -4,6 +4,7 @@
 //! called often are listed in `hot_methods!` tables and bypass PyO3's argument handling (see [`hot`]); all others are plain PyO3.
 
 mod arguments;
+mod bodies;
 mod cache;
 mod digest;
 mod engine;
@@ -33,9 +34,10 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Wait>()?;
     module.add("within", loads::within(module.py())?)?;
-    module.add_function(wrap_pyfunction!(loads::load_now, module)?)?;
+    module.add_class::<loads::Found>()?;
     module.add_function(wrap_pyfunction!(loads::begin_load, module)?)?;
     module.add_function(wrap_pyfunction!(memo::cached, module)?)?;
+    module.add_function(wrap_pyfunction!(memo::cached_object, module)?)?;
     module.add_function(wrap_pyfunction!(memo::arguments_key, module)?)?;
     module.add_function(wrap_pyfunction!(memo::cached_key, module)?)?;
     module.add_class::<pipeline::Pipeline>()?;

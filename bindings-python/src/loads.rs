@@ -1,13 +1,12 @@
-//! Loading missing keys: `Cache.wrap`, misses of decorated functions, and the steps of their asyncio twins.
+//! The steps of loading a missing key, which `keystead/_loads.py` takes, in functions and in coroutines.
 //!
-//! Who loads and who waits is the engine's affair (`keystead::cache`); the coroutines that take these steps are in `keystead/_loads.py`. A load
-//! without asyncio never leaves this file, so whatever its loader, a signal handler or a dying thread raises, its lease ends with the call.
+//! Who loads and who waits is the engine's affair (`keystead::cache`). Loaders are called by Python, not from here: see invariant 9 of [`crate::hot`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use keystead::cache::{Caller, Landing, Runner, this_thread};
-use keystead::{Begun, Found, Text, Ttl};
+use keystead::{Begun, Text, Ttl};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
@@ -156,7 +155,7 @@ fn fail(py: Python<'_>, load: keystead::Load, error: &PyErr) {
 }
 
 fn decode<'py>(py: Python<'py>, cache: &CacheInner, stored: &[u8]) -> Outcome<'py> {
-    let found = Found { text: Text::Bytes(stored), is_ascii: false };
+    let found = keystead::Found { text: Text::Bytes(stored), is_ascii: false };
     let object = make(py, &found).finish(py, &cache.codec)?;
     Ok(object.expect("it is there"))
 }
@@ -177,71 +176,6 @@ fn answer<'py>(
     }
 }
 
-/// Runs a loader with the context variable telling of its load.
-fn call_within<'py>(
-    py: Python<'py>,
-    load: &keystead::Load,
-    call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let within = within(py)?;
-    let token = within.call_method1("set", (PyTuple::new(py, load.within())?,))?;
-    let result = call();
-    // A loader may have left another context than it came into, as generators do; then there is nothing to put right here.
-    if let Err(error) = within.call_method1("reset", (token,)) {
-        drop(error);
-    }
-    result
-}
-
-fn lead<'py>(
-    py: Python<'py>,
-    cache: &CacheInner,
-    key: &[u8],
-    load: keystead::Load,
-    ttl: Ttl,
-    call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
-) -> Outcome<'py> {
-    match call_within(py, &load, call) {
-        Ok(result) => settle(cache, load, key, &result, ttl),
-        Err(error) => {
-            fail(py, load, &error);
-            Err(error.into())
-        }
-    }
-}
-
-/// The value of a key that was missing just now: what `call` returns, kept for `ttl`, or what whoever is at it loads.
-///
-/// # Errors
-/// What the loader raises, here or there, a signal handler while waiting, or storing the result.
-pub fn load<'py>(
-    py: Python<'py>,
-    cache: &CacheInner,
-    key: &[u8],
-    ttl: Ttl,
-    call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
-) -> Outcome<'py> {
-    loop {
-        match begin(py, cache, key, None)? {
-            Begun::Lead(load) => {
-                // Whoever led before may just have ended.
-                return match cache.look_up(py, key)? {
-                    Some(found) => Ok(found),
-                    None => lead(py, cache, key, load, ttl, call),
-                };
-            }
-            Begun::Wait(wait) => {
-                if let Some(found) = answer(py, cache, block(py, &wait)?)? {
-                    return Ok(found);
-                }
-            }
-        }
-        if let Some(found) = cache.look_up(py, key)? {
-            return Ok(found);
-        }
-    }
-}
-
 /// Waits, and lets signal handlers run meanwhile.
 fn block(py: Python<'_>, wait: &keystead::Wait) -> PyResult<Option<Landing>> {
     let threading = py.import("threading")?;
@@ -257,36 +191,7 @@ fn block(py: Python<'_>, wait: &keystead::Wait) -> PyResult<Option<Landing>> {
     }
 }
 
-/// `load(cache, key, call, args, kwargs, ttl, refresh)`: the value of a key, or what `call(*args, **kwargs)` returns, kept; with `refresh` this
-/// in any case.
-#[pyfunction]
-#[pyo3(name = "load", signature = (cache, key, call, args, kwargs, ttl, refresh))]
-pub fn load_now<'py>(
-    cache: &Bound<'py, PyAny>,
-    key: &Bound<'py, PyAny>,
-    call: &Bound<'py, PyAny>,
-    args: &Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-    ttl: &Bound<'py, PyAny>,
-    refresh: bool,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = cache.py();
-    let cache = cache_of(cache)?;
-    cache.check_open(py)?;
-    let full = cache.full_key(bytes_of(key.as_borrowed())?);
-    let key = full.as_ref();
-    let time = self::ttl(Some(ttl.as_borrowed()))?;
-    let call = || call.call(args, kwargs);
-    if refresh {
-        return Ok(lead(py, &cache, key, begin_anew(py, &cache, key, None)?, time, call)?);
-    }
-    match cache.look_up(py, key)? {
-        Some(found) => Ok(found),
-        None => Ok(load(py, &cache, key, time, call)?),
-    }
-}
-
-/// A lease in the hands of a coroutine.
+/// A lease in the hands of Python.
 #[pyclass(frozen, module = "keystead._keystead")]
 pub struct Load {
     cache: Arc<CacheInner>,
@@ -295,45 +200,81 @@ pub struct Load {
     within: Py<PyTuple>,
 }
 
-/// A wait in the hands of a coroutine.
+/// A wait in the hands of Python.
 #[pyclass(frozen, module = "keystead._keystead")]
 pub struct Wait {
     cache: Arc<CacheInner>,
     wait: Mutex<Option<keystead::Wait>>,
 }
 
-/// `begin_load(cache, key, loop, refresh)`: a `Load`, a `Wait`, or a tuple of the value that is there by now. `loop` is where the caller runs.
+/// A value that was there after all.
+#[pyclass(frozen, module = "keystead._keystead")]
+pub struct Found {
+    value: Py<PyTuple>,
+}
+
+/// `begin_load(cache, key, loop, refresh)`: a `Load`, a `Wait`, or a `Found`; with `refresh` a `Load` in any case. `loop` is where the caller runs; without
+/// one it is a thread that will block.
 #[pyfunction]
+#[pyo3(signature = (cache, key, on, refresh))]
 pub fn begin_load<'py>(
     cache: &Bound<'py, PyAny>,
     key: &Bound<'py, PyAny>,
-    on: &Bound<'py, PyAny>,
+    on: Option<&Bound<'py, PyAny>>,
     refresh: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = cache.py();
     let cache = cache_of(cache)?;
     cache.check_open(py)?;
     let key = cache.full_key(bytes_of(key.as_borrowed())?).as_ref().to_vec();
-    let begun = if refresh {
-        Begun::Lead(begin_anew(py, &cache, &key, Some(on))?)
+    let look = || -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(value) = cache.look_up(py, &key)? else { return Ok(None) };
+        let value = PyTuple::new(py, [value])?.unbind();
+        Ok(Some(Bound::new(py, Found { value })?.into_any()))
+    };
+    let load = if refresh {
+        begin_anew(py, &cache, &key, on)?
     } else {
-        begin(py, &cache, &key, Some(on))?
-    };
-    let load = match begun {
-        Begun::Wait(wait) => {
-            return Ok(Bound::new(py, Wait { cache, wait: Mutex::new(Some(wait)) })?.into_any());
+        if let Some(found) = look()? {
+            return Ok(found);
         }
-        Begun::Lead(load) => load,
+        let load = match begin(py, &cache, &key, on)? {
+            Begun::Wait(wait) => {
+                return Ok(Bound::new(py, Wait { cache, wait: Mutex::new(Some(wait)) })?.into_any());
+            }
+            Begun::Lead(load) => load,
+        };
+        // Whoever led before may just have ended.
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        load
     };
-    if !refresh && let Some(found) = cache.look_up(py, &key)? {
-        return Ok(PyTuple::new(py, [found])?.into_any());
-    }
     let within = PyTuple::new(py, load.within())?.unbind();
     Ok(Bound::new(py, Load { cache, key, load: Mutex::new(Some(load)), within })?.into_any())
 }
 
 #[pymethods]
+impl Found {
+    #[classattr]
+    #[allow(non_upper_case_globals, reason = "Python's name")]
+    const is_load: bool = false;
+
+    /// A tuple of the value.
+    fn block(&self, py: Python<'_>) -> Py<PyTuple> {
+        self.value.clone_ref(py)
+    }
+
+    /// As the other steps.
+    fn end(&self) {}
+}
+
+#[pymethods]
 impl Load {
+    #[classattr]
+    #[allow(non_upper_case_globals, reason = "Python's name")]
+    const is_load: bool = true;
+
     /// What the context variable is to be set to while the loader runs.
     #[getter]
     fn within(&self, py: Python<'_>) -> Py<PyTuple> {
@@ -368,6 +309,18 @@ impl Load {
 
 #[pymethods]
 impl Wait {
+    #[classattr]
+    #[allow(non_upper_case_globals, reason = "Python's name")]
+    const is_load: bool = false;
+
+    /// Waits as long as that makes sense, and answers as `answer` does.
+    fn block<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some(wait) = self.wait.lock().take() else { return Ok(None) };
+        let landing = block(py, &wait)?;
+        let answer = answer(py, &self.cache, landing)?;
+        answer.map(|value| PyTuple::new(py, [value])).transpose()
+    }
+
     /// Seconds to wait at most.
     #[getter]
     fn left(&self) -> f64 {

@@ -1,11 +1,9 @@
 //! `Cached`: the object that a function decorated with `@cache.cached` becomes: it builds the key and answers hits.
 //!
-//! Misses are loaded in [`crate::loads`], those of coroutine functions by way of Python; everything else on a decorated function is Python's part,
-//! in `keystead/_cached.py`.
+//! Misses and everything else on a decorated function are Python's part, in `keystead/_cached.py`.
 
 use std::sync::Arc;
 
-use keystead::Ttl;
 use md5::{Digest, Md5};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -18,12 +16,13 @@ use smallvec::SmallVec;
 use std::ffi::CStr;
 
 use crate::cache::CacheInner;
-use crate::errors::Outcome;
+use crate::errors::{Outcome, Raised};
 use crate::hot::{
-    Argument, Arguments, Body, Exact, body, bytes_of, callable, exact, ready_object, with_arguments,
+    Argument, Arguments, Body, Exact, body, bytes_of, call_last, callable, exact, ready_object,
+    with_arguments,
 };
 use crate::live::{Form, Live};
-use crate::loads::{cache_of, load};
+use crate::loads::cache_of;
 use crate::sessions::bytes;
 
 /// A key while it is built; nearly all fit without an allocation.
@@ -44,10 +43,8 @@ pub struct Memo {
     /// The first so many parameters can be given by position.
     positional: usize,
     make_key: Option<Py<PyAny>>,
-    /// The function itself, or, if that is awaited, what is called on a miss with the decorated function, the key, the arguments and the keyword
-    /// arguments.
+    /// Called on a miss with the decorated function, the key, the arguments and the keyword arguments.
     miss: Py<PyAny>,
-    ttl: Ttl,
     /// Hits are wrapped in ready awaitables.
     is_async: bool,
     /// Decoded objects of this function alone.
@@ -101,11 +98,9 @@ pub fn cached<'py>(
     miss: Py<PyAny>,
     is_async: bool,
     live: usize,
-    ttl: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = cache.py();
     let cache = cache_of(cache)?;
-    let ttl = crate::arguments::ttl(Some(ttl.as_borrowed()))?;
     let interned = |name: &Bound<'py, PyString>| PyString::intern(py, &name.to_string_lossy()).unbind();
     let parameters = parameters.map(|parameters| {
         let each = parameters.into_iter();
@@ -114,7 +109,7 @@ pub fn cached<'py>(
     let live = (live > 0).then(|| Live::new(cache.store.sessions.engine(), live));
     let head = cache.full_key(head).as_ref().to_vec();
     let namespace = cache.namespace().len();
-    callable(py, Memo { cache, head, namespace, parameters, positional, make_key, miss, ttl, is_async, live })
+    callable(py, Memo { cache, head, namespace, parameters, positional, make_key, miss, is_async, live })
 }
 
 /// The key, without the cache's namespace, under which a call with these arguments is kept.
@@ -131,6 +126,20 @@ pub fn cached_key<'py>(
     let key = memo.behind_head(&key);
     let key = &key[memo.namespace..];
     Ok(std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any()))
+}
+
+/// The object that hits of a call will return, if the function keeps objects; what it was loaded as may be another.
+#[pyfunction]
+pub fn cached_object<'py>(
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+    loaded: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let memo = body::<Memo>(function).ok_or_else(|| PyTypeError::new_err("that is no cached function"))?;
+    let Some(live) = &memo.live else { return Ok(loaded) };
+    let found = with_arguments(args, kwargs, |arguments| memo.find_object(arguments, live))??;
+    Ok(found.unwrap_or(loaded))
 }
 
 /// What arguments make of a key by themselves. For the names of partial functions.
@@ -157,6 +166,23 @@ impl Memo {
         arguments: &Arguments<'_, 'py>,
         live: &Live,
     ) -> Outcome<'py> {
+        match self.find_object(arguments, live)? {
+            Some(value) => self.answer(value),
+            None => {
+                let mut full = Buffer::from_slice(&self.head);
+                self.write_key(&mut full, arguments)?;
+                self.miss(this, &full, arguments)
+            }
+        }
+    }
+
+    /// The object that is kept for a call, or is by now.
+    #[inline]
+    fn find_object<'py>(
+        &self,
+        arguments: &Arguments<'_, 'py>,
+        live: &Live,
+    ) -> Result<Option<Bound<'py, PyAny>>, Raised> {
         let py = arguments.py();
         // In its own table a function needs no head before its keys, and a single plain argument need not be written out.
         let mut key = Buffer::new();
@@ -173,19 +199,11 @@ impl Memo {
             }
         };
         if let Some(value) = live.get(py, &own) {
-            return self.answer(value);
+            return Ok(Some(value));
         }
         let mut full = Buffer::from_slice(&self.head);
         self.write_key(&mut full, arguments)?;
-        match self.cache.bring_to_life(py, &own, live, &full)? {
-            Some(value) => self.answer(value),
-            None if self.is_async => self.miss(this, &full, arguments),
-            None => {
-                let value = self.miss(this, &full, arguments)?;
-                // The object that hits will return.
-                Ok(self.cache.bring_to_life(py, &own, live, &full)?.unwrap_or(value))
-            }
-        }
+        self.cache.bring_to_life(py, &own, live, &full)
     }
 
     /// The argument of a call of a function that has just one parameter, by position or by name.
@@ -220,12 +238,9 @@ impl Memo {
     fn miss<'py>(&self, this: Argument<'_, 'py>, key: &[u8], arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
         let keywords = if arguments.has_keywords() { Some(arguments.keywords()?) } else { None };
-        if !self.is_async {
-            let call = || self.miss.bind(py).call(arguments.tuple()?, keywords.as_ref());
-            return load(py, &self.cache, key, self.ttl, call);
-        }
         let key = bytes(py, &key[self.namespace..]);
-        Ok(self.miss.bind(py).call1((this, key, arguments.tuple()?, keywords))?)
+        let args = (this, key, arguments.tuple()?, keywords).into_pyobject(py)?;
+        Err(call_last(self.miss.clone_ref(py), args, None))
     }
 
     /// The part of the key that the arguments make. Writes in place: a buffer that is returned is copied.

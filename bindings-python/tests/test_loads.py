@@ -610,3 +610,30 @@ def test_a_forked_child_does_not_wait_for_loads_of_its_parent():
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
     )
     assert (done.stdout, done.stderr) == ("0 parent\n", "")
+
+
+@pytest.mark.parametrize("moment", [0.02, 0.1, 0.101, 0.105])
+def test_threads_that_load_when_the_interpreter_ends_do_no_harm(moment):
+    code = f"""
+        import threading, time, keystead
+
+        cache = keystead.Cache()
+
+        def slow():
+            time.sleep(0.1)
+            return 1
+
+        @cache.cached
+        def cached(number):
+            return slow()
+
+        for number in range(4):
+            threading.Thread(target=lambda: cache.wrap("k", slow), daemon=True).start()
+            threading.Thread(target=lambda: cached(number=number), daemon=True).start()
+        time.sleep({moment})
+    """
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+        )
+        assert (done.returncode, done.stderr) == (0, "")

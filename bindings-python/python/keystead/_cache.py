@@ -10,6 +10,7 @@ from keystead._cached import Live, Ttl, decorate, live_objects
 from keystead._codecs import codec_of
 from keystead._engine import open_engine
 from keystead._keystead import Engine
+from keystead._loads import load as load_now
 from keystead._loads import load_async
 from keystead._stats import Stats, read_stats
 
@@ -140,7 +141,8 @@ class Cache(CacheBase, _keystead.Cache):
         What was set, deleted or cleared since `load` began is not overwritten. A load that takes longer than 2 seconds while others wait for it is
         begun again by one of them, the next time after twice as long.
         """
-        return _keystead.load(self, key, load, (), None, ttl, False)
+        found = self.get(key, _ABSENT)
+        return load_now(self, key, load, ttl) if found is _ABSENT else found
 
     async def wrap_async(self, key: str | bytes, load: Callable[[], Any], ttl: Ttl = None) -> Any:
         """As `wrap`, for a `load` that is awaited."""

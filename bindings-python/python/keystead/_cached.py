@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from keystead import _keystead
-from keystead._loads import load_async
+from keystead._loads import load, load_async
 from keystead._names import claim, name_of
 
 __all__ = ["CachedFunction", "Live", "Ttl", "decorate", "live_objects"]
@@ -38,7 +38,8 @@ def _refresh(self: CachedFunction, *args: Any, **kwargs: Any) -> Any:
     key = _keystead.cached_key(self, args, kwargs)
     if self._is_async:
         return load_async(self._raw, key, lambda: self.__wrapped__(*args, **kwargs), self._ttl, True)
-    return _keystead.load(self._raw, key, self.__wrapped__, args, kwargs, self._ttl, True)
+    result = load(self._raw, key, lambda: self.__wrapped__(*args, **kwargs), self._ttl, True)
+    return _keystead.cached_object(self, args, kwargs, result)
 
 
 def _by_name(self: Any) -> str:
@@ -59,10 +60,15 @@ def _install() -> None:
 _install()
 
 
-async def _miss(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-    return await load_async(
-        function._raw, key, lambda: function.__wrapped__(*args, **(kwargs or {})), function._ttl
-    )
+def _miss(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    result = load(function._raw, key, lambda: function.__wrapped__(*args, **(kwargs or {})), function._ttl)
+    return _keystead.cached_object(function, args, kwargs, result)
+
+
+async def _miss_async(function: Any, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    call = lambda: function.__wrapped__(*args, **(kwargs or {}))  # noqa: E731
+    result = await load_async(function._raw, key, call, function._ttl)
+    return _keystead.cached_object(function, args, kwargs, result)
 
 
 def live_objects(live: Live) -> int:
@@ -143,9 +149,8 @@ def decorate(
     head = (prefix if prefix is not None else f"{name_of(function)}:").encode()
     parameters, positional = (None, 0) if key is not None else _parameters(function)
     objects = live_objects(live)
-    # What is called on a miss.
-    miss = _miss if is_async else function
-    memo: Any = _keystead.cached(cache, head, parameters, positional, key, miss, is_async, objects, ttl)
+    miss = _miss_async if is_async else _miss
+    memo: Any = _keystead.cached(cache, head, parameters, positional, key, miss, is_async, objects)
     if prefix is None and not claim(
         cache.engine, cache._db, f"{cache.namespace}\0".encode() + head, function
     ):

@@ -1,7 +1,9 @@
-"""The coroutines of `Cache.wrap_async` and of cached coroutine functions on a miss. Whoever comes first loads; the others wait.
+"""What a miss does: whoever comes first loads; the others wait. For `Cache.wrap`, decorated functions, and their asyncio twins.
 
-Who that is, and who must not wait, the engine decides; here are the steps that are awaited. What is raised wherever ends the load or the wait, so that
-none is left behind: a load whose task is cancelled goes to one of those who wait.
+Who that is, and who must not wait, the engine decides; here are its steps. What is raised wherever, by a loader, a signal handler or a cancelled
+task, ends the load or the wait, so that none is left behind: a load that ends without a result goes to one of those who wait.
+
+Signal handlers run between steps only where something has been called. So between `begin_load` and `try`, and before `end`, nothing is.
 """
 
 from __future__ import annotations
@@ -13,39 +15,60 @@ from typing import Any
 
 from keystead import _keystead
 
-__all__ = ["load_async"]
+__all__ = ["load", "load_async"]
+
+
+def load(cache: Any, key: str | bytes, call: Callable[[], Any], ttl: Any, refresh: bool = False) -> Any:
+    """The value of a key that was missing just now: what `call` returns, kept, or what whoever is at it loads. With `refresh` the former."""
+    while True:
+        step = _keystead.begin_load(cache, key, None, refresh)
+        try:
+            if step.is_load:
+                token = _keystead.within.set(step.within)
+                try:
+                    result = call()
+                except BaseException as error:
+                    step.fail(error)
+                    raise
+                finally:
+                    _leave(token)
+                return step.settle(result, ttl)
+            found = step.block()
+            if found is not None:
+                return found[0]
+        finally:
+            step.end()
 
 
 async def load_async(
     cache: Any, key: str | bytes, call: Callable[[], Awaitable[Any]], ttl: Any, refresh: bool = False
 ) -> Any:
-    """The value of a key that was missing just now: what `call` returns, kept, or what whoever is at it loads. With `refresh` the former."""
+    """As `load`, for a `call` that is awaited."""
     loop = asyncio.get_running_loop()
     while True:
-        step = None
+        step = _keystead.begin_load(cache, key, loop, refresh)
         try:
-            step = _keystead.begin_load(cache, key, loop, refresh)
-            if isinstance(step, _keystead.Load):
-                return step.settle(await _run(step, call), ttl)
-            found = step if isinstance(step, tuple) else await _wait(step, loop)
+            if step.is_load:
+                token = _keystead.within.set(step.within)
+                try:
+                    result = await call()
+                except BaseException as error:
+                    step.fail(error)
+                    raise
+                finally:
+                    _leave(token)
+                return step.settle(result, ttl)
+            found = await _wait(step, loop) if isinstance(step, _keystead.Wait) else step.block()
             if found is not None:
                 return found[0]
         finally:
-            if not isinstance(step, tuple) and step is not None:
-                step.end()
+            step.end()
 
 
-async def _run(load: Any, call: Callable[[], Awaitable[Any]]) -> Any:
-    token = _keystead.within.set(load.within)
-    try:
-        return await call()
-    except BaseException as error:
-        load.fail(error)
-        raise
-    finally:
-        # A coroutine that is thrown away ends in another context than it began in.
-        with contextlib.suppress(ValueError):
-            _keystead.within.reset(token)
+def _leave(token: Any) -> None:
+    # A coroutine that is thrown away ends in another context than it began in.
+    with contextlib.suppress(ValueError):
+        _keystead.within.reset(token)
 
 
 async def _wait(wait: Any, loop: asyncio.AbstractEventLoop) -> tuple[Any] | None:
@@ -56,7 +79,8 @@ async def _wait(wait: Any, loop: asyncio.AbstractEventLoop) -> tuple[Any] | None
         await future
     finally:
         timer.cancel()
-    return wait.answer()
+    answer: tuple[Any] | None = wait.answer()
+    return answer
 
 
 def _finish(future: asyncio.Future[None]) -> None:
