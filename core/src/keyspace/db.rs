@@ -262,6 +262,30 @@ impl<'e> Db<'e> {
     /// # Errors
     /// The system has no memory; nothing has changed.
     pub(crate) fn insert(&mut self, key: &Key<'_>, value: NewValue<'_>, deadline: Option<u64>) -> Result<()> {
+        self.put(key, value, deadline, over_deadline)
+    }
+
+    /// Stores a value that comes from another key: in Valkey it takes the place of an entry, not of a value. Else as [`Db::insert`].
+    ///
+    /// # Errors
+    /// As [`Db::insert`].
+    pub(crate) fn insert_from_elsewhere(
+        &mut self,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+    ) -> Result<()> {
+        self.put(key, value, deadline, |_, value| value)
+    }
+
+    #[inline]
+    fn put(
+        &mut self,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        over_deadline: impl for<'v> FnOnce(usize, NewValue<'v>) -> NewValue<'v>,
+    ) -> Result<()> {
         if deadline.is_some_and(|deadline| deadline <= self.now()) {
             self.expire_now(key);
             return Ok(());
@@ -404,7 +428,7 @@ impl<'e> Db<'e> {
     pub(crate) fn relocate(&mut self, from: &Key<'_>, to: &Key<'_>, target: usize) -> Result<Option<()>> {
         let Some((mut value, deadline)) = self.take(from) else { return Ok(None) };
         let home = self.select(target);
-        let moved = self.insert(to, value.as_new(), deadline);
+        let moved = self.insert_from_elsewhere(to, value.as_new(), deadline);
         self.adopt_field_deadlines(to);
         self.select(home);
         moved.map(Some)
