@@ -24,6 +24,9 @@ pub(crate) struct ClientInfo {
     /// Commands in the transaction; -1 before the first MULTI or WATCH.
     pub(crate) queued: AtomicI64,
     pub(crate) in_transaction: AtomicBool,
+    /// Bytes received from it and sent to it; none in process.
+    pub(crate) input: AtomicU64,
+    pub(crate) output: AtomicU64,
     pub(crate) watching: AtomicUsize,
     /// Raised when one of the watched keys changes.
     pub(crate) watch_flag: WatchFlag,
@@ -71,6 +74,8 @@ impl Clients {
             commands: AtomicU64::new(0),
             queued: AtomicI64::new(-1),
             in_transaction: AtomicBool::new(false),
+            input: AtomicU64::new(0),
+            output: AtomicU64::new(0),
             watching: AtomicUsize::new(0),
             watch_flag: WatchFlag::default(),
         });

@@ -120,6 +120,20 @@ impl Session {
         self.reply.clear();
     }
 
+    /// Counts bytes that a listener has received for the session.
+    #[cfg(feature = "listener")]
+    pub(crate) fn received(&self, bytes: usize) {
+        self.engine.inner.network.received(bytes);
+        self.state.info.input.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that a listener is about to send.
+    #[cfg(feature = "listener")]
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.engine.inner.network.sent(bytes);
+        self.state.info.output.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// The sink, for what a listener writes itself, such as protocol errors.
     pub fn reply(&mut self) -> &mut Reply {
         &mut self.reply
@@ -231,6 +245,11 @@ impl State {
     pub(crate) fn began(&self, found: Found) {
         self.info.last_command.store(found.id, Ordering::Relaxed);
         self.info.db.store(self.db, Ordering::Relaxed);
+    }
+
+    /// Counts a command that has ended; the one that asks is not counted yet.
+    #[inline]
+    pub(crate) fn ended(&self) {
         self.info.commands.store(self.info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 

@@ -139,14 +139,94 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "CLIENT SETNAME {f}"),
     (1, "", "CLIENT GETNAME"),
     (1, "", "COMMAND GETKEYS MSET {k} {v} {k} {v}"),
+    (2, "", "MSETEX 2 {k} {v} {k} {v}"),
+    (1, "", "MSETEX 2 {k} {v} {k} {v} {c}"),
+    (2, "", "MSETEX 2 {k} {v} {k} {v} EX {t}"),
+    (1, "", "MSETEX 1 {k} {v} {c} PX {t}"),
+    (1, "", "MSETEX 1 {k} {v} EXAT 4102444800 {c}"),
+    (1, "", "MSETEX 2 {k} {v} {k} {v} PXAT 4200000000999"),
+    (1, "", "MSETEX 3 {k} {v} {k} {v} {k} {v} KEEPTTL"),
+    (1, "", "MSETEX {n} {k} {v}"),
+    (2, "", "DELIFEQ {k} {v}"),
+    (1, "", "GETEX {k} PX {t}"),
+    (1, "", "GETEX {k} EXAT {s}"),
+    (1, "", "SET {k} {v} XX GET KEEPTTL"),
+    (1, "", "LCS {k} {k} IDX WITHMATCHLEN"),
+    (2, "", "HSETEX {k} EX {t} FIELDS 1 {f} {v}"),
+    (2, "", "HSETEX {k} PXAT {m} FIELDS 2 {f} {v} {f} {v}"),
+    (1, "", "HSETEX {k} {c} EXAT {s} FIELDS 1 {f} {v}"),
+    (1, "", "HSETEX {k} FNX PX {t} FIELDS 2 {f} {v} {f} {v}"),
+    (1, "", "HSETEX {k} FXX KEEPTTL FIELDS 2 {f} {v} {f} {v}"),
+    (1, "", "HSETEX {k} {c} FXX FIELDS 1 {f} {v}"),
+    (1, "", "HSETEX {k} FIELDS 2 {f} {v}"),
+    (1, "", "HGETEX {k} FIELDS 2 {f} {f}"),
+    (2, "", "HGETEX {k} EX {t} FIELDS 2 {f} {f}"),
+    (1, "", "HGETEX {k} PXAT {m} FIELDS 1 {f}"),
+    (1, "", "HGETEX {k} PERSIST FIELDS 2 {f} {f}"),
+    (1, "", "HGETDEL {k} FIELDS 2 {f} {f}"),
+    (2, "", "HEXPIRE {k} {t} FIELDS 2 {f} {f}"),
+    (1, "", "HPEXPIRE {k} {t} {c} FIELDS 1 {f}"),
+    (1, "", "HEXPIREAT {k} {s} {e} FIELDS 2 {f} {f}"),
+    (1, "", "HPEXPIREAT {k} {m} {e} FIELDS 1 {f}"),
+    (1, "", "HPERSIST {k} FIELDS 2 {f} {f}"),
+    (1, "seconds", "HTTL {k} FIELDS 2 {f} {f}"),
+    (1, "millis", "HPTTL {k} FIELDS 2 {f} {f}"),
+    (1, "seconds", "HEXPIRETIME {k} FIELDS 2 {f} {f}"),
+    (1, "millis", "HPEXPIRETIME {k} FIELDS 3 {f} {f} {f}"),
+    (1, "", "HTTL {k} FIELDS {n} {f} {f}"),
+    (1, "shape", "MEMORY USAGE {k} SAMPLES {n}"),
+    (1, "shape", "OBJECT REFCOUNT {k}"),
+    (1, "deep", "SCAN 0 COUNT 10000 TYPE string"),
+    (1, "", "SCAN 0 TYPE {f}"),
+    (1, "", "EXPIRE {k} {n} {e}"),
+    (1, "", "PEXPIREAT {k} {n} {e}"),
+    (1, "", "SORT {k} BY {k} GET # GET {k} LIMIT {i} {i}"),
+    (1, "", "SORT {k} ALPHA STORE {k}"),
+    (1, "", "CLIENT SETINFO LIB-NAME {f}"),
+    (1, "", "CLIENT SETINFO {f} {f}"),
+    (1, "outcome", "CLIENT LIST NAME {f} DB {d} NOT-FLAGS {f}"),
+    (1, "outcome", "CLIENT LIST {f} {f}"),
+    (1, "", "COMMAND GETKEYS MSETEX {n} {k} {v} {k} {v}"),
+    (1, "", "COMMAND GETKEYSANDFLAGS SET {k} {v} GET"),
+    (1, "", "COMMAND GETKEYSANDFLAGS HSETEX {k} FIELDS 1 {f} {v}"),
+    (1, "", "COMMAND GETKEYSANDFLAGS SORT {k} BY {k} STORE {k}"),
+    (1, "", "CONFIG GET hash-max-listpack-{f}"),
+    (1, "", "CONFIG SET {f} {v}"),
+    (1, "", "CONFIG SET lfu-decay-time {v}"),
+    (1, "", "CONFIG SET maxmemory-samples {n}"),
+    (1, "", "UNWATCH"),
+    (1, "", "WATCH {k}"),
+    (1, "", "QUIET {k} {v}"),
+    (1, "", "OBJECT {f} {k}"),
+    (1, "", "CLIENT {f} {k}"),
+    (1, "", "AUTH {f} {v}"),
+    (1, "", "SELECT {n}"),
+    (1, "", "MOVE {k} {n}"),
+    (1, "", "COPY {k} {k} DB {n}"),
+    (1, "shape", "HRANDFIELD {k} 3 WITHVALUE"),
+    (1, "", "SETRANGE {k} -1 {v}"),
+    (1, "", "PING {v}"),
+    (1, "", "DEBUG {f} {v}"),
+    (1, "outcome", "SLOWLOG GET {n} {v}"),
+    (1, "", "LATENCY GRAPH {f}"),
 ];
 
 /// Rare, since they empty what others built.
 const EMPTYING: &[&str] = &["FLUSHDB", "FLUSHALL", "SWAPDB 0 1", "SWAPDB {d} {d}", "FLUSHDB ASYNC", "RESET"];
 
 /// Keys that mostly hold strings, and keys that mostly hold hashes: enough collisions of types, but not mostly errors.
-const STRING_KEYS: &[&str] = &["a", "b", "c", "key:1", "\"\""];
-const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\""];
+/// The long ones are such that key, deadline and value share Valkey's allocation of a short string, or just do not.
+const STRING_KEYS: &[&str] = &[
+    "a",
+    "b",
+    "c",
+    "key:1",
+    "\"\"",
+    "a-key-of-thirty-two-bytes-------",
+    "a-key-of-one-hundred-and-four-bytes---------------------------------------------------------------------",
+    "a-key-of-one-hundred-and-eight-bytes------------------------------------------------------------------------",
+];
+const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\"", "FIELDS"];
 const FIELDS: &[&str] =
     &["f", "g", "h", "i", "j", "k", "10", "\"\"", "\"\\xff\\x00\"", "a-long-field-name-beyond-16"];
 const VALUES: &[&str] = &[
@@ -175,6 +255,10 @@ const VALUES: &[&str] = &[
     "inf",
     "0.1",
     "1.0",
+    "-",
+    "-0",
+    "a-value-of-seventy-nine-bytes--------------------------------------------------",
+    "a-value-of-one-hundred-and-twelve-bytes-------------------------------------------------------------------------",
     "a-value-that-is-longer-than-the-sixty-four-bytes-which-a-listpack-takes-by-default",
 ];
 const INTEGERS: &[&str] =
@@ -205,6 +289,11 @@ const JUNK: &[&str] = &[
     "\"a b\"",
     "+",
     "99999999",
+    "\"EX\\x00x\"",
+    "\"NX\\x00\"",
+    "\"1\\x00\"",
+    "\"a\\x00b\"",
+    "\"a\\nb\"",
 ];
 
 /// Makes the steps of one sequence, with about that many commands.
@@ -275,6 +364,7 @@ fn modes(name: &str) -> Vec<Mode> {
         "shape" => vec![Mode::Shape],
         "seconds" => vec![Mode::Within(1)],
         "millis" => vec![Mode::Within(2000)],
+        "outcome" => vec![Mode::Outcome],
         _ => unreachable!("the grammar uses known modes"),
     }
 }
@@ -319,7 +409,8 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
         return;
     }
     match rng.below(5) {
-        0 if words.len() > 1 => {
+        // Without WITHVALUES what comes back are no pairs.
+        0 if words.len() > 1 && words[0] != b"HRANDFIELD" => {
             words.remove(words.len() - 1);
         }
         1 => words.push(unquoted(rng.pick(JUNK))),

@@ -32,6 +32,8 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// `%n`
     Map(Vec<(Reply, Reply)>),
+    /// Attributes (RESP3) of the reply that comes next.
+    Attributes(Vec<(Reply, Reply)>),
     /// `~n`
     Set(Vec<Reply>),
     /// `>n`
@@ -85,6 +87,10 @@ impl fmt::Display for Reply {
             Reply::Map(pairs) => {
                 let pairs: Vec<_> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 write!(f, "{{{}}}", pairs.join(" "))
+            }
+            Reply::Attributes(pairs) => {
+                let pairs: Vec<_> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                write!(f, "|{{{}}}", pairs.join(" "))
             }
             Reply::Double(t) => write!(f, ",{}", lossy(t)),
             Reply::Bool(b) => write!(f, "#{}", if *b { 't' } else { 'f' }),
@@ -154,10 +160,7 @@ impl Client {
             b'~' => Reply::Set(self.list(text)?),
             b'>' => Reply::Push(self.list(text)?),
             b'%' => Reply::Map(self.pairs(text)?),
-            b'|' => {
-                self.pairs(text)?;
-                self.read()?
-            }
+            b'|' => Reply::Attributes(self.pairs(text)?),
             other => return Err(bad(&format!("unknown reply type {:?}", char::from(other)))),
         })
     }

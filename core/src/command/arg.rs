@@ -90,6 +90,13 @@ impl<'a> Args<'a> {
         taken
     }
 
+    /// The arguments before the first `token`, or all that are left, consumed.
+    pub(crate) fn split_before(&mut self, token: &str) -> Self {
+        let end = self.words.iter().position(|word| is_token(word, token));
+        let words = self.take(end.unwrap_or(self.words.len()));
+        Self { words, ..*self }
+    }
+
     /// Consumes the next argument if it is `token`, in any case of letters.
     pub fn skip_token(&mut self, token: &str) -> bool {
         let found = self.peek().is_some_and(|word| is_token(word, token));

@@ -216,6 +216,15 @@ impl Reply {
         }
     }
 
+    /// Head of attributes of the reply that follows them, if the client knows such; `len` pairs of key and value follow, and then the reply.
+    pub fn attributes(&mut self, len: usize) -> bool {
+        let known = self.resp3 && self.form == Form::Resp;
+        if known {
+            self.head(b'|', len as i64);
+        }
+        known
+    }
+
     /// Head of an out-of-band message; `len` elements follow. In RESP2 an array.
     pub fn push(&mut self, len: usize) {
         if self.resp3 {

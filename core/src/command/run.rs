@@ -104,6 +104,7 @@ pub(crate) fn call(
     context.session.began(found);
     let result = (found.spec.run)(context, argv, reply);
     let elapsed = timer.elapsed();
+    context.session.ended();
     engine.stats.called(found, elapsed, result.as_ref().err(), engine.config.hot().latency_tracking());
     let replied =
         result.as_ref().map_or_else(|error| error.as_bytes().len() + ERROR_FRAME, |()| reply.len() - start);

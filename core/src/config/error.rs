@@ -13,11 +13,11 @@ const VERSION: &str = "9.1.2";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConfigError {
     /// No option has this name.
-    Unknown(String),
+    Unknown(Vec<u8>),
     /// One argument was refused.
     Argument {
         /// The option, as the caller spelled it.
-        name: String,
+        name: Vec<u8>,
         /// What is wrong with it.
         reason: String,
     },
@@ -25,11 +25,11 @@ pub(crate) enum ConfigError {
 
 impl ConfigError {
     pub(super) fn unknown(name: &[u8]) -> Self {
-        Self::Unknown(String::from_utf8_lossy(until_zero(name)).into_owned())
+        Self::Unknown(until_zero(name).to_vec())
     }
 
     pub(super) fn argument(name: &[u8], reason: String) -> Self {
-        Self::Argument { name: String::from_utf8_lossy(until_zero(name)).into_owned(), reason }
+        Self::Argument { name: until_zero(name).to_vec(), reason }
     }
 }
 
@@ -37,9 +37,14 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => {
-                write!(f, "Unknown option or number of arguments for CONFIG SET - '{name}'")
+                write!(
+                    f,
+                    "Unknown option or number of arguments for CONFIG SET - '{}'",
+                    String::from_utf8_lossy(name)
+                )
             }
             Self::Argument { name, reason } => {
+                let name = String::from_utf8_lossy(name);
                 write!(f, "CONFIG SET failed (possibly related to argument '{name}') - {reason}")
             }
         }

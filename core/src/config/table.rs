@@ -34,7 +34,7 @@ const TEXT: Kind = Kind::Text(check::anything);
 
 const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force"];
 
-/// The eviction policies; the engine reads the index of the one chosen.
+/// The eviction policies, the server's first, in its order; the engine reads the index of the one chosen.
 pub(crate) const MAXMEMORY_POLICIES: &[&str] = &[
     "volatile-lru",
     "volatile-lfu",
@@ -43,9 +43,9 @@ pub(crate) const MAXMEMORY_POLICIES: &[&str] = &[
     "allkeys-lru",
     "allkeys-lfu",
     "allkeys-random",
+    "noeviction",
     "allkeys-adaptive",
     "volatile-adaptive",
-    "noeviction",
 ];
 
 const fn option(name: &'static str, kind: Kind, default: &'static str, summary: &'static str) -> OptionSpec {

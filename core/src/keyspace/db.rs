@@ -194,6 +194,30 @@ impl<'e> Db<'e> {
     /// # Errors
     /// The system has no memory; nothing has changed.
     pub(crate) fn insert(&mut self, key: &Key<'_>, value: NewValue<'_>, deadline: Option<u64>) -> Result<()> {
+        self.put(key, value, deadline, over_deadline)
+    }
+
+    /// Stores a value that comes from another key: in Valkey it takes the place of an entry, not of a value. Else as [`Db::insert`].
+    ///
+    /// # Errors
+    /// As [`Db::insert`].
+    pub(crate) fn insert_from_elsewhere(
+        &mut self,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+    ) -> Result<()> {
+        self.put(key, value, deadline, |_, value| value)
+    }
+
+    #[inline]
+    fn put(
+        &mut self,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        over_deadline: impl for<'v> FnOnce(usize, NewValue<'v>) -> NewValue<'v>,
+    ) -> Result<()> {
         if deadline.is_some_and(|deadline| deadline <= self.now()) {
             self.expire_now(key);
             return Ok(());
@@ -315,7 +339,7 @@ impl<'e> Db<'e> {
             return Ok(None);
         };
         let home = self.select(target);
-        let moved = self.insert(to, value.as_new(), deadline);
+        let moved = self.insert_from_elsewhere(to, value.as_new(), deadline);
         self.select(home);
         moved?;
         if let Some(owned) = self.remove_moved(from) {

@@ -125,7 +125,7 @@ fn serve(engine: &Engine, mut stream: TcpStream) -> std::io::Result<()> {
         if received == 0 {
             return Ok(());
         }
-        engine.inner.network.received(received);
+        session.received(received);
     }
 }
 
@@ -160,7 +160,7 @@ fn answer(
 
 /// Sends the replies that wait.
 fn flush(session: &mut Session, stream: &mut TcpStream) -> std::io::Result<()> {
-    session.engine().inner.network.sent(session.replies().len());
+    session.sent(session.replies().len());
     stream.write_all(session.replies())?;
     session.clear_replies();
     Ok(())

@@ -107,11 +107,18 @@ enum Attribute<'a> {
 impl<'a> ClientSetInfo<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
         let (name, value) = (args.required()?, args.required()?);
-        let attr = match &name.to_ascii_lowercase()[..] {
+        let attr = match &until_zero(name).to_ascii_lowercase()[..] {
             b"lib-name" => Attribute::LibraryName(value),
             b"lib-ver" => Attribute::LibraryVersion(value),
             _ => return Err(Error::repeating("Unrecognized option '", name, "'")),
         };
+        if !is_one_word(value) {
+            return Err(Error::repeating(
+                "",
+                name,
+                " cannot contain spaces, newlines or special characters.",
+            ));
+        }
         Ok(Self { attr })
     }
 }
@@ -120,15 +127,10 @@ impl Session for ClientSetInfo<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let mut names = context.session.info.names.lock();
         let names = &mut *names;
-        let (field, name, value) = match self.attr {
-            Attribute::LibraryName(value) => (&mut names.library, "lib-name", value),
-            Attribute::LibraryVersion(value) => (&mut names.library_version, "lib-ver", value),
+        let (field, value) = match self.attr {
+            Attribute::LibraryName(value) => (&mut names.library, value),
+            Attribute::LibraryVersion(value) => (&mut names.library_version, value),
         };
-        if !is_one_word(value) {
-            return Err(Error::command(format_args!(
-                "{name} cannot contain spaces, newlines or special characters."
-            )));
-        }
         *field = String::from_utf8_lossy(value).into_owned();
         reply.ok();
         Ok(())

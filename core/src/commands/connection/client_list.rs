@@ -316,7 +316,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         line,
         "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa= db={} sub=0 psub=0 ssub=0 \
          multi={queued} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 \
-         events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-net-in=0 tot-net-out=0 \
+         events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
          tot-cmds={}",
         client.id,
         names.name,
@@ -328,6 +328,8 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         names.library,
         names.library_version,
+        client.input.load(Ordering::Relaxed),
+        client.output.load(Ordering::Relaxed),
         client.commands.load(Ordering::Relaxed),
     );
     line

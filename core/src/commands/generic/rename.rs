@@ -108,7 +108,10 @@ impl Copy<'_> {
         let Some((mut value, deadline)) = db.copy(&self.source) else { return Ok(false) };
         let home = db.select(target);
         let free = self.replace || !db.contains(&self.destination);
-        let copied = if free { db.insert(&self.destination, value.as_new(), deadline) } else { Ok(()) };
+        let copied = match free {
+            true => db.insert_from_elsewhere(&self.destination, value.as_new(), deadline),
+            false => Ok(()),
+        };
         if free && copied.is_ok() {
             db.adopt_field_deadlines(&self.destination);
             db.notify(EventClass::Generic, "copy_to", self.destination.bytes());

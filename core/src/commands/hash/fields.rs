@@ -1,7 +1,7 @@
 //! `FIELDS numfields field ...`, the clause of the commands on deadlines of fields.
 
 use crate::command::spec::{ArgKind, ArgSpec};
-use crate::command::{Arg, Args, Argv};
+use crate::command::{Arg, Args, Argv, is_token};
 use crate::error::{Error, Result};
 use crate::keyspace::Key;
 use crate::num;
@@ -9,7 +9,7 @@ use crate::num;
 const NUMFIELDS: ArgSpec = ArgSpec { name: "numfields", kind: ArgKind::Integer, ..ArgSpec::PLAIN };
 
 /// The keyword of the clause.
-const TOKEN: &[u8] = b"FIELDS";
+pub(crate) const TOKEN: &str = "FIELDS";
 
 /// The error of a count that does not fit.
 pub(crate) fn wrong_count() -> Error {
@@ -22,7 +22,7 @@ type Clause<'a> = (&'a [u8], &'a [&'a [u8]]);
 /// Reads the keyword, the count and what follows it, which must be `per_field` words for each field.
 fn counted<'a>(args: &mut Args<'a>, per_field: usize, wrong_count: fn() -> Error) -> Result<Clause<'a>> {
     let token = args.value()?;
-    if !token.eq_ignore_ascii_case(TOKEN) {
+    if !is_token(token, TOKEN) {
         return Err(Error::syntax());
     }
     let count = num::parse_i64(args.value()?).ok_or_else(Error::not_an_integer)?;
@@ -39,7 +39,7 @@ pub(crate) struct KeyOrFields<'a> {
 
 impl KeyOrFields<'_> {
     fn is_keyword(&self) -> bool {
-        self.key.bytes().eq_ignore_ascii_case(TOKEN)
+        is_token(self.key.bytes(), TOKEN)
     }
 }
 
@@ -48,6 +48,11 @@ impl<'a> Arg<'a> for KeyOrFields<'a> {
 
     fn parse(args: &mut Args<'a>) -> Result<Self> {
         let key = args.peek().map(|word| args.key(word)).ok_or_else(|| args.arity_error())?;
+        // The server looks for the keyword first, and for a word behind it.
+        let keyword = args.rest().iter().position(|word| is_token(word, TOKEN));
+        if keyword.is_none_or(|place| place + 1 >= args.remaining()) {
+            return Err(wrong_count());
+        }
         let key = Self { key };
         if !key.is_keyword() {
             args.next();
@@ -83,7 +88,7 @@ impl<'a> FieldNames<'a> {
 impl<'a> Arg<'a> for FieldNames<'a> {
     const SPEC: ArgSpec = ArgSpec {
         kind: ArgKind::Block,
-        token: Some("FIELDS"),
+        token: Some(TOKEN),
         args: &[NUMFIELDS, ArgSpec { name: "field", multiple: true, ..ArgSpec::PLAIN }],
         ..ArgSpec::PLAIN
     };
@@ -108,7 +113,7 @@ pub(crate) struct FieldValues<'a> {
 impl<'a> Arg<'a> for FieldValues<'a> {
     const SPEC: ArgSpec = ArgSpec {
         kind: ArgKind::Block,
-        token: Some("FIELDS"),
+        token: Some(TOKEN),
         args: &[
             NUMFIELDS,
             ArgSpec {
@@ -142,6 +147,6 @@ impl<'a> Arg<'a> for FieldValues<'a> {
 /// The words of a command on some fields, for the log.
 pub(crate) fn words(command: &[&[u8]], fields: &[&[u8]]) -> Argv {
     let mut argv: Argv = command.iter().map(|word| word.to_vec()).collect();
-    FieldNames { token: TOKEN, names: fields.to_vec() }.encode(&mut argv);
+    FieldNames { token: TOKEN.as_bytes(), names: fields.to_vec() }.encode(&mut argv);
     argv
 }

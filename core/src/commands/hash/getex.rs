@@ -1,9 +1,9 @@
 //! HGETEX: reads fields and changes their deadlines.
 
-use super::fields::{FieldNames, KeyOrFields, words};
+use super::fields::{FieldNames, KeyOrFields, TOKEN, words};
 use super::{hash_of, reply_element};
-use crate::command::{Command, Reply, Write};
-use crate::commands::string::expiry::ExpireOrPersist;
+use crate::command::{Arg, Args, Command, Reply, Write};
+use crate::commands::string::expiry::{ExpireOrPersist, choose};
 use crate::error::Result;
 use crate::keyspace::hash::edit;
 use crate::keyspace::{Db, EventClass};
@@ -14,7 +14,7 @@ use crate::keyspace::{Db, EventClass};
 #[derive(Command)]
 #[command(
     name = "HGETEX", group = Hash, since = "9.0.0", complexity = "O(N) where N is the number of specified fields", arity = -5,
-    flags(WRITE, FAST),
+    flags(WRITE, FAST), custom_parse,
     reply = "array(bulk | null)",
 )]
 pub struct HGetEx<'a> {
@@ -25,14 +25,30 @@ pub struct HGetEx<'a> {
     fields: FieldNames<'a>,
 }
 
+impl<'a> HGetEx<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let key = KeyOrFields::parse(args)?;
+        let mut options = args.split_before(TOKEN);
+        let mut expiration = None;
+        while options.remaining() > 0 {
+            let option = ExpireOrPersist::parse(&mut options)?;
+            choose(&mut expiration, option, ExpireOrPersist::may_repeat)?;
+        }
+        Ok(Self { key, expiration, fields: FieldNames::parse(args)? })
+    }
+}
+
 impl Write for HGetEx<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let hash = hash_of(db, &self.key.key)?;
         let deadline = self.expiration.map(|expiration| expiration.deadline(0, db.now(), "hgetex"));
         let deadline = deadline.transpose()?.flatten();
         reply.array(self.fields.names.len());
-        for field in &self.fields.names {
-            reply_element(reply, hash.and_then(|hash| hash.get(field, db.now())));
+        let removes = deadline.is_some_and(|deadline| deadline <= db.now());
+        for (position, field) in self.fields.names.iter().enumerate() {
+            // The first mention of a field has removed it.
+            let is_gone = removes && self.fields.names[..position].contains(field);
+            reply_element(reply, hash.filter(|_| !is_gone).and_then(|hash| hash.get(field, db.now())));
         }
         match (self.expiration, deadline) {
             (None, _) => Ok(()),

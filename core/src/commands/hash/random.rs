@@ -1,16 +1,40 @@
 //! HRANDFIELD.
 
 use super::hash_of;
-use crate::command::{Arg, Command, Read, Reply};
+use crate::command::spec::ArgSpec;
+use crate::command::{Arg, Args, Argv, Command, Read, Reply};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 use crate::store::random;
 use crate::value::HashRef;
 use crate::value::listpack::Element;
 
+/// A count whose sign can be changed; judged before what stands behind it.
+struct Count(i64);
+
+impl<'a> Arg<'a> for Count {
+    const SPEC: ArgSpec = <i64 as Arg<'a>>::SPEC;
+
+    fn parse(args: &mut Args<'a>) -> Result<Self> {
+        const LEAST: i64 = -i64::MAX;
+        match i64::parse(args)? {
+            count if count < LEAST => Err(Error::command(format_args!(
+                "value is out of range, value must between {LEAST} and {}",
+                i64::MAX
+            ))),
+            count => Ok(Self(count)),
+        }
+    }
+
+    fn encode(&self, out: &mut Argv) {
+        self.0.encode(out);
+    }
+}
+
 #[derive(Arg)]
 struct Options {
-    count: i64,
+    #[arg(name = "count")]
+    count: Count,
     #[arg(token = "WITHVALUES", once)]
     withvalues: bool,
 }
@@ -42,7 +66,7 @@ impl Read for HRandField<'_> {
         };
         options.check()?;
         let drawn = match hash_of(db, &self.key)? {
-            Some(hash) => draw(&hash, options.count, db.now()),
+            Some(hash) => draw(&hash, options.count.0, db.now()),
             None => Vec::new(),
         };
         options.reply(&drawn, reply);
@@ -52,14 +76,7 @@ impl Read for HRandField<'_> {
 
 impl Options {
     fn check(&self) -> Result<()> {
-        const LEAST: i64 = -i64::MAX;
-        if self.count < LEAST {
-            return Err(Error::command(format_args!(
-                "value is out of range, value must between {LEAST} and {}",
-                i64::MAX
-            )));
-        }
-        if self.withvalues && self.count.unsigned_abs() > i64::MAX as u64 / 2 {
+        if self.withvalues && self.count.0.unsigned_abs() > i64::MAX as u64 / 2 {
             return Err(Error::command("value is out of range"));
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! HSETEX: sets fields together with their deadlines.
 
-use super::fields::{FieldValues, KeyOrFields};
-use crate::command::{Arg, Argv, Command, Reply, Write};
-use crate::commands::string::expiry::ExpireOrKeep;
+use super::fields::{FieldValues, KeyOrFields, TOKEN};
+use crate::command::{Arg, Args, Argv, Command, Reply, Write};
+use crate::commands::string::expiry::{ExpireOrKeep, choose};
 use crate::error::Result;
 use crate::keyspace::hash::{Fields, edit_or_create};
 use crate::keyspace::{Db, EventClass};
@@ -29,7 +29,7 @@ enum FieldCondition {
 #[derive(Command)]
 #[command(
     name = "HSETEX", group = Hash, since = "9.0.0", complexity = "O(N) where N is the number of fields being set.", arity = -6,
-    flags(WRITE, DENYOOM, FAST),
+    flags(WRITE, DENYOOM, FAST), custom_parse,
     reply = "int",
 )]
 pub struct HSetEx<'a> {
@@ -42,6 +42,25 @@ pub struct HSetEx<'a> {
     #[arg(oneof)]
     expiration: Option<ExpireOrKeep<'a>>,
     fields: FieldValues<'a>,
+}
+
+impl<'a> HSetEx<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let key = KeyOrFields::parse(args)?;
+        let mut options = args.split_before(TOKEN);
+        let (mut key_condition, mut fields_condition, mut expiration) = (None, None, None);
+        while let Some(word) = options.peek() {
+            if KeyCondition::begins(word) {
+                choose(&mut key_condition, KeyCondition::parse(&mut options)?, KeyCondition::may_repeat)?;
+            } else if FieldCondition::begins(word) {
+                let condition = FieldCondition::parse(&mut options)?;
+                choose(&mut fields_condition, condition, FieldCondition::may_repeat)?;
+            } else {
+                choose(&mut expiration, ExpireOrKeep::parse(&mut options)?, ExpireOrKeep::may_repeat)?;
+            }
+        }
+        Ok(Self { key, key_condition, fields_condition, expiration, fields: FieldValues::parse(args)? })
+    }
 }
 
 impl Write for HSetEx<'_> {

@@ -85,7 +85,17 @@ impl Session for ConfigSet<'_> {
 
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
-        Error::command(error)
+        // A name need not be UTF-8.
+        match &error {
+            ConfigError::Unknown(name) => {
+                Error::repeating("Unknown option or number of arguments for CONFIG SET - '", name, "'")
+            }
+            ConfigError::Argument { name, reason } => Error::repeating(
+                "CONFIG SET failed (possibly related to argument '",
+                name,
+                &format!("') - {reason}"),
+            ),
+        }
     }
 }
 

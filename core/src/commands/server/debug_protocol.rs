@@ -1,12 +1,12 @@
 //! DEBUG PROTOCOL: one reply of each type, for tests of clients.
 
 use crate::command::Reply;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, until_zero};
 
 /// Writes a value of the type named.
 #[expect(clippy::approx_constant, reason = "the server sends 3.141, not pi")]
 pub(super) fn write(kind: &[u8], reply: &mut Reply) -> Result<()> {
-    match &kind.to_ascii_lowercase()[..] {
+    match &until_zero(kind).to_ascii_lowercase()[..] {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12345),
         b"double" => reply.double(3.141),
@@ -30,10 +30,18 @@ pub(super) fn write(kind: &[u8], reply: &mut Reply) -> Result<()> {
                 reply.boolean(number == 1);
             }
         }
-        b"attrib" | b"push" => {
-            return Err(Error::command(
-                "this engine sends attributes and pushes only where they belong to a reply",
-            ));
+        b"attrib" => {
+            if reply.attributes(1) {
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.integer(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if !reply.resp3() => return Err(Error::command("RESP2 is not supported by this command")),
+        b"push" => {
+            return Err(Error::command("this engine sends pushes only where they belong to a reply"));
         }
         _ => {
             return Err(Error::command(

@@ -29,12 +29,11 @@ pub struct SlowLogGet {
 
 impl SlowLogGet {
     fn parse_args(args: &mut Args<'_>) -> Result<Self> {
-        let count = args.next().map(parse_count).transpose()?;
-        if args.remaining() > 0 {
+        if args.remaining() > 1 {
             let before = "unknown subcommand or wrong number of arguments for '";
             return Err(Error::repeating(before, args.spelled(), "'. Try SLOWLOG HELP."));
         }
-        Ok(Self { count })
+        Ok(Self { count: args.next().map(parse_count).transpose()? })
     }
 }
 

@@ -82,7 +82,7 @@ pub struct Lolwut {
 impl Session for Lolwut {
     fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let _ = self.version;
-        reply.verbatim(b"txt", format!("Redis ver. {VALKEY_VERSION}\n").as_bytes());
+        reply.verbatim(b"txt", format!("Valkey ver.{VALKEY_VERSION}\n").as_bytes());
         Ok(())
     }
 }

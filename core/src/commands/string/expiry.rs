@@ -151,6 +151,15 @@ impl ExpireOrKeep<'_> {
     }
 }
 
+/// Takes an option that may only be named again as the same one.
+pub(crate) fn choose<T>(place: &mut Option<T>, option: T, may_repeat: fn(&T, &T) -> bool) -> Result<()> {
+    if place.as_ref().is_some_and(|before| !may_repeat(before, &option)) {
+        return Err(Error::syntax());
+    }
+    *place = Some(option);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! MSETEX: several strings with one deadline, under one condition.
 
-use super::expiry::ExpireOrKeep;
+use super::expiry::{ExpireOrKeep, choose};
 use super::many::KeyValue;
 use super::set::store;
 use crate::command::spec::{ArgKind, ArgSpec, FindKeys};
@@ -72,15 +72,6 @@ impl<'a> MSetEx<'a> {
         }
         Ok(Self { numkeys, data, condition, expiration })
     }
-}
-
-/// Takes an option that may only be named again as the same one.
-fn choose<T>(place: &mut Option<T>, option: T, may_repeat: fn(&T, &T) -> bool) -> Result<()> {
-    if place.as_ref().is_some_and(|before| !may_repeat(before, &option)) {
-        return Err(Error::syntax());
-    }
-    *place = Some(option);
-    Ok(())
 }
 
 impl Write for MSetEx<'_> {
