@@ -39,6 +39,9 @@ pub struct Reply {
     buffer: Vec<u8>,
     form: Form,
     resp3: bool,
+    /// Where the reply that is being written must end, and whether it would go on beyond.
+    end: usize,
+    is_full: bool,
 }
 
 /// An aggregate whose length was not known when its head was written. Close it with [`Reply::close`].
@@ -47,6 +50,12 @@ pub struct Reply {
 pub struct Open {
     at: usize,
     kind: Aggregate,
+}
+
+/// The bound of a reply within which another was [begun](Reply::begin).
+pub(crate) struct Outer {
+    end: usize,
+    is_full: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +67,7 @@ enum Aggregate {
 impl Reply {
     /// A sink of the given form, speaking RESP2 until [`Reply::set_resp3`].
     pub fn new(form: Form) -> Self {
-        Self { buffer: Vec::new(), form, resp3: false }
+        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, is_full: false }
     }
 
     /// The bytes written so far.
@@ -90,6 +99,37 @@ impl Reply {
     /// Forgets everything after the first `len` bytes: a command that fails half-way replies only its error.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.buffer.truncate(len);
+    }
+
+    /// Begins a reply of at most so many bytes, perhaps within another. What does not fit is left out, and [`Reply::is_full`] tells. Returns what
+    /// [`Reply::end`] needs.
+    pub(crate) fn begin(&mut self, most: usize) -> Outer {
+        let end = self.buffer.len().saturating_add(most);
+        Outer { end: std::mem::replace(&mut self.end, end), is_full: std::mem::take(&mut self.is_full) }
+    }
+
+    /// Ends what was begun, and says whether something was left out.
+    pub(crate) fn end(&mut self, outer: Outer) -> bool {
+        self.end = outer.end;
+        std::mem::replace(&mut self.is_full, outer.is_full)
+    }
+
+    /// Whether the reply that was [begun](Reply::begin) last has no room for what was to be written: whoever writes a long one may stop.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Bytes that the reply may still have.
+    pub(crate) fn room(&self) -> usize {
+        self.end.saturating_sub(self.buffer.len())
+    }
+
+    /// Whether there is room for a text, or `is_full` from now on.
+    #[inline]
+    fn fits(&mut self, len: usize) -> bool {
+        self.is_full |= len > self.room();
+        !self.is_full
     }
 
     /// The form chosen at construction.
@@ -151,6 +191,9 @@ impl Reply {
 
     /// A binary-safe string.
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if !self.fits(bytes.len()) {
+            return;
+        }
         match self.form {
             Form::Resp => {
                 self.buffer.reserve(bytes.len() + 16);
@@ -177,6 +220,9 @@ impl Reply {
 
     /// No value: `$-1` in RESP2, `_` in RESP3.
     pub fn null(&mut self) {
+        if !self.fits(0) {
+            return;
+        }
         match (self.form, self.resp3) {
             (Form::Resp, false) => self.buffer.extend_from_slice(b"$-1\r\n"),
             (Form::Resp, true) => self.buffer.extend_from_slice(b"_\r\n"),

@@ -102,7 +102,11 @@ pub(crate) fn call(
     let start = reply.len();
     let timer = engine.keyspace.clock.timer();
     context.session.began(found);
-    let result = (found.spec.run)(context, argv, reply);
+    let outer = reply.begin(engine.config.hot().max_reply_bytes());
+    let mut result = (found.spec.run)(context, argv, reply);
+    if reply.end(outer) && result.is_ok() {
+        result = Err(Error::command("the reply is larger than max-reply-bytes"));
+    }
     let elapsed = timer.elapsed();
     context.session.ended();
     engine.stats.called(found, elapsed, result.as_ref().err(), engine.config.hot().latency_tracking());

@@ -157,6 +157,8 @@ hot_options! {
     active_expire_effort: u64 = "active-expire-effort",
     /// Greatest length of one argument in bytes.
     proto_max_bulk_len: usize = "proto-max-bulk-len",
+    /// Bytes of one command's reply above which it is an error instead.
+    max_reply_bytes: usize = "max-reply-bytes",
     /// Bytes of unparsed requests at which a client is cut off.
     client_query_buffer_limit: usize = "client-query-buffer-limit",
     /// Events that are published.

@@ -65,11 +65,19 @@ impl Read for HRandField<'_> {
             return Ok(());
         };
         options.check()?;
-        let drawn = match hash_of(db, &self.key)? {
-            Some(hash) => draw(&hash, options.count.0, db.now()),
-            None => Vec::new(),
+        let hash = hash_of(db, &self.key)?;
+        let Some(hash) = hash.filter(|hash| hash.random(db.now()).is_some()) else {
+            reply.array(0);
+            return Ok(());
         };
-        options.reply(&drawn, reply);
+        match options.count.0 {
+            count @ ..0 => options.reply_repeating(&hash, count.unsigned_abs(), db.now(), reply),
+            count => {
+                let drawn = draw(&hash, usize::try_from(count).unwrap_or(usize::MAX), db.now());
+                options.head(drawn.len(), reply);
+                drawn.into_iter().for_each(|pair| options.element(pair, reply));
+            }
+        }
         Ok(())
     }
 }
@@ -82,30 +90,39 @@ impl Options {
         Ok(())
     }
 
-    fn reply(&self, drawn: &[Pair<'_>], reply: &mut Reply) {
-        if !self.withvalues {
-            reply.array(drawn.len());
-            drawn.iter().for_each(|(field, _)| field.with(|field| reply.bulk(field)));
-            return;
-        }
-        reply.array(if reply.resp3() { drawn.len() } else { drawn.len() * 2 });
-        for (field, value) in drawn {
-            if reply.resp3() {
-                reply.array(2);
+    /// So many fields, each drawn from all. Stops where the reply is full: callers choose the count.
+    fn reply_repeating(&self, hash: &HashRef<'_>, count: u64, now: u64, reply: &mut Reply) {
+        self.head(usize::try_from(count).unwrap_or(usize::MAX), reply);
+        let elements = (0..count).map_while(|_| hash.random(now));
+        for pair in elements {
+            self.element(pair, reply);
+            if reply.is_full() {
+                return;
             }
-            field.with(|field| reply.bulk(field));
+        }
+    }
+
+    fn head(&self, count: usize, reply: &mut Reply) {
+        let is_flat = self.withvalues && !reply.resp3();
+        reply.array(if is_flat { count.saturating_mul(2) } else { count });
+    }
+
+    fn element(&self, (field, value): Pair<'_>, reply: &mut Reply) {
+        if self.withvalues && reply.resp3() {
+            reply.array(2);
+        }
+        field.with(|field| reply.bulk(field));
+        if self.withvalues {
             value.with(|value| reply.bulk(value));
         }
     }
 }
 
-fn draw<'d>(hash: &HashRef<'d>, count: i64, now: u64) -> Vec<Pair<'d>> {
-    if count < 0 {
-        return (0..count.unsigned_abs()).map_while(|_| hash.random(now)).collect();
-    }
+/// So many different fields, or all.
+fn draw<'d>(hash: &HashRef<'d>, count: usize, now: u64) -> Vec<Pair<'d>> {
     let mut all = Vec::new();
     hash.each(now, |field, value| all.push((field, value)));
-    let count = usize::try_from(count).unwrap_or(usize::MAX).min(all.len());
+    let count = count.min(all.len());
     if count == all.len() {
         return all;
     }
@@ -116,4 +133,40 @@ fn draw<'d>(hash: &HashRef<'d>, count: i64, now: u64) -> Vec<Pair<'d>> {
     }
     all.truncate(count);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Clock, Config, Engine, Form};
+
+    #[test]
+    fn a_reply_without_a_bound_is_an_error_and_takes_no_memory() {
+        let config = Config::from_text(b"max-reply-bytes 1mb").unwrap();
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).config(config).open().unwrap();
+        let db = engine.database(0).unwrap();
+        db.hset("h", b"field", &[b'v'; 1000]).unwrap();
+        db.set("long", vec![b'l'; 600_000], crate::Ttl::None, crate::Condition::Always).unwrap();
+        for form in [Form::Resp, Form::Tape] {
+            let mut session = engine.session(form);
+            let mut fails = |words: &[&str]| {
+                let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+                let reply = session.execute(&words);
+                assert!(reply.len() < 100);
+                reply.windows(15).any(|part| part == b"max-reply-bytes")
+            };
+            for count in ["-1000000000", "-9223372036854775807", "-200000"] {
+                assert!(fails(&["HRANDFIELD", "h", count]), "{count}");
+            }
+            assert!(fails(&["HRANDFIELD", "h", "-4611686018427387903", "WITHVALUES"]));
+            assert!(fails(&["MGET", "long", "none", "long"]));
+            assert!(!fails(&["HRANDFIELD", "h", "-3"]) && !fails(&["EXISTS", "h"]));
+        }
+        let mut session = engine.session(Form::Resp);
+        for words in [&["MULTI"][..], &["HRANDFIELD", "h", "-1000000000"], &["SET", "k", "v"]] {
+            session.execute(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+        }
+        let replies = session.execute(&[b"EXEC"]).to_vec();
+        let replies = String::from_utf8(replies).unwrap();
+        assert!(replies.starts_with("*2\r\n-ERR the reply") && replies.ends_with("\r\n+OK\r\n"), "{replies}");
+    }
 }

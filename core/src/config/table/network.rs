@@ -52,6 +52,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     )
     .applied(),
     option(
+        "max-reply-bytes",
+        Kind::Memory { min: 1_048_576, max: MAX_MEMORY },
+        "1gb",
+        "Bytes of one command's reply above which it is an error instead.",
+    )
+    .applied(),
+    option(
         "socket-mark-id",
         Kind::Int { min: 0, max: 4_294_967_295 },
         "0",
