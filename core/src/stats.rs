@@ -95,7 +95,7 @@ impl Stats {
     /// Locks the making of stripes, the histograms and the errors.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.making.lock()));
-        held.extend(self.counters().map(|counters| Box::new(counters.latency.lock()) as Box<dyn Guard + 'a>));
+        held.push(Box::new(self.counters().map(|counters| counters.latency.lock()).collect::<Vec<_>>()));
         held.push(Box::new(self.errors.lock()));
     }
 

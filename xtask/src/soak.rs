@@ -60,7 +60,7 @@ pub fn run(rounds: usize) -> Result<Count, String> {
 
 fn tests_of(program: &PathBuf) -> Command {
     let mut command = sh::program(program, &[]);
-    command.env("ASAN_OPTIONS", "detect_leaks=1").env("RUST_BACKTRACE", "0").env("PROPTEST_CASES", "8");
+    command.env("ASAN_OPTIONS", test::ASAN_OPTIONS).env("RUST_BACKTRACE", "0").env("PROPTEST_CASES", "8");
     command
 }
 

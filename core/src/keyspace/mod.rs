@@ -148,7 +148,7 @@ impl Keyspace {
     /// Locks the evictor, every shard, and what hooks are guarded by.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.evictor.freeze(held);
-        held.extend(self.shards.iter().map(|shard| Box::new(shard.hold()) as Box<dyn Guard + 'a>));
+        held.push(Box::new(self.shards.iter().map(|shard| shard.hold()).collect::<Vec<_>>()));
         self.shared.freeze(held);
         self.evictor.freeze_timeline(held);
         self.hooks.freeze(held);

@@ -1,5 +1,6 @@
 //! When an engine sleeps and wakes, and that its deadlines are kept meanwhile.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::background::Work;
@@ -153,12 +154,10 @@ fn deadlines_of_a_sleeping_engine_are_kept() {
     session.execute(&[b"HPEXPIRE", b"hash", field.as_bytes(), b"FIELDS", b"1", b"f"]);
     drop(session);
     wait_for_sleep(&engine);
-    let mut lateness = Vec::new();
-    for (key, ms) in [("early", 600), ("late", 1_700), ("later", 1_720)] {
-        let (expired, when) = heard.recv_timeout(SOME_TIME).unwrap();
-        assert_eq!(expired, key);
-        lateness.push(when.saturating_sub(Duration::from_millis(ms)));
-    }
+    // On a busy machine several may be reclaimed at once, in any order.
+    let when: HashMap<String, Duration> = (0..3).map(|_| heard.recv_timeout(SOME_TIME).unwrap()).collect();
+    let late = |(key, ms)| when[key].saturating_sub(Duration::from_millis(ms));
+    let mut lateness: Vec<_> = [("early", 600), ("late", 1_700), ("later", 1_720)].map(late).to_vec();
     assert!(engine.inner.task().is_asleep(), "nobody has used it");
     lateness.sort_unstable();
     // A tick; the rest is what a busy machine takes. How late they really are, `cargo xtask bench limits` tells.
