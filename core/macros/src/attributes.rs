@@ -168,6 +168,7 @@ pub(crate) struct ArgAttributes {
     pub(crate) optional: bool,
     pub(crate) hidden: bool,
     pub(crate) once: bool,
+    pub(crate) last_counts: bool,
 }
 
 impl ArgAttributes {
@@ -194,6 +195,7 @@ impl ArgAttributes {
                 "optional" => self.optional = true,
                 "hidden" => self.hidden = true,
                 "once" => self.once = true,
+                "last_counts" => self.last_counts = true,
                 other => {
                     return Err(syn::Error::new(word.span(), format!("unknown arg attribute `{other}`")));
                 }

@@ -137,8 +137,9 @@ impl Field {
             },
             Role::Tokened(inner) => {
                 let value = tokened_value(inner);
+                let unless_repeated = arg.once.then(|| quote!(&& #ident.is_none()));
                 quote! {
-                    if ::keystead::command::is_token(word, #token) {
+                    if ::keystead::command::is_token(word, #token) #unless_repeated {
                         #value
                         #ident = Some(value);
                         continue;
@@ -155,16 +156,23 @@ impl Field {
                     }
                 }
             }
-            Role::OneOf(inner) => quote! {
-                if <#inner as ::keystead::command::Arg<'_>>::begins(word) {
-                    let value = <#inner as ::keystead::command::Arg<'_>>::parse(args)?;
-                    if #ident.as_ref().is_some_and(|before: &#inner| !before.may_repeat(&value)) {
-                        return Err(::keystead::Error::syntax());
+            Role::OneOf(inner) => {
+                let unless_repeatable = (!arg.last_counts).then(|| {
+                    quote! {
+                        if #ident.as_ref().is_some_and(|before: &#inner| !before.may_repeat(&value)) {
+                            return Err(::keystead::Error::syntax());
+                        }
                     }
-                    #ident = Some(value);
-                    continue;
+                });
+                quote! {
+                    if <#inner as ::keystead::command::Arg<'_>>::begins(word) {
+                        let value = <#inner as ::keystead::command::Arg<'_>>::parse(args)?;
+                        #unless_repeatable
+                        #ident = Some(value);
+                        continue;
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -37,11 +37,11 @@ pub struct Sort<'a> {
     key: Key<'a>,
     #[arg(token = "BY", kind = Pattern, key_spec = 1)]
     by_pattern: Option<&'a [u8]>,
-    #[arg(oneof)]
+    #[arg(oneof, last_counts)]
     limit: Option<Limit>,
     #[arg(token = "GET", kind = Pattern, multiple_token, key_spec = 1)]
     get_pattern: Vec<&'a [u8]>,
-    #[arg(oneof)]
+    #[arg(oneof, last_counts)]
     order: Option<Order>,
     #[arg(token = "ALPHA")]
     sorting: bool,
@@ -79,11 +79,11 @@ pub struct SortRo<'a> {
     key: Key<'a>,
     #[arg(token = "BY", kind = Pattern, key_spec = 1)]
     by_pattern: Option<&'a [u8]>,
-    #[arg(oneof)]
+    #[arg(oneof, last_counts)]
     limit: Option<Limit>,
     #[arg(token = "GET", kind = Pattern, multiple_token, key_spec = 1)]
     get_pattern: Vec<&'a [u8]>,
-    #[arg(oneof)]
+    #[arg(oneof, last_counts)]
     order: Option<Order>,
     #[arg(token = "ALPHA")]
     sorting: bool,

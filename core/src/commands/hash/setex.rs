@@ -126,7 +126,8 @@ impl HSetEx<'_> {
 
     /// The same with an absolute deadline and without conditions, for the log.
     fn effect(&self, deadline: Option<u64>) -> Argv {
-        let mut argv = vec![b"HSETEX".to_vec(), self.key.key.bytes().to_vec()];
+        let mut argv = vec![b"HSETEX".to_vec()];
+        self.key.encode(&mut argv);
         match (self.expiration, deadline) {
             (_, Some(deadline)) => argv.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]),
             (Some(ExpireOrKeep::KeepTtl), None) => argv.push(b"KEEPTTL".to_vec()),

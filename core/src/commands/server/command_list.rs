@@ -58,7 +58,7 @@ impl Filter<'_> {
     reply = "array(bulk)",
 )]
 pub struct CommandList<'a> {
-    #[arg(token = "FILTERBY")]
+    #[arg(token = "FILTERBY", once)]
     filterby: Option<Filter<'a>>,
 }
 

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::debug_protocol;
-use crate::command::{Args, Command, Context, Reply, Session};
+use crate::command::{Args, Command, Context, Reply, Session, is_token};
 use crate::commands::generic::object::encoding;
 use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::access::Recording;
 use crate::num;
 
 /// Holds subcommands for tests.
@@ -48,7 +49,10 @@ impl Session for Debug<'_> {
                 return Ok(());
             }
             (b"protocol", [kind]) => return debug_protocol::write(kind, reply),
-            (b"object", [key]) | (b"object", [key, b"fast"]) => return object(context, key, reply),
+            (b"object", [key, options @ ..]) => {
+                let is_fast = options.first().is_some_and(|option| is_token(option, "FAST"));
+                return object(context, key, is_fast, reply);
+            }
             (b"help", []) => {
                 help(reply);
                 return Ok(());
@@ -72,19 +76,21 @@ fn leading_integer(text: &[u8]) -> i64 {
     num::parse_i64(&text[..end]).unwrap_or(0)
 }
 
-fn object(context: &mut Context<'_, '_>, key: &[u8], reply: &mut Reply) -> Result<()> {
+/// How a key is stored. `is_fast` leaves the length of the value out.
+fn object(context: &mut Context<'_, '_>, key: &[u8], is_fast: bool, reply: &mut Reply) -> Result<()> {
     context.with_keyspace(&[], |db| {
         let key = db.key(key);
         let entry = db.peek(&key).ok_or_else(Error::no_such_key)?;
-        let idle_s = db.keyspace().idle_ms(entry.stamp()).unwrap_or(0) / 1000;
-        let frequency = db.keyspace().recording().frequency(entry.stamp(), db.now());
-        reply.simple(&format!(
-            "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s} lfu_freq:{frequency} \
-             lfu_access_time_minutes:0",
-            encoding(&entry),
-            entry.value_len(),
-            entry.stamp(),
-        ));
+        let recording = db.keyspace().recording();
+        let access = if let Recording::Frequency { .. } = recording {
+            let frequency = recording.frequency(entry.stamp(), db.now());
+            format!("lfu_freq:{frequency} lfu_access_time_minutes:0")
+        } else {
+            let idle_s = db.keyspace().idle_ms(entry.stamp()).unwrap_or(0) / 1000;
+            format!("lru:{} lru_seconds_idle:{idle_s}", entry.stamp())
+        };
+        let length = if is_fast { String::new() } else { format!("serializedlength:{} ", entry.value_len()) };
+        reply.simple(&format!("Value at:0x0 refcount:1 encoding:{} {length}{access}", encoding(&entry)));
         Ok(())
     })
 }

@@ -25,9 +25,9 @@ impl Read for DbSize {
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
 enum FlushType {
-    #[arg(token = "ASYNC", since = "4.0.0")]
+    #[arg(token = "ASYNC", once, since = "4.0.0")]
     Async,
-    #[arg(token = "SYNC", since = "6.2.0")]
+    #[arg(token = "SYNC", once, since = "6.2.0")]
     Sync,
 }
 
