@@ -6,7 +6,7 @@
 //! last are full, and no overflow bucket is empty: the memory is what the entries need.
 //!
 //! **Growth** is linear hashing (Litwin 1980), in rounds. With `n = 2^k` buckets at the start of a round and `b` by now, a
-//! hash belongs to `h mod 2n` if that is below `b`, else to `h mod n`. Above 9.5 entries per bucket of `n` a round is due:
+//! hash belongs to `h mod 2n` if that is below `b`, else to `h mod n`. Above 9.75 entries per bucket of `n` a round is due:
 //! each insert first splits one bucket, about ten entries, until there are `2n`. Below 2.5 entries per bucket of the larger
 //! power each removal merges the last bucket into its twin, which needs no hashes. So no operation ever does more than a
 //! constant amount of work. Growth that finds no memory is put off, not an error.
@@ -190,7 +190,7 @@ impl Table {
             storage.add_home(0)?;
             self.homes = Homes::of(1);
         }
-        if u64::from(self.len) * 2 > (u64::from(self.homes.mask) + 1) * 19 {
+        if u64::from(self.len) * 4 > (u64::from(self.homes.mask) + 1) * 39 {
             // Without memory for it the table works on, fuller.
             let _ = self.split(storage);
             self.foresee_split(storage);

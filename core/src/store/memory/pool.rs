@@ -21,17 +21,19 @@
 
 mod bits;
 mod pages;
+mod run;
 mod shareable;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::refusal::OutOfMemory;
-use super::region::{HUGE_PAGE, PAGE, Ref, Region, UNIT};
+use super::region::{HUGE_PAGE, PAGE, Region};
 use crate::os::Guard;
 use crate::sync::Mutex;
 use bits::{Bits, parts};
 pub(crate) use pages::Pages;
+pub(crate) use run::Run;
 
 /// Address space of an engine's entries: as much as references of 32 bits lead to. ThreadSanitizer's shadow has less room.
 const SPACE: usize = if cfg!(tsan) { 1 << 30 } else { 32 << 30 };
@@ -54,40 +56,6 @@ const IDLE_LEAST: usize = 64;
 const IDLE_MOST: usize = 8 * PAGES;
 /// Pages that are given back at once, and at most as many more: it takes the system 100 to 300 us.
 const GIVEN_BACK_AT_ONCE: usize = PAGES;
-
-/// Pages taken from a pool: so many, beginning with number `first` of the region; or, if they are none, one piece of that page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Run {
-    pub(crate) first: u32,
-    pub(crate) pages: u32,
-    piece: u8,
-}
-
-const _: () = assert!(PAGE / UNIT / Run::PIECE == u8::BITS as usize);
-
-impl Run {
-    /// Units of a piece: an eighth of a page.
-    pub(crate) const PIECE: usize = 64;
-
-    fn of(first: usize, pages: usize) -> Self {
-        Self { first: first as u32, pages: pages as u32, piece: 0 }
-    }
-
-    /// The number of its first unit.
-    pub(crate) fn start(self) -> usize {
-        self.first as usize * (PAGE / UNIT) + usize::from(self.piece) * Self::PIECE
-    }
-
-    /// Units of it.
-    pub(crate) fn units(self) -> usize {
-        if self.pages == 0 { Self::PIECE } else { self.pages as usize * (PAGE / UNIT) }
-    }
-
-    /// Whether a block lies in it.
-    pub(crate) fn holds(self, block: Ref) -> bool {
-        (block.get() as usize).wrapping_sub(self.start()) < self.units()
-    }
-}
 
 /// See the module's text. A new one has taken nothing from the system but address space.
 pub(crate) struct Pool {

@@ -76,7 +76,7 @@ pub(crate) struct Probe<'a> {
     links: u32,
 }
 
-/// Longer than any chain: at 9.5 entries a bucket the hashes would have to agree.
+/// Longer than any chain: at 9.75 entries a bucket the hashes would have to agree.
 const MOST_LINKS: u32 = 1 << 20;
 
 impl<'a> Probe<'a> {

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::memory::region::Ref;
 
 const CASES: u32 = if cfg!(miri) { 3 } else { 100 };
 
