@@ -128,7 +128,9 @@ impl Reply {
     /// Whether there is room for a text, or `is_full` from now on.
     #[inline]
     fn fits(&mut self, len: usize) -> bool {
-        self.is_full |= len > self.room();
+        /// What any element takes, however short.
+        const LEAST: usize = 5;
+        self.is_full |= len + LEAST > self.room();
         !self.is_full
     }
 

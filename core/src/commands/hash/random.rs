@@ -145,6 +145,7 @@ mod tests {
         let engine = Engine::builder().clock(Clock::manual(1_000_000)).config(config).open().unwrap();
         let db = engine.database(0).unwrap();
         db.hset("h", b"field", &[b'v'; 1000]).unwrap();
+        db.hset("empty", b"", b"").unwrap();
         db.set("long", vec![b'l'; 600_000], crate::Ttl::None, crate::Condition::Always).unwrap();
         for form in [Form::Resp, Form::Tape] {
             let mut session = engine.session(form);
@@ -159,6 +160,7 @@ mod tests {
             }
             assert!(fails(&["HRANDFIELD", "h", "-4611686018427387903", "WITHVALUES"]));
             assert!(fails(&["MGET", "long", "none", "long"]));
+            assert!(fails(&["HRANDFIELD", "empty", "-1000000000"]));
             assert!(!fails(&["HRANDFIELD", "h", "-3"]) && !fails(&["EXISTS", "h"]));
         }
         let mut session = engine.session(Form::Resp);
