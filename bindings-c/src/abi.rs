@@ -553,11 +553,12 @@ pub unsafe extern "C" fn ks_hget(
         // SAFETY: the handle is open, key and field are readable, the buffer is writable.
         let (database, key, field) =
             unsafe { ((*engine).database(db)?, slice(key, key_length)?, slice(field, field_length)?) };
+        // SAFETY: the buffer has room for `capacity` bytes, which nobody else touches during the call.
+        let buffer = unsafe { buffer_of(buffer, capacity)? };
         let found = database.hget_with(key, field, |found| {
             let text = found?;
-            let fits = text.len().min(capacity);
-            // SAFETY: the buffer has room for `capacity` bytes, and no engine memory overlaps it.
-            unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast::<u8>(), fits) };
+            let fits = text.len().min(buffer.len());
+            buffer[..fits].copy_from_slice(&text[..fits]);
             Some(text.len())
         })?;
         // SAFETY: the caller's pointer is valid for writing.
@@ -591,6 +592,9 @@ pub unsafe extern "C" fn ks_set(
     flags: u32,
 ) -> ks_status {
     guarded(|| {
+        if flags & !(KS_SET_NX | KS_SET_XX | KS_SET_KEEPTTL) != 0 {
+            return Err(usage("ERR flags that are no KS_SET_*"));
+        }
         let condition = match flags & (KS_SET_NX | KS_SET_XX) {
             0 => Condition::Always,
             KS_SET_NX => Condition::IfAbsent,

@@ -38,6 +38,7 @@ static void typed_calls(ks_engine *engine) {
   CHECK(ks_ttl(engine, 0, "k", 1, &number) == KS_OK && number > 59000);
   CHECK(ks_set(engine, 0, "k", 1, "x", 1, 0, KS_SET_NX | KS_SET_XX) == KS_ERR_USAGE);
   CHECK(strstr(ks_last_error(), "exclude") != NULL);
+  CHECK(ks_set(engine, 0, "k", 1, "x", 1, 0, 8) == KS_ERR_USAGE && strstr(ks_last_error(), "flags") != NULL);
   CHECK(ks_incr(engine, 0, "n", 1, 41, &number) == KS_OK && number == 41);
   CHECK(ks_incr(engine, 0, "n", 1, 1, &number) == KS_OK && number == 42);
   CHECK(ks_incr(engine, 0, "n", 1, INT64_MAX, &number) == KS_ERR_COMMAND);
@@ -79,6 +80,7 @@ static void many_and_fields(ks_engine *engine, ks_session *session) {
   CHECK(ks_hget(engine, 0, "m3", 2, "field", 5, buffer, 3, &length) == KS_OK && length == 5 && memcmp(buffer, "val", 3) == 0);
   CHECK(ks_hget(engine, 0, "m3", 2, "none", 4, buffer, 3, &length) == KS_MISSING && length == 0);
   CHECK(ks_hget(engine, 0, "none", 4, "field", 5, NULL, 0, &length) == KS_MISSING && length == 0);
+  CHECK(ks_hget(engine, 0, "m3", 2, "field", 5, NULL, 3, &length) == KS_ERR_USAGE);
   CHECK(ks_hget(engine, 0, "m1", 2, "field", 5, buffer, 3, &length) == KS_ERR_WRONGTYPE);
   CHECK(ks_get(engine, 0, "m3", 2, buffer, 8, &length) == KS_ERR_WRONGTYPE);
 }
