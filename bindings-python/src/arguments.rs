@@ -217,16 +217,16 @@ fn other_ttl(object: Argument<'_, '_>) -> PyResult<Ttl> {
             }
         }
     };
-    // Less than a millisecond would be no time at all to the engine.
+    // Less than a nanosecond would be no time at all.
     match Duration::try_from_secs_f64(seconds) {
-        Ok(time) if time >= Duration::from_millis(1) => Ok(Ttl::After(time)),
+        Ok(time) if seconds > 0.0 => Ok(Ttl::After(time.max(Duration::from_millis(1)))),
         _ => Err(bad_ttl(object)),
     }
 }
 
 #[cold]
 fn bad_ttl(object: Argument<'_, '_>) -> PyErr {
-    PyValueError::new_err(format!("ttl must be at least a millisecond and fit 64 bits, not {}", *object))
+    PyValueError::new_err(format!("ttl must be above 0 and fit 64 bits, not {}", *object))
 }
 
 /// A flag, by Python's truth.

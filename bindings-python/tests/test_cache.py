@@ -119,7 +119,11 @@ def test_times_to_live(cache):
     assert cache.touch("number", 100) and cache.ttl("number") > 90
     assert cache.touch("number", None) and cache.ttl("number") is None
     assert not cache.touch("missing", 5)
-    for bad in [0, -1, 0.0001, math.inf, math.nan, 2**80]:
+    for short in [0.0001, 1e-300, timedelta(microseconds=1)]:
+        assert cache.set("short", 1, ttl=short)
+        time.sleep(0.05)
+        assert "short" not in cache
+    for bad in [0, -1, -0.0001, math.inf, math.nan, 2**80]:
         with pytest.raises((ValueError, OverflowError)):
             cache.set("key", 1, ttl=bad)
     with pytest.raises(TypeError):

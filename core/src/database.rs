@@ -644,8 +644,11 @@ fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
 
 pub(crate) fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
     let Ttl::After(time) = ttl else { return Ok(None) };
-    match time.as_millis() {
-        0 => Err(Error::new(crate::ErrorKind::Usage, "ERR a time to live must be at least one millisecond")),
+    if time.is_zero() {
+        return Err(Error::new(crate::ErrorKind::Usage, "ERR a time to live must be above 0"));
+    }
+    // Less than a millisecond is one: no time at all is not what was asked for.
+    match time.as_millis().max(1) {
         milliseconds if milliseconds > MAX_TTL_MS => {
             Err(Error::new(crate::ErrorKind::Usage, "ERR the time to live is too long"))
         }
