@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import redis
-import redis.asyncio
-from redis._parsers.base import BaseParser
-from redis.asyncio.connection import AbstractConnection as AsyncAbstractConnection
-from redis.connection import AbstractConnection
-from redis.exceptions import DataError
-
 from keystead._connection import AsyncConnectionMixin, ConnectionMixin, LinkParser
 from keystead._engine import open_engine
+from keystead._extras import needed
 from keystead._keystead import Engine
+
+with needed("redis", "redis"):
+    import redis
+    import redis.asyncio
+    from redis._parsers.base import BaseParser
+    from redis.asyncio.connection import AbstractConnection as AsyncAbstractConnection
+    from redis.connection import AbstractConnection
+    from redis.exceptions import DataError
 
 try:
     from redis.maint_notifications import MaintNotificationsConfig

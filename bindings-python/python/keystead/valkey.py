@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import valkey
-from valkey._parsers.base import BaseParser
-from valkey.client import EMPTY_RESPONSE, NEVER_DECODE
-from valkey.connection import AbstractConnection
-from valkey.exceptions import DataError, ResponseError
-
 from keystead._connection import ConnectionMixin, LinkParser, session_setup
 from keystead._engine import open_engine
+from keystead._extras import needed
 from keystead._keystead import Client, Engine
+
+with needed("valkey", "valkey"):
+    import valkey
+    from valkey._parsers.base import BaseParser
+    from valkey.client import EMPTY_RESPONSE, NEVER_DECODE
+    from valkey.connection import AbstractConnection
+    from valkey.exceptions import DataError, ResponseError
 
 __all__ = ["Connection", "Valkey", "pool", "url_options"]
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import valkey.asyncio
-from valkey._parsers.base import BaseParser
-from valkey.asyncio.connection import AbstractConnection
-from valkey.exceptions import DataError
-
 from keystead._connection import AsyncConnectionMixin, LinkParser
 from keystead._engine import open_engine
+from keystead._extras import needed
 from keystead._keystead import Engine
 from keystead.valkey import client_of, url_options
+
+with needed("valkey", "valkey"):
+    import valkey.asyncio
+    from valkey._parsers.base import BaseParser
+    from valkey.asyncio.connection import AbstractConnection
+    from valkey.exceptions import DataError
 
 __all__ = ["Connection", "Valkey", "pool"]
 
