@@ -120,7 +120,10 @@ impl Config {
                 }
                 continue;
             }
-            for (index, spec) in OPTIONS.iter().enumerate() {
+            // Whoever lists options gets the server's: tools compare such lists. Ours are told by name.
+            for (index, spec) in
+                OPTIONS.iter().enumerate().filter(|(_, spec)| !table::OURS.contains(&spec.name))
+            {
                 for name in [Some(spec.name), spec.alias].into_iter().flatten() {
                     if glob_matches(pattern, name.as_bytes(), true) {
                         add(name.as_bytes(), index);

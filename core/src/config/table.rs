@@ -32,6 +32,9 @@ const MEMORY: Kind = Kind::Memory { min: 0, max: MAX_MEMORY };
 const ANY_MEMORY: Kind = Kind::Memory { min: 0, max: u64::MAX };
 const TEXT: Kind = Kind::Text(check::anything);
 
+/// Options that the server does not have.
+pub(super) const OURS: &[&str] = &["max-reply-bytes"];
+
 const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force"];
 
 /// The eviction policies, the server's first, in its order; the engine reads the index of the one chosen.
