@@ -4,7 +4,7 @@
 //! [`crate::sessions`].
 
 use keystead::command::spec::Group;
-use keystead::command::table;
+use keystead::commands::table;
 use keystead::{Condition, Database, Session, Ttl};
 use pyo3::Borrowed;
 use pyo3::prelude::*;

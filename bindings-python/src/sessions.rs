@@ -5,8 +5,8 @@
 //! threads had taken are lost to the child, which opens new ones.
 
 use keystead::command::spec::Flags;
-use keystead::command::table;
 use keystead::command::tape::Item;
+use keystead::commands::table;
 use keystead::{Database, Engine, Form, Session};
 use parking_lot::Mutex;
 use pyo3::prelude::*;

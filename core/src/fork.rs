@@ -5,20 +5,20 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{LazyLock, Once, Weak};
+use std::sync::{LazyLock, Once, OnceLock, Weak};
 
 use crate::background;
 use crate::cache::leases::LEASES;
-use crate::command::table;
+use crate::commands::table;
 use crate::config;
-use crate::engine::{self, Inner};
 use crate::lazyfree;
+use crate::local::Local;
 use crate::os::{self, Frozen, Guard};
 use crate::striped;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
 /// Every engine by its address, which is its own until it has left.
-type Engines = BTreeMap<usize, Weak<Inner>>;
+type Engines = BTreeMap<usize, Weak<Local>>;
 
 static ENGINES: LazyLock<Mutex<Engines>> = LazyLock::new(Mutex::default);
 
@@ -35,9 +35,13 @@ thread_local! {
     static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
 }
 
-/// Has the engine's locks held across every later fork.
-pub(crate) fn protect(engine: &Arc<Inner>) {
+/// Locks the registry of the engines' names, which is above this file.
+static FREEZE_NAMES: OnceLock<fn() -> Box<dyn Guard>> = OnceLock::new();
+
+/// Has the engine's locks held across every later fork, and what `freeze_names` locks.
+pub(crate) fn protect(engine: &Arc<Local>, freeze_names: fn() -> Box<dyn Guard>) {
     static HANDLERS: Once = Once::new();
+    FREEZE_NAMES.get_or_init(|| freeze_names);
     HANDLERS.call_once(|| {
         // Without memory for the handlers a fork is as dangerous as it is without Keystead.
         let _ = os::on_fork(before, after, after_in_child);
@@ -46,11 +50,11 @@ pub(crate) fn protect(engine: &Arc<Inner>) {
 }
 
 /// Takes an engine that ends off the list.
-pub(crate) fn forget(engine: &Inner) {
+pub(crate) fn forget(engine: &Local) {
     ENGINES.lock().remove(&address(engine));
 }
 
-fn address(engine: &Inner) -> usize {
+fn address(engine: &Local) -> usize {
     std::ptr::from_ref(engine).addr()
 }
 
@@ -61,11 +65,12 @@ extern "C" fn before() {
     table::make();
     config::make_tables();
     background::pause();
-    let named = engine::freeze_names();
+    let named = FREEZE_NAMES.get().map(|freeze| freeze());
     let list = ENGINES.lock();
     let engines =
-        list.values().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Inner::freeze)).collect();
-    let registries = vec![named, LEASES.freeze(), lazyfree::freeze(), striped::freeze()];
+        list.values().filter_map(Weak::upgrade).map(|engine| Frozen::new(engine, Local::freeze)).collect();
+    let registries =
+        named.into_iter().chain([LEASES.freeze(), lazyfree::freeze(), striped::freeze()]).collect();
     let background = background::hold();
     let held = Held { background, _list: list, _engines: engines, _registries: registries };
     HELD.with(|place| *place.borrow_mut() = Some(held));

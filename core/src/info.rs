@@ -1,6 +1,6 @@
 //! INFO: sections and fields of the server's, printed from a snapshot of the engine.
 //!
-//! Filling the snapshot is the engine's task.
+//! Filling the snapshot is the commands' task, who know the engine.
 
 mod datum;
 mod fields;
@@ -13,6 +13,12 @@ pub(crate) use snapshot::{CommandLatency, CommandStats, DatabaseStats, Snapshot}
 
 use crate::command::is_token;
 use crate::config::format_percentile;
+
+/// The version of Valkey whose behaviour the engine has.
+pub(crate) const VALKEY_VERSION: &str = "9.1.2";
+
+/// The version of Redis that it is compatible with.
+pub(crate) const REDIS_VERSION: &str = "7.2.4";
 
 /// Where a section is printed without being asked for by name.
 #[derive(Clone, Copy, PartialEq, Eq)]

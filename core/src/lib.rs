@@ -27,13 +27,13 @@ mod error;
 mod evict;
 mod expire;
 mod fork;
-mod gather;
 mod info;
 pub mod keyspace;
 mod latency;
 mod lazyfree;
 #[cfg(feature = "listener")]
 mod listener;
+mod local;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod network;
@@ -45,19 +45,20 @@ mod pulse;
 #[cfg(feature = "redis")]
 mod redis;
 mod resp;
-mod rounds;
-mod session;
 mod stats;
 mod store;
 mod striped;
 mod sync;
+mod typed;
 mod value;
 
+pub use clients::ClientAddress;
 pub use clock::Clock;
 pub use command::{Form, Reply};
 pub use config::Config;
 pub use database::loads::{Begun, Load, Wait};
 pub use database::{Condition, Database, Found, Ttl};
+pub use engine::session::Session;
 pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};
 pub use keyspace::{Version, Versions};
@@ -65,7 +66,6 @@ pub use keyspace::{Version, Versions};
 pub use listener::Listener;
 #[cfg(feature = "redis")]
 pub use redis::RedisConnection;
-pub use session::{ClientAddress, Session};
 pub use value::{Text, Value};
 
 /// The Rust examples of the README, run as tests.

@@ -1,6 +1,6 @@
 //! What the background thread measures about itself and about the engine's pace: rounds, their cost, and rates per second.
 //!
-//! What is done in a round is [`crate::rounds`]'s affair.
+//! What is done in a round is [`crate::local`]'s affair.
 //!
 //! A rate is the mean of the last sixteen samples, one each tenth of a second, as the server's `instantaneous_` fields are.
 

@@ -14,10 +14,10 @@
 use redis::{Cmd, ConnectionLike, ErrorKind, RedisError, RedisResult, Value, parse_redis_value};
 use smallvec::SmallVec;
 
+use crate::Session;
 use crate::command::Form;
 use crate::engine::Engine;
 use crate::resp::RequestBuffer;
-use crate::session::Session;
 
 /// A session that redis-rs takes for a connection.
 pub struct RedisConnection {

@@ -1,36 +1,42 @@
 //! What is counted about commands: calls, time, refusals and failures by command, errors by code.
 //!
-//! Counters are striped over cache lines by thread, so that counting costs no traffic between cores; they are summed when somebody
-//! asks. A stripe takes memory once a thread that has it executes a command. Hits, misses and expirations are counted in the shards.
+//! Counters are striped over cache lines by session, so that counting costs no traffic between cores; they are summed when somebody
+//! asks. Hot commands in their plainest form are all counted, but one in 256 is timed, whose time stands for those around it: sums and
+//! histograms cover every call. A stripe takes memory once a session that has it executes a command. Hits, misses and expirations are counted in the shards.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::command::table::{self, Found};
 use crate::error::Error;
 use crate::latency::Histogram;
-use crate::os::{Board, Guard};
+use crate::os::{Frozen, Guard};
 use crate::sync::{Arc, Mutex};
 
-/// Threads are spread over this many stripes.
+/// Sessions are spread over this many stripes.
 const STRIPES: usize = 8;
 
 /// The counters of an engine.
 pub(crate) struct Stats {
-    stripes: Board<Stripe, STRIPES>,
-    /// Held by whoever makes a stripe, and across a fork, since the board's own lock is not.
-    making: Mutex<()>,
+    /// How many commands there are.
+    commands: usize,
+    stripes: Mutex<[Option<Arc<Stripe>>; STRIPES]>,
     errors: Mutex<BTreeMap<String, u64>>,
 }
 
-struct Stripe {
+/// Counters of all commands, which some of the sessions count in.
+pub(crate) struct Stripe {
     commands: Box<[CommandCounters]>,
 }
 
+/// The counters of one command in one stripe.
 #[derive(Default)]
-struct CommandCounters {
+pub(crate) struct CommandCounters {
     calls: AtomicU64,
+    /// Those calls whose time is in the sums; see [`CommandCounters::called_untimed`].
+    timed: AtomicU64,
+    /// What the last call took that was timed.
+    last_nanoseconds: AtomicU64,
     nanoseconds: AtomicU64,
     rejected: AtomicU64,
     failed: AtomicU64,
@@ -47,83 +53,44 @@ pub(crate) struct CommandStats {
     pub(crate) latency: Option<Histogram>,
 }
 
-impl Default for Stats {
-    fn default() -> Self {
-        Self { stripes: Board::new(), making: Mutex::default(), errors: Mutex::default() }
-    }
-}
-
-impl Default for Stripe {
-    fn default() -> Self {
-        Self { commands: (0..table::count()).map(|_| CommandCounters::default()).collect() }
-    }
-}
+/// Of so many calls of a hot command one is timed.
+const SAMPLED: u64 = 256;
 
 /// Codes counted by name; beyond that many, a client must be inventing them.
 const MAX_ERROR_CODES: usize = 128;
 
 impl Stats {
-    #[inline]
-    fn own(&self) -> &Stripe {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
-        }
-        let place = STRIPE.with(|stripe| *stripe);
-        self.stripes.get(place).unwrap_or_else(|| self.make(place))
+    /// Counters of so many commands.
+    pub(crate) fn new(commands: usize) -> Self {
+        Self { commands, stripes: Mutex::default(), errors: Mutex::default() }
     }
 
-    #[cold]
-    fn make(&self, place: usize) -> &Stripe {
-        let _making = self.making.lock();
-        if self.stripes.get(place).is_none() {
-            self.stripes.set(place, Some(&Arc::default()));
-        }
-        self.stripes.get(place).expect("made above")
+    /// The stripe that the session of this number counts in.
+    pub(crate) fn stripe(&self, session: u64) -> Arc<Stripe> {
+        let make = || {
+            let commands = (0..self.commands).map(|_| CommandCounters::default()).collect();
+            Arc::new(Stripe { commands })
+        };
+        self.stripes.lock()[session as usize % STRIPES].get_or_insert_with(make).clone()
     }
 
     /// The stripes that there are.
-    fn stripes(&self) -> impl Iterator<Item = &Stripe> {
-        (0..STRIPES).filter_map(|place| self.stripes.get(place))
+    fn stripes(&self) -> Vec<Arc<Stripe>> {
+        self.stripes.lock().iter().flatten().cloned().collect()
     }
 
-    /// The counters of all commands in all stripes.
-    fn counters(&self) -> impl Iterator<Item = &CommandCounters> {
-        self.stripes().flat_map(|stripe| &stripe.commands)
-    }
-
-    /// Locks the making of stripes, the histograms and the errors.
+    /// Locks the stripes, their histograms and the errors.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        held.push(Box::new(self.making.lock()));
-        held.push(Box::new(self.counters().map(|counters| counters.latency.lock()).collect::<Vec<_>>()));
+        let stripes = self.stripes.lock();
+        for stripe in stripes.iter().flatten() {
+            held.push(Box::new(Frozen::new(stripe.clone(), Stripe::freeze)));
+        }
+        held.push(Box::new(stripes));
         held.push(Box::new(self.errors.lock()));
     }
 
-    /// Counts a command that was executed.
-    #[inline]
-    pub(crate) fn called(&self, found: Found, elapsed: Duration, error: Option<&Error>, track_latency: bool) {
-        let counters = &self.own().commands[found.id];
-        let nanoseconds = elapsed.as_nanos() as u64;
-        counters.calls.fetch_add(1, Ordering::Relaxed);
-        counters.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-        if track_latency {
-            counters.latency.lock().get_or_insert_default().record(nanoseconds);
-        }
-        if let Some(error) = error {
-            counters.failed.fetch_add(1, Ordering::Relaxed);
-            self.count_error(error);
-        }
-    }
-
-    /// Counts a command that was refused before it could run.
-    pub(crate) fn rejected(&self, found: Option<Found>, error: &Error) {
-        if let Some(found) = found {
-            self.own().commands[found.id].rejected.fetch_add(1, Ordering::Relaxed);
-        }
-        self.count_error(error);
-    }
-
-    fn count_error(&self, error: &Error) {
+    /// Counts an error reply by its code.
+    pub(crate) fn count_error(&self, error: &Error) {
         let code = String::from_utf8_lossy(error.code()).into_owned();
         let mut errors = self.errors.lock();
         if errors.len() < MAX_ERROR_CODES || errors.contains_key(&code) {
@@ -131,17 +98,22 @@ impl Stats {
         }
     }
 
-    /// The sums of one command.
-    pub(crate) fn of(&self, found: Found) -> CommandStats {
+    /// The sums of the command of this number.
+    pub(crate) fn of(&self, command: usize) -> CommandStats {
         let mut sum = CommandStats::default();
         for stripe in self.stripes() {
-            let counters = &stripe.commands[found.id];
-            sum.calls += counters.calls.load(Ordering::Relaxed);
-            sum.nanoseconds += counters.nanoseconds.load(Ordering::Relaxed);
+            let counters = stripe.of(command);
+            let calls = counters.calls.load(Ordering::Relaxed);
+            let untimed = counters.untimed();
+            let last = counters.last_nanoseconds.load(Ordering::Relaxed);
+            sum.calls += calls;
+            sum.nanoseconds += counters.nanoseconds.load(Ordering::Relaxed) + untimed * last;
             sum.rejected += counters.rejected.load(Ordering::Relaxed);
             sum.failed += counters.failed.load(Ordering::Relaxed);
             if let Some(own) = &*counters.latency.lock() {
-                sum.latency.get_or_insert_default().merge(own);
+                let latency = sum.latency.get_or_insert_default();
+                latency.merge(own);
+                latency.record(last, untimed);
             }
         }
         sum
@@ -149,7 +121,8 @@ impl Stats {
 
     /// Commands executed by all sessions.
     pub(crate) fn commands_processed(&self) -> u64 {
-        self.counters().map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
+        let calls = |counters: &CommandCounters| counters.calls.load(Ordering::Relaxed);
+        self.stripes().iter().flat_map(|stripe| &stripe.commands).map(calls).sum()
     }
 
     /// Error replies by code.
@@ -159,8 +132,9 @@ impl Stats {
 
     /// Forgets everything, as CONFIG RESETSTAT asks.
     pub(crate) fn reset(&self) {
-        for counters in self.counters() {
-            for counter in [&counters.calls, &counters.nanoseconds, &counters.rejected, &counters.failed] {
+        for counters in self.stripes().iter().flat_map(|stripe| &stripe.commands) {
+            let CommandCounters { calls, timed, nanoseconds, rejected, failed, .. } = counters;
+            for counter in [calls, timed, nanoseconds, rejected, failed] {
                 counter.store(0, Ordering::Relaxed);
             }
             *counters.latency.lock() = None;
@@ -169,24 +143,100 @@ impl Stats {
     }
 }
 
+impl Stripe {
+    /// Locks the histograms.
+    fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        let locked = self.commands.iter().map(|counters| counters.latency.lock());
+        held.push(Box::new(locked.collect::<Vec<_>>()));
+    }
+
+    /// The counters of the command of this number.
+    #[inline(always)]
+    pub(crate) fn of(&self, command: usize) -> &CommandCounters {
+        &self.commands[command]
+    }
+}
+
+impl CommandCounters {
+    /// Counts a call that was refused before it could run.
+    pub(crate) fn rejected(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an error of a call that ran.
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call and the time it took, which also stands for the calls since the last timed one.
+    #[inline]
+    pub(crate) fn called(&self, elapsed: Duration, track_latency: bool) {
+        let nanoseconds = elapsed.as_nanos() as u64;
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let stands_for = calls.saturating_sub(self.timed.swap(calls, Ordering::Relaxed)).max(1);
+        self.last_nanoseconds.store(nanoseconds, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(nanoseconds * stands_for, Ordering::Relaxed);
+        if track_latency {
+            self.latency.lock().get_or_insert_default().record(nanoseconds, stands_for);
+        }
+    }
+
+    /// Counts a call that was not timed. It is taken to have been as long as the next one that is.
+    #[inline]
+    pub(crate) fn called_untimed(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls that were not timed since the last that was.
+    pub(crate) fn untimed(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed).saturating_sub(self.timed.load(Ordering::Relaxed))
+    }
+
+    /// Whether the next call should be timed: one in [`SAMPLED`], the first included.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.calls.load(Ordering::Relaxed).is_multiple_of(SAMPLED)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn threads_are_counted_together_and_stripes_made_as_they_come() {
-        let stats = Stats::default();
-        assert_eq!((stats.stripes().count(), stats.commands_processed()), (0, 0));
-        let ping = table::find(&[b"PING"]).expect("a command");
-        let call = || stats.called(ping, Duration::from_nanos(5), None, true);
+    fn sessions_are_counted_together_and_stripes_made_as_they_come() {
+        let (stats, ping) = (Stats::new(3), 1);
+        assert_eq!((stats.stripes().len(), stats.commands_processed()), (0, 0));
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..2 * STRIPES).map(|_| scope.spawn(call)).collect();
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            for session in 0..2 * STRIPES as u64 {
+                let stripe = stats.stripe(session);
+                scope.spawn(move || stripe.of(ping).called(Duration::from_nanos(5), true));
+            }
         });
         let sum = stats.of(ping);
         assert_eq!((sum.calls, sum.nanoseconds, stats.commands_processed()), (16, 80, 16));
-        assert!(sum.latency.is_some() && stats.stripes().count() > 0);
+        assert_eq!((sum.latency.unwrap().count(), stats.stripes().len()), (16, STRIPES));
         stats.reset();
         assert_eq!((stats.of(ping).calls, stats.commands_processed()), (0, 0));
+    }
+
+    #[test]
+    fn calls_that_were_not_timed_count_as_long_as_one_that_was() {
+        let stats = Stats::new(1);
+        let stripe = stats.stripe(0);
+        let counters = stripe.of(0);
+        let sums = || {
+            let sum = stats.of(0);
+            (sum.calls, sum.nanoseconds, sum.latency.map_or(0, |latency| latency.count()))
+        };
+        assert!(counters.is_due());
+        counters.called(Duration::from_nanos(10), true);
+        assert!(!counters.is_due());
+        (0..3).for_each(|_| counters.called_untimed());
+        assert_eq!(sums(), (4, 40, 4));
+        counters.called(Duration::from_nanos(20), true);
+        assert_eq!(sums(), (5, 10 + 4 * 20, 5));
+        (5..SAMPLED).for_each(|_| counters.called_untimed());
+        assert!(counters.is_due());
     }
 }

@@ -1,47 +1,11 @@
 //! The house rules that a machine can check: layers, unsafe, time, file sizes, first lines.
 //!
-//! Each rule is a function from a file's path and text to its violations; the tests plant one of each.
+//! Each rule is a function from a file's path and text to its violations; that on layers sees all files. The tests plant one of each.
 
-use std::collections::BTreeSet;
+mod layers;
+
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// The layers of `core/src`, lowest first. A module may use its own layer and those below.
-const LAYERS: &[(&str, &[&str])] = &[
-    (
-        "ground",
-        &["background", "clock", "sync", "os", "error", "num", "pattern", "resp", "config", "striped"],
-    ),
-    ("store", &["store"]),
-    ("values", &["value", "lazyfree"]),
-    ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
-    ("cache", &["cache"]),
-    // Commands and the engine they run in know each other: INFO is a command, and a session runs commands.
-    (
-        "engine",
-        &[
-            "command",
-            "commands",
-            "session",
-            "engine",
-            "clients",
-            "stats",
-            "info",
-            "latency",
-            "commandlog",
-            "gather",
-            "network",
-            "loom_models",
-            "process",
-            "pulse",
-            "rounds",
-            "fork",
-            "script",
-        ],
-    ),
-    ("api", &["database", "persist", "remote"]),
-    ("faces", &["listener", "share", "monitor", "redis", "bin", "lib"]),
-];
 
 /// The only files that may contain unsafe code.
 const UNSAFE: &[&str] = &[
@@ -63,11 +27,14 @@ const SKIPPED: &[&str] = &["target", "node_modules", ".git", ".venv", "__pycache
 
 /// Checks the whole tree.
 pub fn check(root: &Path) -> io::Result<Vec<String>> {
-    let mut violations = Vec::new();
+    let mut sources = Vec::new();
     for path in files(root, &["rs", "py", "pyi", "js", "mjs", "cjs", "ts", "c", "h"])? {
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        violations.extend(check_file(&name, &std::fs::read_to_string(&path)?));
+        sources.push((name, std::fs::read_to_string(&path)?));
     }
+    let mut violations: Vec<String> =
+        sources.iter().flat_map(|(name, text)| check_file(name, text)).collect();
+    violations.extend(layers::check(&sources));
     Ok(violations)
 }
 
@@ -97,7 +64,6 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
         violations.extend(doc(name, text));
         violations.extend(unsafe_code(name, text));
         if name.starts_with(CORE) {
-            violations.extend(layers(name, text));
             violations.extend(time(name, text));
         }
     }
@@ -141,92 +107,6 @@ fn time(name: &str, text: &str) -> Vec<String> {
     at_lines(name, text, reads, &format!("time is read in {CLOCK} only"))
 }
 
-/// Arrows that run upward.
-fn layers(name: &str, text: &str) -> Vec<String> {
-    let module = module(name);
-    let Some(own) = layer(module) else {
-        return vec![format!(
-            "{name}: module `{module}` is in no layer; add it to LAYERS in xtask/src/tidy.rs"
-        )];
-    };
-    let mut violations = Vec::new();
-    for (line, used) in uses(text) {
-        match layer(&used) {
-            Some(layer) if layer > own => {
-                let (from, to) = (LAYERS[own].0, LAYERS[layer].0);
-                violations.push(format!(
-                    "{name}:{line}: `{module}` ({from}) uses `{used}` ({to}), a layer above it"
-                ));
-            }
-            _ => {}
-        }
-    }
-    violations
-}
-
-/// The first part of a path below `core/src`: a folder or a file without its ending.
-fn module(name: &str) -> &str {
-    let rest = name.strip_prefix(CORE).unwrap_or(name);
-    rest.split(['/', '.']).next().unwrap_or(rest)
-}
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|(_, modules)| modules.contains(&module))
-}
-
-/// The modules named by `use crate::...` items, with their lines; groups in braces are followed.
-///
-/// Test modules may look anywhere, so reading stops where they begin.
-fn uses(text: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((index, line)) = lines.next() {
-        if line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test") {
-            break;
-        }
-        let line = code(line);
-        let item = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
-        let Some(rest) = item.strip_prefix("use crate::") else { continue };
-        let mut rest = rest.to_owned();
-        while !rest.contains(';') {
-            let Some((_, next)) = lines.next() else { break };
-            rest.push_str(&code(next));
-        }
-        found.extend(heads(&rest).into_iter().map(|module| (index + 1, module)));
-    }
-    found
-}
-
-/// First path segments of `a::b` or of each member of `{a::b, c::{d, e}}`.
-fn heads(path: &str) -> BTreeSet<String> {
-    let (mut heads, mut depth, mut head, mut taking) = (BTreeSet::new(), 0, String::new(), true);
-    let outer = usize::from(path.trim_start().starts_with('{'));
-    for letter in path.chars().chain([';']) {
-        match letter {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        let is_end = matches!(letter, ',' | ';' | '}') && depth <= outer;
-        if is_end {
-            if !head.is_empty() {
-                heads.insert(std::mem::take(&mut head));
-            }
-            taking = true;
-        } else if letter.is_alphanumeric() || letter == '_' {
-            if taking {
-                head.push(letter);
-            }
-        } else if !head.is_empty() {
-            taking = false;
-        }
-        if letter == ';' {
-            break;
-        }
-    }
-    heads
-}
-
 /// A line without its comment and the contents of its string literals.
 fn code(line: &str) -> String {
     let (mut kept, mut in_string, mut letters) = (String::new(), false, line.chars().peekable());
@@ -257,45 +137,6 @@ mod tests {
 
     fn found(name: &str, text: &str) -> String {
         check_file(name, &format!("//! A file.\n{text}")).join("\n")
-    }
-
-    #[test]
-    fn an_arrow_that_runs_upward() {
-        let planted = "use crate::clock::Clock;\nuse crate::commands::string;\n";
-        assert!(
-            found("core/src/keyspace/db.rs", planted)
-                .contains("db.rs:3: `keyspace` (keyspace) uses `commands`")
-        );
-        assert_eq!(
-            found(
-                "core/src/commands/string/get.rs",
-                "use crate::keyspace::Db;\nuse crate::command::Reply;\n"
-            ),
-            ""
-        );
-        let group = "use crate::{\n    clock::Clock,\n    engine::{Engine, Handle},\n    value,\n};\n";
-        assert!(found("core/src/expire/wheel.rs", group).contains("uses `engine`"));
-        assert!(
-            found("core/src/value/hash.rs", "pub(crate) use crate::listener::Port;\n")
-                .contains("uses `listener`")
-        );
-        assert!(found("core/src/drawer.rs", "").contains("in no layer"));
-        assert_eq!(
-            found(
-                "core/src/keyspace/db.rs",
-                "#[cfg(test)]\nmod tests {\n    use crate::engine::Engine;\n}\n"
-            ),
-            ""
-        );
-    }
-
-    #[test]
-    fn heads_of_groups() {
-        let heads = |path| heads(path).into_iter().collect::<Vec<_>>();
-        assert_eq!(heads("a::b::C;"), ["a"]);
-        assert_eq!(heads("{a::b, c::{d, e::F}, g};"), ["a", "c", "g"]);
-        assert_eq!(heads("a::{b, c};"), ["a"]);
-        assert_eq!(heads("Engine;"), ["Engine"]);
     }
 
     #[test]

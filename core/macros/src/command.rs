@@ -32,10 +32,12 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let words = attributes.name.as_ref().map(LitStr::value).unwrap_or_default();
     let words: Vec<&str> = words.split('|').collect();
     let name_words = words.len();
+    let run = run(input, &attributes);
     Ok(quote! {
         impl<'a> ::keystead::command::Parse<'a> for #ident #lifetime {
             const SPEC: &'static ::keystead::command::spec::Spec = &#spec;
             const NAME_WORDS: usize = #name_words;
+            const RUN: ::keystead::command::run::Run = #run;
 
             #[inline]
             #[allow(unused_variables, reason = "a command without arguments reads nothing")]
@@ -90,7 +92,6 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
     });
     let extra_keys = &attributes.extra_keys;
     let args = fields.iter().filter(|field| !attributes.no_args && !field.arg.hidden).map(Field::spec);
-    let run = run(input, attributes);
     Ok(quote! {
         ::keystead::command::spec::Spec {
             name: #lower,
@@ -110,7 +111,6 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
             reply: #reply,
             whole_keyspace: #whole_keyspace,
             container: #container,
-            run: #run,
         }
     })
 }

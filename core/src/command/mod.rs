@@ -5,11 +5,11 @@
 
 pub mod arg;
 pub mod keys;
+mod remarkable;
 pub mod reply;
 pub mod run;
 pub mod shape;
 pub mod spec;
-pub mod table;
 pub mod tape;
 
 /// The words of a command.
@@ -28,6 +28,8 @@ pub trait Parse<'a>: Sized {
     const SPEC: &'static spec::Spec;
     /// Words of its name: two for subcommands.
     const NAME_WORDS: usize;
+    /// Parses and executes it.
+    const RUN: run::Run;
 
     /// Reads the arguments behind the command's name.
     ///

@@ -4,6 +4,8 @@
 //! bindings, which decode it after the shards are unlocked. Reading tapes is [`super::tape`]'s work.
 
 use crate::error::Error;
+use crate::keyspace::read::Sink;
+use crate::store::memory::words::{Window, append_short};
 
 /// How replies are laid out in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +154,7 @@ impl Reply {
     /// `+OK`.
     pub fn ok(&mut self) {
         match self.form {
-            Form::Resp => self.buffer.extend_from_slice(b"+OK\r\n"),
+            Form::Resp => append_short(&mut self.buffer, *b"+OK\r\n\0\0\0", 5),
             Form::Tape => self.buffer.push(tag::OK),
         }
     }
@@ -196,14 +198,36 @@ impl Reply {
         if !self.fits(bytes.len()) {
             return;
         }
-        match self.form {
-            Form::Resp => {
-                self.buffer.reserve(bytes.len() + 16);
-                self.head(b'$', bytes.len() as i64);
-                self.buffer.extend_from_slice(bytes);
-                self.buffer.extend_from_slice(b"\r\n");
+        self.bulk_head(bytes.len());
+        self.buffer.extend_from_slice(bytes);
+        self.bulk_end();
+    }
+
+    /// The head of a string of this length, which and whose end will find room behind it.
+    #[inline(always)]
+    fn bulk_head(&mut self, length: usize) {
+        let digit = |number: usize| b'0' + number as u8;
+        self.buffer.reserve(length + 16);
+        match (self.form, length) {
+            (Form::Resp, 10..100) => {
+                let (tens, ones) = (digit(length / 10), digit(length % 10));
+                append_short(&mut self.buffer, [b'$', tens, ones, b'\r', b'\n', 0, 0, 0], 5);
             }
-            Form::Tape => self.tape_bytes(tag::BULK, bytes),
+            (Form::Resp, 0..10) => {
+                append_short(&mut self.buffer, [b'$', digit(length), b'\r', b'\n', 0, 0, 0, 0], 4);
+            }
+            (Form::Resp, _) => self.head(b'$', length as i64),
+            (Form::Tape, _) => {
+                let [a, b, c, d] = (length as u32).to_le_bytes();
+                append_short(&mut self.buffer, [tag::BULK, a, b, c, d, 0, 0, 0], 5);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bulk_end(&mut self) {
+        if self.form == Form::Resp {
+            append_short(&mut self.buffer, *b"\r\n\0\0\0\0\0\0", 2);
         }
     }
 
@@ -412,6 +436,19 @@ impl Reply {
     }
 }
 
+/// Where a string that is read without a lock is written to as a bulk string. A reply of which nothing came is the caller's to truncate.
+pub(crate) struct BulkSink<'r>(pub(crate) &'r mut Reply);
+
+impl Sink for BulkSink<'_> {
+    type Copied = ();
+
+    #[inline(always)]
+    fn take(self, window: Window<'_>, from: usize, len: usize) -> Option<()> {
+        self.0.bulk_head(len);
+        window.append_to(from, len, &mut self.0.buffer).then(|| self.0.bulk_end())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -432,6 +469,13 @@ mod tests {
         assert_eq!(resp(false, |reply| reply.double(1.5)), "$3\r\n1.5\r\n");
         assert_eq!(resp(true, |reply| reply.double(1.5)), ",1.5\r\n");
         assert_eq!(resp(true, |reply| reply.verbatim(b"txt", b"hi")), "=6\r\ntxt:hi\r\n");
+    }
+
+    #[test]
+    fn integers_of_all_lengths() {
+        for value in [0, 9, 10, 99, 100, 12_345, 99_999, 100_000, -1, -99_999, i64::MIN, i64::MAX] {
+            assert_eq!(resp(false, |reply| reply.integer(value)), format!(":{value}\r\n"));
+        }
     }
 
     #[test]

@@ -7,24 +7,42 @@
 use smallvec::SmallVec;
 
 use super::spec::{Flags, Spec};
-use super::table::{self, Found};
 use super::{Args, Parse, Read, Reply, Session, Write};
-use crate::engine::Inner;
+use crate::clients::SessionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::Keyspace;
 use crate::keyspace::hooks::Appended;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group};
-use crate::session::State;
+use crate::local::Local;
 use crate::sync::Arc;
 
 /// Parses a command from its whole argv, executes it and writes the reply.
 pub type Run = for<'c, 'e, 'a> fn(&mut Context<'c, 'e>, &'a [&'a [u8]], &mut Reply) -> Result<()>;
 
+/// A command found by name.
+pub struct Found {
+    /// What it declares; a subcommand's own spec where the name has two words.
+    pub spec: &'static Spec,
+    /// Its number in the order of the list.
+    pub id: usize,
+    /// Parses and executes it.
+    pub(crate) run: Run,
+}
+
+/// No command, or none with such arguments.
+#[derive(Debug)]
+pub struct Unresolved {
+    /// The number of the command, if the name was one.
+    pub(crate) id: Option<usize>,
+    /// What the client is told.
+    pub error: Error,
+}
+
 /// What a command runs in.
 pub struct Context<'c, 'e> {
-    pub(crate) engine: &'c Arc<Inner>,
-    pub(crate) session: &'c mut State,
+    pub(crate) engine: &'c Arc<Local>,
+    pub(crate) session: &'c mut SessionState,
     /// The shards that a transaction holds for all its commands.
     pub(crate) transaction: Option<Locked<'c, 'e>>,
 }
@@ -37,36 +55,60 @@ pub(crate) struct Locked<'c, 'e> {
     pub(crate) options_changed: &'c mut bool,
 }
 
-/// Executes one command of a session and writes its reply, or its error, to `reply`.
-pub(crate) fn execute(engine: &Arc<Inner>, session: &mut State, argv: &[&[u8]], reply: &mut Reply) {
+/// Executes one command of a session, for which `resolved` was found, and writes its reply, or its error, to `reply`.
+pub(crate) fn execute(
+    engine: &Arc<Local>,
+    session: &mut SessionState,
+    resolved: Result<&Found, Unresolved>,
+    argv: &[&[u8]],
+    reply: &mut Reply,
+) {
     let start = reply.len();
     let mut context = Context { engine, session, transaction: None };
-    if let Err(error) = dispatch(&mut context, argv, reply) {
+    if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);
         reply.error(&error);
     }
 }
 
-fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) -> Result<()> {
-    let admitted = table::resolve(argv).and_then(|found| admit(context, found).map(|()| found));
+fn dispatch(
+    context: &mut Context<'_, '_>,
+    resolved: Result<&Found, Unresolved>,
+    argv: &[&[u8]],
+    reply: &mut Reply,
+) -> Result<()> {
+    let admitted = resolved.and_then(|found| {
+        let refused = |error| Unresolved { id: Some(found.id), error };
+        admit(context, found).map(|()| found).map_err(refused)
+    });
     let found = match admitted {
         Ok(found) => found,
-        Err(error) => {
-            context.engine.stats.rejected(table::find(argv), &error);
+        Err(Unresolved { id, error }) => {
+            let stats = &context.engine.stats;
+            if let Some(id) = id {
+                context.session.counters(stats).of(id).rejected();
+            }
+            stats.count_error(&error);
             context.session.poison_transaction();
             return Err(context.abort_if_exec(argv, error));
         }
     };
-    if context.session.queues(found.spec) {
-        context.session.queue(found, argv);
+    if context.session.in_transaction() && is_queued(found.spec) {
+        context.session.queue(found.id, argv);
         reply.simple("QUEUED");
         return Ok(());
     }
     call(context, found, argv, reply)
 }
 
+/// Whether a command waits for EXEC where a transaction is open.
+fn is_queued(spec: &Spec) -> bool {
+    const IMMEDIATE: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
+    !IMMEDIATE.contains(&spec.name)
+}
+
 /// What is checked before a command is queued or run.
-fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
+fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
     let flags = found.spec.flags;
     if !context.session.authenticated && !flags.contains(Flags::NO_AUTH) {
         return Err(Error::new(ErrorKind::NoAuth, "NOAUTH Authentication required."));
@@ -94,22 +136,27 @@ fn admit(context: &Context<'_, '_>, found: Found) -> Result<()> {
 /// Runs an admitted command, measures it and counts it.
 pub(crate) fn call(
     context: &mut Context<'_, '_>,
-    found: Found,
+    found: &Found,
     argv: &[&[u8]],
     reply: &mut Reply,
 ) -> Result<()> {
     let engine = context.engine;
     let start = reply.len();
     let timer = engine.keyspace.clock.timer();
-    context.session.began(found);
+    context.session.began(found.id);
     let outer = reply.begin(engine.config.hot().max_reply_bytes());
-    let mut result = (found.spec.run)(context, argv, reply);
+    let mut result = (found.run)(context, argv, reply);
     if reply.end(outer) && result.is_ok() {
         result = Err(Error::command("the reply is larger than max-reply-bytes"));
     }
     let elapsed = timer.elapsed();
     context.session.ended();
-    engine.stats.called(found, elapsed, result.as_ref().err(), engine.config.hot().latency_tracking());
+    let counters = context.session.counters(&engine.stats).of(found.id);
+    counters.called(elapsed, engine.config.hot().latency_tracking());
+    if let Err(error) = &result {
+        counters.failed();
+        engine.stats.count_error(error);
+    }
     let replied =
         result.as_ref().map_or_else(|error| error.as_bytes().len() + ERROR_FRAME, |()| reply.len() - start);
     engine.note_if_remarkable(found, argv, elapsed, replied, context.session);

@@ -201,7 +201,7 @@ fn check_item(spec: &Spec, item: &Item<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::table;
+    use crate::commands::table;
 
     #[test]
     fn every_declared_shape_parses() {

@@ -2,8 +2,6 @@
 //!
 //! Dispatch, COMMAND, ACL categories, key extraction, docs and bindings read these; none of them keeps a list of its own.
 
-use super::run::Run;
-
 /// Declares a set type over single bits with their wire names.
 macro_rules! bit_names {
     ($(#[$doc:meta])* $set:ident: $repr:ty { $( $(#[$item:meta])* $bit:ident = $shift:literal, $name:literal; )* }) => {
@@ -350,8 +348,6 @@ pub struct Spec {
     pub whole_keyspace: bool,
     /// Only holds subcommands.
     pub container: bool,
-    /// Parses and executes.
-    pub run: Run,
 }
 
 impl Spec {

@@ -7,12 +7,15 @@ pub(crate) mod generic;
 pub(crate) mod hash;
 pub(crate) mod server;
 pub(crate) mod string;
+pub mod table;
 pub(crate) mod transactions;
 #[cfg(test)]
 mod twins;
 
-use crate::command::table::Listed;
-use crate::command::{Parse, Reply};
+#[cfg(test)]
+use crate::command::Parse;
+use crate::command::Reply;
+use table::{Declared, Listed};
 
 /// Writes the list: `Struct` for a command, `Struct { Struct, ... }` for a container and its subcommands.
 macro_rules! commands {
@@ -21,8 +24,8 @@ macro_rules! commands {
         #[allow(elided_lifetimes_in_paths, reason = "the list names the structs, whatever they borrow")]
         pub static LIST: &[Listed] = &[
             $( $( Listed {
-                spec: <$group::$module::$command as Parse<'static>>::SPEC,
-                subcommands: &[$( $( <$group::$file::$sub as Parse<'static>>::SPEC, )* )?],
+                command: Declared::of::<$group::$module::$command>(),
+                subcommands: &[$( $( Declared::of::<$group::$file::$sub>(), )* )?],
             }, )* )*
         ];
 

@@ -216,7 +216,8 @@ const LINES: &[&str] = &[
 
 fn encode(words: &[&[u8]]) -> Argv {
     let line = || words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
-    let found = crate::command::table::resolve(words).unwrap_or_else(|error| panic!("{}: {error}", line()));
+    let found = crate::commands::table::resolve(words)
+        .unwrap_or_else(|unresolved| panic!("{}: {}", line(), unresolved.error));
     let (_, again) = TWINS.iter().find(|(name, _)| *name == found.spec.name).expect("both lists are one");
     again(words).unwrap_or_else(|error| panic!("{}: {error}", line()))
 }
@@ -276,7 +277,7 @@ fn every_command_is_encoded() {
     let mut encoded = HashSet::new();
     for line in &lines {
         let words: Vec<&[u8]> = line.split_ascii_whitespace().map(str::as_bytes).collect();
-        let Ok(found) = crate::command::table::resolve(&words) else { continue };
+        let Ok(found) = crate::commands::table::resolve(&words) else { continue };
         let (_, again) = TWINS.iter().find(|(name, _)| *name == found.spec.name).expect("both lists are one");
         // Scripts test errors, too: what can't be parsed is not encoded, and what HSCAN and LCS refuse only later loses its options once.
         let encode = |words: &Argv| again(&words.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -285,7 +286,7 @@ fn every_command_is_encoded() {
         encoded.insert(found.spec.name);
     }
     let is_container = |name: &str| {
-        crate::command::table::by_name(name.as_bytes()).is_some_and(|found| found.spec.container)
+        crate::commands::table::by_name(name.as_bytes()).is_some_and(|found| found.spec.container)
     };
     let without: Vec<&str> = TWINS
         .iter()

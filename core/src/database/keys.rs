@@ -8,6 +8,7 @@ use crate::database::Database;
 use crate::error::Result;
 use crate::keyspace::Db;
 use crate::keyspace::locks::Locks;
+use crate::typed::Typed;
 
 impl Database {
     /// Keys that begin with `prefix`, from `cursor` on: the cursor of the next page and the keys of this one, which may be none. Begin with 0; 0 is

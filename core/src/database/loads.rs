@@ -24,8 +24,9 @@ use std::time::Duration;
 use crate::cache::leases::{Asked, LEASES, Lease, Over, Place};
 use crate::cache::{Caller, Landing, Runner};
 use crate::commands::string::set::store;
-use crate::database::{Database, Ttl, ttl_ms};
+use crate::database::{Database, Ttl};
 use crate::error::Result;
+use crate::typed::{Typed, ttl_ms};
 
 /// What asking for a key to be loaded leads to.
 pub enum Begun {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::commands::connection::hello::{REDIS_VERSION, VALKEY_VERSION};
+use super::{REDIS_VERSION, VALKEY_VERSION};
 
 use super::{
     Snapshot,

@@ -56,6 +56,27 @@ pub(crate) fn read_one<R>(
     }
 }
 
+/// [`read_one`] where it can be done without the lock and the key has not expired; `None` otherwise, and nothing is counted. `read` may
+/// still decline.
+#[inline(never)]
+pub(crate) fn read_unlocked<R>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    read: impl FnOnce(Option<Seen<'_>>) -> Option<R>,
+) -> Option<R> {
+    let mut scratch = Scratch::new();
+    let seen = match find(keyspace, db, key) {
+        Search::Found(found) => Some(look(keyspace, key, &found, &mut scratch).ok()?),
+        Search::Missing => None,
+        Search::Unsure => return None,
+    };
+    let exists = seen.is_some();
+    let result = read(seen)?;
+    keyspace.lookups.count(exists);
+    Some(result)
+}
+
 /// [`read_one`] for what most likely has memory of its own: it goes to the lock straight away, unless the key is missing.
 #[inline]
 pub(crate) fn read_large<R>(
@@ -158,6 +179,17 @@ pub(crate) fn glance_at_field<'s>(
     Some(Listpack::new(packed).behind(field))
 }
 
+/// As [`glance_at_text`], into a sink that may have been written to in vain.
+#[inline(always)]
+pub(crate) fn send_text<S: Sink>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    sink: S,
+) -> Option<S::Copied> {
+    glance_and_copy(keyspace, db, key, Kind::TEXTS, sink).map(|(copied, _)| copied)
+}
+
 /// As [`glance_at_text`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.
 #[inline(always)]
 pub(crate) fn copy_text(keyspace: &Keyspace, db: usize, key: &Key<'_>, buffer: &mut [u8]) -> Option<usize> {
@@ -165,7 +197,7 @@ pub(crate) fn copy_text(keyspace: &Keyspace, db: usize, key: &Key<'_>, buffer: &
 }
 
 /// Where the copy of a value goes.
-trait Sink {
+pub(crate) trait Sink {
     type Copied;
     /// Copies `len` bytes from byte `from` of the window on, if it can be done.
     fn take(self, window: Window<'_>, from: usize, len: usize) -> Option<Self::Copied>;
@@ -278,27 +310,40 @@ impl Sighting<'_> {
 
 #[inline(always)]
 fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Scratch) -> Glance<'s> {
-    let found = match find(keyspace, db, key) {
-        Search::Found(found) => found,
-        Search::Missing => return Glance::Missing,
-        Search::Unsure => return Glance::LockNeeded,
-    };
+    match find(keyspace, db, key) {
+        Search::Found(found) => match look(keyspace, key, &found, scratch) {
+            Ok(seen) => Glance::Seen(seen),
+            Err(State::Expired) => Glance::Missing,
+            Err(_) => Glance::LockNeeded,
+        },
+        Search::Missing => Glance::Missing,
+        Search::Unsure => Glance::LockNeeded,
+    }
+}
+
+/// What is at a place that was found. An error is what keeps it from being seen without the lock, [`State::Live`] if that is its own size.
+#[inline(always)]
+fn look<'s>(
+    keyspace: &Keyspace,
+    key: &Key<'_>,
+    found: &Sighting<'_>,
+    scratch: &'s mut Scratch,
+) -> Result<Seen<'s>, State> {
     let head = found.head;
     let deadline = head.deadline_in(found.window);
-    let Some(bytes) = found.copy(scratch) else { return Glance::LockNeeded };
+    let bytes = found.copy(scratch).ok_or(State::Live)?;
     match found.state(keyspace) {
         State::Live => {}
-        State::Expired => return Glance::Missing,
-        State::Disturbed => return Glance::LockNeeded,
+        state => return Err(state),
     }
     let value = match head.kind() {
         Kind::Embedded | Kind::Raw => Value::Str(bytes),
         Kind::Int => Value::Int(integer(bytes)),
         Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
-        Kind::Long | Kind::HashTable => return Glance::LockNeeded,
+        Kind::Long | Kind::HashTable => return Err(State::Live),
     };
     found.touch(keyspace, key);
-    Glance::Seen(Seen { value, is_ascii: head.ascii(), deadline })
+    Ok(Seen { value, is_ascii: head.ascii(), deadline })
 }
 
 #[inline(never)]

@@ -49,14 +49,17 @@ fn highest_at(index: usize) -> u64 {
 }
 
 impl Histogram {
-    /// Counts one duration. Zero counts as one nanosecond. O(1).
-    pub(crate) fn record(&mut self, nanoseconds: u64) {
+    /// Counts a duration so many times. Zero counts as one nanosecond. O(1).
+    pub(crate) fn record(&mut self, nanoseconds: u64, times: u64) {
+        if times == 0 {
+            return;
+        }
         let index = index_of(nanoseconds.clamp(1, MAX_VALUE));
         if index >= self.counts.len() {
             self.counts.resize(index + 1, 0);
         }
-        self.counts[index] += 1;
-        self.total += 1;
+        self.counts[index] += times;
+        self.total += times;
     }
 
     /// Adds all of `other`'s counts.
@@ -117,7 +120,7 @@ mod tests {
 
     fn histogram(values: &[u64]) -> Histogram {
         let mut histogram = Histogram::default();
-        values.iter().for_each(|value| histogram.record(*value));
+        values.iter().for_each(|value| histogram.record(*value, 1));
         histogram
     }
 

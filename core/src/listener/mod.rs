@@ -14,7 +14,7 @@ use crate::command::Form;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::resp::{ProtocolError, RequestBuffer};
-use crate::session::{ClientAddress, Session};
+use crate::{ClientAddress, Session};
 
 /// Bytes asked of a socket at a time.
 const READ: usize = 16 * 1024;

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use crate::clients::ClientAddress;
 use crate::clients::ClientInfo;
-use crate::command::{Arg, Args, Command, Context, Reply, Session, table};
+use crate::command::{Arg, Args, Command, Context, Reply, Session};
+use crate::commands::table;
 use crate::error::{Error, Result, until_zero};
 use crate::num;
-use crate::session::ClientAddress;
 
 /// Lists the open sessions, one line each.
 ///
@@ -308,7 +309,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
     let names = client.names.lock().clone();
     let seconds_since = |then: u64| now_ms.saturating_sub(then) / 1000;
     let last = client.last_command.load(Ordering::Relaxed);
-    let command = table::all().find(|found| found.id == last).map_or("NULL", |found| found.spec.name);
+    let command = table::all().get(last).map_or("NULL", |found| found.spec.name);
     let queued = client.queued.load(Ordering::Relaxed);
     let mut line = String::new();
     // Writing to a string can't fail.

@@ -5,13 +5,8 @@ use std::sync::atomic::Ordering;
 use super::client::check_name;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::error::{Error, ErrorKind, Result};
+use crate::info::{REDIS_VERSION, VALKEY_VERSION};
 use crate::num;
-
-/// The version of Valkey whose behaviour the engine has.
-pub(crate) const VALKEY_VERSION: &str = "9.1.2";
-
-/// The version of Redis that it is compatible with.
-pub(crate) const REDIS_VERSION: &str = "7.2.4";
 
 /// Chooses the protocol and tells about the engine.
 ///

@@ -3,9 +3,9 @@
 //! Documentation, keys of a given call and lists of names are in the files beside.
 
 use crate::command::spec::{BeginSearch, FindKeys, KeySpec, Spec};
-use crate::command::table::{self, Listed};
 use crate::command::{Args, Command as CommandDerive, Context, Reply, Session};
 use crate::commands::LIST;
+use crate::commands::table::{self, Declared, Listed};
 use crate::error::Result;
 
 /// Returns what there is to know about every command.
@@ -22,7 +22,7 @@ pub struct Command {}
 impl Session for Command {
     fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         reply.array(LIST.len());
-        LIST.iter().for_each(|listed| write_command(listed.spec, listed.subcommands, reply));
+        LIST.iter().for_each(|listed| write_command(listed.command.spec, listed.subcommands, reply));
         Ok(())
     }
 }
@@ -65,12 +65,12 @@ impl Session for CommandInfo<'_> {
 }
 
 /// The subcommands of a container; none of any other command.
-pub(super) fn subcommands_of(spec: &Spec) -> &'static [&'static Spec] {
-    let own = |listed: &&Listed| listed.spec.name == spec.name;
+pub(super) fn subcommands_of(spec: &Spec) -> &'static [Declared] {
+    let own = |listed: &&Listed| listed.command.spec.name == spec.name;
     LIST.iter().find(own).map_or(&[], |listed| listed.subcommands)
 }
 
-fn write_command(spec: &Spec, subcommands: &[&Spec], reply: &mut Reply) {
+fn write_command(spec: &Spec, subcommands: &[Declared], reply: &mut Reply) {
     let range = KeyRange::of(spec);
     reply.array(10);
     reply.bulk(spec.name.as_bytes());
@@ -86,7 +86,7 @@ fn write_command(spec: &Spec, subcommands: &[&Spec], reply: &mut Reply) {
     reply.set(spec.keys.len());
     spec.keys.iter().for_each(|key_spec| write_key_spec(key_spec, reply));
     reply.array(subcommands.len());
-    subcommands.iter().for_each(|subcommand| write_command(subcommand, &[], reply));
+    subcommands.iter().for_each(|subcommand| write_command(subcommand.spec, &[], reply));
 }
 
 /// A set of status lines.
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_movable_key_is_always_declared() {
-        for found in table::all().filter(|found| found.spec.flags.contains(Flags::MOVABLEKEYS)) {
+        for found in table::all().iter().filter(|found| found.spec.flags.contains(Flags::MOVABLEKEYS)) {
             assert!(!found.spec.keys.is_empty(), "{}", found.spec.name);
         }
     }

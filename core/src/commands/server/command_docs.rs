@@ -2,9 +2,9 @@
 
 use super::command::{subcommands_of, write_flags};
 use crate::command::spec::{ArgKind, ArgSpec, Flags, Spec};
-use crate::command::table;
 use crate::command::{Args, Command, Context, Reply, Session};
 use crate::commands::LIST;
+use crate::commands::table::{self, Declared};
 use crate::error::Result;
 
 /// Returns the documentation of some commands, or of all.
@@ -28,7 +28,7 @@ impl<'a> CommandDocs<'a> {
 
     fn specs(&self) -> Vec<&'static Spec> {
         if self.command_name.is_empty() {
-            return LIST.iter().map(|listed| listed.spec).collect();
+            return LIST.iter().map(|listed| listed.command.spec).collect();
         }
         self.command_name.iter().filter_map(|name| table::by_name(name)).map(|found| found.spec).collect()
     }
@@ -78,7 +78,7 @@ fn write_map(reply: &mut Reply, write: impl FnOnce(&mut Pairs<'_>)) {
     reply.close(open, count);
 }
 
-fn write_docs(spec: &Spec, subcommands: &[&Spec], reply: &mut Reply) {
+fn write_docs(spec: &Spec, subcommands: &[Declared], reply: &mut Reply) {
     write_map(reply, |pairs| {
         pairs.text_unless_empty("summary", spec.summary);
         pairs.text_unless_empty("since", spec.since);
@@ -104,8 +104,8 @@ fn write_docs(spec: &Spec, subcommands: &[&Spec], reply: &mut Reply) {
             let reply = pairs.name("subcommands");
             reply.map(subcommands.len());
             for subcommand in subcommands {
-                reply.bulk(subcommand.name.as_bytes());
-                write_docs(subcommand, &[], reply);
+                reply.bulk(subcommand.spec.name.as_bytes());
+                write_docs(subcommand.spec, &[], reply);
             }
         }
     });

@@ -3,8 +3,8 @@
 use super::command::write_flags;
 use crate::command::keys;
 use crate::command::spec::KeyFlags;
-use crate::command::table;
 use crate::command::{Args, Command, Context, Reply, Session};
+use crate::commands::table;
 use crate::error::{Error, Result};
 
 /// Returns the keys of a call.

@@ -2,9 +2,8 @@
 
 use crate::command::spec::{Categories, Spec};
 use crate::command::{Arg, Command, Context, Reply, Session};
-use crate::commands::LIST;
+use crate::commands::{LIST, table};
 use crate::error::Result;
-use crate::gather::in_order;
 use crate::pattern::glob_matches;
 
 /// Returns the number of commands.
@@ -65,7 +64,7 @@ pub struct CommandList<'a> {
 impl Session for CommandList<'_> {
     fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let wanted = |spec: &&Spec| self.filterby.as_ref().is_none_or(|filter| filter.lets_through(spec));
-        let specs: Vec<&Spec> = in_order().into_iter().map(|found| found.spec).filter(wanted).collect();
+        let specs: Vec<&Spec> = table::all().iter().map(|found| found.spec).filter(wanted).collect();
         reply.array(specs.len());
         specs.iter().for_each(|spec| reply.bulk(spec.name.as_bytes()));
         Ok(())

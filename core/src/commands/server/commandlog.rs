@@ -1,4 +1,4 @@
-//! COMMANDLOG: the logs of slow commands, large requests and large replies. Which commands enter them is [`crate::commandlog`]'s.
+//! COMMANDLOG: the logs of slow commands, large requests and large replies. Which commands enter them is [`crate::command`]'s.
 
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv, Command, Context, Reply, Session};

@@ -1,4 +1,4 @@
-//! INFO. Sections and fields are [`crate::info`]'s, their values [`crate::gather`]'s.
+//! INFO. Sections and fields are [`crate::info`]'s, their values [`super::gather`]'s.
 
 use crate::command::{Args, Command, Context, Reply, Session};
 use crate::error::Result;

@@ -1,9 +1,8 @@
-//! LATENCY: slow events and histograms by command. What is recorded is decided in [`crate::commandlog`] and [`crate::stats`].
+//! LATENCY: slow events and histograms by command. What is recorded is decided in [`crate::command`] and [`crate::stats`].
 
-use crate::command::table::Found;
 use crate::command::{Args, Command, Context, Reply, Session};
+use crate::commands::table::{self, Found};
 use crate::error::{Error, Result};
-use crate::gather::in_order;
 use crate::latency::Histogram;
 
 /// Holds the commands about latency.
@@ -160,7 +159,7 @@ impl<'a> LatencyHistogram<'a> {
         Ok(Self { command: args.take_rest().to_vec() })
     }
 
-    fn names(&self, found: Found) -> bool {
+    fn names(&self, found: &Found) -> bool {
         let (container, _) = found.spec.name.split_once('|').unwrap_or((found.spec.name, ""));
         let is = |word: &&[u8]| {
             word.eq_ignore_ascii_case(found.spec.name.as_bytes())
@@ -174,8 +173,8 @@ impl Session for LatencyHistogram<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let open = reply.open_map();
         let mut count = 0;
-        for found in in_order().into_iter().filter(|found| self.names(*found)) {
-            let histogram = context.engine.stats.of(found).latency;
+        for found in table::all().iter().filter(|found| self.names(found)) {
+            let histogram = context.engine.stats.of(found.id).latency;
             if let Some(histogram) = histogram.filter(|histogram| histogram.count() > 0) {
                 reply.bulk(found.spec.name.as_bytes());
                 write_histogram(&histogram, reply);

@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod debug;
 pub(crate) mod debug_protocol;
 pub(crate) mod flush;
+mod gather;
 pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod memory;

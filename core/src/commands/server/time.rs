@@ -1,8 +1,8 @@
 //! TIME, LASTSAVE, ROLE and LOLWUT: small questions to the engine.
 
 use crate::command::{Command, Context, Reply, Session};
-use crate::commands::connection::hello::VALKEY_VERSION;
 use crate::error::Result;
+use crate::info::VALKEY_VERSION;
 
 /// Returns the engine's time.
 ///

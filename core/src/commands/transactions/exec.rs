@@ -2,13 +2,14 @@
 
 use smallvec::SmallVec;
 
+use crate::clients::{Queued, SessionState, Transaction};
 use crate::command::run::{self, Locked, needs_every_shard};
-use crate::command::spec::Flags;
+use crate::command::spec::{Flags, Spec};
 use crate::command::{Command, Context, Reply, Session, keys};
+use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group, Key, Keyspace};
-use crate::session::{Queued, State, Transaction};
 
 /// Runs the commands queued since MULTI, as one atomic step.
 ///
@@ -40,15 +41,13 @@ impl Context<'_, '_> {
                 "EXECABORT Transaction discarded because of previous errors.",
             ));
         }
-        let writes = |queued: &Queued| queued.found.spec.flags.contains(Flags::WRITE);
-        if transaction.queue.iter().any(writes)
+        let has = |flag: Flags| transaction.queue.iter().any(|queued| spec_of(queued).flags.contains(flag));
+        if has(Flags::WRITE)
             && let Some(refusal) = self.engine.keyspace.hooks.refusal()
         {
             return Err(run::discarded_because_of(&refusal));
         }
-        let may_grow =
-            transaction.queue.iter().any(|queued| queued.found.spec.flags.contains(Flags::DENYOOM));
-        if may_grow && !self.engine.make_room() {
+        if has(Flags::DENYOOM) && !self.engine.make_room() {
             return Err(run::discarded_because_of(&Error::out_of_memory()));
         }
         let keyspace = &self.engine.keyspace;
@@ -75,7 +74,7 @@ impl Context<'_, '_> {
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
         let start = reply.len();
         let mut context = Context { engine: self.engine, session: self.session, transaction: Some(locked) };
-        if let Err(error) = run::call(&mut context, queued.found, &argv, reply) {
+        if let Err(error) = run::call(&mut context, &table::all()[queued.command], &argv, reply) {
             reply.truncate(start);
             reply.error(&error);
         }
@@ -95,15 +94,19 @@ impl Context<'_, '_> {
     }
 }
 
+fn spec_of(queued: &Queued) -> &'static Spec {
+    table::all()[queued.command].spec
+}
+
 /// Locks the shards of all queued commands and of the watched keys.
-fn locks_of<'e>(keyspace: &'e Keyspace, session: &State, transaction: &Transaction) -> Locks<'e> {
+fn locks_of<'e>(keyspace: &'e Keyspace, session: &SessionState, transaction: &Transaction) -> Locks<'e> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
     for queued in &transaction.queue {
-        if needs_every_shard(queued.found.spec) {
+        if needs_every_shard(spec_of(queued)) {
             return Locks::all(keyspace);
         }
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
-        keys::each_position(queued.found.spec, &argv, |position, _| {
+        keys::each_position(spec_of(queued), &argv, |position, _| {
             hashes.push(Key::new(argv[position], &keyspace.seed).hash());
         });
     }

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::clients::Transaction;
 use crate::command::{Command, Context, Reply, Session};
 use crate::error::{Error, Result};
-use crate::session::Transaction;
 
 /// Starts a transaction: the commands that follow are queued until EXEC.
 ///

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::clients::Watched;
 use crate::command::{Command, Context, Reply, Session};
 use crate::error::{Error, Result};
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Key};
-use crate::session::Watched;
 
 /// Marks keys: the next EXEC does nothing if one of them has changed by then.
 ///

@@ -136,6 +136,21 @@ impl<'a> Words<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Window<'a>(&'a [AtomicU64; WINDOW]);
 
+/// Appends the first `len` of these bytes, in a few instructions.
+///
+/// # Panics
+/// If they are not so many.
+#[inline(always)]
+pub(crate) fn append_short(out: &mut Vec<u8>, bytes: [u8; UNIT], len: usize) {
+    assert!(len <= UNIT, "no more bytes than there are");
+    out.reserve(UNIT);
+    // SAFETY: room for all of them was reserved behind the vector's end, and so many of them are written.
+    unsafe {
+        out.spare_capacity_mut().as_mut_ptr().cast::<[u8; UNIT]>().write(bytes);
+        out.set_len(out.len() + len);
+    }
+}
+
 impl<'a> Window<'a> {
     #[inline(always)]
     pub(super) fn new(words: &'a [AtomicU64; WINDOW]) -> Self {
@@ -244,6 +259,38 @@ impl<'a> Window<'a> {
             rest.copy_from_slice(&bytes[..rest.len()]);
         }
         true
+    }
+
+    /// Appends `len` bytes from byte `from` on to `out`; false, and perhaps nothing appended, as in [`Window::copy_into`].
+    #[inline(always)]
+    pub(crate) fn append_to(self, from: usize, len: usize, out: &mut Vec<u8>) -> bool {
+        if !from.is_multiple_of(UNIT) {
+            return self.append_part(from, len, out);
+        }
+        if len > LONGEST_COPY || from + len > (WINDOW - 1) * UNIT {
+            return false;
+        }
+        let words = len.div_ceil(UNIT);
+        out.reserve(words * UNIT);
+        let end = out.spare_capacity_mut().as_mut_ptr();
+        for at in 0..words {
+            // SAFETY: a word of a range that ends within the window; and room for so many words was reserved behind the vector's end.
+            unsafe {
+                let word = self.load(from / UNIT + at).to_le().to_le_bytes();
+                end.add(at * UNIT).cast::<[u8; UNIT]>().write(word);
+            }
+        }
+        // SAFETY: the bytes up to here were written above.
+        unsafe { out.set_len(out.len() + len) };
+        true
+    }
+
+    #[inline(never)]
+    fn append_part(self, from: usize, len: usize, out: &mut Vec<u8>) -> bool {
+        let mut scratch = Scratch::new();
+        let copy = self.copy(from, len, &mut scratch);
+        out.extend_from_slice(copy.unwrap_or_default());
+        copy.is_some()
     }
 
     #[inline(never)]

@@ -1,48 +1,49 @@
-//! The engine: opening and closing, sessions, the background thread, and what is counted.
+//! The handle to an engine: opening and closing it, and its sessions.
 //!
-//! The typed methods of the hot commands are in [`crate::hot`]; everything else goes through [`Session::execute`].
+//! What it consists of is [`crate::local`]'s; the typed methods of the hot commands are [`crate::Database`]'s, everything else goes through
+//! [`Session::execute`].
+
+pub(crate) mod session;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
 use crate::background;
-use crate::clients::Clients;
+use crate::clients::ClientAddress;
 use crate::clock::Clock;
 use crate::command::Form;
-use crate::commandlog::CommandLogs;
+use crate::commands::table;
 use crate::config::Config;
 use crate::error::Result;
-use crate::keyspace::evictor::Room;
+use crate::fork;
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{HashSeed, Journal, Keyspace, Observer, Versions};
-use crate::latency::LatencyMonitor;
-use crate::network::Network;
+use crate::keyspace::{HashSeed, Journal, Observer, Versions};
+use crate::local::Local;
 use crate::os::Guard;
-use crate::pulse::Pulse;
-use crate::rounds::Rounds;
-use crate::session::{ClientAddress, Session};
-use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
+use session::Session;
 
 /// A handle to an engine. Clones are the same engine; it ends with the last of them, on the thread that drops it.
 #[derive(Clone)]
 pub struct Engine {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) inner: Arc<Local>,
     /// Kept for its end.
     _open: Arc<Open>,
 }
 
 /// What the handles of an engine share: with the last of them the engine is closed, on the thread that lets go of it.
 struct Open {
-    inner: Arc<Inner>,
+    inner: Arc<Local>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         background::leave(&self.inner.keyspace.task);
+        // Registries that outlive a model are none of its business.
+        if cfg!(not(loom)) {
+            fork::forget(&self.inner);
+        }
     }
 }
 
@@ -52,25 +53,6 @@ const _: () = {
     is_send_and_sync::<Engine>();
     is_send::<Session>();
 };
-
-/// Everything an engine consists of.
-pub(crate) struct Inner {
-    pub(crate) keyspace: Keyspace,
-    pub(crate) config: Arc<Config>,
-    /// No other engine of this process has it, not even a later one.
-    pub(crate) number: u64,
-    pub(crate) clients: Clients,
-    pub(crate) stats: Stats,
-    pub(crate) command_logs: CommandLogs,
-    pub(crate) latency: Mutex<LatencyMonitor>,
-    pub(crate) network: Network,
-    pub(crate) pulse: Pulse,
-    /// Whether the background thread reclaims expired keys; DEBUG can stop it.
-    pub(crate) active_expiry: AtomicBool,
-    pub(crate) started_ms: u64,
-    pub(crate) run_id: String,
-    pub(crate) rounds: Rounds,
-}
 
 /// Engines that were opened by name and are alive.
 static NAMED: LazyLock<Mutex<HashMap<String, Weak<Open>>>> = LazyLock::new(Mutex::default);
@@ -232,101 +214,16 @@ impl std::fmt::Debug for Engine {
 
 impl Open {
     fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Open> {
-        let inner = Inner::new(config, clock, seed);
+        let inner = Local::new(config, clock, seed, table::count());
+        if cfg!(not(loom)) {
+            fork::protect(&inner, freeze_names);
+        }
         background::enter(inner.clone());
         Arc::new(Open { inner })
     }
 }
 
-impl Inner {
-    fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Inner> {
-        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let clock = clock.unwrap_or_default();
-        let config = Arc::new(config);
-        let inner = Arc::new(Inner {
-            number: LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-            started_ms: clock.now_ms(),
-            keyspace: Keyspace::new(clock, config.clone(), seed),
-            config,
-            clients: Clients::default(),
-            stats: Stats::default(),
-            command_logs: CommandLogs::default(),
-            network: Network::default(),
-            pulse: Pulse::default(),
-            active_expiry: AtomicBool::new(true),
-            latency: Mutex::new(LatencyMonitor::default()),
-            run_id: run_id(),
-            rounds: Rounds::default(),
-        });
-        // Registries that outlive a model are none of its business.
-        if cfg!(not(loom)) {
-            crate::fork::protect(&inner);
-        }
-        inner
-    }
-
-    /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
-    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        self.keyspace.freeze(held);
-        self.clients.freeze(held);
-        self.stats.freeze(held);
-        self.config.freeze(held);
-        self.command_logs.freeze(held);
-        held.push(Box::new(self.latency.lock()));
-        self.network.freeze(held);
-        self.pulse.freeze(held);
-    }
-
-    /// Tells the background thread that the engine is in use, if it does not know. What depends on the clock comes after it.
-    #[inline(always)]
-    pub(crate) fn ensure_background(&self) {
-        if !self.keyspace.task.is_told() {
-            self.keyspace.wake();
-        }
-    }
-
-    /// Takes over options that the keyspace does not look at by itself. A limit that was lowered is worked towards at once, and further by the
-    /// background thread.
-    pub(crate) fn options_changed(&self) {
-        self.keyspace.evictor.adopt(&self.keyspace);
-        self.keyspace.show_stamp();
-        self.keyspace.report_all();
-        self.make_room();
-    }
-
-    /// Evicts as far as needed and allowed, and says whether a command that may take memory can run.
-    #[inline]
-    pub(crate) fn make_room(&self) -> bool {
-        !self.keyspace.is_over_limit() || self.evict()
-    }
-
-    #[cold]
-    fn evict(&self) -> bool {
-        let timer = self.keyspace.clock.timer();
-        let room = self.keyspace.make_room();
-        self.note_latency("eviction-cycle", timer.elapsed());
-        room != Room::None
-    }
-}
-
 /// Locks the registry of names.
-pub(crate) fn freeze_names() -> Box<dyn Guard> {
+fn freeze_names() -> Box<dyn Guard> {
     Box::new(NAMED.lock())
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if cfg!(not(loom)) {
-            crate::fork::forget(self);
-        }
-    }
-}
-
-/// Forty random hexadecimal digits.
-fn run_id() -> String {
-    let mut digits = String::with_capacity(40);
-    (0..5).for_each(|_| {
-        write!(digits, "{:08x}", crate::store::random() as u32).expect("strings can be written to");
-    });
-    digits
 }

@@ -1,12 +1,15 @@
-//! The registry of sessions, and what CLIENT INFO and CLIENT LIST tell about each.
+//! The clients of an engine: the registry of their sessions, what CLIENT INFO and CLIENT LIST tell about each, and what a session remembers
+//! (`state.rs`).
+
+mod state;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::keyspace::watch::WatchFlag;
 use crate::os::{Frozen, Guard};
-use crate::session::ClientAddress;
 use crate::sync::{Arc, Mutex};
+pub(crate) use state::{Queued, SessionState, Transaction, Watched};
 
 /// What others may know of a session. Written by the session itself, read by CLIENT LIST.
 #[derive(Debug)]
@@ -116,5 +119,39 @@ impl Clients {
     /// Sessions opened since the start.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a client is, for CLIENT LIST.
+#[derive(Clone, Debug)]
+pub enum ClientAddress {
+    /// In this process.
+    InProcess,
+    /// Behind a socket: its own address and the listener's.
+    Socket {
+        /// Peer.
+        peer: String,
+        /// Listener.
+        local: String,
+    },
+}
+
+impl ClientAddress {
+    /// Whether the client is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            ClientAddress::InProcess => true,
+            ClientAddress::Socket { peer, .. } => {
+                peer.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().is_loopback())
+            }
+        }
+    }
+
+    /// The client's own address, empty in process.
+    pub(crate) fn peer(&self) -> &str {
+        match self {
+            ClientAddress::InProcess => "",
+            ClientAddress::Socket { peer, .. } => peer,
+        }
     }
 }

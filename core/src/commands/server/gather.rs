@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use crate::clients::ClientInfo;
-use crate::command::table::{self, Found};
+use crate::commands::table;
 use crate::config::{MAXMEMORY_POLICIES, Value};
-use crate::engine::Inner;
 use crate::info::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
 use crate::keyspace::survey::Survey;
+use crate::local::Local;
 use crate::{lazyfree, process};
 
-impl Inner {
+impl Local {
     /// The state of the engine, whose shards were counted in `survey`.
     pub(crate) fn snapshot(&self, survey: &Survey) -> Snapshot {
         let mut snapshot = Snapshot::default();
@@ -145,8 +145,8 @@ impl Inner {
             _ => Vec::new(),
         };
         let mut nanoseconds = 0;
-        for found in in_order() {
-            let stats = self.stats.of(found);
+        for found in table::all() {
+            let stats = self.stats.of(found.id);
             let name = found.spec.name.to_owned();
             nanoseconds += stats.nanoseconds;
             if stats.calls + stats.rejected > 0 {
@@ -190,13 +190,6 @@ impl Inner {
     fn text(&self, option: &str) -> String {
         String::from_utf8_lossy(&self.config.text(option).unwrap_or_default()).into_owned()
     }
-}
-
-/// Commands and subcommands in the order of the list.
-pub(crate) fn in_order() -> Vec<Found> {
-    let mut all: Vec<Found> = table::all().collect();
-    all.sort_unstable_by_key(|found| found.id);
-    all
 }
 
 /// Sixteen hexadecimal digits that differ between versions.

@@ -6,39 +6,49 @@ use std::sync::LazyLock;
 
 use hashbrown::HashMap;
 
-use super::spec::Spec;
-use crate::commands::LIST;
+use super::LIST;
+use crate::command::Parse;
+use crate::command::run::Run;
+pub use crate::command::run::{Found, Unresolved};
+use crate::command::spec::Spec;
 use crate::error::{Error, ErrorKind, until_zero};
 
-/// A command in the list, with its subcommands.
-#[derive(Debug)]
-pub struct Listed {
+/// One command or subcommand: what it declares, and what parses and executes it.
+#[derive(Clone, Copy)]
+pub struct Declared {
     /// What it declares.
     pub spec: &'static Spec,
-    /// Its subcommands, for containers.
-    pub subcommands: &'static [&'static Spec],
+    run: Run,
 }
 
-/// A command found by name.
-#[derive(Clone, Copy, Debug)]
-pub struct Found {
-    /// What it declares; a subcommand's own spec where the name has two words.
-    pub spec: &'static Spec,
-    /// Its number, below [`count`].
-    pub id: usize,
+impl Declared {
+    /// What `C` declares.
+    pub(super) const fn of<C: Parse<'static>>() -> Self {
+        Self { spec: C::SPEC, run: C::RUN }
+    }
+}
+
+/// A command in the list, with its subcommands.
+pub struct Listed {
+    /// The command itself.
+    pub command: Declared,
+    /// Its subcommands, for containers.
+    pub subcommands: &'static [Declared],
 }
 
 struct Table {
-    by_name: HashMap<&'static [u8], Found>,
-    count: usize,
+    /// In the order of the list, which is that of the numbers.
+    all: Vec<Found>,
+    /// By name: where it stands among all.
+    by_name: HashMap<&'static [u8], usize>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let all =
-        LIST.iter().flat_map(|listed| std::iter::once(listed.spec).chain(listed.subcommands.iter().copied()));
-    let by_name: HashMap<_, _> =
-        all.enumerate().map(|(id, spec)| (spec.name.as_bytes(), Found { spec, id })).collect();
-    Table { count: by_name.len(), by_name }
+    let declared = LIST.iter().flat_map(|listed| std::iter::once(&listed.command).chain(listed.subcommands));
+    let found = |(id, declared): (usize, &Declared)| Found { spec: declared.spec, id, run: declared.run };
+    let all: Vec<Found> = declared.enumerate().map(found).collect();
+    let by_name = all.iter().map(|found| (found.spec.name.as_bytes(), found.id)).collect();
+    Table { all, by_name }
 });
 
 /// Longest name with its subcommand; anything longer is unknown.
@@ -51,24 +61,24 @@ pub(crate) fn make() {
 
 /// Number of commands and subcommands.
 pub fn count() -> usize {
-    TABLE.count
+    TABLE.all.len()
 }
 
-/// All commands and subcommands with their numbers, in no order.
-pub fn all() -> impl Iterator<Item = Found> {
-    TABLE.by_name.values().copied()
+/// All commands and subcommands, in the order of the list and of their numbers.
+pub fn all() -> &'static [Found] {
+    &TABLE.all
 }
 
 /// The command of this name, in any case of letters; subcommands as `container|name`.
-pub fn by_name(name: &[u8]) -> Option<Found> {
+pub fn by_name(name: &[u8]) -> Option<&'static Found> {
     let mut lower = [0; MAX_NAME];
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
-    TABLE.by_name.get(&*lower).copied()
+    TABLE.by_name.get(&*lower).map(|id| &TABLE.all[*id])
 }
 
-fn subcommand(container: &str, name: &[u8]) -> Option<Found> {
+fn subcommand(container: &str, name: &[u8]) -> Option<&'static Found> {
     let mut full = [0; MAX_NAME];
     let full = full.get_mut(..container.len() + 1 + name.len())?;
     full[..container.len()].copy_from_slice(container.as_bytes());
@@ -78,11 +88,10 @@ fn subcommand(container: &str, name: &[u8]) -> Option<Found> {
 }
 
 /// The command that an argv names, whatever its arguments. A container without a subcommand is itself.
-pub fn find(argv: &[&[u8]]) -> Option<Found> {
-    let found = by_name(argv.first()?).filter(|found| !found.spec.name.contains('|'))?;
-    match argv.get(1) {
-        Some(name) if found.spec.container => subcommand(found.spec.name, name),
-        _ => Some(found),
+pub fn find(argv: &[&[u8]]) -> Option<&'static Found> {
+    match resolve(argv) {
+        Ok(found) => Some(found),
+        Err(unresolved) => unresolved.id.map(|id| &TABLE.all[id]),
     }
 }
 
@@ -90,20 +99,27 @@ pub fn find(argv: &[&[u8]]) -> Option<Found> {
 ///
 /// # Errors
 /// The server's texts for unknown commands, unknown subcommands and wrong numbers of arguments.
-pub fn resolve(argv: &[&[u8]]) -> Result<Found, Error> {
+pub fn resolve(argv: &[&[u8]]) -> Result<&'static Found, Unresolved> {
     let name = argv.first().copied().unwrap_or_default();
-    let found = by_name(name).filter(|found| !found.spec.name.contains('|')).ok_or_else(|| unknown(argv))?;
+    let unresolved = |error| Unresolved { id: None, error };
+    let found = by_name(name).filter(|found| !found.spec.name.contains('|'));
+    let found = found.ok_or_else(|| unresolved(unknown(argv)))?;
     if !found.spec.container || argv.len() == 1 {
         return check_arity(found, argv);
     }
     match subcommand(found.spec.name, argv[1]) {
         Some(found) => check_arity(found, argv),
-        None => Err(unknown_subcommand(found.spec, argv[1])),
+        None => Err(unresolved(unknown_subcommand(found.spec, argv[1]))),
     }
 }
 
-fn check_arity(found: Found, argv: &[&[u8]]) -> Result<Found, Error> {
-    if found.spec.arity_allows(argv.len()) { Ok(found) } else { Err(Error::arity(found.spec.name)) }
+#[inline]
+fn check_arity(found: &'static Found, argv: &[&[u8]]) -> Result<&'static Found, Unresolved> {
+    if found.spec.arity_allows(argv.len()) {
+        Ok(found)
+    } else {
+        Err(Unresolved { id: Some(found.id), error: Error::arity(found.spec.name) })
+    }
 }
 
 fn unknown(argv: &[&[u8]]) -> Error {
@@ -160,7 +176,10 @@ mod tests {
 
     #[test]
     fn unknown_commands_are_quoted_as_the_server_does() {
-        let error = resolve(&[b"foo", b"bar", b"b\r\nz"]).unwrap_err();
-        assert_eq!(error.as_bytes(), b"ERR unknown command 'foo', with args beginning with: 'bar' 'b  z' ");
+        let error = resolve(&[b"foo", b"bar", b"b\r\nz"]).err().unwrap();
+        assert_eq!(
+            error.error.as_bytes(),
+            b"ERR unknown command 'foo', with args beginning with: 'bar' 'b  z' "
+        );
     }
 }

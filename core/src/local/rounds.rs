@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Local;
 use crate::background::{NEVER, Next, TICK_MS, Task, Work};
-use crate::engine::Inner;
 use crate::expire::reaper;
 use crate::keyspace::{compaction, upkeep};
 use crate::lazyfree;
@@ -35,7 +35,7 @@ pub(crate) struct Rounds {
     unused: AtomicU32,
 }
 
-impl Work for Inner {
+impl Work for Local {
     fn task(&self) -> &Task {
         &self.keyspace.task
     }
@@ -72,7 +72,7 @@ impl Work for Inner {
     }
 }
 
-impl Inner {
+impl Local {
     /// Reclaims what has expired, for a while. Says whether more is due.
     fn reclaim(&self) -> bool {
         if !self.active_expiry.load(Ordering::Relaxed) {

@@ -1,0 +1,146 @@
+//! What a session remembers between two commands: its database, its transaction, the keys it watches.
+
+use std::cell::OnceCell;
+use std::sync::atomic::Ordering;
+
+use super::ClientInfo;
+use crate::config::Config;
+use crate::keyspace::{Key, Keyspace};
+use crate::stats::{Stats, Stripe};
+use crate::sync::Arc;
+
+/// What commands can see and change of a session.
+pub(crate) struct SessionState {
+    pub(crate) db: usize,
+    pub(crate) authenticated: bool,
+    pub(crate) info: Arc<ClientInfo>,
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) watched: Vec<Watched>,
+    /// The client asked to end (QUIT).
+    pub(crate) quitting: bool,
+    /// Where its commands are counted; none before the first.
+    stripe: OnceCell<Arc<Stripe>>,
+}
+
+/// Commands between MULTI and EXEC.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    pub(crate) queue: Vec<Queued>,
+    /// A command could not be queued: EXEC will refuse.
+    pub(crate) poisoned: bool,
+}
+
+/// A command waiting for EXEC.
+pub(crate) struct Queued {
+    /// Its number in the command table.
+    pub(crate) command: usize,
+    pub(crate) argv: Vec<Box<[u8]>>,
+}
+
+/// A key under WATCH.
+pub(crate) struct Watched {
+    pub(crate) db: usize,
+    pub(crate) key: Box<[u8]>,
+}
+
+impl SessionState {
+    pub(crate) fn new(info: Arc<ClientInfo>, config: &Config) -> Self {
+        let authenticated = !requires_password(config);
+        Self {
+            db: 0,
+            authenticated,
+            info,
+            transaction: None,
+            watched: Vec::new(),
+            quitting: false,
+            stripe: OnceCell::new(),
+        }
+    }
+
+    /// The counters that its commands count in.
+    #[inline(always)]
+    pub(crate) fn counters(&self, stats: &Stats) -> &Stripe {
+        self.stripe.get_or_init(|| stats.stripe(self.info.id))
+    }
+
+    /// Whether nothing about the session asks for more than to execute what it is given.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.authenticated && self.transaction.is_none()
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Queues the command of this number.
+    pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]]) {
+        let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
+        transaction.queue.push(Queued { command, argv: argv.iter().map(|word| Box::from(*word)).collect() });
+        self.info.last_command.store(command, Ordering::Relaxed);
+        self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn poison_transaction(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.poisoned = true;
+        }
+    }
+
+    /// Ends a transaction and returns it.
+    pub(crate) fn end_transaction(&mut self) -> Option<Transaction> {
+        let ended = self.transaction.take();
+        if ended.is_some() {
+            self.info.queued.store(0, Ordering::Relaxed);
+            self.info.in_transaction.store(false, Ordering::Relaxed);
+        }
+        ended
+    }
+
+    /// Remembers a command for CLIENT LIST.
+    #[inline]
+    pub(crate) fn began(&self, command: usize) {
+        self.info.last_command.store(command, Ordering::Relaxed);
+        self.info.db.store(self.db, Ordering::Relaxed);
+    }
+
+    /// Counts a command that has ended; the one that asks is not counted yet.
+    #[inline]
+    pub(crate) fn ended(&self) {
+        self.info.commands.store(self.info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// [`SessionState::began`] and [`SessionState::ended`] at once.
+    #[inline(always)]
+    pub(crate) fn executed(&self, command: usize) {
+        let ClientInfo { last_command, db, commands, .. } = &*self.info;
+        last_command.store(command, Ordering::Relaxed);
+        db.store(self.db, Ordering::Relaxed);
+        commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Forgets everything that the client chose, as RESET asks.
+    pub(crate) fn reset(&mut self, keyspace: &Keyspace, config: &Config) {
+        self.end_transaction();
+        self.unwatch(keyspace);
+        self.db = 0;
+        self.authenticated = !requires_password(config);
+        self.info.resp3.store(false, Ordering::Relaxed);
+        self.info.names.lock().name.clear();
+    }
+
+    /// Drops all WATCH marks.
+    pub(crate) fn unwatch(&mut self, keyspace: &Keyspace) {
+        for watched in self.watched.drain(..) {
+            let key = Key::new(&watched.key, &keyspace.seed);
+            let watchers = &mut keyspace.lock(key.shard()).watchers;
+            watchers.remove(&keyspace.hooks, watched.db, &watched.key, &self.info.watch_flag);
+        }
+        self.info.watch_flag.store(false, Ordering::Release);
+        self.info.watching.store(0, Ordering::Relaxed);
+    }
+}
+
+fn requires_password(config: &Config) -> bool {
+    config.text("requirepass").is_some_and(|password| !password.is_empty())
+}

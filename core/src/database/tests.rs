@@ -1,0 +1,118 @@
+//! Typed methods: conditions, times, ways of reading, batches.
+
+use super::*;
+use crate::Clock;
+
+fn database() -> Database {
+    Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap().database(0).unwrap()
+}
+
+#[test]
+fn conditions_and_times_hold() {
+    let db = database();
+    let minute = Ttl::After(Duration::from_secs(60));
+    assert!(!db.set("k", "v", Ttl::None, Condition::IfPresent).unwrap());
+    assert!(db.set("k", "v", minute, Condition::IfAbsent).unwrap());
+    assert!(!db.set("k", "w", Ttl::None, Condition::IfAbsent).unwrap());
+    assert!(db.set("k", "w", Ttl::Keep, Condition::IfPresent).unwrap());
+    assert_eq!(db.ttl("k"), Some(Some(Duration::from_secs(60))));
+    assert_eq!(db.get("k").unwrap().unwrap(), b"w");
+    db.engine().advance(Duration::from_millis(59_999));
+    assert!(db.contains("k"));
+    db.engine().advance(Duration::from_millis(1));
+    assert!(!db.contains("k") && db.is_empty());
+}
+
+#[test]
+fn what_is_found_without_a_lock_goes_another_way_than_the_rest() {
+    let db = database();
+    let long = "v".repeat(1000);
+    for (key, value) in [("short", "v"), ("long", &long), ("number", "17")] {
+        db.set(key, value, Ttl::None, Condition::Always).unwrap();
+    }
+    let way = |key: &str| {
+        let free = |found: Found<'_>| ("free", Some(found.text.to_vec()));
+        let held = |found: Option<Found<'_>>| ("held", found.map(|found| found.text.to_vec()));
+        db.get_with_either(key.as_bytes(), free, held)
+    };
+    assert_eq!(way("short").unwrap(), ("free", Some(b"v".to_vec())));
+    assert_eq!(way("long").unwrap(), ("held", Some(long.clone().into_bytes())));
+    assert_eq!(way("number").unwrap(), ("held", Some(b"17".to_vec())));
+    assert_eq!(way("none").unwrap(), ("held", None));
+    db.hset("hash", b"f", b"v").unwrap();
+    db.hset("big", b"f", long.as_bytes()).unwrap();
+    assert!(way("hash").is_err());
+    let length = |key: &str, field: &[u8]| {
+        let (free, held) = (
+            |found: Option<&[u8]>| ("free", found.map(<[u8]>::len)),
+            |found: Option<&[u8]>| ("held", found.map(<[u8]>::len)),
+        );
+        db.hget_with_either(key.as_bytes(), field, free, held)
+    };
+    assert_eq!(length("hash", b"f").unwrap(), ("free", Some(1)));
+    assert_eq!(length("hash", b"none").unwrap(), ("free", None));
+    assert_eq!(length("big", b"f").unwrap(), ("held", Some(1000)));
+    assert_eq!(length("none", b"f").unwrap(), ("held", None));
+    assert!(length("short", b"f").is_err());
+}
+
+#[test]
+fn a_buffer_that_is_too_short_learns_the_length() {
+    let db = database();
+    db.set("k", "hello", Ttl::None, Condition::Always).unwrap();
+    let mut buffer = [0; 3];
+    assert_eq!(db.get_into(b"k", &mut buffer).unwrap(), Some(5));
+    assert_eq!(&buffer, b"hel");
+}
+
+#[test]
+fn counters_and_strings_share_their_keys() {
+    let db = database();
+    assert_eq!(db.incr("n", 5).unwrap(), 5);
+    assert_eq!(db.get("n").unwrap().unwrap(), b"5");
+    db.set_many(&[("n", "x"), ("m", "1")], Ttl::None).unwrap();
+    assert!(db.incr("n", 1).is_err());
+    let mut seen = Vec::new();
+    db.get_many_with(&["m", "none", "n"], |_, found| seen.push(found.map(|found| found.text.to_vec())));
+    assert_eq!(seen, [Some(b"1".to_vec()), None, Some(b"x".to_vec())]);
+    assert!(db.delete("m").unwrap() && !db.delete("m").unwrap());
+}
+
+#[test]
+fn several_keys_are_counted_and_removed() {
+    let db = database();
+    // Enough for their memory to be worth fetching.
+    let keys: Vec<String> = (0..30_000).map(|number| format!("key:{number}")).collect();
+    for key in &keys {
+        db.set(key, [b'v'; 100], Ttl::None, Condition::Always).unwrap();
+    }
+    assert!(db.inner().keyspace.is_worth_fetching());
+    assert_eq!(db.count_existing(&keys), keys.len());
+    assert_eq!(db.count_existing(&["key:1", "none", "key:1"]), 2);
+    db.prefetch([b"key:2".as_slice(), b"none"]);
+    assert_eq!(db.delete_many(&["key:1", "none", "key:1", "key:2"]).unwrap(), 2);
+    assert_eq!(db.count_existing(&["key:1", "key:2", "key:3"]), 1);
+    assert_eq!(db.delete_many::<&str>(&[]).unwrap(), 0);
+    assert_eq!(db.delete_many(&keys).unwrap(), keys.len() - 2);
+    assert!(db.is_empty());
+}
+
+#[test]
+fn fields_of_hashes_are_read_and_written() {
+    let db = database();
+    assert!(db.hset("h", b"f", b"v").unwrap() && !db.hset("h", b"f", b"w").unwrap());
+    let field = |name: &[u8]| db.hget_with(b"h", name, |found| found.map(<[u8]>::to_vec)).unwrap();
+    assert_eq!((field(b"f").as_deref(), field(b"none")), (Some(b"w".as_slice()), None));
+    db.set("s", "v", Ttl::None, Condition::Always).unwrap();
+    assert!(db.hget_with(b"s", b"f", |_| ()).is_err() && db.hset("s", b"f", b"v").is_err());
+    let mut session = db.engine().session(crate::Form::Resp);
+    session.execute(&[b"HPEXPIRE", b"h", b"100", b"FIELDS", b"1", b"f"]);
+    db.engine().advance(Duration::from_millis(100));
+    assert_eq!(field(b"f"), None);
+}
+
+#[test]
+fn there_are_sixteen_databases() {
+    let engine = Engine::new();
+    assert!(engine.database(15).is_ok() && engine.database(16).is_err());
+}

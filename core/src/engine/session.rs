@@ -1,0 +1,215 @@
+//! A session: the state of one client of the engine, in process or behind a socket.
+//!
+//! It knows its database, protocol, transaction and watched keys. What commands do with keys is not its affair.
+
+#[cfg(feature = "listener")]
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::Engine;
+use crate::clients::{ClientAddress, SessionState};
+use crate::command::{Form, Reply, keys, run};
+use crate::commands::table;
+use crate::keyspace::read::{BATCH, prefetch};
+use crate::local::Local;
+use crate::sync::Arc;
+use crate::typed::{Typed, hot};
+
+/// One client's view of an [`Engine`]: executes commands one after the other and remembers SELECT, MULTI, WATCH, HELLO and CLIENT.
+///
+/// Sessions are cheap; give each thread its own.
+pub struct Session {
+    client: Client,
+    reply: Reply,
+}
+
+/// A session without its replies.
+struct Client {
+    engine: Engine,
+    state: SessionState,
+}
+
+impl Typed for Client {
+    #[inline(always)]
+    fn local(&self) -> &Arc<Local> {
+        &self.engine.inner
+    }
+
+    #[inline(always)]
+    fn db(&self) -> usize {
+        self.state.db
+    }
+}
+
+impl Session {
+    pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
+        engine.inner.ensure_background();
+        let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
+        let state = SessionState::new(info, &engine.inner.config);
+        Self { client: Client { engine, state }, reply: Reply::new(form) }
+    }
+
+    /// Executes one command and returns the reply, in the form that the session was opened with.
+    ///
+    /// Errors are replies too: `-ERR ...` in RESP, an error item on a tape.
+    pub fn execute(&mut self, argv: &[&[u8]]) -> &[u8] {
+        self.reply.clear();
+        self.run(argv);
+        self.reply.as_bytes()
+    }
+
+    /// Executes one command and appends its reply to those that [`Session::replies`] shows.
+    pub fn execute_pipelined(&mut self, argv: &[&[u8]]) {
+        self.run(argv);
+    }
+
+    /// Executes commands in turn and appends their replies, as [`Session::execute_pipelined`] does, but has the memory of the keys of several of
+    /// them fetched at once.
+    pub fn execute_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) {
+        for batch in commands.chunks(BATCH) {
+            self.prefetch(batch);
+            batch.iter().for_each(|argv| self.run(argv.as_ref()));
+        }
+    }
+
+    fn prefetch<'w, C: AsRef<[&'w [u8]]>>(&self, commands: &[C]) {
+        let keyspace = &self.client.engine.inner.keyspace;
+        if commands.len() < 2 || !keyspace.is_worth_fetching() {
+            return;
+        }
+        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+        for argv in commands.iter().map(AsRef::as_ref) {
+            if let Ok(found) = table::resolve(argv) {
+                keys::each_position(found.spec, argv, |position, _| {
+                    hashes.push(keyspace.seed.hash(argv[position]));
+                });
+            }
+        }
+        prefetch(keyspace, self.client.state.db, &hashes, |hash| *hash);
+    }
+
+    fn run(&mut self, argv: &[&[u8]]) {
+        if hot::execute(&self.client, &self.client.state, argv, &mut self.reply) {
+            return;
+        }
+        self.run_any(argv);
+    }
+
+    #[inline(never)]
+    fn run_any(&mut self, argv: &[&[u8]]) {
+        self.client.engine.inner.ensure_background();
+        run::execute(
+            &self.client.engine.inner,
+            &mut self.client.state,
+            table::resolve(argv),
+            argv,
+            &mut self.reply,
+        );
+    }
+
+    /// The replies since the last [`Session::clear_replies`].
+    pub fn replies(&self) -> &[u8] {
+        self.reply.as_bytes()
+    }
+
+    /// Forgets the replies that were read.
+    pub fn clear_replies(&mut self) {
+        self.reply.clear();
+    }
+
+    /// Counts bytes that a listener has received for the session.
+    #[cfg(feature = "listener")]
+    pub(crate) fn received(&self, bytes: usize) {
+        self.client.engine.inner.network.received(bytes);
+        self.client.state.info.input.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that a listener is about to send.
+    #[cfg(feature = "listener")]
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.client.engine.inner.network.sent(bytes);
+        self.client.state.info.output.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The sink, for what a listener writes itself, such as protocol errors.
+    pub fn reply(&mut self) -> &mut Reply {
+        &mut self.reply
+    }
+
+    /// The engine it belongs to.
+    pub fn engine(&self) -> &Engine {
+        &self.client.engine
+    }
+
+    /// The database that SELECT chose.
+    pub fn db(&self) -> usize {
+        self.client.state.db
+    }
+
+    /// The session's number, as CLIENT ID tells it.
+    pub fn id(&self) -> u64 {
+        self.client.state.info.id
+    }
+
+    /// Whether QUIT was executed.
+    pub fn is_quitting(&self) -> bool {
+        self.client.state.quitting
+    }
+
+    /// Whether the session speaks RESP3.
+    pub fn resp3(&self) -> bool {
+        self.reply.resp3()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.client.state.unwatch(&self.client.engine.inner.keyspace);
+        self.client.engine.inner.clients.forget(self.client.state.info.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Condition, Form, Ttl};
+
+    #[test]
+    fn commands_that_are_executed_together_reply_as_one_by_one() {
+        let engine = Engine::new();
+        let db = engine.database(0).unwrap();
+        let mut session = engine.session(Form::Resp);
+        let commands: [&[&[u8]]; 12] = [
+            &[b"SET", b"a", b"1"],
+            &[b"GET", b"key:7"],
+            &[b"MGET", b"a", b"key:8", b"none"],
+            &[b"EXISTS", b"a", b"a", b"none"],
+            &[],
+            &[b"NONSENSE", b"a"],
+            &[b"GET"],
+            &[b"OBJECT", b"ENCODING", b"a"],
+            &[b"SORT", b"none", b"STORE"],
+            &[b"DEL", b"a", b"none"],
+            &[b"PING"],
+            &[b"GET", b"a"],
+        ];
+        let mut one_by_one = Vec::new();
+        commands.iter().for_each(|argv| one_by_one.extend_from_slice(session.execute(argv)));
+        // With nothing but misses, and then with enough keys for their memory to be worth fetching.
+        for keys in [0, 30_000] {
+            for number in 0..keys {
+                db.set(format!("key:{number}"), [b'v'; 100], Ttl::None, Condition::Always).unwrap();
+            }
+            assert_eq!(engine.inner.keyspace.is_worth_fetching(), keys > 0);
+            db.delete_many(&["key:7", "key:8"]).unwrap();
+            session.clear_replies();
+            session.execute_all(&commands);
+            assert_eq!(session.replies(), one_by_one);
+            session.clear_replies();
+        }
+        let alone: [&[&[u8]]; 1] = [&[b"GET", b"key:9"]];
+        session.execute_all(&alone);
+        assert_eq!(session.replies(), [b"$100\r\n".as_slice(), &[b'v'; 100], b"\r\n"].concat());
+    }
+}

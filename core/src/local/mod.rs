@@ -1,0 +1,158 @@
+//! What an engine in this process consists of: the keyspace, the options, its clients, and what is counted about it.
+//!
+//! It is below the commands, which run in it; opening and closing are [`crate::engine`]'s.
+
+mod rounds;
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::commandlog::CommandLogs;
+use crate::config::Config;
+use crate::keyspace::evictor::Room;
+use crate::keyspace::{HashSeed, Keyspace};
+use crate::latency::LatencyMonitor;
+use crate::network::Network;
+use crate::os::Guard;
+use crate::pulse::Pulse;
+use crate::stats::Stats;
+use crate::sync::{Arc, Mutex};
+use rounds::Rounds;
+
+/// Everything an engine consists of.
+pub(crate) struct Local {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) config: Arc<Config>,
+    /// No other engine of this process has it, not even a later one.
+    pub(crate) number: u64,
+    pub(crate) clients: Clients,
+    pub(crate) stats: Stats,
+    pub(crate) command_logs: CommandLogs,
+    pub(crate) latency: Mutex<LatencyMonitor>,
+    pub(crate) network: Network,
+    pub(crate) pulse: Pulse,
+    /// Whether the background thread reclaims expired keys; DEBUG can stop it.
+    pub(crate) active_expiry: AtomicBool,
+    /// Whether an option asks for each command's time, or for sizes of requests and replies as small as those of hot commands.
+    measures_all: AtomicBool,
+    pub(crate) started_ms: u64,
+    pub(crate) run_id: String,
+    rounds: Rounds,
+}
+
+impl Local {
+    /// A new one, in which there are so many commands to count.
+    pub(crate) fn new(config: Config, clock: Option<Clock>, seed: HashSeed, commands: usize) -> Arc<Local> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let clock = clock.unwrap_or_default();
+        let config = Arc::new(config);
+        let measures_all = measures_all(&config);
+        Arc::new(Local {
+            number: LAST.fetch_add(1, Ordering::Relaxed),
+            started_ms: clock.now_ms(),
+            keyspace: Keyspace::new(clock, config.clone(), seed),
+            config,
+            clients: Clients::default(),
+            stats: Stats::new(commands),
+            command_logs: CommandLogs::default(),
+            network: Network::default(),
+            pulse: Pulse::default(),
+            active_expiry: AtomicBool::new(true),
+            measures_all: AtomicBool::new(measures_all),
+            latency: Mutex::new(LatencyMonitor::default()),
+            run_id: run_id(),
+            rounds: Rounds::default(),
+        })
+    }
+
+    /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
+    pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        self.keyspace.freeze(held);
+        self.clients.freeze(held);
+        self.stats.freeze(held);
+        self.config.freeze(held);
+        self.command_logs.freeze(held);
+        held.push(Box::new(self.latency.lock()));
+        self.network.freeze(held);
+        self.pulse.freeze(held);
+    }
+
+    /// Tells the background thread that the engine is in use, if it does not know. What depends on the clock comes after it.
+    #[inline(always)]
+    pub(crate) fn ensure_background(&self) {
+        if !self.keyspace.task.is_told() {
+            self.keyspace.wake();
+        }
+    }
+
+    /// Takes over options that the keyspace does not look at by itself. A limit that was lowered is worked towards at once, and further by the
+    /// background thread.
+    pub(crate) fn options_changed(&self) {
+        self.measures_all.store(measures_all(&self.config), Ordering::Relaxed);
+        self.keyspace.evictor.adopt(&self.keyspace);
+        self.keyspace.show_stamp();
+        self.keyspace.report_all();
+        self.make_room();
+    }
+
+    /// Whether each command has to be timed and measured. One load.
+    #[inline(always)]
+    pub(crate) fn measures_all(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed)
+    }
+
+    /// Whether a write may begin without making room and without an error of the log.
+    #[inline(always)]
+    pub(crate) fn takes_writes(&self) -> bool {
+        let keyspace = &self.keyspace;
+        !keyspace.is_over_limit() && (keyspace.hooks.are_silent() || keyspace.hooks.refusal().is_none())
+    }
+
+    /// Evicts as far as needed and allowed, and says whether a command that may take memory can run.
+    #[inline]
+    pub(crate) fn make_room(&self) -> bool {
+        !self.keyspace.is_over_limit() || self.evict()
+    }
+
+    /// Records an event in the latency monitor if it took at least `latency-monitor-threshold`.
+    #[inline]
+    pub(crate) fn note_latency(&self, event: &str, elapsed: Duration) {
+        let threshold = self.config.hot().latency_monitor_threshold();
+        let milliseconds = elapsed.as_millis() as u64;
+        if threshold != 0 && milliseconds >= threshold {
+            self.latency.lock().record(event, self.keyspace.clock.now_ms() / 1000, milliseconds);
+        }
+    }
+
+    #[cold]
+    fn evict(&self) -> bool {
+        let timer = self.keyspace.clock.timer();
+        let room = self.keyspace.make_room();
+        self.note_latency("eviction-cycle", timer.elapsed());
+        room != Room::None
+    }
+}
+
+/// Whether the options ask for more than a sample of what hot commands take. The server counts no waiting for others, so a hot command that takes a
+/// millisecond is the system's doing.
+fn measures_all(config: &Config) -> bool {
+    const SHORT_US: i64 = 1000;
+    const SMALL: i64 = 64 * 1024;
+    let hot = config.hot();
+    (0..SHORT_US).contains(&hot.slowlog_log_slower_than())
+        || hot.latency_monitor_threshold() != 0
+        || (0..SMALL).contains(&hot.commandlog_request_larger_than())
+        || (0..SMALL).contains(&hot.commandlog_reply_larger_than())
+}
+
+/// Forty random hexadecimal digits.
+fn run_id() -> String {
+    let mut digits = String::with_capacity(40);
+    (0..5).for_each(|_| {
+        write!(digits, "{:08x}", crate::store::random() as u32).expect("strings can be written to");
+    });
+    digits
+}

@@ -1,0 +1,345 @@
+//! The hot commands in their plainest form, recognized in their words and run as typed calls: the short way of sessions, whatever face they serve.
+//!
+//! [`Visitor`] names them. What has other words, or would end in another way than with the plain reply, is left to [`crate::command::run`].
+//!
+//! A command that is run here counts as any other, but only one in 256 is timed, by going the long way, since reading the clock twice takes as long as a GET:
+//! see [`crate::stats`].
+
+use std::time::Duration;
+
+use super::{Condition, Ttl, Typed};
+use crate::clients::SessionState;
+use crate::command::Reply;
+use crate::command::reply::BulkSink;
+use crate::commands::LIST;
+use crate::error::{Error, Result};
+use crate::keyspace::Key;
+use crate::keyspace::read::{glance_at_field, read_unlocked, send_text};
+use crate::local::Local;
+use crate::num;
+use crate::stats::CommandCounters;
+use crate::store::memory::words::Scratch;
+
+/// What to do with each of the hot commands. [`recognize`] calls one of the methods, with the command's words.
+pub trait Visitor<'a>: Sized {
+    /// What comes of it.
+    type Out;
+
+    /// GET key
+    fn get(self, key: &'a [u8]) -> Self::Out;
+    /// SET key value, perhaps with EX or PX.
+    fn set(self, key: &'a [u8], value: &'a [u8], ttl: Ttl) -> Self::Out;
+    /// HGET key field
+    fn hget(self, key: &'a [u8], field: &'a [u8]) -> Self::Out;
+    /// HSET key field value
+    fn hset(self, key: &'a [u8], field: &'a [u8], value: &'a [u8]) -> Self::Out;
+    /// INCR key
+    fn incr(self, key: &'a [u8]) -> Self::Out;
+    /// INCRBY key integer
+    fn incr_by(self, key: &'a [u8], by: i64) -> Self::Out;
+    /// DEL key
+    fn del(self, key: &'a [u8]) -> Self::Out;
+    /// EXISTS key
+    fn exists(self, key: &'a [u8]) -> Self::Out;
+    /// EXPIRE key seconds
+    fn expire(self, key: &'a [u8], ttl: Duration) -> Self::Out;
+}
+
+/// Hands a command to `visitor` if it is a hot one in its plainest form, the name in any case of letters. `None`: another command, or
+/// another form.
+#[inline(always)]
+pub fn recognize<'a, V: Visitor<'a>>(words: &[&'a [u8]], visitor: V) -> Option<V::Out> {
+    Some(match *words {
+        // What is asked for most comes first.
+        [name @ [_, _, _], key] if folded(name) == GET => visitor.get(key),
+        [name, key] => match folded(name) {
+            INCR => visitor.incr(key),
+            DEL => visitor.del(key),
+            EXISTS => visitor.exists(key),
+            _ => return None,
+        },
+        [name, key, word] => match folded(name) {
+            SET if word.len() <= LONGEST => visitor.set(key, word, Ttl::None),
+            HGET => visitor.hget(key, word),
+            INCRBY => visitor.incr_by(key, num::parse_i64(word)?),
+            EXPIRE => visitor.expire(key, Duration::from_secs(positive(word)?)),
+            _ => return None,
+        },
+        [name, key, field, value] if folded(name) == HSET && value.len() <= LONGEST => {
+            visitor.hset(key, field, value)
+        }
+        [name, key, value, unit, time] if folded(name) == SET && value.len() <= LONGEST => {
+            visitor.set(key, value, Ttl::After(time_to_live(unit, time)?))
+        }
+        _ => return None,
+    })
+}
+
+/// The names of the hot commands and their numbers in the command table.
+struct Numbers {
+    get: usize,
+    set: usize,
+    hget: usize,
+    hset: usize,
+    incr: usize,
+    incrby: usize,
+    del: usize,
+    exists: usize,
+    expire: usize,
+}
+
+/// Found at compile time: a command that is not in the list is an error there.
+static NUMBERS: Numbers = Numbers {
+    get: number_of("get"),
+    set: number_of("set"),
+    hget: number_of("hget"),
+    hset: number_of("hset"),
+    incr: number_of("incr"),
+    incrby: number_of("incrby"),
+    del: number_of("del"),
+    exists: number_of("exists"),
+    expire: number_of("expire"),
+};
+
+/// The number of a command in the order of the list, subcommands included.
+const fn number_of(name: &str) -> usize {
+    let (mut at, mut number) = (0, 0);
+    while at < LIST.len() {
+        if equal(LIST[at].command.spec.name.as_bytes(), name.as_bytes()) {
+            return number;
+        }
+        number += 1 + LIST[at].subcommands.len();
+        at += 1;
+    }
+    panic!("the list has no such command")
+}
+
+const fn equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// A name of three, four or six letters in one number, small and capital letters alike; 0 for others.
+#[inline(always)]
+const fn folded(name: &[u8]) -> u64 {
+    const CASE: u64 = u64::from_le_bytes([0x20; 8]);
+    let word = match name {
+        [a, b, c] => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 3]),
+        [a, b, c, d] => u64::from_le_bytes([*a, *b, *c, *d, 0, 0, 0, 4]),
+        [a, b, c, d, e, f] => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, 0, 6]),
+        _ => return 0,
+    };
+    word | CASE
+}
+
+const GET: u64 = folded(b"get");
+const SET: u64 = folded(b"set");
+const DEL: u64 = folded(b"del");
+const HGET: u64 = folded(b"hget");
+const HSET: u64 = folded(b"hset");
+const INCR: u64 = folded(b"incr");
+const INCRBY: u64 = folded(b"incrby");
+const EXISTS: u64 = folded(b"exists");
+const EXPIRE: u64 = folded(b"expire");
+
+/// Values longer than this are not hot: time and memory go to the word, and logs of large requests may want it.
+const LONGEST: usize = 32 * 1024;
+
+/// Seconds that a typed call takes as they are; all else is for the command to judge.
+const MOST_SECONDS: i64 = 1 << 40;
+
+/// A whole number of seconds above 0.
+fn positive(word: &[u8]) -> Option<u64> {
+    num::parse_i64(word).filter(|seconds| (1..MOST_SECONDS).contains(seconds)).map(|seconds| seconds as u64)
+}
+
+#[inline(never)]
+fn time_to_live(unit: &[u8], time: &[u8]) -> Option<Duration> {
+    let time = positive(time)?;
+    match unit {
+        [b'E' | b'e', b'X' | b'x'] => Some(Duration::from_secs(time)),
+        [b'P' | b'p', b'X' | b'x'] => Some(Duration::from_millis(time)),
+        _ => None,
+    }
+}
+
+/// Executes a command if it is a hot one and nothing about the session, the options or the key asks for the long way. Says whether it did.
+#[inline(always)]
+pub(crate) fn execute(
+    typed: &impl Typed,
+    session: &SessionState,
+    words: &[&[u8]],
+    reply: &mut Reply,
+) -> bool {
+    if !session.is_plain() || typed.local().measures_all() {
+        return false;
+    }
+    recognize(words, Execution { typed, session, reply }) == Some(true)
+}
+
+/// Writes the reply of a command and says whether it could; the long way knows otherwise.
+struct Execution<'r, T> {
+    typed: &'r T,
+    session: &'r SessionState,
+    reply: &'r mut Reply,
+}
+
+/// Runs and counts a command: `$run` is an `Option<Result<()>>`, whose `None` leaves it to the long way. A macro and no function: the code has to
+/// stand in one piece, and the compiler makes calls of closures.
+macro_rules! counted {
+    ($execution:expr, $number:expr, |$typed:ident, $reply:ident| $run:expr) => {{
+        let Execution { typed: $typed, session, reply: $reply } = $execution;
+        let counters = session.counters(&$typed.local().stats).of($number);
+        if counters.is_due() {
+            // The long way times it.
+            return false;
+        }
+        #[cfg(debug_assertions)]
+        let start = $reply.len();
+        let result: Option<Result<()>> = $run;
+        match result {
+            None => return false,
+            Some(Ok(())) => {
+                #[cfg(debug_assertions)]
+                check_shape($number, $reply, start);
+            }
+            Some(Err(error)) => failed($typed.local(), counters, &error, $reply),
+        }
+        counters.called_untimed();
+        session.executed($number);
+        true
+    }};
+}
+
+/// As [`counted`], for a command that writes; `$run` is a `Result<()>`.
+macro_rules! written {
+    ($execution:expr, $number:expr, |$typed:ident, $reply:ident| $run:expr) => {{
+        if !$execution.typed.local().takes_writes() {
+            return false;
+        }
+        counted!($execution, $number, |$typed, $reply| Some($run))
+    }};
+}
+
+#[cold]
+#[inline(never)]
+fn failed(local: &Local, counters: &CommandCounters, error: &Error, reply: &mut Reply) {
+    counters.failed();
+    local.stats.count_error(error);
+    reply.error(error);
+}
+
+#[cfg(debug_assertions)]
+fn check_shape(number: usize, reply: &Reply, start: usize) {
+    let spec = crate::commands::table::all()[number].spec;
+    crate::command::shape::check(spec, &reply.as_bytes()[start..], reply.form());
+}
+
+impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
+    type Out = bool;
+
+    #[inline(always)]
+    fn get(self, key: &'a [u8]) -> bool {
+        counted!(self, NUMBERS.get, |typed, reply| {
+            let key = typed.key(key);
+            let start = reply.len();
+            match send_text(&typed.local().keyspace, typed.db(), &key, BulkSink(reply)) {
+                Some(()) => Some(Ok(())),
+                None => {
+                    reply.truncate(start);
+                    get_otherwise(typed, &key, reply)
+                }
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn set(self, key: &'a [u8], value: &'a [u8], ttl: Ttl) -> bool {
+        written!(self, NUMBERS.set, |typed, reply| {
+            typed.set(key, value, ttl, Condition::Always).map(|_| reply.ok())
+        })
+    }
+
+    #[inline(always)]
+    fn hget(self, key: &'a [u8], field: &'a [u8]) -> bool {
+        counted!(self, NUMBERS.hget, |typed, reply| {
+            let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
+            let mut scratch = Scratch::new();
+            let value = glance_at_field(keyspace, typed.db(), &key, field, &mut scratch);
+            value.map(|value| {
+                match value {
+                    Some(value) => value.with(|value| reply.bulk(value)),
+                    None => reply.null(),
+                }
+                Ok(())
+            })
+        })
+    }
+
+    #[inline(never)]
+    fn hset(self, key: &'a [u8], field: &'a [u8], value: &'a [u8]) -> bool {
+        written!(self, NUMBERS.hset, |typed, reply| {
+            typed.hset(key, field, value).map(|created| reply.integer(created.into()))
+        })
+    }
+
+    #[inline(always)]
+    fn incr(self, key: &'a [u8]) -> bool {
+        written!(self, NUMBERS.incr, |typed, reply| typed.incr(key, 1).map(|sum| reply.integer(sum)))
+    }
+
+    #[inline(never)]
+    fn incr_by(self, key: &'a [u8], by: i64) -> bool {
+        written!(self, NUMBERS.incrby, |typed, reply| typed.incr(key, by).map(|sum| reply.integer(sum)))
+    }
+
+    #[inline(never)]
+    fn del(self, key: &'a [u8]) -> bool {
+        written!(self, NUMBERS.del, |typed, reply| {
+            typed.delete(key).map(|existed| reply.integer(existed.into()))
+        })
+    }
+
+    #[inline(never)]
+    fn exists(self, key: &'a [u8]) -> bool {
+        counted!(self, NUMBERS.exists, |typed, reply| {
+            let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
+            let exists = read_unlocked(keyspace, typed.db(), &key, |seen| Some(seen.is_some()));
+            exists.map(|exists| {
+                reply.integer(exists.into());
+                Ok(())
+            })
+        })
+    }
+
+    #[inline(never)]
+    fn expire(self, key: &'a [u8], ttl: Duration) -> bool {
+        written!(self, NUMBERS.expire, |typed, reply| {
+            typed.expire(key, ttl).map(|exists| reply.integer(exists.into()))
+        })
+    }
+}
+
+/// GET of what is no short text, or not there.
+#[inline(never)]
+fn get_otherwise(typed: &impl Typed, key: &Key<'_>, reply: &mut Reply) -> Option<Result<()>> {
+    read_unlocked(&typed.local().keyspace, typed.db(), key, |seen| {
+        match seen {
+            Some(seen) => reply.bulk(&seen.value.text().ok()?),
+            None => reply.null(),
+        }
+        Some(Ok(()))
+    })
+}
+
+#[cfg(test)]
+mod tests;
