@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::overwrite::{
-    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard,
+    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard, set_field_in_place,
+    set_field_in_place_heard,
 };
 use crate::keyspace::read::{
     BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
@@ -291,8 +292,19 @@ impl Database {
     /// # Errors
     /// WRONGTYPE, or out of memory.
     pub fn hset(&self, key: impl AsRef<[u8]>, field: &[u8], value: &[u8]) -> Result<bool> {
-        self.admission(value.len()).check()?;
-        self.write(&self.key(key.as_ref()), |db, key| {
+        let admission = self.admission(value.len());
+        admission.check()?;
+        self.inner().ensure_background();
+        let (keyspace, key) = (&self.inner().keyspace, self.key(key.as_ref()));
+        let is_new = if admission == Admission::Silent {
+            set_field_in_place(keyspace, self.index, key, field, value)
+        } else {
+            set_field_in_place_heard(keyspace, self.index, key, field, value)?
+        };
+        if let Some(is_new) = is_new {
+            return Ok(is_new);
+        }
+        self.write(&key, |db, key| {
             let created = set_field(db, key, field, value)?;
             db.propagate(|| [b"HSET", key.bytes(), field, value]);
             Ok(created)

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use smallvec::SmallVec;
 
 use super::Keyspace;
+use super::collection::expire_elements;
 use super::entry::{self, Head};
 use super::evictor::Created;
 use super::hooks::{EventClass, Snapshot};
@@ -22,6 +23,7 @@ use crate::evict::Event as Use;
 use crate::store::key;
 use crate::store::key::Key;
 use crate::store::memory::Ref;
+use crate::value::editing::LazyTime;
 use crate::value::string::{is_embedded, over_deadline};
 use crate::value::{Kind, NewValue, Owned, Value};
 pub(crate) use effects::Aftermath;
@@ -82,6 +84,16 @@ impl<'e> Db<'e> {
             self.now.set(self.keyspace.clock.now_ms());
         }
         self.now.get()
+    }
+
+    /// The time for whoever may need it while this is borrowed.
+    pub(super) fn lazy_time(&self) -> LazyTime<'e> {
+        LazyTime::new(&self.keyspace.clock, self.now.get())
+    }
+
+    /// Goes by the time that was read, if it was.
+    pub(super) fn remember_time(&self, time: &LazyTime<'_>) {
+        self.now.set(time.read());
     }
 
     #[inline]
@@ -165,6 +177,26 @@ impl<'e> Db<'e> {
     pub(crate) fn lookup_mut_untouched<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
         let at = self.find_live(key)?;
         Some(EntryMut { db: self, key: *key, at })
+    }
+
+    /// As [`Db::lookup_mut`], for a collection: elements of it that have expired go first, lest a write finds them or leaves nothing else.
+    pub(super) fn lookup_collection<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
+        let mut at = self.find_live(key)?;
+        if self.is_due_inside(key, at) {
+            expire_elements(self, key);
+            at = self.find_live(key)?;
+        }
+        stamp(self.keyspace, self.shard(key), at, key.hash());
+        Some(EntryMut { db: self, key: *key, at })
+    }
+
+    /// Whether something inside the value of an entry may have expired.
+    #[inline]
+    fn is_due_inside(&self, key: &Key<'_>, at: Ref) -> bool {
+        let shard = self.shard(key);
+        let head = shard.head(at);
+        head.kind().owns()
+            && shard.value_of(at, head).next_deadline().is_some_and(|deadline| deadline <= self.now())
     }
 
     #[inline]
@@ -345,7 +377,7 @@ impl<'e> Db<'e> {
         if let Some(owned) = self.remove_moved(from) {
             self.select(target);
             self.hand_timers_on(owned, to)?;
-            self.adopt_field_deadlines(to);
+            self.arm_inside(to);
             self.select(home);
         }
         Ok(Some(()))
@@ -362,31 +394,23 @@ impl<'e> Db<'e> {
         owned
     }
 
-    /// Gives the timers of a hash that was moved to the entry that has its fields now. What is left of the old one is dropped here: its pages are
+    /// Gives the timers of a value that was moved to the entry that has its elements now. What is left of the old one is dropped here: its pages are
     /// the other's, so it takes no time.
     fn hand_timers_on(&mut self, mut old: Owned, to: &Key<'_>) -> Result<()> {
-        let Owned::Hash(old) = &mut old else { return Ok(()) };
         let Some(wheel) = old.take_wheel() else { return Ok(()) };
         let Some(at) = self.find_live(to) else { return Ok(()) };
         let db = self.index;
         let edited = self.shard_mut(to).edit_owned(db, to.hash(), at, |new, _| {
-            if let Owned::Hash(new) = new {
-                new.set_wheel(Some(wheel));
-            }
+            new.set_wheel(Some(wheel));
             ((), true)
         });
         Ok(edited.map(|_| ())?)
     }
 
-    /// Arms the timer of a value that was inserted whole and has deadlines inside.
-    pub(crate) fn adopt_field_deadlines(&mut self, key: &Key<'_>) {
-        let Some(entry) = self.peek(key) else { return };
-        if let Value::Hash(hash) = entry.value()
-            && let Some(deadline) = hash.next_deadline()
-        {
-            let db = self.index;
-            self.shard_mut(key).arm(db, key.hash(), deadline);
-        }
+    /// Arms a timer for a key.
+    pub(super) fn arm(&mut self, key: &Key<'_>, deadline: u64) {
+        let db = self.index;
+        self.shard_mut(key).arm(db, key.hash(), deadline);
     }
 
     /// Reclaims an expired entry, tells the log and the observers.
@@ -503,7 +527,7 @@ fn bump(counter: &Cell<u64>) {
     counter.set(counter.get().wrapping_add(1));
 }
 
-/// The kind of a packed value without its key: a string that was too long to share the key's allocation stays `raw` under any other.
+/// The kind of a value without its key: a string that was too long to share the key's allocation stays `raw` under any other.
 fn apart_from_key(head: &Head) -> Kind {
     match head.kind() {
         Kind::Embedded if !is_embedded(head.key_len, head.value_len, head.has_deadline()) => Kind::Raw,

@@ -228,6 +228,14 @@ impl Head {
         self.word & !changing | kind as u64 | (value_len as u64) << VALUE_SHIFT | flag
     }
 
+    /// Writes another length of the value, for which [there is room](Head::has_room_for), and returns the head that the entry has then.
+    #[inline]
+    pub(crate) fn resized(&self, arena: &Arena, at: Ref, value_len: usize) -> Head {
+        let word = self.word & !((SHORT_VALUE as u64) << VALUE_SHIFT) | (value_len as u64) << VALUE_SHIFT;
+        arena.set_word(at, 0, word);
+        Head { word, value_len, ..*self }
+    }
+
     /// Key and value in one go.
     #[inline]
     pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {

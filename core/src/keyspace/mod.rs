@@ -3,6 +3,7 @@
 //! Commands reach entries only through [`Db`]; what they do with them is their own affair.
 
 pub(crate) mod access;
+pub(crate) mod collection;
 pub(crate) mod compaction;
 pub(crate) mod db;
 pub(crate) mod deadlines;
@@ -12,7 +13,6 @@ pub(crate) mod evictor;
 mod evictor_tests;
 pub(crate) mod field_wheels;
 pub(crate) mod guard;
-pub(crate) mod hash;
 pub(crate) mod hearing;
 pub(crate) mod hooks;
 pub(crate) mod insert;

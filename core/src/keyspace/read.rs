@@ -13,7 +13,7 @@ use crate::store::key::{Key, shard_of};
 use crate::store::memory::Ref;
 use crate::store::memory::words::{Scratch, Window};
 use crate::value::listpack::{Element, Listpack};
-use crate::value::{HashRef, Kind, Value};
+use crate::value::{Kind, Value};
 
 /// What a reader sees of an entry.
 #[derive(Clone, Copy, Debug)]
@@ -291,12 +291,7 @@ fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Sc
         State::Expired => return Glance::Missing,
         State::Disturbed => return Glance::LockNeeded,
     }
-    let value = match head.kind() {
-        Kind::Embedded | Kind::Raw => Value::Str(bytes),
-        Kind::Int => Value::Int(integer(bytes)),
-        Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
-        Kind::Long | Kind::HashTable => return Glance::LockNeeded,
-    };
+    let Some(value) = head.kind().value(bytes) else { return Glance::LockNeeded };
     found.touch(keyspace, key);
     Glance::Seen(Seen { value, is_ascii: head.ascii(), deadline })
 }
@@ -339,9 +334,4 @@ fn under_lock<'s>(
         }
     }
     Some(Seen { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })
-}
-
-#[inline]
-fn integer(bytes: &[u8]) -> i64 {
-    i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))
 }

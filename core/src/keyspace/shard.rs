@@ -14,7 +14,8 @@ use crate::store::key::{HashSeed, Key, timer_id};
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
 use crate::store::table::{BUCKET, Index, Table};
 use crate::store::wheel::Wheel;
-use crate::value::{HashRef, Kind, MAX_IN_ARENA, NewValue, Owned, Value, long};
+use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned, Value};
+use smallvec::SmallVec;
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -199,14 +200,11 @@ impl ShardData {
     /// The value of the entry at `at`, whose head this is.
     #[inline]
     pub(super) fn value_of(&self, at: Ref, head: Head) -> Value<'_> {
-        let bytes = head.value(&self.arena, at);
-        match head.kind() {
-            Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
-            Kind::Embedded | Kind::Raw => Value::Str(bytes),
-            Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
-            Kind::Long => Value::Str(long::text(bytes, self.arena.region())),
-            Kind::HashTable => Value::Hash(HashRef::table(self.hash_at(at, head))),
-        }
+        let kind = head.kind();
+        let whole = kind.value(head.value(&self.arena, at));
+        whole.unwrap_or_else(|| {
+            kind.rooted_value(self.root(at, head)).expect("a value stands in its entry, or its root does")
+        })
     }
 
     /// Bytes that the entry at `at` takes: its allocation, and what it owns beside it.
@@ -471,11 +469,8 @@ impl ShardData {
         if let Some(space) = self.space(db) {
             self.each_of(space, |at| {
                 let head = self.head(at);
-                let fields = match self.value(at) {
-                    Value::Hash(hash) => hash.next_deadline(),
-                    _ => None,
-                };
-                for deadline in head.deadline(&self.arena, at).into_iter().chain(fields) {
+                let inside = self.value_of(at, head).next_deadline();
+                for deadline in head.deadline(&self.arena, at).into_iter().chain(inside) {
                     // Without memory for a timer the key still expires on time.
                     let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, &self.shared.seed, at)));
                 }
@@ -526,6 +521,21 @@ impl ShardData {
         self.arena.write(at, head.value_at() + from, [bytes]);
         let ascii = head.value(&self.arena, at).is_ascii();
         entry::set_ascii(&self.arena, at, ascii);
+    }
+
+    /// Puts `new` in the place of `removed` bytes of a packed collection from `from` on. Its block [has room](Head::has_room_for) for what it becomes.
+    /// Returns the head that the entry has then. O(bytes behind).
+    #[inline]
+    pub(super) fn splice(&mut self, at: Ref, head: Head, from: usize, removed: usize, new: &[u8]) -> Head {
+        let place = head.value_at() + from;
+        if removed == new.len() {
+            self.arena.write(at, place, [new]);
+            return head;
+        }
+        let behind = &head.value(&self.arena, at)[from + removed..];
+        let behind: SmallVec<[u8; 256]> = SmallVec::from_slice(behind);
+        self.arena.write(at, place, [new, &behind]);
+        head.resized(&self.arena, at, head.value_len - removed + new.len())
     }
 
     /// Empties database `db` and returns what its entries owned. O(entries), O(buckets) if it is the only one and none owns anything.
@@ -636,20 +646,17 @@ impl ShardData {
 }
 
 fn is_ascii(kind: Kind, value: &[u8]) -> bool {
-    match kind {
-        Kind::Embedded | Kind::Raw => value.is_ascii(),
-        _ => false,
-    }
+    Kind::TEXTS.contains(&kind) && value.is_ascii()
 }
 
 /// A key copied out of the arena while its entry is rewritten; short keys need no allocation.
 struct KeyCopy {
-    bytes: smallvec::SmallVec<[u8; 64]>,
+    bytes: SmallVec<[u8; 64]>,
 }
 
 impl KeyCopy {
     fn of(key: &[u8]) -> Self {
-        Self { bytes: smallvec::SmallVec::from_slice(key) }
+        Self { bytes: SmallVec::from_slice(key) }
     }
 
     fn bytes(&self) -> &[u8] {
