@@ -20,11 +20,11 @@ const BOUNDS: &[Bound] = &[
     Bound { operation: "insert", most: 1694 },
     Bound { operation: "incr", most: 247 },
     Bound { operation: "hget", most: 415 },
-    Bound { operation: "hset", most: 3990 },
+    Bound { operation: "hset", most: 1301 },
     // The same with a log and an observer.
     Bound { operation: "heard-set", most: 1590 },
     Bound { operation: "heard-incr", most: 1430 },
-    Bound { operation: "heard-hset", most: 6290 },
+    Bound { operation: "heard-hset", most: 2493 },
     Bound { operation: "session-get", most: 1700 },
     Bound { operation: "session-set", most: 2520 },
     Bound { operation: "session-hget", most: 1940 },
