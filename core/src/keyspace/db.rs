@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 
 use super::Keyspace;
 use super::collection::expire_elements;
-use super::entry::{self, Head};
+use super::entry::Head;
 use super::evictor::Created;
-use super::hooks::{EventClass, Snapshot};
+use super::hooks::EventClass;
 use super::locks::Locks;
 use super::shard::ShardData;
 use crate::error::Result;
@@ -25,7 +25,7 @@ use crate::store::key::Key;
 use crate::store::memory::Ref;
 use crate::value::editing::LazyTime;
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{Kind, NewValue, Owned, Value};
+use crate::value::{Kind, NewValue, Owned};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
 pub(crate) use views::Copied;
@@ -256,9 +256,9 @@ impl<'e> Db<'e> {
         }
         match self.find_live(key) {
             Some(at) => {
-                self.preserve(key, at);
-                let db = self.index;
-                let had_deadline = self.shard(key).head(at).has_deadline();
+                let (db, shard) = (self.index, self.shard(key));
+                shard.preserve(db, key.hash(), at);
+                let had_deadline = shard.head(at).has_deadline();
                 let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
                 let (at, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
                 self.effects.discard(old);
@@ -351,14 +351,8 @@ impl<'e> Db<'e> {
         share: impl FnOnce(&ShardData, Ref) -> Owned,
     ) -> Option<(Copied, Option<u64>)> {
         let at = self.find_live(key)?;
-        let shard = self.shard(key);
-        let head = shard.head(at);
-        let copied = match shard.value(at) {
-            Value::Int(number) => Copied::Int(number),
-            _ if head.kind().owns() => Copied::Owned(Some(share(shard, at))),
-            _ => Copied::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
-        };
-        Some((copied, head.deadline(&shard.arena, at)))
+        let entry = Entry { shard: self.shard(key), at };
+        Some((entry.copy_with(share), entry.deadline()))
     }
 
     /// Moves a value with its deadline to another key, or to a key of another database, over whatever is there. `None`: no such key. O(size of the
@@ -422,13 +416,10 @@ impl<'e> Db<'e> {
         self.mark(key);
     }
 
-    /// Hands the version of an entry that a running snapshot has not visited yet to its writer, before it changes.
-    ///
+    /// Gives an entry that is about to change to the snapshot that is being written, if that needs it.
     #[inline]
-    fn preserve(&mut self, key: &Key<'_>, at: Ref) {
-        if let Some(snapshot) = self.keyspace.hooks.snapshot() {
-            preserve_for(&*snapshot, self.shard(key), at, self.index);
-        }
+    fn preserve(&self, key: &Key<'_>, at: Ref) {
+        self.shard(key).preserve(self.index, key.hash(), at);
     }
 
     /// Reclaims the expired keys that reads met.
@@ -505,14 +496,6 @@ impl<'e> Db<'e> {
 
     pub(crate) fn live_entry<'d>(&self, shard: &'d ShardData, at: Ref) -> Option<Entry<'d>> {
         (!self.is_expired(shard, at)).then_some(Entry { shard, at })
-    }
-}
-
-/// Hands an entry to the writer of a running snapshot unless it has been visited.
-pub(super) fn preserve_for(snapshot: &dyn Snapshot, shard: &ShardData, at: Ref, db: usize) {
-    if shard.head(at).epoch() != snapshot.epoch() {
-        snapshot.preserve(&Entry { shard, at }, db);
-        entry::set_epoch(&shard.arena, at, snapshot.epoch());
     }
 }
 

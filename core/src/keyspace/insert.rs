@@ -1,7 +1,6 @@
 //! Storing short strings under keys that are new: what filling a cache comes to.
 //!
-//! It is a short cut past [`super::Db`] for the one case in which no snapshot is being written; logs, observers and whoever watches the key are
-//! told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have; so are keys that exist,
+//! It is a short cut past [`super::Db`]; logs, observers and whoever watches the key are told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have; so are keys that exist,
 //! expired or not. The caller has made room for it.
 
 use super::evictor::Created;

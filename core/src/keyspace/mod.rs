@@ -25,6 +25,7 @@ pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod shared;
+pub(crate) mod snapshot;
 pub(crate) mod stored;
 pub(crate) mod survey;
 pub(crate) mod timeline;
@@ -107,6 +108,8 @@ pub(crate) struct Keyspace {
     pub(crate) dirty: CachePadded<AtomicU64>,
     /// Fields of hashes that have expired.
     pub(crate) expired_fields: AtomicU64,
+    /// One more than the generation of the process that is writing a snapshot; 0 if none is.
+    pub(crate) snapshot: AtomicU64,
 }
 
 impl Keyspace {
@@ -132,6 +135,7 @@ impl Keyspace {
             peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
+            snapshot: AtomicU64::new(0),
         };
         keyspace.refresh_stamp();
         keyspace.evictor.adopt(&keyspace);

@@ -1,7 +1,7 @@
 //! Overwriting small values where they stand: what most writes of a cache or of a counter come to.
 //!
 //! It is a short cut past [`super::Db`] for the one case in which nothing but the value changes: the key exists and has not
-//! expired, the new value takes the place of the old one in its block, and no snapshot is being written.
+//! expired, the new value takes the place of the old one in its block, and no snapshot that is being written needs the old one.
 //! Logs, observers and whoever watches the key are told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have.
 //!
 //! Where the entry most likely is gets found out before the lock is taken, as readers find it, and its memory fetched: it comes while the lock is
@@ -197,6 +197,9 @@ impl<'k> Sight<'k> {
         listeners: &impl Hear,
     ) -> Option<Found<'k>> {
         if !listeners.stand_for(&keyspace.hooks, shard) {
+            return None;
+        }
+        if shard.visit.is_some() && shard.is_key_needed(db, key.bytes(), key.hash()) {
             return None;
         }
         let again = || look_up(self.shared, db, key.bytes(), key.hash());

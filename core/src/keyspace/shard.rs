@@ -7,6 +7,7 @@ use super::entry::{self, Head, Parts};
 use super::field_wheels::FieldWheels;
 use super::moving::Progress;
 use super::shared::Shared;
+use super::snapshot::Visit;
 use super::stored::{Stored, rehash};
 use super::watch::Watchers;
 use crate::background::NEVER;
@@ -28,6 +29,8 @@ pub(crate) struct ShardData {
     /// By the places of databases.
     pub(super) spaces: Vec<Space>,
     pub(super) compaction: Option<Progress>,
+    /// How far the snapshot that is being written has come here.
+    pub(super) visit: Option<Box<Visit>>,
     pub(crate) watchers: Watchers,
     pub(crate) stats: ShardStats,
     pub(super) shared: Arc<Shared>,
@@ -46,11 +49,21 @@ pub(crate) struct Space {
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
+    /// No database has it any more: it is the snapshot's.
+    is_retired: bool,
 }
 
 impl Space {
     fn new(buckets: Arc<Buckets>) -> Self {
-        Self { table: Table::default(), buckets, wheel: None, timers_kept: 0, with_deadline: 0, deadlines: 0 }
+        Self {
+            table: Table::default(),
+            buckets,
+            wheel: None,
+            timers_kept: 0,
+            with_deadline: 0,
+            deadlines: 0,
+            is_retired: false,
+        }
     }
 
     /// Bytes of home and overflow buckets.
@@ -73,6 +86,10 @@ impl Space {
 
     fn clear(&mut self, arena: &mut Arena, seed: &HashSeed, shard: usize) {
         self.table.clear(&mut Stored { buckets: &self.buckets, arena, seed, shard });
+        self.forget_deadlines();
+    }
+
+    fn forget_deadlines(&mut self) {
         self.wheel = None;
         (self.with_deadline, self.deadlines, self.timers_kept) = (0, 0, 0);
     }
@@ -102,6 +119,7 @@ impl ShardData {
             owners: 0,
             spaces: Vec::new(),
             compaction: None,
+            visit: None,
             watchers: Watchers::default(),
             stats: ShardStats::default(),
             shared: shared.clone(),
@@ -200,11 +218,7 @@ impl ShardData {
     /// The value of the entry at `at`, whose head this is.
     #[inline]
     pub(super) fn value_of(&self, at: Ref, head: Head) -> Value<'_> {
-        let kind = head.kind();
-        let whole = kind.value(head.value(&self.arena, at));
-        whole.unwrap_or_else(|| {
-            kind.rooted_value(self.root(at, head)).expect("a value stands in its entry, or its root does")
-        })
+        head.kind().read(head.value(&self.arena, at), || self.root(at, head))
     }
 
     /// Bytes that the entry at `at` takes: its allocation, and what it owns beside it.
@@ -225,8 +239,9 @@ impl ShardData {
         deadline: Option<u64>,
         stamp: u32,
     ) -> Result<Ref, OutOfMemory> {
-        let at = self.store(key.bytes(), value, deadline, stamp, false)?;
         let number = self.number_of(db);
+        let is_saved = self.is_born_ahead(number, key.hash());
+        let at = self.store(key.bytes(), value, deadline, stamp, is_saved)?;
         let inserted = self.change_table(number, |table, stored| table.insert(stored, key.hash(), at));
         if let Err(error) = inserted {
             self.discard(at);
@@ -242,7 +257,7 @@ impl ShardData {
     }
 
     /// Frees an entry that no table refers to.
-    fn discard(&mut self, at: Ref) -> Option<Owned> {
+    pub(super) fn discard(&mut self, at: Ref) -> Option<Owned> {
         let head = self.head(at);
         let owned = head.kind().owns().then(|| self.unload(at, head));
         self.arena.free(at, head.size());
@@ -306,8 +321,8 @@ impl ShardData {
             return Ok(at);
         }
         let key = KeyCopy::of(head.key(&self.arena, at));
-        let (stamp, epoch) = (head.stamp(), head.epoch());
-        let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, epoch };
+        let (stamp, is_saved) = (head.stamp(), head.is_saved());
+        let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, is_saved };
         let size = head.size();
         let new = parts.store(&mut self.arena)?;
         self.refer(db, hash, at, new);
@@ -328,10 +343,10 @@ impl ShardData {
         value: NewValue<'_>,
         deadline: Option<u64>,
         stamp: u32,
-        epoch: bool,
+        is_saved: bool,
     ) -> Result<Ref, OutOfMemory> {
         let parts =
-            |kind, value| Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), epoch };
+            |kind, value| Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), is_saved };
         // What owns nothing needs no care.
         match value {
             NewValue::Bytes(kind, bytes) if bytes.len() <= MAX_IN_ARENA => {
@@ -395,7 +410,7 @@ impl ShardData {
             deadline,
             stamp: head.stamp(),
             ascii: head.ascii(),
-            epoch: head.epoch(),
+            is_saved: head.is_saved(),
         };
         let new = parts.store(&mut self.arena)?;
         self.refer(db, hash, at, new);
@@ -538,17 +553,17 @@ impl ShardData {
         head.resized(&self.arena, at, head.value_len - removed + new.len())
     }
 
-    /// Empties database `db` and returns what its entries owned. O(entries), O(buckets) if it is the only one and none owns anything.
-    pub(crate) fn clear(&mut self, db: usize) -> Vec<Owned> {
-        if self.space(db).is_none() {
+    /// Empties the table at a place and returns what its entries owned. O(entries), O(buckets) if it is the only one and none owns anything. A table
+    /// that a snapshot needs is left to it: its database has another place by now.
+    pub(crate) fn clear(&mut self, place: usize) -> Vec<Owned> {
+        if place >= self.spaces.len() || self.retire(place) {
             return Vec::new();
         }
         let mut owned = Vec::new();
-        let number = self.number_of(db);
         let alone =
-            self.spaces.iter().enumerate().all(|(other, space)| other == number || space.table.len() == 0);
+            self.spaces.iter().enumerate().all(|(other, space)| other == place || space.table.len() == 0);
         if !alone || self.owners > 0 {
-            self.take_apart(number, |shard, at| {
+            self.take_apart(place, |shard, at| {
                 let head = shard.head(at);
                 if head.kind().owns() {
                     owned.push(shard.unload(at, head));
@@ -558,12 +573,52 @@ impl ShardData {
                 }
             });
         }
-        self.clear_space(number);
+        self.clear_space(place);
         if alone {
             self.arena.clear();
             self.compaction = None;
         }
         owned
+    }
+
+    /// Leaves the table at a place to the snapshot that is being written, if it needs it. Says whether it has it.
+    fn retire(&mut self, place: usize) -> bool {
+        let is_needed = self.needs_table(place);
+        let space = &mut self.spaces[place];
+        if is_needed {
+            space.is_retired = true;
+            space.forget_deadlines();
+        }
+        space.is_retired
+    }
+
+    /// Whether the table at a place is the snapshot's alone.
+    pub(super) fn is_retired(&self, place: usize) -> bool {
+        self.spaces.get(place).is_some_and(|space| space.is_retired)
+    }
+
+    /// Takes the entries out of a chain of a table that nobody uses any more. Returns them, and the cursor of the next chain.
+    pub(super) fn take_chain(&mut self, place: usize, cursor: u64) -> (SmallVec<[Ref; 32]>, u64) {
+        let mut entries = SmallVec::new();
+        let next =
+            self.change_table(place, |table, stored| table.take_chain(stored, cursor, |at| entries.push(at)));
+        (entries, next)
+    }
+
+    /// A table whose entries have all been taken out can be some database's again.
+    pub(super) fn readmit(&mut self, place: usize) {
+        self.clear_space(place);
+        self.spaces[place].is_retired = false;
+    }
+
+    /// Entries of the table at a place.
+    pub(super) fn table_len(&self, place: usize) -> usize {
+        self.spaces.get(place).map_or(0, |space| space.table.len())
+    }
+
+    /// [`ShardData::scan`] of the table at a place.
+    pub(super) fn scan_place(&self, place: usize, cursor: u64, visit: impl FnMut(Ref)) -> u64 {
+        self.spaces.get(place).map_or(0, |space| space.table.scan(&self.lines(space), cursor, visit))
     }
 
     /// Visits all entries of a space, of which nothing is used afterwards.
@@ -580,9 +635,15 @@ impl ShardData {
         shared.publish(*number, place, spaces[place].table.homes());
     }
 
-    /// Empties every database, gives the memory back and returns what the entries owned. O(buckets), O(entries) if any owns something.
+    /// Empties every table, gives the memory back and returns what the entries owned. O(buckets), O(entries) if any owns something. Tables that a snapshot
+    /// needs are left to it: their databases have other places by now.
     pub(crate) fn clear_all(&mut self) -> Vec<Owned> {
         let mut owned = Vec::new();
+        let mut places = 0..self.spaces.len();
+        if places.any(|place| self.is_retired(place) || self.needs_table(place)) {
+            (0..self.spaces.len()).for_each(|place| owned.append(&mut self.clear(place)));
+            return owned;
+        }
         for place in 0..self.spaces.len() {
             if self.owners > 0 {
                 self.take_apart(place, |shard, at| {

@@ -67,6 +67,9 @@ pub(crate) struct Shared {
 struct Places {
     unlisted: HashMap<usize, u32>,
     buckets: Vec<Arc<Buckets>>,
+    /// Places that no database has: those that may be used again, and those whose tables a snapshot has.
+    free: Vec<usize>,
+    retired: Vec<usize>,
 }
 
 /// What looking a key up by way of what is shared comes to.
@@ -153,11 +156,45 @@ impl Shared {
         if known > 0 {
             return known as usize - 1;
         }
-        let place = places.buckets.len();
-        let buckets = Arc::new(Buckets::new(place));
-        places.buckets.push(buckets);
-        self.put(&mut places, db, place as u32 + 1);
+        self.give_place(&mut places, db)
+    }
+
+    fn give_place(&self, places: &mut Places, db: usize) -> usize {
+        let place = places.free.pop().unwrap_or(places.buckets.len());
+        if place == places.buckets.len() {
+            places.buckets.push(Arc::new(Buckets::new(place)));
+        }
+        self.put(places, db, place as u32 + 1);
         place
+    }
+
+    /// Gives a database another place, since a snapshot needs its table. The caller is writing to every shard.
+    pub(super) fn renew(&self, db: usize) {
+        let mut places = self.places.lock();
+        places.retired.extend(self.place_of(db));
+        self.give_place(&mut places, db);
+    }
+
+    /// Has the places that were left to a snapshot used again. Their tables are empty.
+    pub(super) fn reuse_places(&self) {
+        let mut places = self.places.lock();
+        let Places { free, retired, .. } = &mut *places;
+        free.append(retired);
+        // The lowest first: these can be read without a lock.
+        free.sort_unstable_by(|one, other| other.cmp(one));
+    }
+
+    /// The number of the database at each place. For whoever holds every shard.
+    pub(super) fn databases_by_place(&self) -> Vec<Option<usize>> {
+        let places = self.places.lock();
+        let mut databases = vec![None; places.buckets.len()];
+        let listed = self.listed.iter().map(|place| place.load(Ordering::Relaxed)).enumerate();
+        for (db, place) in listed.chain(places.unlisted.iter().map(|(db, place)| (*db, *place))) {
+            if let Some(at) = (place as usize).checked_sub(1) {
+                databases[at] = Some(db);
+            }
+        }
+        databases
     }
 
     /// Gives a database a place, plus one, or none (0).

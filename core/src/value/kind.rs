@@ -118,12 +118,12 @@ macro_rules! encodings {
                 }
             }
 
-            /// The value of a root; `None` if the entry holds the value itself.
-            #[inline]
-            pub(crate) fn rooted_value(self, root: Root<'_>) -> Option<Value<'_>> {
+            /// The value of an entry that holds these bytes, or this root.
+            #[inline(always)]
+            pub(crate) fn read<'a>(self, bytes: &'a [u8], root: impl FnOnce() -> Root<'a>) -> Value<'a> {
                 match self {
-                    $(Kind::$rooted => Some($read(root)),)*
-                    _ => None,
+                    $(Kind::$whole => $whole_read(bytes),)*
+                    $(Kind::$rooted => $read(root()),)*
                 }
             }
 

@@ -77,6 +77,21 @@ impl<'d> Entry<'d> {
         apart_from_key(&self.shard.head(self.at)).encoding()
     }
 
+    /// A copy, which shares what is larger than 64 KiB. O(length).
+    #[cfg_attr(not(test), expect(dead_code, reason = "the persistence layer takes snapshots"))]
+    pub(crate) fn share(&self) -> Copied {
+        self.copy_with(ShardData::share)
+    }
+
+    pub(super) fn copy_with(&self, share: impl FnOnce(&ShardData, Ref) -> Owned) -> Copied {
+        let head = self.shard.head(self.at);
+        match self.value() {
+            Value::Int(number) => Copied::Int(number),
+            _ if head.kind().owns() => Copied::Owned(Some(share(self.shard, self.at))),
+            _ => Copied::Bytes(apart_from_key(&head), head.value(&self.shard.arena, self.at).to_vec()),
+        }
+    }
+
     pub(crate) fn stamp(&self) -> u32 {
         self.shard.head(self.at).stamp()
     }

@@ -5,22 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::keyspace::hooks::Snapshot;
-use crate::keyspace::{Entry, Event, Group, HashSeed, Journal, Observer, Ticket};
+use crate::keyspace::{Event, Group, HashSeed, Journal, Observer, Ticket};
 use crate::store::key::SHARDS;
 use crate::sync::{Arc, Mutex};
 use crate::{Clock, Condition, Database, Engine, Error, Form, Ttl};
-
-/// Its presence alone sends every write through [`super::super::Db`].
-struct Preserver;
-
-impl Snapshot for Preserver {
-    fn epoch(&self) -> bool {
-        false
-    }
-
-    fn preserve(&self, _: &Entry<'_>, _: usize) {}
-}
 
 /// All that it hears, by key.
 #[derive(Default)]
@@ -66,7 +54,7 @@ fn database(config: &str, short_cuts: bool) -> Database {
         .open()
         .unwrap();
     if !short_cuts {
-        engine.inner.keyspace.hooks.set_snapshot(Some(Arc::new(Preserver)));
+        engine.inner.keyspace.hooks.take_no_short_cut();
     }
     engine.database(0).unwrap()
 }
