@@ -423,3 +423,6 @@ impl Keyspace {
         self.made_shards().map(count).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

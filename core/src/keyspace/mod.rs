@@ -9,8 +9,6 @@ pub(crate) mod db;
 pub(crate) mod deadlines;
 pub(crate) mod entry;
 pub(crate) mod evictor;
-#[cfg(test)]
-mod evictor_tests;
 pub(crate) mod field_wheels;
 pub(crate) mod guard;
 pub(crate) mod hearing;

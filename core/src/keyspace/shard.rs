@@ -3,15 +3,17 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
+mod clearing;
+mod timers;
+
 use super::entry::{self, Head, Parts};
 use super::field_wheels::FieldWheels;
 use super::moving::Progress;
 use super::shared::Shared;
 use super::snapshot::Visit;
-use super::stored::{Stored, rehash};
+use super::stored::Stored;
 use super::watch::Watchers;
-use crate::background::NEVER;
-use crate::store::key::{HashSeed, Key, timer_id};
+use crate::store::key::{HashSeed, Key};
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
 use crate::store::table::{BUCKET, Index, Table};
 use crate::store::wheel::Wheel;
@@ -418,33 +420,6 @@ impl ShardData {
         Ok(new)
     }
 
-    fn deadline_changed(&mut self, db: usize, hash: u64, before: Option<u64>, after: Option<u64>) {
-        let space = self.space_mut(db);
-        match (before, after) {
-            (None, Some(_)) => space.with_deadline += 1,
-            (Some(_), None) => space.with_deadline -= 1,
-            _ => {}
-        }
-        let part = |deadline: Option<u64>| deadline.map_or(0, u128::from);
-        space.deadlines = space.deadlines + part(after) - part(before);
-        // A later deadline needs no timer: the one already armed fires early and files itself again.
-        if let Some(after) = after
-            && before.is_none_or(|before| after < before)
-        {
-            self.arm(db, hash, after);
-        }
-    }
-
-    /// Arms a timer for the key of this hash.
-    pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
-        let number = self.number_of(db);
-        self.shared.deadlines.note(self.number, deadline);
-        let Self { arena, spaces, .. } = self;
-        let wheel = spaces[number].wheel.get_or_insert_with(|| Box::new(Wheel::in_pool(arena.pool(), 0)));
-        // Without memory for a timer the key still expires on time; only its memory waits for an access.
-        let _ = wheel.arm(deadline, timer_id(hash));
-    }
-
     /// Removes the entry at `at` and returns what it owned. O(1).
     pub(crate) fn delete(&mut self, db: usize, hash: u64, at: Ref) -> Option<Owned> {
         let deadline = self.head(at).deadline(&self.arena, at);
@@ -462,38 +437,6 @@ impl ShardData {
             self.drop_stale_timers(db);
         }
         owned
-    }
-
-    /// Frees the timing wheel of a database without keys; the next deadline makes another.
-    pub(crate) fn drop_idle_wheel(&mut self, db: usize) {
-        let space = self.space_mut(db);
-        if space.table.len() == 0 {
-            space.wheel = None;
-        }
-    }
-
-    /// Arms all timers anew if most are of keys that went before their time, as they do when keys with long deadlines are evicted: such
-    /// timers would stay until they are due. O(1) on average, O(entries) when it happens.
-    fn drop_stale_timers(&mut self, db: usize) {
-        let space = self.space_mut(db);
-        if space.timers() <= space.timers_allowed() {
-            return;
-        }
-        let Some(mut wheel) = space.wheel.take() else { return };
-        wheel.clear();
-        if let Some(space) = self.space(db) {
-            self.each_of(space, |at| {
-                let head = self.head(at);
-                let inside = self.value_of(at, head).next_deadline();
-                for deadline in head.deadline(&self.arena, at).into_iter().chain(inside) {
-                    // Without memory for a timer the key still expires on time.
-                    let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, &self.shared.seed, at)));
-                }
-            });
-        }
-        let space = self.space_mut(db);
-        space.timers_kept = wheel.len();
-        space.wheel = Some(wheel);
     }
 
     fn each_of(&self, space: &Space, visit: impl FnMut(Ref)) {
@@ -524,12 +467,6 @@ impl ShardData {
         space.table.find(&self.lines(space), hash, is_it)
     }
 
-    /// Timers of database `db`, and how many there may be once a key with a deadline was deleted.
-    #[cfg(test)]
-    pub(crate) fn timers(&self, db: usize) -> (usize, usize) {
-        self.space(db).map_or((0, 0), |space| (space.timers(), space.timers_allowed()))
-    }
-
     /// Writes bytes over those of a string from `from` on; its length stays.
     pub(crate) fn edit_string(&mut self, at: Ref, from: usize, bytes: &[u8]) {
         let head = self.head(at);
@@ -553,64 +490,6 @@ impl ShardData {
         head.resized(&self.arena, at, head.value_len - removed + new.len())
     }
 
-    /// Empties the table at a place and returns what its entries owned. O(entries), O(buckets) if it is the only one and none owns anything. A table
-    /// that a snapshot needs is left to it: its database has another place by now.
-    pub(crate) fn clear(&mut self, place: usize) -> Vec<Owned> {
-        if place >= self.spaces.len() || self.retire(place) {
-            return Vec::new();
-        }
-        let mut owned = Vec::new();
-        let alone =
-            self.spaces.iter().enumerate().all(|(other, space)| other == place || space.table.len() == 0);
-        if !alone || self.owners > 0 {
-            self.take_apart(place, |shard, at| {
-                let head = shard.head(at);
-                if head.kind().owns() {
-                    owned.push(shard.unload(at, head));
-                }
-                if !alone {
-                    shard.arena.free(at, head.size());
-                }
-            });
-        }
-        self.clear_space(place);
-        if alone {
-            self.arena.clear();
-            self.compaction = None;
-        }
-        owned
-    }
-
-    /// Leaves the table at a place to the snapshot that is being written, if it needs it. Says whether it has it.
-    fn retire(&mut self, place: usize) -> bool {
-        let is_needed = self.needs_table(place);
-        let space = &mut self.spaces[place];
-        if is_needed {
-            space.is_retired = true;
-            space.forget_deadlines();
-        }
-        space.is_retired
-    }
-
-    /// Whether the table at a place is the snapshot's alone.
-    pub(super) fn is_retired(&self, place: usize) -> bool {
-        self.spaces.get(place).is_some_and(|space| space.is_retired)
-    }
-
-    /// Takes the entries out of a chain of a table that nobody uses any more. Returns them, and the cursor of the next chain.
-    pub(super) fn take_chain(&mut self, place: usize, cursor: u64) -> (SmallVec<[Ref; 32]>, u64) {
-        let mut entries = SmallVec::new();
-        let next =
-            self.change_table(place, |table, stored| table.take_chain(stored, cursor, |at| entries.push(at)));
-        (entries, next)
-    }
-
-    /// A table whose entries have all been taken out can be some database's again.
-    pub(super) fn readmit(&mut self, place: usize) {
-        self.clear_space(place);
-        self.spaces[place].is_retired = false;
-    }
-
     /// Entries of the table at a place.
     pub(super) fn table_len(&self, place: usize) -> usize {
         self.spaces.get(place).map_or(0, |space| space.table.len())
@@ -619,69 +498,6 @@ impl ShardData {
     /// [`ShardData::scan`] of the table at a place.
     pub(super) fn scan_place(&self, place: usize, cursor: u64, visit: impl FnMut(Ref)) -> u64 {
         self.spaces.get(place).map_or(0, |space| space.table.scan(&self.lines(space), cursor, visit))
-    }
-
-    /// Visits all entries of a space, of which nothing is used afterwards.
-    fn take_apart(&mut self, place: usize, mut visit: impl FnMut(&mut Self, Ref)) {
-        let (shared, shard) = (self.shared.clone(), self.number);
-        let (table, buckets) = (self.spaces[place].table, self.spaces[place].buckets.clone());
-        let lines = Index { buckets: &buckets, region: shared.region(), shard, homes: table.homes() };
-        table.each(&lines, |at| visit(self, at));
-    }
-
-    fn clear_space(&mut self, place: usize) {
-        let Self { arena, spaces, shared, number, .. } = self;
-        spaces[place].clear(arena, &shared.seed, *number);
-        shared.publish(*number, place, spaces[place].table.homes());
-    }
-
-    /// Empties every table, gives the memory back and returns what the entries owned. O(buckets), O(entries) if any owns something. Tables that a snapshot
-    /// needs are left to it: their databases have other places by now.
-    pub(crate) fn clear_all(&mut self) -> Vec<Owned> {
-        let mut owned = Vec::new();
-        let mut places = 0..self.spaces.len();
-        if places.any(|place| self.is_retired(place) || self.needs_table(place)) {
-            (0..self.spaces.len()).for_each(|place| owned.append(&mut self.clear(place)));
-            return owned;
-        }
-        for place in 0..self.spaces.len() {
-            if self.owners > 0 {
-                self.take_apart(place, |shard, at| {
-                    let head = shard.head(at);
-                    if head.kind().owns() {
-                        owned.push(shard.unload(at, head));
-                    }
-                });
-            }
-            self.clear_space(place);
-        }
-        self.arena.clear();
-        self.compaction = None;
-        owned
-    }
-
-    /// Notes when something in the shard is due next, in unix milliseconds, as far as its wheels tell at `now`.
-    pub(crate) fn note_next_deadline(&self, now: u64) {
-        let wheels = self.spaces.iter().filter_map(|space| space.wheel.as_ref());
-        let next = wheels.filter_map(|wheel| wheel.next_look(now)).min();
-        self.shared.deadlines.set(self.number, next.unwrap_or(NEVER));
-    }
-
-    /// The wheel of database `db`, if it ever had a timer.
-    pub(crate) fn wheel(&self, db: usize) -> Option<&Wheel> {
-        self.space(db)?.wheel.as_deref()
-    }
-
-    /// The wheel of database `db`, taken out so that its records can be checked against the shard.
-    pub(crate) fn take_wheel(&mut self, db: usize) -> Option<Box<Wheel>> {
-        self.wheel(db)?;
-        self.space_mut(db).wheel.take()
-    }
-
-    /// Puts back what [`ShardData::take_wheel`] took.
-    pub(crate) fn put_wheel(&mut self, db: usize, wheel: Box<Wheel>) {
-        let armed_meanwhile = self.space_mut(db).wheel.replace(wheel);
-        debug_assert!(armed_meanwhile.is_none(), "whoever takes the wheel returns new deadlines to it");
     }
 
     /// Bytes that this shard uses: entries, tables, wheels. Pages of values are counted by the pool.
