@@ -24,7 +24,8 @@ use crate::keyspace::overwrite::{
     set_field_in_place_heard,
 };
 use crate::keyspace::read::{
-    BATCH, Seen, copy_text, exists, glance_at_field, glance_at_text, prefetch, read_large, read_one,
+    BATCH, EntryView, copy_text, exists, prefetch, read_field_unlocked, read_large, read_one,
+    read_text_unlocked,
 };
 use crate::keyspace::{Db, Key, Version, Versions};
 use crate::store::memory::words::Scratch;
@@ -118,7 +119,7 @@ impl Database {
     pub fn get_with<R>(&self, key: &[u8], read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
         let (keyspace, key) = (&self.inner().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_text(keyspace, self.index, &key, &mut scratch) {
+        match read_text_unlocked(keyspace, self.index, &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(read(Some(Found { text: Text::Bytes(text), is_ascii }))),
             None => self.get_otherwise(&key, read),
         }
@@ -138,7 +139,7 @@ impl Database {
     ) -> Result<R> {
         let (keyspace, key) = (&self.inner().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_text(keyspace, self.index, &key, &mut scratch) {
+        match read_text_unlocked(keyspace, self.index, &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(free(Found { text: Text::Bytes(text), is_ascii })),
             None => self.get_otherwise(&key, held),
         }
@@ -227,7 +228,7 @@ impl Database {
     fn read_fetched(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>)) {
         let keyspace = &self.inner().keyspace;
         let mut scratch = Scratch::new();
-        match glance_at_text(keyspace, self.index, key, &mut scratch) {
+        match read_text_unlocked(keyspace, self.index, key, &mut scratch) {
             Some((text, is_ascii)) => read(Some(Found { text: Text::Bytes(text), is_ascii })),
             None => read_one(keyspace, self.index, key, |seen| read(seen.and_then(|seen| found(&seen).ok()))),
         }
@@ -242,7 +243,7 @@ impl Database {
     pub fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
         let (keyspace, key) = (&self.inner().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_field(keyspace, self.index, &key, field, &mut scratch) {
+        match read_field_unlocked(keyspace, self.index, &key, field, &mut scratch) {
             Some(element) => Ok(hand_on(element, read)),
             None => self.hget_otherwise(&key, field, read),
         }
@@ -263,7 +264,7 @@ impl Database {
     ) -> Result<R> {
         let (keyspace, key) = (&self.inner().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_field(keyspace, self.index, &key, field, &mut scratch) {
+        match read_field_unlocked(keyspace, self.index, &key, field, &mut scratch) {
             Some(element) => Ok(hand_on(element, free)),
             None => self.hget_otherwise(&key, field, held),
         }
@@ -649,7 +650,7 @@ fn hand_on<R>(element: Option<Element<'_>>, read: impl FnOnce(Option<&[u8]>) -> 
 }
 
 #[inline]
-fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
+fn found<'s>(seen: &EntryView<'s>) -> Result<Found<'s>> {
     let text = seen.value.text()?;
     Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
 }

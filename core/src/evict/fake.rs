@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::{Event, Eviction, Facts, Keys, Policy, Record, Verdict, adaptive, policy};
+use crate::config::{EvictionPolicy, Rule};
 use crate::evict::ticks::Ticks;
 use crate::store::random;
 
@@ -53,10 +54,11 @@ fn record(key: u64) -> Record {
 
 impl Fake {
     pub(crate) fn new(name: &str) -> Self {
+        let chosen = EvictionPolicy::named(name).expect("there is such a policy");
         Self {
-            policy: policy(name, 5).expect("the policy evicts"),
+            policy: policy(chosen, 5).expect("the policy evicts"),
             ticks: Ticks::default(),
-            adaptive: name.ends_with("adaptive"),
+            adaptive: chosen.rule == Rule::Adaptive,
             keys: HashMap::new(),
             evicted: Vec::new(),
         }

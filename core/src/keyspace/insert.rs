@@ -6,7 +6,7 @@
 use super::evictor::Created;
 use super::hearing::{Hear, Listeners, Nobody, log_set};
 use super::overwrite::Expiry;
-use super::shared::LookUp;
+use super::shared::Lookup;
 use super::{Keyspace, compaction};
 use crate::error::Result;
 use crate::evict::Event as Used;
@@ -54,7 +54,7 @@ fn insert(
     if !listeners.stand_for(&keyspace.hooks, &shard) {
         return Ok(false);
     }
-    let LookUp::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
+    let Lookup::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
     let stamp = keyspace.first_stamp();
     let data = &mut *shard;
     data.create(db, key, encode(value), deadline, stamp)?;

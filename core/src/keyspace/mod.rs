@@ -45,7 +45,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::background::Task;
 use crate::clock::Clock;
-use crate::config::{Config, MAXMEMORY_POLICIES};
+use crate::config::{Config, POLICIES, Rule};
 use crate::evict::Event as Use;
 use crate::evict::memory;
 use crate::os::Guard;
@@ -60,25 +60,6 @@ use hooks::Hooks;
 use shard::ShardData;
 use shared::Shared;
 use versions::Counters;
-
-/// Indices of the policies whose names end in these letters, as bits: it is asked at every access.
-const fn policies_ending_in(ending: [u8; 3]) -> u32 {
-    let (mut bits, mut index) = (0, 0);
-    while index < MAXMEMORY_POLICIES.len() {
-        if let [.., a, b, c] = MAXMEMORY_POLICIES[index].as_bytes()
-            && *a == ending[0]
-            && *b == ending[1]
-            && *c == ending[2]
-        {
-            bits |= 1 << index;
-        }
-        index += 1;
-    }
-    bits
-}
-
-const FREQUENCY_POLICIES: u32 = policies_ending_in(*b"lfu");
-const ADAPTIVE_POLICIES: u32 = policies_ending_in(*b"ive");
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
@@ -314,19 +295,15 @@ impl Keyspace {
     #[inline]
     pub(crate) fn recording(&self) -> Recording {
         let hot = self.config.hot();
-        let policy = 1 << hot.maxmemory_policy();
-        if FREQUENCY_POLICIES & policy != 0 {
+        let rule = POLICIES[hot.maxmemory_policy()].rule;
+        if rule == Rule::Lfu {
             return Recording::Frequency {
                 factor: hot.lfu_log_factor() as u32,
                 decay_minutes: hot.lfu_decay_time() as u32,
             };
         }
         let (now, window) = self.evictor.ticks.read();
-        if ADAPTIVE_POLICIES & policy != 0 {
-            Recording::Reuse { now, window }
-        } else {
-            Recording::Recency { now }
-        }
+        if rule == Rule::Adaptive { Recording::Reuse { now, window } } else { Recording::Recency { now } }
     }
 
     /// Milliseconds since the access that a stamp remembers, or, under the adaptive policies, since the key was filed; `None` where accesses

@@ -16,7 +16,7 @@ use super::entry::Head;
 use super::hearing::{Hear, Listeners, Nobody, log_set};
 use super::hooks::EventClass;
 use super::shard::ShardData;
-use super::shared::{LookUp, ShardLine, Shared};
+use super::shared::{Located, Lookup, ShardLine, Shared};
 use crate::error::Result;
 use crate::store::key::{Key, shard_of};
 use crate::store::memory::Ref;
@@ -32,22 +32,14 @@ pub(crate) struct Expiry {
     pub(crate) deadline: u64,
 }
 
-/// Where an entry most likely is, found before its shard was locked.
+/// Where an entry most likely is, found before its shard was locked, and its memory on the way.
 #[derive(Clone, Copy)]
-struct Sight<'k> {
+struct Prefetched<'k> {
     shared: &'k Shared,
     line: &'k ShardLine,
     count: Option<u64>,
     at: Ref,
     window: Window<'k>,
-}
-
-/// An entry of a locked shard, which may be changed here.
-#[derive(Clone, Copy)]
-struct Found<'k> {
-    at: Ref,
-    window: Window<'k>,
-    head: Head,
 }
 
 /// Gives a key another string, and another deadline if it has one, where nobody listens. False: nothing was done, and
@@ -96,9 +88,9 @@ fn overwrite(
     if integer(value).is_some() {
         return false;
     }
-    let Some(sight) = see(keyspace, db, &key) else { return false };
+    let Some(prefetched) = prefetch_entry(keyspace, db, &key) else { return false };
     let written = keyspace.in_place(key.shard(), |data| {
-        let found = sight.confirm(keyspace, data, db, key, Kind::TEXTS, listeners)?;
+        let found = prefetched.confirm(keyspace, data, db, key, Kind::TEXTS, listeners)?;
         if !found.head.has_room_for(value.len()) {
             return None;
         }
@@ -112,7 +104,7 @@ fn overwrite(
             }
             _ => return None,
         }
-        let _turned_away = sight.line.sequence.write();
+        let _turned_away = prefetched.line.sequence.write();
         found.write(keyspace, data, kind, value);
         if let Some((before, after)) = deadlines {
             data.move_deadline(db, key.hash(), found.at, before, after);
@@ -154,15 +146,15 @@ pub(crate) fn add_in_place_heard(
 
 #[inline(always)]
 fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut impl Hear) -> Option<i64> {
-    let sight = see(keyspace, db, &key)?;
+    let prefetched = prefetch_entry(keyspace, db, &key)?;
     keyspace.in_place(key.shard(), |data| {
-        let found = sight.confirm(keyspace, data, db, key, [Kind::Int; 2], listeners)?;
+        let found = prefetched.confirm(keyspace, data, db, key, [Kind::Int; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;
         }
         let number = found.window.eight(found.head.value_at())? as i64;
         let sum = number.checked_add(by)?;
-        let _turned_away = sight.line.sequence.write();
+        let _turned_away = prefetched.line.sequence.write();
         found.write(keyspace, data, Kind::Int, &sum.to_le_bytes());
         found.note(keyspace, data, key);
         listeners.changed(data, db, key.bytes());
@@ -172,18 +164,18 @@ fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut im
 
 /// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.
 #[inline(always)]
-fn see<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Sight<'k>> {
+fn prefetch_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Prefetched<'k>> {
     let shared = &*keyspace.shared;
     let line = shared.line(key.shard());
     let count = line.sequence.begin_read();
     let (at, window) = match shared.prefetch(db, key.hash()) {
-        Some(sighted) => sighted,
-        None => see_beyond(shared, db, key.bytes(), key.hash())?,
+        Some(home) => home,
+        None => prefetch_overflow(shared, db, key.bytes(), key.hash())?,
     };
-    Some(Sight { shared, line, count, at, window })
+    Some(Prefetched { shared, line, count, at, window })
 }
 
-impl<'k> Sight<'k> {
+impl<'k> Prefetched<'k> {
     /// The entry of the key, whose shard is locked now, if it is there, short, of one of these kinds, and all who listen are told here. It may
     /// have expired.
     #[inline(always)]
@@ -195,7 +187,7 @@ impl<'k> Sight<'k> {
         key: Key<'_>,
         kinds: [Kind; 2],
         listeners: &impl Hear,
-    ) -> Option<Found<'k>> {
+    ) -> Option<Located<'k>> {
         if !listeners.stand_for(&keyspace.hooks, shard) {
             return None;
         }
@@ -210,13 +202,13 @@ impl<'k> Sight<'k> {
             (at, window) = again()?;
             head = Head::short_of(window, key.bytes(), kinds);
         }
-        Some(Found { at, window, head: head? })
+        Some(Located { at, window, head: head? })
     }
 }
 
 /// Goes on where the home bucket leads to no entry.
 #[inline(never)]
-fn see_beyond<'k>(shared: &'k Shared, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
+fn prefetch_overflow<'k>(shared: &'k Shared, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
     if shared.index(db, shard_of(hash))?.overflows(hash) { look_up(shared, db, key, hash) } else { None }
 }
 
@@ -224,12 +216,12 @@ fn see_beyond<'k>(shared: &'k Shared, db: usize, key: &[u8], hash: u64) -> Optio
 #[inline(never)]
 fn look_up<'k>(shared: &'k Shared, db: usize, key: &[u8], hash: u64) -> Option<(Ref, Window<'k>)> {
     match shared.look_up(db, &Key::with_hash(key, hash)) {
-        LookUp::Found(at, window, _) => Some((at, window)),
+        Lookup::Found(Located { at, window, .. }) => Some((at, window)),
         _ => None,
     }
 }
 
-impl Found<'_> {
+impl Located<'_> {
     /// Writes a value for which there is room over the present one, and with it the stamp, if that is a time.
     #[inline(always)]
     fn write(mut self, keyspace: &Keyspace, data: &mut ShardData, kind: Kind, value: &[u8]) {
@@ -243,7 +235,7 @@ impl Found<'_> {
 
     #[inline(never)]
     fn write_long(self, data: &mut ShardData, kind: Kind, value: &[u8]) {
-        let Found { at, window, head } = self;
+        let Located { at, window, head } = self;
         let deadline = head.deadline_in(window);
         let is_written = head.overwrite(&mut data.arena, at, kind, value, deadline, value.is_ascii());
         debug_assert!(is_written, "there is room, and the deadline stays");

@@ -72,12 +72,20 @@ struct Places {
     retired: Vec<usize>,
 }
 
-/// What looking a key up by way of what is shared comes to.
-pub(super) enum LookUp<'s> {
-    Found(Ref, Window<'s>, Head),
+/// What looking something up by way of what is shared comes to.
+pub(super) enum Lookup<T> {
+    Found(T),
     Missing,
-    /// The database is not shared, or an entry with long lengths is on the way.
-    Unsure,
+    /// Only whoever holds the lock can tell: a writer is at work, the database is not shared, or an entry with long lengths is on the way.
+    NeedsLock,
+}
+
+/// Where an entry is, and its head.
+#[derive(Clone, Copy)]
+pub(super) struct Located<'s> {
+    pub(super) at: Ref,
+    pub(super) window: Window<'s>,
+    pub(super) head: Head,
 }
 
 impl Shared {
@@ -269,32 +277,32 @@ impl Shared {
 
     /// Looks a key up. Without the lock the answer holds only if the sequence stood still meanwhile.
     #[inline(always)]
-    pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> LookUp<'_> {
+    pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> Lookup<Located<'_>> {
         let Some(index) = self.index(db, key.shard()) else {
-            return if self.listed(db) == 0 { LookUp::Missing } else { LookUp::Unsure };
+            return if self.listed(db) == 0 { Lookup::Missing } else { Lookup::NeedsLock };
         };
         let mut probe = index.probe(key.hash());
-        let Some(at) = probe.next() else { return LookUp::Missing };
+        let Some(at) = probe.next() else { return Lookup::Missing };
         if let Some(window) = self.region().window(at)
             && let Some(head) = Head::short_of_any(window, key.bytes())
         {
-            return LookUp::Found(at, window, head);
+            return Lookup::Found(Located { at, window, head });
         }
-        self.look_on(probe, at, key)
+        self.look_further(probe, at, key)
     }
 
     /// Goes on with a look-up at an entry that is most likely not the key's.
     #[inline(never)]
-    fn look_on<'s>(&'s self, mut probe: Probe<'s>, mut at: Ref, key: &Key<'_>) -> LookUp<'s> {
+    fn look_further<'s>(&'s self, mut probe: Probe<'s>, mut at: Ref, key: &Key<'_>) -> Lookup<Located<'s>> {
         loop {
-            let Some(window) = self.region().window(at) else { return LookUp::Unsure };
-            let Some(head) = Head::short(window) else { return LookUp::Unsure };
+            let Some(window) = self.region().window(at) else { return Lookup::NeedsLock };
+            let Some(head) = Head::short(window) else { return Lookup::NeedsLock };
             if head.is_seen_of(window, key.bytes()) {
-                return LookUp::Found(at, window, head);
+                return Lookup::Found(Located { at, window, head });
             }
             match probe.next() {
                 Some(next) => at = next,
-                None => return LookUp::Missing,
+                None => return Lookup::Missing,
             }
         }
     }

@@ -3,12 +3,13 @@
 //! What [`super`] is for strings, this is for the one other case that counts: the hash is there and packed, and stays so in its block. All else is for
 //! the commands, by way of [`super::super::collection`].
 
-use super::{Found, see};
+use super::prefetch_entry;
 use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::keyspace::hearing::{Hear, Listeners, Nobody};
 use crate::keyspace::hooks::EventClass;
 use crate::keyspace::shard::ShardData;
+use crate::keyspace::shared::Located;
 use crate::store::key::Key;
 use crate::value::Kind;
 use crate::value::editing::{Collection, Packed};
@@ -60,9 +61,9 @@ fn set_field(
     if !limits.allow(field.len()) || !limits.allow(value.len()) {
         return None;
     }
-    let sight = see(keyspace, db, &key)?;
+    let prefetched = prefetch_entry(keyspace, db, &key)?;
     keyspace.in_place(key.shard(), |data| {
-        let found = sight.confirm(keyspace, data, db, key, [Kind::HashPacked; 2], listeners)?;
+        let found = prefetched.confirm(keyspace, data, db, key, [Kind::HashPacked; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;
         }
@@ -72,7 +73,7 @@ fn set_field(
         if is_too_long || !found.head.has_room_for(patch.len_after(found.head.value_len)) {
             return None;
         }
-        let _turned_away = sight.line.sequence.write();
+        let _turned_away = prefetched.line.sequence.write();
         patch.apply_to(&mut block);
         let InPlace { data, mut found } = block;
         if let Some(stamp) = keyspace.present_stamp().filter(|stamp| *stamp != found.head.stamp()) {
@@ -88,7 +89,7 @@ fn set_field(
 /// A packed collection whose block holds what it becomes.
 struct InPlace<'d, 'k> {
     data: &'d mut ShardData,
-    found: Found<'k>,
+    found: Located<'k>,
 }
 
 impl Packed for InPlace<'_, '_> {

@@ -39,7 +39,7 @@ impl Elements for Fields {
     }
 
     fn key(element: &[u8]) -> &[u8] {
-        Found::of(element).field
+        Field::of(element).field
     }
 }
 
@@ -59,13 +59,13 @@ pub(crate) struct Hash {
 
 /// A field found.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found<'a> {
+pub(crate) struct Field<'a> {
     pub(crate) field: &'a [u8],
     pub(crate) value: &'a [u8],
     pub(crate) deadline: Option<u64>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Field<'a> {
     pub(crate) fn is_live(&self, now: u64) -> bool {
         self.deadline.is_none_or(|deadline| deadline > now)
     }
@@ -86,9 +86,9 @@ impl<'a> TableRef<'a> {
 
     /// A field that has not expired. O(1).
     #[inline]
-    pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Found<'a>> {
+    pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Field<'a>> {
         let (_, element) = self.view.find::<Fields>(self.seed, field)?;
-        Some(Found::of(element)).filter(|found| found.is_live(now))
+        Some(Field::of(element)).filter(|found| found.is_live(now))
     }
 
     /// Number of fields, expired ones included.
@@ -109,16 +109,16 @@ impl<'a> TableRef<'a> {
     }
 
     /// Visits all fields, in no order.
-    pub(crate) fn each(&self, mut visit: impl FnMut(Found<'a>)) {
-        self.view.each::<Fields>(|element| visit(Found::of(element)));
+    pub(crate) fn each(&self, mut visit: impl FnMut(Field<'a>)) {
+        self.view.each::<Fields>(|element| visit(Field::of(element)));
     }
 
-    pub(crate) fn scan(&self, mut cursor: u64, count: usize, mut visit: impl FnMut(Found<'a>)) -> u64 {
+    pub(crate) fn scan(&self, mut cursor: u64, count: usize, mut visit: impl FnMut(Field<'a>)) -> u64 {
         let mut seen = 0;
         loop {
             cursor = self.view.scan::<Fields>(cursor, |element| {
                 seen += 1;
-                visit(Found::of(element));
+                visit(Field::of(element));
             });
             if cursor == 0 || seen >= count {
                 return cursor;
@@ -127,11 +127,11 @@ impl<'a> TableRef<'a> {
     }
 
     /// A live field drawn with equal chances.
-    pub(crate) fn random(&self, now: u64) -> Option<Found<'a>> {
+    pub(crate) fn random(&self, now: u64) -> Option<Field<'a>> {
         /// Draws that may meet an expired field before all live ones are listed.
         const DRAWS: usize = 32;
         for _ in 0..DRAWS {
-            let found = Found::of(self.view.random::<Fields>(&mut random)?);
+            let found = Field::of(self.view.random::<Fields>(&mut random)?);
             if found.is_live(now) {
                 return Some(found);
             }
@@ -192,7 +192,7 @@ impl Hash {
         let mut head = [0; LONGEST_HEAD];
         let head = encode_head(&mut head, field, value, deadline);
         let old = self.collection.view().find::<Fields>(seed, field);
-        let old = old.map(|(block, element)| (block, element.len(), Found::of(element).deadline));
+        let old = old.map(|(block, element)| (block, element.len(), Field::of(element).deadline));
         match old {
             Some((block, size, _)) => {
                 self.collection.replace::<Fields, 3>(seed, field, (block, size), [head, field, value])?;
@@ -212,7 +212,7 @@ impl Hash {
         let Some((block, element)) = self.collection.view().find::<Fields>(seed, field) else {
             return Ok(false);
         };
-        let (size, deadline) = (element.len(), Found::of(element).deadline);
+        let (size, deadline) = (element.len(), Field::of(element).deadline);
         self.collection.remove::<Fields>(seed, field, (block, size))?;
         self.deadline_changed(seed.hash(field), deadline, None);
         self.tidy(seed);
@@ -227,7 +227,7 @@ impl Hash {
         let mut new = Collection::new(self.collection.pool().clone());
         let mut is_whole = true;
         self.collection.view().each::<Fields>(|element| {
-            is_whole &= new.insert::<Fields, 1>(seed, Found::of(element).field, [element]).is_ok();
+            is_whole &= new.insert::<Fields, 1>(seed, Field::of(element).field, [element]).is_ok();
         });
         // A root in an entry that is of fixed size stays one: putting it back can't fail. Without memory all stays as it is.
         if is_whole && (!self.collection.is_in_pages() || new.move_to_pages().is_ok()) {
@@ -271,7 +271,7 @@ impl Hash {
         let mut next: Option<u64> = None;
         let view = self.collection.view();
         view.table().find(&view, hash_of_timer(id), |at: Ref| {
-            let found = Found::of(view.element::<Fields>(at));
+            let found = Field::of(view.element::<Fields>(at));
             match found.deadline {
                 Some(deadline) if deadline <= now => due.push(found.field.to_vec()),
                 Some(deadline) => next = Some(next.map_or(deadline, |earlier| earlier.min(deadline))),

@@ -49,7 +49,7 @@ fn what_is_encoded_is_decoded() {
                 let mut bytes = encode_head(&mut head, &field, &value, deadline).to_vec();
                 bytes.extend_from_slice(&field);
                 bytes.extend_from_slice(&value);
-                let found = Found::of(&bytes);
+                let found = Field::of(&bytes);
                 assert_eq!((found.field, found.value, found.deadline), (&field[..], &value[..], deadline));
                 assert_eq!((Fields::size(&bytes), Fields::key(&bytes)), (bytes.len(), &field[..]));
             }
