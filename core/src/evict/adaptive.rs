@@ -166,12 +166,16 @@ impl Adaptive {
             self.begin(keys, ticks);
         }
         let choice = self.tuner.choice();
+        self.fit_window(&choice, ticks);
+        choice
+    }
+
+    fn fit_window(&self, choice: &Choice, ticks: &Ticks) {
         let per_tick = self.fits / TICKS_PER_TURN + 1;
-        let window = (small_part(&choice, self.fits) / 2 / per_tick) as u32;
+        let window = (small_part(choice, self.fits) / 2 / per_tick) as u32;
         if ticks.read().1.abs_diff(window) > window / 16 {
             ticks.set_window(window);
         }
-        choice
     }
 
     /// Begins anew with miniatures of another size.
@@ -231,6 +235,57 @@ impl Adaptive {
         fate
     }
 
+    /// Evicts from the end of one queue or the other. One eviction in `period` looks at the main queue first.
+    fn evict_from_queues(
+        &mut self,
+        keys: &mut dyn Keys,
+        choice: &Choice,
+        period: u32,
+        now: u32,
+        effort: &mut usize,
+    ) -> Eviction {
+        self.evictions = self.evictions.wrapping_add(1);
+        let mut ages = self.evictions.is_multiple_of(period);
+        while self.records() > 0 {
+            if *effort == 0 {
+                return Eviction::OutOfEffort;
+            }
+            *effort -= 1;
+            let no_main = self.main.len() + self.kept.len() == 0;
+            let small = self.small.len() >= small_part(choice, self.fits) && !std::mem::take(&mut ages);
+            let evicted = if small || no_main {
+                self.turn_small(keys, choice, now)
+            } else {
+                self.turn_main(keys, choice, now)
+            };
+            if evicted {
+                return Eviction::Evicted;
+            }
+        }
+        Eviction::NoCandidate
+    }
+
+    /// Files a key in the queue that a choice says.
+    fn file_by(&mut self, choice: &Choice, record: Record, stamp: u32) {
+        let within = (self.fits as f64 * choice.ghosts) as usize;
+        let mut came_back = || self.ghosts.take(record.digest(), within);
+        let to_main = self.fits > 0 && (came_back() || choice.favours(self.filed));
+        let queue = if to_main { &mut self.main } else { &mut self.small };
+        queue.push(record, time(stamp));
+    }
+
+    /// Moves the clock on, and makes room for ghosts.
+    fn count_filed(&mut self, ticks: &Ticks) {
+        // Before they are needed: what a number of keys takes is then the same before and after the limit is reached.
+        self.ghosts.fit((self.records() as f64 * MOST_GHOSTS) as usize);
+        self.filed = self.filed.wrapping_add(1);
+        self.since_tick += 1;
+        if self.since_tick > self.records() / TICKS_PER_TURN {
+            self.since_tick = 0;
+            ticks.advance();
+        }
+    }
+
     /// Looks at the end of the small queue. Says whether a key was evicted.
     fn turn_small(&mut self, keys: &mut dyn Keys, choice: &Choice, now: u32) -> bool {
         let Some(filed) = self.small.pop() else { return false };
@@ -273,20 +328,9 @@ impl Policy for Adaptive {
             self.tuner.file(record);
         } else {
             let choice = self.tuner.choice();
-            let within = (self.fits as f64 * choice.ghosts) as usize;
-            let mut came_back = || self.ghosts.take(record.digest(), within);
-            let to_main = self.fits > 0 && (came_back() || choice.favours(self.filed));
-            let queue = if to_main { &mut self.main } else { &mut self.small };
-            queue.push(record, time(stamp));
+            self.file_by(&choice, record, stamp);
         }
-        // Before they are needed: what a number of keys takes is then the same before and after the limit is reached.
-        self.ghosts.fit((self.records() as f64 * MOST_GHOSTS) as usize);
-        self.filed = self.filed.wrapping_add(1);
-        self.since_tick += 1;
-        if self.since_tick > self.records() / TICKS_PER_TURN {
-            self.since_tick = 0;
-            ticks.advance();
-        }
+        self.count_filed(ticks);
     }
 
     fn evict(&mut self, keys: &mut dyn Keys, ticks: &Ticks, effort: &mut usize) -> Eviction {
@@ -294,27 +338,8 @@ impl Policy for Adaptive {
         if self.tuner.is_whole() {
             return self.evict_as_miniature(keys, effort);
         }
-        self.evictions = self.evictions.wrapping_add(1);
         let period = if self.tuner.lags() { FAST_AGING } else { AGING };
-        let mut ages = self.evictions.is_multiple_of(period);
-        while self.records() > 0 {
-            if *effort == 0 {
-                return Eviction::OutOfEffort;
-            }
-            *effort -= 1;
-            let now = ticks.now();
-            let no_main = self.main.len() + self.kept.len() == 0;
-            let small = self.small.len() >= small_part(&choice, self.fits) && !std::mem::take(&mut ages);
-            let evicted = if small || no_main {
-                self.turn_small(keys, &choice, now)
-            } else {
-                self.turn_main(keys, &choice, now)
-            };
-            if evicted {
-                return Eviction::Evicted;
-            }
-        }
-        Eviction::NoCandidate
+        self.evict_from_queues(keys, &choice, period, ticks.now(), effort)
     }
 
     fn observe(&mut self, digest: u64, event: Event) {

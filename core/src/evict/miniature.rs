@@ -112,7 +112,7 @@ impl State {
     }
 }
 
-/// One cache without values. Mirrors what [`super::adaptive`] does.
+/// One cache without values. Does what [`super::adaptive`] does with its queues: a test there holds them together.
 #[derive(Debug)]
 struct Miniature {
     choice: Choice,
@@ -162,7 +162,7 @@ impl Miniature {
     }
 
     fn access(&mut self, place: u32, column: &mut Column<'_>) {
-        let (filed, evicted) = (self.filed, self.evicted);
+        let filed = self.filed;
         let window = (small_part(&self.choice, column.capacity) / 2) as u32;
         let remembered = (self.choice.ghosts * column.capacity as f64) as u32;
         let state = column.state(place);
@@ -177,16 +177,17 @@ impl Miniature {
                 self.hits += 1.0;
             }
             at => {
-                let came_back = at == Where::Ghost && evicted.wrapping_sub(state.time) <= remembered;
+                let evicted_at = (at == Where::Ghost).then_some(state.time);
                 // No ghost any more: making room must not drop the place.
                 state.at = Where::Nowhere;
                 self.make_room(column, 1);
-                self.filed = self.filed.wrapping_add(1);
-                let to_main = came_back || self.choice.favours(self.filed);
+                let came_back = evicted_at.is_some_and(|at| self.evicted.wrapping_sub(at) <= remembered);
+                let to_main = came_back || self.choice.favours(filed);
                 let (at, queue) =
                     if to_main { (Where::Main, &mut self.main) } else { (Where::Small, &mut self.small) };
                 queue.push_back(place);
-                *column.state(place) = State { at, time: self.filed, ..State::default() };
+                *column.state(place) = State { at, time: filed, ..State::default() };
+                self.filed = filed.wrapping_add(1);
             }
         }
     }
@@ -514,5 +515,7 @@ impl Tuner {
     }
 }
 
+#[cfg(test)]
+pub(super) mod alone;
 #[cfg(test)]
 mod tests;

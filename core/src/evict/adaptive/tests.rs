@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::evict::fake::Fake;
+use crate::evict::miniature::alone::Alone;
 
 /// Hits among requests by a number that says which key comes next.
 fn hits(capacity: usize, requests: u64, key: impl Fn(u64) -> u64) -> u64 {
@@ -69,4 +70,94 @@ fn removed_keys_leave_records_that_are_not_taken_for_their_successors() {
     }
     while cache.evict() == Eviction::Evicted {}
     assert_eq!((cache.len(), cache.policy.records()), (0, 0));
+}
+
+/// A cache of numbers that lives by one choice, with the queues of the policy.
+struct Queues {
+    policy: Adaptive,
+    choice: Choice,
+    keys: Fake,
+    capacity: usize,
+}
+
+impl Queues {
+    fn new(choice: Choice, capacity: usize) -> Self {
+        let mut policy = Adaptive::new(false);
+        let keys = Fake::new("allkeys-adaptive");
+        // As after the first eviction.
+        policy.fits = capacity;
+        policy.fit_window(&choice, &keys.ticks);
+        policy.ghosts.fit((capacity as f64 * MOST_GHOSTS) as usize);
+        Self { policy, choice, keys, capacity }
+    }
+
+    /// Uses a key, or creates it. Says whether it was there.
+    fn request(&mut self, key: u64) -> bool {
+        let Self { policy, choice, keys, capacity } = self;
+        if keys.use_stamp(key) {
+            return true;
+        }
+        while keys.len() >= *capacity {
+            let now = keys.ticks.now();
+            let evicted = keys.with_side(|side| {
+                policy.evict_from_queues(side, choice, AGING, now, &mut usize::MAX.clone())
+            });
+            assert_eq!(evicted, Eviction::Evicted);
+        }
+        let (record, stamp) = keys.insert(key);
+        policy.file_by(choice, record, stamp);
+        policy.count_filed(&keys.ticks);
+        false
+    }
+}
+
+/// Loops, scans and keys that are used more the lower they are.
+fn request(state: &mut u64, at: u64, keys: u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let draw = *state >> 33;
+    match at / 7_000 % 3 {
+        0 => draw % keys * (draw / keys % 101) / 100,
+        1 => at % (keys / 2),
+        _ if draw.is_multiple_of(2) => draw / 2 % 60,
+        _ => at % keys,
+    }
+}
+
+#[test]
+fn queues_do_what_a_miniature_of_the_same_choice_does() {
+    const KEYS: u64 = 3_000;
+    for choice in CHOICES {
+        for capacity in [1, 40, 700] {
+            // Ghosts of the cache are remembered in 16 bits and forgotten in buckets. Without any all is the same, but for the ghost of the moment
+            // that another key is taken for, once in 65,536 requests.
+            let choice = Choice { ghosts: 0.0, ..choice };
+            let (mut queues, mut miniature) =
+                (Queues::new(choice, capacity), Alone::new(choice, capacity, KEYS as usize));
+            let mut state = 1;
+            for at in 0..21_000 {
+                let key = request(&mut state, at, KEYS);
+                assert_eq!(
+                    queues.request(key),
+                    miniature.request(key),
+                    "{choice:?} of {capacity}: {key} at {at}"
+                );
+            }
+            assert!((0..KEYS).all(|key| queues.keys.has(key) == miniature.holds(key)));
+        }
+    }
+}
+
+#[test]
+fn ghosts_make_little_difference_between_queues_and_miniature() {
+    const KEYS: u64 = 3_000;
+    for choice in CHOICES {
+        let (mut queues, mut miniature) = (Queues::new(choice, 700), Alone::new(choice, 700, KEYS as usize));
+        let (mut state, mut hits) = (1, [0_u32; 2]);
+        for at in 0..100_000 {
+            let key = request(&mut state, at, KEYS);
+            hits[0] += u32::from(queues.request(key));
+            hits[1] += u32::from(miniature.request(key));
+        }
+        assert!(hits[0].abs_diff(hits[1]) < 1_000, "{choice:?}: {hits:?} of 100,000");
+    }
 }

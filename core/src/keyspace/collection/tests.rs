@@ -248,3 +248,36 @@ fn what_finds_no_memory_is_taken_back() {
     assert_eq!(tried.run(&[b"DEBUG", b"DIGEST"]), before);
     tried.check().unwrap();
 }
+
+/// Values of many lengths are spliced in place and stored anew, while others read without the lock.
+#[test]
+fn readers_see_whole_values_while_they_are_spliced() {
+    let engine = Engine::new();
+    let db = engine.database(0).unwrap();
+    let set = |number: usize| {
+        let value = vec![b'a' + (number % 23) as u8; number % 40 + 1];
+        db.hset(NAME, format!("f{}", number % 5).as_bytes(), &value).unwrap();
+    };
+    (0..5).for_each(set);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut read = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let name = format!("f{}", read % 5);
+                    let is_whole = |value: Option<&[u8]>| {
+                        let value = value.expect("the field is never removed");
+                        (1..=40).contains(&value.len()) && value.iter().all(|byte| *byte == value[0])
+                    };
+                    assert!(db.hget_with(NAME, name.as_bytes(), is_whole).unwrap());
+                    read += 1;
+                }
+                assert!(read > 0);
+            });
+        }
+        let rounds = if cfg!(miri) { 50 } else { 60_000 };
+        (0..rounds).for_each(|round| set(round * 7 + round / 40));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

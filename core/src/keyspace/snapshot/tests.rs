@@ -352,6 +352,30 @@ fn a_flushed_database_is_left_to_the_snapshot_and_freed_as_it_goes() {
     assert!(keyspace.shared.all_buckets().len() <= 2 * DATABASES);
 }
 
+#[test]
+fn what_the_process_before_a_fork_was_writing_is_cleaned_up() {
+    let mut busy = Busy::new("", 9);
+    (0..3_000).for_each(|_| busy.write(true));
+    let engine = busy.engine.clone();
+    let keyspace = &engine.inner.keyspace;
+    let writer: Arc<dyn SnapshotWriter> = Arc::new(Keeper::default());
+    let mut snapshot = Snapshot::begin(keyspace, &writer).unwrap();
+    snapshot.step(5_000);
+    (0..300).for_each(|_| busy.write(false));
+    busy.run(&[b"FLUSHDB"]);
+    // The child has its copy of all this, and nobody who goes on with it.
+    std::mem::forget(snapshot);
+    keyspace.snapshot.store(os::generation() + 2, Ordering::Relaxed);
+    for index in keyspace.made_shards() {
+        if let Some(visit) = keyspace.lock(index).visit.as_mut() {
+            visit.generation += 1;
+        }
+    }
+    (0..300).for_each(|_| busy.write(true));
+    assert!(!busy.snapshot(0));
+    check_accounts(keyspace);
+}
+
 /// Amounts move between keys on several threads; each snapshot has the same sum.
 #[test]
 fn transactions_are_in_it_whole_or_not_at_all() {
