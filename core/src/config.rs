@@ -11,6 +11,7 @@ mod hot;
 mod limits;
 mod memory;
 mod open;
+mod policies;
 mod rewrite;
 mod spec;
 mod table;
@@ -31,8 +32,9 @@ pub(crate) use args::args_to_text;
 pub(crate) use error::ConfigError;
 pub(crate) use hot::Hot;
 pub(crate) use limits::BufferLimits;
+pub(crate) use policies::{EvictionPolicy, MAXMEMORY_POLICIES, POLICIES, Rule, Scope};
 pub(crate) use spec::{Applies, Kind, Mutability, OptionSpec};
-pub(crate) use table::{MAXMEMORY_POLICIES, OPTIONS, make_tables};
+pub(crate) use table::{OPTIONS, make_tables};
 pub(crate) use value::{Value, format_percentile};
 use values::{DEFAULTS, Values};
 

@@ -14,7 +14,7 @@ use crate::commands::generic::delete::delete;
 use crate::commands::string::set::store;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::keyspace::read::{BATCH, copy_text, exists, glance_at_text, prefetch, read_one};
+use crate::keyspace::read::{BATCH, copy_text, exists, prefetch, read_one, read_text_unlocked};
 use crate::keyspace::{Key, Version, Versions};
 use crate::local::Local;
 use crate::store::memory::words::Scratch;
@@ -171,7 +171,7 @@ impl Database {
     fn read_fetched(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>)) {
         let keyspace = &self.inner().keyspace;
         let mut scratch = Scratch::new();
-        match glance_at_text(keyspace, self.index, key, &mut scratch) {
+        match read_text_unlocked(keyspace, self.index, key, &mut scratch) {
             Some((text, is_ascii)) => read(Some(Found { text: Text::Bytes(text), is_ascii })),
             None => read_one(keyspace, self.index, key, |seen| read(seen.and_then(|seen| found(&seen).ok()))),
         }

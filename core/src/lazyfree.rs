@@ -25,7 +25,7 @@ pub(crate) fn discard(garbage: Vec<Owned>) {
     if garbage.is_empty() {
         return;
     }
-    let elements: usize = garbage.iter().map(Owned::elements).sum();
+    let elements: usize = garbage.iter().map(|value| value.elements()).sum();
     if elements > SLOW_TO_DROP {
         let count = garbage.len() as u64;
         if let Some(sender) = sender() {

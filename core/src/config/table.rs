@@ -37,20 +37,6 @@ pub(super) const OURS: &[&str] = &["max-reply-bytes"];
 
 const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force"];
 
-/// The eviction policies, the server's first, in its order; the engine reads the index of the one chosen.
-pub(crate) const MAXMEMORY_POLICIES: &[&str] = &[
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "noeviction",
-    "allkeys-adaptive",
-    "volatile-adaptive",
-];
-
 const fn option(name: &'static str, kind: Kind, default: &'static str, summary: &'static str) -> OptionSpec {
     OptionSpec::new(name, kind, default, summary)
 }

@@ -86,9 +86,9 @@ impl Builder {
         self
     }
 
-    /// The seed that keys are hashed with, by default a random one.
-    #[cfg(test)]
-    pub(crate) fn seed(mut self, seed: HashSeed) -> Self {
+    /// The seed that keys are hashed with, by default a random one: for tests and counts that must come out alike.
+    #[doc(hidden)]
+    pub fn seed(mut self, seed: HashSeed) -> Self {
         self.seed = Some(seed);
         self
     }

@@ -166,12 +166,16 @@ impl Adaptive {
             self.begin(keys, ticks);
         }
         let choice = self.tuner.choice();
+        self.fit_window(&choice, ticks);
+        choice
+    }
+
+    fn fit_window(&self, choice: &Choice, ticks: &Ticks) {
         let per_tick = self.fits / TICKS_PER_TURN + 1;
-        let window = (small_part(&choice, self.fits) / 2 / per_tick) as u32;
+        let window = (small_part(choice, self.fits) / 2 / per_tick) as u32;
         if ticks.read().1.abs_diff(window) > window / 16 {
             ticks.set_window(window);
         }
-        choice
     }
 
     /// Begins anew with miniatures of another size.
@@ -231,6 +235,57 @@ impl Adaptive {
         fate
     }
 
+    /// Evicts from the end of one queue or the other. One eviction in `period` looks at the main queue first.
+    fn evict_from_queues(
+        &mut self,
+        keys: &mut dyn Keys,
+        choice: &Choice,
+        period: u32,
+        now: u32,
+        effort: &mut usize,
+    ) -> Eviction {
+        self.evictions = self.evictions.wrapping_add(1);
+        let mut ages = self.evictions.is_multiple_of(period);
+        while self.records() > 0 {
+            if *effort == 0 {
+                return Eviction::OutOfEffort;
+            }
+            *effort -= 1;
+            let no_main = self.main.len() + self.kept.len() == 0;
+            let small = self.small.len() >= small_part(choice, self.fits) && !std::mem::take(&mut ages);
+            let evicted = if small || no_main {
+                self.turn_small(keys, choice, now)
+            } else {
+                self.turn_main(keys, choice, now)
+            };
+            if evicted {
+                return Eviction::Evicted;
+            }
+        }
+        Eviction::NoCandidate
+    }
+
+    /// Files a key in the queue that a choice says.
+    fn file_by(&mut self, choice: &Choice, record: Record, stamp: u32) {
+        let within = (self.fits as f64 * choice.ghosts) as usize;
+        let mut came_back = || self.ghosts.take(record.digest(), within);
+        let to_main = self.fits > 0 && (came_back() || choice.favours(self.filed));
+        let queue = if to_main { &mut self.main } else { &mut self.small };
+        queue.push(record, time(stamp));
+    }
+
+    /// Moves the clock on, and makes room for ghosts.
+    fn count_filed(&mut self, ticks: &Ticks) {
+        // Before they are needed: what a number of keys takes is then the same before and after the limit is reached.
+        self.ghosts.fit((self.records() as f64 * MOST_GHOSTS) as usize);
+        self.filed = self.filed.wrapping_add(1);
+        self.since_tick += 1;
+        if self.since_tick > self.records() / TICKS_PER_TURN {
+            self.since_tick = 0;
+            ticks.advance();
+        }
+    }
+
     /// Looks at the end of the small queue. Says whether a key was evicted.
     fn turn_small(&mut self, keys: &mut dyn Keys, choice: &Choice, now: u32) -> bool {
         let Some(filed) = self.small.pop() else { return false };
@@ -273,20 +328,9 @@ impl Policy for Adaptive {
             self.tuner.file(record);
         } else {
             let choice = self.tuner.choice();
-            let within = (self.fits as f64 * choice.ghosts) as usize;
-            let mut came_back = || self.ghosts.take(record.digest(), within);
-            let to_main = self.fits > 0 && (came_back() || choice.favours(self.filed));
-            let queue = if to_main { &mut self.main } else { &mut self.small };
-            queue.push(record, time(stamp));
+            self.file_by(&choice, record, stamp);
         }
-        // Before they are needed: what a number of keys takes is then the same before and after the limit is reached.
-        self.ghosts.fit((self.records() as f64 * MOST_GHOSTS) as usize);
-        self.filed = self.filed.wrapping_add(1);
-        self.since_tick += 1;
-        if self.since_tick > self.records() / TICKS_PER_TURN {
-            self.since_tick = 0;
-            ticks.advance();
-        }
+        self.count_filed(ticks);
     }
 
     fn evict(&mut self, keys: &mut dyn Keys, ticks: &Ticks, effort: &mut usize) -> Eviction {
@@ -294,27 +338,8 @@ impl Policy for Adaptive {
         if self.tuner.is_whole() {
             return self.evict_as_miniature(keys, effort);
         }
-        self.evictions = self.evictions.wrapping_add(1);
         let period = if self.tuner.lags() { FAST_AGING } else { AGING };
-        let mut ages = self.evictions.is_multiple_of(period);
-        while self.records() > 0 {
-            if *effort == 0 {
-                return Eviction::OutOfEffort;
-            }
-            *effort -= 1;
-            let now = ticks.now();
-            let no_main = self.main.len() + self.kept.len() == 0;
-            let small = self.small.len() >= small_part(&choice, self.fits) && !std::mem::take(&mut ages);
-            let evicted = if small || no_main {
-                self.turn_small(keys, &choice, now)
-            } else {
-                self.turn_main(keys, &choice, now)
-            };
-            if evicted {
-                return Eviction::Evicted;
-            }
-        }
-        Eviction::NoCandidate
+        self.evict_from_queues(keys, &choice, period, ticks.now(), effort)
     }
 
     fn observe(&mut self, digest: u64, event: Event) {
@@ -331,75 +356,4 @@ impl Policy for Adaptive {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::evict::fake::Fake;
-
-    /// Hits among requests by a number that says which key comes next.
-    fn hits(capacity: usize, requests: u64, key: impl Fn(u64) -> u64) -> u64 {
-        let mut cache = Fake::new("allkeys-adaptive");
-        let hits = (0..requests).map(|at| u64::from(cache.request(key(at), capacity))).sum();
-        assert_eq!(cache.len(), cache.policy.records().min(capacity));
-        hits
-    }
-
-    #[test]
-    fn a_scan_does_not_displace_what_is_used() {
-        // Every other request goes to one of 50 keys, the rest never come again.
-        let hits = hits(100, 40_000, |at| if at % 2 == 0 { at / 2 % 50 } else { 1_000 + at });
-        assert!(hits > 19_000, "{hits}");
-    }
-
-    #[test]
-    fn part_of_a_loop_that_is_too_long_stays() {
-        let hits = hits(900, 200_000, |at| at % 1_000);
-        assert!(hits > 100_000, "{hits} where LRU has none");
-    }
-
-    #[test]
-    fn part_of_a_loop_stays_that_is_longer_than_all_that_is_remembered() {
-        let hits = hits(100, 400_000, |at| at % 1_100);
-        assert!(hits > 20_000, "{hits} of 36,363 that could be");
-    }
-
-    #[test]
-    fn a_cache_may_outgrow_its_miniatures_and_become_small_again() {
-        let mut cache = Fake::new("allkeys-adaptive");
-        for capacity in [300, 5_000, 200, 9_000, 1_500] {
-            let mut hits = 0;
-            for at in 0..60_000_u64 {
-                // Half the requests go to a third of what fits, the others to keys that do not come again.
-                let key =
-                    if at % 2 == 0 { at / 2 % (capacity as u64 / 3) } else { at + 100_000 * capacity as u64 };
-                hits += u32::from(cache.request(key, capacity));
-                if at % 5_000 == 0 {
-                    cache.remove(at / 2 % 70);
-                }
-            }
-            assert!(hits > 23_000, "{hits} with {capacity}");
-            // Removed keys leave records in queues, but not in a cache that has none.
-            let most = if capacity > 1024 { capacity + 12 } else { capacity };
-            assert!(cache.len() == capacity && (capacity..=most).contains(&cache.policy.records()));
-        }
-    }
-
-    #[test]
-    fn what_comes_back_soon_and_then_never_again_is_kept_that_long() {
-        // New keys that come back 700 requests later, amid a workload that loves its main queue.
-        let hits = hits(500, 200_000, |at| at / 2 - if at % 2 == 1 { 350.min(at / 2) } else { 0 });
-        assert!(hits > 85_000, "{hits}");
-    }
-
-    #[test]
-    fn removed_keys_leave_records_that_are_not_taken_for_their_successors() {
-        let mut cache = Fake::new("allkeys-adaptive");
-        for round in 0..10 {
-            for key in 0..1_000 {
-                cache.remove(key);
-                cache.request(key + round % 2, 2_000);
-            }
-        }
-        while cache.evict() == Eviction::Evicted {}
-        assert_eq!((cache.len(), cache.policy.records()), (0, 0));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::{Event, Eviction, Facts, Keys, Policy, Record, Verdict, adaptive, policy};
+use crate::config::{EvictionPolicy, Rule};
 use crate::evict::ticks::Ticks;
 use crate::store::random;
 
@@ -53,10 +54,11 @@ fn record(key: u64) -> Record {
 
 impl Fake {
     pub(crate) fn new(name: &str) -> Self {
+        let chosen = EvictionPolicy::named(name).expect("there is such a policy");
         Self {
-            policy: policy(name, 5).expect("the policy evicts"),
+            policy: policy(chosen, 5).expect("the policy evicts"),
             ticks: Ticks::default(),
-            adaptive: name.ends_with("adaptive"),
+            adaptive: chosen.rule == Rule::Adaptive,
             keys: HashMap::new(),
             evicted: Vec::new(),
         }
@@ -77,14 +79,29 @@ impl Fake {
 
     /// Uses a key. Says whether it was there.
     pub(crate) fn touch(&mut self, key: u64) -> bool {
+        let was_there = self.use_stamp(key);
+        if was_there {
+            self.policy.observe(record(key).digest(), Event::Used);
+        }
+        was_there
+    }
+
+    /// The same without a word to the policy.
+    pub(crate) fn use_stamp(&mut self, key: u64) -> bool {
         let Record { shard, id, .. } = record(key);
         let (now, window) = self.ticks.read();
         let Some((_, facts)) = self.keys.get_mut(&(shard, id)) else { return false };
         facts.stamp =
             if self.adaptive { adaptive::used(facts.stamp, now, window).unwrap_or(facts.stamp) } else { now };
         facts.frequency = facts.frequency.saturating_add(1);
-        self.policy.observe(record(key).digest(), Event::Used);
         true
+    }
+
+    /// Creates a key without a deadline, and without a word to the policy. Returns what it would be told.
+    pub(crate) fn insert(&mut self, key: u64) -> (Record, u32) {
+        let (record, stamp) = (record(key), self.ticks.now());
+        self.keys.insert((record.shard, record.id), (key, Facts { stamp, deadline: None, frequency: 1 }));
+        (record, stamp)
     }
 
     /// Creates a key.
@@ -101,6 +118,11 @@ impl Fake {
         let Record { shard, id, .. } = record(key);
         self.keys.remove(&(shard, id));
         self.policy.observe(record(key).digest(), Event::Removed);
+    }
+
+    /// Shows the keys to another policy.
+    pub(crate) fn with_side<R>(&mut self, show: impl FnOnce(&mut dyn Keys) -> R) -> R {
+        show(&mut Side { keys: &mut self.keys, evicted: &mut self.evicted })
     }
 
     pub(crate) fn evict(&mut self) -> Eviction {

@@ -25,6 +25,7 @@ pub(crate) mod shelf;
 pub(crate) mod ticks;
 pub(crate) mod uses;
 
+use crate::config::{EvictionPolicy, Rule, Scope};
 pub(crate) use records::Record;
 use ticks::Ticks;
 
@@ -104,18 +105,16 @@ pub(crate) trait Policy: Send {
     fn bytes(&self) -> usize;
 }
 
-/// The policy of this name, for keys with a deadline only or for all, looking at `samples` keys where it samples. `None`: no key is
-/// evicted at all.
-pub(crate) fn policy(name: &str, samples: usize) -> Option<Box<dyn Policy>> {
+/// What does as a policy says, looking at `samples` keys where it samples. `None`: no key is evicted at all.
+pub(crate) fn policy(policy: &EvictionPolicy, samples: usize) -> Option<Box<dyn Policy>> {
     use sampled::{Sampled, Worth};
-    let (scope, rule) = name.split_once('-')?;
-    let volatile = scope == "volatile";
-    Some(match rule {
-        "lru" => Box::new(lru::Lru::new(volatile)),
-        "adaptive" => Box::new(adaptive::Adaptive::new(volatile)),
-        "lfu" => Box::new(Sampled::new(Worth::Frequency, volatile, samples)),
-        "ttl" => Box::new(Sampled::new(Worth::Deadline, volatile, samples)),
-        "random" => Box::new(Sampled::new(Worth::None, volatile, samples)),
-        _ => return None,
+    let volatile = policy.scope == Scope::Volatile;
+    Some(match policy.rule {
+        Rule::Never => return None,
+        Rule::Lru => Box::new(lru::Lru::new(volatile)),
+        Rule::Adaptive => Box::new(adaptive::Adaptive::new(volatile)),
+        Rule::Lfu => Box::new(Sampled::new(Worth::Frequency, volatile, samples)),
+        Rule::Ttl => Box::new(Sampled::new(Worth::Deadline, volatile, samples)),
+        Rule::Random => Box::new(Sampled::new(Worth::None, volatile, samples)),
     })
 }

@@ -9,13 +9,13 @@
 
 use std::time::Duration;
 
+use crate::keyspace::collection::expire_elements;
 use crate::keyspace::db::Db;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::shard::ShardData;
 use crate::keyspace::{Key, Keyspace, read};
 use crate::store::key::hash_in;
 use crate::store::wheel::{Fired, Wheel};
-use crate::value::Value;
 use smallvec::SmallVec;
 
 /// Timers handled per hold of a shard's lock.
@@ -116,9 +116,9 @@ fn fire(db: &mut Db<'_>, shard: usize, id: u32, now: u64) -> (usize, Fired) {
     for at in db.timer_candidates(shard, id) {
         let entry = db.entry_at(shard, at);
         let deadline = entry.deadline();
-        let mut fields = next_field_deadline(&entry.value());
+        let mut inside = entry.value().next_deadline();
         let is_due = deadline.is_some_and(|deadline| deadline <= now);
-        if is_due || fields.is_some_and(|deadline| deadline <= now) {
+        if is_due || inside.is_some_and(|deadline| deadline <= now) {
             let name: SmallVec<[u8; 64]> = SmallVec::from_slice(entry.key());
             let key = Key::new(&name, &db.keyspace().seed);
             if is_due {
@@ -126,17 +126,10 @@ fn fire(db: &mut Db<'_>, shard: usize, id: u32, now: u64) -> (usize, Fired) {
                 reclaimed += 1;
                 continue;
             }
-            reclaimed += crate::keyspace::hash::expire_fields(db, &key);
-            fields = db.peek(&key).and_then(|entry| next_field_deadline(&entry.value()));
+            reclaimed += expire_elements(db, &key);
+            inside = db.peek(&key).and_then(|entry| entry.value().next_deadline());
         }
-        next = next.into_iter().chain(deadline).chain(fields).min();
+        next = next.into_iter().chain(deadline).chain(inside).min();
     }
     (reclaimed, next.map_or(Fired::Gone, Fired::Later))
-}
-
-fn next_field_deadline(value: &Value<'_>) -> Option<u64> {
-    match value {
-        Value::Hash(hash) => hash.next_deadline(),
-        _ => None,
-    }
 }

@@ -12,9 +12,10 @@ use std::cell::{Cell, RefCell};
 use smallvec::SmallVec;
 
 use super::Keyspace;
-use super::entry::{self, Head};
+use super::collection::expire_elements;
+use super::entry::Head;
 use super::evictor::Created;
-use super::hooks::{EventClass, Snapshot};
+use super::hooks::EventClass;
 use super::locks::Locks;
 use super::shard::ShardData;
 use crate::error::Result;
@@ -22,8 +23,9 @@ use crate::evict::Event as Use;
 use crate::store::key;
 use crate::store::key::Key;
 use crate::store::memory::Ref;
+use crate::value::editing::LazyTime;
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{Kind, NewValue, Owned, Value};
+use crate::value::{Kind, NewValue, Owned};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
 pub(crate) use views::Copied;
@@ -82,6 +84,16 @@ impl<'e> Db<'e> {
             self.now.set(self.keyspace.clock.now_ms());
         }
         self.now.get()
+    }
+
+    /// The time for whoever may need it while this is borrowed.
+    pub(super) fn lazy_time(&self) -> LazyTime<'e> {
+        LazyTime::new(&self.keyspace.clock, self.now.get())
+    }
+
+    /// Goes by the time that was read, if it was.
+    pub(super) fn remember_time(&self, time: &LazyTime<'_>) {
+        self.now.set(time.read());
     }
 
     #[inline]
@@ -167,6 +179,26 @@ impl<'e> Db<'e> {
         Some(EntryMut { db: self, key: *key, at })
     }
 
+    /// As [`Db::lookup_mut`], for a collection: elements of it that have expired go first, lest a write finds them or leaves nothing else.
+    pub(super) fn lookup_collection<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
+        let mut at = self.find_live(key)?;
+        if self.is_due_inside(key, at) {
+            expire_elements(self, key);
+            at = self.find_live(key)?;
+        }
+        stamp(self.keyspace, self.shard(key), at, key.hash());
+        Some(EntryMut { db: self, key: *key, at })
+    }
+
+    /// Whether something inside the value of an entry may have expired.
+    #[inline]
+    fn is_due_inside(&self, key: &Key<'_>, at: Ref) -> bool {
+        let shard = self.shard(key);
+        let head = shard.head(at);
+        head.kind().owns()
+            && shard.value_of(at, head).next_deadline().is_some_and(|deadline| deadline <= self.now())
+    }
+
     #[inline]
     fn find_live(&mut self, key: &Key<'_>) -> Option<Ref> {
         let shard = self.shard(key);
@@ -224,9 +256,9 @@ impl<'e> Db<'e> {
         }
         match self.find_live(key) {
             Some(at) => {
-                self.preserve(key, at);
-                let db = self.index;
-                let had_deadline = self.shard(key).head(at).has_deadline();
+                let (db, shard) = (self.index, self.shard(key));
+                shard.preserve(db, key.hash(), at);
+                let had_deadline = shard.head(at).has_deadline();
                 let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
                 let (at, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
                 self.effects.discard(old);
@@ -319,14 +351,8 @@ impl<'e> Db<'e> {
         share: impl FnOnce(&ShardData, Ref) -> Owned,
     ) -> Option<(Copied, Option<u64>)> {
         let at = self.find_live(key)?;
-        let shard = self.shard(key);
-        let head = shard.head(at);
-        let copied = match shard.value(at) {
-            Value::Int(number) => Copied::Int(number),
-            _ if head.kind().owns() => Copied::Owned(Some(share(shard, at))),
-            _ => Copied::Bytes(apart_from_key(&head), head.value(&shard.arena, at).to_vec()),
-        };
-        Some((copied, head.deadline(&shard.arena, at)))
+        let entry = Entry { shard: self.shard(key), at };
+        Some((entry.copy_with(share), entry.deadline()))
     }
 
     /// Moves a value with its deadline to another key, or to a key of another database, over whatever is there. `None`: no such key. O(size of the
@@ -345,7 +371,7 @@ impl<'e> Db<'e> {
         if let Some(owned) = self.remove_moved(from) {
             self.select(target);
             self.hand_timers_on(owned, to)?;
-            self.adopt_field_deadlines(to);
+            self.arm_inside(to);
             self.select(home);
         }
         Ok(Some(()))
@@ -362,31 +388,23 @@ impl<'e> Db<'e> {
         owned
     }
 
-    /// Gives the timers of a hash that was moved to the entry that has its fields now. What is left of the old one is dropped here: its pages are
+    /// Gives the timers of a value that was moved to the entry that has its elements now. What is left of the old one is dropped here: its pages are
     /// the other's, so it takes no time.
     fn hand_timers_on(&mut self, mut old: Owned, to: &Key<'_>) -> Result<()> {
-        let Owned::Hash(old) = &mut old else { return Ok(()) };
         let Some(wheel) = old.take_wheel() else { return Ok(()) };
         let Some(at) = self.find_live(to) else { return Ok(()) };
         let db = self.index;
         let edited = self.shard_mut(to).edit_owned(db, to.hash(), at, |new, _| {
-            if let Owned::Hash(new) = new {
-                new.set_wheel(Some(wheel));
-            }
+            new.set_wheel(Some(wheel));
             ((), true)
         });
         Ok(edited.map(|_| ())?)
     }
 
-    /// Arms the timer of a value that was inserted whole and has deadlines inside.
-    pub(crate) fn adopt_field_deadlines(&mut self, key: &Key<'_>) {
-        let Some(entry) = self.peek(key) else { return };
-        if let Value::Hash(hash) = entry.value()
-            && let Some(deadline) = hash.next_deadline()
-        {
-            let db = self.index;
-            self.shard_mut(key).arm(db, key.hash(), deadline);
-        }
+    /// Arms a timer for a key.
+    pub(super) fn arm(&mut self, key: &Key<'_>, deadline: u64) {
+        let db = self.index;
+        self.shard_mut(key).arm(db, key.hash(), deadline);
     }
 
     /// Reclaims an expired entry, tells the log and the observers.
@@ -398,13 +416,10 @@ impl<'e> Db<'e> {
         self.mark(key);
     }
 
-    /// Hands the version of an entry that a running snapshot has not visited yet to its writer, before it changes.
-    ///
+    /// Gives an entry that is about to change to the snapshot that is being written, if that needs it.
     #[inline]
-    fn preserve(&mut self, key: &Key<'_>, at: Ref) {
-        if let Some(snapshot) = self.keyspace.hooks.snapshot() {
-            preserve_for(&*snapshot, self.shard(key), at, self.index);
-        }
+    fn preserve(&self, key: &Key<'_>, at: Ref) {
+        self.shard(key).preserve(self.index, key.hash(), at);
     }
 
     /// Reclaims the expired keys that reads met.
@@ -484,14 +499,6 @@ impl<'e> Db<'e> {
     }
 }
 
-/// Hands an entry to the writer of a running snapshot unless it has been visited.
-pub(super) fn preserve_for(snapshot: &dyn Snapshot, shard: &ShardData, at: Ref, db: usize) {
-    if shard.head(at).epoch() != snapshot.epoch() {
-        snapshot.preserve(&Entry { shard, at }, db);
-        entry::set_epoch(&shard.arena, at, snapshot.epoch());
-    }
-}
-
 #[inline]
 fn stamp(keyspace: &Keyspace, shard: &ShardData, at: Ref, hash: u64) {
     keyspace.evictor.note(hash, Use::Used);
@@ -503,7 +510,7 @@ fn bump(counter: &Cell<u64>) {
     counter.set(counter.get().wrapping_add(1));
 }
 
-/// The kind of a packed value without its key: a string that was too long to share the key's allocation stays `raw` under any other.
+/// The kind of a value without its key: a string that was too long to share the key's allocation stays `raw` under any other.
 fn apart_from_key(head: &Head) -> Kind {
     match head.kind() {
         Kind::Embedded if !is_embedded(head.key_len, head.value_len, head.has_deadline()) => Kind::Raw,

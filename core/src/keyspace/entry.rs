@@ -1,12 +1,14 @@
 //! The layout of an entry in a shard's arena, and nothing but the layout.
 //!
 //! ```text
-//! word 0   bits 0-4 kind, 5 deadline follows, 6 long lengths follow, 7 snapshot epoch, 8 value is ASCII,
+//! word 0   bits 0-4 kind, 5 deadline follows, 6 long lengths follow, 7 saved, 8 value is ASCII,
 //!          9-39 access stamp, 40-47 key length, 48-63 value length
 //! [word]   long lengths: key length in the low half, value length in the high half
 //! [word]   deadline, unix milliseconds
 //! key bytes, value bytes, padding to 8
 //! ```
+//!
+//! *Saved*: the snapshot being written has got the entry, or shall not get it; see [`super::snapshot`].
 //!
 //! A value is the bytes of a string or of a packed collection, eight bytes of an integer, or the root of a value that has memory of its own.
 
@@ -20,7 +22,7 @@ const SHORT_VALUE: usize = 0xffff;
 
 const HAS_DEADLINE: u64 = 1 << 5;
 const LONG: u64 = 1 << 6;
-const EPOCH: u64 = 1 << 7;
+const SAVED: u64 = 1 << 7;
 const ASCII: u64 = 1 << 8;
 const STAMP_SHIFT: u32 = 9;
 const STAMP_MASK: u64 = 0x7fff_ffff << STAMP_SHIFT;
@@ -148,9 +150,10 @@ impl Head {
         self.word & ASCII != 0
     }
 
-    /// Which of two alternating snapshots visited the entry last.
-    pub(crate) fn epoch(&self) -> bool {
-        self.word & EPOCH != 0
+    /// Whether the snapshot being written passes the entry over.
+    #[inline]
+    pub(crate) fn is_saved(&self) -> bool {
+        self.word & SAVED != 0
     }
 
     /// Bytes of the whole entry.
@@ -228,6 +231,16 @@ impl Head {
         self.word & !changing | kind as u64 | (value_len as u64) << VALUE_SHIFT | flag
     }
 
+    /// Writes another length of the value, for which [there is room](Head::has_room_for), and returns the head that the entry has then.
+    #[inline]
+    pub(crate) fn resized(&self, arena: &Arena, at: Ref, value_len: usize) -> Head {
+        // Stamp and marks may be others than when this was read.
+        let word =
+            arena.word(at, 0) & !((SHORT_VALUE as u64) << VALUE_SHIFT) | (value_len as u64) << VALUE_SHIFT;
+        arena.set_word(at, 0, word);
+        Head { word, value_len, ..*self }
+    }
+
     /// Key and value in one go.
     #[inline]
     pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {
@@ -282,10 +295,10 @@ pub(crate) fn overwrite_deadline(arena: &Arena, at: Ref, deadline: u64) {
     arena.set_word(at, head.key_at / 8 - 1, deadline);
 }
 
-/// Marks the entry as visited by the snapshot of this epoch.
-pub(crate) fn set_epoch(arena: &Arena, at: Ref, epoch: bool) {
-    let word = arena.word(at, 0) & !EPOCH;
-    arena.set_word(at, 0, if epoch { word | EPOCH } else { word });
+/// Has the snapshot being written pass the entry over, or not.
+pub(crate) fn set_saved(arena: &Arena, at: Ref, is_saved: bool) {
+    let word = arena.word(at, 0) & !SAVED;
+    arena.set_word(at, 0, if is_saved { word | SAVED } else { word });
 }
 
 /// Records whether the string value is pure ASCII.
@@ -303,7 +316,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) deadline: Option<u64>,
     pub(crate) stamp: u32,
     pub(crate) ascii: bool,
-    pub(crate) epoch: bool,
+    pub(crate) is_saved: bool,
 }
 
 impl Parts<'_> {
@@ -327,7 +340,8 @@ impl Parts<'_> {
     /// Writes the entry over an allocation of its size class.
     pub(crate) fn write(&self, arena: &mut Arena, at: Ref) {
         let mut word = self.kind as u64 | (u64::from(self.stamp) << STAMP_SHIFT) & STAMP_MASK;
-        for (bit, set) in [(HAS_DEADLINE, self.deadline.is_some()), (EPOCH, self.epoch), (ASCII, self.ascii)]
+        for (bit, set) in
+            [(HAS_DEADLINE, self.deadline.is_some()), (SAVED, self.is_saved), (ASCII, self.ascii)]
         {
             if set {
                 word |= bit;
@@ -368,7 +382,7 @@ mod tests {
     use super::*;
 
     fn parts<'a>(key: &'a [u8], value: &'a [u8], deadline: Option<u64>) -> Parts<'a> {
-        Parts { kind: Kind::Raw, key, value, deadline, stamp: 0xabcdef, ascii: true, epoch: false }
+        Parts { kind: Kind::Raw, key, value, deadline, stamp: 0xabcdef, ascii: true, is_saved: false }
     }
 
     #[test]
@@ -423,9 +437,9 @@ mod tests {
         let at = parts(b"k", b"v", Some(5)).store(&mut arena).unwrap();
         stamp(&arena, at, |_| 7);
         overwrite_deadline(&arena, at, 9);
-        set_epoch(&arena, at, true);
+        set_saved(&arena, at, true);
         let head = Head::read(&arena, at);
-        assert_eq!((head.stamp(), head.deadline(&arena, at), head.epoch()), (7, Some(9), true));
+        assert_eq!((head.stamp(), head.deadline(&arena, at), head.is_saved()), (7, Some(9), true));
         assert_eq!(head.key_and_value(&arena, at), (&b"k"[..], &b"v"[..]));
     }
 }

@@ -19,7 +19,7 @@ use super::Keyspace;
 use super::db::Aftermath;
 use super::timeline::Timeline;
 use super::victims::Victims;
-use crate::config::MAXMEMORY_POLICIES;
+use crate::config::{EvictionPolicy, POLICIES, Scope};
 use crate::evict::memory::{Counters, time_limit_us};
 use crate::evict::ticks::Ticks;
 use crate::evict::uses::Uses;
@@ -231,12 +231,12 @@ impl Evictor {
     }
 
     fn choose(&self, keyspace: &Keyspace, state: &mut State, wanted: usize, samples: usize) {
-        let name = wanted.checked_sub(1).map_or("", |index| MAXMEMORY_POLICIES[index]);
-        let policy = evict::policy(name, samples);
-        let files = match name.split_once('-') {
-            Some(("volatile", _)) => VOLATILE,
-            Some((_, "lru" | "adaptive")) => ALL,
-            _ => NONE,
+        let chosen = wanted.checked_sub(1).map(|index| &POLICIES[index]);
+        let policy = chosen.and_then(|chosen| evict::policy(chosen, samples));
+        let files = match chosen.and_then(EvictionPolicy::files) {
+            None => NONE,
+            Some(Scope::Volatile) => VOLATILE,
+            Some(Scope::All) => ALL,
         };
         *state = State { policy, samples, scan: None, filed: 0, fullest: state.fullest };
         self.ticks.set_sampled_share(0.0);
@@ -423,3 +423,6 @@ impl Keyspace {
         self.made_shards().map(count).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ pub(crate) struct Shard {
     data: Mutex<Option<Box<ShardData>>>,
 }
 
-type DataGuard<'s> = MutexGuard<'s, Option<Box<ShardData>>>;
+pub(super) type DataGuard<'s> = MutexGuard<'s, Option<Box<ShardData>>>;
 
 #[inline(always)]
 fn made<'d>(data: &'d DataGuard<'_>) -> &'d ShardData {
@@ -136,8 +136,8 @@ impl Shard {
         self.line().is_made.store(true, Ordering::Relaxed);
     }
 
-    /// Holds the lock without a look at what it guards.
-    pub(super) fn hold(&self) -> impl Guard + '_ {
+    /// Holds the lock, whether anybody did before or not. Nothing that readers without the lock look at may be changed.
+    pub(super) fn hold(&self) -> DataGuard<'_> {
         self.data.lock()
     }
 
@@ -232,6 +232,11 @@ impl Drop for ShardGuard<'_> {
 }
 
 impl ShardGuard<'_> {
+    /// Whether what it guards may have been changed.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing
+    }
+
     /// What a write that may have changed anything ends with.
     #[inline(never)]
     fn tidy(&mut self) {

@@ -37,12 +37,12 @@ pub(super) struct Listeners<'k> {
 }
 
 impl<'k> Listeners<'k> {
-    /// All listeners; `None` while a snapshot is being written, which needs what stood there before.
+    /// All listeners; `None` where no short cut is taken.
     ///
     /// # Errors
     /// The log refuses writes.
     pub(super) fn of(keyspace: &'k Keyspace) -> Result<Option<Self>> {
-        if keyspace.hooks.are_preserving() {
+        if !keyspace.hooks.allow_short_cuts() {
             return Ok(None);
         }
         match keyspace.hooks.refusal() {
@@ -84,7 +84,7 @@ impl Hear for Listeners<'_> {
     #[inline]
     fn stand_for(&self, hooks: &Hooks, _: &ShardData) -> bool {
         // A log that came after the change was put down has to get it from whoever does it over.
-        !hooks.are_preserving() && hooks.are_logged() != self.group.is_empty()
+        hooks.are_logged() != self.group.is_empty()
     }
 
     fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]) {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::db::Entry;
 use super::journal::{Group, Journal, Ticket};
 use crate::error::{Error, Result};
 use crate::os::Guard;
@@ -66,15 +65,6 @@ pub trait Observer: Send + Sync {
     fn notified(&self, event: &Event<'_>);
 }
 
-/// A snapshot being written: gets the version of every entry as it was when the snapshot began.
-pub(crate) trait Snapshot: Send + Sync {
-    /// Entries that carry this bit have been visited.
-    fn epoch(&self) -> bool;
-
-    /// Called under the shard's lock before an entry that was not visited changes or goes.
-    fn preserve(&self, entry: &Entry<'_>, db: usize);
-}
-
 /// An observer and what it wants to hear of.
 #[derive(Clone)]
 struct Listener {
@@ -85,7 +75,6 @@ struct Listener {
 /// The listeners of one keyspace.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    snapshot: Mutex<Option<Arc<dyn Snapshot>>>,
     journal: ArcSwapOption<Arc<dyn Journal>>,
     observers: ArcSwap<Vec<Listener>>,
     /// Held by whoever changes the list of observers.
@@ -96,10 +85,12 @@ pub(crate) struct Hooks {
     marks: AtomicU32,
 }
 
-const SNAPSHOT: u32 = 1;
-const JOURNAL: u32 = 2;
-const CHANGES: u32 = 4;
-const EVENTS: u32 = 8;
+const JOURNAL: u32 = 1;
+const CHANGES: u32 = 2;
+const EVENTS: u32 = 4;
+/// Short cuts are not taken, for tests to compare.
+#[cfg(test)]
+const LONG_WAY: u32 = 8;
 
 /// Something that was appended to the log, and may have to be waited for.
 #[must_use]
@@ -118,27 +109,7 @@ impl Appended {
 impl Hooks {
     /// Locks what it guards.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
-        held.push(Box::new(self.snapshot.lock()));
         held.push(Box::new(self.changing.lock()));
-    }
-
-    /// Begins a snapshot, or ends it with `None`. The caller holds every shard.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "snapshots begin with the persistence layer; the hook is tested")
-    )]
-    pub(crate) fn set_snapshot(&self, snapshot: Option<Arc<dyn Snapshot>>) {
-        self.set_present(SNAPSHOT, snapshot.is_some());
-        *self.snapshot.lock() = snapshot;
-    }
-
-    /// The running snapshot.
-    #[inline]
-    pub(crate) fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {
-        if !self.are_preserving() {
-            return None;
-        }
-        self.snapshot.lock().clone()
     }
 
     /// Sets the log, or ends it with `None`, and returns the one before. The caller holds every shard, so that each change goes to one of them.
@@ -233,10 +204,18 @@ impl Hooks {
         self.marks.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether a snapshot is being written.
-    #[inline]
-    pub(crate) fn are_preserving(&self) -> bool {
-        self.present.load(Ordering::Acquire) & SNAPSHOT != 0
+    /// Has every write go the long way from now on.
+    #[cfg(test)]
+    pub(crate) fn take_no_short_cut(&self) {
+        self.set_present(LONG_WAY, true);
+    }
+
+    /// Whether short cuts may be taken.
+    pub(crate) fn allow_short_cuts(&self) -> bool {
+        #[cfg(test)]
+        return self.present.load(Ordering::Acquire) & LONG_WAY == 0;
+        #[cfg(not(test))]
+        true
     }
 
     /// Whether anybody wants to hear of changes of all keys; asked before anything is collected for them.

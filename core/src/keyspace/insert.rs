@@ -1,13 +1,12 @@
 //! Storing short strings under keys that are new: what filling a cache comes to.
 //!
-//! It is a short cut past [`super::Db`] for the one case in which no snapshot is being written; logs, observers and whoever watches the key are
-//! told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have; so are keys that exist,
+//! It is a short cut past [`super::Db`]; logs, observers and whoever watches the key are told here too ([`super::hearing`]). All else is for [`super::Db`], whose every effect this must have; so are keys that exist,
 //! expired or not. The caller has made room for it.
 
 use super::evictor::Created;
 use super::hearing::{Hear, Listeners, Nobody, log_set};
 use super::overwrite::Expiry;
-use super::shared::LookUp;
+use super::shared::Lookup;
 use super::{Keyspace, compaction};
 use crate::error::Result;
 use crate::evict::Event as Used;
@@ -55,7 +54,7 @@ fn insert(
     if !listeners.stand_for(&keyspace.hooks, &shard) {
         return Ok(false);
     }
-    let LookUp::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
+    let Lookup::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
     let stamp = keyspace.first_stamp();
     let data = &mut *shard;
     data.create(db, key, encode(value), deadline, stamp)?;

@@ -3,16 +3,14 @@
 //! Commands reach entries only through [`Db`]; what they do with them is their own affair.
 
 pub(crate) mod access;
+pub(crate) mod collection;
 pub(crate) mod compaction;
 pub(crate) mod db;
 pub(crate) mod deadlines;
 pub(crate) mod entry;
 pub(crate) mod evictor;
-#[cfg(test)]
-mod evictor_tests;
 pub(crate) mod field_wheels;
 pub(crate) mod guard;
-pub(crate) mod hash;
 pub(crate) mod hearing;
 pub(crate) mod hooks;
 pub(crate) mod insert;
@@ -25,6 +23,7 @@ pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod shard;
 pub(crate) mod shared;
+pub(crate) mod snapshot;
 pub(crate) mod stored;
 pub(crate) mod survey;
 pub(crate) mod timeline;
@@ -46,7 +45,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::background::Task;
 use crate::clock::Clock;
-use crate::config::{Config, MAXMEMORY_POLICIES};
+use crate::config::{Config, POLICIES, Rule};
 use crate::evict::Event as Use;
 use crate::evict::memory;
 use crate::os::Guard;
@@ -61,25 +60,6 @@ use hooks::Hooks;
 use shard::ShardData;
 use shared::Shared;
 use versions::Counters;
-
-/// Indices of the policies whose names end in these letters, as bits: it is asked at every access.
-const fn policies_ending_in(ending: [u8; 3]) -> u32 {
-    let (mut bits, mut index) = (0, 0);
-    while index < MAXMEMORY_POLICIES.len() {
-        if let [.., a, b, c] = MAXMEMORY_POLICIES[index].as_bytes()
-            && *a == ending[0]
-            && *b == ending[1]
-            && *c == ending[2]
-        {
-            bits |= 1 << index;
-        }
-        index += 1;
-    }
-    bits
-}
-
-const FREQUENCY_POLICIES: u32 = policies_ending_in(*b"lfu");
-const ADAPTIVE_POLICIES: u32 = policies_ending_in(*b"ive");
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
@@ -107,6 +87,8 @@ pub(crate) struct Keyspace {
     pub(crate) dirty: CachePadded<AtomicU64>,
     /// Fields of hashes that have expired.
     pub(crate) expired_fields: AtomicU64,
+    /// One more than the generation of the process that is writing a snapshot; 0 if none is.
+    pub(crate) snapshot: AtomicU64,
 }
 
 impl Keyspace {
@@ -132,6 +114,7 @@ impl Keyspace {
             peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
+            snapshot: AtomicU64::new(0),
         };
         keyspace.refresh_stamp();
         keyspace.evictor.adopt(&keyspace);
@@ -312,19 +295,15 @@ impl Keyspace {
     #[inline]
     pub(crate) fn recording(&self) -> Recording {
         let hot = self.config.hot();
-        let policy = 1 << hot.maxmemory_policy();
-        if FREQUENCY_POLICIES & policy != 0 {
+        let rule = POLICIES[hot.maxmemory_policy()].rule;
+        if rule == Rule::Lfu {
             return Recording::Frequency {
                 factor: hot.lfu_log_factor() as u32,
                 decay_minutes: hot.lfu_decay_time() as u32,
             };
         }
         let (now, window) = self.evictor.ticks.read();
-        if ADAPTIVE_POLICIES & policy != 0 {
-            Recording::Reuse { now, window }
-        } else {
-            Recording::Recency { now }
-        }
+        if rule == Rule::Adaptive { Recording::Reuse { now, window } } else { Recording::Recency { now } }
     }
 
     /// Milliseconds since the access that a stamp remembers, or, under the adaptive policies, since the key was filed; `None` where accesses

@@ -6,17 +6,17 @@
 use super::entry::Head;
 use super::shard::ShardData;
 use crate::store::HashSeed;
-use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, Ref};
-use crate::value::hash::{Hash, TableRef};
-use crate::value::long::{self, LongString};
-use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned};
+use crate::store::wheel::Wheel;
+use crate::value::long::LongString;
+use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned, Root};
 
 /// A value as the bytes of an entry. It owns what it owned before: [`ShardData::settle`] or [`ShardData::abandon`] it.
 pub(super) struct Encoded<'v> {
     kind: Kind,
     bytes: Bytes<'v>,
     owned: Option<Owned>,
+    wheel_place: Option<usize>,
 }
 
 enum Bytes<'v> {
@@ -46,14 +46,9 @@ fn padding(key_len: usize) -> usize {
 
 /// The bytes that stand in the entry of a key of that length.
 fn stored(owned: &Owned, key_len: usize) -> Vec<u8> {
-    match owned {
-        Owned::Str(string) => string.stored().to_vec(),
-        Owned::Hash(hash) => {
-            let mut bytes = vec![0; padding(key_len)];
-            hash.root().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
-            bytes
-        }
-    }
+    let mut bytes = vec![0; padding(key_len)];
+    owned.each_word(&mut |word| bytes.extend_from_slice(&word.to_le_bytes()));
+    bytes
 }
 
 impl ShardData {
@@ -69,14 +64,14 @@ impl ShardData {
     ) -> Result<Encoded<'v>, OutOfMemory> {
         let owned = match value {
             NewValue::Bytes(Kind::Raw | Kind::Embedded, bytes) if bytes.len() > MAX_IN_ARENA => {
-                Owned::Str(LongString::new(self.arena.pool(), bytes, 0)?)
+                LongString::new(self.arena.pool(), bytes, 0)?.into()
             }
             NewValue::Bytes(kind, bytes) => {
-                return Ok(Encoded { kind, bytes: Bytes::Borrowed(bytes), owned: None });
+                return Ok(Encoded { kind, bytes: Bytes::Borrowed(bytes), owned: None, wheel_place: None });
             }
             NewValue::Int(number) => {
                 let bytes = Bytes::Number(number.to_le_bytes());
-                return Ok(Encoded { kind: Kind::Int, bytes, owned: None });
+                return Ok(Encoded { kind: Kind::Int, bytes, owned: None, wheel_place: None });
             }
             NewValue::Owned(owned) => owned,
         };
@@ -85,9 +80,9 @@ impl ShardData {
 
     #[inline(never)]
     fn encode_owned<'v>(&mut self, mut owned: Owned, key_len: usize) -> Encoded<'v> {
-        self.keep_wheel(&mut owned, None);
+        let wheel_place = self.keep_wheel(&mut owned, None);
         let bytes = Bytes::Made(stored(&owned, key_len));
-        Encoded { kind: owned.kind(), bytes, owned: Some(owned) }
+        Encoded { kind: owned.kind(), bytes, owned: Some(owned), wheel_place }
     }
 
     /// The value stands in an entry now, which owns what it owns.
@@ -101,52 +96,46 @@ impl ShardData {
 
     /// The value stands in no entry.
     pub(super) fn abandon(&mut self, encoded: Encoded<'_>) {
-        if let Some(Owned::Hash(hash)) = &encoded.owned
-            && let Some(place) = hash.as_ref(&self.shared.seed).wheel()
-        {
+        if let Some(place) = encoded.wheel_place {
             self.wheels.remove(place);
         }
     }
 
-    /// Keeps the wheel of a hash, if it has one, at the place that it had, and has the hash name that.
+    /// Keeps the wheel of a value, if it has one, at the place that it had, and has the value name that.
     fn keep_wheel(&mut self, owned: &mut Owned, place: Option<usize>) -> Option<usize> {
-        let Owned::Hash(hash) = owned else { return None };
-        let place = hash.take_wheel().map(|wheel| self.wheels.keep(place, wheel));
-        hash.set_wheel_place(place);
+        let place = owned.take_wheel().map(|wheel| self.wheels.keep(place, wheel));
+        owned.set_wheel_place(place);
         place
     }
 
-    /// The hash of the entry at `at`, to read.
+    /// The root that the entry at `at` holds.
     #[inline]
-    pub(super) fn hash_at(&self, at: Ref, head: Head) -> TableRef<'_> {
-        TableRef::new(self.root_words(at, head), self.arena.region(), &self.shared.seed)
-    }
-
-    fn root_words(&self, at: Ref, head: Head) -> Words<'_> {
+    pub(super) fn root(&self, at: Ref, head: Head) -> Root<'_> {
         let padding = padding(head.key_len);
         let first = (head.value_at() + padding) / 8;
-        self.arena.block(at).words().from(first).first((head.value_len - padding) / 8)
+        let words = self.arena.block(at).words().from(first).first((head.value_len - padding) / 8);
+        Root { words, region: self.arena.region(), seed: &self.shared.seed }
+    }
+
+    /// Where the wheel of the value of an entry is.
+    fn wheel_place(&self, at: Ref, head: Head) -> Option<usize> {
+        head.kind().wheel_place(self.root(at, head))
     }
 
     /// Bytes that an entry owns beside itself.
     pub(super) fn owned_bytes(&self, at: Ref, head: Head) -> usize {
-        match head.kind() {
-            Kind::Long => long::page_bytes(head.value(&self.arena, at), self.arena.pool()),
-            Kind::HashTable => {
-                let hash = self.hash_at(at, head);
-                let wheel = hash.wheel().and_then(|place| self.wheels.get(place));
-                hash.page_bytes() + wheel.map_or(0, |wheel| wheel.bytes())
-            }
-            _ => 0,
+        if !head.kind().owns() {
+            return 0;
         }
+        let wheel = self.wheel_place(at, head).and_then(|place| self.wheels.get(place));
+        let pages = head.kind().page_bytes(self.root(at, head), self.arena.pool());
+        pages + wheel.map_or(0, Wheel::bytes)
     }
 
     /// What an entry owns, and goes on owning: a panic of whoever looks at it gives nothing away.
     fn look_at(&self, at: Ref, head: Head) -> Owned {
-        let mut owned = match head.kind() {
-            Kind::Long => Owned::Str(LongString::of(head.value(&self.arena, at), self.arena.pool())),
-            _ => Owned::Hash(Hash::of(self.root_words(at, head), self.arena.pool())),
-        };
+        let owned = head.kind().owner(self.root(at, head).words, self.arena.pool());
+        let mut owned = owned.expect("the caller knows that the entry holds a root");
         owned.set_left(true);
         owned
     }
@@ -154,10 +143,8 @@ impl ShardData {
     /// Takes what an entry owns, which is about to go.
     pub(super) fn unload(&mut self, at: Ref, head: Head) -> Owned {
         let mut owned = self.look_at(at, head);
-        if let Owned::Hash(hash) = &mut owned
-            && let Some(place) = hash.as_ref(&self.shared.seed).wheel()
-        {
-            hash.set_wheel(self.wheels.remove(place));
+        if let Some(place) = self.wheel_place(at, head) {
+            owned.set_wheel(self.wheels.remove(place));
         }
         self.owners -= 1;
         owned.set_left(false);
@@ -173,19 +160,15 @@ impl ShardData {
         owned.set_left(true);
     }
 
-    /// A copy of what an entry owns, which shares its memory. O(fields with deadlines).
+    /// A copy of what an entry owns, which shares its memory. O(elements with deadlines).
     pub(crate) fn share(&self, at: Ref) -> Owned {
         let mut copy = self.share_without_timers(at);
-        if let Owned::Hash(hash) = &mut copy {
-            let place = self.hash_at(at, self.head(at)).wheel();
-            let wheel =
-                place.and_then(|place| self.wheels.get(place)).map(|wheel| Box::new(wheel.duplicate()));
-            hash.set_wheel(wheel);
-        }
+        let wheel = self.wheel_place(at, self.head(at)).and_then(|place| self.wheels.get(place));
+        copy.set_wheel(wheel.map(|wheel| Box::new(wheel.duplicate())));
         copy
     }
 
-    /// [`ShardData::share`] without the timers of fields: for whoever takes these from the entry later. O(1).
+    /// [`ShardData::share`] without timers: for whoever takes these from the entry later. O(1).
     pub(crate) fn share_without_timers(&self, at: Ref) -> Owned {
         self.look_at(at, self.head(at)).share()
     }
@@ -203,11 +186,8 @@ impl ShardData {
     ) -> Result<(Ref, R, bool), OutOfMemory> {
         let head = self.head(at);
         let mut owned = self.look_at(at, head);
-        let mut place = None;
-        if let Owned::Hash(hash) = &mut owned {
-            place = hash.as_ref(&self.shared.seed).wheel();
-            hash.set_wheel(place.and_then(|place| self.wheels.take(place)));
-        }
+        let place = self.wheel_place(at, head);
+        owned.set_wheel(place.and_then(|place| self.wheels.take(place)));
         let (result, changed) = edit(&mut owned, &self.shared.seed);
         let wheel_place = self.keep_wheel(&mut owned, place);
         let bytes = stored(&owned, head.key_len);
@@ -243,106 +223,4 @@ impl ShardData {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use crate::store::key::{Key, SHARDS};
-    use crate::store::memory::refusal;
-    use crate::{Clock, Engine, Form};
-
-    #[test]
-    fn a_panic_in_an_edit_gives_nothing_away() {
-        let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
-        let (db, keyspace) = (engine.database(0).unwrap(), &engine.inner.keyspace);
-        for number in 0..1_000 {
-            db.hset("h", format!("f{number}").as_bytes(), &[b'v'; 50]).unwrap();
-        }
-        db.set("s", vec![b's'; 100_000], crate::Ttl::None, crate::Condition::Always).unwrap();
-        let pages = keyspace.shared.pool.shareable_bytes();
-        for name in [b"h", b"s"] {
-            let key = Key::new(name, &keyspace.seed);
-            let mut shard = keyspace.lock(key.shard());
-            let at = shard.find(0, &key).unwrap();
-            let edit = || shard.edit_owned(0, key.hash(), at, |_, _| -> ((), bool) { panic!("on purpose") });
-            assert!(catch_unwind(AssertUnwindSafe(edit)).is_err());
-        }
-        assert_eq!(keyspace.shared.pool.shareable_bytes(), pages);
-        let value = db.hget_with(b"h", b"f7", |found| found.map(<[u8]>::to_vec)).unwrap();
-        assert_eq!(
-            (value, db.get("s").unwrap().map(|text| text.len())),
-            (Some(vec![b'v'; 50]), Some(100_000))
-        );
-        assert!(db.delete("h").unwrap() && db.delete("s").unwrap());
-        assert_eq!(keyspace.shared.pool.shareable_bytes(), 0);
-    }
-
-    #[test]
-    fn a_key_that_finds_no_room_under_another_name_keeps_its_own() {
-        let clock = Clock::manual(1_000_000);
-        let engine = Engine::builder().clock(clock.clone()).open().unwrap();
-        let db = engine.database(0).unwrap();
-        let mut session = engine.session(Form::Resp);
-        let mut run = |line: &str| {
-            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            String::from_utf8(session.execute(&words).to_vec()).unwrap()
-        };
-        for number in 0..1_000 {
-            db.hset("h", format!("f{number}").as_bytes(), &[b'v'; 50]).unwrap();
-        }
-        run("HPEXPIRE h 5000 FIELDS 2 f1 f2");
-        db.set("packed", vec![b'p'; 60_000], crate::Ttl::None, crate::Condition::Always).unwrap();
-        db.set("long", vec![b'l'; 100_000], crate::Ttl::None, crate::Condition::Always).unwrap();
-        let before = run("DEBUG DIGEST");
-        for name in ["h", "packed", "long"] {
-            refusal::set(true);
-            let renamed = [run(&format!("RENAME {name} other")), run(&format!("MOVE {name} 3"))];
-            refusal::set(false);
-            assert!(renamed.iter().all(|reply| reply.starts_with("-OOM")), "{name}: {renamed:?}");
-            assert_eq!(run("EXISTS other h packed long"), ":3\r\n");
-        }
-        assert_eq!(run("DEBUG DIGEST"), before);
-        let pages = engine.inner.keyspace.shared.pool.shareable_bytes();
-        for name in ["h", "packed", "long"] {
-            assert_eq!(run(&format!("RENAME {name} other-{name}")), "+OK\r\n");
-            assert_eq!(run(&format!("MOVE other-{name} 3")), ":1\r\n");
-        }
-        assert_eq!(engine.inner.keyspace.shared.pool.shareable_bytes(), pages, "one owner each");
-        assert_eq!(
-            (run("DBSIZE"), run("SELECT 3"), run("DBSIZE")),
-            (":0\r\n".into(), "+OK\r\n".into(), ":3\r\n".into())
-        );
-        assert_eq!(run("HPTTL other-h FIELDS 2 f1 f3"), "*2\r\n:5000\r\n:-1\r\n");
-        clock.advance(std::time::Duration::from_secs(6));
-        engine.reap();
-        assert_eq!(
-            (run("HLEN other-h"), run("STRLEN other-long")),
-            (":998\r\n".into(), ":100000\r\n".into())
-        );
-    }
-
-    #[test]
-    fn timers_of_fields_are_not_looked_through_at_every_delete() {
-        let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
-        let keyspace = &engine.inner.keyspace;
-        let mut session = engine.session(Form::Resp);
-        let mut run = |line: String| {
-            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            session.execute(&words).to_vec()
-        };
-        for number in 0..20_000 {
-            run(format!("HSET h:{number} f v"));
-            assert_eq!(run(format!("HPEXPIRE h:{number} 86400000 FIELDS 1 f")), b"*1\r\n:1\r\n");
-        }
-        for number in 0..2_000 {
-            run(format!("SET x:{number} 1 EX 100"));
-            run(format!("DEL x:{number}"));
-        }
-        let mut timers = 0;
-        for shard in 0..SHARDS {
-            let (armed, allowed) = keyspace.lock(shard).timers(0);
-            timers += armed;
-            assert!(armed <= allowed, "the next delete would look through {armed} timers again: {allowed}");
-        }
-        assert!(timers >= 20_000);
-    }
-}
+mod tests;

@@ -8,29 +8,21 @@ use super::Keyspace;
 use super::entry::Head;
 use super::guard::{Noted, ShardGuard};
 use super::shard::ShardData;
-use super::shared::{LookUp, ShardLine};
+use super::shared::{Located, Lookup, ShardLine};
 use crate::store::key::{Key, shard_of};
 use crate::store::memory::Ref;
 use crate::store::memory::words::{Scratch, Window};
 use crate::value::listpack::{Element, Listpack};
-use crate::value::{HashRef, Kind, Value};
+use crate::value::{Kind, Value};
 
-/// What a reader sees of an entry.
+/// An entry as readers get it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen<'s> {
+pub(crate) struct EntryView<'s> {
     pub(crate) value: Value<'s>,
     /// A string value is known to be pure ASCII.
     pub(crate) is_ascii: bool,
     /// Unix milliseconds.
     pub(crate) deadline: Option<u64>,
-}
-
-/// The outcome of a read without the lock.
-enum Glance<'s> {
-    Seen(Seen<'s>),
-    Missing,
-    /// The entry, or the moment, asks for the lock.
-    LockNeeded,
 }
 
 /// Reads a key and counts a hit or a miss; expired entries are left to the reaper. O(1). What `read` gets may be under the
@@ -40,39 +32,39 @@ pub(crate) fn read_one<R>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
-    read: impl FnOnce(Option<Seen<'_>>) -> R,
+    read: impl FnOnce(Option<EntryView<'_>>) -> R,
 ) -> R {
     let mut scratch = Scratch::new();
-    match glance(keyspace, db, key, &mut scratch) {
-        Glance::Seen(seen) => {
+    match read_unlocked(keyspace, db, key, &mut scratch) {
+        Lookup::Found(view) => {
             keyspace.lookups.count(true);
-            read(Some(seen))
+            read(Some(view))
         }
-        Glance::Missing => {
+        Lookup::Missing => {
             keyspace.lookups.count(false);
             read(None)
         }
-        Glance::LockNeeded => read_locked(keyspace, db, key, read),
+        Lookup::NeedsLock => read_locked(keyspace, db, key, read),
     }
 }
 
 /// [`read_one`] where it can be done without the lock and the key has not expired; `None` otherwise, and nothing is counted. `read` may
 /// still decline.
 #[inline(never)]
-pub(crate) fn read_unlocked<R>(
+pub(crate) fn read_if_unlocked<R>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
-    read: impl FnOnce(Option<Seen<'_>>) -> Option<R>,
+    read: impl FnOnce(Option<EntryView<'_>>) -> Option<R>,
 ) -> Option<R> {
     let mut scratch = Scratch::new();
-    let seen = match find(keyspace, db, key) {
-        Search::Found(found) => Some(look(keyspace, key, &found, &mut scratch).ok()?),
-        Search::Missing => None,
-        Search::Unsure => return None,
+    let view = match find(keyspace, db, key) {
+        Lookup::Found(found) => Some(view(keyspace, key, &found, &mut scratch).ok()?),
+        Lookup::Missing => None,
+        Lookup::NeedsLock => return None,
     };
-    let exists = seen.is_some();
-    let result = read(seen)?;
+    let exists = view.is_some();
+    let result = read(view)?;
     keyspace.lookups.count(exists);
     Some(result)
 }
@@ -83,11 +75,11 @@ pub(crate) fn read_large<R>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
-    read: impl FnOnce(Option<Seen<'_>>) -> R,
+    read: impl FnOnce(Option<EntryView<'_>>) -> R,
 ) -> R {
     let index = keyspace.shared.index(db, key.shard());
     if index.is_some_and(|index| index.first_candidate(key.hash()).is_none())
-        && let Search::Missing = find(keyspace, db, key)
+        && let Lookup::Missing = find(keyspace, db, key)
     {
         keyspace.lookups.count(false);
         return read(None);
@@ -99,9 +91,9 @@ pub(crate) fn read_large<R>(
 #[inline(never)]
 pub(crate) fn exists(keyspace: &Keyspace, db: usize, key: &Key<'_>) -> bool {
     let exists = match find(keyspace, db, key) {
-        Search::Missing => false,
-        Search::Unsure => return read_locked(keyspace, db, key, |seen| seen.is_some()),
-        Search::Found(found) => match found.state(keyspace) {
+        Lookup::Missing => false,
+        Lookup::NeedsLock => return read_locked(keyspace, db, key, |seen| seen.is_some()),
+        Lookup::Found(found) => match found.state(keyspace) {
             State::Disturbed => return read_locked(keyspace, db, key, |seen| seen.is_some()),
             State::Expired => false,
             State::Live => {
@@ -120,7 +112,7 @@ fn read_locked<R>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
-    read: impl FnOnce(Option<Seen<'_>>) -> R,
+    read: impl FnOnce(Option<EntryView<'_>>) -> R,
 ) -> R {
     let guard = keyspace.lock(key.shard());
     let seen = under_lock(keyspace, &guard, db, key);
@@ -156,30 +148,30 @@ pub(crate) fn prefetch<K>(keyspace: &Keyspace, db: usize, keys: &[K], hash: impl
 /// The text of a key's string where it can be had without the lock and is no integer, and whether it is ASCII. `None` says nothing:
 /// [`read_one`] knows. Counts a hit.
 #[inline(never)]
-pub(crate) fn glance_at_text<'s>(
+pub(crate) fn read_text_unlocked<'s>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
     scratch: &'s mut Scratch,
 ) -> Option<(&'s [u8], bool)> {
-    glance_and_copy(keyspace, db, key, Kind::TEXTS, scratch)
+    copy_unlocked(keyspace, db, key, Kind::TEXTS, scratch)
 }
 
 /// A field of a key's packed hash where it can be had without the lock: `Some(None)` is a hash without that field, `None` says nothing:
 /// [`read_one`] knows. Counts a hit if there is the hash.
 #[inline(never)]
-pub(crate) fn glance_at_field<'s>(
+pub(crate) fn read_field_unlocked<'s>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
     field: &[u8],
     scratch: &'s mut Scratch,
 ) -> Option<Option<Element<'s>>> {
-    let (packed, _) = glance_and_copy(keyspace, db, key, [Kind::HashPacked; 2], scratch)?;
+    let (packed, _) = copy_unlocked(keyspace, db, key, [Kind::HashPacked; 2], scratch)?;
     Some(Listpack::new(packed).behind(field))
 }
 
-/// As [`glance_at_text`], into a sink that may have been written to in vain.
+/// As [`read_text_unlocked`], into a sink that may have been written to in vain.
 #[inline(always)]
 pub(crate) fn send_text<S: Sink>(
     keyspace: &Keyspace,
@@ -187,13 +179,13 @@ pub(crate) fn send_text<S: Sink>(
     key: &Key<'_>,
     sink: S,
 ) -> Option<S::Copied> {
-    glance_and_copy(keyspace, db, key, Kind::TEXTS, sink).map(|(copied, _)| copied)
+    copy_unlocked(keyspace, db, key, Kind::TEXTS, sink).map(|(copied, _)| copied)
 }
 
-/// As [`glance_at_text`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.
+/// As [`read_text_unlocked`], copies what fits into `buffer` and returns the whole length. The buffer may be written to in vain.
 #[inline(always)]
 pub(crate) fn copy_text(keyspace: &Keyspace, db: usize, key: &Key<'_>, buffer: &mut [u8]) -> Option<usize> {
-    glance_and_copy(keyspace, db, key, Kind::TEXTS, buffer).map(|(len, _)| len)
+    copy_unlocked(keyspace, db, key, Kind::TEXTS, buffer).map(|(len, _)| len)
 }
 
 /// Where the copy of a value goes.
@@ -221,7 +213,7 @@ impl Sink for &mut [u8] {
 
 /// The path of nearly all reads, so it is straight: of the entries with the key's tag it looks at the first.
 #[inline(always)]
-fn glance_and_copy<S: Sink>(
+fn copy_unlocked<S: Sink>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
@@ -234,7 +226,7 @@ fn glance_and_copy<S: Sink>(
     let at = shared.index(db, key.shard())?.first_candidate(key.hash())?;
     let window = shared.region().window(at)?;
     let head = Head::short_of(window, key.bytes(), kinds)?;
-    let found = Sighting { line, count, at, window, head };
+    let found = Optimistic { line, count, entry: Located { at, window, head } };
     let copied = sink.take(window, head.value_at(), head.value_len)?;
     if found.state(keyspace) != State::Live {
         return None;
@@ -244,32 +236,22 @@ fn glance_and_copy<S: Sink>(
     Some((copied, head.ascii()))
 }
 
-/// An entry found without the lock.
-struct Sighting<'k> {
+/// An entry found without the lock, which a writer may change at any time.
+struct Optimistic<'k> {
     line: &'k ShardLine,
     /// What the sequence stood at.
     count: u64,
-    at: Ref,
-    window: Window<'k>,
-    head: Head,
-}
-
-/// What looking a key up without the lock comes to.
-enum Search<'k> {
-    Found(Sighting<'k>),
-    Missing,
-    /// A writer is at work, or the database can only be read under the lock.
-    Unsure,
+    entry: Located<'k>,
 }
 
 #[inline(always)]
-fn find<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Search<'k> {
+fn find<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Lookup<Optimistic<'k>> {
     let line = keyspace.shared.line(key.shard());
-    let Some(count) = line.sequence.begin_read() else { return Search::Unsure };
+    let Some(count) = line.sequence.begin_read() else { return Lookup::NeedsLock };
     match keyspace.shared.look_up(db, key) {
-        LookUp::Found(at, window, head) => Search::Found(Sighting { line, count, at, window, head }),
-        LookUp::Missing if line.sequence.is_still(count) => Search::Missing,
-        LookUp::Missing | LookUp::Unsure => Search::Unsure,
+        Lookup::Found(entry) => Lookup::Found(Optimistic { line, count, entry }),
+        Lookup::Missing if line.sequence.is_still(count) => Lookup::Missing,
+        Lookup::Missing | Lookup::NeedsLock => Lookup::NeedsLock,
     }
 }
 
@@ -282,15 +264,16 @@ enum State {
     Disturbed,
 }
 
-impl Sighting<'_> {
+impl Optimistic<'_> {
     #[inline(always)]
     fn copy<'s>(&self, scratch: &'s mut Scratch) -> Option<&'s [u8]> {
-        self.window.copy(self.head.value_at(), self.head.value_len, scratch)
+        let Located { window, head, .. } = self.entry;
+        window.copy(head.value_at(), head.value_len, scratch)
     }
 
     #[inline(always)]
     fn state(&self, keyspace: &Keyspace) -> State {
-        let deadline = self.head.deadline_in(self.window);
+        let deadline = self.entry.head.deadline_in(self.entry.window);
         if !self.line.sequence.is_still(self.count) {
             return State::Disturbed;
         }
@@ -302,48 +285,49 @@ impl Sighting<'_> {
 
     #[inline(always)]
     fn touch(&self, keyspace: &Keyspace, key: &Key<'_>) {
-        if keyspace.is_touch_due(self.head.stamp()) {
-            note(keyspace, key, self.at, self.count, self.head.stamp());
+        let Located { at, head, .. } = self.entry;
+        if keyspace.is_touch_due(head.stamp()) {
+            note(keyspace, key, at, self.count, head.stamp());
         }
     }
 }
 
 #[inline(always)]
-fn glance<'s>(keyspace: &Keyspace, db: usize, key: &Key<'_>, scratch: &'s mut Scratch) -> Glance<'s> {
+fn read_unlocked<'s>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    scratch: &'s mut Scratch,
+) -> Lookup<EntryView<'s>> {
     match find(keyspace, db, key) {
-        Search::Found(found) => match look(keyspace, key, &found, scratch) {
-            Ok(seen) => Glance::Seen(seen),
-            Err(State::Expired) => Glance::Missing,
-            Err(_) => Glance::LockNeeded,
+        Lookup::Found(found) => match view(keyspace, key, &found, scratch) {
+            Ok(view) => Lookup::Found(view),
+            Err(State::Expired) => Lookup::Missing,
+            Err(_) => Lookup::NeedsLock,
         },
-        Search::Missing => Glance::Missing,
-        Search::Unsure => Glance::LockNeeded,
+        Lookup::Missing => Lookup::Missing,
+        Lookup::NeedsLock => Lookup::NeedsLock,
     }
 }
 
-/// What is at a place that was found. An error is what keeps it from being seen without the lock, [`State::Live`] if that is its own size.
+/// The entry that was found. An error is what keeps it from being read without the lock, [`State::Live`] if that is its own size.
 #[inline(always)]
-fn look<'s>(
+fn view<'s>(
     keyspace: &Keyspace,
     key: &Key<'_>,
-    found: &Sighting<'_>,
+    found: &Optimistic<'_>,
     scratch: &'s mut Scratch,
-) -> Result<Seen<'s>, State> {
-    let head = found.head;
-    let deadline = head.deadline_in(found.window);
+) -> Result<EntryView<'s>, State> {
+    let Located { window, head, .. } = found.entry;
+    let deadline = head.deadline_in(window);
     let bytes = found.copy(scratch).ok_or(State::Live)?;
     match found.state(keyspace) {
         State::Live => {}
         state => return Err(state),
     }
-    let value = match head.kind() {
-        Kind::Embedded | Kind::Raw => Value::Str(bytes),
-        Kind::Int => Value::Int(integer(bytes)),
-        Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
-        Kind::Long | Kind::HashTable => return Err(State::Live),
-    };
+    let value = head.kind().value(bytes).ok_or(State::Live)?;
     found.touch(keyspace, key);
-    Ok(Seen { value, is_ascii: head.ascii(), deadline })
+    Ok(EntryView { value, is_ascii: head.ascii(), deadline })
 }
 
 #[inline(never)]
@@ -364,11 +348,11 @@ fn under_lock<'s>(
     shard: &'s ShardGuard<'_>,
     db: usize,
     key: &Key<'_>,
-) -> Option<Seen<'s>> {
+) -> Option<EntryView<'s>> {
     let (at, head, deadline) = match keyspace.shared.look_up(db, key) {
-        LookUp::Found(at, window, head) => (at, head, head.deadline_in(window)),
-        LookUp::Missing => return None,
-        LookUp::Unsure => {
+        Lookup::Found(Located { at, window, head }) => (at, head, head.deadline_in(window)),
+        Lookup::Missing => return None,
+        Lookup::NeedsLock => {
             let at = shard.find(db, key)?;
             let head = shard.head(at);
             (at, head, head.deadline(&shard.arena, at))
@@ -383,10 +367,5 @@ fn under_lock<'s>(
             keyspace.stamp(shard, [at]);
         }
     }
-    Some(Seen { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })
-}
-
-#[inline]
-fn integer(bytes: &[u8]) -> i64 {
-    i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))
+    Some(EntryView { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })
 }

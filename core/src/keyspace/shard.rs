@@ -3,18 +3,22 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
+mod clearing;
+mod timers;
+
 use super::entry::{self, Head, Parts};
 use super::field_wheels::FieldWheels;
 use super::moving::Progress;
 use super::shared::Shared;
-use super::stored::{Stored, rehash};
+use super::snapshot::Visit;
+use super::stored::Stored;
 use super::watch::Watchers;
-use crate::background::NEVER;
-use crate::store::key::{HashSeed, Key, timer_id};
+use crate::store::key::{HashSeed, Key};
 use crate::store::memory::{Arena, Buckets, OutOfMemory, Ref};
 use crate::store::table::{BUCKET, Index, Table};
 use crate::store::wheel::Wheel;
-use crate::value::{HashRef, Kind, MAX_IN_ARENA, NewValue, Owned, Value, long};
+use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned, Value};
+use smallvec::SmallVec;
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -27,6 +31,8 @@ pub(crate) struct ShardData {
     /// By the places of databases.
     pub(super) spaces: Vec<Space>,
     pub(super) compaction: Option<Progress>,
+    /// How far the snapshot that is being written has come here.
+    pub(super) visit: Option<Box<Visit>>,
     pub(crate) watchers: Watchers,
     pub(crate) stats: ShardStats,
     pub(super) shared: Arc<Shared>,
@@ -45,11 +51,21 @@ pub(crate) struct Space {
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
+    /// No database has it any more: it is the snapshot's.
+    is_retired: bool,
 }
 
 impl Space {
     fn new(buckets: Arc<Buckets>) -> Self {
-        Self { table: Table::default(), buckets, wheel: None, timers_kept: 0, with_deadline: 0, deadlines: 0 }
+        Self {
+            table: Table::default(),
+            buckets,
+            wheel: None,
+            timers_kept: 0,
+            with_deadline: 0,
+            deadlines: 0,
+            is_retired: false,
+        }
     }
 
     /// Bytes of home and overflow buckets.
@@ -72,6 +88,10 @@ impl Space {
 
     fn clear(&mut self, arena: &mut Arena, seed: &HashSeed, shard: usize) {
         self.table.clear(&mut Stored { buckets: &self.buckets, arena, seed, shard });
+        self.forget_deadlines();
+    }
+
+    fn forget_deadlines(&mut self) {
         self.wheel = None;
         (self.with_deadline, self.deadlines, self.timers_kept) = (0, 0, 0);
     }
@@ -101,6 +121,7 @@ impl ShardData {
             owners: 0,
             spaces: Vec::new(),
             compaction: None,
+            visit: None,
             watchers: Watchers::default(),
             stats: ShardStats::default(),
             shared: shared.clone(),
@@ -199,14 +220,7 @@ impl ShardData {
     /// The value of the entry at `at`, whose head this is.
     #[inline]
     pub(super) fn value_of(&self, at: Ref, head: Head) -> Value<'_> {
-        let bytes = head.value(&self.arena, at);
-        match head.kind() {
-            Kind::Int => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))),
-            Kind::Embedded | Kind::Raw => Value::Str(bytes),
-            Kind::HashPacked => Value::Hash(HashRef::packed(bytes)),
-            Kind::Long => Value::Str(long::text(bytes, self.arena.region())),
-            Kind::HashTable => Value::Hash(HashRef::table(self.hash_at(at, head))),
-        }
+        head.kind().read(head.value(&self.arena, at), || self.root(at, head))
     }
 
     /// Bytes that the entry at `at` takes: its allocation, and what it owns beside it.
@@ -227,8 +241,9 @@ impl ShardData {
         deadline: Option<u64>,
         stamp: u32,
     ) -> Result<Ref, OutOfMemory> {
-        let at = self.store(key.bytes(), value, deadline, stamp, false)?;
         let number = self.number_of(db);
+        let is_saved = self.is_born_ahead(number, key.hash());
+        let at = self.store(key.bytes(), value, deadline, stamp, is_saved)?;
         let inserted = self.change_table(number, |table, stored| table.insert(stored, key.hash(), at));
         if let Err(error) = inserted {
             self.discard(at);
@@ -244,7 +259,7 @@ impl ShardData {
     }
 
     /// Frees an entry that no table refers to.
-    fn discard(&mut self, at: Ref) -> Option<Owned> {
+    pub(super) fn discard(&mut self, at: Ref) -> Option<Owned> {
         let head = self.head(at);
         let owned = head.kind().owns().then(|| self.unload(at, head));
         self.arena.free(at, head.size());
@@ -308,8 +323,8 @@ impl ShardData {
             return Ok(at);
         }
         let key = KeyCopy::of(head.key(&self.arena, at));
-        let (stamp, epoch) = (head.stamp(), head.epoch());
-        let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, epoch };
+        let (stamp, is_saved) = (head.stamp(), head.is_saved());
+        let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, is_saved };
         let size = head.size();
         let new = parts.store(&mut self.arena)?;
         self.refer(db, hash, at, new);
@@ -330,10 +345,10 @@ impl ShardData {
         value: NewValue<'_>,
         deadline: Option<u64>,
         stamp: u32,
-        epoch: bool,
+        is_saved: bool,
     ) -> Result<Ref, OutOfMemory> {
         let parts =
-            |kind, value| Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), epoch };
+            |kind, value| Parts { kind, key, value, deadline, stamp, ascii: is_ascii(kind, value), is_saved };
         // What owns nothing needs no care.
         match value {
             NewValue::Bytes(kind, bytes) if bytes.len() <= MAX_IN_ARENA => {
@@ -397,39 +412,12 @@ impl ShardData {
             deadline,
             stamp: head.stamp(),
             ascii: head.ascii(),
-            epoch: head.epoch(),
+            is_saved: head.is_saved(),
         };
         let new = parts.store(&mut self.arena)?;
         self.refer(db, hash, at, new);
         self.arena.free(at, head.size());
         Ok(new)
-    }
-
-    fn deadline_changed(&mut self, db: usize, hash: u64, before: Option<u64>, after: Option<u64>) {
-        let space = self.space_mut(db);
-        match (before, after) {
-            (None, Some(_)) => space.with_deadline += 1,
-            (Some(_), None) => space.with_deadline -= 1,
-            _ => {}
-        }
-        let part = |deadline: Option<u64>| deadline.map_or(0, u128::from);
-        space.deadlines = space.deadlines + part(after) - part(before);
-        // A later deadline needs no timer: the one already armed fires early and files itself again.
-        if let Some(after) = after
-            && before.is_none_or(|before| after < before)
-        {
-            self.arm(db, hash, after);
-        }
-    }
-
-    /// Arms a timer for the key of this hash.
-    pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
-        let number = self.number_of(db);
-        self.shared.deadlines.note(self.number, deadline);
-        let Self { arena, spaces, .. } = self;
-        let wheel = spaces[number].wheel.get_or_insert_with(|| Box::new(Wheel::in_pool(arena.pool(), 0)));
-        // Without memory for a timer the key still expires on time; only its memory waits for an access.
-        let _ = wheel.arm(deadline, timer_id(hash));
     }
 
     /// Removes the entry at `at` and returns what it owned. O(1).
@@ -449,41 +437,6 @@ impl ShardData {
             self.drop_stale_timers(db);
         }
         owned
-    }
-
-    /// Frees the timing wheel of a database without keys; the next deadline makes another.
-    pub(crate) fn drop_idle_wheel(&mut self, db: usize) {
-        let space = self.space_mut(db);
-        if space.table.len() == 0 {
-            space.wheel = None;
-        }
-    }
-
-    /// Arms all timers anew if most are of keys that went before their time, as they do when keys with long deadlines are evicted: such
-    /// timers would stay until they are due. O(1) on average, O(entries) when it happens.
-    fn drop_stale_timers(&mut self, db: usize) {
-        let space = self.space_mut(db);
-        if space.timers() <= space.timers_allowed() {
-            return;
-        }
-        let Some(mut wheel) = space.wheel.take() else { return };
-        wheel.clear();
-        if let Some(space) = self.space(db) {
-            self.each_of(space, |at| {
-                let head = self.head(at);
-                let fields = match self.value(at) {
-                    Value::Hash(hash) => hash.next_deadline(),
-                    _ => None,
-                };
-                for deadline in head.deadline(&self.arena, at).into_iter().chain(fields) {
-                    // Without memory for a timer the key still expires on time.
-                    let _ = wheel.arm(deadline, timer_id(rehash(&self.arena, &self.shared.seed, at)));
-                }
-            });
-        }
-        let space = self.space_mut(db);
-        space.timers_kept = wheel.len();
-        space.wheel = Some(wheel);
     }
 
     fn each_of(&self, space: &Space, visit: impl FnMut(Ref)) {
@@ -514,12 +467,6 @@ impl ShardData {
         space.table.find(&self.lines(space), hash, is_it)
     }
 
-    /// Timers of database `db`, and how many there may be once a key with a deadline was deleted.
-    #[cfg(test)]
-    pub(crate) fn timers(&self, db: usize) -> (usize, usize) {
-        self.space(db).map_or((0, 0), |space| (space.timers(), space.timers_allowed()))
-    }
-
     /// Writes bytes over those of a string from `from` on; its length stays.
     pub(crate) fn edit_string(&mut self, at: Ref, from: usize, bytes: &[u8]) {
         let head = self.head(at);
@@ -528,89 +475,29 @@ impl ShardData {
         entry::set_ascii(&self.arena, at, ascii);
     }
 
-    /// Empties database `db` and returns what its entries owned. O(entries), O(buckets) if it is the only one and none owns anything.
-    pub(crate) fn clear(&mut self, db: usize) -> Vec<Owned> {
-        if self.space(db).is_none() {
-            return Vec::new();
+    /// Puts `new` in the place of `removed` bytes of a packed collection from `from` on. Its block [has room](Head::has_room_for) for what it becomes.
+    /// Returns the head that the entry has then. O(bytes behind).
+    #[inline]
+    pub(super) fn splice(&mut self, at: Ref, head: Head, from: usize, removed: usize, new: &[u8]) -> Head {
+        let place = head.value_at() + from;
+        if removed == new.len() {
+            self.arena.write(at, place, [new]);
+            return head;
         }
-        let mut owned = Vec::new();
-        let number = self.number_of(db);
-        let alone =
-            self.spaces.iter().enumerate().all(|(other, space)| other == number || space.table.len() == 0);
-        if !alone || self.owners > 0 {
-            self.take_apart(number, |shard, at| {
-                let head = shard.head(at);
-                if head.kind().owns() {
-                    owned.push(shard.unload(at, head));
-                }
-                if !alone {
-                    shard.arena.free(at, head.size());
-                }
-            });
-        }
-        self.clear_space(number);
-        if alone {
-            self.arena.clear();
-            self.compaction = None;
-        }
-        owned
+        let behind = &head.value(&self.arena, at)[from + removed..];
+        let behind: SmallVec<[u8; 256]> = SmallVec::from_slice(behind);
+        self.arena.write(at, place, [new, &behind]);
+        head.resized(&self.arena, at, head.value_len - removed + new.len())
     }
 
-    /// Visits all entries of a space, of which nothing is used afterwards.
-    fn take_apart(&mut self, place: usize, mut visit: impl FnMut(&mut Self, Ref)) {
-        let (shared, shard) = (self.shared.clone(), self.number);
-        let (table, buckets) = (self.spaces[place].table, self.spaces[place].buckets.clone());
-        let lines = Index { buckets: &buckets, region: shared.region(), shard, homes: table.homes() };
-        table.each(&lines, |at| visit(self, at));
+    /// Entries of the table at a place.
+    pub(super) fn table_len(&self, place: usize) -> usize {
+        self.spaces.get(place).map_or(0, |space| space.table.len())
     }
 
-    fn clear_space(&mut self, place: usize) {
-        let Self { arena, spaces, shared, number, .. } = self;
-        spaces[place].clear(arena, &shared.seed, *number);
-        shared.publish(*number, place, spaces[place].table.homes());
-    }
-
-    /// Empties every database, gives the memory back and returns what the entries owned. O(buckets), O(entries) if any owns something.
-    pub(crate) fn clear_all(&mut self) -> Vec<Owned> {
-        let mut owned = Vec::new();
-        for place in 0..self.spaces.len() {
-            if self.owners > 0 {
-                self.take_apart(place, |shard, at| {
-                    let head = shard.head(at);
-                    if head.kind().owns() {
-                        owned.push(shard.unload(at, head));
-                    }
-                });
-            }
-            self.clear_space(place);
-        }
-        self.arena.clear();
-        self.compaction = None;
-        owned
-    }
-
-    /// Notes when something in the shard is due next, in unix milliseconds, as far as its wheels tell at `now`.
-    pub(crate) fn note_next_deadline(&self, now: u64) {
-        let wheels = self.spaces.iter().filter_map(|space| space.wheel.as_ref());
-        let next = wheels.filter_map(|wheel| wheel.next_look(now)).min();
-        self.shared.deadlines.set(self.number, next.unwrap_or(NEVER));
-    }
-
-    /// The wheel of database `db`, if it ever had a timer.
-    pub(crate) fn wheel(&self, db: usize) -> Option<&Wheel> {
-        self.space(db)?.wheel.as_deref()
-    }
-
-    /// The wheel of database `db`, taken out so that its records can be checked against the shard.
-    pub(crate) fn take_wheel(&mut self, db: usize) -> Option<Box<Wheel>> {
-        self.wheel(db)?;
-        self.space_mut(db).wheel.take()
-    }
-
-    /// Puts back what [`ShardData::take_wheel`] took.
-    pub(crate) fn put_wheel(&mut self, db: usize, wheel: Box<Wheel>) {
-        let armed_meanwhile = self.space_mut(db).wheel.replace(wheel);
-        debug_assert!(armed_meanwhile.is_none(), "whoever takes the wheel returns new deadlines to it");
+    /// [`ShardData::scan`] of the table at a place.
+    pub(super) fn scan_place(&self, place: usize, cursor: u64, visit: impl FnMut(Ref)) -> u64 {
+        self.spaces.get(place).map_or(0, |space| space.table.scan(&self.lines(space), cursor, visit))
     }
 
     /// Bytes that this shard uses: entries, tables, wheels. Pages of values are counted by the pool.
@@ -636,20 +523,17 @@ impl ShardData {
 }
 
 fn is_ascii(kind: Kind, value: &[u8]) -> bool {
-    match kind {
-        Kind::Embedded | Kind::Raw => value.is_ascii(),
-        _ => false,
-    }
+    Kind::TEXTS.contains(&kind) && value.is_ascii()
 }
 
 /// A key copied out of the arena while its entry is rewritten; short keys need no allocation.
 struct KeyCopy {
-    bytes: smallvec::SmallVec<[u8; 64]>,
+    bytes: SmallVec<[u8; 64]>,
 }
 
 impl KeyCopy {
     fn of(key: &[u8]) -> Self {
-        Self { bytes: smallvec::SmallVec::from_slice(key) }
+        Self { bytes: SmallVec::from_slice(key) }
     }
 
     fn bytes(&self) -> &[u8] {

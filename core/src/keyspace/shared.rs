@@ -67,14 +67,25 @@ pub(crate) struct Shared {
 struct Places {
     unlisted: HashMap<usize, u32>,
     buckets: Vec<Arc<Buckets>>,
+    /// Places that no database has: those that may be used again, and those whose tables a snapshot has.
+    free: Vec<usize>,
+    retired: Vec<usize>,
 }
 
-/// What looking a key up by way of what is shared comes to.
-pub(super) enum LookUp<'s> {
-    Found(Ref, Window<'s>, Head),
+/// What looking something up by way of what is shared comes to.
+pub(super) enum Lookup<T> {
+    Found(T),
     Missing,
-    /// The database is not shared, or an entry with long lengths is on the way.
-    Unsure,
+    /// Only whoever holds the lock can tell: a writer is at work, the database is not shared, or an entry with long lengths is on the way.
+    NeedsLock,
+}
+
+/// Where an entry is, and its head.
+#[derive(Clone, Copy)]
+pub(super) struct Located<'s> {
+    pub(super) at: Ref,
+    pub(super) window: Window<'s>,
+    pub(super) head: Head,
 }
 
 impl Shared {
@@ -153,11 +164,45 @@ impl Shared {
         if known > 0 {
             return known as usize - 1;
         }
-        let place = places.buckets.len();
-        let buckets = Arc::new(Buckets::new(place));
-        places.buckets.push(buckets);
-        self.put(&mut places, db, place as u32 + 1);
+        self.give_place(&mut places, db)
+    }
+
+    fn give_place(&self, places: &mut Places, db: usize) -> usize {
+        let place = places.free.pop().unwrap_or(places.buckets.len());
+        if place == places.buckets.len() {
+            places.buckets.push(Arc::new(Buckets::new(place)));
+        }
+        self.put(places, db, place as u32 + 1);
         place
+    }
+
+    /// Gives a database another place, since a snapshot needs its table. The caller is writing to every shard.
+    pub(super) fn renew(&self, db: usize) {
+        let mut places = self.places.lock();
+        places.retired.extend(self.place_of(db));
+        self.give_place(&mut places, db);
+    }
+
+    /// Has the places that were left to a snapshot used again. Their tables are empty.
+    pub(super) fn reuse_places(&self) {
+        let mut places = self.places.lock();
+        let Places { free, retired, .. } = &mut *places;
+        free.append(retired);
+        // The lowest first: these can be read without a lock.
+        free.sort_unstable_by(|one, other| other.cmp(one));
+    }
+
+    /// The number of the database at each place. For whoever holds every shard.
+    pub(super) fn databases_by_place(&self) -> Vec<Option<usize>> {
+        let places = self.places.lock();
+        let mut databases = vec![None; places.buckets.len()];
+        let listed = self.listed.iter().map(|place| place.load(Ordering::Relaxed)).enumerate();
+        for (db, place) in listed.chain(places.unlisted.iter().map(|(db, place)| (*db, *place))) {
+            if let Some(at) = (place as usize).checked_sub(1) {
+                databases[at] = Some(db);
+            }
+        }
+        databases
     }
 
     /// Gives a database a place, plus one, or none (0).
@@ -232,32 +277,32 @@ impl Shared {
 
     /// Looks a key up. Without the lock the answer holds only if the sequence stood still meanwhile.
     #[inline(always)]
-    pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> LookUp<'_> {
+    pub(super) fn look_up(&self, db: usize, key: &Key<'_>) -> Lookup<Located<'_>> {
         let Some(index) = self.index(db, key.shard()) else {
-            return if self.listed(db) == 0 { LookUp::Missing } else { LookUp::Unsure };
+            return if self.listed(db) == 0 { Lookup::Missing } else { Lookup::NeedsLock };
         };
         let mut probe = index.probe(key.hash());
-        let Some(at) = probe.next() else { return LookUp::Missing };
+        let Some(at) = probe.next() else { return Lookup::Missing };
         if let Some(window) = self.region().window(at)
             && let Some(head) = Head::short_of_any(window, key.bytes())
         {
-            return LookUp::Found(at, window, head);
+            return Lookup::Found(Located { at, window, head });
         }
-        self.look_on(probe, at, key)
+        self.look_further(probe, at, key)
     }
 
     /// Goes on with a look-up at an entry that is most likely not the key's.
     #[inline(never)]
-    fn look_on<'s>(&'s self, mut probe: Probe<'s>, mut at: Ref, key: &Key<'_>) -> LookUp<'s> {
+    fn look_further<'s>(&'s self, mut probe: Probe<'s>, mut at: Ref, key: &Key<'_>) -> Lookup<Located<'s>> {
         loop {
-            let Some(window) = self.region().window(at) else { return LookUp::Unsure };
-            let Some(head) = Head::short(window) else { return LookUp::Unsure };
+            let Some(window) = self.region().window(at) else { return Lookup::NeedsLock };
+            let Some(head) = Head::short(window) else { return Lookup::NeedsLock };
             if head.is_seen_of(window, key.bytes()) {
-                return LookUp::Found(at, window, head);
+                return Lookup::Found(Located { at, window, head });
             }
             match probe.next() {
                 Some(next) => at = next,
-                None => return LookUp::Missing,
+                None => return Lookup::Missing,
             }
         }
     }

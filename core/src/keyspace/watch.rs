@@ -39,17 +39,32 @@ impl Equivalent<(usize, Box<[u8]>)> for Place<'_> {
     }
 }
 
-/// Those who watch one key.
-type Marks = Vec<Arc<dyn Watch>>;
+/// Who has a mark on a key.
+enum Marker {
+    /// It hears of every change.
+    Watch(Arc<dyn Watch>),
+    /// A load, by its number, and the flag that it looks at before it stores: it hears of whoever sets or removes the key.
+    Load(u64, WatchFlag),
+}
 
-/// A load, and the flag that it looks at before it stores.
-type LoadFlag = (u64, WatchFlag);
+impl Marker {
+    fn touched(&self, db: usize, key: &[u8]) {
+        if let Marker::Watch(watch) = self {
+            watch.touched(db, key);
+        }
+    }
+
+    fn void(&self) {
+        if let Marker::Load(_, flag) = self {
+            flag.store(true, Ordering::Release);
+        }
+    }
+}
 
 /// The marked keys of one shard.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    keys: HashMap<(usize, Box<[u8]>), Marks>,
-    loads: HashMap<(usize, Box<[u8]>), Vec<LoadFlag>>,
+    marks: HashMap<(usize, Box<[u8]>), Vec<Marker>>,
 }
 
 fn are_one<A: ?Sized, B: ?Sized>(one: &Arc<A>, other: &Arc<B>) -> bool {
@@ -59,100 +74,119 @@ fn are_one<A: ?Sized, B: ?Sized>(one: &Arc<A>, other: &Arc<B>) -> bool {
 impl Watchers {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.loads.is_empty()
+        self.marks.is_empty()
     }
 
     /// Keys that sessions watch.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        let is_watch = |marker: &Marker| matches!(marker, Marker::Watch(_));
+        self.marks.values().filter(|markers| markers.iter().any(is_watch)).count()
     }
 
     /// Has `watch` hear when the key changes. Watching twice is watching once.
     pub(crate) fn add<W: Watch + 'static>(&mut self, hooks: &Hooks, db: usize, key: &[u8], watch: &Arc<W>) {
-        let marks = self.keys.entry((db, key.into())).or_default();
-        if !marks.iter().any(|other| are_one(other, watch)) {
-            marks.push(watch.clone());
-            hooks.count_mark();
-        }
+        let is_it = |marker: &Marker| matches!(marker, Marker::Watch(other) if are_one(other, watch));
+        self.mark(hooks, db, key, Marker::Watch(watch.clone()), is_it);
     }
 
     /// Ends that.
     pub(crate) fn remove<W: Watch>(&mut self, hooks: &Hooks, db: usize, key: &[u8], watch: &Arc<W>) {
-        let Some(marks) = self.keys.get_mut(&Place(db, key)) else { return };
-        if let Some(at) = marks.iter().position(|other| are_one(other, watch)) {
-            marks.swap_remove(at);
+        let is_it = |marker: &Marker| matches!(marker, Marker::Watch(other) if are_one(other, watch));
+        self.unmark(hooks, db, key, is_it);
+    }
+
+    /// Has `flag` raised when somebody but this load, or one that began before it, sets or removes the key.
+    pub(crate) fn add_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64, flag: &WatchFlag) {
+        self.mark(hooks, db, key, Marker::Load(load, flag.clone()), |_| false);
+    }
+
+    /// Ends that.
+    pub(crate) fn remove_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64) {
+        self.unmark(hooks, db, key, |marker| matches!(marker, Marker::Load(other, _) if *other == load));
+    }
+
+    /// Adds a mark to a key, unless it has it.
+    fn mark(
+        &mut self,
+        hooks: &Hooks,
+        db: usize,
+        key: &[u8],
+        marker: Marker,
+        is_it: impl Fn(&Marker) -> bool,
+    ) {
+        let markers = self.marks.entry((db, key.into())).or_default();
+        if !markers.iter().any(is_it) {
+            markers.push(marker);
+            hooks.count_mark();
+        }
+    }
+
+    /// Takes a mark from a key, if it has it.
+    fn unmark(&mut self, hooks: &Hooks, db: usize, key: &[u8], is_it: impl Fn(&Marker) -> bool) {
+        let Some(markers) = self.marks.get_mut(&Place(db, key)) else { return };
+        if let Some(at) = markers.iter().position(is_it) {
+            markers.swap_remove(at);
             hooks.uncount_mark();
         }
-        if marks.is_empty() {
-            self.keys.remove(&Place(db, key));
+        if markers.is_empty() {
+            self.marks.remove(&Place(db, key));
         }
     }
 
     /// Tells those who watch a key that it changed.
     #[inline]
     pub(crate) fn touch(&self, db: usize, key: &[u8]) {
-        if !self.keys.is_empty() {
-            self.tell(db, key);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn tell(&self, db: usize, key: &[u8]) {
-        if let Some(marks) = self.keys.get(&Place(db, key)) {
-            marks.iter().for_each(|watch| watch.touched(db, key));
-        }
-    }
-
-    /// Tells those who watch keys of `db` for which `changed` holds.
-    pub(crate) fn touch_where(&self, db: usize, mut changed: impl FnMut(&[u8]) -> bool) {
-        for ((own, key), marks) in &self.keys {
-            if *own == db && changed(key) {
-                marks.iter().for_each(|watch| watch.touched(db, key));
-            }
-        }
-    }
-
-    /// Has `flag` raised when somebody but this load, or one that began before it, sets or removes the key.
-    pub(crate) fn add_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64, flag: &WatchFlag) {
-        self.loads.entry((db, key.into())).or_default().push((load, flag.clone()));
-        hooks.count_mark();
-    }
-
-    /// Ends that.
-    pub(crate) fn remove_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64) {
-        let Some(loads) = self.loads.get_mut(&Place(db, key)) else { return };
-        if let Some(at) = loads.iter().position(|(other, _)| *other == load) {
-            loads.remove(at);
-            hooks.uncount_mark();
-        }
-        if loads.is_empty() {
-            self.loads.remove(&Place(db, key));
+        if !self.is_empty() {
+            self.tell(db, key, Marker::touched);
         }
     }
 
     /// Raises the flags of the loads of a key that somebody set or removed, or tried to.
     #[inline]
     pub(crate) fn void(&self, db: usize, key: &[u8]) {
-        if !self.loads.is_empty() {
-            self.raise(db, key);
+        if !self.is_empty() {
+            self.tell(db, key, |marker, _, _| marker.void());
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn raise(&self, db: usize, key: &[u8]) {
-        if let Some(loads) = self.loads.get(&Place(db, key)) {
-            loads.iter().for_each(|(_, flag)| flag.store(true, Ordering::Release));
+    fn tell(&self, db: usize, key: &[u8], tell: fn(&Marker, usize, &[u8])) {
+        if let Some(markers) = self.marks.get(&Place(db, key)) {
+            markers.iter().for_each(|marker| tell(marker, db, key));
+        }
+    }
+
+    /// Tells those who watch keys of `db` for which `changed` holds.
+    pub(crate) fn touch_where(&self, db: usize, mut changed: impl FnMut(&[u8]) -> bool) {
+        for ((own, key), markers) in &self.marks {
+            if *own == db && changed(key) {
+                markers.iter().for_each(|marker| marker.touched(db, key));
+            }
         }
     }
 
     /// Raises the flags of all loads of a database, or of every one.
     pub(crate) fn void_all(&self, db: Option<usize>) {
-        for ((own, _), loads) in &self.loads {
-            if db.is_none_or(|db| *own == db) {
-                loads.iter().for_each(|(_, flag)| flag.store(true, Ordering::Release));
-            }
+        let of_db = self.marks.iter().filter(|((own, _), _)| db.is_none_or(|db| *own == db));
+        of_db.flat_map(|(_, markers)| markers).for_each(Marker::void);
+    }
+
+    /// Takes the loads of a key out, so that they do not hear of what is done meanwhile.
+    fn take_loads(&mut self, db: usize, key: &[u8]) -> Vec<Marker> {
+        let Some(markers) = self.marks.get_mut(&Place(db, key)) else { return Vec::new() };
+        let is_load = |marker: &mut Marker| matches!(marker, Marker::Load(..));
+        let loads = markers.extract_if(.., is_load).collect();
+        if markers.is_empty() {
+            self.marks.remove(&Place(db, key));
+        }
+        loads
+    }
+
+    /// Puts back what was taken.
+    fn put_loads(&mut self, db: usize, key: &[u8], loads: Vec<Marker>) {
+        if !loads.is_empty() {
+            self.marks.entry((db, key.into())).or_default().extend(loads);
         }
     }
 }
@@ -172,17 +206,18 @@ impl Db<'_> {
         load: u64,
         write: impl FnOnce(&mut Self) -> R,
     ) -> R {
-        let place = (self.index, Box::from(key.bytes()));
-        let loads = self.locks.shard_mut(key.shard()).watchers.loads.remove(&place);
+        let db = self.index;
+        let loads = self.locks.shard_mut(key.shard()).watchers.take_loads(db, key.bytes());
         let written = write(self);
-        if let Some(loads) = loads {
-            for (other, flag) in &loads {
-                if *other < load && !within.contains(other) {
-                    flag.store(true, Ordering::Release);
-                }
+        for marker in &loads {
+            if let Marker::Load(other, _) = marker
+                && *other < load
+                && !within.contains(other)
+            {
+                marker.void();
             }
-            self.locks.shard_mut(key.shard()).watchers.loads.insert(place, loads);
         }
+        self.locks.shard_mut(key.shard()).watchers.put_loads(db, key.bytes(), loads);
         written
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Single keys are [`super::db`]'s.
 
-use super::db::{Db, preserve_for};
-use super::hooks::Snapshot;
+use super::db::Db;
 use super::shard::ShardData;
 use crate::store::key::Key;
 
@@ -12,10 +11,11 @@ impl Db<'_> {
     pub(crate) fn clear(&mut self) -> usize {
         let (db, count) = (self.index, self.len());
         self.raise_marks(&[db], |shard, key| shard.find(db, key).is_some());
-        self.preserve_all(&[db]);
+        let place = self.keyspace.shared.place_of(db);
+        self.leave_to_snapshot(&[db]);
         for index in self.locks.indices() {
-            let garbage = self.locks.shard_mut(index).clear(db);
-            self.effects.discard(garbage);
+            let garbage = place.map(|place| self.locks.shard_mut(index).clear(place));
+            self.effects.discard(garbage.into_iter().flatten());
         }
         self.emptied(Some(db), count)
     }
@@ -35,12 +35,24 @@ impl Db<'_> {
         }
         // A key may be being loaded in a database that nobody has used yet.
         self.locks.each_mut(|shard| shard.watchers.void_all(None));
-        self.preserve_all(&all);
+        self.leave_to_snapshot(&all);
         for index in self.locks.indices() {
             let garbage = self.locks.shard_mut(index).clear_all();
             self.effects.discard(garbage);
         }
         self.emptied(None, count)
+    }
+
+    /// Gives databases whose tables a snapshot that is being written needs other places. O(shards).
+    fn leave_to_snapshot(&mut self, databases: &[usize]) {
+        for db in databases {
+            let Some(place) = self.keyspace.shared.place_of(*db) else { continue };
+            if self.locks.indices().into_iter().any(|index| self.locks.shard(index).needs_table(place)) {
+                // As in `swap`.
+                self.locks.each_mut(|_| ());
+                self.keyspace.shared.renew(*db);
+            }
+        }
     }
 
     fn emptied(&mut self, db: Option<usize>, count: usize) -> usize {
@@ -54,7 +66,6 @@ impl Db<'_> {
         self.raise_marks(&[one, other], |shard, key| {
             shard.find(one, key).is_some() || shard.find(other, key).is_some()
         });
-        self.preserve_all(&[one, other]);
         // Readers without the lock are turned away from every shard before any of them can see the exchange.
         self.locks.each_mut(|_| ());
         self.keyspace.shared.swap(one, other);
@@ -93,25 +104,11 @@ impl Db<'_> {
             }
         }
     }
-
-    /// Hands all entries of these databases that a running snapshot has not visited to its writer. O(keys) while one runs.
-    fn preserve_all(&self, databases: &[usize]) {
-        let Some(snapshot) = self.keyspace.hooks.snapshot() else { return };
-        for index in self.locks.indices() {
-            let shard = self.locks.shard(index);
-            databases.iter().for_each(|db| preserve_space(&*snapshot, shard, *db));
-        }
-    }
-}
-
-fn preserve_space(snapshot: &dyn Snapshot, shard: &ShardData, db: usize) {
-    shard.each(db, |at| preserve_for(snapshot, shard, at, db));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::keyspace::{Entry, Event, Observer};
+    use crate::keyspace::{Event, Observer};
     use crate::sync::Mutex;
     use crate::{Engine, Form, Session};
     use std::sync::Arc;
@@ -123,18 +120,7 @@ mod tests {
 
     #[derive(Default)]
     struct Recorder {
-        preserved: Mutex<Vec<(usize, Vec<u8>)>>,
         flushed: Mutex<Vec<Option<usize>>>,
-    }
-
-    impl Snapshot for Recorder {
-        fn epoch(&self) -> bool {
-            true
-        }
-
-        fn preserve(&self, entry: &Entry<'_>, db: usize) {
-            self.preserved.lock().push((db, entry.key().to_vec()));
-        }
     }
 
     impl Observer for Recorder {
@@ -145,28 +131,6 @@ mod tests {
         }
 
         fn notified(&self, _: &Event<'_>) {}
-    }
-
-    #[test]
-    fn a_running_snapshot_gets_every_entry_once() {
-        for (change, expected) in [
-            ("FLUSHALL", vec![(0, b"a".to_vec()), (0, b"b".to_vec()), (2, b"c".to_vec())]),
-            ("FLUSHDB", vec![(0, b"a".to_vec()), (0, b"b".to_vec())]),
-            ("SWAPDB 2 1", vec![(0, b"a".to_vec()), (2, b"c".to_vec())]),
-        ] {
-            let engine = Engine::new();
-            let mut session = engine.session(Form::Resp);
-            for line in ["SET a 1", "SET b 2", "SELECT 2", "SET c 3", "SELECT 0"] {
-                run(&mut session, line);
-            }
-            let recorder = Arc::new(Recorder::default());
-            engine.inner.keyspace.hooks.set_snapshot(Some(recorder.clone()));
-            run(&mut session, "APPEND a x");
-            assert_eq!(run(&mut session, change), b"+OK\r\n");
-            let mut preserved = recorder.preserved.lock().clone();
-            preserved.sort();
-            assert_eq!(preserved, expected, "{change}");
-        }
     }
 
     #[test]

@@ -273,6 +273,26 @@ impl Table {
         self.after(cursor)
     }
 
+    /// Takes out what [`Table::scan`] would visit. Buckets stay, empty, for [`Table::clear`]; nothing else may be done with the table meanwhile.
+    pub(crate) fn take_chain(
+        &mut self,
+        storage: &mut impl Storage,
+        cursor: u64,
+        mut visit: impl FnMut(Ref),
+    ) -> u64 {
+        if self.homes.len == 0 {
+            return 0;
+        }
+        for home in self.twins(cursor) {
+            let mut spare = SmallVec::new();
+            let content = self.take_content(storage, home, &mut spare);
+            self.len -= content.len() as u32;
+            content.into_iter().filter_map(|(_, entry)| Ref::new(entry)).for_each(&mut visit);
+            spare.into_iter().for_each(|spare| storage.drop_overflow(spare));
+        }
+        self.after(cursor)
+    }
+
     /// As [`Table::scan`], but `relocate` may say that an entry, or an overflow bucket, is elsewhere from now on: it has copied it there.
     ///
     /// # Errors
@@ -425,7 +445,7 @@ impl Table {
     }
 
     /// Empties a chain. Its overflow buckets, zero now, are added to those that are spare.
-    fn take_chain(
+    fn take_content(
         &mut self,
         storage: &mut impl Storage,
         home: u32,
@@ -486,7 +506,7 @@ impl Table {
         }
         // Two chains never need more overflow buckets than the one had.
         let mut spare = SmallVec::new();
-        for content in self.take_chain(storage, from, &mut spare) {
+        for content in self.take_content(storage, from, &mut spare) {
             let home = if goes(storage, content.1) { to } else { from };
             self.append(storage, home, content, &mut spare).expect("the chain's own buckets are spare");
         }
@@ -509,7 +529,7 @@ impl Table {
             // Joining two partly filled ends can take a bucket more than both had.
             spare.push(storage.add_overflow()?);
         }
-        let content = self.take_chain(storage, last, &mut spare);
+        let content = self.take_content(storage, last, &mut spare);
         self.homes = homes;
         storage.drop_home(last);
         for content in content {

@@ -14,7 +14,7 @@ use crate::command::reply::BulkSink;
 use crate::commands::LIST;
 use crate::error::{Error, Result};
 use crate::keyspace::Key;
-use crate::keyspace::read::{glance_at_field, read_unlocked, send_text};
+use crate::keyspace::read::{read_field_unlocked, read_if_unlocked, send_text};
 use crate::local::Local;
 use crate::num;
 use crate::stats::CommandCounters;
@@ -274,7 +274,7 @@ impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
         counted!(self, NUMBERS.hget, |typed, reply| {
             let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
             let mut scratch = Scratch::new();
-            let value = glance_at_field(keyspace, typed.db(), &key, field, &mut scratch);
+            let value = read_field_unlocked(keyspace, typed.db(), &key, field, &mut scratch);
             value.map(|value| {
                 match value {
                     Some(value) => value.with(|value| reply.bulk(value)),
@@ -313,7 +313,7 @@ impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
     fn exists(self, key: &'a [u8]) -> bool {
         counted!(self, NUMBERS.exists, |typed, reply| {
             let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
-            let exists = read_unlocked(keyspace, typed.db(), &key, |seen| Some(seen.is_some()));
+            let exists = read_if_unlocked(keyspace, typed.db(), &key, |seen| Some(seen.is_some()));
             exists.map(|exists| {
                 reply.integer(exists.into());
                 Ok(())
@@ -332,7 +332,7 @@ impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
 /// GET of what is no short text, or not there.
 #[inline(never)]
 fn get_otherwise(typed: &impl Typed, key: &Key<'_>, reply: &mut Reply) -> Option<Result<()>> {
-    read_unlocked(&typed.local().keyspace, typed.db(), key, |seen| {
+    read_if_unlocked(&typed.local().keyspace, typed.db(), key, |seen| {
         match seen {
             Some(seen) => reply.bulk(&seen.value.text().ok()?),
             None => reply.null(),

@@ -16,9 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::overwrite::{
-    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard,
+    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard, set_field_in_place,
+    set_field_in_place_heard,
 };
-use crate::keyspace::read::{Seen, glance_at_field, glance_at_text, read_large, read_one};
+use crate::keyspace::read::{EntryView, read_field_unlocked, read_large, read_one, read_text_unlocked};
 use crate::keyspace::{Db, Key};
 use crate::local::Local;
 use crate::store::memory::words::Scratch;
@@ -85,7 +86,7 @@ pub(crate) trait Typed {
     fn get_with<R>(&self, key: &[u8], read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_text(keyspace, self.db(), &key, &mut scratch) {
+        match read_text_unlocked(keyspace, self.db(), &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(read(Some(Found { text: Text::Bytes(text), is_ascii }))),
             None => self.get_otherwise(&key, read),
         }
@@ -105,7 +106,7 @@ pub(crate) trait Typed {
     ) -> Result<R> {
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_text(keyspace, self.db(), &key, &mut scratch) {
+        match read_text_unlocked(keyspace, self.db(), &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(free(Found { text: Text::Bytes(text), is_ascii })),
             None => self.get_otherwise(&key, held),
         }
@@ -128,7 +129,7 @@ pub(crate) trait Typed {
     fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_field(keyspace, self.db(), &key, field, &mut scratch) {
+        match read_field_unlocked(keyspace, self.db(), &key, field, &mut scratch) {
             Some(element) => Ok(hand_on(element, read)),
             None => self.hget_otherwise(&key, field, read),
         }
@@ -149,7 +150,7 @@ pub(crate) trait Typed {
     ) -> Result<R> {
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
         let mut scratch = Scratch::new();
-        match glance_at_field(keyspace, self.db(), &key, field, &mut scratch) {
+        match read_field_unlocked(keyspace, self.db(), &key, field, &mut scratch) {
             Some(element) => Ok(hand_on(element, free)),
             None => self.hget_otherwise(&key, field, held),
         }
@@ -178,8 +179,19 @@ pub(crate) trait Typed {
     /// # Errors
     /// WRONGTYPE, or out of memory.
     fn hset(&self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool> {
-        self.admission(value.len()).check()?;
-        self.write(&self.key(key), |db, key| {
+        let admission = self.admission(value.len());
+        admission.check()?;
+        self.local().ensure_background();
+        let (keyspace, key) = (&self.local().keyspace, self.key(key));
+        let is_new = if admission == Admission::Silent {
+            set_field_in_place(keyspace, self.db(), key, field, value)
+        } else {
+            set_field_in_place_heard(keyspace, self.db(), key, field, value)?
+        };
+        if let Some(is_new) = is_new {
+            return Ok(is_new);
+        }
+        self.write(&key, |db, key| {
             let created = set_field(db, key, field, value)?;
             db.propagate(|| [b"HSET", key.bytes(), field, value]);
             Ok(created)
@@ -410,7 +422,7 @@ fn hand_on<R>(element: Option<Element<'_>>, read: impl FnOnce(Option<&[u8]>) -> 
 }
 
 #[inline]
-pub(crate) fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
+pub(crate) fn found<'s>(seen: &EntryView<'s>) -> Result<Found<'s>> {
     let text = seen.value.text()?;
     Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
 }

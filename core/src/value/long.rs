@@ -1,18 +1,16 @@
 //! Long strings: bytes in a run of pages of their own, and strings that grow, with room behind them.
 //! Short ones stand in their entries.
 //!
-//! An entry holds twelve bytes: the number of the first page and the length. Copies share the run until one is written to.
+//! The root is two words: the number of the first page, and the length. Copies share the run until one is written to.
 
+use super::rooted::{Root, Rooted};
 use crate::store::memory::chunks::words_of;
-use crate::store::memory::words::Block;
-use crate::store::memory::{OutOfMemory, PAGE, Pool, Region};
+use crate::store::memory::words::{Block, Words};
+use crate::store::memory::{OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
 
 /// Strings that grow move to pages at this size, in bytes.
 pub(crate) const GROWING: usize = PAGE;
-
-/// Bytes in an entry.
-pub(crate) const STORED: usize = 12;
 
 /// A long string that stands in no entry, or not at the moment. It owns its pages.
 pub(crate) struct LongString {
@@ -24,23 +22,15 @@ pub(crate) struct LongString {
     has_left: bool,
 }
 
-/// First page and length, as they stand in an entry.
-fn read(stored: &[u8]) -> (u32, usize) {
-    let (first, len) = stored.split_at(4);
-    let first = u32::from_le_bytes(first.try_into().expect("a number of four bytes"));
-    let len = u64::from_le_bytes(len.try_into().expect("a number of eight bytes"));
-    (first, len as usize)
+/// First page and length.
+fn read(root: Words<'_>) -> (u32, usize) {
+    (root.word(0) as u32, root.word(1) as usize)
 }
 
-/// The text of the string that an entry holds.
-pub(crate) fn text<'a>(stored: &[u8], region: &'a Region) -> &'a [u8] {
-    let (first, len) = read(stored);
-    Block::new(words_of(region, first)).bytes(0, len)
-}
-
-/// Bytes that its pages take.
-pub(crate) fn page_bytes(stored: &[u8], pool: &Pool) -> usize {
-    pool.run(read(stored).0).pages as usize * PAGE
+/// The text of the string of a root.
+pub(crate) fn text(root: Root<'_>) -> &[u8] {
+    let (first, len) = read(root.words);
+    Block::new(words_of(root.region, first)).bytes(0, len)
 }
 
 impl LongString {
@@ -59,44 +49,6 @@ impl LongString {
             has_departed: false,
             has_left: false,
         })
-    }
-
-    /// The string that an entry holds. Whoever calls this sees to it that there is one owner.
-    pub(crate) fn of(stored: &[u8], pool: &Arc<Pool>) -> Self {
-        let (first, len) = read(stored);
-        Self { pool: pool.clone(), first, len, has_departed: false, has_left: false }
-    }
-
-    /// What is to stand in an entry; whoever puts it there forgets the string.
-    pub(crate) fn stored(&self) -> [u8; STORED] {
-        let mut stored = [0; STORED];
-        stored[..4].copy_from_slice(&self.first.to_le_bytes());
-        stored[4..].copy_from_slice(&(self.len as u64).to_le_bytes());
-        stored
-    }
-
-    /// A copy, which shares the pages. O(1).
-    pub(crate) fn share(&self) -> Self {
-        self.pool.share(self.first);
-        Self {
-            pool: self.pool.clone(),
-            first: self.first,
-            len: self.len,
-            has_departed: false,
-            has_left: false,
-        }
-    }
-
-    /// Whether an entry that holds what is [stored](Self::stored) owns the pages, which then outlive this.
-    pub(crate) fn set_left(&mut self, has_left: bool) {
-        self.has_left = has_left;
-    }
-
-    /// Counts its pages as gone, though they go when it is dropped.
-    pub(crate) fn depart(&mut self) {
-        if !std::mem::replace(&mut self.has_departed, true) {
-            self.pool.depart(self.pages());
-        }
     }
 
     fn pages(&self) -> usize {
@@ -137,6 +89,42 @@ impl LongString {
     }
 }
 
+impl Rooted for LongString {
+    fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
+        let (first, len) = read(root);
+        Self { pool: pool.clone(), first, len, has_departed: false, has_left: false }
+    }
+
+    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
+        visit(u64::from(self.first));
+        visit(self.len as u64);
+    }
+
+    fn share(&self) -> Self {
+        self.pool.share(self.first);
+        let Self { first, len, .. } = *self;
+        Self { pool: self.pool.clone(), first, len, has_departed: false, has_left: false }
+    }
+
+    fn set_left(&mut self, has_left: bool) {
+        self.has_left = has_left;
+    }
+
+    fn depart(&mut self) {
+        if !std::mem::replace(&mut self.has_departed, true) {
+            self.pool.depart(self.pages());
+        }
+    }
+
+    fn elements(&self) -> usize {
+        1
+    }
+
+    fn page_bytes(root: Root<'_>, pool: &Pool) -> usize {
+        pool.run(read(root.words).0).pages as usize * PAGE
+    }
+}
+
 impl std::fmt::Debug for LongString {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LongString").field("len", &self.len).finish_non_exhaustive()
@@ -158,9 +146,18 @@ impl Drop for LongString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::HashSeed;
+    use std::sync::atomic::AtomicU64;
+
+    fn root(string: &LongString) -> [AtomicU64; 2] {
+        let mut words = Vec::new();
+        string.each_word(&mut |word| words.push(AtomicU64::new(word)));
+        words.try_into().expect("two words")
+    }
 
     fn text_of(string: &LongString) -> Vec<u8> {
-        text(&string.stored(), string.pool.region()).to_vec()
+        let (root, seed) = (root(string), HashSeed::of(1));
+        text(Root { words: Words::new(&root), region: string.pool.region(), seed: &seed }).to_vec()
     }
 
     #[test]
@@ -188,7 +185,7 @@ mod tests {
         let pool = Arc::<Pool>::default();
         let mut one = LongString::new(&pool, &[b'a'; 10_000], 0).unwrap();
         let mut copy = one.share();
-        let mut other = LongString::of(&copy.stored(), &pool);
+        let mut other = LongString::of(Words::new(&root(&copy)), &pool);
         copy.set_left(true);
         assert_eq!(pool.used_bytes(), 3 * PAGE);
         other.write(3, b"bcd").unwrap();

@@ -49,6 +49,12 @@ pub(crate) fn integer(bytes: &[u8]) -> Option<i64> {
     if may_be_one { num::parse_i64(bytes) } else { None }
 }
 
+/// The integer of an entry that holds one.
+#[inline]
+pub(crate) fn stored_integer(bytes: &[u8]) -> i64 {
+    i64::from_le_bytes(bytes.try_into().expect("an integer is eight bytes"))
+}
+
 /// A string that arrived in one piece: stored as an integer where it is one, else as it came.
 #[inline]
 pub(crate) fn encode(bytes: &[u8]) -> NewValue<'_> {

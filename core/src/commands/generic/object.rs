@@ -3,9 +3,7 @@
 use crate::command::{Command, Context, Read, Reply, Session};
 use crate::error::{Error, Result};
 use crate::keyspace::access::Recording;
-use crate::keyspace::{Db, Entry, Key};
-use crate::value::Kind;
-use crate::value::string::is_embedded;
+use crate::keyspace::{Db, Key};
 
 /// Holds the commands that look into how a value is stored.
 #[derive(Command)]
@@ -31,21 +29,8 @@ pub struct ObjectEncoding<'a> {
 
 impl Read for ObjectEncoding<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        reply.bulk_or_null(db.peek(&self.key).map(|entry| encoding(&entry).as_bytes()));
+        reply.bulk_or_null(db.peek(&self.key).map(|entry| entry.encoding().as_bytes()));
         Ok(())
-    }
-}
-
-/// Valkey's name of an entry's encoding.
-pub(crate) fn encoding(entry: &Entry<'_>) -> &'static str {
-    match entry.kind() {
-        Kind::Int => "int",
-        Kind::Embedded if is_embedded(entry.key().len(), entry.value_len(), entry.deadline().is_some()) => {
-            "embstr"
-        }
-        Kind::Embedded | Kind::Raw | Kind::Long => "raw",
-        Kind::HashPacked => "listpack",
-        Kind::HashTable => "hashtable",
     }
 }
 

@@ -113,7 +113,7 @@ impl Copy<'_> {
             false => Ok(()),
         };
         if free && copied.is_ok() {
-            db.adopt_field_deadlines(&self.destination);
+            db.arm_inside(&self.destination);
             db.notify(EventClass::Generic, "copy_to", self.destination.bytes());
         }
         db.select(home);

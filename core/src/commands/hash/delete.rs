@@ -1,10 +1,9 @@
 //! HDEL and HGETDEL.
 
 use super::fields::FieldNames;
-use super::{hash_of, reply_element};
+use super::{edit, hash_of, reply_element};
 use crate::command::{Command, Reply, Write};
 use crate::error::Result;
-use crate::keyspace::hash::edit;
 use crate::keyspace::{Db, EventClass, Key};
 
 /// Removes fields of a hash, and the hash with its last field.

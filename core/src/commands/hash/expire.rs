@@ -1,12 +1,13 @@
 //! HEXPIRE, HPEXPIRE, HEXPIREAT, HPEXPIREAT and HPERSIST: deadlines of single fields.
 
+use super::edit;
 use super::fields::{FieldNames, words, wrong_count};
 use crate::command::{Args, Command, Reply, Write};
 use crate::commands::generic::expire::Conditions;
 use crate::commands::string::expiry::{Late, TimeUnit, deadline_from};
 use crate::error::Result;
-use crate::keyspace::hash::{Fields, edit};
 use crate::keyspace::{Db, EventClass, Key};
+use crate::value::hash::fields::Fields;
 
 const NO_FIELD: i64 = -2;
 const NOT_SET: i64 = 0;

@@ -1,11 +1,10 @@
 //! HGETEX: reads fields and changes their deadlines.
 
 use super::fields::{FieldNames, KeyOrFields, TOKEN, words};
-use super::{hash_of, reply_element};
+use super::{edit, hash_of, reply_element};
 use crate::command::{Arg, Args, Command, Reply, Write};
 use crate::commands::string::expiry::{ExpireOrPersist, choose};
 use crate::error::Result;
-use crate::keyspace::hash::edit;
 use crate::keyspace::{Db, EventClass};
 
 /// Returns the values of fields of a hash and changes when they expire.

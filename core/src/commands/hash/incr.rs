@@ -1,9 +1,9 @@
 //! HINCRBY and HINCRBYFLOAT.
 
+use super::edit_or_create;
 use crate::command::{Command, Reply, Write};
 use crate::commands::string::incrbyfloat::LateDouble;
 use crate::error::{Error, Result};
-use crate::keyspace::hash::edit_or_create;
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num::{self, LongDouble};
 

@@ -1,8 +1,8 @@
 //! HSET, its old name HMSET, and HSETNX.
 
+use super::edit_or_create;
 use crate::command::{Arg, Command, Reply, Write};
 use crate::error::Result;
-use crate::keyspace::hash::edit_or_create;
 use crate::keyspace::{Db, EventClass, Key};
 
 /// A field and its new value.

@@ -1,11 +1,12 @@
 //! HSETEX: sets fields together with their deadlines.
 
+use super::edit_or_create;
 use super::fields::{FieldValues, KeyOrFields, TOKEN};
 use crate::command::{Arg, Args, Argv, Command, Reply, Write};
 use crate::commands::string::expiry::{ExpireOrKeep, choose};
 use crate::error::Result;
-use crate::keyspace::hash::{Fields, edit_or_create};
 use crate::keyspace::{Db, EventClass};
+use crate::value::hash::fields::Fields;
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
 enum KeyCondition {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::debug_protocol;
 use crate::command::{Args, Command, Context, Reply, Session, is_token};
-use crate::commands::generic::object::encoding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::access::Recording;
 use crate::num;
@@ -90,7 +89,7 @@ fn object(context: &mut Context<'_, '_>, key: &[u8], is_fast: bool, reply: &mut 
             format!("lru:{} lru_seconds_idle:{idle_s}", entry.stamp())
         };
         let length = if is_fast { String::new() } else { format!("serializedlength:{} ", entry.value_len()) };
-        reply.simple(&format!("Value at:0x0 refcount:1 encoding:{} {length}{access}", encoding(&entry)));
+        reply.simple(&format!("Value at:0x0 refcount:1 encoding:{} {length}{access}", entry.encoding()));
         Ok(())
     })
 }

@@ -2,7 +2,8 @@
 //!
 //! What the kinds mean is said in `spec.rs`; reading the values is left to those who honour them.
 
-use super::{ANY_MEMORY, MAX_MEMORY, MAXMEMORY_POLICIES, NATURAL, NATURAL_32, POSITIVE, option};
+use super::super::policies::MAXMEMORY_POLICIES;
+use super::{ANY_MEMORY, MAX_MEMORY, NATURAL, NATURAL_32, POSITIVE, option};
 use crate::config::spec::{Kind, OptionSpec};
 
 pub(super) const OPTIONS: &[OptionSpec] = &[

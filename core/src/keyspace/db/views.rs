@@ -1,7 +1,9 @@
 //! Entries as commands see them: read, changed, and copied. How they are stored is the affair of [`super::super::shard`].
 
-use super::Db;
+use super::{Db, apart_from_key};
 use crate::error::{Error, Result};
+use crate::keyspace::EventClass;
+use crate::keyspace::entry::Head;
 use crate::keyspace::shard::ShardData;
 use crate::store::key::{HashSeed, Key};
 use crate::store::memory::Ref;
@@ -25,9 +27,7 @@ impl Copied {
             Copied::Bytes(kind, bytes) => NewValue::Bytes(*kind, bytes),
             Copied::Owned(owned) => {
                 let mut owned = owned.take().expect("a value is inserted once");
-                if let Owned::Hash(hash) = &mut owned {
-                    hash.forget_timer();
-                }
+                owned.forget_timer();
                 NewValue::Owned(owned)
             }
         }
@@ -67,13 +67,29 @@ impl<'d> Entry<'d> {
         self.shard.head(self.at).ascii()
     }
 
-    pub(crate) fn kind(&self) -> Kind {
-        self.shard.head(self.at).kind()
-    }
-
     /// Bytes of the value as it stands in the entry.
     pub(crate) fn value_len(&self) -> usize {
         self.shard.head(self.at).value_len
+    }
+
+    /// The name that OBJECT ENCODING replies.
+    pub(crate) fn encoding(&self) -> &'static str {
+        apart_from_key(&self.shard.head(self.at)).encoding()
+    }
+
+    /// A copy, which shares what is larger than 64 KiB. O(length).
+    #[cfg_attr(not(test), expect(dead_code, reason = "the persistence layer takes snapshots"))]
+    pub(crate) fn share(&self) -> Copied {
+        self.copy_with(ShardData::share)
+    }
+
+    pub(super) fn copy_with(&self, share: impl FnOnce(&ShardData, Ref) -> Owned) -> Copied {
+        let head = self.shard.head(self.at);
+        match self.value() {
+            Value::Int(number) => Copied::Int(number),
+            _ if head.kind().owns() => Copied::Owned(Some(share(self.shard, self.at))),
+            _ => Copied::Bytes(apart_from_key(&head), head.value(&self.shard.arena, self.at).to_vec()),
+        }
     }
 
     pub(crate) fn stamp(&self) -> u32 {
@@ -113,6 +129,34 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     pub(crate) fn bytes(&self) -> &[u8] {
         let shard = self.db.shard(&self.key);
         shard.head(self.at).value(&shard.arena, self.at)
+    }
+
+    pub(in crate::keyspace) fn head(&self) -> Head {
+        self.db.shard(&self.key).head(self.at)
+    }
+
+    /// [`EntryMut::bytes`] of an entry whose head this is.
+    pub(in crate::keyspace) fn bytes_of(&self, head: Head) -> &[u8] {
+        head.value(&self.db.shard(&self.key).arena, self.at)
+    }
+
+    /// Puts `new` in the place of `removed` bytes of a packed collection from `from` on, where its block holds that. Returns what the head is then.
+    /// Whoever calls this also calls [`EntryMut::modified`], or takes it back.
+    pub(in crate::keyspace) fn splice(
+        &mut self,
+        head: Head,
+        from: usize,
+        removed: usize,
+        new: &[u8],
+    ) -> Head {
+        self.db.preserve(&self.key, self.at);
+        let at = self.at;
+        self.db.shard_mut(&self.key).splice(at, head, from, removed, new)
+    }
+
+    /// Records that the value was changed where it stands.
+    pub(in crate::keyspace) fn modified(&mut self) {
+        self.db.modified(&self.key);
     }
 
     /// The database, for its clock, log and events.
@@ -203,11 +247,11 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     /// WRONGTYPE, or the system has no memory; nothing has changed.
     pub(crate) fn write_string(&mut self, from: usize, bytes: &[u8]) -> Result<()> {
         let written = self.edit_owned(|value, _| match value {
-            Owned::Str(string) => {
+            Owned::Long(string) => {
                 let written = string.write(from, bytes);
                 (written.map_err(Error::from), written.is_ok())
             }
-            Owned::Hash(_) => (Err(Error::wrong_type()), false),
+            _ => (Err(Error::wrong_type()), false),
         })?;
         if let Some(written) = written {
             return written;
@@ -225,13 +269,25 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         }
         let pool = &self.db.keyspace.shared.pool;
         let string = LongString::new(pool, &whole, whole.len() + whole.len() / 4)?;
-        self.set_value(NewValue::Owned(Owned::Str(string)))
+        self.set_value(NewValue::Owned(string.into()))
     }
 
     /// Arms a timer for something inside the value, such as a field with a deadline.
-    pub(crate) fn arm(&mut self, deadline: u64) {
-        let (db, hash) = (self.db.index, self.key.hash());
-        self.db.shard_mut(&self.key).arm(db, hash, deadline);
+    pub(in crate::keyspace) fn arm(&mut self, deadline: u64) {
+        self.db.arm(&self.key, deadline);
+    }
+
+    /// Arms a timer for what is inside the value, if something there expires.
+    pub(in crate::keyspace) fn arm_inside(&mut self) {
+        self.db.arm_inside(&self.key);
+    }
+
+    /// Removes the entry, since its collection became empty.
+    pub(in crate::keyspace) fn remove_emptied(self) {
+        let Self { db, key, at } = self;
+        db.delete(&key, at);
+        db.modified(&key);
+        db.notify(EventClass::Generic, "del", key.bytes());
     }
 
     /// Removes the entry.

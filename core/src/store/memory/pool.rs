@@ -135,7 +135,7 @@ struct Chunk {
 }
 
 /// Idle pages of a chunk on their way back to the system. A process forked meanwhile does without them: a few megabytes at most.
-struct Parting {
+struct Release {
     number: usize,
     pages: Bits,
     /// No memory is left behind the chunk.
@@ -227,7 +227,7 @@ impl Pool {
 
     /// Gives the chunks that are ready back to the system: the engine does not grow, or shall not.
     pub(crate) fn dismiss(&self) {
-        self.part_with(|state, parting| state.keep_ready(0, parting));
+        self.release_idle(|state, releases| state.keep_ready(0, releases));
     }
 
     /// How pages were taken since the last look, which was a tick ago.
@@ -257,7 +257,7 @@ impl Pool {
 
     /// Gives all idle pages back to the system. O(chunks).
     pub(crate) fn trim(&self) {
-        self.part_with(|state, parting| state.trim(0, 0, parting));
+        self.release_idle(|state, releases| state.trim(0, 0, releases));
     }
 
     /// Gives some of the pages that are idle beyond what may stay back to the system; false if there are none. The caller holds no lock. O(chunks),
@@ -269,34 +269,34 @@ impl Pool {
 
     #[cold]
     fn trim_surplus(&self) -> bool {
-        self.part_with(|state, parting| {
+        self.release_idle(|state, releases| {
             let (idle, most) = (state.idle_beside_ready(), state.may_be_idle());
             if idle > most {
                 let wanted = state.wanted();
-                state.trim((most / 2).max(idle.saturating_sub(GIVEN_BACK_AT_ONCE)), wanted, parting);
+                state.trim((most / 2).max(idle.saturating_sub(GIVEN_BACK_AT_ONCE)), wanted, releases);
             }
         })
     }
 
     /// Gives the pages that `choose` picks back to the system, without the lock; false if it picks none.
-    fn part_with(&self, choose: impl FnOnce(&mut State, &mut Vec<Parting>)) -> bool {
-        let mut parting = Vec::new();
+    fn release_idle(&self, choose: impl FnOnce(&mut State, &mut Vec<Release>)) -> bool {
+        let mut releases = Vec::new();
         let mut state = self.state.lock();
-        choose(&mut state, &mut parting);
+        choose(&mut state, &mut releases);
         self.publish(&state);
         drop(state);
-        if parting.is_empty() {
+        if releases.is_empty() {
             return false;
         }
-        parting.iter().for_each(|gone| self.give_back(gone));
+        releases.iter().for_each(|gone| self.give_back(gone));
         let mut state = self.state.lock();
-        parting.into_iter().for_each(|gone| state.parted(&gone));
+        releases.into_iter().for_each(|gone| state.end_release(&gone));
         self.publish(&state);
         true
     }
 
     /// Gives pages of a chunk back to the system.
-    fn give_back(&self, gone: &Parting) {
+    fn give_back(&self, gone: &Release) {
         let start = bytes_of(gone.number).start;
         for pages in gone.pages.runs() {
             self.region.give_back(start + pages.start * PAGE..start + pages.end * PAGE);
@@ -514,19 +514,19 @@ impl State {
         }
     }
 
-    /// Parts with the chunks that are ready, but for the lowest few. If it keeps none, that which is being filled has no privilege either.
-    fn keep_ready(&mut self, few: usize, parting: &mut Vec<Parting>) {
+    /// Releases the chunks that are ready, but for the lowest few. If it keeps none, that which is being filled has no privilege either.
+    fn keep_ready(&mut self, few: usize, releases: &mut Vec<Release>) {
         self.filling = self.filling.filter(|_| few > 0);
         if self.ready > few {
             let spare: Vec<usize> = self.ready().skip(few).collect();
-            parting.extend(spare.into_iter().filter_map(|number| self.part(number)));
+            releases.extend(spare.into_iter().filter_map(|number| self.begin_release(number)));
         }
     }
 
-    /// Parts with idle pages until at most `most` are left, but for those of `ready` chunks: with chunks that nobody uses
+    /// Releases idle pages until at most `most` are left, but for those of `ready` chunks: with chunks that nobody uses
     /// first, then with those that are no huge pages.
-    fn trim(&mut self, most: usize, ready: usize, parting: &mut Vec<Parting>) {
-        self.keep_ready(ready, parting);
+    fn trim(&mut self, most: usize, ready: usize, releases: &mut Vec<Release>) {
+        self.keep_ready(ready, releases);
         let most = most + self.ahead();
         let unused = |chunk: &Chunk| chunk.stage == Stage::Used && chunk.taken == Bits::default();
         let orders: [&dyn Fn(&Chunk) -> bool; 3] =
@@ -539,14 +539,14 @@ impl State {
                     return;
                 }
                 if goes(&self.chunks[number]) && self.filling != Some(number) {
-                    parting.extend(self.part(number));
+                    releases.extend(self.begin_release(number));
                 }
             }
         }
     }
 
-    /// Parts with the idle pages of a chunk, if it has any: until [`State::parted`] they are nobody's.
-    fn part(&mut self, number: usize) -> Option<Parting> {
+    /// Begins to release the idle pages of a chunk, if it has any: until [`State::end_release`] they are nobody's.
+    fn begin_release(&mut self, number: usize) -> Option<Release> {
         let pages = self.chunks[number].idle();
         if pages == Bits::default() {
             return None;
@@ -560,11 +560,11 @@ impl State {
         // It is full now, but nobody shall make a huge page of it.
         chunk.is_huge = true;
         self.idle -= pages.count();
-        Some(Parting { number, pages, is_last: chunk.backed == pages })
+        Some(Release { number, pages, is_last: chunk.backed == pages })
     }
 
     /// No memory is behind these pages any more.
-    fn parted(&mut self, gone: &Parting) {
+    fn end_release(&mut self, gone: &Release) {
         let chunk = &mut self.chunks[gone.number];
         chunk.taken = chunk.taken.minus(gone.pages);
         chunk.backed = chunk.backed.minus(gone.pages);

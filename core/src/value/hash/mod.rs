@@ -1,14 +1,30 @@
 //! Hashes: reading one whatever its encoding, and the timers of its fields.
 //!
 //! A small hash is a listpack in its entry; a larger one, and any with deadlines on fields, is a [`table::Hash`].
-//! How either is changed is in `keyspace::hash`.
+//! How either is changed is in [`fields`].
 
+pub(crate) mod fields;
 pub(crate) mod table;
 
 pub(crate) use table::{Hash, TableRef};
 
+use super::Value;
 use super::listpack::{Element, Listpack};
+use crate::error::{Error, Result};
 use crate::store::random;
+
+impl<'a> Value<'a> {
+    /// The hash.
+    ///
+    /// # Errors
+    /// WRONGTYPE for any other type.
+    pub fn hash(&self) -> Result<HashRef<'a>> {
+        match *self {
+            Value::Hash(hash) => Ok(hash),
+            _ => Err(Error::wrong_type()),
+        }
+    }
+}
 
 /// A hash being read. Fields whose deadline has passed `now` don't exist.
 #[derive(Clone, Copy, Debug)]

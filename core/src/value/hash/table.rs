@@ -14,10 +14,11 @@
 use crate::store::collection::{Collection, Elements, Own, View};
 use crate::store::key::{hash_of_timer, timer_id};
 use crate::store::memory::words::Words;
-use crate::store::memory::{OutOfMemory, Pool, Ref, Region};
+use crate::store::memory::{OutOfMemory, Pool, Ref};
 use crate::store::wheel::{Fired, Wheel};
 use crate::store::{HashSeed, random};
 use crate::sync::Arc;
+use crate::value::{Root, Rooted};
 
 /// Fields with a deadline.
 const EXPIRING: Own = Own::First;
@@ -38,7 +39,7 @@ impl Elements for Fields {
     }
 
     fn key(element: &[u8]) -> &[u8] {
-        Found::of(element).field
+        Field::of(element).field
     }
 }
 
@@ -58,13 +59,13 @@ pub(crate) struct Hash {
 
 /// A field found.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found<'a> {
+pub(crate) struct Field<'a> {
     pub(crate) field: &'a [u8],
     pub(crate) value: &'a [u8],
     pub(crate) deadline: Option<u64>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Field<'a> {
     pub(crate) fn is_live(&self, now: u64) -> bool {
         self.deadline.is_none_or(|deadline| deadline > now)
     }
@@ -79,15 +80,15 @@ impl<'a> Found<'a> {
 
 impl<'a> TableRef<'a> {
     #[inline]
-    pub(crate) fn new(root: Words<'a>, region: &'a Region, seed: &'a HashSeed) -> Self {
-        Self { view: View::new(root, region), seed }
+    pub(crate) fn new(root: Root<'a>) -> Self {
+        Self { view: View::new(root.words, root.region), seed: root.seed }
     }
 
     /// A field that has not expired. O(1).
     #[inline]
-    pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Found<'a>> {
+    pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Field<'a>> {
         let (_, element) = self.view.find::<Fields>(self.seed, field)?;
-        Some(Found::of(element)).filter(|found| found.is_live(now))
+        Some(Field::of(element)).filter(|found| found.is_live(now))
     }
 
     /// Number of fields, expired ones included.
@@ -108,16 +109,16 @@ impl<'a> TableRef<'a> {
     }
 
     /// Visits all fields, in no order.
-    pub(crate) fn each(&self, mut visit: impl FnMut(Found<'a>)) {
-        self.view.each::<Fields>(|element| visit(Found::of(element)));
+    pub(crate) fn each(&self, mut visit: impl FnMut(Field<'a>)) {
+        self.view.each::<Fields>(|element| visit(Field::of(element)));
     }
 
-    pub(crate) fn scan(&self, mut cursor: u64, count: usize, mut visit: impl FnMut(Found<'a>)) -> u64 {
+    pub(crate) fn scan(&self, mut cursor: u64, count: usize, mut visit: impl FnMut(Field<'a>)) -> u64 {
         let mut seen = 0;
         loop {
             cursor = self.view.scan::<Fields>(cursor, |element| {
                 seen += 1;
-                visit(Found::of(element));
+                visit(Field::of(element));
             });
             if cursor == 0 || seen >= count {
                 return cursor;
@@ -126,11 +127,11 @@ impl<'a> TableRef<'a> {
     }
 
     /// A live field drawn with equal chances.
-    pub(crate) fn random(&self, now: u64) -> Option<Found<'a>> {
+    pub(crate) fn random(&self, now: u64) -> Option<Field<'a>> {
         /// Draws that may meet an expired field before all live ones are listed.
         const DRAWS: usize = 32;
         for _ in 0..DRAWS {
-            let found = Found::of(self.view.random::<Fields>(&mut random)?);
+            let found = Field::of(self.view.random::<Fields>(&mut random)?);
             if found.is_live(now) {
                 return Some(found);
             }
@@ -150,11 +151,6 @@ impl<'a> TableRef<'a> {
     pub(crate) fn page_bytes(&self) -> usize {
         self.view.pages() * crate::store::memory::PAGE
     }
-
-    /// Where the shard keeps its wheel.
-    pub(crate) fn wheel(&self) -> Option<usize> {
-        (self.view.own(WHEEL) as usize).checked_sub(1)
-    }
 }
 
 impl std::fmt::Debug for TableRef<'_> {
@@ -173,51 +169,8 @@ impl Hash {
         Self { collection: Collection::new(pool.clone()), wheel: None }
     }
 
-    /// The hash of a root as it stands in an entry, without its wheel. Whoever calls this sees to it that there is one owner.
-    pub(crate) fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
-        Self { collection: Collection::of(root, pool.clone()), wheel: None }
-    }
-
     pub(crate) fn as_ref<'a>(&'a self, seed: &'a HashSeed) -> TableRef<'a> {
         TableRef { view: self.collection.view(), seed }
-    }
-
-    /// The words that are to stand in an entry; whoever puts them there forgets the hash, but for its wheel.
-    pub(crate) fn root(&self) -> impl Iterator<Item = u64> + '_ {
-        self.collection.root()
-    }
-
-    /// Whether an entry that holds the [root](Self::root) owns its memory, which then outlives this.
-    pub(crate) fn set_left(&mut self, has_left: bool) {
-        self.collection.set_left(has_left);
-    }
-
-    pub(crate) fn set_wheel(&mut self, wheel: Option<Box<Wheel>>) {
-        self.wheel = wheel;
-    }
-
-    pub(crate) fn take_wheel(&mut self) -> Option<Box<Wheel>> {
-        self.wheel.take()
-    }
-
-    /// Notes where the shard keeps the wheel from now on.
-    pub(crate) fn set_wheel_place(&mut self, place: Option<usize>) {
-        self.collection.set_own(WHEEL, place.map_or(0, |place| place as u64 + 1));
-    }
-
-    /// A copy that shares its memory, without a wheel. O(1).
-    pub(crate) fn share(&self) -> Self {
-        Self { collection: self.collection.share(), wheel: None }
-    }
-
-    /// Forgets that the shard of its key has a timer for it: it is another key's now.
-    pub(crate) fn forget_timer(&mut self) {
-        self.collection.set_own(ARMED, 0);
-    }
-
-    /// Counts what it takes as gone, though it goes when it is dropped.
-    pub(crate) fn depart(&mut self) {
-        self.collection.depart();
     }
 
     /// Number of fields, expired ones included.
@@ -239,7 +192,7 @@ impl Hash {
         let mut head = [0; LONGEST_HEAD];
         let head = encode_head(&mut head, field, value, deadline);
         let old = self.collection.view().find::<Fields>(seed, field);
-        let old = old.map(|(block, element)| (block, element.len(), Found::of(element).deadline));
+        let old = old.map(|(block, element)| (block, element.len(), Field::of(element).deadline));
         match old {
             Some((block, size, _)) => {
                 self.collection.replace::<Fields, 3>(seed, field, (block, size), [head, field, value])?;
@@ -259,7 +212,7 @@ impl Hash {
         let Some((block, element)) = self.collection.view().find::<Fields>(seed, field) else {
             return Ok(false);
         };
-        let (size, deadline) = (element.len(), Found::of(element).deadline);
+        let (size, deadline) = (element.len(), Field::of(element).deadline);
         self.collection.remove::<Fields>(seed, field, (block, size))?;
         self.deadline_changed(seed.hash(field), deadline, None);
         self.tidy(seed);
@@ -274,7 +227,7 @@ impl Hash {
         let mut new = Collection::new(self.collection.pool().clone());
         let mut is_whole = true;
         self.collection.view().each::<Fields>(|element| {
-            is_whole &= new.insert::<Fields, 1>(seed, Found::of(element).field, [element]).is_ok();
+            is_whole &= new.insert::<Fields, 1>(seed, Field::of(element).field, [element]).is_ok();
         });
         // A root in an entry that is of fixed size stays one: putting it back can't fail. Without memory all stays as it is.
         if is_whole && (!self.collection.is_in_pages() || new.move_to_pages().is_ok()) {
@@ -313,13 +266,57 @@ impl Hash {
         self.collection.set_own(NEXT, next.map_or(0, |next| next.max(1)));
     }
 
-    /// A time not after the earliest deadline of a field.
-    pub(crate) fn next_deadline(&self) -> Option<u64> {
+    /// What is to happen to a timer: the fields it may stand for are due, or have a later deadline.
+    fn judge(&self, id: u32, now: u64, due: &mut Vec<Vec<u8>>) -> Fired {
+        let mut next: Option<u64> = None;
+        let view = self.collection.view();
+        view.table().find(&view, hash_of_timer(id), |at: Ref| {
+            let found = Field::of(view.element::<Fields>(at));
+            match found.deadline {
+                Some(deadline) if deadline <= now => due.push(found.field.to_vec()),
+                Some(deadline) => next = Some(next.map_or(deadline, |earlier| earlier.min(deadline))),
+                None => {}
+            }
+            false
+        });
+        next.map_or(Fired::Gone, Fired::Later)
+    }
+}
+
+impl Rooted for Hash {
+    fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
+        Self { collection: Collection::of(root, pool.clone()), wheel: None }
+    }
+
+    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
+        self.collection.root().for_each(visit);
+    }
+
+    fn share(&self) -> Self {
+        Self { collection: self.collection.share(), wheel: None }
+    }
+
+    fn set_left(&mut self, has_left: bool) {
+        self.collection.set_left(has_left);
+    }
+
+    fn depart(&mut self) {
+        self.collection.depart();
+    }
+
+    fn elements(&self) -> usize {
+        self.len()
+    }
+
+    fn page_bytes(root: Root<'_>, _: &Pool) -> usize {
+        TableRef::new(root).page_bytes()
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
         Some(self.collection.view().own(NEXT)).filter(|next| *next != 0)
     }
 
-    /// Removes the fields whose deadline has passed and returns their names. Those for whose removal there is no memory stay until the next time.
-    pub(crate) fn take_expired(&mut self, seed: &HashSeed, now: u64) -> Vec<Vec<u8>> {
+    fn take_expired(&mut self, seed: &HashSeed, now: u64) -> Vec<Vec<u8>> {
         let Some(mut wheel) = self.wheel.take() else { return Vec::new() };
         let mut due: Vec<Vec<u8>> = Vec::new();
         while wheel.advance(now, usize::MAX, |id| self.judge(id, now, &mut due)).more {}
@@ -338,24 +335,7 @@ impl Hash {
         due
     }
 
-    /// What is to happen to a timer: the fields it may stand for are due, or have a later deadline.
-    fn judge(&self, id: u32, now: u64, due: &mut Vec<Vec<u8>>) -> Fired {
-        let mut next: Option<u64> = None;
-        let view = self.collection.view();
-        view.table().find(&view, hash_of_timer(id), |at: Ref| {
-            let found = Found::of(view.element::<Fields>(at));
-            match found.deadline {
-                Some(deadline) if deadline <= now => due.push(found.field.to_vec()),
-                Some(deadline) => next = Some(next.map_or(deadline, |earlier| earlier.min(deadline))),
-                None => {}
-            }
-            false
-        });
-        next.map_or(Fired::Gone, Fired::Later)
-    }
-
-    /// The time for which the key's shard needs a timer it does not have yet; it is expected to be armed then.
-    pub(crate) fn timer_to_arm(&mut self) -> Option<u64> {
+    fn timer_to_arm(&mut self) -> Option<u64> {
         let next = self.next_deadline()?;
         let armed = self.collection.view().own(ARMED);
         if armed != 0 && armed <= next {
@@ -363,6 +343,26 @@ impl Hash {
         }
         self.collection.set_own(ARMED, next);
         Some(next)
+    }
+
+    fn forget_timer(&mut self) {
+        self.collection.set_own(ARMED, 0);
+    }
+
+    fn take_wheel(&mut self) -> Option<Box<Wheel>> {
+        self.wheel.take()
+    }
+
+    fn set_wheel(&mut self, wheel: Option<Box<Wheel>>) {
+        self.wheel = wheel;
+    }
+
+    fn set_wheel_place(&mut self, place: Option<usize>) {
+        self.collection.set_own(WHEEL, place.map_or(0, |place| place as u64 + 1));
+    }
+
+    fn wheel_place(root: Root<'_>) -> Option<usize> {
+        (TableRef::new(root).view.own(WHEEL) as usize).checked_sub(1)
     }
 }
 

@@ -165,17 +165,17 @@ fn pages_on_their_way_back_are_nobodys() {
     let pool = Pool::default();
     let runs = pool.take_many(2 * PAGES, 0);
     pool.give(runs[PAGES / 2..].iter().copied());
-    let mut parting = Vec::new();
-    pool.state.lock().trim(0, 0, &mut parting);
-    let pages: usize = parting.iter().map(|gone| gone.pages.count()).sum();
-    assert_eq!((parting.len(), pages), (2, 3 * PAGES / 2));
+    let mut releases = Vec::new();
+    pool.state.lock().trim(0, 0, &mut releases);
+    let pages: usize = releases.iter().map(|gone| gone.pages.count()).sum();
+    assert_eq!((releases.len(), pages), (2, 3 * PAGES / 2));
     assert_eq!(pool.state.lock().idle, 0);
     assert!(!pool.collapse(), "full, but not to be made a huge page");
     let elsewhere = pool.take(1).unwrap();
     assert_eq!(elsewhere.first as usize, 2 * PAGES);
-    for gone in parting {
+    for gone in releases {
         pool.give_back(&gone);
-        pool.state.lock().parted(&gone);
+        pool.state.lock().end_release(&gone);
     }
     pool.give([elsewhere]);
     pool.check();

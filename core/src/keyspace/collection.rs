@@ -1,0 +1,251 @@
+//! Changing the collection of a key: where it comes from, where it goes to, what becomes of the key, and elements that expire.
+//!
+//! What can be done to a collection of a type is [`crate::value::editing`]'s affair and that of the type's file.
+//!
+//! **In place.** A packed collection is spliced in its block, as long as the block's class holds it: nothing else is written. One that outgrows its class,
+//! or falls below it, is copied and stored anew when the edit has ended. What was spliced before is taken back where that finds no memory: each
+//! splice leaves what it replaced.
+
+use smallvec::SmallVec;
+
+use crate::error::Result;
+use crate::keyspace::db::EntryMut;
+use crate::keyspace::entry::Head;
+use crate::keyspace::{Db, EventClass, Key};
+use crate::value::NewValue;
+use crate::value::editing::{Collection, Edited, Editing, Packed};
+
+/// Changes the collection of a key, creating it if need be. What `edit` leaves empty is removed.
+///
+/// # Errors
+/// WRONGTYPE, out of memory, or whatever `edit` returns; it must fail before it changes anything.
+pub(crate) fn edit_or_create<T: Collection, R>(
+    db: &mut Db<'_>,
+    key: &Key<'_>,
+    edit: impl FnOnce(&mut Editing<'_, T>) -> Result<R>,
+) -> Result<R> {
+    run(db, key, true, edit).map(|result| result.expect("the collection exists or was created"))
+}
+
+/// Changes the collection of a key; `None` if there is none. What `edit` leaves empty is removed.
+///
+/// # Errors
+/// As [`edit_or_create`].
+pub(crate) fn edit<T: Collection, R>(
+    db: &mut Db<'_>,
+    key: &Key<'_>,
+    edit: impl FnOnce(&mut Editing<'_, T>) -> Result<R>,
+) -> Result<Option<R>> {
+    run(db, key, false, edit)
+}
+
+#[inline]
+fn run<T: Collection, R>(
+    db: &mut Db<'_>,
+    key: &Key<'_>,
+    create: bool,
+    edit: impl FnOnce(&mut Editing<'_, T>) -> Result<R>,
+) -> Result<Option<R>> {
+    let keyspace = db.keyspace();
+    let time = db.lazy_time();
+    let limits = T::limits(keyspace.config.hot());
+    let places = (&keyspace.seed, &keyspace.shared.pool);
+    let Some(mut entry) = db.lookup_collection(key) else {
+        if !create {
+            return Ok(None);
+        }
+        let mut bytes = Copy::from_slice(T::EMPTY);
+        let mut editing = Editing::packed(&mut bytes, limits, places, &time);
+        let result = editing.run(edit)?;
+        let Edited { has_changed, is_empty, unpacked } = editing.end();
+        db.remember_time(&time);
+        if has_changed && !is_empty {
+            let is_large = unpacked.is_some();
+            let packed = NewValue::Bytes(T::PACKED, &bytes);
+            db.insert(key, unpacked.map_or(packed, |large| NewValue::Owned(large.into())), None)?;
+            if is_large {
+                db.arm_inside(key);
+            }
+        }
+        return Ok(Some(result));
+    };
+    let kind = entry.kind();
+    if kind.data_type() != T::TYPE {
+        return Err(crate::Error::wrong_type());
+    }
+    if !kind.owns() {
+        let mut block = Block::new(entry);
+        let mut editing = Editing::packed(&mut block, limits, places, &time);
+        let result = editing.run(edit);
+        let edited = editing.end();
+        let result = match result {
+            Ok(result) => block.end(edited).map(|()| Some(result)),
+            Err(error) => {
+                block.undo();
+                Err(error)
+            }
+        };
+        db.remember_time(&time);
+        return result;
+    }
+    let edited = entry.edit_owned(|value, _| {
+        let large = T::of_owned(value).expect("the type was checked");
+        let mut editing = Editing::large(large, limits, places, &time);
+        let result = editing.run(edit);
+        let Edited { has_changed, is_empty, .. } = editing.end();
+        ((result, large.timer_to_arm(), is_empty), has_changed)
+    })?;
+    let (result, timer, is_empty) = edited.expect("the kind says that it owns something");
+    if let Some(timer) = timer {
+        entry.arm(timer);
+    }
+    if is_empty {
+        entry.remove_emptied();
+    }
+    db.remember_time(&time);
+    result.map(Some)
+}
+
+/// The packed collection of a key that is being changed.
+struct Block<'d, 'e> {
+    entry: EntryMut<'d, 'e>,
+    head: Head,
+    /// What it is by now, where its block does not hold that.
+    copy: Option<Copy>,
+    /// What was done in the block.
+    splices: SmallVec<[Splice; 1]>,
+}
+
+/// A splice that can be taken back.
+struct Splice {
+    at: usize,
+    /// Length of what stands there now.
+    len: usize,
+    /// What stood there.
+    before: SmallVec<[u8; 64]>,
+}
+
+impl<'d, 'e> Block<'d, 'e> {
+    fn new(entry: EntryMut<'d, 'e>) -> Self {
+        Self { head: entry.head(), entry, copy: None, splices: SmallVec::new() }
+    }
+
+    /// Ends the edit that has come to this.
+    fn end<T: Collection>(mut self, edited: Edited<T>) -> Result<()> {
+        if !edited.has_changed {
+            return Ok(());
+        }
+        if edited.is_empty {
+            self.entry.remove_emptied();
+            return Ok(());
+        }
+        let is_large = edited.unpacked.is_some();
+        let value = match (edited.unpacked, &self.copy) {
+            (Some(large), _) => NewValue::Owned(large.into()),
+            (None, Some(copy)) => NewValue::Bytes(T::PACKED, copy),
+            (None, None) => {
+                self.entry.modified();
+                return Ok(());
+            }
+        };
+        let stored = self.entry.set_value(value);
+        if stored.is_err() {
+            self.undo();
+        } else if is_large {
+            self.entry.arm_inside();
+        }
+        stored
+    }
+
+    /// Takes back what was done.
+    fn undo(&mut self) {
+        self.copy = None;
+        while let Some(Splice { at, len, before }) = self.splices.pop() {
+            self.head = self.entry.splice(self.head, at, len, &before);
+        }
+    }
+}
+
+impl Packed for Block<'_, '_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match &self.copy {
+            Some(copy) => copy,
+            None => self.entry.bytes_of(self.head),
+        }
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, new: &[u8]) {
+        if let Some(copy) = &mut self.copy {
+            return copy.splice(at, removed, new);
+        }
+        let bytes = self.entry.bytes_of(self.head);
+        if self.head.has_room_for(bytes.len() - removed + new.len()) {
+            let before = SmallVec::from_slice(&bytes[at..at + removed]);
+            self.splices.push(Splice { at, len: new.len(), before });
+            self.head = self.entry.splice(self.head, at, removed, new);
+        } else {
+            let mut copy = Copy::from_slice(bytes);
+            copy.splice(at, removed, new);
+            self.copy = Some(copy);
+        }
+    }
+}
+
+type Copy = SmallVec<[u8; 256]>;
+
+impl Packed for Copy {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, new: &[u8]) {
+        let kept = removed.min(new.len());
+        self[at..at + kept].copy_from_slice(&new[..kept]);
+        if removed > kept {
+            self.drain(at + kept..at + removed);
+        } else {
+            self.insert_from_slice(at + kept, &new[kept..]);
+        }
+    }
+}
+
+impl Db<'_> {
+    /// Arms the timer of a value that was inserted whole and has deadlines inside.
+    pub(crate) fn arm_inside(&mut self, key: &Key<'_>) {
+        if let Some(deadline) = self.peek(key).and_then(|entry| entry.value().next_deadline()) {
+            self.arm(key, deadline);
+        }
+    }
+}
+
+/// Reclaims the expired elements of a collection, and the collection with its last one. Returns how many went.
+pub(crate) fn expire_elements(db: &mut Db<'_>, key: &Key<'_>) -> usize {
+    let (now, changes) = (db.now(), db.changes());
+    let Some(mut entry) = db.lookup_mut_untouched(key) else { return 0 };
+    let expired = entry.edit_owned(|value, seed| {
+        let expired = value.take_expired(seed, now);
+        let changed = !expired.is_empty();
+        ((expired, value.elements() == 0), changed)
+    });
+    // Without memory for the entry they wait for the next time.
+    let (expired, is_empty) = expired.ok().flatten().unwrap_or_default();
+    if expired.is_empty() {
+        return 0;
+    }
+    if is_empty {
+        entry.remove();
+    }
+    // Only hashes have elements that expire.
+    db.count_expired_fields(expired.len());
+    db.notify(EventClass::Hash, "hexpired", key.bytes());
+    let count = expired.len();
+    db.log_expired_fields(key, expired, changes);
+    if is_empty {
+        db.notify(EventClass::Generic, "del", key.bytes());
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Changing the fields of a hash, whatever its encoding.
+//!
+//! A hash stays packed up to the limits of the configuration, as long as no field has a deadline.
+
+use super::HashRef;
+use super::table::Hash;
+use crate::config::Hot;
+use crate::store::HashSeed;
+use crate::store::memory::{OutOfMemory, Pool};
+use crate::sync::Arc;
+use crate::value::editing::{Collection, Editing, Form, Limits};
+use crate::value::listpack::{self, Element, Listpack, Patch};
+use crate::value::{Kind, MAX_IN_ARENA, Owned, Type};
+
+/// The fields of a hash that is being changed.
+pub(crate) type Fields<'e> = Editing<'e, Hash>;
+
+impl Collection for Hash {
+    const TYPE: Type = Type::Hash;
+    const PACKED: Kind = Kind::HashPacked;
+    const EMPTY: &'static [u8] = &listpack::EMPTY;
+
+    fn limits(options: &Hot) -> Limits {
+        Limits { elements: options.hash_max_listpack_entries(), bytes: options.hash_max_listpack_value() }
+    }
+
+    fn of_owned(owned: &mut Owned) -> Option<&mut Self> {
+        match owned {
+            Owned::HashTable(hash) => Some(hash),
+            _ => None,
+        }
+    }
+
+    fn is_empty(packed: &[u8]) -> bool {
+        Listpack::new(packed).is_empty()
+    }
+
+    fn unpack(packed: &[u8], pool: &Arc<Pool>, seed: &HashSeed) -> Result<Self, OutOfMemory> {
+        let mut hash = Hash::new(pool);
+        let mut elements = Listpack::new(packed).iter();
+        while let (Some(field), Some(value)) = (elements.next(), elements.next()) {
+            field.with(|field| value.with(|value| hash.set(seed, field, value, None)))?;
+        }
+        Ok(hash)
+    }
+}
+
+/// What setting a field comes to in a listpack, and whether the field is new.
+#[inline]
+pub(crate) fn setting(packed: &[u8], field: &[u8], value: &[u8]) -> (Patch, bool) {
+    let pack = Listpack::new(packed);
+    match pack.find_pair(field) {
+        Some(at) => (pack.splice(at, 1, &[Element::Bytes(value)]), false),
+        None => (pack.splice(pack.end(), 0, &[Element::Bytes(field), Element::Bytes(value)]), true),
+    }
+}
+
+impl Editing<'_, Hash> {
+    fn as_ref(&self) -> HashRef<'_> {
+        match &self.form {
+            Form::Packed(packed) => HashRef::packed(packed.bytes()),
+            Form::Unpacked(hash) => HashRef::table(hash.as_ref(self.seed)),
+            Form::Large(hash) => HashRef::table(hash.as_ref(self.seed)),
+        }
+    }
+
+    /// The time that deadlines of fields are judged by, where there can be any.
+    fn judged_at(&self) -> u64 {
+        if let Form::Packed(_) = self.form { 0 } else { self.now() }
+    }
+
+    /// The value of a field.
+    pub(crate) fn get(&self, field: &[u8]) -> Option<Element<'_>> {
+        self.as_ref().get(field, self.judged_at())
+    }
+
+    /// The deadline of a field: `None` if there is no such field, `Some(None)` if it does not expire.
+    pub(crate) fn deadline(&self, field: &[u8]) -> Option<Option<u64>> {
+        self.as_ref().deadline(field, self.judged_at())
+    }
+
+    /// Moves to the table if a text of this length may not stand in the listpack.
+    pub(crate) fn make_room(&mut self, texts: &[&[u8]]) {
+        if !texts.iter().all(|text| self.limits.allow(text.len())) {
+            self.unpack();
+        }
+    }
+
+    /// Moves to the table if more fields than a listpack may hold are about to be set, new or not.
+    pub(crate) fn make_room_for(&mut self, fields: usize) {
+        if fields > self.limits.elements {
+            self.unpack();
+        }
+    }
+
+    /// Sets a field and says whether it is new. A deadline it had is replaced by `deadline`.
+    pub(crate) fn set(&mut self, field: &[u8], value: &[u8], deadline: Option<u64>) -> bool {
+        self.make_room(&[field, value]);
+        if deadline.is_some() {
+            self.unpack();
+        }
+        if self.is_packed() {
+            return !self.is_refused && self.set_packed(field, value);
+        }
+        let was_live = self.get(field).is_some();
+        let is_set = self.change(|hash, seed| hash.set(seed, field, value, deadline)).is_some();
+        self.has_changed |= is_set;
+        is_set && !was_live
+    }
+
+    fn set_packed(&mut self, field: &[u8], value: &[u8]) -> bool {
+        let Form::Packed(packed) = &mut self.form else { return false };
+        let (patch, is_new) = setting(packed.bytes(), field, value);
+        let (len, count) = (patch.len_after(packed.bytes().len()), patch.count_after());
+        patch.apply_to(&mut **packed);
+        self.has_changed = true;
+        if len > MAX_IN_ARENA || count / 2 > self.limits.elements {
+            self.unpack();
+        }
+        is_new
+    }
+
+    /// Gives an existing field another deadline, or none.
+    pub(crate) fn set_deadline(&mut self, field: &[u8], deadline: Option<u64>) {
+        if deadline.is_some() {
+            self.unpack();
+        }
+        if self.is_packed() {
+            return;
+        }
+        let Some(value) = self.get(field).map(|value| value.with(<[u8]>::to_vec)) else { return };
+        self.has_changed |= self.change(|hash, seed| hash.set(seed, field, &value, deadline)).is_some();
+    }
+
+    /// Removes a field and says whether it was there.
+    pub(crate) fn remove(&mut self, field: &[u8]) -> bool {
+        let removed = match &mut self.form {
+            Form::Packed(packed) => {
+                let pack = Listpack::new(packed.bytes());
+                let patch = pack.find(field, 0, 2).map(|at| pack.splice(at, 2, &[]));
+                patch.map(|patch| patch.apply_to(&mut **packed)).is_some()
+            }
+            _ => {
+                let was_live = self.get(field).is_some();
+                self.change(|hash, seed| hash.remove(seed, field)) == Some(true) && was_live
+            }
+        };
+        self.has_changed |= removed;
+        removed
+    }
+}
