@@ -14,7 +14,7 @@ use crate::commands::generic::delete::delete;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
-use crate::commands::string::set::store;
+use crate::commands::string::set::{announce, store};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::keyspace::insert::insert_text;
@@ -394,22 +394,23 @@ impl Database {
     /// Sets several strings at once: nobody sees some of them set and others not. O(keys).
     ///
     /// # Errors
-    /// As [`Database::set`]; then nothing is set, unless the system runs out of memory half-way.
+    /// As [`Database::set`]; then nothing is set.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
         pairs.iter().try_for_each(|(_, value)| self.admission(value.as_ref().len()).check())?;
         let ttl_ms = ttl_ms(ttl)?;
         let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| self.key(key.as_ref())).collect();
         self.write_many(&keys, |db| {
-            for (key, (_, value)) in keys.iter().zip(pairs) {
-                let deadline = match ttl {
-                    Ttl::None => None,
-                    Ttl::Keep => db.peek(key).and_then(|entry| entry.deadline()),
-                    Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
-                };
-                store(db, key, value.as_ref(), deadline)?;
-                db.propagate_set(key, value.as_ref(), deadline);
-            }
-            Ok(())
+            let string = |number: usize| (&keys[number], pairs[number].1.as_ref());
+            let deadline = |db: &Db<'_>, key: &Key<'_>| match ttl {
+                Ttl::None => None,
+                Ttl::Keep => db.peek(key).and_then(|entry| entry.deadline()),
+                Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
+            };
+            db.insert_strings(pairs.len(), string, deadline, |db, number, deadline| {
+                let (key, value) = string(number);
+                announce(db, key, deadline);
+                db.propagate_set(key, value, deadline);
+            })
         })
     }
 

@@ -5,6 +5,7 @@
 //! any of it. What to lock is decided in `command::run`, how an entry is stored in [`super::shard`].
 
 mod effects;
+mod several;
 mod views;
 
 use std::cell::{Cell, RefCell};

@@ -243,8 +243,32 @@ impl ShardData {
         Ok(at)
     }
 
+    /// Stores an entry that is to [take the place](Self::take_place) of that with this head, and that no table refers to yet.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(super) fn store_beside(
+        &mut self,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        head: Head,
+    ) -> Result<Ref, OutOfMemory> {
+        self.store(key.bytes(), value, deadline, head.stamp(), head.epoch())
+    }
+
+    /// Puts the entry `new` in the place of that at `at`, of the same key, and returns what that owned.
+    pub(super) fn take_place(&mut self, db: usize, hash: u64, at: Ref, new: Ref) -> Option<Owned> {
+        let deadline = |at| self.head(at).deadline(&self.arena, at);
+        let (before, after) = (deadline(at), deadline(new));
+        self.refer(db, hash, at, new);
+        let old = self.discard(at);
+        self.deadline_changed(db, hash, before, after);
+        old
+    }
+
     /// Frees an entry that no table refers to.
-    fn discard(&mut self, at: Ref) -> Option<Owned> {
+    pub(super) fn discard(&mut self, at: Ref) -> Option<Owned> {
         let head = self.head(at);
         let owned = head.kind().owns().then(|| self.unload(at, head));
         self.arena.free(at, head.size());

@@ -1,8 +1,7 @@
 //! MSETEX: several strings with one deadline, under one condition.
 
 use super::expiry::{ExpireOrKeep, choose};
-use super::many::KeyValue;
-use super::set::store;
+use super::many::{KeyValue, store_several};
 use crate::command::spec::{ArgKind, ArgSpec, FindKeys};
 use crate::command::{Arg, Args, Argv, Command, Reply, Write};
 use crate::error::{Error, Result};
@@ -95,10 +94,9 @@ impl Write for MSetEx<'_> {
             db.propagate(|| self.effect(deadline));
         }
         let keep = matches!(self.expiration, Some(ExpireOrKeep::KeepTtl));
-        self.data.iter().try_for_each(|pair| {
-            let before = || db.peek(&pair.key).and_then(|entry| entry.deadline());
-            let deadline = if keep { before() } else { deadline };
-            store(db, &pair.key, pair.value, deadline)
+        store_several(db, &self.data, |db, key| match keep {
+            true => db.peek(key).and_then(|entry| entry.deadline()),
+            false => deadline,
         })
     }
 }

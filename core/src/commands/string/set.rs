@@ -128,11 +128,16 @@ impl Set<'_> {
 /// Stores a string and announces it; the heart of every command that sets one.
 pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, value: &[u8], deadline: Option<u64>) -> Result<()> {
     db.insert(key, encode(value), deadline)?;
+    announce(db, key, deadline);
+    Ok(())
+}
+
+/// Tells who subscribed to it that a string was set.
+pub(crate) fn announce(db: &mut Db<'_>, key: &Key<'_>, deadline: Option<u64>) {
     db.notify(EventClass::String, "set", key.bytes());
     if deadline.is_some() {
         db.notify(EventClass::Generic, "expire", key.bytes());
     }
-    Ok(())
 }
 
 /// A value whose deadline has passed is not stored, but takes the place of the old one all the same.

@@ -243,6 +243,6 @@ impl<'d, 'e> EntryMut<'d, 'e> {
 
 impl From<crate::store::memory::OutOfMemory> for Error {
     fn from(_: crate::store::memory::OutOfMemory) -> Self {
-        Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
+        Error::no_memory()
     }
 }
