@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::keyspace::{Db, EventClass, HashSeed, Key};
-use crate::store::memory::{OutOfMemory, Pool};
+use crate::store::memory::{OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
 use crate::value::hash::Hash;
 use crate::value::listpack::{self, Element, Listpack};
@@ -20,6 +20,8 @@ pub(crate) struct Fields<'h> {
     changed: bool,
     /// There was no memory for something: nothing is changed from then on, and the edit fails.
     refused: bool,
+    /// What a table was before several changes, while memory is short.
+    before: Option<Hash>,
 }
 
 enum Encoding<'h> {
@@ -173,10 +175,46 @@ impl Fields<'_> {
         self.changed = true;
     }
 
+    /// Announces that so many fields are about to be changed, by so many bytes: all of them are, or none. Each single change undoes itself; for several
+    /// a table is shared with what it was, which costs a copy of each page that is written to. So it is only done while memory is short.
+    pub(crate) fn expect(&mut self, changes: usize, bytes: usize) {
+        /// Pages that a change may take: of the field, of its bucket, and of the way to either.
+        const PAGES: usize = 4;
+        /// Those that the first changes may take beside them.
+        const AT_FIRST: usize = 64;
+        let Encoding::Table(hash) = &self.encoding else { return };
+        let pages = changes * PAGES + bytes.div_ceil(PAGE) * 2 + AT_FIRST;
+        if changes > 1 && !(hash.is_in_pages() && self.pool.has_plenty(pages)) {
+            self.before = Some(hash.duplicate());
+        }
+    }
+
+    /// [`Fields::expect`] of another deadline for each of these, whose values are written anew.
+    pub(crate) fn expect_each(&mut self, names: &[&[u8]]) {
+        if names.len() > 1 && matches!(self.encoding, Encoding::Table(_)) {
+            let bytes = |name: &&[u8]| name.len() + self.get(name).map_or(0, |value| value.with(<[u8]>::len));
+            let bytes = names.iter().map(bytes).sum();
+            self.expect(names.len(), bytes);
+        }
+    }
+
+    /// Removes fields and says how many were there.
+    pub(crate) fn remove_all(&mut self, names: &[&[u8]]) -> usize {
+        self.expect(names.len(), 0);
+        names.iter().filter(|name| self.remove(name)).count()
+    }
+
     /// Runs an edit. What there was no memory for makes it fail.
     fn run<R>(&mut self, edit: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         let result = edit(self)?;
-        if self.refused { Err(OutOfMemory.into()) } else { Ok(result) }
+        if !self.refused {
+            return Ok(result);
+        }
+        if let (Some(before), Encoding::Table(hash)) = (self.before.take(), &mut self.encoding) {
+            hash.become_again(before);
+            self.changed = false;
+        }
+        Err(OutOfMemory.into())
     }
 
     fn is_empty(&self) -> bool {
@@ -230,6 +268,7 @@ fn run<R>(
         now: db.now(),
         changed: false,
         refused: false,
+        before: None,
     };
     let Some(mut entry) = db.lookup_mut(key) else {
         return if create { created(db, key, fields, edit).map(Some) } else { Ok(None) };
@@ -335,4 +374,71 @@ pub(crate) fn expire_fields(db: &mut Db<'_>, key: &Key<'_>) -> usize {
         db.notify(EventClass::Generic, "del", key.bytes());
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::memory::refusal;
+    use crate::{Clock, Engine, Form};
+
+    #[test]
+    fn of_several_fields_none_is_changed_where_memory_is_refused() {
+        let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
+        let mut session = engine.session(Form::Resp);
+        let mut run = |words: &[&[u8]]| String::from_utf8_lossy(session.execute(words)).into_owned();
+        run(&[b"CONFIG", b"SET", b"enable-debug-command", b"yes"]);
+        let names: Vec<String> = (0..200).map(|number| format!("f{number}")).collect();
+        let value = [b'v'; 300];
+        for (key, fields) in [(&b"large"[..], 200), (b"small", 3)] {
+            for name in &names[..fields] {
+                run(&[b"HSET", key, name.as_bytes(), &value]);
+            }
+            run(&[b"HPEXPIRE", key, b"90000", b"FIELDS", b"2", b"f0", b"f2"]);
+            // Memory that is shared has to be copied before anything is removed.
+            run(&[b"COPY", key, &[key, b"-copy"].concat()]);
+        }
+        let state = |run: &mut dyn FnMut(&[&[u8]]) -> String| {
+            let times = [b"large", b"small"]
+                .map(|key| run(&[b"HPTTL", key, b"FIELDS", b"4", b"f0", b"f1", b"f2", b"f9"]));
+            (run(&[b"DEBUG", b"DIGEST"]), times)
+        };
+        let before = state(&mut run);
+        let used = engine.inner.keyspace.shared.pool.shareable_bytes();
+        let (long, longer) = (vec![b'l'; 9_000], vec![b'x'; 70_000]);
+        let pairs: Vec<&[u8]> =
+            vec![b"f0", &long, b"f1", b"short", b"new", &longer, b"f2", &value, b"f9", &long];
+        for key in [&b"large"[..], b"small"] {
+            let fields: &[&[u8]] = &[b"FIELDS", b"5"];
+            let some: &[&[u8]] = &[b"FIELDS", b"4", b"f0", b"f1", b"f2", b"f9"];
+            let commands = [
+                [&[b"HSET", key][..], &pairs].concat(),
+                [&[b"HMSET", key][..], &pairs].concat(),
+                [&[b"HSETEX", key, b"EX", b"10"][..], fields, &pairs].concat(),
+                [&[b"HPEXPIRE", key, b"70000"][..], some].concat(),
+                [&[b"HPERSIST", key][..], some].concat(),
+                [&[b"HGETEX", key, b"EX", b"10"][..], some].concat(),
+                [&[b"HDEL", key][..], &some[2..]].concat(),
+                [&[b"HGETDEL", key][..], some].concat(),
+            ];
+            for command in &commands {
+                let name = String::from_utf8_lossy(command[0]).into_owned();
+                let mut refused = 0;
+                for allowed in 0.. {
+                    refusal::after(allowed);
+                    let reply = run(command);
+                    refusal::set(false);
+                    if !reply.starts_with("-OOM") {
+                        break;
+                    }
+                    refused += 1;
+                    assert_eq!(state(&mut run), before, "{name} {allowed}");
+                    assert_eq!(engine.inner.keyspace.shared.pool.shareable_bytes(), used, "{name} {allowed}");
+                }
+                assert!(refused > 0 || key == b"small", "{name}");
+                // As it was, for the next command.
+                run(&[b"COPY", &[key, b"-copy"].concat(), key, b"REPLACE"]);
+                assert_eq!(state(&mut run), before, "{name}");
+            }
+        }
+    }
 }

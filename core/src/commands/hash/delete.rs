@@ -32,8 +32,7 @@ impl Write for HDel<'_> {
 
 /// Removes fields and says how many existed.
 pub(super) fn remove(db: &mut Db<'_>, key: &Key<'_>, names: &[&[u8]]) -> Result<usize> {
-    let removed = edit(db, key, |fields| Ok(names.iter().filter(|name| fields.remove(name)).count()))?
-        .unwrap_or_default();
+    let removed = edit(db, key, |fields| Ok(fields.remove_all(names)))?.unwrap_or_default();
     if removed > 0 {
         db.notify(EventClass::Hash, "hdel", key.bytes());
     }

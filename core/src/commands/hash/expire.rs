@@ -132,6 +132,7 @@ fn expire(
     reply: &mut Reply,
 ) -> Result<()> {
     let results = edit(db, key, |fields| {
+        fields.expect_each(names);
         Ok(names.iter().map(|name| expire_one(fields, name, deadline, conditions)).collect::<Vec<_>>())
     })?;
     let results = results.unwrap_or_else(|| vec![NO_FIELD; names.len()]);
@@ -186,6 +187,7 @@ impl Write for HPersist<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let names = &self.fields.names;
         let results = edit(db, &self.key, |fields| {
+            fields.expect_each(names);
             let mut persist = |name: &&[u8]| match fields.deadline(name) {
                 None => NO_FIELD,
                 Some(None) => NO_DEADLINE,

@@ -61,8 +61,7 @@ impl Write for HGetEx<'_> {
 impl HGetEx<'_> {
     fn delete(&self, db: &mut Db<'_>) -> Result<()> {
         let names = &self.fields.names;
-        let removed =
-            edit(db, &self.key.key, |fields| Ok(names.iter().filter(|name| fields.remove(name)).count()))?;
+        let removed = edit(db, &self.key.key, |fields| Ok(fields.remove_all(names)))?;
         if removed.is_some_and(|removed| removed > 0) {
             db.notify(EventClass::Hash, "hexpired", self.key.key.bytes());
             let argv = [&b"HDEL"[..], self.key.key.bytes()].into_iter().chain(names.iter().copied());
@@ -73,6 +72,7 @@ impl HGetEx<'_> {
 
     fn set_deadline(&self, db: &mut Db<'_>, deadline: Option<u64>) -> Result<()> {
         let changed = edit(db, &self.key.key, |fields| {
+            fields.expect_each(&self.fields.names);
             let mut changed: Vec<&[u8]> = Vec::new();
             for name in &self.fields.names {
                 if fields.deadline(name).is_some_and(|old| deadline.is_some() || old.is_some()) {

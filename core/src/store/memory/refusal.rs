@@ -30,6 +30,14 @@ pub(super) fn check() -> Result<(), OutOfMemory> {
     Ok(())
 }
 
+/// Whether a test will have memory refused.
+pub(super) fn is_near() -> bool {
+    #[cfg(test)]
+    return LEFT.get().is_some();
+    #[cfg(not(test))]
+    false
+}
+
 /// Whether this thread gets no memory from now on.
 #[cfg(test)]
 pub(crate) fn set(refusing: bool) {

@@ -210,6 +210,23 @@ impl Hash {
         Self { collection: self.collection.share(), wheel: None }
     }
 
+    /// A copy that shares its memory, with a wheel of its own. O(fields with deadlines).
+    pub(crate) fn duplicate(&self) -> Self {
+        let wheel = self.wheel.as_ref().map(|wheel| Box::new(wheel.duplicate()));
+        Self { collection: self.collection.share(), wheel }
+    }
+
+    /// Takes the place of what it has become in an entry that is being edited, whose pages go.
+    pub(crate) fn become_again(&mut self, before: Self) {
+        self.collection.set_left(false);
+        *self = before;
+    }
+
+    /// Whether its memory is in pages, beside the root.
+    pub(crate) fn is_in_pages(&self) -> bool {
+        self.collection.is_in_pages()
+    }
+
     /// Forgets that the shard of its key has a timer for it: it is another key's now.
     pub(crate) fn forget_timer(&mut self) {
         self.collection.set_own(ARMED, 0);
