@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::alloc;
 use crate::commands::generic::delete::delete;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
@@ -177,9 +178,9 @@ impl Database {
     /// A copy of the string of a key. O(length).
     ///
     /// # Errors
-    /// WRONGTYPE if the key holds no string.
+    /// WRONGTYPE if the key holds no string, or the system has no memory for the copy.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
-        self.get_with(key.as_ref(), |found| found.map(|found| found.text.to_vec()))
+        self.get_with(key.as_ref(), |found| found.map(|found| alloc::copied(&found.text)))?.transpose()
     }
 
     /// Copies the string of a key into `buffer`, as much as fits, and returns its full length. The rest of the buffer, or all of it if
@@ -398,7 +399,7 @@ impl Database {
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
         pairs.iter().try_for_each(|(_, value)| self.admission(value.as_ref().len()).check())?;
         let ttl_ms = ttl_ms(ttl)?;
-        let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| self.key(key.as_ref())).collect();
+        let keys = alloc::collected(pairs.iter().map(|(key, _)| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
             let string = |number: usize| (&keys[number], pairs[number].1.as_ref());
             let deadline = |db: &Db<'_>, key: &Key<'_>| match ttl {
@@ -433,7 +434,7 @@ impl Database {
     /// # Errors
     /// The log refuses writes.
     pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<usize> {
-        let keys: Vec<Key<'_>> = keys.iter().map(|key| self.key(key.as_ref())).collect();
+        let keys = alloc::collected(keys.iter().map(|key| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
             let removed = delete(db, &keys);
             if removed > 0 {
@@ -596,7 +597,7 @@ impl Database {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         self.refuse_write()?;
-        let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
+        let hashes = alloc::collected(keys.iter().map(Key::hash))?;
         let mut db = Db::new(keyspace, self.index, Locks::of(keyspace, self.index, &hashes));
         let result = work(&mut db);
         db.finish(self.index)?;

@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use crate::alloc;
 use crate::clients::ClientInfo;
 use crate::command::spec::Spec;
 use crate::command::table::{self, Found};
 use crate::command::{Form, Reply, keys, run};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::error::{Error, Result};
 use crate::keyspace::read::{BATCH, prefetch};
 use crate::keyspace::{Key, Keyspace};
 use crate::sync::Arc;
@@ -217,11 +219,21 @@ impl State {
         self.in_transaction() && !IMMEDIATE.contains(&spec.name)
     }
 
-    pub(crate) fn queue(&mut self, found: Found, argv: &[&[u8]]) {
+    /// Keeps a command for EXEC.
+    ///
+    /// # Errors
+    /// The system has no memory for it.
+    pub(crate) fn queue(&mut self, found: Found, argv: &[&[u8]]) -> Result<()> {
         let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
-        transaction.queue.push(Queued { found, argv: argv.iter().map(|word| Box::from(*word)).collect() });
+        let mut words = alloc::with_room_for(argv.len())?;
+        for word in argv {
+            words.push(alloc::boxed(word)?);
+        }
+        transaction.queue.try_reserve(1).map_err(|_| Error::no_memory())?;
+        transaction.queue.push(Queued { found, argv: words });
         self.info.last_command.store(found.id, Ordering::Relaxed);
         self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn poison_transaction(&mut self) {

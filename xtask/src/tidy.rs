@@ -10,7 +10,19 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     (
         "ground",
-        &["background", "clock", "sync", "os", "error", "num", "pattern", "resp", "config", "striped"],
+        &[
+            "alloc",
+            "background",
+            "clock",
+            "sync",
+            "os",
+            "error",
+            "num",
+            "pattern",
+            "resp",
+            "config",
+            "striped",
+        ],
     ),
     ("store", &["store"]),
     ("values", &["value", "lazyfree"]),

@@ -3,7 +3,10 @@
 //! The form of the bytes is chosen per session: RESP2 and RESP3 for sockets, a tape of fixed-width headers for
 //! bindings, which decode it after the shards are unlocked. Reading tapes is [`super::tape`]'s work.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+
+/// Bytes before and behind a text, at most.
+const LONGEST_FRAME: usize = "$18446744073709551615\r\n\r\n".len();
 
 /// How replies are laid out in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Reply {
     /// Where the reply that is being written must end, and whether it would go on beyond.
     end: usize,
     is_full: bool,
+    /// There was no memory for something.
+    is_starved: bool,
 }
 
 /// An aggregate whose length was not known when its head was written. Close it with [`Reply::close`].
@@ -56,6 +61,7 @@ pub struct Open {
 pub(crate) struct Outer {
     end: usize,
     is_full: bool,
+    is_starved: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +73,7 @@ enum Aggregate {
 impl Reply {
     /// A sink of the given form, speaking RESP2 until [`Reply::set_resp3`].
     pub fn new(form: Form) -> Self {
-        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, is_full: false }
+        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, is_full: false, is_starved: false }
     }
 
     /// The bytes written so far.
@@ -79,6 +85,7 @@ impl Reply {
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(64 * 1024);
+        (self.is_full, self.is_starved) = (false, false);
     }
 
     /// Drops the first `count` bytes, which were sent.
@@ -105,13 +112,33 @@ impl Reply {
     /// [`Reply::end`] needs.
     pub(crate) fn begin(&mut self, most: usize) -> Outer {
         let end = self.buffer.len().saturating_add(most);
-        Outer { end: std::mem::replace(&mut self.end, end), is_full: std::mem::take(&mut self.is_full) }
+        Outer {
+            end: std::mem::replace(&mut self.end, end),
+            is_full: std::mem::take(&mut self.is_full),
+            is_starved: std::mem::take(&mut self.is_starved),
+        }
     }
 
-    /// Ends what was begun, and says whether something was left out.
-    pub(crate) fn end(&mut self, outer: Outer) -> bool {
-        self.end = outer.end;
-        std::mem::replace(&mut self.is_full, outer.is_full)
+    /// Ends what was begun.
+    ///
+    /// # Errors
+    /// Something was left out.
+    pub(crate) fn end(&mut self, outer: Outer) -> Result<()> {
+        let checked = self.check();
+        (self.end, self.is_full, self.is_starved) = (outer.end, outer.is_full, outer.is_starved);
+        checked
+    }
+
+    /// Whether all that was written so far has found its place: a command that gives away what it then removes asks before that.
+    ///
+    /// # Errors
+    /// The reply that was [begun](Reply::begin) last is too large, or there is no memory for it.
+    pub(crate) fn check(&self) -> Result<()> {
+        match (self.is_starved, self.is_full) {
+            (true, _) => Err(Error::no_memory()),
+            (false, true) => Err(Error::command("the reply is larger than max-reply-bytes")),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Whether the reply that was [begun](Reply::begin) last has no room for what was to be written: whoever writes a long one may stop.
@@ -131,7 +158,35 @@ impl Reply {
         /// What any element takes, however short.
         const LEAST: usize = 5;
         self.is_full |= len + LEAST > self.room();
-        !self.is_full
+        !self.is_full && self.has_memory(len + LONGEST_FRAME)
+    }
+
+    /// Whether the buffer can take so many bytes more, or `is_starved` from now on.
+    #[inline]
+    fn has_memory(&mut self, len: usize) -> bool {
+        self.buffer.capacity() - self.buffer.len() >= len || self.grows(len)
+    }
+
+    #[cold]
+    fn grows(&mut self, len: usize) -> bool {
+        /// Room behind whatever is written, for the error that may have to follow.
+        const SPARE: usize = 256;
+        let len = len + SPARE;
+        // Where there is not as much as would be handy there may be as much as is needed.
+        let has_grown = !self.is_starved
+            && (self.buffer.try_reserve(len).is_ok() || self.buffer.try_reserve_exact(len).is_ok());
+        if !has_grown {
+            (self.is_starved, self.is_full) = (true, true);
+        }
+        has_grown
+    }
+
+    /// Appends these parts, unless there is no memory for them.
+    #[inline]
+    fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        if self.has_memory(parts.iter().map(|part| part.len()).sum()) {
+            parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
+        }
     }
 
     /// The form chosen at construction.
@@ -152,8 +207,8 @@ impl Reply {
     /// `+OK`.
     pub fn ok(&mut self) {
         match self.form {
-            Form::Resp => self.buffer.extend_from_slice(b"+OK\r\n"),
-            Form::Tape => self.buffer.push(tag::OK),
+            Form::Resp => self.put([b"+OK\r\n"]),
+            Form::Tape => self.put([&[tag::OK]]),
         }
     }
 
@@ -165,17 +220,18 @@ impl Reply {
         }
     }
 
-    /// An error line.
+    /// An error line. It is written whatever was left out before it.
     pub fn error(&mut self, error: &Error) {
+        let _ = self.buffer.try_reserve_exact(error.as_bytes().len() + LONGEST_FRAME);
+        let (is_full, is_starved) = (self.is_full, std::mem::take(&mut self.is_starved));
         match self.form {
             Form::Resp => self.line(b'-', error.as_bytes()),
             Form::Tape => {
-                self.buffer.push(tag::ERROR);
-                self.buffer.push(error.kind() as u8);
-                self.buffer.extend_from_slice(&(error.as_bytes().len() as u32).to_le_bytes());
-                self.buffer.extend_from_slice(error.as_bytes());
+                let text = error.as_bytes();
+                self.put([&[tag::ERROR, error.kind() as u8], &(text.len() as u32).to_le_bytes(), text]);
             }
         }
+        (self.is_full, self.is_starved) = (is_full, is_starved);
     }
 
     /// A signed integer.
@@ -198,10 +254,8 @@ impl Reply {
         }
         match self.form {
             Form::Resp => {
-                self.buffer.reserve(bytes.len() + 16);
                 self.head(b'$', bytes.len() as i64);
-                self.buffer.extend_from_slice(bytes);
-                self.buffer.extend_from_slice(b"\r\n");
+                self.put([bytes, b"\r\n"]);
             }
             Form::Tape => self.tape_bytes(tag::BULK, bytes),
         }
@@ -226,18 +280,18 @@ impl Reply {
             return;
         }
         match (self.form, self.resp3) {
-            (Form::Resp, false) => self.buffer.extend_from_slice(b"$-1\r\n"),
-            (Form::Resp, true) => self.buffer.extend_from_slice(b"_\r\n"),
-            (Form::Tape, _) => self.buffer.push(tag::NULL),
+            (Form::Resp, false) => self.put([b"$-1\r\n"]),
+            (Form::Resp, true) => self.put([b"_\r\n"]),
+            (Form::Tape, _) => self.put([&[tag::NULL]]),
         }
     }
 
     /// No aggregate: `*-1` in RESP2, `_` in RESP3.
     pub fn null_array(&mut self) {
         match (self.form, self.resp3) {
-            (Form::Resp, false) => self.buffer.extend_from_slice(b"*-1\r\n"),
-            (Form::Resp, true) => self.buffer.extend_from_slice(b"_\r\n"),
-            (Form::Tape, _) => self.buffer.push(tag::NULL_ARRAY),
+            (Form::Resp, false) => self.put([b"*-1\r\n"]),
+            (Form::Resp, true) => self.put([b"_\r\n"]),
+            (Form::Tape, _) => self.put([&[tag::NULL_ARRAY]]),
         }
     }
 
@@ -303,8 +357,8 @@ impl Reply {
     pub fn boolean(&mut self, value: bool) {
         match (self.form, self.resp3) {
             (_, false) => self.integer(value.into()),
-            (Form::Resp, true) => self.buffer.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
-            (Form::Tape, true) => self.buffer.extend_from_slice(&[tag::BOOLEAN, value.into()]),
+            (Form::Resp, true) => self.put([if value { b"#t\r\n" } else { b"#f\r\n" }]),
+            (Form::Tape, true) => self.put([&[tag::BOOLEAN, value.into()]]),
         }
     }
 
@@ -314,17 +368,10 @@ impl Reply {
             (_, false) => self.bulk(text),
             (Form::Resp, true) => {
                 self.head(b'=', text.len() as i64 + 4);
-                self.buffer.extend_from_slice(format);
-                self.buffer.push(b':');
-                self.buffer.extend_from_slice(text);
-                self.buffer.extend_from_slice(b"\r\n");
+                self.put([format, b":", text, b"\r\n"]);
             }
             (Form::Tape, true) => {
-                self.buffer.push(tag::VERBATIM);
-                self.buffer.extend_from_slice(&(text.len() as u32 + 4).to_le_bytes());
-                self.buffer.extend_from_slice(format);
-                self.buffer.push(b':');
-                self.buffer.extend_from_slice(text);
+                self.put([&[tag::VERBATIM], &(text.len() as u32 + 4).to_le_bytes(), format, b":", text]);
             }
         }
     }
@@ -350,6 +397,10 @@ impl Reply {
 
     /// Ends what [`Reply::open_array`] (`len` elements) or [`Reply::open_map`] (`len` pairs) began.
     pub fn close(&mut self, open: Open, len: usize) {
+        // What is full is replied as an error: its heads do not matter, and may not be there.
+        if self.is_full {
+            return;
+        }
         match self.form {
             Form::Tape => {
                 let (tag, len) = match open.kind {
@@ -361,12 +412,13 @@ impl Reply {
                 self.buffer[open.at + 1..open.at + 5].copy_from_slice(&(len as u32).to_le_bytes());
             }
             Form::Resp => {
-                let body = self.buffer.split_off(open.at);
+                let end = self.buffer.len();
                 match open.kind {
                     Aggregate::Array => self.array(len),
                     Aggregate::Map => self.map(len),
                 }
-                self.buffer.extend_from_slice(&body);
+                let head = self.buffer.len() - end;
+                self.buffer[open.at..].rotate_right(head);
             }
         }
     }
@@ -374,7 +426,7 @@ impl Reply {
     fn open(&mut self, kind: Aggregate) -> Open {
         let at = self.buffer.len();
         if self.form == Form::Tape {
-            self.buffer.extend_from_slice(&[0; 5]);
+            self.put([&[0; 5]]);
         }
         Open { at, kind }
     }
@@ -383,8 +435,7 @@ impl Reply {
         match self.form {
             Form::Resp => self.head(sigil, len as i64),
             Form::Tape => {
-                self.buffer.push(tag);
-                self.buffer.extend_from_slice(&(len as u32).to_le_bytes());
+                self.put([&[tag], &(len as u32).to_le_bytes()]);
             }
         }
     }
@@ -394,21 +445,15 @@ impl Reply {
     }
 
     fn line(&mut self, sigil: u8, text: &[u8]) {
-        self.buffer.push(sigil);
-        self.buffer.extend_from_slice(text);
-        self.buffer.extend_from_slice(b"\r\n");
+        self.put([&[sigil], text, b"\r\n"]);
     }
 
     fn tape_word(&mut self, tag: u8, word: u64) {
-        self.buffer.push(tag);
-        self.buffer.extend_from_slice(&word.to_le_bytes());
+        self.put([&[tag], &word.to_le_bytes()]);
     }
 
     fn tape_bytes(&mut self, tag: u8, bytes: &[u8]) {
-        self.buffer.reserve(bytes.len() + 5);
-        self.buffer.push(tag);
-        self.buffer.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        self.buffer.extend_from_slice(bytes);
+        self.put([&[tag], &(bytes.len() as u32).to_le_bytes(), bytes]);
     }
 }
 

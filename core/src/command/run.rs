@@ -58,9 +58,14 @@ fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) ->
         }
     };
     if context.session.queues(found.spec) {
-        context.session.queue(found, argv);
+        let queued = context.session.queue(found, argv);
+        if queued.is_err() {
+            context.session.poison_transaction();
+        }
+        queued?;
+        let outer = reply.begin(usize::MAX);
         reply.simple("QUEUED");
-        return Ok(());
+        return reply.end(outer);
     }
     call(context, found, argv, reply)
 }
@@ -104,9 +109,8 @@ pub(crate) fn call(
     context.session.began(found);
     let outer = reply.begin(engine.config.hot().max_reply_bytes());
     let mut result = (found.spec.run)(context, argv, reply);
-    if reply.end(outer) && result.is_ok() {
-        result = Err(Error::command("the reply is larger than max-reply-bytes"));
-    }
+    let replied = reply.end(outer);
+    result = result.and(replied);
     let elapsed = timer.elapsed();
     context.session.ended();
     engine.stats.called(found, elapsed, result.as_ref().err(), engine.config.hot().latency_tracking());
@@ -229,13 +233,13 @@ impl<'e> Context<'_, 'e> {
         let index = self.session.db;
         if let Some(Locked { db, effects, .. }) = &mut self.transaction {
             db.select(index);
-            let result = work(db);
+            let result = db.brace(argv).and_then(|()| work(db));
             db.settle(index, argv, effects);
             return result;
         }
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(keyspace, index, lock(keyspace));
-        let result = work(&mut db);
+        let result = db.brace(argv).and_then(|()| work(&mut db));
         let mut effects = Group::default();
         db.settle(index, argv, &mut effects);
         release(db, &effects)?;

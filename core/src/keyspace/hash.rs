@@ -2,6 +2,7 @@
 //!
 //! How hashes are laid out and read is [`crate::value::hash`]'s affair.
 
+use crate::alloc;
 use crate::error::Result;
 use crate::keyspace::{Db, EventClass, HashSeed, Key};
 use crate::store::memory::{OutOfMemory, PAGE, Pool};
@@ -128,7 +129,9 @@ impl Fields<'_> {
             self.leave_listpack();
         }
         let (Encoding::New(_) | Encoding::Table(_)) = &self.encoding else { return };
-        let Some(value) = self.as_ref().get(field, self.now).map(|value| value.with(<[u8]>::to_vec)) else {
+        let copied = self.as_ref().get(field, self.now).map(|value| value.with(alloc::copied));
+        let Some(Ok(value)) = copied else {
+            self.refused |= copied.is_some();
             return;
         };
         self.changed |= self.change(|hash, seed| hash.set(seed, field, &value, deadline)).is_some();

@@ -68,8 +68,14 @@ impl Watchers {
     }
 
     /// Has `watch` hear when the key changes. Watching twice is watching once.
-    pub(crate) fn add<W: Watch + 'static>(&mut self, hooks: &Hooks, db: usize, key: &[u8], watch: &Arc<W>) {
-        let marks = self.keys.entry((db, key.into())).or_default();
+    pub(crate) fn add<W: Watch + 'static>(
+        &mut self,
+        hooks: &Hooks,
+        db: usize,
+        key: Box<[u8]>,
+        watch: &Arc<W>,
+    ) {
+        let marks = self.keys.entry((db, key)).or_default();
         if !marks.iter().any(|other| are_one(other, watch)) {
             marks.push(watch.clone());
             hooks.count_mark();

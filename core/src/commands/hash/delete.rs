@@ -63,6 +63,7 @@ impl Write for HGetDel<'_> {
             let is_first = !self.fields.names[..position].contains(field);
             reply_element(reply, hash.filter(|_| is_first).and_then(|hash| hash.get(field, db.now())));
         }
+        reply.check()?;
         if remove(db, &self.key, &self.fields.names)? > 0 {
             let words = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(self.fields.names.iter().copied());
             db.propagate(|| words);

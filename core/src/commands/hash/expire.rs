@@ -1,6 +1,7 @@
 //! HEXPIRE, HPEXPIRE, HEXPIREAT, HPEXPIREAT and HPERSIST: deadlines of single fields.
 
 use super::fields::{FieldNames, words, wrong_count};
+use crate::alloc;
 use crate::command::{Args, Command, Reply, Write};
 use crate::commands::generic::expire::Conditions;
 use crate::commands::string::expiry::{Late, TimeUnit, deadline_from};
@@ -133,7 +134,7 @@ fn expire(
 ) -> Result<()> {
     let results = edit(db, key, |fields| {
         fields.expect_each(names);
-        Ok(names.iter().map(|name| expire_one(fields, name, deadline, conditions)).collect::<Vec<_>>())
+        alloc::collected(names.iter().map(|name| expire_one(fields, name, deadline, conditions)))
     })?;
     let results = results.unwrap_or_else(|| vec![NO_FIELD; names.len()]);
     reply.array(results.len());
@@ -196,7 +197,7 @@ impl Write for HPersist<'_> {
                     SET
                 }
             };
-            Ok(names.iter().map(&mut persist).collect::<Vec<_>>())
+            alloc::collected(names.iter().map(&mut persist))
         })?;
         let results = results.unwrap_or_else(|| vec![NO_FIELD; names.len()]);
         reply.array(results.len());

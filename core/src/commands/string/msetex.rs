@@ -2,6 +2,7 @@
 
 use super::expiry::{ExpireOrKeep, choose};
 use super::many::{KeyValue, store_several};
+use crate::alloc;
 use crate::command::spec::{ArgKind, ArgSpec, FindKeys};
 use crate::command::{Arg, Args, Argv, Command, Reply, Write};
 use crate::error::{Error, Result};
@@ -60,7 +61,10 @@ impl<'a> MSetEx<'a> {
         if args.remaining() / 2 < numkeys.0 {
             return Err(Error::syntax());
         }
-        let data = (0..numkeys.0).map(|_| KeyValue::parse(args)).collect::<Result<_>>()?;
+        let mut data = alloc::with_room_for(numkeys.0)?;
+        for _ in 0..numkeys.0 {
+            data.push(KeyValue::parse(args)?);
+        }
         let (mut condition, mut expiration) = (None, None);
         while let Some(word) = args.peek() {
             if Condition::begins(word) {

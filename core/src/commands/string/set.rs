@@ -1,6 +1,7 @@
 //! SET and the older commands that are special cases of it.
 
 use super::expiry::{Late, TimeUnit, positive_deadline};
+use crate::alloc;
 use crate::command::{Arg, Command, Reply, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::{Db, EventClass, Key};
@@ -77,6 +78,7 @@ impl Write for Set<'_> {
         if !old.allows {
             return Ok(());
         }
+        reply.check()?;
         let deadline = if keep { old.deadline } else { deadline };
         if !keep && deadline.is_some_and(|deadline| deadline <= db.now()) {
             remove_as_expired(db, &self.key);
@@ -120,7 +122,7 @@ impl Set<'_> {
             Some(Condition::Xx) => entry.is_some(),
             Some(Condition::IfEq(expected)) => text.is_some_and(|text| *text == *expected),
         };
-        let text = text.filter(|_| self.get).map(|text| text.to_vec());
+        let text = text.filter(|_| self.get).map(|text| alloc::copied(&text)).transpose()?;
         Ok(Old { text, deadline: entry.and_then(|entry| entry.deadline()), allows })
     }
 }
@@ -256,6 +258,7 @@ impl Write for GetSet<'_> {
             Some(entry) => reply.bulk(&entry.value().text()?),
             None => reply.null(),
         }
+        reply.check()?;
         db.propagate_set(&self.key, self.value, None);
         store(db, &self.key, self.value, None)
     }
