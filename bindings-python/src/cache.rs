@@ -17,9 +17,9 @@ use smallvec::SmallVec;
 use crate::arguments::{held, integer, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, closed, raise};
-use crate::hot::{Argument, Arguments, Method, bytes_of, items, names};
+use crate::hot::{Argument, Arguments, Method, blob, bytes_of, items, names};
 use crate::live::{Form, Live, Own};
-use crate::sessions::bytes;
+use crate::memory::{collected, joined, with_room_for};
 use crate::store::{
     SetOptions, StoreInner, boolean, delete, expire, held_pairs, key_and_default, key_bytes, or_none,
     time_to_live,
@@ -69,35 +69,39 @@ impl AsRef<[u8]> for FullKey<'_> {
 
 impl CacheInner {
     /// Namespace and key together.
+    ///
+    /// # Errors
+    /// MemoryError.
     #[inline(always)]
-    pub fn full_key<'a>(&self, key: &'a [u8]) -> FullKey<'a> {
+    pub fn full_key<'a>(&self, key: &'a [u8]) -> PyResult<FullKey<'a>> {
         if self.namespace.is_empty() {
-            return FullKey::Bare(key);
+            return Ok(FullKey::Bare(key));
         }
-        let mut joined = SmallVec::with_capacity(self.namespace.len() + key.len());
-        joined.extend_from_slice(&self.namespace);
-        joined.extend_from_slice(key);
-        FullKey::Joined(joined)
+        joined([&self.namespace, key]).map(FullKey::Joined)
     }
 
     /// Calls `work` with the keys behind the namespace.
-    fn with_full_keys<R>(&self, keys: &[&[u8]], work: impl FnOnce(&[&[u8]]) -> R) -> R {
+    ///
+    /// # Errors
+    /// MemoryError.
+    fn with_full_keys<R>(&self, keys: &[&[u8]], work: impl FnOnce(&[&[u8]]) -> R) -> PyResult<R> {
         if self.namespace.is_empty() {
-            return work(keys);
+            return Ok(work(keys));
         }
         let sum: usize = keys.iter().map(|key| self.namespace.len() + key.len()).sum();
-        let mut joined = Vec::with_capacity(sum);
+        let mut joined = with_room_for(sum)?;
         for key in keys {
             joined.extend_from_slice(&self.namespace);
             joined.extend_from_slice(key);
         }
         let mut rest = joined.as_slice();
-        let full = keys.iter().map(|key| {
+        let mut full = with_room_for(keys.len())?;
+        for key in keys {
             let (one, behind) = rest.split_at(self.namespace.len() + key.len());
             rest = behind;
-            one
-        });
-        work(&full.collect::<Vec<_>>())
+            full.push(one);
+        }
+        Ok(work(&full))
     }
 
     /// Refuses if the cache is closed.
@@ -168,7 +172,7 @@ impl CacheInner {
     }
 
     fn clear(&self, py: Python<'_>, prefix: &[u8]) -> PyResult<usize> {
-        let prefix = self.full_key(prefix);
+        let prefix = self.full_key(prefix)?;
         py.detach(|| self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
     }
 
@@ -180,9 +184,12 @@ impl CacheInner {
     }
 
     /// A key as users see it: without the namespace, str where it is text.
-    fn shown_key<'py>(&self, py: Python<'py>, key: &[u8]) -> Bound<'py, PyAny> {
+    fn shown_key<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         let key = key.strip_prefix(self.namespace.as_slice()).unwrap_or(key);
-        std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any())
+        match std::str::from_utf8(key) {
+            Ok(_) => Ok(PyString::from_bytes(py, key)?.into_any()),
+            Err(_) => Ok(blob(py, key)?),
+        }
     }
 }
 
@@ -211,7 +218,7 @@ macro_rules! cache_class {
 
             fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
                 self.inner.check_open(key.py())?;
-                Ok(self.inner.store.db.contains(self.inner.full_key(bytes_of(key.as_borrowed())?)))
+                Ok(self.inner.store.db.contains(self.inner.full_key(bytes_of(key.as_borrowed())?)?))
             }
 
             fn _close(&self, py: Python<'_>) {
@@ -235,7 +242,7 @@ macro_rules! cache_class {
                 self.inner.check_open(py)?;
                 let inner = &self.inner;
                 let (next, keys) = py.detach(|| inner.store.db.page(cursor, &inner.namespace));
-                Ok((next, keys.iter().map(|key| inner.shown_key(py, key)).collect()))
+                Ok((next, collected(keys.iter().map(|key| inner.shown_key(py, key)))?))
             }
 
             $($more)*
@@ -255,7 +262,7 @@ cache_class!(Cache {
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         self.inner.check_open(py)?;
-        let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        let full = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
         let found = self.inner.look_up(py, full.as_ref())?;
         found.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
     }
@@ -264,14 +271,14 @@ cache_class!(Cache {
         let py = key.py();
         self.inner.check_open(py)?;
         let value = self.inner.codec.encode(value.as_borrowed())?;
-        let key = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        let key = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
         let set = self.inner.store.db.set(key, value.as_ref(), keystead::Ttl::None, keystead::Condition::Always);
         set.map(drop).map_err(|error| raise(py, &error))
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
         self.inner.check_open(key.py())?;
-        let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        let full = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
         match self.inner.store.db.delete(full) {
             Ok(true) => Ok(()),
             Ok(false) => Err(PyKeyError::new_err(key.clone().unbind())),
@@ -317,7 +324,7 @@ methods! {
     /// `get(key, default=None)`.
     Get(cache, arguments) {
         let (key, default) = key_and_default(arguments)?;
-        let key = cache.full_key(bytes_of(key)?);
+        let key = cache.full_key(bytes_of(key)?)?;
         match cache.look_up(arguments.py(), key.as_ref())? {
             Some(value) => Ok(value),
             None => Ok(or_none(arguments.py(), default)),
@@ -327,7 +334,7 @@ methods! {
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(cache, arguments) {
         let options = SetOptions::read(arguments)?;
-        let key = cache.full_key(bytes_of(options.key)?);
+        let key = cache.full_key(bytes_of(options.key)?)?;
         let value = cache.codec.encode(options.value)?;
         let set = cache.store.db.set(key, value.as_ref(), options.ttl, options.condition);
         boolean(arguments.py(), set.map_err(|error| raise(arguments.py(), &error))?)
@@ -337,8 +344,8 @@ methods! {
     Delete(cache, arguments) {
         let keys = arguments.positional().map(bytes_of).collect::<PyResult<SmallVec<[&[u8]; 8]>>>()?;
         let deleted = match keys[..] {
-            [key] => cache.store.db.delete(cache.full_key(key)).map(usize::from),
-            _ => cache.with_full_keys(&keys, |keys| delete(&cache.store.db, keys)),
+            [key] => cache.store.db.delete(cache.full_key(key)?).map(usize::from),
+            _ => cache.with_full_keys(&keys, |keys| delete(&cache.store.db, keys))?,
         };
         let deleted = deleted.map_err(|error| raise(arguments.py(), &error))?;
         Ok(deleted.into_pyobject(arguments.py())?.into_any())
@@ -347,7 +354,7 @@ methods! {
     /// `contains(key)`.
     Contains(cache, arguments) {
         let [key] = arguments.bind(names!(c"key"), 1)?;
-        boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)))
+        boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)?))
     }
 
     /// `get_many(keys)`.
@@ -355,11 +362,11 @@ methods! {
         let [keys] = arguments.bind(names!(c"keys"), 1)?;
         let py = arguments.py();
         let held = held(keys.expect("required"))?;
-        let mut made = Vec::with_capacity(held.len());
+        let mut made = with_room_for(held.len())?;
         let keys = key_bytes(&held)?;
         cache.with_full_keys(&keys, |keys| cache.store.db.get_many_with(keys, |_, found| {
             made.push(found.map_or(Made::Missing, |found| make(py, &found)));
-        }));
+        }))?;
         let values = PyDict::new(py);
         for (key, made) in items(&held).zip(made) {
             if let Some(value) = made.finish(py, &cache.codec)? {
@@ -373,9 +380,9 @@ methods! {
     SetMany(cache, arguments) {
         let [mapping, time] = arguments.bind(names!(c"mapping", c"ttl"), 1)?;
         let held = held_pairs(mapping.expect("required"))?;
-        let mut pairs = Vec::with_capacity(held.len());
+        let mut pairs = with_room_for(held.len())?;
         for (key, value) in &held {
-            pairs.push((cache.full_key(bytes_of(key.as_borrowed())?), cache.codec.encode(value.as_borrowed())?));
+            pairs.push((cache.full_key(bytes_of(key.as_borrowed())?)?, cache.codec.encode(value.as_borrowed())?));
         }
         cache.store.db.set_many(&pairs, ttl(time)?).map_err(|error| raise(arguments.py(), &error))?;
         Ok(arguments.py().None().into_bound(arguments.py()))
@@ -399,7 +406,7 @@ methods! {
     /// `touch(key, ttl)`.
     Touch(cache, arguments) {
         let [key, time] = arguments.bind(names!(c"key", c"ttl"), 2)?;
-        let key = cache.full_key(bytes_of(key.expect("required"))?);
+        let key = cache.full_key(bytes_of(key.expect("required"))?)?;
         let exists = expire(&cache.store.db, key.as_ref(), ttl(time)?);
         boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
     }
@@ -408,7 +415,7 @@ methods! {
     TimeToLive(cache, arguments) {
         let [key] = arguments.bind(names!(c"key"), 1)?;
         let key = key.expect("required");
-        time_to_live(arguments.py(), key, cache.store.db.ttl(cache.full_key(bytes_of(key)?)))
+        time_to_live(arguments.py(), key, cache.store.db.ttl(cache.full_key(bytes_of(key)?)?))
     }
 
     /// `clear(prefix=None)`.
@@ -423,6 +430,6 @@ methods! {
 }
 
 fn add<'py>(cache: &CacheInner, py: Python<'py>, key: Argument<'_, 'py>, by: i64) -> Outcome<'py> {
-    let sum = cache.store.db.incr(cache.full_key(bytes_of(key)?), by);
+    let sum = cache.store.db.incr(cache.full_key(bytes_of(key)?)?, by);
     Ok(sum.map_err(|error| raise(py, &error))?.into_pyobject(py)?.into_any())
 }

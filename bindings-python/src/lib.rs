@@ -14,6 +14,7 @@ mod link;
 mod live;
 mod loads;
 mod memo;
+mod memory;
 mod methods;
 mod pipeline;
 mod reply;

@@ -17,6 +17,7 @@ use crate::arguments::ttl;
 use crate::cache::{AsyncCache, Cache, CacheInner};
 use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{Exact, bytes_of, exact};
+use crate::memory::copied;
 use crate::value::{Encoded, make};
 
 /// Between two looks for signals, which only Python's own waits are woken by.
@@ -226,7 +227,7 @@ pub fn begin_load<'py>(
     let py = cache.py();
     let cache = cache_of(cache)?;
     cache.check_open(py)?;
-    let key = cache.full_key(bytes_of(key.as_borrowed())?).as_ref().to_vec();
+    let key = copied(cache.full_key(bytes_of(key.as_borrowed())?)?.as_ref())?;
     let look = || -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(value) = cache.look_up(py, &key)? else { return Ok(None) };
         let value = PyTuple::new(py, [value])?.unbind();

@@ -18,12 +18,11 @@ use std::ffi::CStr;
 use crate::cache::CacheInner;
 use crate::errors::{Outcome, Raised};
 use crate::hot::{
-    Argument, Arguments, Body, Exact, body, bytes_of, call_last, callable, exact, ready_object,
+    Argument, Arguments, Body, Exact, blob, body, bytes_of, call_last, callable, exact, ready_object,
     with_arguments,
 };
 use crate::live::{Form, Live};
 use crate::loads::cache_of;
-use crate::sessions::bytes;
 
 /// A key while it is built; nearly all fit without an allocation.
 type Buffer = SmallVec<[u8; 160]>;
@@ -107,7 +106,7 @@ pub fn cached<'py>(
         each.map(|(name, optional, value)| (interned(&name), optional.then_some(value))).collect()
     });
     let live = (live > 0).then(|| Live::new(cache.store.sessions.engine(), live));
-    let head = cache.full_key(head).as_ref().to_vec();
+    let head = cache.full_key(head)?.as_ref().to_vec();
     let namespace = cache.namespace().len();
     callable(py, Memo { cache, head, namespace, parameters, positional, make_key, miss, is_async, live })
 }
@@ -125,7 +124,10 @@ pub fn cached_key<'py>(
     with_arguments(args, kwargs, |arguments| memo.write_key(&mut key, arguments))??;
     let key = memo.behind_head(&key);
     let key = &key[memo.namespace..];
-    Ok(std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any()))
+    match std::str::from_utf8(key) {
+        Ok(_) => Ok(PyString::from_bytes(py, key)?.into_any()),
+        Err(_) => Ok(blob(py, key)?),
+    }
 }
 
 /// The object that hits of a call will return, if the function keeps objects; what it was loaded as may be another.
@@ -150,7 +152,7 @@ pub fn arguments_key<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let mut key = Buffer::new();
     with_arguments(args, kwargs, |arguments| write_loose(&mut key, arguments))??;
-    Ok(bytes(args.py(), &key))
+    Ok(blob(args.py(), &key)?)
 }
 
 impl Memo {
@@ -238,7 +240,7 @@ impl Memo {
     fn miss<'py>(&self, this: Argument<'_, 'py>, key: &[u8], arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
         let keywords = if arguments.has_keywords() { Some(arguments.keywords()?) } else { None };
-        let key = bytes(py, &key[self.namespace..]);
+        let key = blob(py, &key[self.namespace..])?;
         let args = (this, key, arguments.tuple()?, keywords).into_pyobject(py)?;
         Err(call_last(self.miss.clone_ref(py), args, None))
     }

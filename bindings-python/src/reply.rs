@@ -5,9 +5,11 @@
 
 use keystead::command::tape::Item;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::errors;
+use crate::hot::blob;
+use crate::memory;
 
 /// How strings and errors are to look.
 pub struct Style<'a, 'py> {
@@ -79,8 +81,7 @@ fn object<'py>(py: Python<'py>, item: &Item<'_>, style: &Style<'_, 'py>) -> PyRe
         }
         Item::Error { kind, text } => error(py, *kind, text, style)?,
         Item::Array(items) | Item::Set(items) | Item::Push(items) => {
-            let objects = items.iter().map(|item| object(py, item, style)).collect::<PyResult<Vec<_>>>()?;
-            PyList::new(py, objects)?.into_any()
+            memory::list(py, memory::collected(items.iter().map(|item| object(py, item, style)))?)?
         }
         Item::Map(items) => {
             let dict = PyDict::new(py);
@@ -94,11 +95,7 @@ fn object<'py>(py: Python<'py>, item: &Item<'_>, style: &Style<'_, 'py>) -> PyRe
 
 #[inline]
 fn string<'py>(py: Python<'py>, bytes: &[u8], style: &Style<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    if style.text {
-        Ok(PyString::from_bytes(py, bytes)?.into_any())
-    } else {
-        Ok(PyBytes::new(py, bytes).into_any())
-    }
+    if style.text { Ok(PyString::from_bytes(py, bytes)?.into_any()) } else { Ok(blob(py, bytes)?) }
 }
 
 fn error<'py>(py: Python<'py>, kind: u8, text: &[u8], style: &Style<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {

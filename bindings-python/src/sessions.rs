@@ -10,13 +10,14 @@ use keystead::command::tape::Item;
 use keystead::{Database, Engine, Form, Session};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
 
 use crate::arguments::{Words, word};
 use crate::engine::PyEngine;
 use crate::errors::{self, Outcome, Raised};
 use crate::hot::{Argument, Arguments, Method, bytes_of, call_one, names};
+use crate::memory::{collected, copied, no_memory};
 use crate::pipeline::Typed;
 use crate::reply::{Style, decode_all, decode_or_raise, is_plain};
 use crate::store::boolean;
@@ -94,8 +95,9 @@ impl Sessions {
             return Ok(outcome?);
         }
         // Making a container can run the garbage collector, and with it code that comes back to us.
-        let tape = session.replies().to_vec();
+        let tape = copied(session.replies());
         self.give(session);
+        let tape = tape?;
         Ok(decode_or_raise(py, &tape, style)?)
     }
 
@@ -109,14 +111,14 @@ impl Sessions {
         commands: &[Words<'_>],
         style: &Style<'_, 'py>,
     ) -> Outcome<'py> {
+        let argvs = collected(commands.iter().map(|words| argv_of(words)))?;
         let mut session = self.take();
         session.clear_replies();
-        let argvs: Vec<SmallVec<[&[u8]; 8]>> =
-            commands.iter().map(|words| words.iter().map(AsRef::as_ref).collect()).collect();
         session.execute_all(&argvs);
-        let tape = session.replies().to_vec();
+        let tape = copied(session.replies());
         session.clear_replies();
         self.give(session);
+        let tape = tape?;
         Ok(decode_all(py, &tape, style)?)
     }
 }
@@ -222,7 +224,7 @@ impl Client {
         raw: bool,
     ) -> Outcome<'py> {
         let words = encode(py, words, self.data_error.bind(py))?;
-        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        let argv = argv_of(&words)?;
         let style = Style { text: self.text && !raw, error: Some(self.make_error.bind(py)) };
         self.sessions.execute(py, &argv, &style)
     }
@@ -253,6 +255,18 @@ impl Client {
     }
 }
 
+/// The bytes of words.
+///
+/// # Errors
+/// MemoryError.
+#[inline]
+pub fn argv_of<'w>(words: &'w Words<'_>) -> PyResult<SmallVec<[&'w [u8]; 8]>> {
+    let mut argv = SmallVec::new();
+    argv.try_reserve_exact(words.len()).map_err(|_| no_memory())?;
+    argv.extend(words.iter().map(AsRef::as_ref));
+    Ok(argv)
+}
+
 /// Words as valkey-py encodes them; a first word with spaces is several (`"CONFIG GET"`).
 ///
 /// # Errors
@@ -274,7 +288,10 @@ pub fn encode<'a, 'py: 'a>(
             continue;
         }
         match word(object)? {
-            Some(word) => words.push(word),
+            Some(word) => {
+                words.try_reserve(1).map_err(|_| no_memory())?;
+                words.push(word);
+            }
             None => return Err(no_encoding(py, object, data_error)),
         }
     }
@@ -316,9 +333,4 @@ impl Method for Execute {
             None => Ok(reply),
         }
     }
-}
-
-/// Bytes as a Python object.
-pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyAny> {
-    PyBytes::new(py, bytes).into_any()
 }

@@ -1,23 +1,12 @@
 """The borders: panics stay inside, errors map by kind, children of a busy process live, subinterpreters are refused."""
 
 import os
-import subprocess
 import sys
-import textwrap
 
 import pytest
 
 import keystead
 from keystead import exceptions
-
-
-def run(code, timeout=120):
-    """Runs Python code in a process of its own and returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_a_panic_is_an_ordinary_exception(capfd):
@@ -36,7 +25,7 @@ def test_every_kind_has_a_class():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_children_forked_from_a_busy_process_live_and_work():
+def test_children_forked_from_a_busy_process_live_and_work(run):
     """200 children, while other threads of the parent write, scan and compute all the time; none hangs, none fails."""
     code = """
         import os, threading, time
@@ -120,7 +109,7 @@ def test_children_forked_from_a_busy_process_live_and_work():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="isolated subinterpreters came with 3.12")
-def test_a_subinterpreter_refuses_the_import():
+def test_a_subinterpreter_refuses_the_import(run):
     names = ("_interpreters", "_xxsubinterpreters")
     code = f"""
         import importlib, keystead
@@ -144,7 +133,7 @@ def test_a_subinterpreter_refuses_the_import():
     assert run(code).strip() == "None"
 
 
-def test_importing_needs_no_extra():
+def test_importing_needs_no_extra(run):
     """Neither valkey-py, redis-py, Flask, orjson nor msgpack is imported by `import keystead` but as a codec."""
     code = """
         import sys, keystead
@@ -160,7 +149,7 @@ def test_the_module_tells_its_version():
     assert keystead.__version__ == version("keystead")
 
 
-def test_exit_with_work_under_way():
+def test_exit_with_work_under_way(run):
     """A process ends while threads use the engine."""
     code = """
         import threading
