@@ -19,12 +19,17 @@ pub struct Style<'a, 'py> {
     pub error: Option<&'a Bound<'py, PyAny>>,
 }
 
+/// The engine writes whole items: only memory can be missing.
+fn read(tape: &[u8]) -> PyResult<(Item<'_>, &[u8])> {
+    Item::read(tape).ok_or_else(memory::no_memory)
+}
+
 /// One item at the start of a tape; an error becomes an exception object, returned and not raised.
 ///
 /// # Errors
 /// Text that is not UTF-8 where text is wanted.
 pub fn decode<'py>(py: Python<'py>, tape: &[u8], style: &Style<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    let (item, _) = Item::read(tape).expect("the engine writes whole items");
+    let (item, _) = read(tape)?;
     object(py, &item, style)
 }
 
@@ -38,7 +43,7 @@ pub fn decode_or_raise<'py>(
     tape: &[u8],
     style: &Style<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (item, _) = Item::read(tape).expect("the engine writes whole items");
+    let (item, _) = read(tape)?;
     match item {
         Item::Error { .. } => Err(PyErr::from_value(object(py, &item, style)?)),
         item => object(py, &item, style),
@@ -53,7 +58,7 @@ pub fn decode_all<'py>(py: Python<'py>, tape: &[u8], style: &Style<'_, 'py>) -> 
     let list = PyList::empty(py);
     let mut rest = tape;
     while !rest.is_empty() {
-        let (item, behind) = Item::read(rest).expect("the engine writes whole items");
+        let (item, behind) = read(rest)?;
         list.append(object(py, &item, style)?)?;
         rest = behind;
     }

@@ -61,7 +61,7 @@ CALLS = {
         names = lambda number: ["m%d" % (at % 20) for at in range(number * 5)]
         assert failures(lambda number: store.mget(names(number + 1))) == 20
         assert failures(lambda number: store.execute("MGET", *names(number + 1))) == 20
-        assert failures(lambda number: cache.get_many(["g%d" % at for at in range(10**6)])) in (0, 20)
+        failures(lambda number: cache.get_many(["g%d" % at for at in range(10**6)]), 2)
     """,
     "exec": """
         store.set("g", "v" * 1_000_000)
