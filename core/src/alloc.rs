@@ -4,8 +4,17 @@
 
 use crate::error::{Error, Result};
 
+/// So little is there, or nothing goes on anyway.
+const SMALL: usize = 4096;
+
 /// A copy of bytes. O(length).
+#[inline]
 pub(crate) fn copied(bytes: &[u8]) -> Result<Vec<u8>> {
+    if bytes.len() <= SMALL { Ok(bytes.to_vec()) } else { copied_long(bytes) }
+}
+
+#[inline(never)]
+fn copied_long(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut copy = with_room_for(bytes.len())?;
     copy.extend_from_slice(bytes);
     Ok(copy)

@@ -290,9 +290,10 @@ impl Database {
     /// Sets a field of a hash, which is created if need be, and says whether the field is new. O(1), O(fields) while the hash is small.
     ///
     /// # Errors
-    /// WRONGTYPE, or out of memory.
+    /// WRONGTYPE, a key, field or value above `proto-max-bulk-len`, or out of memory.
     pub fn hset(&self, key: impl AsRef<[u8]>, field: &[u8], value: &[u8]) -> Result<bool> {
-        self.admission(value.len()).check()?;
+        let longest = key.as_ref().len().max(field.len()).max(value.len());
+        self.admission(longest).check()?;
         self.write(&self.key(key.as_ref()), |db, key| {
             let created = set_field(db, key, field, value)?;
             db.propagate(|| [b"HSET", key.bytes(), field, value]);
@@ -303,7 +304,7 @@ impl Database {
     /// Sets the string of a key, whatever it held, and says whether the condition let it. O(1).
     ///
     /// # Errors
-    /// Out of memory, a value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
+    /// Out of memory, a key or value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
     pub fn set(
         &self,
         key: impl AsRef<[u8]>,
@@ -316,7 +317,7 @@ impl Database {
 
     #[inline(never)]
     fn set_bytes(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
-        let admission = self.admission(value.len());
+        let admission = self.admission(value.len().max(key.len()));
         if admission != Admission::Silent {
             admission.check()?;
             return self.set_heard(key, value, ttl, condition);
@@ -397,7 +398,8 @@ impl Database {
     /// # Errors
     /// As [`Database::set`]; then nothing is set.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
-        pairs.iter().try_for_each(|(_, value)| self.admission(value.as_ref().len()).check())?;
+        let longest = |(key, value): &(K, V)| key.as_ref().len().max(value.as_ref().len());
+        pairs.iter().try_for_each(|pair| self.admission(longest(pair)).check())?;
         let ttl_ms = ttl_ms(ttl)?;
         let keys = alloc::collected(pairs.iter().map(|(key, _)| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
@@ -489,7 +491,7 @@ impl Database {
 
     #[inline(never)]
     fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
-        self.admission(0).check()?;
+        self.admission(key.len()).check()?;
         let keyspace = &self.inner().keyspace;
         let key = self.key(key);
         if keyspace.hooks.may_hear()
@@ -621,9 +623,7 @@ impl Admission {
     pub(crate) fn check(self) -> Result<()> {
         match self {
             Admission::Silent | Admission::Heard => Ok(()),
-            Admission::TooLong => {
-                Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"))
-            }
+            Admission::TooLong => Err(Error::too_long()),
             Admission::Full => Err(Error::out_of_memory()),
         }
     }
@@ -769,6 +769,45 @@ mod tests {
         session.execute(&[b"HPEXPIRE", b"h", b"100", b"FIELDS", b"1", b"f"]);
         db.engine().advance(Duration::from_millis(100));
         assert_eq!(field(b"f"), None);
+    }
+
+    #[test]
+    fn keys_fields_and_values_may_be_as_long_as_words() {
+        let db = database();
+        let mut session = db.engine().session(crate::Form::Resp);
+        let long = vec![b'k'; 3 << 20];
+        for round in 0..2 {
+            assert_eq!(session.execute(&[b"SET", &long, b"v", b"EX", b"100"]), b"+OK\r\n");
+            assert_eq!(session.execute(&[b"SET", b"other", b"v"]), b"+OK\r\n");
+            assert_eq!(session.execute(&[b"RENAME", b"other", &long]), b"+OK\r\n");
+            assert_eq!(session.execute(&[b"APPEND", &long, &long]), b":3145729\r\n");
+            assert_eq!(session.execute(&[b"DEL", &long]), b":1\r\n");
+            assert!(db.hset(&long, &long, &long).unwrap());
+            assert_eq!(db.hget_with(&long, &long, |found| found.map(<[u8]>::len)).unwrap(), Some(long.len()));
+            assert_eq!(session.execute(&[b"EXPIRE", &long, b"100"]), b":1\r\n");
+            assert_eq!(session.execute(&[b"PERSIST", &long]), b":1\r\n");
+            if round == 0 {
+                assert!(db.delete(&long).unwrap());
+            } else {
+                assert_eq!(session.execute(&[b"FLUSHALL"]), b"+OK\r\n");
+            }
+            assert!(db.is_empty());
+        }
+        assert_eq!(session.execute(&[b"CONFIG", b"SET", b"proto-max-bulk-len", b"1mb"]), b"+OK\r\n");
+        let refused = b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+        for words in [
+            &[&b"SET"[..], &long, b"v"][..],
+            &[b"SET", b"k", &long],
+            &[b"HSET", b"k", &long, b"v"],
+            &[b"GET", &long],
+        ] {
+            assert_eq!(session.execute(words), refused);
+        }
+        assert!(db.set(&long, "v", Ttl::None, Condition::Always).is_err());
+        assert!(db.set("k", &long, Ttl::None, Condition::Always).is_err());
+        assert!(db.hset("k", &long, b"v").is_err() && db.hset("k", b"f", &long).is_err());
+        assert!(db.set_many(&[("a", &b"v"[..]), ("b", &long)], Ttl::None).is_err());
+        assert!(db.incr(&long, 1).is_err() && db.is_empty());
     }
 
     #[test]

@@ -44,9 +44,18 @@ pub struct Reply {
     resp3: bool,
     /// Where the reply that is being written must end, and whether it would go on beyond.
     end: usize,
-    is_full: bool,
-    /// There was no memory for something.
-    is_starved: bool,
+    left_out: LeftOut,
+}
+
+/// Why something is not in a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum LeftOut {
+    #[default]
+    Nothing,
+    /// The reply is too large.
+    TooLarge,
+    /// There was no memory.
+    NoMemory,
 }
 
 /// An aggregate whose length was not known when its head was written. Close it with [`Reply::close`].
@@ -60,8 +69,7 @@ pub struct Open {
 /// The bound of a reply within which another was [begun](Reply::begin).
 pub(crate) struct Outer {
     end: usize,
-    is_full: bool,
-    is_starved: bool,
+    left_out: LeftOut,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +78,20 @@ enum Aggregate {
     Map,
 }
 
+impl LeftOut {
+    #[cold]
+    fn error(self) -> Error {
+        match self {
+            LeftOut::NoMemory => Error::no_memory(),
+            _ => Error::command("the reply is larger than max-reply-bytes"),
+        }
+    }
+}
+
 impl Reply {
     /// A sink of the given form, speaking RESP2 until [`Reply::set_resp3`].
     pub fn new(form: Form) -> Self {
-        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, is_full: false, is_starved: false }
+        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, left_out: LeftOut::Nothing }
     }
 
     /// The bytes written so far.
@@ -85,7 +103,6 @@ impl Reply {
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(64 * 1024);
-        (self.is_full, self.is_starved) = (false, false);
     }
 
     /// Drops the first `count` bytes, which were sent.
@@ -112,11 +129,7 @@ impl Reply {
     /// [`Reply::end`] needs.
     pub(crate) fn begin(&mut self, most: usize) -> Outer {
         let end = self.buffer.len().saturating_add(most);
-        Outer {
-            end: std::mem::replace(&mut self.end, end),
-            is_full: std::mem::take(&mut self.is_full),
-            is_starved: std::mem::take(&mut self.is_starved),
-        }
+        Outer { end: std::mem::replace(&mut self.end, end), left_out: std::mem::take(&mut self.left_out) }
     }
 
     /// Ends what was begun.
@@ -125,7 +138,7 @@ impl Reply {
     /// Something was left out.
     pub(crate) fn end(&mut self, outer: Outer) -> Result<()> {
         let checked = self.check();
-        (self.end, self.is_full, self.is_starved) = (outer.end, outer.is_full, outer.is_starved);
+        (self.end, self.left_out) = (outer.end, outer.left_out);
         checked
     }
 
@@ -134,17 +147,13 @@ impl Reply {
     /// # Errors
     /// The reply that was [begun](Reply::begin) last is too large, or there is no memory for it.
     pub(crate) fn check(&self) -> Result<()> {
-        match (self.is_starved, self.is_full) {
-            (true, _) => Err(Error::no_memory()),
-            (false, true) => Err(Error::command("the reply is larger than max-reply-bytes")),
-            (false, false) => Ok(()),
-        }
+        if self.left_out == LeftOut::Nothing { Ok(()) } else { Err(self.left_out.error()) }
     }
 
     /// Whether the reply that was [begun](Reply::begin) last has no room for what was to be written: whoever writes a long one may stop.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.is_full
+        self.left_out != LeftOut::Nothing
     }
 
     /// Bytes that the reply may still have.
@@ -157,12 +166,14 @@ impl Reply {
     fn fits(&mut self, len: usize) -> bool {
         /// What any element takes, however short.
         const LEAST: usize = 5;
-        self.is_full |= len + LEAST > self.room();
-        !self.is_full && self.has_memory(len + LONGEST_FRAME)
+        if self.left_out == LeftOut::Nothing && len + LEAST > self.room() {
+            self.left_out = LeftOut::TooLarge;
+        }
+        self.left_out == LeftOut::Nothing && self.has_memory(len + LONGEST_FRAME)
     }
 
-    /// Whether the buffer can take so many bytes more, or `is_starved` from now on.
-    #[inline]
+    /// Whether the buffer can take so many bytes more; nothing more is written if not.
+    #[inline(always)]
     fn has_memory(&mut self, len: usize) -> bool {
         self.buffer.capacity() - self.buffer.len() >= len || self.grows(len)
     }
@@ -173,16 +184,16 @@ impl Reply {
         const SPARE: usize = 256;
         let len = len + SPARE;
         // Where there is not as much as would be handy there may be as much as is needed.
-        let has_grown = !self.is_starved
+        let has_grown = self.left_out != LeftOut::NoMemory
             && (self.buffer.try_reserve(len).is_ok() || self.buffer.try_reserve_exact(len).is_ok());
         if !has_grown {
-            (self.is_starved, self.is_full) = (true, true);
+            self.left_out = LeftOut::NoMemory;
         }
         has_grown
     }
 
     /// Appends these parts, unless there is no memory for them.
-    #[inline]
+    #[inline(always)]
     fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
         if self.has_memory(parts.iter().map(|part| part.len()).sum()) {
             parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
@@ -223,7 +234,7 @@ impl Reply {
     /// An error line. It is written whatever was left out before it.
     pub fn error(&mut self, error: &Error) {
         let _ = self.buffer.try_reserve_exact(error.as_bytes().len() + LONGEST_FRAME);
-        let (is_full, is_starved) = (self.is_full, std::mem::take(&mut self.is_starved));
+        let left_out = std::mem::take(&mut self.left_out);
         match self.form {
             Form::Resp => self.line(b'-', error.as_bytes()),
             Form::Tape => {
@@ -231,7 +242,7 @@ impl Reply {
                 self.put([&[tag::ERROR, error.kind() as u8], &(text.len() as u32).to_le_bytes(), text]);
             }
         }
-        (self.is_full, self.is_starved) = (is_full, is_starved);
+        self.left_out = left_out;
     }
 
     /// A signed integer.
@@ -255,9 +266,14 @@ impl Reply {
         match self.form {
             Form::Resp => {
                 self.head(b'$', bytes.len() as i64);
-                self.put([bytes, b"\r\n"]);
+                self.buffer.extend_from_slice(bytes);
+                self.buffer.extend_from_slice(b"\r\n");
             }
-            Form::Tape => self.tape_bytes(tag::BULK, bytes),
+            Form::Tape => {
+                self.buffer.push(tag::BULK);
+                self.buffer.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+                self.buffer.extend_from_slice(bytes);
+            }
         }
     }
 
@@ -398,7 +414,7 @@ impl Reply {
     /// Ends what [`Reply::open_array`] (`len` elements) or [`Reply::open_map`] (`len` pairs) began.
     pub fn close(&mut self, open: Open, len: usize) {
         // What is full is replied as an error: its heads do not matter, and may not be there.
-        if self.is_full {
+        if self.is_full() {
             return;
         }
         match self.form {

@@ -48,7 +48,10 @@ pub(crate) fn execute(engine: &Arc<Inner>, session: &mut State, argv: &[&[u8]], 
 }
 
 fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) -> Result<()> {
-    let admitted = table::resolve(argv).and_then(|found| admit(context, found).map(|()| found));
+    let limit = context.engine.config.hot().proto_max_bulk_len();
+    let longest = argv.iter().map(|word| word.len()).max().unwrap_or(0);
+    let found = if longest > limit { Err(Error::too_long()) } else { table::resolve(argv) };
+    let admitted = found.and_then(|found| admit(context, found).map(|()| found));
     let found = match admitted {
         Ok(found) => found,
         Err(error) => {
@@ -109,8 +112,11 @@ pub(crate) fn call(
     context.session.began(found);
     let outer = reply.begin(engine.config.hot().max_reply_bytes());
     let mut result = (found.spec.run)(context, argv, reply);
-    let replied = reply.end(outer);
-    result = result.and(replied);
+    if let Err(left_out) = reply.end(outer)
+        && result.is_ok()
+    {
+        result = Err(left_out);
+    }
     let elapsed = timer.elapsed();
     context.session.ended();
     engine.stats.called(found, elapsed, result.as_ref().err(), engine.config.hot().latency_tracking());

@@ -22,7 +22,7 @@ pub(crate) struct Fields<'h> {
     /// There was no memory for something: nothing is changed from then on, and the edit fails.
     refused: bool,
     /// What a table was before several changes, while memory is short.
-    before: Option<Hash>,
+    before: Option<Box<Hash>>,
 }
 
 enum Encoding<'h> {
@@ -180,15 +180,23 @@ impl Fields<'_> {
 
     /// Announces that so many fields are about to be changed, by so many bytes: all of them are, or none. Each single change undoes itself; for several
     /// a table is shared with what it was, which costs a copy of each page that is written to. So it is only done while memory is short.
-    pub(crate) fn expect(&mut self, changes: usize, bytes: usize) {
+    #[inline]
+    pub(crate) fn expect(&mut self, changes: usize, bytes: impl FnOnce() -> usize) {
+        if changes > 1 {
+            self.expect_several(changes, bytes());
+        }
+    }
+
+    #[inline(never)]
+    fn expect_several(&mut self, changes: usize, bytes: usize) {
         /// Pages that a change may take: of the field, of its bucket, and of the way to either.
         const PAGES: usize = 4;
         /// Those that the first changes may take beside them.
         const AT_FIRST: usize = 64;
         let Encoding::Table(hash) = &self.encoding else { return };
         let pages = changes * PAGES + bytes.div_ceil(PAGE) * 2 + AT_FIRST;
-        if changes > 1 && !(hash.is_in_pages() && self.pool.has_plenty(pages)) {
-            self.before = Some(hash.duplicate());
+        if !(hash.is_in_pages() && self.pool.has_plenty(pages)) {
+            self.before = Some(Box::new(hash.duplicate()));
         }
     }
 
@@ -197,13 +205,13 @@ impl Fields<'_> {
         if names.len() > 1 && matches!(self.encoding, Encoding::Table(_)) {
             let bytes = |name: &&[u8]| name.len() + self.get(name).map_or(0, |value| value.with(<[u8]>::len));
             let bytes = names.iter().map(bytes).sum();
-            self.expect(names.len(), bytes);
+            self.expect_several(names.len(), bytes);
         }
     }
 
     /// Removes fields and says how many were there.
     pub(crate) fn remove_all(&mut self, names: &[&[u8]]) -> usize {
-        self.expect(names.len(), 0);
+        self.expect(names.len(), || 0);
         names.iter().filter(|name| self.remove(name)).count()
     }
 
@@ -214,7 +222,7 @@ impl Fields<'_> {
             return Ok(result);
         }
         if let (Some(before), Encoding::Table(hash)) = (self.before.take(), &mut self.encoding) {
-            hash.become_again(before);
+            hash.become_again(*before);
             self.changed = false;
         }
         Err(OutOfMemory.into())

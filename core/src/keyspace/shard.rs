@@ -331,7 +331,7 @@ impl ShardData {
         if head.overwrite(&mut self.arena, at, kind, bytes, deadline, ascii) {
             return Ok(at);
         }
-        let key = KeyCopy::of(head.key(&self.arena, at));
+        let key = KeyCopy::of(head.key(&self.arena, at))?;
         let (stamp, epoch) = (head.stamp(), head.epoch());
         let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, epoch };
         let size = head.size();
@@ -413,11 +413,11 @@ impl ShardData {
         deadline: Option<u64>,
     ) -> Result<Ref, OutOfMemory> {
         let (key, value) = head.key_and_value(&self.arena, at);
-        let (key, value) = (key.to_vec(), value.to_vec());
+        let (key, value) = (KeyCopy::of(key)?, KeyCopy::of(value)?);
         let parts = Parts {
             kind: head.kind(),
-            key: &key,
-            value: &value,
+            key: key.bytes(),
+            value: value.bytes(),
             deadline,
             stamp: head.stamp(),
             ascii: head.ascii(),
@@ -666,14 +666,17 @@ fn is_ascii(kind: Kind, value: &[u8]) -> bool {
     }
 }
 
-/// A key copied out of the arena while its entry is rewritten; short keys need no allocation.
+/// A key, or a value, copied out of the arena while its entry is rewritten; short keys need no allocation.
 struct KeyCopy {
     bytes: smallvec::SmallVec<[u8; 64]>,
 }
 
 impl KeyCopy {
-    fn of(key: &[u8]) -> Self {
-        Self { bytes: smallvec::SmallVec::from_slice(key) }
+    fn of(key: &[u8]) -> Result<Self, OutOfMemory> {
+        let mut bytes = smallvec::SmallVec::new();
+        bytes.try_reserve_exact(key.len()).map_err(|_| OutOfMemory)?;
+        bytes.extend_from_slice(key);
+        Ok(Self { bytes })
     }
 
     fn bytes(&self) -> &[u8] {

@@ -122,15 +122,18 @@ impl Db<'_> {
     ///
     /// # Errors
     /// There is none.
+    #[inline]
     pub(crate) fn brace(&mut self, argv: &[&[u8]]) -> Result<()> {
+        if self.keyspace.hooks.are_logged() { self.take_ballast(argv) } else { Ok(()) }
+    }
+
+    fn take_ballast(&mut self, argv: &[&[u8]]) -> Result<()> {
         /// What small vectors take is not worth asking for.
         const WORTH: usize = 64 << 10;
-        if self.keyspace.hooks.are_logged() {
-            let bytes: usize = argv.iter().map(|word| word.len() + 64).sum();
-            if bytes > WORTH {
-                // Words may be copied, and are encoded then.
-                self.effects.rare().ballast = alloc::with_room_for(2 * bytes)?;
-            }
+        let bytes: usize = argv.iter().map(|word| word.len() + 64).sum();
+        if bytes > WORTH {
+            // Words may be copied, and are encoded then.
+            self.effects.rare().ballast = alloc::with_room_for(2 * bytes)?;
         }
         Ok(())
     }
