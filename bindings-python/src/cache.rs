@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keystead::Found;
+use keystead::{Condition, Found, Ttl};
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -24,7 +24,7 @@ use crate::store::{
     SetOptions, StoreInner, boolean, delete, expire, held_pairs, key_and_default, key_bytes, or_none,
     time_to_live,
 };
-use crate::value::{Codec, Made, make, plain_text};
+use crate::value::{Codec, Encoded, Made, make, plain_text};
 
 /// A cache whose methods return values.
 #[pyclass(frozen, subclass, weakref, module = "keystead._keystead")]
@@ -102,6 +102,18 @@ impl CacheInner {
             full.push(one);
         }
         Ok(work(&full))
+    }
+
+    /// Sets a key, unless the value can't fit.
+    #[inline]
+    fn set(
+        &self,
+        pair: (FullKey<'_>, Encoded<'_>),
+        ttl: Ttl,
+        condition: Condition,
+    ) -> keystead::Result<bool> {
+        self.store.db.check_fit(std::slice::from_ref(&pair))?;
+        self.store.db.set(pair.0, pair.1, ttl, condition)
     }
 
     /// Refuses if the cache is closed.
@@ -272,7 +284,7 @@ cache_class!(Cache {
         self.inner.check_open(py)?;
         let value = self.inner.codec.encode(value.as_borrowed())?;
         let key = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
-        let set = self.inner.store.db.set(key, value.as_ref(), keystead::Ttl::None, keystead::Condition::Always);
+        let set = self.inner.set((key, value), Ttl::None, Condition::Always);
         set.map(drop).map_err(|error| raise(py, &error))
     }
 
@@ -336,7 +348,7 @@ methods! {
         let options = SetOptions::read(arguments)?;
         let key = cache.full_key(bytes_of(options.key)?)?;
         let value = cache.codec.encode(options.value)?;
-        let set = cache.store.db.set(key, value.as_ref(), options.ttl, options.condition);
+        let set = cache.set((key, value), options.ttl, options.condition);
         boolean(arguments.py(), set.map_err(|error| raise(arguments.py(), &error))?)
     }
 
@@ -355,6 +367,23 @@ methods! {
     Contains(cache, arguments) {
         let [key] = arguments.bind(names!(c"key"), 1)?;
         boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)?))
+    }
+
+    /// `pop(key, default)`: the value, and the key is gone, at one moment for all threads.
+    Pop(cache, arguments) {
+        let (key, default) = key_and_default(arguments)?;
+        let py = arguments.py();
+        let full = cache.full_key(bytes_of(key)?)?;
+        let taken = cache.store.db.take_with(full.as_ref(), |found| {
+            let made = found.map_or(Made::Missing, |found| make(py, &found));
+            let is_read = !matches!(made, Made::Missing | Made::Failed(_) | Made::Unreadable);
+            (made, is_read)
+        });
+        match (taken.map_err(|error| raise(py, &error))?.finish(py, &cache.codec)?, default) {
+            (Some(value), _) => Ok(value),
+            (None, Some(default)) => Ok(default.to_owned()),
+            (None, None) => Err(PyKeyError::new_err(key.to_owned().unbind()).into()),
+        }
     }
 
     /// `get_many(keys)`.
@@ -384,7 +413,9 @@ methods! {
         for (key, value) in &held {
             pairs.push((cache.full_key(bytes_of(key.as_borrowed())?)?, cache.codec.encode(value.as_borrowed())?));
         }
-        cache.store.db.set_many(&pairs, ttl(time)?).map_err(|error| raise(arguments.py(), &error))?;
+        let time = ttl(time)?;
+        let set = cache.store.db.check_fit(&pairs).and_then(|()| cache.store.db.set_many(&pairs, time));
+        set.map_err(|error| raise(arguments.py(), &error))?;
         Ok(arguments.py().None().into_bound(arguments.py()))
     }
 

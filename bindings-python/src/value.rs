@@ -5,7 +5,7 @@
 use keystead::Found;
 use keystead::cache::codec::{self, Stored, tag};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
 use smallvec::SmallVec;
 
 use crate::errors::{Outcome, Raised, usage};
@@ -77,6 +77,16 @@ impl Codec {
 
     /// Subclasses of the plain types are written as these, except where the codec keeps the class.
     fn encode_other<'a>(&self, object: Argument<'a, '_>) -> PyResult<Encoded<'a>> {
+        // No codec writes views, and only the one that keeps classes writes the other.
+        let is_view = object.is_instance_of::<PyMemoryView>();
+        if is_view || self.tag != tag::PRIVATE && object.is_instance_of::<PyByteArray>() {
+            let bytes = object.py().get_type::<PyBytes>().call1((object,))?;
+            let bytes = bytes_of(bytes.as_borrowed())?;
+            return match codec::bytes_tag(bytes) {
+                Some(tag) => tagged(tag, bytes),
+                None => joined([bytes]).map(Encoded::Owned),
+            };
+        }
         if self.tag == tag::PRIVATE {
             return self.dump(object);
         }

@@ -5,6 +5,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod loads;
+mod values;
 
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ impl Database {
     fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
         read_one(&self.inner().keyspace, self.index, key, |seen| match seen {
             None => Ok(read(None)),
-            Some(seen) => Ok(read(Some(found(&seen)?))),
+            Some(seen) => Ok(read(Some(found_in(&seen)?))),
         })
     }
 
@@ -170,7 +171,7 @@ impl Database {
             None => Ok(read(None, version)),
             Some(seen) => {
                 version.deadline = seen.deadline.unwrap_or(u64::MAX);
-                Ok(read(Some(found(&seen)?), version))
+                Ok(read(Some(found_in(&seen)?), version))
             }
         })
     }
@@ -229,7 +230,9 @@ impl Database {
         let mut scratch = Scratch::new();
         match glance_at_text(keyspace, self.index, key, &mut scratch) {
             Some((text, is_ascii)) => read(Some(Found { text: Text::Bytes(text), is_ascii })),
-            None => read_one(keyspace, self.index, key, |seen| read(seen.and_then(|seen| found(&seen).ok()))),
+            None => {
+                read_one(keyspace, self.index, key, |seen| read(seen.and_then(|seen| found_in(&seen).ok())))
+            }
         }
     }
 
@@ -639,9 +642,12 @@ fn hand_on<R>(element: Option<Element<'_>>, read: impl FnOnce(Option<&[u8]>) -> 
 }
 
 #[inline]
-fn found<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
-    let text = seen.value.text()?;
-    Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
+fn found_in<'s>(seen: &Seen<'s>) -> Result<Found<'s>> {
+    Ok(found(seen.value.text()?, seen.is_ascii))
+}
+
+fn found(text: Text<'_>, is_ascii: bool) -> Found<'_> {
+    Found { text, is_ascii: is_ascii || matches!(text, Text::Number(..)) }
 }
 
 pub(crate) fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
