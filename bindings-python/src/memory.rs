@@ -48,6 +48,29 @@ where
     Ok(bytes)
 }
 
+/// Adds bytes to others.
+pub trait Add {
+    /// Appends these.
+    ///
+    /// # Errors
+    /// MemoryError.
+    fn add(&mut self, bytes: &[u8]) -> PyResult<()>;
+}
+
+impl<const N: usize> Add for SmallVec<[u8; N]>
+where
+    [u8; N]: smallvec::Array<Item = u8>,
+{
+    #[inline]
+    fn add(&mut self, bytes: &[u8]) -> PyResult<()> {
+        if self.capacity() - self.len() < bytes.len() {
+            self.try_reserve(bytes.len()).map_err(|_| no_memory())?;
+        }
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 /// What an iterator yields, which knows how many items that are.
 ///
 /// # Errors

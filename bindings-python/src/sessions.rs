@@ -111,7 +111,7 @@ impl Sessions {
         commands: &[Words<'_>],
         style: &Style<'_, 'py>,
     ) -> Outcome<'py> {
-        let argvs = collected(commands.iter().map(|words| argv_of(words)))?;
+        let argvs = collected(commands.iter().map(argv_of))?;
         let mut session = self.take();
         session.clear_replies();
         session.execute_all(&argvs);
