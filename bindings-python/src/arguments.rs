@@ -9,7 +9,7 @@ use pyo3::types::{PyByteArray, PyFloat, PyInt, PyList, PyMemoryView, PyTuple};
 use smallvec::SmallVec;
 
 use crate::errors::{Raised, missing, too_many};
-use crate::hot::{Argument, Arguments, Names, bytes_of, exact};
+use crate::hot::{Argument, Arguments, Names, bytes_of, exact, integer_of};
 use crate::memory::{collected, joined};
 
 /// Exactly this built-in type: cheaper than a check that allows subclasses.
@@ -118,11 +118,11 @@ pub type Words<'a> = SmallVec<[Word<'a>; 8]>;
 pub fn word<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
     match exact(&object) {
         Exact::Str | Exact::Bytes => bytes_of(object).map(|bytes| Some(Word::Borrowed(bytes))),
-        Exact::Int => match object.extract::<i64>() {
-            Ok(number) => {
+        Exact::Int => match integer_of(&object) {
+            Some(number) => {
                 Ok(Some(Word::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes()))))
             }
-            Err(_) => printed(object),
+            None => printed(object),
         },
         Exact::Float => printed(object),
         Exact::Bool | Exact::None => Ok(None),
@@ -195,9 +195,9 @@ pub fn ttl(object: Option<Argument<'_, '_>>) -> PyResult<Ttl> {
         None => Ok(Ttl::None),
         Some(object) => match exact(&object) {
             Exact::None => Ok(Ttl::None),
-            Exact::Int => match object.extract::<u64>() {
-                Ok(0) | Err(_) => Err(bad_ttl(object)),
-                Ok(seconds) => Ok(Ttl::After(Duration::from_secs(seconds))),
+            Exact::Int => match integer_of(&object) {
+                Some(seconds @ 1..) => Ok(Ttl::After(Duration::from_secs(seconds as u64))),
+                _ => Err(bad_ttl(object)),
             },
             _ => other_ttl(object),
         },

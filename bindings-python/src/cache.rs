@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use crate::arguments::{held, integer, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, closed, raise};
+use crate::exit::{detach, enter};
 use crate::hot::{Argument, Arguments, Method, blob, bytes_of, items, names};
 use crate::live::{Form, Live, Own};
 use crate::memory::{collected, joined, with_room_for};
@@ -185,14 +186,14 @@ impl CacheInner {
 
     fn clear(&self, py: Python<'_>, prefix: &[u8]) -> PyResult<usize> {
         let prefix = self.full_key(prefix)?;
-        py.detach(|| self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
+        detach(py, || self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
     }
 
     fn count(&self, py: Python<'_>) -> usize {
         if self.namespace.is_empty() {
             return self.store.db.len();
         }
-        py.detach(|| self.store.db.count(&self.namespace))
+        detach(py, || self.store.db.count(&self.namespace))
     }
 
     /// A key as users see it: without the namespace, str where it is text.
@@ -240,6 +241,7 @@ macro_rules! cache_class {
 
             /// Number of keys. O(shards), O(all keys) in a namespace.
             fn _size(&self, py: Python<'_>) -> PyResult<usize> {
+                let _inside = enter(py)?;
                 self.inner.check_open(py)?;
                 Ok(self.inner.count(py))
             }
@@ -251,9 +253,10 @@ macro_rules! cache_class {
 
             /// A page of keys: `(next cursor, keys)`; the cursor is 0 at the beginning and at the end.
             fn _page<'py>(&self, py: Python<'py>, cursor: u64) -> PyResult<(u64, Vec<Bound<'py, PyAny>>)> {
+                let _inside = enter(py)?;
                 self.inner.check_open(py)?;
                 let inner = &self.inner;
-                let (next, keys) = py.detach(|| inner.store.db.page(cursor, &inner.namespace));
+                let (next, keys) = detach(py, || inner.store.db.page(cursor, &inner.namespace));
                 Ok((next, collected(keys.iter().map(|key| inner.shown_key(py, key)))?))
             }
 
@@ -273,6 +276,7 @@ cache_class!(AsyncCache {});
 cache_class!(Cache {
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
+        let _inside = enter(py)?;
         self.inner.check_open(py)?;
         let full = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
         let found = self.inner.look_up(py, full.as_ref())?;
@@ -281,6 +285,7 @@ cache_class!(Cache {
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = key.py();
+        let _inside = enter(py)?;
         self.inner.check_open(py)?;
         let value = self.inner.codec.encode(value.as_borrowed())?;
         let key = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
@@ -299,6 +304,7 @@ cache_class!(Cache {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        let _inside = enter(py)?;
         self.inner.check_open(py)?;
         Ok(self.inner.count(py))
     }

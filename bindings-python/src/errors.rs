@@ -30,7 +30,7 @@ impl Raised {
 impl From<PyErr> for Raised {
     #[cold]
     fn from(error: PyErr) -> Self {
-        Python::attach(|py| error.restore(py));
+        crate::hot::restore(error);
         Self(())
     }
 }
@@ -44,7 +44,7 @@ impl From<Infallible> for Raised {
 impl From<Raised> for PyErr {
     #[cold]
     fn from(_: Raised) -> Self {
-        Python::attach(PyErr::fetch)
+        crate::hot::fetch()
     }
 }
 

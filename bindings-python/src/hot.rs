@@ -31,6 +31,7 @@ mod objects;
 
 pub use crate::bodies::{Body, Method, call_last};
 use crate::errors::{Outcome, Raised};
+use crate::exit;
 use crate::memory::no_memory;
 pub use objects::{body, callable, callable_type, ready, ready_object};
 
@@ -290,6 +291,22 @@ fn not_text(object: Argument<'_, '_>) -> PyErr {
     PyTypeError::new_err(format!("a str or bytes is needed, not {name}"))
 }
 
+/// The value of an int that 64 bits hold. Without an exception otherwise, which would be costly, and which PyO3 would free some time later: it
+/// does not know that calls of ours are attached.
+#[inline]
+pub fn integer_of(object: &Bound<'_, PyAny>) -> Option<i64> {
+    let mut overflow = 0;
+    // SAFETY: a valid object, and a place for the flag. What is no int sets an exception, which is taken back.
+    unsafe {
+        let number = ffi::PyLong_AsLongLongAndOverflow(object.as_ptr(), &mut overflow);
+        if number == -1 && overflow == 0 && !ffi::PyErr_Occurred().is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        (overflow == 0).then_some(number)
+    }
+}
+
 /// Which built-in type an object is exactly of.
 #[inline]
 pub fn exact(object: &Bound<'_, PyAny>) -> Exact {
@@ -340,6 +357,10 @@ unsafe extern "C" fn entry<M: Method, const READY: bool>(
 /// Runs `work` and turns a panic into an exception of kind Internal.
 #[inline]
 pub fn protect<'py>(py: Python<'py>, work: impl FnOnce() -> Outcome<'py>) -> Outcome<'py> {
+    let work = || {
+        let _inside = exit::enter(py)?;
+        work()
+    };
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(crate::errors::from_panic(py, &panic).into()))
 }
@@ -398,6 +419,20 @@ pub fn ascii<'py>(py: Python<'py>, text: &[u8]) -> Outcome<'py> {
         let text = ffi::PyUnicode_DecodeLatin1(text.as_ptr().cast(), text.len() as isize, ptr::null());
         owned(py, text)
     }
+}
+
+/// Sets an exception in the interpreter. At its end, too, when PyO3 attaches no more.
+#[cold]
+pub fn restore(error: PyErr) {
+    // SAFETY: outcomes are made, and turned into each other, within calls from CPython alone, where the thread is attached (invariant 2).
+    error.restore(unsafe { Python::assume_attached() });
+}
+
+/// The exception that is set in the interpreter.
+#[cold]
+pub fn fetch() -> PyErr {
+    // SAFETY: as in `restore`.
+    PyErr::fetch(unsafe { Python::assume_attached() })
 }
 
 /// A bytes object. Runs no Python code, and fails only without memory.

@@ -9,6 +9,7 @@ mod cache;
 mod digest;
 mod engine;
 mod errors;
+mod exit;
 mod hot;
 mod link;
 mod live;
@@ -52,5 +53,8 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;
     module.add_function(wrap_pyfunction!(methods::own_methods, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    exit::register(module)?;
+    // PyO3 imports these when they are asked for first, and panics where that can't be done: when Python ends.
+    drop((module.py().get_type::<PyAny>(), module.py().get_type::<pyo3::types::PyMapping>()));
     methods::install(module.py())
 }

@@ -12,6 +12,7 @@ use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
 use crate::engine::PyEngine;
+use crate::exit::enter;
 use crate::memory::copied;
 use crate::reply::{Style, decode};
 use crate::sessions::{argv_of, encode};
@@ -38,6 +39,7 @@ impl Link {
 
     /// Executes a packed command; its reply waits for [`Link::read`]. Named after the socket method whose place it takes.
     fn sendall(&self, words: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let _inside = enter(words.py())?;
         let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
         let none = words.py().None().into_bound(words.py());
         let words = encode(words.py(), objects.iter().map(|object| object.as_borrowed()), &none)?;
@@ -52,6 +54,7 @@ impl Link {
     /// The oldest reply; errors are returned as exceptions.
     #[pyo3(signature = (text))]
     fn read<'py>(&self, py: Python<'py>, text: bool) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = enter(py)?;
         let reply = self.inner.lock().as_mut().ok_or_else(closed)?.replies.pop_front();
         let tape = reply.ok_or_else(|| PyConnectionError::new_err("no command was sent"))?;
         decode(py, &tape, &Style { text, error: Some(self.make_error.bind(py)) })

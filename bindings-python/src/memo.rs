@@ -17,9 +17,10 @@ use std::ffi::CStr;
 
 use crate::cache::CacheInner;
 use crate::errors::{Outcome, Raised};
+use crate::exit::enter;
 use crate::hot::{
-    Argument, Arguments, Body, Exact, blob, body, bytes_of, call_last, callable, exact, ready_object,
-    with_arguments,
+    Argument, Arguments, Body, Exact, blob, body, bytes_of, call_last, callable, exact, integer_of,
+    ready_object, with_arguments,
 };
 use crate::live::{Form, Live};
 use crate::loads::cache_of;
@@ -120,6 +121,7 @@ pub fn cached_key<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = args.py();
+    let _inside = enter(py)?;
     let memo = body::<Memo>(function).ok_or_else(|| PyTypeError::new_err("that is no cached function"))?;
     let mut key = Buffer::new();
     with_arguments(args, kwargs, |arguments| memo.write_key(&mut key, arguments))??;
@@ -140,6 +142,7 @@ pub fn cached_object<'py>(
     loaded: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let memo = body::<Memo>(function).ok_or_else(|| PyTypeError::new_err("that is no cached function"))?;
+    let _inside = enter(args.py())?;
     let Some(live) = &memo.live else { return Ok(loaded) };
     let found = with_arguments(args, kwargs, |arguments| memo.find_object(arguments, live))??;
     Ok(found.unwrap_or(loaded))
@@ -192,7 +195,7 @@ impl Memo {
         let number;
         let own = match self.single(arguments).map(|argument| (exact(&argument), argument)) {
             Some((Exact::Str, argument)) => live.own(Form::Text, bytes_of(argument)?),
-            Some((Exact::Int, argument)) if let Ok(value) = argument.extract::<i64>() => {
+            Some((Exact::Int, argument)) if let Some(value) = integer_of(&argument) => {
                 number = value.to_le_bytes();
                 live.own(Form::Integer, &number)
             }
@@ -399,9 +402,9 @@ fn write(key: &mut Buffer, object: &Bound<'_, PyAny>, within: &Within<'_>) -> Py
     match exact(object) {
         Exact::Str => quote(key, b"", bytes_of(object.as_borrowed())?),
         Exact::Bytes => quote(key, b"b", bytes_of(object.as_borrowed())?),
-        Exact::Int => match object.extract::<i64>() {
-            Ok(number) => key.add(itoa::Buffer::new().format(number).as_bytes()),
-            Err(_) => key.add(object.repr()?.to_str()?.as_bytes()),
+        Exact::Int => match integer_of(object) {
+            Some(number) => key.add(itoa::Buffer::new().format(number).as_bytes()),
+            None => key.add(object.repr()?.to_str()?.as_bytes()),
         },
         Exact::Float | Exact::Bool => key.add(object.repr()?.to_str()?.as_bytes()),
         Exact::None => key.add(b"None"),

@@ -17,8 +17,8 @@ use std::time::Duration;
 use crate::arguments::{Word, Words, flag, held, integer, raw_value, text_of, ttl, word};
 use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, ascii, blob, bytes_of, exact, items, items_of, names,
-    protect, ready_object,
+    Argument, Arguments, Exact, Guarded, Method, ascii, blob, bytes_of, exact, integer_of, items, items_of,
+    names, protect, ready_object,
 };
 use crate::memory::{collected, list, with_room_for};
 use crate::reply::{Style, decode};
@@ -183,9 +183,9 @@ impl<'a> Typed<'a> {
                 Some(time) => typed!(Expire, key; time),
                 None => None,
             },
-            (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match by.extract::<i64>() {
-                Ok(by) => typed!(Incr, key; by),
-                Err(_) => None,
+            (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match integer_of(by) {
+                Some(by) => typed!(Incr, key; by),
+                None => None,
             },
             _ => None,
         })
@@ -238,8 +238,8 @@ fn is_ex(option: Argument<'_, '_>) -> bool {
 
 /// Seconds that a typed call takes as they are; all else is for the command to judge.
 fn positive(object: Argument<'_, '_>) -> Option<Duration> {
-    let seconds = if exact(&object) == Exact::Int { object.extract::<u64>().ok()? } else { return None };
-    (1..1 << 40).contains(&seconds).then(|| Duration::from_secs(seconds))
+    let seconds = if exact(&object) == Exact::Int { integer_of(&object)? } else { return None };
+    (1..1 << 40).contains(&seconds).then(|| Duration::from_secs(seconds as u64))
 }
 
 fn ok(py: Python<'_>, text: bool) -> Bound<'_, PyAny> {

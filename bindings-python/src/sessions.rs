@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use crate::arguments::{Words, word};
 use crate::engine::PyEngine;
 use crate::errors::{self, Outcome, Raised};
+use crate::exit::{detach, enter};
 use crate::hot::{Argument, Arguments, Method, bytes_of, call_one, names};
 use crate::memory::{collected, copied, no_memory};
 use crate::pipeline::Typed;
@@ -85,7 +86,9 @@ impl Sessions {
     pub fn execute<'py>(&self, py: Python<'py>, argv: &[&[u8]], style: &Style<'_, 'py>) -> Outcome<'py> {
         let mut session = self.take();
         if is_long(argv) {
-            py.detach(|| session.execute(argv));
+            detach(py, || {
+                session.execute(argv);
+            });
         } else {
             session.execute(argv);
         }
@@ -193,6 +196,7 @@ impl Client {
 
     /// Executes a command and returns its reply without a callback; as bytes, if `raw`.
     fn call<'py>(&self, words: &Bound<'py, PyTuple>, raw: bool) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = enter(words.py())?;
         let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
         Ok(self.run(words.py(), objects.iter().map(|object| object.as_borrowed()), raw)?)
     }

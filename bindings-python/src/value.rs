@@ -9,7 +9,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
 use smallvec::SmallVec;
 
 use crate::errors::{Outcome, Raised, usage};
-use crate::hot::{Argument, Exact, ascii, blob, bytes_of, call_one, exact};
+use crate::hot::{Argument, Exact, ascii, blob, bytes_of, call_one, exact, integer_of};
 use crate::memory::{self, joined};
 
 /// The functions of a codec, and those that read what others wrote.
@@ -63,11 +63,11 @@ impl Codec {
                 let bytes = bytes_of(object)?;
                 behind(codec::bytes_tag(bytes), bytes)
             }
-            Exact::Int => match object.extract::<i64>() {
-                Ok(number) => {
+            Exact::Int => match integer_of(&object) {
+                Some(number) => {
                     Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())))
                 }
-                Err(_) => self.dump(object),
+                None => self.dump(object),
             },
             Exact::Float => tagged(tag::FLOAT, &codec::float_payload(object.extract()?)),
             Exact::Bool | Exact::None => self.dump(object),
@@ -101,7 +101,7 @@ impl Codec {
             return tagged(tag::FLOAT, &codec::float_payload(object.extract()?));
         }
         if object.is_instance_of::<PyInt>()
-            && let Ok(number) = object.extract::<i64>()
+            && let Some(number) = integer_of(&object)
         {
             return Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())));
         }
