@@ -421,6 +421,18 @@ pub fn ascii<'py>(py: Python<'py>, text: &[u8]) -> Outcome<'py> {
     }
 }
 
+/// Whether this is the first interpreter of the process, and no subinterpreter.
+///
+/// # Errors
+/// Python can't tell.
+pub fn is_main_interpreter(_: Python<'_>) -> PyResult<bool> {
+    // SAFETY: attached; the state of the interpreter that the thread is attached to lives as long as that.
+    match unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) } {
+        -1 => Err(fetch()),
+        number => Ok(number == 0),
+    }
+}
+
 /// Sets an exception in the interpreter. At its end, too, when PyO3 attaches no more.
 #[cold]
 pub fn restore(error: PyErr) {

@@ -23,10 +23,15 @@ mod sessions;
 mod store;
 mod value;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Types and exceptions are kept in statics: those of one interpreter are no use to another.
+    if !hot::is_main_interpreter(module.py())? {
+        return Err(PyImportError::new_err("keystead can't be imported in a subinterpreter"));
+    }
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<store::Store>()?;
     module.add_class::<store::AsyncStore>()?;

@@ -394,7 +394,9 @@ def test_one_of_many_who_pop_gets_the_value(cache):
     for value in ("text", {"a": [1]}, b"\xff", 17, 1.5, None, "v" * 100_000):
         cache.set("k", value)
         taken = []
-        threads = [threading.Thread(target=lambda: taken.append(cache.pop("k", ...))) for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda taken=taken: taken.append(cache.pop("k", ...))) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

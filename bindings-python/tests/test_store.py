@@ -344,6 +344,6 @@ def test_words_longer_than_proto_max_bulk_len_are_refused():
         lambda: cache.wrap("k", lambda: long),
         lambda: store.pipeline([["SET", "k", long]], transaction=True),
     ):
-        with pytest.raises(exceptions.ResponseError, match="proto-max-bulk-len|previous errors"):
+        with pytest.raises(exceptions.ResponseError, match=r"proto-max-bulk-len|previous errors"):
             refused()
     assert len(store) == 0
