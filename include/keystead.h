@@ -292,7 +292,7 @@ void ks_session_close(struct ks_session *session);
  * Executes a command given as words. `lengths` may be NULL if all words end with a zero.
  *
  * Returns the reply (errors of the command are replies of type KS_REPLY_ERROR), to be freed with ks_free_reply; NULL if the call itself
- * was wrong.
+ * was wrong, or there was no memory for the reply of a command that was executed: ks_last_error tells.
  *
  * # Safety
  * Handles and pointers are as the head of this file asks; `words` and `lengths` have `count` members.

@@ -326,7 +326,7 @@ pub unsafe extern "C" fn ks_session_close(session: *mut ks_session) {
 /// Executes a command given as words. `lengths` may be NULL if all words end with a zero.
 ///
 /// Returns the reply (errors of the command are replies of type KS_REPLY_ERROR), to be freed with ks_free_reply; NULL if the call itself
-/// was wrong.
+/// was wrong, or there was no memory for the reply of a command that was executed: ks_last_error tells.
 ///
 /// # Safety
 /// Handles and pointers are as the head of this file asks; `words` and `lengths` have `count` members.
@@ -342,7 +342,7 @@ pub unsafe extern "C" fn ks_command_argv(
         if session.is_null() || words.is_null() || count == 0 {
             return Err(usage("ERR a command needs a session and at least one word"));
         }
-        let mut argv: Vec<&[u8]> = Vec::with_capacity(count);
+        let mut argv: Vec<&[u8]> = with_room_for(count)?;
         for index in 0..count {
             // SAFETY: both arrays have `count` members, and the words are as long as they say.
             argv.push(unsafe {
@@ -357,18 +357,35 @@ pub unsafe extern "C" fn ks_command_argv(
         // SAFETY: the handle is open and used by this thread alone.
         let session = unsafe { &mut (*session).session };
         let tape = session.execute(&argv);
-        let (item, _) =
-            Item::read(tape).ok_or_else(|| Error::new(ErrorKind::Internal, "ERR half a reply"))?;
-        reply = reply_of(&item);
+        let (item, _) = Item::read(tape).ok_or_else(Error::no_memory)?;
+        reply = reply_of(&item)?;
         Ok(ks_status::KS_OK)
     });
     reply
 }
 
-fn reply_of(item: &Item<'_>) -> *mut ks_reply {
-    use ks_reply_type as kind;
-    let mut reply = ks_reply {
-        type_: kind::KS_REPLY_NIL,
+/// An empty vector with room for so many items: how many they are the caller decides, who may have more than there is memory for.
+fn with_room_for<T>(items: usize) -> Result<Vec<T>, Error> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(items).map_err(|_| Error::no_memory())?;
+    Ok(all)
+}
+
+/// A reply to be freed by [`ks_free_reply`].
+fn reply_of(item: &Item<'_>) -> Result<*mut ks_reply, Error> {
+    let reply = Box::into_raw(Box::new(ks_reply::EMPTY));
+    // SAFETY: it was just made, and nobody else has it.
+    if let Err(error) = unsafe { (*reply).set(item) } {
+        // SAFETY: it is the root of what was made so far, and freed once.
+        unsafe { ks_free_reply(reply) };
+        return Err(error);
+    }
+    Ok(reply)
+}
+
+impl ks_reply {
+    const EMPTY: Self = ks_reply {
+        type_: ks_reply_type::KS_REPLY_NIL,
         integer: 0,
         dval: 0.0,
         len: 0,
@@ -377,48 +394,59 @@ fn reply_of(item: &Item<'_>) -> *mut ks_reply {
         elements: 0,
         element: std::ptr::null_mut(),
     };
-    match item {
-        Item::Null | Item::NullArray => {}
-        Item::Simple(bytes) => reply.set_text(kind::KS_REPLY_STATUS, bytes),
-        Item::Bulk(bytes) => reply.set_text(kind::KS_REPLY_STRING, bytes),
-        Item::BigNumber(bytes) => reply.set_text(kind::KS_REPLY_BIGNUM, bytes),
-        Item::Verbatim(bytes) => {
-            let (format, text) = bytes.split_at(4.min(bytes.len()));
-            reply.set_text(kind::KS_REPLY_VERB, text);
-            for (place, byte) in reply.vtype.iter_mut().zip(&format[..3.min(format.len())]) {
-                *place = *byte as c_char;
-            }
-        }
-        Item::Error { kind: number, text } => {
-            reply.set_text(kind::KS_REPLY_ERROR, text);
-            reply.integer = i64::from(*number);
-        }
-        Item::Integer(value) => (reply.type_, reply.integer) = (kind::KS_REPLY_INTEGER, *value),
-        Item::Boolean(value) => (reply.type_, reply.integer) = (kind::KS_REPLY_BOOL, i64::from(*value)),
-        Item::Double(value) => (reply.type_, reply.dval) = (kind::KS_REPLY_DOUBLE, *value),
-        Item::Array(items) => reply.set_elements(kind::KS_REPLY_ARRAY, items),
-        Item::Map(items) => reply.set_elements(kind::KS_REPLY_MAP, items),
-        Item::Set(items) => reply.set_elements(kind::KS_REPLY_SET, items),
-        Item::Push(items) => reply.set_elements(kind::KS_REPLY_PUSH, items),
-    }
-    Box::into_raw(Box::new(reply))
-}
 
-impl ks_reply {
-    fn set_text(&mut self, kind: ks_reply_type, bytes: &[u8]) {
-        let mut copy = Vec::with_capacity(bytes.len() + 1);
+    /// Becomes this item. What there was no memory for is left out then, so that the rest can be freed.
+    fn set(&mut self, item: &Item<'_>) -> Result<(), Error> {
+        use ks_reply_type as kind;
+        match item {
+            Item::Null | Item::NullArray => {}
+            Item::Simple(bytes) => self.set_text(kind::KS_REPLY_STATUS, bytes)?,
+            Item::Bulk(bytes) => self.set_text(kind::KS_REPLY_STRING, bytes)?,
+            Item::BigNumber(bytes) => self.set_text(kind::KS_REPLY_BIGNUM, bytes)?,
+            Item::Verbatim(bytes) => {
+                let (format, text) = bytes.split_at(4.min(bytes.len()));
+                self.set_text(kind::KS_REPLY_VERB, text)?;
+                for (place, byte) in self.vtype.iter_mut().zip(&format[..3.min(format.len())]) {
+                    *place = *byte as c_char;
+                }
+            }
+            Item::Error { kind: number, text } => {
+                self.set_text(kind::KS_REPLY_ERROR, text)?;
+                self.integer = i64::from(*number);
+            }
+            Item::Integer(value) => (self.type_, self.integer) = (kind::KS_REPLY_INTEGER, *value),
+            Item::Boolean(value) => (self.type_, self.integer) = (kind::KS_REPLY_BOOL, i64::from(*value)),
+            Item::Double(value) => (self.type_, self.dval) = (kind::KS_REPLY_DOUBLE, *value),
+            Item::Array(items) => self.set_elements(kind::KS_REPLY_ARRAY, items)?,
+            Item::Map(items) => self.set_elements(kind::KS_REPLY_MAP, items)?,
+            Item::Set(items) => self.set_elements(kind::KS_REPLY_SET, items)?,
+            Item::Push(items) => self.set_elements(kind::KS_REPLY_PUSH, items)?,
+        }
+        Ok(())
+    }
+
+    fn set_text(&mut self, kind: ks_reply_type, bytes: &[u8]) -> Result<(), Error> {
+        let mut copy = with_room_for(bytes.len() + 1)?;
         copy.extend_from_slice(bytes);
         copy.push(0);
         self.type_ = kind;
         self.len = bytes.len();
         self.str = Box::into_raw(copy.into_boxed_slice()).cast();
+        Ok(())
     }
 
-    fn set_elements(&mut self, kind: ks_reply_type, items: &[Item<'_>]) {
-        let elements: Box<[*mut ks_reply]> = items.iter().map(reply_of).collect();
+    fn set_elements(&mut self, kind: ks_reply_type, items: &[Item<'_>]) -> Result<(), Error> {
+        let mut elements: Vec<*mut ks_reply> = with_room_for(items.len())?;
+        let made = items.iter().try_for_each(|item| {
+            elements.push(reply_of(item)?);
+            Ok(())
+        });
+        // Nothing may be left out of a reply, but those that were made have an owner to free them.
+        elements.resize(items.len(), std::ptr::null_mut());
         self.type_ = kind;
         self.elements = elements.len();
-        self.element = Box::into_raw(elements).cast();
+        self.element = Box::into_raw(elements.into_boxed_slice()).cast();
+        made
     }
 }
 

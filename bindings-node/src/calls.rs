@@ -155,6 +155,7 @@ pub fn set_value(call: &mut Call<'_, 6>) -> Outcome {
     value.clear();
     encode(call.env, call.values[2], tag, units, value)?;
     let (store, scratch) = call.isolate.store(handle)?;
+    store.database().check_fit(&[(&scratch.key, &scratch.value)])?;
     let set = store.database().set(&scratch.key, &scratch.value, ttl, condition);
     scratch.tidy();
     if set? { call.env.undefined() } else { call.env.boolean(false) }
@@ -173,7 +174,9 @@ pub fn set_values(call: &mut Call<'_, 3>) -> Outcome {
         encode(call.env, triple[2], call.env.u32(triple[1])?, units, &mut value)?;
         pairs.push((key, value));
     }
-    call.isolate.store(handle)?.0.database().set_many(&pairs, ttl)?;
+    let database = call.isolate.store(handle)?.0.database();
+    database.check_fit(&pairs)?;
+    database.set_many(&pairs, ttl)?;
     call.env.undefined()
 }
 

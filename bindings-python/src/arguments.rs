@@ -9,7 +9,8 @@ use pyo3::types::{PyByteArray, PyFloat, PyInt, PyList, PyMemoryView, PyTuple};
 use smallvec::SmallVec;
 
 use crate::errors::{Raised, missing, too_many};
-use crate::hot::{Argument, Arguments, Names, bytes_of, exact};
+use crate::hot::{Argument, Arguments, Names, bytes_of, exact, integer_of};
+use crate::memory::{collected, joined};
 
 /// Exactly this built-in type: cheaper than a check that allows subclasses.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub fn held<'py>(iterable: Argument<'_, 'py>) -> PyResult<Bound<'py, PyTuple>> {
     if bytes_of(iterable).is_ok() {
         return Err(PyTypeError::new_err("several keys are needed, not one str or bytes"));
     }
-    PyTuple::new(iterable.py(), iterable.try_iter()?.collect::<PyResult<Vec<_>>>()?)
+    PyTuple::new(iterable.py(), collected(iterable.try_iter()?)?)
 }
 
 /// A word of a command: borrowed from a str or bytes, or written out.
@@ -117,11 +118,11 @@ pub type Words<'a> = SmallVec<[Word<'a>; 8]>;
 pub fn word<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
     match exact(&object) {
         Exact::Str | Exact::Bytes => bytes_of(object).map(|bytes| Some(Word::Borrowed(bytes))),
-        Exact::Int => match object.extract::<i64>() {
-            Ok(number) => {
+        Exact::Int => match integer_of(&object) {
+            Some(number) => {
                 Ok(Some(Word::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes()))))
             }
-            Err(_) => printed(object),
+            None => printed(object),
         },
         Exact::Float => printed(object),
         Exact::Bool | Exact::None => Ok(None),
@@ -135,7 +136,7 @@ fn unusual_word<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
     }
     if object.is_instance_of::<PyMemoryView>() || object.is_instance_of::<PyByteArray>() {
         let bytes = object.py().get_type::<pyo3::types::PyBytes>().call1((object,))?;
-        return Ok(Some(Word::Owned(SmallVec::from_slice(bytes_of(bytes.as_borrowed())?))));
+        return Ok(Some(Word::Owned(joined([bytes_of(bytes.as_borrowed())?])?)));
     }
     if object.is_instance_of::<PyInt>() || object.is_instance_of::<PyFloat>() {
         return printed(object);
@@ -146,7 +147,7 @@ fn unusual_word<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
 /// Numbers as Python's `repr` prints them.
 fn printed<'a>(object: Argument<'a, '_>) -> PyResult<Option<Word<'a>>> {
     let text = object.repr()?;
-    Ok(Some(Word::Owned(SmallVec::from_slice(text.to_str()?.as_bytes()))))
+    Ok(Some(Word::Owned(joined([text.to_str()?.as_bytes()])?)))
 }
 
 /// The bytes of what is exactly a str or bytes; `None` for anything else.
@@ -194,9 +195,9 @@ pub fn ttl(object: Option<Argument<'_, '_>>) -> PyResult<Ttl> {
         None => Ok(Ttl::None),
         Some(object) => match exact(&object) {
             Exact::None => Ok(Ttl::None),
-            Exact::Int => match object.extract::<u64>() {
-                Ok(0) | Err(_) => Err(bad_ttl(object)),
-                Ok(seconds) => Ok(Ttl::After(Duration::from_secs(seconds))),
+            Exact::Int => match integer_of(&object) {
+                Some(seconds @ 1..) => Ok(Ttl::After(Duration::from_secs(seconds as u64))),
+                _ => Err(bad_ttl(object)),
             },
             _ => other_ttl(object),
         },

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keystead::Found;
+use keystead::{Condition, Found, Ttl};
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -17,14 +17,15 @@ use smallvec::SmallVec;
 use crate::arguments::{held, integer, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, closed, raise};
-use crate::hot::{Argument, Arguments, Method, bytes_of, items, names};
+use crate::exit::{detach, enter};
+use crate::hot::{Argument, Arguments, Method, blob, bytes_of, items, names};
 use crate::live::{Form, Live, Own};
-use crate::sessions::bytes;
+use crate::memory::{collected, joined, with_room_for};
 use crate::store::{
     SetOptions, StoreInner, boolean, delete, expire, held_pairs, key_and_default, key_bytes, or_none,
     time_to_live,
 };
-use crate::value::{Codec, Made, make, plain_text};
+use crate::value::{Codec, Encoded, Made, make, plain_text};
 
 /// A cache whose methods return values.
 #[pyclass(frozen, subclass, weakref, module = "keystead._keystead")]
@@ -69,35 +70,51 @@ impl AsRef<[u8]> for FullKey<'_> {
 
 impl CacheInner {
     /// Namespace and key together.
+    ///
+    /// # Errors
+    /// MemoryError.
     #[inline(always)]
-    pub fn full_key<'a>(&self, key: &'a [u8]) -> FullKey<'a> {
+    pub fn full_key<'a>(&self, key: &'a [u8]) -> PyResult<FullKey<'a>> {
         if self.namespace.is_empty() {
-            return FullKey::Bare(key);
+            return Ok(FullKey::Bare(key));
         }
-        let mut joined = SmallVec::with_capacity(self.namespace.len() + key.len());
-        joined.extend_from_slice(&self.namespace);
-        joined.extend_from_slice(key);
-        FullKey::Joined(joined)
+        joined([&self.namespace, key]).map(FullKey::Joined)
     }
 
     /// Calls `work` with the keys behind the namespace.
-    fn with_full_keys<R>(&self, keys: &[&[u8]], work: impl FnOnce(&[&[u8]]) -> R) -> R {
+    ///
+    /// # Errors
+    /// MemoryError.
+    fn with_full_keys<R>(&self, keys: &[&[u8]], work: impl FnOnce(&[&[u8]]) -> R) -> PyResult<R> {
         if self.namespace.is_empty() {
-            return work(keys);
+            return Ok(work(keys));
         }
         let sum: usize = keys.iter().map(|key| self.namespace.len() + key.len()).sum();
-        let mut joined = Vec::with_capacity(sum);
+        let mut joined = with_room_for(sum)?;
         for key in keys {
             joined.extend_from_slice(&self.namespace);
             joined.extend_from_slice(key);
         }
         let mut rest = joined.as_slice();
-        let full = keys.iter().map(|key| {
+        let mut full = with_room_for(keys.len())?;
+        for key in keys {
             let (one, behind) = rest.split_at(self.namespace.len() + key.len());
             rest = behind;
-            one
-        });
-        work(&full.collect::<Vec<_>>())
+            full.push(one);
+        }
+        Ok(work(&full))
+    }
+
+    /// Sets a key, unless the value can't fit.
+    #[inline]
+    fn set(
+        &self,
+        pair: (FullKey<'_>, Encoded<'_>),
+        ttl: Ttl,
+        condition: Condition,
+    ) -> keystead::Result<bool> {
+        self.store.db.check_fit(std::slice::from_ref(&pair))?;
+        self.store.db.set(pair.0, pair.1, ttl, condition)
     }
 
     /// Refuses if the cache is closed.
@@ -168,21 +185,24 @@ impl CacheInner {
     }
 
     fn clear(&self, py: Python<'_>, prefix: &[u8]) -> PyResult<usize> {
-        let prefix = self.full_key(prefix);
-        py.detach(|| self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
+        let prefix = self.full_key(prefix)?;
+        detach(py, || self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
     }
 
     fn count(&self, py: Python<'_>) -> usize {
         if self.namespace.is_empty() {
             return self.store.db.len();
         }
-        py.detach(|| self.store.db.count(&self.namespace))
+        detach(py, || self.store.db.count(&self.namespace))
     }
 
     /// A key as users see it: without the namespace, str where it is text.
-    fn shown_key<'py>(&self, py: Python<'py>, key: &[u8]) -> Bound<'py, PyAny> {
+    fn shown_key<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         let key = key.strip_prefix(self.namespace.as_slice()).unwrap_or(key);
-        std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any())
+        match std::str::from_utf8(key) {
+            Ok(_) => Ok(PyString::from_bytes(py, key)?.into_any()),
+            Err(_) => Ok(blob(py, key)?),
+        }
     }
 }
 
@@ -211,7 +231,7 @@ macro_rules! cache_class {
 
             fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
                 self.inner.check_open(key.py())?;
-                Ok(self.inner.store.db.contains(self.inner.full_key(bytes_of(key.as_borrowed())?)))
+                Ok(self.inner.store.db.contains(self.inner.full_key(bytes_of(key.as_borrowed())?)?))
             }
 
             fn _close(&self, py: Python<'_>) {
@@ -221,6 +241,7 @@ macro_rules! cache_class {
 
             /// Number of keys. O(shards), O(all keys) in a namespace.
             fn _size(&self, py: Python<'_>) -> PyResult<usize> {
+                let _inside = enter(py)?;
                 self.inner.check_open(py)?;
                 Ok(self.inner.count(py))
             }
@@ -232,10 +253,11 @@ macro_rules! cache_class {
 
             /// A page of keys: `(next cursor, keys)`; the cursor is 0 at the beginning and at the end.
             fn _page<'py>(&self, py: Python<'py>, cursor: u64) -> PyResult<(u64, Vec<Bound<'py, PyAny>>)> {
+                let _inside = enter(py)?;
                 self.inner.check_open(py)?;
                 let inner = &self.inner;
-                let (next, keys) = py.detach(|| inner.store.db.page(cursor, &inner.namespace));
-                Ok((next, keys.iter().map(|key| inner.shown_key(py, key)).collect()))
+                let (next, keys) = detach(py, || inner.store.db.page(cursor, &inner.namespace));
+                Ok((next, collected(keys.iter().map(|key| inner.shown_key(py, key)))?))
             }
 
             $($more)*
@@ -254,24 +276,26 @@ cache_class!(AsyncCache {});
 cache_class!(Cache {
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
+        let _inside = enter(py)?;
         self.inner.check_open(py)?;
-        let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        let full = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
         let found = self.inner.look_up(py, full.as_ref())?;
         found.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = key.py();
+        let _inside = enter(py)?;
         self.inner.check_open(py)?;
         let value = self.inner.codec.encode(value.as_borrowed())?;
-        let key = self.inner.full_key(bytes_of(key.as_borrowed())?);
-        let set = self.inner.store.db.set(key, value.as_ref(), keystead::Ttl::None, keystead::Condition::Always);
+        let key = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
+        let set = self.inner.set((key, value), Ttl::None, Condition::Always);
         set.map(drop).map_err(|error| raise(py, &error))
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
         self.inner.check_open(key.py())?;
-        let full = self.inner.full_key(bytes_of(key.as_borrowed())?);
+        let full = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
         match self.inner.store.db.delete(full) {
             Ok(true) => Ok(()),
             Ok(false) => Err(PyKeyError::new_err(key.clone().unbind())),
@@ -280,6 +304,7 @@ cache_class!(Cache {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        let _inside = enter(py)?;
         self.inner.check_open(py)?;
         Ok(self.inner.count(py))
     }
@@ -317,7 +342,7 @@ methods! {
     /// `get(key, default=None)`.
     Get(cache, arguments) {
         let (key, default) = key_and_default(arguments)?;
-        let key = cache.full_key(bytes_of(key)?);
+        let key = cache.full_key(bytes_of(key)?)?;
         match cache.look_up(arguments.py(), key.as_ref())? {
             Some(value) => Ok(value),
             None => Ok(or_none(arguments.py(), default)),
@@ -327,9 +352,9 @@ methods! {
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(cache, arguments) {
         let options = SetOptions::read(arguments)?;
-        let key = cache.full_key(bytes_of(options.key)?);
+        let key = cache.full_key(bytes_of(options.key)?)?;
         let value = cache.codec.encode(options.value)?;
-        let set = cache.store.db.set(key, value.as_ref(), options.ttl, options.condition);
+        let set = cache.set((key, value), options.ttl, options.condition);
         boolean(arguments.py(), set.map_err(|error| raise(arguments.py(), &error))?)
     }
 
@@ -337,8 +362,8 @@ methods! {
     Delete(cache, arguments) {
         let keys = arguments.positional().map(bytes_of).collect::<PyResult<SmallVec<[&[u8]; 8]>>>()?;
         let deleted = match keys[..] {
-            [key] => cache.store.db.delete(cache.full_key(key)).map(usize::from),
-            _ => cache.with_full_keys(&keys, |keys| delete(&cache.store.db, keys)),
+            [key] => cache.store.db.delete(cache.full_key(key)?).map(usize::from),
+            _ => cache.with_full_keys(&keys, |keys| delete(&cache.store.db, keys))?,
         };
         let deleted = deleted.map_err(|error| raise(arguments.py(), &error))?;
         Ok(deleted.into_pyobject(arguments.py())?.into_any())
@@ -347,7 +372,24 @@ methods! {
     /// `contains(key)`.
     Contains(cache, arguments) {
         let [key] = arguments.bind(names!(c"key"), 1)?;
-        boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)))
+        boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)?))
+    }
+
+    /// `pop(key, default)`: the value, and the key is gone, at one moment for all threads.
+    Pop(cache, arguments) {
+        let (key, default) = key_and_default(arguments)?;
+        let py = arguments.py();
+        let full = cache.full_key(bytes_of(key)?)?;
+        let taken = cache.store.db.take_with(full.as_ref(), |found| {
+            let made = found.map_or(Made::Missing, |found| make(py, &found));
+            let is_read = !matches!(made, Made::Missing | Made::Failed(_) | Made::Unreadable);
+            (made, is_read)
+        });
+        match (taken.map_err(|error| raise(py, &error))?.finish(py, &cache.codec)?, default) {
+            (Some(value), _) => Ok(value),
+            (None, Some(default)) => Ok(default.to_owned()),
+            (None, None) => Err(PyKeyError::new_err(key.to_owned().unbind()).into()),
+        }
     }
 
     /// `get_many(keys)`.
@@ -355,11 +397,11 @@ methods! {
         let [keys] = arguments.bind(names!(c"keys"), 1)?;
         let py = arguments.py();
         let held = held(keys.expect("required"))?;
-        let mut made = Vec::with_capacity(held.len());
+        let mut made = with_room_for(held.len())?;
         let keys = key_bytes(&held)?;
         cache.with_full_keys(&keys, |keys| cache.store.db.get_many_with(keys, |_, found| {
             made.push(found.map_or(Made::Missing, |found| make(py, &found)));
-        }));
+        }))?;
         let values = PyDict::new(py);
         for (key, made) in items(&held).zip(made) {
             if let Some(value) = made.finish(py, &cache.codec)? {
@@ -373,11 +415,13 @@ methods! {
     SetMany(cache, arguments) {
         let [mapping, time] = arguments.bind(names!(c"mapping", c"ttl"), 1)?;
         let held = held_pairs(mapping.expect("required"))?;
-        let mut pairs = Vec::with_capacity(held.len());
+        let mut pairs = with_room_for(held.len())?;
         for (key, value) in &held {
-            pairs.push((cache.full_key(bytes_of(key.as_borrowed())?), cache.codec.encode(value.as_borrowed())?));
+            pairs.push((cache.full_key(bytes_of(key.as_borrowed())?)?, cache.codec.encode(value.as_borrowed())?));
         }
-        cache.store.db.set_many(&pairs, ttl(time)?).map_err(|error| raise(arguments.py(), &error))?;
+        let time = ttl(time)?;
+        let set = cache.store.db.check_fit(&pairs).and_then(|()| cache.store.db.set_many(&pairs, time));
+        set.map_err(|error| raise(arguments.py(), &error))?;
         Ok(arguments.py().None().into_bound(arguments.py()))
     }
 
@@ -399,7 +443,7 @@ methods! {
     /// `touch(key, ttl)`.
     Touch(cache, arguments) {
         let [key, time] = arguments.bind(names!(c"key", c"ttl"), 2)?;
-        let key = cache.full_key(bytes_of(key.expect("required"))?);
+        let key = cache.full_key(bytes_of(key.expect("required"))?)?;
         let exists = expire(&cache.store.db, key.as_ref(), ttl(time)?);
         boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
     }
@@ -408,7 +452,7 @@ methods! {
     TimeToLive(cache, arguments) {
         let [key] = arguments.bind(names!(c"key"), 1)?;
         let key = key.expect("required");
-        time_to_live(arguments.py(), key, cache.store.db.ttl(cache.full_key(bytes_of(key)?)))
+        time_to_live(arguments.py(), key, cache.store.db.ttl(cache.full_key(bytes_of(key)?)?))
     }
 
     /// `clear(prefix=None)`.
@@ -423,6 +467,6 @@ methods! {
 }
 
 fn add<'py>(cache: &CacheInner, py: Python<'py>, key: Argument<'_, 'py>, by: i64) -> Outcome<'py> {
-    let sum = cache.store.db.incr(cache.full_key(bytes_of(key)?), by);
+    let sum = cache.store.db.incr(cache.full_key(bytes_of(key)?)?, by);
     Ok(sum.map_err(|error| raise(py, &error))?.into_pyobject(py)?.into_any())
 }

@@ -10,7 +10,7 @@ use keystead::Database;
 use md5::{Digest, Md5};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytesMethods, PyDict, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 
 use crate::errors::Outcome;
@@ -18,6 +18,7 @@ use crate::hot::{
     Argument, Arguments, Body, Exact, Guarded, body, bytes_of, call_last, call_one, callable, exact,
     with_arguments,
 };
+use crate::memory::bytes;
 use crate::store::Store;
 
 /// What `logging` calls INFO.
@@ -139,7 +140,7 @@ impl CachedResult {
         }
         let key = self.digest(arguments)?;
         let found = store.db.with(py, |db| {
-            db.as_ref()?.get_with(&key, |found| found.map(|found| PyBytes::new(py, &found.text))).ok()?
+            db.as_ref()?.get_with(&key, |found| found.and_then(|found| bytes(py, &found.text).ok())).ok()?
         })?;
         if found.as_bytes().starts_with(MARK) {
             return None;

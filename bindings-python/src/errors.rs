@@ -11,6 +11,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
 
+use crate::memory::no_memory;
+
 /// An exception is set in the interpreter: what [`PyErr`] stands for, in no bytes, so that an [`Outcome`] fits a register.
 #[derive(Debug)]
 pub struct Raised(());
@@ -28,7 +30,7 @@ impl Raised {
 impl From<PyErr> for Raised {
     #[cold]
     fn from(error: PyErr) -> Self {
-        Python::attach(|py| error.restore(py));
+        crate::hot::restore(error);
         Self(())
     }
 }
@@ -42,7 +44,7 @@ impl From<Infallible> for Raised {
 impl From<Raised> for PyErr {
     #[cold]
     fn from(_: Raised) -> Self {
-        Python::attach(PyErr::fetch)
+        crate::hot::fetch()
     }
 }
 
@@ -93,6 +95,10 @@ pub fn closed(py: Python<'_>) -> PyErr {
 pub fn from_panic(py: Python<'_>, panic: &Box<dyn Any + Send>) -> PyErr {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    // What PyO3 says where Python has no memory for a small object.
+    if matches!(&*text, "PyObject pointer is null" | "Python API call failed") {
+        return no_memory();
+    }
     of_kind(py, ErrorKind::Internal, &format!("ERR internal error in Keystead, please report it: {text}"))
 }
 

@@ -9,11 +9,13 @@ mod cache;
 mod digest;
 mod engine;
 mod errors;
+mod exit;
 mod hot;
 mod link;
 mod live;
 mod loads;
 mod memo;
+mod memory;
 mod methods;
 mod pipeline;
 mod reply;
@@ -21,10 +23,15 @@ mod sessions;
 mod store;
 mod value;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Types and exceptions are kept in statics: those of one interpreter are no use to another.
+    if !hot::is_main_interpreter(module.py())? {
+        return Err(PyImportError::new_err("keystead can't be imported in a subinterpreter"));
+    }
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<store::Store>()?;
     module.add_class::<store::AsyncStore>()?;
@@ -51,5 +58,8 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;
     module.add_function(wrap_pyfunction!(methods::own_methods, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    exit::register(module)?;
+    // PyO3 imports these when they are asked for first, and panics where that can't be done: when Python ends.
+    drop((module.py().get_type::<PyAny>(), module.py().get_type::<pyo3::types::PyMapping>()));
     methods::install(module.py())
 }

@@ -12,8 +12,10 @@ use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
 use crate::engine::PyEngine;
+use crate::exit::enter;
+use crate::memory::copied;
 use crate::reply::{Style, decode};
-use crate::sessions::encode;
+use crate::sessions::{argv_of, encode};
 
 /// A session and the replies that nobody has read yet.
 #[pyclass(frozen, module = "keystead._keystead")]
@@ -37,13 +39,14 @@ impl Link {
 
     /// Executes a packed command; its reply waits for [`Link::read`]. Named after the socket method whose place it takes.
     fn sendall(&self, words: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let _inside = enter(words.py())?;
         let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
         let none = words.py().None().into_bound(words.py());
         let words = encode(words.py(), objects.iter().map(|object| object.as_borrowed()), &none)?;
-        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        let argv = argv_of(&words)?;
         let mut guard = self.inner.lock();
         let inner = guard.as_mut().ok_or_else(closed)?;
-        let reply = inner.session.execute(&argv).to_vec();
+        let reply = copied(inner.session.execute(&argv))?;
         inner.replies.push_back(reply);
         Ok(())
     }
@@ -51,6 +54,7 @@ impl Link {
     /// The oldest reply; errors are returned as exceptions.
     #[pyo3(signature = (text))]
     fn read<'py>(&self, py: Python<'py>, text: bool) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = enter(py)?;
         let reply = self.inner.lock().as_mut().ok_or_else(closed)?.replies.pop_front();
         let tape = reply.ok_or_else(|| PyConnectionError::new_err("no command was sent"))?;
         decode(py, &tape, &Style { text, error: Some(self.make_error.bind(py)) })
@@ -81,5 +85,8 @@ pub fn pack<'py>(
     let py = words.py();
     let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
     let words = encode(py, objects.iter().map(|object| object.as_borrowed()), data_error)?;
-    PyTuple::new(py, words.iter().map(|word| crate::sessions::bytes(py, word.as_ref())))
+    PyTuple::new(
+        py,
+        crate::memory::collected(words.iter().map(|word| crate::memory::bytes(py, word.as_ref())))?,
+    )
 }

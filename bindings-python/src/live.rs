@@ -111,8 +111,8 @@ impl Live {
             let place = own.or_else(free).unwrap_or(turn);
             set[place].replace(kept)
         });
-        // Outside: the last reference to an object may be ours, and dropping it may come back here.
-        drop(old);
+        // Outside: the last reference to an object may be ours, and dropping it may come back here. Bound, or PyO3 would leave it for later.
+        drop(old.map(|kept| kept.object.into_bound(py)));
     }
 
     /// Forgets everything.

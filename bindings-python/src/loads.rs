@@ -16,7 +16,9 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::arguments::ttl;
 use crate::cache::{AsyncCache, Cache, CacheInner};
 use crate::errors::{Outcome, Raised, raise};
+use crate::exit::{detach, enter};
 use crate::hot::{Exact, bytes_of, exact};
+use crate::memory::copied;
 use crate::value::{Encoded, make};
 
 /// Between two looks for signals, which only Python's own waits are woken by.
@@ -183,7 +185,7 @@ fn block(py: Python<'_>, wait: &keystead::Wait) -> PyResult<Option<Landing>> {
     loop {
         let left = wait.left();
         let most = if is_main { left.min(SLICE) } else { left };
-        let landing = py.detach(|| wait.block(most));
+        let landing = detach(py, || wait.block(most));
         if landing.is_some() || left.is_zero() {
             return Ok(landing);
         }
@@ -224,9 +226,10 @@ pub fn begin_load<'py>(
     refresh: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = cache.py();
+    let _inside = enter(py)?;
     let cache = cache_of(cache)?;
     cache.check_open(py)?;
-    let key = cache.full_key(bytes_of(key.as_borrowed())?).as_ref().to_vec();
+    let key = copied(cache.full_key(bytes_of(key.as_borrowed())?)?.as_ref())?;
     let look = || -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(value) = cache.look_up(py, &key)? else { return Ok(None) };
         let value = PyTuple::new(py, [value])?.unbind();
@@ -287,6 +290,7 @@ impl Load {
         result: &Bound<'py, PyAny>,
         ttl: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = enter(result.py())?;
         let load = self.load.lock().take();
         let load = load.ok_or_else(|| PyTypeError::new_err("the load has ended"))?;
         Ok(settle(&self.cache, load, &self.key, result, self::ttl(Some(ttl.as_borrowed()))?)?)
@@ -315,6 +319,7 @@ impl Wait {
 
     /// Waits as long as that makes sense, and answers as `answer` does.
     fn block<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let _inside = enter(py)?;
         let Some(wait) = self.wait.lock().take() else { return Ok(None) };
         let landing = block(py, &wait)?;
         let answer = answer(py, &self.cache, landing)?;
@@ -330,7 +335,8 @@ impl Wait {
     /// Has `wake(future)` called in the event loop once the load has ended.
     fn wake(&self, on: Py<PyAny>, wake: Py<PyAny>, future: Py<PyAny>) {
         let call = move || {
-            Python::attach(|py| {
+            // At the end of Python there is nobody left to wake.
+            let _ = Python::try_attach(|py| {
                 // A loop that was closed meanwhile has nobody left to wake.
                 let called =
                     on.bind(py).call_method1("call_soon_threadsafe", (wake.bind(py), future.bind(py)));
@@ -346,6 +352,7 @@ impl Wait {
 
     /// A tuple of the value that was loaded; None if it must be looked for again.
     fn answer<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let _inside = enter(py)?;
         let landing = self.wait.lock().as_ref().and_then(keystead::Wait::landing);
         let answer = answer(py, &self.cache, landing)?;
         answer.map(|value| PyTuple::new(py, [value])).transpose()

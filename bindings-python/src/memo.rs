@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use md5::{Digest, Md5};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRecursionError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
@@ -17,13 +17,14 @@ use std::ffi::CStr;
 
 use crate::cache::CacheInner;
 use crate::errors::{Outcome, Raised};
+use crate::exit::enter;
 use crate::hot::{
-    Argument, Arguments, Body, Exact, body, bytes_of, call_last, callable, exact, ready_object,
-    with_arguments,
+    Argument, Arguments, Body, Exact, blob, body, bytes_of, call_last, callable, exact, integer_of,
+    ready_object, with_arguments,
 };
 use crate::live::{Form, Live};
 use crate::loads::cache_of;
-use crate::sessions::bytes;
+use crate::memory::{Add, collected, joined};
 
 /// A key while it is built; nearly all fit without an allocation.
 type Buffer = SmallVec<[u8; 160]>;
@@ -107,7 +108,7 @@ pub fn cached<'py>(
         each.map(|(name, optional, value)| (interned(&name), optional.then_some(value))).collect()
     });
     let live = (live > 0).then(|| Live::new(cache.store.sessions.engine(), live));
-    let head = cache.full_key(head).as_ref().to_vec();
+    let head = cache.full_key(head)?.as_ref().to_vec();
     let namespace = cache.namespace().len();
     callable(py, Memo { cache, head, namespace, parameters, positional, make_key, miss, is_async, live })
 }
@@ -120,12 +121,16 @@ pub fn cached_key<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = args.py();
+    let _inside = enter(py)?;
     let memo = body::<Memo>(function).ok_or_else(|| PyTypeError::new_err("that is no cached function"))?;
     let mut key = Buffer::new();
     with_arguments(args, kwargs, |arguments| memo.write_key(&mut key, arguments))??;
     let key = memo.behind_head(&key);
     let key = &key[memo.namespace..];
-    Ok(std::str::from_utf8(key).map_or_else(|_| bytes(py, key), |text| PyString::new(py, text).into_any()))
+    match std::str::from_utf8(key) {
+        Ok(_) => Ok(PyString::from_bytes(py, key)?.into_any()),
+        Err(_) => Ok(blob(py, key)?),
+    }
 }
 
 /// The object that hits of a call will return, if the function keeps objects; what it was loaded as may be another.
@@ -137,6 +142,7 @@ pub fn cached_object<'py>(
     loaded: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let memo = body::<Memo>(function).ok_or_else(|| PyTypeError::new_err("that is no cached function"))?;
+    let _inside = enter(args.py())?;
     let Some(live) = &memo.live else { return Ok(loaded) };
     let found = with_arguments(args, kwargs, |arguments| memo.find_object(arguments, live))??;
     Ok(found.unwrap_or(loaded))
@@ -150,7 +156,7 @@ pub fn arguments_key<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let mut key = Buffer::new();
     with_arguments(args, kwargs, |arguments| write_loose(&mut key, arguments))??;
-    Ok(bytes(args.py(), &key))
+    Ok(blob(args.py(), &key)?)
 }
 
 impl Memo {
@@ -189,7 +195,7 @@ impl Memo {
         let number;
         let own = match self.single(arguments).map(|argument| (exact(&argument), argument)) {
             Some((Exact::Str, argument)) => live.own(Form::Text, bytes_of(argument)?),
-            Some((Exact::Int, argument)) if let Ok(value) = argument.extract::<i64>() => {
+            Some((Exact::Int, argument)) if let Some(value) = integer_of(&argument) => {
                 number = value.to_le_bytes();
                 live.own(Form::Integer, &number)
             }
@@ -238,7 +244,7 @@ impl Memo {
     fn miss<'py>(&self, this: Argument<'_, 'py>, key: &[u8], arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
         let keywords = if arguments.has_keywords() { Some(arguments.keywords()?) } else { None };
-        let key = bytes(py, &key[self.namespace..]);
+        let key = blob(py, &key[self.namespace..])?;
         let args = (this, key, arguments.tuple()?, keywords).into_pyobject(py)?;
         Err(call_last(self.miss.clone_ref(py), args, None))
     }
@@ -257,7 +263,7 @@ impl Memo {
             if index > 0 {
                 key.push(b',');
             }
-            write(key, &argument)?;
+            write(key, &argument, &Within::NOTHING)?;
         }
         Ok(())
     }
@@ -265,8 +271,7 @@ impl Memo {
     fn write_other(&self, key: &mut Buffer, arguments: &Arguments<'_, '_>) -> PyResult<()> {
         let Some(make) = &self.make_key else { return write_loose(key, arguments) };
         let made = make.bind(arguments.py()).call(arguments.tuple()?, Some(&arguments.keywords()?))?;
-        key.extend_from_slice(bytes_of(made.str()?.as_any().as_borrowed())?);
-        Ok(())
+        key.add(bytes_of(made.str()?.as_any().as_borrowed())?)
     }
 
     /// Every parameter in its place, defaults too: however a call is spelled, its key is the same.
@@ -311,8 +316,8 @@ impl Memo {
                 key.push(b',');
             }
             match (place, default) {
-                (Some(given), _) => write(key, given)?,
-                (None, Some(default)) => write(key, default.bind(py))?,
+                (Some(given), _) => write(key, given, &Within::NOTHING)?,
+                (None, Some(default)) => write(key, default.bind(py), &Within::NOTHING)?,
                 (None, None) => {
                     let name = name.bind(py);
                     return Err(PyTypeError::new_err(format!("missing argument: '{name}'")));
@@ -325,73 +330,109 @@ impl Memo {
 
 /// Arguments as they were given, for functions with `*args` or `**kwargs`; keywords sorted by name.
 fn write_loose(key: &mut Buffer, arguments: &Arguments<'_, '_>) -> PyResult<()> {
-    let mut parts =
-        arguments.positional().map(|argument| written(&argument)).collect::<PyResult<Vec<_>>>()?;
+    let mut parts = collected(arguments.positional().map(|argument| written(&argument, &Within::NOTHING)))?;
     let mut named = Vec::new();
     for (name, value) in arguments.keyword() {
-        let mut part = Buffer::from_slice(bytes_of(name)?);
-        part.push(b'=');
-        write(&mut part, &value)?;
+        let mut part = joined([bytes_of(name)?, b"="])?;
+        write(&mut part, &value, &Within::NOTHING)?;
         named.push(part);
     }
     named.sort();
     parts.append(&mut named);
-    join(key, &parts);
+    join(key, &parts)
+}
+
+fn join(key: &mut Buffer, parts: &[Buffer]) -> PyResult<()> {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            key.add(b",")?;
+        }
+        key.add(part)?;
+    }
     Ok(())
 }
 
-fn join(key: &mut Buffer, parts: &[Buffer]) {
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            key.push(b',');
+fn written(object: &Bound<'_, PyAny>, within: &Within<'_>) -> PyResult<Buffer> {
+    let mut part = Buffer::new();
+    write(&mut part, object, within)?;
+    Ok(part)
+}
+
+/// Containers within containers, as deep as that: the stack has an end.
+const DEEPEST: usize = 100;
+
+/// The containers that an object is in.
+#[derive(Clone, Copy)]
+struct Within<'w> {
+    depth: usize,
+    /// The innermost, and what it is in.
+    container: Option<(usize, &'w Within<'w>)>,
+}
+
+impl<'w> Within<'w> {
+    const NOTHING: Self = Self { depth: 0, container: None };
+
+    /// What is in this container is in.
+    fn enter(&'w self, container: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let address = container.as_ptr() as usize;
+        let mut outer = self.container;
+        while let Some((one, around)) = outer {
+            if one == address {
+                return Err(too_deep());
+            }
+            outer = around.container;
         }
-        key.extend_from_slice(part);
+        if self.depth == DEEPEST {
+            return Err(too_deep());
+        }
+        Ok(Self { depth: self.depth + 1, container: Some((address, self)) })
     }
 }
 
-fn written(object: &Bound<'_, PyAny>) -> PyResult<Buffer> {
-    let mut part = Buffer::new();
-    write(&mut part, object)?;
-    Ok(part)
+#[cold]
+fn too_deep() -> PyErr {
+    PyRecursionError::new_err(format!(
+        "an argument that is nested more than {DEEPEST} deep, or holds itself, can't be part of a cache key"
+    ))
 }
 
 /// Writes an argument so that different values never look alike: text in quotes, containers in brackets, sets and dicts sorted.
 #[inline]
-fn write(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
+fn write(key: &mut Buffer, object: &Bound<'_, PyAny>, within: &Within<'_>) -> PyResult<()> {
     match exact(object) {
         Exact::Str => quote(key, b"", bytes_of(object.as_borrowed())?),
         Exact::Bytes => quote(key, b"b", bytes_of(object.as_borrowed())?),
-        Exact::Int => match object.extract::<i64>() {
-            Ok(number) => key.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
-            Err(_) => key.extend_from_slice(object.repr()?.to_str()?.as_bytes()),
+        Exact::Int => match integer_of(object) {
+            Some(number) => key.add(itoa::Buffer::new().format(number).as_bytes()),
+            None => key.add(object.repr()?.to_str()?.as_bytes()),
         },
-        Exact::Float | Exact::Bool => key.extend_from_slice(object.repr()?.to_str()?.as_bytes()),
-        Exact::None => key.extend_from_slice(b"None"),
-        Exact::Other => write_other(key, object)?,
+        Exact::Float | Exact::Bool => key.add(object.repr()?.to_str()?.as_bytes()),
+        Exact::None => key.add(b"None"),
+        Exact::Other => write_other(key, object, within),
     }
-    Ok(())
 }
 
-fn quote(key: &mut Buffer, mark: &[u8], text: &[u8]) {
-    key.extend_from_slice(mark);
-    key.push(b'"');
+fn quote(key: &mut Buffer, mark: &[u8], text: &[u8]) -> PyResult<()> {
+    key.add(mark)?;
+    key.add(b"\"")?;
     if text.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
         for byte in text {
             if matches!(byte, b'"' | b'\\') {
-                key.push(b'\\');
+                key.add(b"\\")?;
             }
-            key.push(*byte);
+            key.add(&[*byte])?;
         }
     } else {
-        key.extend_from_slice(text);
+        key.add(text)?;
     }
-    key.push(b'"');
+    key.add(b"\"")
 }
 
 /// Containers: those of subclasses and of kinds that are equal to others begin with their type.
-fn write_other(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
+fn write_other(key: &mut Buffer, object: &Bound<'_, PyAny>, within: &Within<'_>) -> PyResult<()> {
+    let within = &within.enter(object)?;
     let each = |iterable: &Bound<'_, PyAny>| -> PyResult<Vec<Buffer>> {
-        iterable.try_iter()?.map(|item| written(&item?)).collect()
+        collected(iterable.try_iter()?.map(|item| written(&item?, within)))
     };
     let is_exact = object.is_exact_instance_of::<PyTuple>()
         || object.is_exact_instance_of::<PyList>()
@@ -401,10 +442,9 @@ fn write_other(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
         if !is_exact {
             write_kind(key, &object.get_type())?;
         }
-        key.push(open);
-        join(key, &parts);
-        key.push(close);
-        Ok(())
+        key.add(&[open])?;
+        join(key, &parts)?;
+        key.add(&[close])
     };
     if object.is_instance_of::<PyTuple>() {
         enclose(b'(', each(object)?, b')')
@@ -418,9 +458,9 @@ fn write_other(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut parts = Vec::new();
         for pair in mapping.items()?.iter() {
             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-            let mut part = written(&name)?;
-            part.push(b':');
-            write(&mut part, &value)?;
+            let mut part = written(&name, within)?;
+            part.add(b":")?;
+            write(&mut part, &value, within)?;
             parts.push(part);
         }
         // The order of an OrderedDict is part of what it is.
@@ -450,7 +490,7 @@ fn write_named(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
         return Ok(());
     }
     if let Ok(class) = object.cast::<PyType>() {
-        quote(key, b"", b"");
+        quote(key, b"", b"")?;
         return write_kind(key, class);
     }
     let text = object.repr()?;
@@ -458,8 +498,7 @@ fn write_named(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<()> {
     if !is_plain && (tells_an_address(text, object) || shows_memory(&kind)?) {
         return Err(no_key(&kind));
     }
-    quote(key, b"", text.as_bytes());
-    Ok(())
+    quote(key, b"", text.as_bytes())
 }
 
 fn no_key(kind: &Bound<'_, PyType>) -> PyErr {
@@ -506,8 +545,8 @@ fn write_buffer(key: &mut Buffer, object: &Bound<'_, PyAny>) -> PyResult<bool> {
         return Ok(false);
     }
     let contents = view.call_method0("tobytes")?;
-    quote(key, b"", format.as_bytes());
-    key.extend_from_slice(view.getattr("shape")?.repr()?.to_str()?.as_bytes());
-    quote(key, b"b", &Md5::digest(bytes_of(contents.as_borrowed())?));
+    quote(key, b"", format.as_bytes())?;
+    key.add(view.getattr("shape")?.repr()?.to_str()?.as_bytes())?;
+    quote(key, b"b", &Md5::digest(bytes_of(contents.as_borrowed())?))?;
     Ok(true)
 }

@@ -49,6 +49,7 @@ macro_rules! cache_methods {
             cache::Set<$class> = c"set", c"set($self, key, value, ttl=None, nx=False, xx=False)\n--\n\nSets a key; ttl in seconds or a timedelta. Says whether nx or xx let it. O(length).";
             cache::Delete<$class> = c"delete", c"delete($self, /, *keys)\n--\n\nRemoves keys and returns how many existed. O(keys).";
             cache::Contains<$class> = c"contains", c"contains($self, key)\n--\n\nWhether a key exists. O(1).";
+            cache::Pop<$class> = c"pop", c"pop($self, key, default=...)\n--\n\nRemoves a key and returns its value, or the default; KeyError without either. One of many who do it at once gets the value. O(length).";
             cache::GetMany<$class> = c"get_many", c"get_many($self, keys)\n--\n\nA dict of the keys that exist and their values. O(keys).";
             cache::SetMany<$class> = c"set_many", c"set_many($self, mapping, ttl=None)\n--\n\nSets several keys at once. O(keys).";
             cache::Incr<$class> = c"incr", c"incr($self, key, by=1)\n--\n\nAdds to an integer and returns the sum; a missing key counts as 0. O(1).";

@@ -17,10 +17,12 @@ use std::time::Duration;
 use crate::arguments::{Word, Words, flag, held, integer, raw_value, text_of, ttl, word};
 use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, ascii, bytes_of, exact, items, items_of, names, ready_object,
+    Argument, Arguments, Exact, Guarded, Method, ascii, blob, bytes_of, exact, integer_of, items, items_of,
+    names, protect, ready_object,
 };
+use crate::memory::{collected, list, with_room_for};
 use crate::reply::{Style, decode};
-use crate::sessions::{Sessions, encode};
+use crate::sessions::{Sessions, argv_of, encode};
 use crate::store::{SetOptions, boolean, delete, expire};
 
 /// No error class of its own: those of `keystead.exceptions`.
@@ -37,10 +39,10 @@ pub fn execute_all<'py>(
     commands: Argument<'_, 'py>,
 ) -> Outcome<'py> {
     let commands = tuples(held(commands)?)?;
-    let commands: Vec<_> = items(&commands).map(words_of).collect();
+    let commands = collected(items(&commands).map(|words| Ok(words_of(words))))?;
     let none = py.None().into_bound(py);
     // Everything is read before anything runs: what can't be sent must not stop a pipeline half-way.
-    let mut typed = Vec::with_capacity(commands.len());
+    let mut typed = with_room_for(commands.len())?;
     let mut set = None;
     for words in &commands {
         let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
@@ -52,7 +54,7 @@ pub fn execute_all<'py>(
         typed.push(found);
     }
     let mut fallback = Fallback { sessions, session: None, is_stateful: false };
-    let mut replies = Vec::with_capacity(commands.len());
+    let mut replies = with_room_for(commands.len())?;
     for (at, (words, command)) in commands.iter().zip(&typed).enumerate() {
         if at % BATCH == 0 {
             db.prefetch(typed[at..].iter().take(BATCH).flatten().map(Typed::key));
@@ -66,7 +68,7 @@ pub fn execute_all<'py>(
         });
     }
     drop(fallback);
-    Ok(PyList::new(py, replies)?.into_any())
+    Ok(list(py, replies)?)
 }
 
 /// Commands whose keys' memory is fetched at once.
@@ -77,7 +79,7 @@ fn tuples<'py>(commands: Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyTuple>> {
     if items(&commands).all(|words| words.cast_exact::<PyTuple>().is_ok()) {
         return Ok(commands);
     }
-    let words = items(&commands).map(held).collect::<PyResult<Vec<_>>>()?;
+    let words = collected(items(&commands).map(held))?;
     PyTuple::new(commands.py(), words)
 }
 
@@ -114,7 +116,7 @@ struct Fallback<'s> {
 
 impl Fallback<'_> {
     fn run<'py>(&mut self, py: Python<'py>, words: &Words<'_>) -> PyResult<Bound<'py, PyAny>> {
-        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        let argv = argv_of(words)?;
         let spec = argv.first().and_then(|name| table::by_name(name)).map(|found| found.spec);
         self.is_stateful |=
             spec.is_some_and(|spec| matches!(spec.group, Group::Transactions | Group::Connection));
@@ -181,9 +183,9 @@ impl<'a> Typed<'a> {
                 Some(time) => typed!(Expire, key; time),
                 None => None,
             },
-            (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match by.extract::<i64>() {
-                Ok(by) => typed!(Incr, key; by),
-                Err(_) => None,
+            (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match integer_of(by) {
+                Some(by) => typed!(Incr, key; by),
+                None => None,
             },
             _ => None,
         })
@@ -236,8 +238,8 @@ fn is_ex(option: Argument<'_, '_>) -> bool {
 
 /// Seconds that a typed call takes as they are; all else is for the command to judge.
 fn positive(object: Argument<'_, '_>) -> Option<Duration> {
-    let seconds = if exact(&object) == Exact::Int { object.extract::<u64>().ok()? } else { return None };
-    (1..1 << 40).contains(&seconds).then(|| Duration::from_secs(seconds))
+    let seconds = if exact(&object) == Exact::Int { integer_of(&object)? } else { return None };
+    (1..1 << 40).contains(&seconds).then(|| Duration::from_secs(seconds as u64))
 }
 
 fn ok(py: Python<'_>, text: bool) -> Bound<'_, PyAny> {
@@ -266,7 +268,7 @@ fn get<'py>(
                 // ASCII always is text: nothing can be raised under the lock.
                 ascii(py, &found.text)
             } else {
-                Ok(PyBytes::new(py, &found.text).into_any())
+                blob(py, &found.text)
             }
         })
     });
@@ -281,8 +283,8 @@ fn hget<'py>(
     field: &[u8],
     text: bool,
 ) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
-    let found = db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes).into_any()));
-    finish(py, found.map(Ok), text)
+    let found = db.hget_with(key, field, |found| found.map(|bytes| blob(py, bytes)));
+    finish(py, found.map(Option::transpose), text)
 }
 
 /// None for what is missing, and str for bytes where text is wanted.
@@ -335,7 +337,7 @@ impl Pipeline {
     /// after everything was executed, or stands among the results.
     #[pyo3(signature = (raise_on_error=true))]
     fn execute<'py>(&self, py: Python<'py>, raise_on_error: bool) -> PyResult<Bound<'py, PyAny>> {
-        let results = self.results(py, raise_on_error);
+        let results = protect(py, || Ok(self.results(py, raise_on_error)?)).map_err(PyErr::from);
         if self.is_async {
             return Ok(ready_object(py, results.map_err(Into::into))?);
         }
@@ -387,14 +389,14 @@ impl Pipeline {
         let is_error = |result: &&Bound<'py, PyAny>| result.is_instance_of::<pyo3::exceptions::PyException>();
         match results.iter().find(is_error).filter(|_| raise_on_error) {
             Some(error) => Err(PyErr::from_value(error.clone())),
-            None => Ok(PyList::new(py, results)?.into_any()),
+            None => list(py, results),
         }
     }
 
     fn in_turn<'py>(&self, py: Python<'py>, calls: &[Call]) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let none = py.None().into_bound(py);
         let mut fallback = Fallback { sessions: &self.sessions, session: None, is_stateful: false };
-        let mut results = Vec::with_capacity(calls.len());
+        let mut results = with_room_for(calls.len())?;
         for (at, call) in calls.iter().enumerate() {
             if at % BATCH == 0 {
                 let next = calls[at..].iter().take(BATCH);
@@ -417,8 +419,9 @@ impl Pipeline {
 
     fn at_once<'py>(&self, py: Python<'py>, calls: &[Call]) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let none = py.None().into_bound(py);
-        let held = calls.iter().map(|call| call.words(py)).collect::<PyResult<Vec<_>>>()?;
-        let mut commands: Vec<Words<'_>> = vec![smallvec![Word::Borrowed(b"MULTI")]];
+        let held = collected(calls.iter().map(|call| call.words(py)))?;
+        let mut commands: Vec<Words<'_>> = with_room_for(held.len() + 2)?;
+        commands.push(smallvec![Word::Borrowed(b"MULTI")]);
         for words in &held {
             commands.push(encode(py, items(words), &none)?);
         }
@@ -429,7 +432,7 @@ impl Pipeline {
         let Ok(executed) = executed.cast::<PyList>() else {
             return Err(PyErr::from_value(executed.clone()));
         };
-        calls.iter().zip(executed.iter()).map(|(call, reply)| call.result(py, reply)).collect()
+        collected(calls.iter().zip(executed.iter()).map(|(call, reply)| call.result(py, reply)))
     }
 }
 
@@ -467,7 +470,7 @@ impl Call {
                 }
             }
             Call::Delete(keys) => {
-                let keys = items(keys.bind(py)).map(raw_value).collect::<PyResult<Vec<_>>>()?;
+                let keys = collected(items(keys.bind(py)).map(raw_value))?;
                 delete(db, &keys).map(|deleted| number(py, deleted as i64))
             }
             Call::Expire(key, ttl) => match expire(db, of(py, key)?.as_ref(), *ttl) {
@@ -538,7 +541,7 @@ fn kept(object: Argument<'_, '_>) -> PyResult<Py<PyAny>> {
     }
     match word(object)? {
         Some(Word::Borrowed(_)) => Ok(object.to_owned().unbind()),
-        Some(Word::Owned(bytes)) => Ok(PyBytes::new(object.py(), &bytes).into_any().unbind()),
+        Some(Word::Owned(bytes)) => Ok(blob(object.py(), &bytes)?.unbind()),
         None => raw_value(object).map(|_| unreachable!("what is no word is no value")),
     }
 }
@@ -599,7 +602,7 @@ recorders! {
 
     /// `delete(*keys)`.
     Delete(arguments) {
-        let keys = arguments.positional().map(kept).collect::<PyResult<Vec<_>>>()?;
+        let keys = collected(arguments.positional().map(kept))?;
         Call::Delete(PyTuple::new(arguments.py(), keys)?.unbind())
     }
 
@@ -611,7 +614,7 @@ recorders! {
 
     /// `command(*words)`.
     Command(arguments) {
-        let words = arguments.positional().map(kept).collect::<PyResult<Vec<_>>>()?;
+        let words = collected(arguments.positional().map(kept))?;
         Call::Execute(PyTuple::new(arguments.py(), words)?.unbind())
     }
 }
@@ -647,7 +650,7 @@ fn all_at_once<'py>(
     let pipeline = Pipeline::new(db, sessions, true, false);
     for command in items(&held(commands)?) {
         let words = held(command)?;
-        let words = items(&words).map(kept).collect::<PyResult<Vec<_>>>()?;
+        let words = collected(items(&words).map(kept))?;
         let call = Call::Execute(PyTuple::new(py, words)?.unbind());
         pipeline.calls.with(py, |calls| calls.push(call));
     }

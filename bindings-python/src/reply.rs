@@ -5,9 +5,11 @@
 
 use keystead::command::tape::Item;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::errors;
+use crate::hot::blob;
+use crate::memory;
 
 /// How strings and errors are to look.
 pub struct Style<'a, 'py> {
@@ -17,12 +19,17 @@ pub struct Style<'a, 'py> {
     pub error: Option<&'a Bound<'py, PyAny>>,
 }
 
+/// The engine writes whole items: only memory can be missing.
+fn read(tape: &[u8]) -> PyResult<(Item<'_>, &[u8])> {
+    Item::read(tape).ok_or_else(memory::no_memory)
+}
+
 /// One item at the start of a tape; an error becomes an exception object, returned and not raised.
 ///
 /// # Errors
 /// Text that is not UTF-8 where text is wanted.
 pub fn decode<'py>(py: Python<'py>, tape: &[u8], style: &Style<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    let (item, _) = Item::read(tape).expect("the engine writes whole items");
+    let (item, _) = read(tape)?;
     object(py, &item, style)
 }
 
@@ -36,7 +43,7 @@ pub fn decode_or_raise<'py>(
     tape: &[u8],
     style: &Style<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (item, _) = Item::read(tape).expect("the engine writes whole items");
+    let (item, _) = read(tape)?;
     match item {
         Item::Error { .. } => Err(PyErr::from_value(object(py, &item, style)?)),
         item => object(py, &item, style),
@@ -51,7 +58,7 @@ pub fn decode_all<'py>(py: Python<'py>, tape: &[u8], style: &Style<'_, 'py>) -> 
     let list = PyList::empty(py);
     let mut rest = tape;
     while !rest.is_empty() {
-        let (item, behind) = Item::read(rest).expect("the engine writes whole items");
+        let (item, behind) = read(rest)?;
         list.append(object(py, &item, style)?)?;
         rest = behind;
     }
@@ -79,8 +86,7 @@ fn object<'py>(py: Python<'py>, item: &Item<'_>, style: &Style<'_, 'py>) -> PyRe
         }
         Item::Error { kind, text } => error(py, *kind, text, style)?,
         Item::Array(items) | Item::Set(items) | Item::Push(items) => {
-            let objects = items.iter().map(|item| object(py, item, style)).collect::<PyResult<Vec<_>>>()?;
-            PyList::new(py, objects)?.into_any()
+            memory::list(py, memory::collected(items.iter().map(|item| object(py, item, style)))?)?
         }
         Item::Map(items) => {
             let dict = PyDict::new(py);
@@ -94,11 +100,7 @@ fn object<'py>(py: Python<'py>, item: &Item<'_>, style: &Style<'_, 'py>) -> PyRe
 
 #[inline]
 fn string<'py>(py: Python<'py>, bytes: &[u8], style: &Style<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    if style.text {
-        Ok(PyString::from_bytes(py, bytes)?.into_any())
-    } else {
-        Ok(PyBytes::new(py, bytes).into_any())
-    }
+    if style.text { Ok(PyString::from_bytes(py, bytes)?.into_any()) } else { Ok(blob(py, bytes)?) }
 }
 
 fn error<'py>(py: Python<'py>, kind: u8, text: &[u8], style: &Style<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -10,13 +10,15 @@ use keystead::commands::table;
 use keystead::{Database, Engine, Form, Session};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
 
 use crate::arguments::{Words, word};
 use crate::engine::PyEngine;
 use crate::errors::{self, Outcome, Raised};
+use crate::exit::{detach, enter};
 use crate::hot::{Argument, Arguments, Method, bytes_of, call_one, names};
+use crate::memory::{collected, copied, no_memory};
 use crate::pipeline::Typed;
 use crate::reply::{Style, decode_all, decode_or_raise, is_plain};
 use crate::store::boolean;
@@ -84,7 +86,9 @@ impl Sessions {
     pub fn execute<'py>(&self, py: Python<'py>, argv: &[&[u8]], style: &Style<'_, 'py>) -> Outcome<'py> {
         let mut session = self.take();
         if is_long(argv) {
-            py.detach(|| session.execute(argv));
+            detach(py, || {
+                session.execute(argv);
+            });
         } else {
             session.execute(argv);
         }
@@ -94,8 +98,9 @@ impl Sessions {
             return Ok(outcome?);
         }
         // Making a container can run the garbage collector, and with it code that comes back to us.
-        let tape = session.replies().to_vec();
+        let tape = copied(session.replies());
         self.give(session);
+        let tape = tape?;
         Ok(decode_or_raise(py, &tape, style)?)
     }
 
@@ -109,14 +114,14 @@ impl Sessions {
         commands: &[Words<'_>],
         style: &Style<'_, 'py>,
     ) -> Outcome<'py> {
+        let argvs = collected(commands.iter().map(argv_of))?;
         let mut session = self.take();
         session.clear_replies();
-        let argvs: Vec<SmallVec<[&[u8]; 8]>> =
-            commands.iter().map(|words| words.iter().map(AsRef::as_ref).collect()).collect();
         session.execute_all(&argvs);
-        let tape = session.replies().to_vec();
+        let tape = copied(session.replies());
         session.clear_replies();
         self.give(session);
+        let tape = tape?;
         Ok(decode_all(py, &tape, style)?)
     }
 }
@@ -191,6 +196,7 @@ impl Client {
 
     /// Executes a command and returns its reply without a callback; as bytes, if `raw`.
     fn call<'py>(&self, words: &Bound<'py, PyTuple>, raw: bool) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = enter(words.py())?;
         let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
         Ok(self.run(words.py(), objects.iter().map(|object| object.as_borrowed()), raw)?)
     }
@@ -222,7 +228,7 @@ impl Client {
         raw: bool,
     ) -> Outcome<'py> {
         let words = encode(py, words, self.data_error.bind(py))?;
-        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        let argv = argv_of(&words)?;
         let style = Style { text: self.text && !raw, error: Some(self.make_error.bind(py)) };
         self.sessions.execute(py, &argv, &style)
     }
@@ -253,6 +259,18 @@ impl Client {
     }
 }
 
+/// The bytes of words.
+///
+/// # Errors
+/// MemoryError.
+#[inline]
+pub fn argv_of<'w>(words: &'w Words<'_>) -> PyResult<SmallVec<[&'w [u8]; 8]>> {
+    let mut argv = SmallVec::new();
+    argv.try_reserve_exact(words.len()).map_err(|_| no_memory())?;
+    argv.extend(words.iter().map(AsRef::as_ref));
+    Ok(argv)
+}
+
 /// Words as valkey-py encodes them; a first word with spaces is several (`"CONFIG GET"`).
 ///
 /// # Errors
@@ -274,7 +292,10 @@ pub fn encode<'a, 'py: 'a>(
             continue;
         }
         match word(object)? {
-            Some(word) => words.push(word),
+            Some(word) => {
+                words.try_reserve(1).map_err(|_| no_memory())?;
+                words.push(word);
+            }
             None => return Err(no_encoding(py, object, data_error)),
         }
     }
@@ -316,9 +337,4 @@ impl Method for Execute {
             None => Ok(reply),
         }
     }
-}
-
-/// Bytes as a Python object.
-pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyAny> {
-    PyBytes::new(py, bytes).into_any()
 }

@@ -11,16 +11,17 @@ use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
 
 use crate::arguments::{condition, held, integer, raw_value, text_of, ttl};
 use crate::engine::PyEngine;
 use crate::errors::{Outcome, Raised, raise, usage};
-use crate::hot::{Argument, Arguments, Method, NewList, bytes_of, fetched, names};
+use crate::hot::{Argument, Arguments, Method, NewList, blob, bytes_of, fetched, names};
+use crate::memory::{collected, no_memory, with_room_for};
 use crate::pipeline;
 use crate::reply::Style;
-use crate::sessions::{Sessions, encode};
+use crate::sessions::{Sessions, argv_of, encode};
 
 /// Bytes of one database of an engine.
 #[pyclass(frozen, subclass, module = "keystead._keystead")]
@@ -95,9 +96,11 @@ store_class!(Store, false {
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         let name = bytes_of(key.as_borrowed())?;
-        let found = self.inner.db.get_with(name, |found| found.map(|found| PyBytes::new(py, &found.text)));
-        let found = found.map_err(|error| raise(py, &error))?;
-        found.map(Bound::into_any).ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+        let found = self.inner.db.get_with(name, |found| found.map(|found| blob(py, &found.text)));
+        match found.map_err(|error| raise(py, &error))? {
+            Some(bytes) => Ok(bytes?),
+            None => Err(PyKeyError::new_err(key.clone().unbind())),
+        }
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -146,9 +149,9 @@ methods! {
         let (key, default) = key_and_default(arguments)?;
         let py = arguments.py();
         let key = bytes_of(key)?;
-        let found = store.db.get_with(key, |found| found.map(|found| PyBytes::new(py, &found.text)));
+        let found = store.db.get_with(key, |found| found.map(|found| blob(py, &found.text)));
         match found.map_err(|error| raise(py, &error))? {
-            Some(bytes) => Ok(bytes.into_any()),
+            Some(bytes) => bytes,
             None => Ok(or_none(py, default)),
         }
     }
@@ -199,9 +202,9 @@ methods! {
         };
         let py = arguments.py();
         let (key, field) = (bytes_of(key)?, bytes_of(field)?);
-        let found = store.db.hget_with(key, field, |found| found.map(|bytes| PyBytes::new(py, bytes)));
+        let found = store.db.hget_with(key, field, |found| found.map(|bytes| blob(py, bytes)));
         match found.map_err(|error| raise(py, &error))? {
-            Some(bytes) => Ok(bytes.into_any()),
+            Some(bytes) => bytes,
             None => Ok(py.None().into_bound(py)),
         }
     }
@@ -225,10 +228,13 @@ methods! {
         let held = held(keys)?;
         let keys = key_bytes(&held)?;
         let mut values = NewList::new(py, keys.len())?;
-        store.db.get_many_with(&keys, |_, found| values.push(match found {
-            Some(found) => PyBytes::new(py, &found.text).into_any(),
-            None => py.None().into_bound(py),
-        }));
+        let mut made = Ok(());
+        store.db.get_many_with(&keys, |_, found| match found.filter(|_| made.is_ok()).map(|found| blob(py, &found.text)) {
+            Some(Ok(bytes)) => values.push(bytes),
+            Some(Err(raised)) => made = Err(raised),
+            None => values.push(py.None().into_bound(py)),
+        });
+        made?;
         Ok(values.finish())
     }
 
@@ -236,7 +242,7 @@ methods! {
     MSet(store, arguments) {
         let [pairs, time] = arguments.bind(names!(c"pairs", c"ttl"), 1)?;
         let held = held_pairs(pairs.expect("required"))?;
-        let mut words = Vec::with_capacity(held.len());
+        let mut words = with_room_for(held.len())?;
         for (key, value) in &held {
             words.push((bytes_of(key.as_borrowed())?, raw_value(value.as_borrowed())?));
         }
@@ -263,7 +269,7 @@ methods! {
     Execute(store, arguments) {
         let py = arguments.py();
         let words = encode(py, arguments.positional(), &py.None().into_bound(py))?;
-        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(AsRef::as_ref).collect();
+        let argv = argv_of(&words)?;
         store.sessions.execute(py, &argv, &Style { text: false, error: None })
     }
 
@@ -327,11 +333,11 @@ impl<'a, 'py> SetOptions<'a, 'py> {
 /// It is none of these.
 pub fn held_pairs<'py>(pairs: Argument<'_, 'py>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     if let Ok(dict) = pairs.cast::<PyDict>() {
-        return Ok(dict.iter().collect());
+        return collected(dict.iter().map(Ok));
     }
     let items =
         if pairs.hasattr("items")? { pairs.call_method0("items")? } else { pairs.to_owned().into_any() };
-    items.try_iter()?.map(|pair| pair?.extract()).collect()
+    collected(items.try_iter()?.map(|pair| pair?.extract()))
 }
 
 /// The bytes of keys, borrowed from them.
@@ -339,8 +345,9 @@ pub fn held_pairs<'py>(pairs: Argument<'_, 'py>) -> PyResult<Vec<(Bound<'py, PyA
 /// # Errors
 /// One is neither str nor bytes.
 pub fn key_bytes<'a>(keys: &'a Bound<'_, PyTuple>) -> PyResult<SmallVec<[&'a [u8]; 128]>> {
-    let mut bytes = SmallVec::with_capacity(keys.len());
-    for key in fetched(keys) {
+    let mut bytes = SmallVec::new();
+    bytes.try_reserve_exact(keys.len()).map_err(|_| no_memory())?;
+    for key in fetched(keys)? {
         bytes.push(bytes_of(key)?);
     }
     Ok(bytes)

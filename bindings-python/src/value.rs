@@ -5,11 +5,12 @@
 use keystead::Found;
 use keystead::cache::codec::{self, Stored, tag};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFloat, PyInt, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
 use smallvec::SmallVec;
 
 use crate::errors::{Outcome, Raised, usage};
-use crate::hot::{Argument, Exact, ascii, bytes_of, call_one, exact};
+use crate::hot::{Argument, Exact, ascii, blob, bytes_of, call_one, exact, integer_of};
+use crate::memory::{self, joined};
 
 /// The functions of a codec, and those that read what others wrote.
 pub struct Codec {
@@ -41,15 +42,12 @@ impl AsRef<[u8]> for Encoded<'_> {
     }
 }
 
-fn tagged<'a>(tag: u8, payload: &[u8]) -> Encoded<'a> {
-    let mut bytes = SmallVec::with_capacity(payload.len() + 1);
-    bytes.push(tag);
-    bytes.extend_from_slice(payload);
-    Encoded::Owned(bytes)
+fn tagged<'a>(tag: u8, payload: &[u8]) -> PyResult<Encoded<'a>> {
+    joined([&[tag], payload]).map(Encoded::Owned)
 }
 
-fn behind<'a>(tag: Option<u8>, payload: &'a [u8]) -> Encoded<'a> {
-    tag.map_or(Encoded::Borrowed(payload), |tag| tagged(tag, payload))
+fn behind(tag: Option<u8>, payload: &[u8]) -> PyResult<Encoded<'_>> {
+    tag.map_or(Ok(Encoded::Borrowed(payload)), |tag| tagged(tag, payload))
 }
 
 impl Codec {
@@ -63,15 +61,15 @@ impl Codec {
             Exact::Str => encode_text(bytes_of(object)?),
             Exact::Bytes => {
                 let bytes = bytes_of(object)?;
-                Ok(behind(codec::bytes_tag(bytes), bytes))
+                behind(codec::bytes_tag(bytes), bytes)
             }
-            Exact::Int => match object.extract::<i64>() {
-                Ok(number) => {
+            Exact::Int => match integer_of(&object) {
+                Some(number) => {
                     Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())))
                 }
-                Err(_) => self.dump(object),
+                None => self.dump(object),
             },
-            Exact::Float => Ok(tagged(tag::FLOAT, &codec::float_payload(object.extract()?))),
+            Exact::Float => tagged(tag::FLOAT, &codec::float_payload(object.extract()?)),
             Exact::Bool | Exact::None => self.dump(object),
             Exact::Other => self.encode_other(object),
         }
@@ -79,6 +77,16 @@ impl Codec {
 
     /// Subclasses of the plain types are written as these, except where the codec keeps the class.
     fn encode_other<'a>(&self, object: Argument<'a, '_>) -> PyResult<Encoded<'a>> {
+        // No codec writes views, and only the one that keeps classes writes the other.
+        let is_view = object.is_instance_of::<PyMemoryView>();
+        if is_view || self.tag != tag::PRIVATE && object.is_instance_of::<PyByteArray>() {
+            let bytes = object.py().get_type::<PyBytes>().call1((object,))?;
+            let bytes = bytes_of(bytes.as_borrowed())?;
+            return match codec::bytes_tag(bytes) {
+                Some(tag) => tagged(tag, bytes),
+                None => joined([bytes]).map(Encoded::Owned),
+            };
+        }
         if self.tag == tag::PRIVATE {
             return self.dump(object);
         }
@@ -87,13 +95,13 @@ impl Codec {
         }
         if object.is_instance_of::<PyBytes>() {
             let bytes = bytes_of(object)?;
-            return Ok(behind(codec::bytes_tag(bytes), bytes));
+            return behind(codec::bytes_tag(bytes), bytes);
         }
         if object.is_instance_of::<PyFloat>() {
-            return Ok(tagged(tag::FLOAT, &codec::float_payload(object.extract()?)));
+            return tagged(tag::FLOAT, &codec::float_payload(object.extract()?));
         }
         if object.is_instance_of::<PyInt>()
-            && let Ok(number) = object.extract::<i64>()
+            && let Some(number) = integer_of(&object)
         {
             return Ok(Encoded::Owned(SmallVec::from_slice(itoa::Buffer::new().format(number).as_bytes())));
         }
@@ -102,7 +110,7 @@ impl Codec {
 
     fn dump<'a>(&self, object: Argument<'a, '_>) -> PyResult<Encoded<'a>> {
         let bytes = self.dumps.bind(object.py()).call1((object,))?;
-        Ok(tagged(self.tag, bytes_of(bytes.as_borrowed())?))
+        tagged(self.tag, bytes_of(bytes.as_borrowed())?)
     }
 }
 
@@ -112,7 +120,7 @@ fn encode_text(bytes: &[u8]) -> PyResult<Encoded<'_>> {
         Some(first) if first.is_ascii_digit() || *first == b'-' => std::str::from_utf8(bytes).ok(),
         _ => None,
     };
-    Ok(behind(text.and_then(codec::text_tag), bytes))
+    behind(text.and_then(codec::text_tag), bytes)
 }
 
 /// What can be made of a value while it is locked: an object, or the payload that a codec has yet to read.
@@ -123,6 +131,8 @@ pub enum Made<'py> {
     Object(Bound<'py, PyAny>),
     /// A payload and its tag.
     Payload(u8, Bound<'py, PyBytes>),
+    /// Python had no memory for it.
+    Failed(Raised),
     /// No value that any cache wrote.
     Unreadable,
 }
@@ -138,21 +148,24 @@ pub fn plain_text<'py>(py: Python<'py>, found: &Found<'_>) -> Option<Outcome<'py
 pub fn make<'py>(py: Python<'py>, found: &Found<'_>) -> Made<'py> {
     let stored = &*found.text;
     // No tag is ASCII, so what is not an integer is text, which Python need not be told to check twice.
-    if found.is_ascii
-        && codec::integer(stored).is_none()
-        && let Ok(text) = ascii(py, stored)
-    {
-        return Made::Object(text);
+    if found.is_ascii && codec::integer(stored).is_none() {
+        return ascii(py, stored).map_or_else(Made::Failed, Made::Object);
     }
     match codec::read(stored) {
-        Stored::Text(text) => Made::Object(PyString::new(py, text).into_any()),
-        Stored::Bytes(bytes) => Made::Object(PyBytes::new(py, bytes).into_any()),
+        Stored::Text(text) => match PyString::from_bytes(py, text.as_bytes()) {
+            Ok(text) => Made::Object(text.into_any()),
+            Err(error) => Made::Failed(error.into()),
+        },
+        Stored::Bytes(bytes) => blob(py, bytes).map_or_else(Made::Failed, Made::Object),
         Stored::Integer(number) => {
             let Ok(number) = number.into_pyobject(py);
             Made::Object(number.into_any())
         }
         Stored::Float(number) => Made::Object(PyFloat::new(py, number).into_any()),
-        Stored::Encoded(tag, payload) => Made::Payload(tag, PyBytes::new(py, payload)),
+        Stored::Encoded(tag, payload) => match memory::bytes(py, payload) {
+            Ok(payload) => Made::Payload(tag, payload),
+            Err(error) => Made::Failed(error.into()),
+        },
         Stored::Unreadable => Made::Unreadable,
     }
 }
@@ -166,6 +179,7 @@ impl<'py> Made<'py> {
     pub fn finish(self, py: Python<'py>, codec: &Codec) -> Result<Option<Bound<'py, PyAny>>, Raised> {
         match self {
             Made::Missing => Ok(None),
+            Made::Failed(raised) => Err(raised),
             Made::Object(object) => Ok(Some(object)),
             // A leading space marks what only Python's own decoder reads without loss.
             Made::Payload(tag::JSON, payload) if payload.as_bytes().first() != Some(&b' ') => {

@@ -1,6 +1,9 @@
 """Fixtures of all tests: engines of their own, and redis-like clients."""
 
 import itertools
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -24,3 +27,17 @@ def cache():
 @pytest.fixture
 def store():
     return Store()
+
+
+@pytest.fixture
+def run():
+    """Runs Python code in a process of its own and returns what it printed."""
+
+    def run(code, timeout=120):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

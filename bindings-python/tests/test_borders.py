@@ -1,23 +1,11 @@
 """The borders: panics stay inside, errors map by kind, children of a busy process live, subinterpreters are refused."""
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 import keystead
 from keystead import exceptions
-
-
-def run(code, timeout=120):
-    """Runs Python code in a process of its own and returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_a_panic_is_an_ordinary_exception(capfd):
@@ -36,7 +24,7 @@ def test_every_kind_has_a_class():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_children_forked_from_a_busy_process_live_and_work():
+def test_children_forked_from_a_busy_process_live_and_work(run):
     """200 children, while other threads of the parent write, scan and compute all the time; none hangs, none fails."""
     code = """
         import os, threading, time
@@ -119,32 +107,55 @@ def test_children_forked_from_a_busy_process_live_and_work():
     assert run(code, timeout=300).strip() == "200"
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="isolated subinterpreters came with 3.12")
-def test_a_subinterpreter_refuses_the_import():
-    names = ("_interpreters", "_xxsubinterpreters")
+#: What a subinterpreter runs.
+IMPORT = """
+for attempt in range(3):
+    try:
+        import keystead
+    except ImportError as error:
+        assert attempt > 0 or "subinterpreter" in str(error), error
+    else:
+        raise SystemError("it was imported")
+"""
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_subinterpreter_refuses_the_import(run, first):
+    """Whether it comes before the main interpreter's or after, which goes on in any case."""
     code = f"""
-        import importlib, keystead
-        for name in {names!r}:
+        import faulthandler, gc, importlib, sys
+        faulthandler.dump_traceback_later(60, exit=True)
+        for name in ("_interpreters", "_xxsubinterpreters"):
             try:
                 interpreters = importlib.import_module(name)
                 break
             except ImportError:
                 pass
-        other = interpreters.create()
-        problem = interpreters.run_string(other, '''
+        if {first}:
+            import keystead, keystead.asyncio
+        source = "import sys; sys.path[:] = %r" % sys.path + {IMPORT!r}
+        for _ in range(5):
+            other = interpreters.create()
+            problem = interpreters.run_string(other, source)
+            assert problem is None, problem
+            interpreters.destroy(other)
+            gc.collect()
+        import asyncio, keystead, keystead.asyncio
+        cache, store = keystead.Cache("shared"), keystead.Store("shared")
+        cached = cache.cached(live=True)(lambda x: {{"x": x}})
+        assert cached(1) is cached(1)
+        replies = store.pipeline([["SET", "q", "x"], ["INCR", "q"]])
+        assert isinstance(replies[1], keystead.exceptions.ResponseError)
+        cache.set("text", "x")
         try:
-            import keystead
-        except ImportError:
-            pass
-        else:
-            raise SystemError("it was imported")
-        '''.replace("\\n        ", "\\n").strip())
-        print(problem)
+            cache.incr("text")
+        except keystead.exceptions.ResponseError:
+            print(asyncio.run(keystead.asyncio.Cache("shared").get("text")))
         """
-    assert run(code).strip() == "None"
+    assert run(code).strip() == "x"
 
 
-def test_importing_needs_no_extra():
+def test_importing_needs_no_extra(run):
     """Neither valkey-py, redis-py, Flask, orjson nor msgpack is imported by `import keystead` but as a codec."""
     code = """
         import sys, keystead
@@ -160,7 +171,7 @@ def test_the_module_tells_its_version():
     assert keystead.__version__ == version("keystead")
 
 
-def test_exit_with_work_under_way():
+def test_exit_with_work_under_way(run):
     """A process ends while threads use the engine."""
     code = """
         import threading

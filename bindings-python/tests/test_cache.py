@@ -367,3 +367,58 @@ def test_subclasses_are_written_as_their_base(cache):
 
     cache.set(Name("key"), Name("value"))
     assert cache.get("key") == "value" and type(cache.get("key")) is str
+
+
+def test_a_value_that_never_fits_costs_nobody_its_place():
+    cache = Cache(maxmemory="1mb")
+    for number in range(100):
+        cache.set(number.to_bytes(2, "big"), number)
+    large = "v" * 2**20
+    for refused in (
+        lambda: cache.set("large", large),
+        lambda: cache.__setitem__("large", {"text": large}),
+        lambda: cache.set_many({"a": "v" * 400_000, "b": "v" * 400_000, "c": "v" * 400_000}),
+        lambda: cache.wrap("large", lambda: large),
+        lambda: cache.setdefault("large", large),
+        lambda: cache.cached(prefix="f")(lambda: large)(),
+    ):
+        with pytest.raises(exceptions.OutOfMemoryError, match="larger than maxmemory"):
+            refused()
+    assert len(cache) == 100
+    assert cache.set("half", "v" * 500_000) and "half" in cache
+
+
+def test_one_of_many_who_pop_gets_the_value(cache):
+    import threading
+
+    for value in ("text", {"a": [1]}, b"\xff", 17, 1.5, None, "v" * 100_000):
+        cache.set("k", value)
+        taken = []
+        threads = [
+            threading.Thread(target=lambda taken=taken: taken.append(cache.pop("k", ...))) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [got for got in taken if got is not ...] == [value] and "k" not in cache
+    cache.set("k", 1)
+    assert cache.pop("k", default=5) == 1 and cache.pop("k", default=5) == 5 and cache.pop("k", None) is None
+    named = Cache(namespace="n")
+    named["k"] = 2
+    assert named.pop("k") == 2
+    with pytest.raises(KeyError):
+        named.pop("k")
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack", "pickle"])
+def test_whatever_is_bytes_is_kept_as_bytes(codec):
+    if codec == "msgpack":
+        pytest.importorskip("msgpack")
+    cache = Cache(codec=codec, secret="s" * 16 if codec == "pickle" else None)
+    for plain in (b"", b"abc", b"12", b"\xff\x00", b"\xfcx"):
+        cache["view"] = memoryview(plain)
+        cache["array"] = bytearray(plain)
+        assert cache["view"] == plain and type(cache["view"]) is bytes
+        assert cache["array"] == plain and type(cache["array"]) is (bytearray if codec == "pickle" else bytes)
+    assert cache.wrap("w", lambda: bytearray(b"abc")) == cache["w"] == b"abc"

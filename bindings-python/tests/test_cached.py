@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import keystead
 import keystead.asyncio
 from keystead import Cache
 
@@ -582,3 +583,71 @@ def test_waiters_get_results_of_their_own(cache):
         results = list(pool.map(ask, range(4)))
     assert results == [{"list": [1]}] * 4
     assert len({id(result) for result in results}) == 4
+
+
+def test_arguments_that_hold_themselves_or_are_too_deep_are_refused(run):
+    """Also where the stack is small."""
+    code = """
+        import sys, threading
+        from keystead import Cache
+
+        cache = Cache()
+
+        @cache.cached()
+        def f(*args, **kwargs):
+            return len(args)
+
+        @cache.cached(prefix="one")
+        def one(x):
+            return 1
+
+        def nested(depth, value=()):
+            for _ in range(depth):
+                value = [value]
+            return value
+
+        own, twice, dict_of_own, key = [], [], {}, {}
+        own.append(own), twice.extend([twice, twice]), dict_of_own.update(k=[dict_of_own])
+        class Sub(list): pass
+        sub = Sub(); sub.append(sub)
+        good = []
+
+        def check():
+            for call in (f, one):
+                for argument in (own, twice, dict_of_own, sub, nested(100), nested(10**5), [own]):
+                    try:
+                        call(argument)
+                    except RecursionError as error:
+                        good.append("100 deep" in str(error))
+            try:
+                f(x=own)
+            except RecursionError:
+                good.append(True)
+            good.append(one(nested(99)) == 1)
+
+        check()
+        threading.stack_size(256 * 1024)
+        thread = threading.Thread(target=check)
+        thread.start(), thread.join()
+        print(good.count(True), len(good))
+        sys.stdout.flush()
+        import os; os._exit(0)  # a list nested so deep is not torn down on a small stack
+    """
+    assert run(code).split() == ["32", "32"]
+
+
+def test_values_that_hold_themselves_are_refused(cache):
+    own = []
+    own.append(own)
+    deep = []
+    for _ in range(10**4):
+        deep = [deep]
+    for value in (own, {"a": own}, deep):
+        with pytest.raises((ValueError, RecursionError, TypeError)):
+            cache.set("k", value)
+    assert "k" not in cache
+    store = keystead.Store(cache.engine)
+    with pytest.raises(TypeError):
+        store.pipeline([["SET", "k", own]])
+    with pytest.raises(TypeError):
+        store.execute("SET", "k", own)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keystead import Store, exceptions
+from keystead import Cache, Store, exceptions
 
 
 def test_bytes_go_in_and_out(store):
@@ -313,3 +313,37 @@ def test_keyword_names_need_not_be_interned(store):
         store.set("k", 1, tl=60)
     with pytest.raises(TypeError, match="multiple values for argument 'key'"):
         store.get("k", key="k")
+
+
+def test_keys_are_as_long_as_words_may_be(store):
+    long = b"k" * 3_000_000
+    assert store.set(long, "v") and store.get(long) == b"v"
+    assert store.set(long, b"v" * 70_000) and len(store.get(long)) == 70_000
+    assert store.hset("h", long, long) and store.hget("h", long) == long
+    store.set("a", "1")
+    assert store.execute("RENAME", "a", long) == b"OK" and store.execute("COPY", long, "b") == 1
+    store.mset({"x": "1", long: "2"})
+    assert store.mget(["x", long]) == [b"1", b"2"] and store.delete(long) == 1
+
+
+def test_words_longer_than_proto_max_bulk_len_are_refused():
+    store = Store(config={"proto-max-bulk-len": "1mb"})
+    cache = Cache(store.engine)
+    long = b"v" * (2**20 + 1)
+    for refused in (
+        lambda: store.set("k", long),
+        lambda: store.set(long, "v"),
+        lambda: store.hset("k", long, "v"),
+        lambda: store.hset("k", "f", long),
+        lambda: store.mset({"a": "v", "b": long}),
+        lambda: store.incr(long),
+        lambda: store.execute("SET", "k", long),
+        lambda: store.execute("HSET", "k", long, "v"),
+        lambda: cache.set("k", long),
+        lambda: cache.set_many({"a": 1, "b": long}),
+        lambda: cache.wrap("k", lambda: long),
+        lambda: store.pipeline([["SET", "k", long]], transaction=True),
+    ):
+        with pytest.raises(exceptions.ResponseError, match=r"proto-max-bulk-len|previous errors"):
+            refused()
+    assert len(store) == 0

@@ -5,22 +5,24 @@
 
 pub(crate) mod keys;
 pub(crate) mod loads;
+mod values;
 
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::alloc;
 use crate::commands::generic::delete::delete;
-use crate::commands::string::set::store;
+use crate::commands::string::set::announce;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::keyspace::read::{BATCH, copy_text, exists, prefetch, read_one, read_text_unlocked};
-use crate::keyspace::{Key, Version, Versions};
+use crate::keyspace::{Db, Key, Version, Versions};
 use crate::local::Local;
 use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
 pub use crate::typed::{Condition, Found, Ttl};
-use crate::typed::{Typed, found, ttl_ms};
+use crate::typed::{Typed, found_in, ttl_ms};
 use crate::value::Text;
 
 /// One numbered database of an engine.
@@ -114,7 +116,7 @@ impl Database {
             None => Ok(read(None, version)),
             Some(seen) => {
                 version.deadline = seen.deadline.unwrap_or(u64::MAX);
-                Ok(read(Some(found(&seen)?), version))
+                Ok(read(Some(found_in(&seen)?), version))
             }
         })
     }
@@ -122,9 +124,9 @@ impl Database {
     /// A copy of the string of a key. O(length).
     ///
     /// # Errors
-    /// WRONGTYPE if the key holds no string.
+    /// WRONGTYPE if the key holds no string, or the system has no memory for the copy.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
-        self.get_with(key.as_ref(), |found| found.map(|found| found.text.to_vec()))
+        self.get_with(key.as_ref(), |found| found.map(|found| alloc::copied(&found.text)))?.transpose()
     }
 
     /// Copies the string of a key into `buffer`, as much as fits, and returns its full length. The rest of the buffer, or all of it if
@@ -173,7 +175,9 @@ impl Database {
         let mut scratch = Scratch::new();
         match read_text_unlocked(keyspace, self.index, key, &mut scratch) {
             Some((text, is_ascii)) => read(Some(Found { text: Text::Bytes(text), is_ascii })),
-            None => read_one(keyspace, self.index, key, |seen| read(seen.and_then(|seen| found(&seen).ok()))),
+            None => {
+                read_one(keyspace, self.index, key, |seen| read(seen.and_then(|seen| found_in(&seen).ok())))
+            }
         }
     }
 
@@ -206,7 +210,7 @@ impl Database {
     /// Sets a field of a hash, which is created if need be, and says whether the field is new. O(1), O(fields) while the hash is small.
     ///
     /// # Errors
-    /// WRONGTYPE, or out of memory.
+    /// WRONGTYPE, a key, field or value above `proto-max-bulk-len`, or out of memory.
     pub fn hset(&self, key: impl AsRef<[u8]>, field: &[u8], value: &[u8]) -> Result<bool> {
         Typed::hset(self, key.as_ref(), field, value)
     }
@@ -214,7 +218,7 @@ impl Database {
     /// Sets the string of a key, whatever it held, and says whether the condition let it. O(1).
     ///
     /// # Errors
-    /// Out of memory, a value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
+    /// Out of memory, a key or value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
     pub fn set(
         &self,
         key: impl AsRef<[u8]>,
@@ -228,22 +232,24 @@ impl Database {
     /// Sets several strings at once: nobody sees some of them set and others not. O(keys).
     ///
     /// # Errors
-    /// As [`Database::set`]; then nothing is set, unless the system runs out of memory half-way.
+    /// As [`Database::set`]; then nothing is set.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
-        pairs.iter().try_for_each(|(_, value)| self.admission(value.as_ref().len()).check())?;
+        let longest = |(key, value): &(K, V)| key.as_ref().len().max(value.as_ref().len());
+        pairs.iter().try_for_each(|pair| self.admission(longest(pair)).check())?;
         let ttl_ms = ttl_ms(ttl)?;
-        let keys: Vec<Key<'_>> = pairs.iter().map(|(key, _)| self.key(key.as_ref())).collect();
+        let keys = alloc::collected(pairs.iter().map(|(key, _)| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
-            for (key, (_, value)) in keys.iter().zip(pairs) {
-                let deadline = match ttl {
-                    Ttl::None => None,
-                    Ttl::Keep => db.peek(key).and_then(|entry| entry.deadline()),
-                    Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
-                };
-                store(db, key, value.as_ref(), deadline)?;
-                db.propagate_set(key, value.as_ref(), deadline);
-            }
-            Ok(())
+            let string = |number: usize| (&keys[number], pairs[number].1.as_ref());
+            let deadline = |db: &Db<'_>, key: &Key<'_>| match ttl {
+                Ttl::None => None,
+                Ttl::Keep => db.peek(key).and_then(|entry| entry.deadline()),
+                Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
+            };
+            db.insert_strings(pairs.len(), string, deadline, |db, number, deadline| {
+                let (key, value) = string(number);
+                announce(db, key, deadline);
+                db.propagate_set(key, value, deadline);
+            })
         })
     }
 
@@ -260,7 +266,7 @@ impl Database {
     /// # Errors
     /// The log refuses writes.
     pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<usize> {
-        let keys: Vec<Key<'_>> = keys.iter().map(|key| self.key(key.as_ref())).collect();
+        let keys = alloc::collected(keys.iter().map(|key| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
             let removed = delete(db, &keys);
             if removed > 0 {

@@ -153,6 +153,16 @@ impl Error {
         Self::new(ErrorKind::OutOfMemory, "OOM command not allowed when used memory > 'maxmemory'.")
     }
 
+    /// A word above `proto-max-bulk-len`.
+    pub fn too_long() -> Self {
+        Self::command("string exceeds maximum allowed size (proto-max-bulk-len)")
+    }
+
+    /// The system has no memory for what a caller asks for.
+    pub fn no_memory() -> Self {
+        Self::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
+    }
+
     /// `ERR wrong number of arguments for 'name' command`.
     pub fn arity(name: &str) -> Self {
         Self::command(format_args!("wrong number of arguments for '{name}' command"))

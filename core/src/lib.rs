@@ -13,6 +13,7 @@
 
 extern crate self as keystead;
 
+mod alloc;
 mod background;
 pub mod cache;
 mod clients;

@@ -13,6 +13,7 @@ const UNSAFE: &[&str] = &[
     "core/src/store/memory/region.rs",
     "core/src/store/memory/words.rs",
     "bindings-python/src/hot.rs",
+    "bindings-python/src/hot/objects.rs",
     "bindings-node/src/hot.rs",
     "bindings-c/src/abi.rs",
 ];

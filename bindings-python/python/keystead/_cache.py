@@ -158,16 +158,6 @@ class Cache(CacheBase, _keystead.Cache):
             if self.set(key, default, ttl, nx=True):
                 return default
 
-    def pop(self, key: str | bytes, *default: Any) -> Any:
-        """Removes a key and returns its value, or the default. Two threads may both get the value."""
-        found = self.get(key, _ABSENT)
-        if found is not _ABSENT:
-            self.delete(key)
-            return found
-        if default:
-            return default[0]
-        raise KeyError(key)
-
     def __enter__(self) -> Cache:
         return self
 

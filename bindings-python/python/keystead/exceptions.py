@@ -30,7 +30,7 @@ class ResponseError(KeysteadError):
     """A command was refused: wrong type, syntax, range."""
 
 
-class OutOfMemoryError(ResponseError):
+class OutOfMemoryError(ResponseError, MemoryError):
     """`maxmemory`, or the system, leaves no room for the write."""
 
 

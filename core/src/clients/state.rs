@@ -4,7 +4,9 @@ use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 
 use super::ClientInfo;
+use crate::alloc;
 use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::keyspace::{Key, Keyspace};
 use crate::stats::{Stats, Stripe};
 use crate::sync::Arc;
@@ -73,12 +75,21 @@ impl SessionState {
         self.transaction.is_some()
     }
 
-    /// Queues the command of this number.
-    pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]]) {
+    /// Keeps the command of this number for EXEC.
+    ///
+    /// # Errors
+    /// The system has no memory for it.
+    pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]]) -> Result<()> {
         let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
-        transaction.queue.push(Queued { command, argv: argv.iter().map(|word| Box::from(*word)).collect() });
+        let mut words = alloc::with_room_for(argv.len())?;
+        for word in argv {
+            words.push(alloc::boxed(word)?);
+        }
+        transaction.queue.try_reserve(1).map_err(|_| Error::no_memory())?;
+        transaction.queue.push(Queued { command, argv: words });
         self.info.last_command.store(command, Ordering::Relaxed);
         self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn poison_transaction(&mut self) {

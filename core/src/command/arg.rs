@@ -4,6 +4,7 @@
 
 use super::Argv;
 use super::spec::{ArgKind, ArgSpec, Spec};
+use crate::alloc;
 use crate::error::{Error, Result};
 use crate::keyspace::{HashSeed, Key};
 use crate::num;
@@ -266,7 +267,7 @@ impl<'a, T: Arg<'a>> Arg<'a> for Vec<T> {
 
     /// Reads to the end of the arguments; at least one.
     fn parse(args: &mut Args<'a>) -> Result<Self> {
-        let mut all = Vec::with_capacity(args.remaining());
+        let mut all = alloc::with_room_for(args.remaining())?;
         loop {
             all.push(T::parse(args)?);
             if args.remaining() == 0 {

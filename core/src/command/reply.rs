@@ -3,9 +3,12 @@
 //! The form of the bytes is chosen per session: RESP2 and RESP3 for sockets, a tape of fixed-width headers for
 //! bindings, which decode it after the shards are unlocked. Reading tapes is [`super::tape`]'s work.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::keyspace::read::Sink;
 use crate::store::memory::words::{Window, append_short};
+
+/// Bytes before and behind a text, at most.
+const LONGEST_FRAME: usize = "$18446744073709551615\r\n\r\n".len();
 
 /// How replies are laid out in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,18 @@ pub struct Reply {
     resp3: bool,
     /// Where the reply that is being written must end, and whether it would go on beyond.
     end: usize,
-    is_full: bool,
+    left_out: LeftOut,
+}
+
+/// Why something is not in a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum LeftOut {
+    #[default]
+    Nothing,
+    /// The reply is too large.
+    TooLarge,
+    /// There was no memory.
+    NoMemory,
 }
 
 /// An aggregate whose length was not known when its head was written. Close it with [`Reply::close`].
@@ -57,7 +71,7 @@ pub struct Open {
 /// The bound of a reply within which another was [begun](Reply::begin).
 pub(crate) struct Outer {
     end: usize,
-    is_full: bool,
+    left_out: LeftOut,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,10 +80,20 @@ enum Aggregate {
     Map,
 }
 
+impl LeftOut {
+    #[cold]
+    fn error(self) -> Error {
+        match self {
+            LeftOut::NoMemory => Error::no_memory(),
+            _ => Error::command("the reply is larger than max-reply-bytes"),
+        }
+    }
+}
+
 impl Reply {
     /// A sink of the given form, speaking RESP2 until [`Reply::set_resp3`].
     pub fn new(form: Form) -> Self {
-        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, is_full: false }
+        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, left_out: LeftOut::Nothing }
     }
 
     /// The bytes written so far.
@@ -107,19 +131,31 @@ impl Reply {
     /// [`Reply::end`] needs.
     pub(crate) fn begin(&mut self, most: usize) -> Outer {
         let end = self.buffer.len().saturating_add(most);
-        Outer { end: std::mem::replace(&mut self.end, end), is_full: std::mem::take(&mut self.is_full) }
+        Outer { end: std::mem::replace(&mut self.end, end), left_out: std::mem::take(&mut self.left_out) }
     }
 
-    /// Ends what was begun, and says whether something was left out.
-    pub(crate) fn end(&mut self, outer: Outer) -> bool {
-        self.end = outer.end;
-        std::mem::replace(&mut self.is_full, outer.is_full)
+    /// Ends what was begun.
+    ///
+    /// # Errors
+    /// Something was left out.
+    pub(crate) fn end(&mut self, outer: Outer) -> Result<()> {
+        let checked = self.check();
+        (self.end, self.left_out) = (outer.end, outer.left_out);
+        checked
+    }
+
+    /// Whether all that was written so far has found its place: a command that gives away what it then removes asks before that.
+    ///
+    /// # Errors
+    /// The reply that was [begun](Reply::begin) last is too large, or there is no memory for it.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.left_out == LeftOut::Nothing { Ok(()) } else { Err(self.left_out.error()) }
     }
 
     /// Whether the reply that was [begun](Reply::begin) last has no room for what was to be written: whoever writes a long one may stop.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.is_full
+        self.left_out != LeftOut::Nothing
     }
 
     /// Bytes that the reply may still have.
@@ -132,8 +168,38 @@ impl Reply {
     fn fits(&mut self, len: usize) -> bool {
         /// What any element takes, however short.
         const LEAST: usize = 5;
-        self.is_full |= len + LEAST > self.room();
-        !self.is_full
+        if self.left_out == LeftOut::Nothing && len + LEAST > self.room() {
+            self.left_out = LeftOut::TooLarge;
+        }
+        self.left_out == LeftOut::Nothing && self.has_memory(len + LONGEST_FRAME)
+    }
+
+    /// Whether the buffer can take so many bytes more; nothing more is written if not.
+    #[inline(always)]
+    fn has_memory(&mut self, len: usize) -> bool {
+        self.buffer.capacity() - self.buffer.len() >= len || self.grows(len)
+    }
+
+    #[cold]
+    fn grows(&mut self, len: usize) -> bool {
+        /// Room behind whatever is written, for the error that may have to follow.
+        const SPARE: usize = 256;
+        let len = len + SPARE;
+        // Where there is not as much as would be handy there may be as much as is needed.
+        let has_grown = self.left_out != LeftOut::NoMemory
+            && (self.buffer.try_reserve(len).is_ok() || self.buffer.try_reserve_exact(len).is_ok());
+        if !has_grown {
+            self.left_out = LeftOut::NoMemory;
+        }
+        has_grown
+    }
+
+    /// Appends these parts, unless there is no memory for them.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        if self.has_memory(parts.iter().map(|part| part.len()).sum()) {
+            parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
+        }
     }
 
     /// The form chosen at construction.
@@ -154,8 +220,12 @@ impl Reply {
     /// `+OK`.
     pub fn ok(&mut self) {
         match self.form {
-            Form::Resp => append_short(&mut self.buffer, *b"+OK\r\n\0\0\0", 5),
-            Form::Tape => self.buffer.push(tag::OK),
+            Form::Resp => {
+                if self.has_memory(8) {
+                    append_short(&mut self.buffer, *b"+OK\r\n\0\0\0", 5);
+                }
+            }
+            Form::Tape => self.put([&[tag::OK]]),
         }
     }
 
@@ -167,17 +237,18 @@ impl Reply {
         }
     }
 
-    /// An error line.
+    /// An error line. It is written whatever was left out before it.
     pub fn error(&mut self, error: &Error) {
+        let _ = self.buffer.try_reserve_exact(error.as_bytes().len() + LONGEST_FRAME);
+        let left_out = std::mem::take(&mut self.left_out);
         match self.form {
             Form::Resp => self.line(b'-', error.as_bytes()),
             Form::Tape => {
-                self.buffer.push(tag::ERROR);
-                self.buffer.push(error.kind() as u8);
-                self.buffer.extend_from_slice(&(error.as_bytes().len() as u32).to_le_bytes());
-                self.buffer.extend_from_slice(error.as_bytes());
+                let text = error.as_bytes();
+                self.put([&[tag::ERROR, error.kind() as u8], &(text.len() as u32).to_le_bytes(), text]);
             }
         }
+        self.left_out = left_out;
     }
 
     /// A signed integer.
@@ -203,11 +274,10 @@ impl Reply {
         self.bulk_end();
     }
 
-    /// The head of a string of this length, which and whose end will find room behind it.
+    /// The head of a string of this length. There is memory for all of it.
     #[inline(always)]
     fn bulk_head(&mut self, length: usize) {
         let digit = |number: usize| b'0' + number as u8;
-        self.buffer.reserve(length + 16);
         match (self.form, length) {
             (Form::Resp, 10..100) => {
                 let (tens, ones) = (digit(length / 10), digit(length % 10));
@@ -250,18 +320,18 @@ impl Reply {
             return;
         }
         match (self.form, self.resp3) {
-            (Form::Resp, false) => self.buffer.extend_from_slice(b"$-1\r\n"),
-            (Form::Resp, true) => self.buffer.extend_from_slice(b"_\r\n"),
-            (Form::Tape, _) => self.buffer.push(tag::NULL),
+            (Form::Resp, false) => self.put([b"$-1\r\n"]),
+            (Form::Resp, true) => self.put([b"_\r\n"]),
+            (Form::Tape, _) => self.put([&[tag::NULL]]),
         }
     }
 
     /// No aggregate: `*-1` in RESP2, `_` in RESP3.
     pub fn null_array(&mut self) {
         match (self.form, self.resp3) {
-            (Form::Resp, false) => self.buffer.extend_from_slice(b"*-1\r\n"),
-            (Form::Resp, true) => self.buffer.extend_from_slice(b"_\r\n"),
-            (Form::Tape, _) => self.buffer.push(tag::NULL_ARRAY),
+            (Form::Resp, false) => self.put([b"*-1\r\n"]),
+            (Form::Resp, true) => self.put([b"_\r\n"]),
+            (Form::Tape, _) => self.put([&[tag::NULL_ARRAY]]),
         }
     }
 
@@ -327,8 +397,8 @@ impl Reply {
     pub fn boolean(&mut self, value: bool) {
         match (self.form, self.resp3) {
             (_, false) => self.integer(value.into()),
-            (Form::Resp, true) => self.buffer.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
-            (Form::Tape, true) => self.buffer.extend_from_slice(&[tag::BOOLEAN, value.into()]),
+            (Form::Resp, true) => self.put([if value { b"#t\r\n" } else { b"#f\r\n" }]),
+            (Form::Tape, true) => self.put([&[tag::BOOLEAN, value.into()]]),
         }
     }
 
@@ -338,17 +408,10 @@ impl Reply {
             (_, false) => self.bulk(text),
             (Form::Resp, true) => {
                 self.head(b'=', text.len() as i64 + 4);
-                self.buffer.extend_from_slice(format);
-                self.buffer.push(b':');
-                self.buffer.extend_from_slice(text);
-                self.buffer.extend_from_slice(b"\r\n");
+                self.put([format, b":", text, b"\r\n"]);
             }
             (Form::Tape, true) => {
-                self.buffer.push(tag::VERBATIM);
-                self.buffer.extend_from_slice(&(text.len() as u32 + 4).to_le_bytes());
-                self.buffer.extend_from_slice(format);
-                self.buffer.push(b':');
-                self.buffer.extend_from_slice(text);
+                self.put([&[tag::VERBATIM], &(text.len() as u32 + 4).to_le_bytes(), format, b":", text]);
             }
         }
     }
@@ -374,6 +437,10 @@ impl Reply {
 
     /// Ends what [`Reply::open_array`] (`len` elements) or [`Reply::open_map`] (`len` pairs) began.
     pub fn close(&mut self, open: Open, len: usize) {
+        // What is full is replied as an error: its heads do not matter, and may not be there.
+        if self.is_full() {
+            return;
+        }
         match self.form {
             Form::Tape => {
                 let (tag, len) = match open.kind {
@@ -385,12 +452,13 @@ impl Reply {
                 self.buffer[open.at + 1..open.at + 5].copy_from_slice(&(len as u32).to_le_bytes());
             }
             Form::Resp => {
-                let body = self.buffer.split_off(open.at);
+                let end = self.buffer.len();
                 match open.kind {
                     Aggregate::Array => self.array(len),
                     Aggregate::Map => self.map(len),
                 }
-                self.buffer.extend_from_slice(&body);
+                let head = self.buffer.len() - end;
+                self.buffer[open.at..].rotate_right(head);
             }
         }
     }
@@ -398,7 +466,7 @@ impl Reply {
     fn open(&mut self, kind: Aggregate) -> Open {
         let at = self.buffer.len();
         if self.form == Form::Tape {
-            self.buffer.extend_from_slice(&[0; 5]);
+            self.put([&[0; 5]]);
         }
         Open { at, kind }
     }
@@ -407,8 +475,7 @@ impl Reply {
         match self.form {
             Form::Resp => self.head(sigil, len as i64),
             Form::Tape => {
-                self.buffer.push(tag);
-                self.buffer.extend_from_slice(&(len as u32).to_le_bytes());
+                self.put([&[tag], &(len as u32).to_le_bytes()]);
             }
         }
     }
@@ -418,21 +485,15 @@ impl Reply {
     }
 
     fn line(&mut self, sigil: u8, text: &[u8]) {
-        self.buffer.push(sigil);
-        self.buffer.extend_from_slice(text);
-        self.buffer.extend_from_slice(b"\r\n");
+        self.put([&[sigil], text, b"\r\n"]);
     }
 
     fn tape_word(&mut self, tag: u8, word: u64) {
-        self.buffer.push(tag);
-        self.buffer.extend_from_slice(&word.to_le_bytes());
+        self.put([&[tag], &word.to_le_bytes()]);
     }
 
     fn tape_bytes(&mut self, tag: u8, bytes: &[u8]) {
-        self.buffer.reserve(bytes.len() + 5);
-        self.buffer.push(tag);
-        self.buffer.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        self.buffer.extend_from_slice(bytes);
+        self.put([&[tag], &(bytes.len() as u32).to_le_bytes(), bytes]);
     }
 }
 
@@ -444,6 +505,9 @@ impl Sink for BulkSink<'_> {
 
     #[inline(always)]
     fn take(self, window: Window<'_>, from: usize, len: usize) -> Option<()> {
+        if !self.0.has_memory(len + LONGEST_FRAME) {
+            return None;
+        }
         self.0.bulk_head(len);
         window.append_to(from, len, &mut self.0.buffer).then(|| self.0.bulk_end())
     }

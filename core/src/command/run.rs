@@ -77,6 +77,10 @@ fn dispatch(
     argv: &[&[u8]],
     reply: &mut Reply,
 ) -> Result<()> {
+    let limit = context.engine.config.hot().proto_max_bulk_len();
+    let longest = argv.iter().map(|word| word.len()).max().unwrap_or(0);
+    let resolved =
+        if longest > limit { Err(Unresolved { id: None, error: Error::too_long() }) } else { resolved };
     let admitted = resolved.and_then(|found| {
         let refused = |error| Unresolved { id: Some(found.id), error };
         admit(context, found).map(|()| found).map_err(refused)
@@ -94,9 +98,14 @@ fn dispatch(
         }
     };
     if context.session.in_transaction() && is_queued(found.spec) {
-        context.session.queue(found.id, argv);
+        let queued = context.session.queue(found.id, argv);
+        if queued.is_err() {
+            context.session.poison_transaction();
+        }
+        queued?;
+        let outer = reply.begin(usize::MAX);
         reply.simple("QUEUED");
-        return Ok(());
+        return reply.end(outer);
     }
     call(context, found, argv, reply)
 }
@@ -146,8 +155,10 @@ pub(crate) fn call(
     context.session.began(found.id);
     let outer = reply.begin(engine.config.hot().max_reply_bytes());
     let mut result = (found.run)(context, argv, reply);
-    if reply.end(outer) && result.is_ok() {
-        result = Err(Error::command("the reply is larger than max-reply-bytes"));
+    if let Err(left_out) = reply.end(outer)
+        && result.is_ok()
+    {
+        result = Err(left_out);
     }
     let elapsed = timer.elapsed();
     context.session.ended();
@@ -276,13 +287,13 @@ impl<'e> Context<'_, 'e> {
         let index = self.session.db;
         if let Some(Locked { db, effects, .. }) = &mut self.transaction {
             db.select(index);
-            let result = work(db);
+            let result = db.brace(argv).and_then(|()| work(db));
             db.settle(index, argv, effects);
             return result;
         }
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(keyspace, index, lock(keyspace));
-        let result = work(&mut db);
+        let result = db.brace(argv).and_then(|()| work(&mut db));
         let mut effects = Group::default();
         db.settle(index, argv, &mut effects);
         release(db, &effects)?;

@@ -43,7 +43,8 @@ pub enum Item<'t> {
 }
 
 impl<'t> Item<'t> {
-    /// Reads one item and returns it with what stands behind it; `None` if the tape ends within.
+    /// Reads one item and returns it with what stands behind it; `None` if the tape ends within, or there is no memory for the items of
+    /// an array.
     pub fn read(tape: &'t [u8]) -> Option<(Item<'t>, &'t [u8])> {
         let (head, rest) = tape.split_first()?;
         Some(match *head {
@@ -98,6 +99,7 @@ fn items<'t>(
     let mut items = Vec::new();
     for _ in 0..count * per_count {
         let (item, behind) = Item::read(rest)?;
+        items.try_reserve(1).ok()?;
         items.push(item);
         rest = behind;
     }

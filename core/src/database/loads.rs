@@ -99,7 +99,8 @@ impl Load {
     /// # Errors
     /// As [`Database::set`].
     pub fn store(&self, value: &[u8], ttl: Ttl) -> Result<bool> {
-        self.db.admission(value.len()).check()?;
+        self.db.admission(value.len().max(self.key.len())).check()?;
+        self.db.check_fit(&[(&self.key, value)])?;
         let ttl_ms = ttl_ms(ttl)?;
         let Lease { id, changed, within } = &self.lease;
         self.db.write(&self.db.key(&self.key), |db, key| {

@@ -112,6 +112,45 @@ fn fields_of_hashes_are_read_and_written() {
 }
 
 #[test]
+fn keys_fields_and_values_may_be_as_long_as_words() {
+    let db = database();
+    let mut session = db.engine().session(crate::Form::Resp);
+    let long = vec![b'k'; 3 << 20];
+    for round in 0..2 {
+        assert_eq!(session.execute(&[b"SET", &long, b"v", b"EX", b"100"]), b"+OK\r\n");
+        assert_eq!(session.execute(&[b"SET", b"other", b"v"]), b"+OK\r\n");
+        assert_eq!(session.execute(&[b"RENAME", b"other", &long]), b"+OK\r\n");
+        assert_eq!(session.execute(&[b"APPEND", &long, &long]), b":3145729\r\n");
+        assert_eq!(session.execute(&[b"DEL", &long]), b":1\r\n");
+        assert!(db.hset(&long, &long, &long).unwrap());
+        assert_eq!(db.hget_with(&long, &long, |found| found.map(<[u8]>::len)).unwrap(), Some(long.len()));
+        assert_eq!(session.execute(&[b"EXPIRE", &long, b"100"]), b":1\r\n");
+        assert_eq!(session.execute(&[b"PERSIST", &long]), b":1\r\n");
+        if round == 0 {
+            assert!(db.delete(&long).unwrap());
+        } else {
+            assert_eq!(session.execute(&[b"FLUSHALL"]), b"+OK\r\n");
+        }
+        assert!(db.is_empty());
+    }
+    assert_eq!(session.execute(&[b"CONFIG", b"SET", b"proto-max-bulk-len", b"1mb"]), b"+OK\r\n");
+    let refused = b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+    for words in [
+        &[&b"SET"[..], &long, b"v"][..],
+        &[b"SET", b"k", &long],
+        &[b"HSET", b"k", &long, b"v"],
+        &[b"GET", &long],
+    ] {
+        assert_eq!(session.execute(words), refused);
+    }
+    assert!(db.set(&long, "v", Ttl::None, Condition::Always).is_err());
+    assert!(db.set("k", &long, Ttl::None, Condition::Always).is_err());
+    assert!(db.hset("k", &long, b"v").is_err() && db.hset("k", b"f", &long).is_err());
+    assert!(db.set_many(&[("a", &b"v"[..]), ("b", &long)], Ttl::None).is_err());
+    assert!(db.incr(&long, 1).is_err() && db.is_empty());
+}
+
+#[test]
 fn there_are_sixteen_databases() {
     let engine = Engine::new();
     assert!(engine.database(15).is_ok() && engine.database(16).is_err());

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
+use crate::alloc;
 use crate::background;
 use crate::clients::ClientAddress;
 use crate::clock::Clock;
@@ -96,8 +97,11 @@ impl Builder {
     /// Opens the engine.
     ///
     /// # Errors
-    /// Options that can't be honoured.
+    /// Options that can't be honoured, or the system has no memory for an engine.
     pub fn open(self) -> Result<Engine> {
+        /// More than an engine takes before anything is stored. It is made of many parts, which are not asked for one by one.
+        const BYTES: usize = 1 << 20;
+        drop(alloc::with_room_for::<u8>(BYTES)?);
         let seed = self.seed.unwrap_or_else(HashSeed::random);
         let Some(name) = self.name else {
             return Ok(Engine::of(Open::new(self.config, self.clock, seed)));

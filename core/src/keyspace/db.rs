@@ -5,6 +5,7 @@
 //! any of it. What to lock is decided in `command::run`, how an entry is stored in [`super::shard`].
 
 mod effects;
+mod several;
 mod views;
 
 use std::cell::{Cell, RefCell};
@@ -24,8 +25,9 @@ use crate::store::key;
 use crate::store::key::Key;
 use crate::store::memory::Ref;
 use crate::value::editing::LazyTime;
+use crate::value::long::LongString;
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{Kind, NewValue, Owned};
+use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
 pub(crate) use views::Copied;
@@ -227,6 +229,22 @@ impl<'e> Db<'e> {
     /// The system has no memory; nothing has changed.
     pub(crate) fn insert(&mut self, key: &Key<'_>, value: NewValue<'_>, deadline: Option<u64>) -> Result<()> {
         self.put(key, value, deadline, over_deadline)
+    }
+
+    /// Stores a string that begins with so many zeroes under a key that has none. O(length).
+    ///
+    /// # Errors
+    /// As [`Db::insert`].
+    pub(crate) fn insert_padded(&mut self, key: &Key<'_>, zeroes: usize, text: &[u8]) -> Result<()> {
+        let len = zeroes + text.len();
+        if len <= MAX_IN_ARENA {
+            let mut whole = vec![0; len];
+            whole[zeroes..].copy_from_slice(text);
+            return self.insert(key, NewValue::Bytes(Kind::Raw, &whole), None);
+        }
+        let mut string = LongString::new(&self.keyspace.shared.pool, &[], len)?;
+        string.write(zeroes, text)?;
+        self.insert(key, NewValue::Owned(string.into()), None)
     }
 
     /// Stores a value that comes from another key: in Valkey it takes the place of an entry, not of a value. Else as [`Db::insert`].

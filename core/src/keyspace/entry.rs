@@ -14,7 +14,7 @@
 
 use crate::store::memory::words::{Window, WindowMut, Words};
 use crate::store::memory::{Arena, OutOfMemory, Ref, Region};
-use crate::value::Kind;
+use crate::value::{Kind, MAX_IN_ARENA, NewValue};
 
 /// Longest key and value whose lengths fit the first word.
 const SHORT_KEY: usize = 0xff;
@@ -190,6 +190,16 @@ impl Head {
             && len <= SHORT_VALUE
             && (len == self.value_len
                 || Arena::class_bytes(self.value_at() + len) == Arena::class_bytes(self.size()))
+    }
+
+    /// Whether [`Head::overwrite`] would do with that value and deadline.
+    pub(crate) fn can_hold(&self, value: &NewValue<'_>, deadline: Option<u64>) -> bool {
+        let len = match value {
+            NewValue::Bytes(_, bytes) if bytes.len() <= MAX_IN_ARENA => bytes.len(),
+            NewValue::Int(_) => size_of::<i64>(),
+            _ => return false,
+        };
+        self.has_deadline() == deadline.is_some() && self.has_room_for(len)
     }
 
     /// Writes another value, and another deadline where there is one, over the entry at `at`, if the key can stay where it is and the

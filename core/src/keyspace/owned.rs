@@ -212,7 +212,10 @@ impl ShardData {
                 owned.set_left(false);
                 // The root in the entry still names the place, if it named one; timers of fields that are not there are dropped as they fire.
                 match (place, wheel_place) {
-                    (Some(place), None) => drop(self.wheels.keep(Some(place), Box::default())),
+                    (Some(place), None) => {
+                        let timers = self.look_at(at, head).timers_anew(&self.shared.seed);
+                        self.wheels.keep(Some(place), timers);
+                    }
                     (None, Some(place)) => drop(self.wheels.remove(place)),
                     _ => {}
                 }

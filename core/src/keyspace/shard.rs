@@ -258,6 +258,30 @@ impl ShardData {
         Ok(at)
     }
 
+    /// Stores an entry that is to [take the place](Self::take_place) of that with this head, and that no table refers to yet.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(super) fn store_beside(
+        &mut self,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        head: Head,
+    ) -> Result<Ref, OutOfMemory> {
+        self.store(key.bytes(), value, deadline, head.stamp(), head.is_saved())
+    }
+
+    /// Puts the entry `new` in the place of that at `at`, of the same key, and returns what that owned.
+    pub(super) fn take_place(&mut self, db: usize, hash: u64, at: Ref, new: Ref) -> Option<Owned> {
+        let deadline = |at| self.head(at).deadline(&self.arena, at);
+        let (before, after) = (deadline(at), deadline(new));
+        self.refer(db, hash, at, new);
+        let old = self.discard(at);
+        self.deadline_changed(db, hash, before, after);
+        old
+    }
+
     /// Frees an entry that no table refers to.
     pub(super) fn discard(&mut self, at: Ref) -> Option<Owned> {
         let head = self.head(at);
@@ -322,7 +346,7 @@ impl ShardData {
         if head.overwrite(&mut self.arena, at, kind, bytes, deadline, ascii) {
             return Ok(at);
         }
-        let key = KeyCopy::of(head.key(&self.arena, at));
+        let key = KeyCopy::of(head.key(&self.arena, at))?;
         let (stamp, is_saved) = (head.stamp(), head.is_saved());
         let parts = Parts { kind, key: key.bytes(), value: bytes, deadline, stamp, ascii, is_saved };
         let size = head.size();
@@ -404,11 +428,11 @@ impl ShardData {
         deadline: Option<u64>,
     ) -> Result<Ref, OutOfMemory> {
         let (key, value) = head.key_and_value(&self.arena, at);
-        let (key, value) = (key.to_vec(), value.to_vec());
+        let (key, value) = (KeyCopy::of(key)?, KeyCopy::of(value)?);
         let parts = Parts {
             kind: head.kind(),
-            key: &key,
-            value: &value,
+            key: key.bytes(),
+            value: value.bytes(),
             deadline,
             stamp: head.stamp(),
             ascii: head.ascii(),
@@ -526,14 +550,17 @@ fn is_ascii(kind: Kind, value: &[u8]) -> bool {
     Kind::TEXTS.contains(&kind) && value.is_ascii()
 }
 
-/// A key copied out of the arena while its entry is rewritten; short keys need no allocation.
+/// A key, or a value, copied out of the arena while its entry is rewritten; short keys need no allocation.
 struct KeyCopy {
     bytes: SmallVec<[u8; 64]>,
 }
 
 impl KeyCopy {
-    fn of(key: &[u8]) -> Self {
-        Self { bytes: SmallVec::from_slice(key) }
+    fn of(key: &[u8]) -> Result<Self, OutOfMemory> {
+        let mut bytes = SmallVec::new();
+        bytes.try_reserve_exact(key.len()).map_err(|_| OutOfMemory)?;
+        bytes.extend_from_slice(key);
+        Ok(Self { bytes })
     }
 
     fn bytes(&self) -> &[u8] {

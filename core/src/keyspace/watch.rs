@@ -84,7 +84,13 @@ impl Watchers {
     }
 
     /// Has `watch` hear when the key changes. Watching twice is watching once.
-    pub(crate) fn add<W: Watch + 'static>(&mut self, hooks: &Hooks, db: usize, key: &[u8], watch: &Arc<W>) {
+    pub(crate) fn add<W: Watch + 'static>(
+        &mut self,
+        hooks: &Hooks,
+        db: usize,
+        key: Box<[u8]>,
+        watch: &Arc<W>,
+    ) {
         let is_it = |marker: &Marker| matches!(marker, Marker::Watch(other) if are_one(other, watch));
         self.mark(hooks, db, key, Marker::Watch(watch.clone()), is_it);
     }
@@ -97,7 +103,7 @@ impl Watchers {
 
     /// Has `flag` raised when somebody but this load, or one that began before it, sets or removes the key.
     pub(crate) fn add_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64, flag: &WatchFlag) {
-        self.mark(hooks, db, key, Marker::Load(load, flag.clone()), |_| false);
+        self.mark(hooks, db, key.into(), Marker::Load(load, flag.clone()), |_| false);
     }
 
     /// Ends that.
@@ -110,11 +116,11 @@ impl Watchers {
         &mut self,
         hooks: &Hooks,
         db: usize,
-        key: &[u8],
+        key: Box<[u8]>,
         marker: Marker,
         is_it: impl Fn(&Marker) -> bool,
     ) {
-        let markers = self.marks.entry((db, key.into())).or_default();
+        let markers = self.marks.entry((db, key)).or_default();
         if !markers.iter().any(is_it) {
             markers.push(marker);
             hooks.count_mark();

@@ -49,6 +49,9 @@ pub trait Visitor<'a>: Sized {
 /// another form.
 #[inline(always)]
 pub fn recognize<'a, V: Visitor<'a>>(words: &[&'a [u8]], visitor: V) -> Option<V::Out> {
+    if words.iter().skip(1).any(|word| word.len() > LONGEST) {
+        return None;
+    }
     Some(match *words {
         // What is asked for most comes first.
         [name @ [_, _, _], key] if folded(name) == GET => visitor.get(key),
@@ -59,16 +62,14 @@ pub fn recognize<'a, V: Visitor<'a>>(words: &[&'a [u8]], visitor: V) -> Option<V
             _ => return None,
         },
         [name, key, word] => match folded(name) {
-            SET if word.len() <= LONGEST => visitor.set(key, word, Ttl::None),
+            SET => visitor.set(key, word, Ttl::None),
             HGET => visitor.hget(key, word),
             INCRBY => visitor.incr_by(key, num::parse_i64(word)?),
             EXPIRE => visitor.expire(key, Duration::from_secs(positive(word)?)),
             _ => return None,
         },
-        [name, key, field, value] if folded(name) == HSET && value.len() <= LONGEST => {
-            visitor.hset(key, field, value)
-        }
-        [name, key, value, unit, time] if folded(name) == SET && value.len() <= LONGEST => {
+        [name, key, field, value] if folded(name) == HSET => visitor.hset(key, field, value),
+        [name, key, value, unit, time] if folded(name) == SET => {
             visitor.set(key, value, Ttl::After(time_to_live(unit, time)?))
         }
         _ => return None,
@@ -151,7 +152,7 @@ const INCRBY: u64 = folded(b"incrby");
 const EXISTS: u64 = folded(b"exists");
 const EXPIRE: u64 = folded(b"expire");
 
-/// Values longer than this are not hot: time and memory go to the word, and logs of large requests may want it.
+/// Words longer than this are not hot: time and memory go to the word, which has limits of its own, and logs of large requests may want it.
 const LONGEST: usize = 32 * 1024;
 
 /// Seconds that a typed call takes as they are; all else is for the command to judge.

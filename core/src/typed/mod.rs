@@ -7,6 +7,7 @@ pub(crate) mod hot;
 
 use std::time::Duration;
 
+use crate::alloc;
 use crate::commands::generic::delete::delete;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
@@ -116,7 +117,7 @@ pub(crate) trait Typed {
     fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
         read_one(&self.local().keyspace, self.db(), key, |seen| match seen {
             None => Ok(read(None)),
-            Some(seen) => Ok(read(Some(found(&seen)?))),
+            Some(seen) => Ok(read(Some(found_in(&seen)?))),
         })
     }
 
@@ -179,7 +180,7 @@ pub(crate) trait Typed {
     /// # Errors
     /// WRONGTYPE, or out of memory.
     fn hset(&self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool> {
-        let admission = self.admission(value.len());
+        let admission = self.admission(key.len().max(field.len()).max(value.len()));
         admission.check()?;
         self.local().ensure_background();
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
@@ -204,7 +205,7 @@ pub(crate) trait Typed {
     /// Out of memory, a value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
     #[inline(never)]
     fn set(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
-        let admission = self.admission(value.len());
+        let admission = self.admission(value.len().max(key.len()));
         if admission != Admission::Silent {
             admission.check()?;
             return self.set_heard(key, value, ttl, condition);
@@ -312,7 +313,7 @@ pub(crate) trait Typed {
 
     #[inline(never)]
     fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
-        self.admission(0).check()?;
+        self.admission(key.len()).check()?;
         let keyspace = &self.local().keyspace;
         let key = self.key(key);
         if keyspace.hooks.may_hear()
@@ -380,7 +381,7 @@ pub(crate) trait Typed {
         let keyspace = &self.local().keyspace;
         self.local().ensure_background();
         self.refuse_write()?;
-        let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
+        let hashes = alloc::collected(keys.iter().map(Key::hash))?;
         let mut db = Db::new(keyspace, self.db(), Locks::of(keyspace, self.db(), &hashes));
         let result = work(&mut db);
         db.finish(self.db())?;
@@ -404,9 +405,7 @@ impl Admission {
     pub(crate) fn check(self) -> Result<()> {
         match self {
             Admission::Silent | Admission::Heard => Ok(()),
-            Admission::TooLong => {
-                Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"))
-            }
+            Admission::TooLong => Err(Error::too_long()),
             Admission::Full => Err(Error::out_of_memory()),
         }
     }
@@ -422,9 +421,12 @@ fn hand_on<R>(element: Option<Element<'_>>, read: impl FnOnce(Option<&[u8]>) -> 
 }
 
 #[inline]
-pub(crate) fn found<'s>(seen: &EntryView<'s>) -> Result<Found<'s>> {
-    let text = seen.value.text()?;
-    Ok(Found { text, is_ascii: seen.is_ascii || matches!(text, Text::Number(..)) })
+pub(crate) fn found_in<'s>(seen: &EntryView<'s>) -> Result<Found<'s>> {
+    Ok(found(seen.value.text()?, seen.is_ascii))
+}
+
+pub(crate) fn found(text: Text<'_>, is_ascii: bool) -> Found<'_> {
+    Found { text, is_ascii: is_ascii || matches!(text, Text::Number(..)) }
 }
 
 pub(crate) fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {

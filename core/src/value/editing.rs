@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Hot;
 use crate::error::Result;
 use crate::store::HashSeed;
-use crate::store::memory::{OutOfMemory, Pool};
+use crate::store::memory::{OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
 
 /// A type of collection.
@@ -36,6 +36,15 @@ pub(crate) trait Collection: Rooted + Into<Owned> {
     /// # Errors
     /// [`OutOfMemory`].
     fn unpack(packed: &[u8], pool: &Arc<Pool>, seed: &HashSeed) -> Result<Self, OutOfMemory>;
+
+    /// A copy that shares its memory, with timers of its own.
+    fn duplicate(&self) -> Self;
+
+    /// Takes the place of what it has become in an entry that is being edited, whose pages go.
+    fn become_again(&mut self, before: Self);
+
+    /// Whether its memory is in pages, beside the root.
+    fn is_in_pages(&self) -> bool;
 }
 
 /// Up to where a collection stays packed.
@@ -108,6 +117,8 @@ pub(crate) struct Editing<'e, T> {
     pub(super) has_changed: bool,
     /// There was no memory for something: nothing is changed from then on, and the edit fails.
     pub(super) is_refused: bool,
+    /// What a large one was before several changes, while memory is short.
+    before: Option<Box<T>>,
 }
 
 pub(super) enum Form<'e, T> {
@@ -134,7 +145,7 @@ impl<'e, T: Collection> Editing<'e, T> {
         time: &'e LazyTime<'e>,
     ) -> Self {
         let form = Form::Packed(packed);
-        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false }
+        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, before: None }
     }
 
     /// Of a large one.
@@ -145,7 +156,7 @@ impl<'e, T: Collection> Editing<'e, T> {
         time: &'e LazyTime<'e>,
     ) -> Self {
         let form = Form::Large(large);
-        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false }
+        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, before: None }
     }
 
     /// Whether it is packed still.
@@ -162,7 +173,37 @@ impl<'e, T: Collection> Editing<'e, T> {
     #[inline]
     pub(crate) fn run<R>(&mut self, edit: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         let result = edit(self)?;
-        if self.is_refused { Err(OutOfMemory.into()) } else { Ok(result) }
+        if !self.is_refused {
+            return Ok(result);
+        }
+        if let (Some(before), Form::Large(large)) = (self.before.take(), &mut self.form) {
+            large.become_again(*before);
+            self.has_changed = false;
+        }
+        Err(OutOfMemory.into())
+    }
+
+    /// Announces that so many elements are about to be changed, by so many bytes: all of them are, or none. Each single change undoes itself, and what is
+    /// packed is taken back whole; for several a large collection is shared with what it was, which costs a copy of each page that is written to. So it
+    /// is only done while memory is short.
+    #[inline]
+    pub(crate) fn expect(&mut self, changes: usize, bytes: impl FnOnce() -> usize) {
+        if changes > 1 {
+            self.expect_several(changes, bytes());
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn expect_several(&mut self, changes: usize, bytes: usize) {
+        /// Pages that a change may take: of the element, of its bucket, and of the way to either.
+        const PAGES: usize = 4;
+        /// Those that the first changes may take beside them.
+        const AT_FIRST: usize = 64;
+        let Form::Large(large) = &self.form else { return };
+        let pages = changes * PAGES + bytes.div_ceil(PAGE) * 2 + AT_FIRST;
+        if !(large.is_in_pages() && self.pool.has_plenty(pages)) {
+            self.before = Some(Box::new(large.duplicate()));
+        }
     }
 
     /// Ends the edit.

@@ -70,6 +70,11 @@ pub(crate) trait Rooted: std::fmt::Debug + Send {
         None
     }
 
+    /// Timers for all elements with a deadline, as far as there is memory: in place of some that are lost.
+    fn timers_anew(&self, _: &HashSeed) -> Box<Wheel> {
+        Box::default()
+    }
+
     /// Gives it the timers of its elements.
     fn set_wheel(&mut self, _: Option<Box<Wheel>>) {}
 

@@ -11,7 +11,19 @@ use super::{CORE, code};
 const LAYERS: &[(&str, &[&str])] = &[
     (
         "ground",
-        &["background", "clock", "sync", "os", "error", "num", "pattern", "resp", "config", "striped"],
+        &[
+            "alloc",
+            "background",
+            "clock",
+            "sync",
+            "os",
+            "error",
+            "num",
+            "pattern",
+            "resp",
+            "config",
+            "striped",
+        ],
     ),
     ("store", &["store"]),
     ("values", &["value", "lazyfree"]),

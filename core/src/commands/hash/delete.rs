@@ -31,8 +31,7 @@ impl Write for HDel<'_> {
 
 /// Removes fields and says how many existed.
 pub(super) fn remove(db: &mut Db<'_>, key: &Key<'_>, names: &[&[u8]]) -> Result<usize> {
-    let removed = edit(db, key, |fields| Ok(names.iter().filter(|name| fields.remove(name)).count()))?
-        .unwrap_or_default();
+    let removed = edit(db, key, |fields| Ok(fields.remove_all(names)))?.unwrap_or_default();
     if removed > 0 {
         db.notify(EventClass::Hash, "hdel", key.bytes());
     }
@@ -63,6 +62,7 @@ impl Write for HGetDel<'_> {
             let is_first = !self.fields.names[..position].contains(field);
             reply_element(reply, hash.filter(|_| is_first).and_then(|hash| hash.get(field, db.now())));
         }
+        reply.check()?;
         if remove(db, &self.key, &self.fields.names)? > 0 {
             let words = [&b"HDEL"[..], self.key.bytes()].into_iter().chain(self.fields.names.iter().copied());
             db.propagate(|| words);

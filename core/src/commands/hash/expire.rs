@@ -2,6 +2,7 @@
 
 use super::edit;
 use super::fields::{FieldNames, words, wrong_count};
+use crate::alloc;
 use crate::command::{Args, Command, Reply, Write};
 use crate::commands::generic::expire::Conditions;
 use crate::commands::string::expiry::{Late, TimeUnit, deadline_from};
@@ -133,7 +134,8 @@ fn expire(
     reply: &mut Reply,
 ) -> Result<()> {
     let results = edit(db, key, |fields| {
-        Ok(names.iter().map(|name| expire_one(fields, name, deadline, conditions)).collect::<Vec<_>>())
+        fields.expect_each(names);
+        alloc::collected(names.iter().map(|name| expire_one(fields, name, deadline, conditions)))
     })?;
     let results = results.unwrap_or_else(|| vec![NO_FIELD; names.len()]);
     reply.array(results.len());
@@ -187,6 +189,7 @@ impl Write for HPersist<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let names = &self.fields.names;
         let results = edit(db, &self.key, |fields| {
+            fields.expect_each(names);
             let mut persist = |name: &&[u8]| match fields.deadline(name) {
                 None => NO_FIELD,
                 Some(None) => NO_DEADLINE,
@@ -195,7 +198,7 @@ impl Write for HPersist<'_> {
                     SET
                 }
             };
-            Ok(names.iter().map(&mut persist).collect::<Vec<_>>())
+            alloc::collected(names.iter().map(&mut persist))
         })?;
         let results = results.unwrap_or_else(|| vec![NO_FIELD; names.len()]);
         reply.array(results.len());

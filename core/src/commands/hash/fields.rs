@@ -1,5 +1,6 @@
 //! `FIELDS numfields field ...`, the clause of the commands on deadlines of fields.
 
+use crate::alloc;
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv, is_token};
 use crate::error::{Error, Result};
@@ -81,7 +82,7 @@ impl<'a> FieldNames<'a> {
     /// Reads the clause; a count that does not fit the words is the given error.
     pub(crate) fn parse_or(args: &mut Args<'a>, wrong_count: fn() -> Error) -> Result<Self> {
         let (token, words) = counted(args, 1, wrong_count)?;
-        Ok(Self { token, names: words.to_vec() })
+        Ok(Self { token, names: alloc::collected(words.iter().copied())? })
     }
 }
 
@@ -132,7 +133,7 @@ impl<'a> Arg<'a> for FieldValues<'a> {
 
     fn parse(args: &mut Args<'a>) -> Result<Self> {
         let (token, words) = counted(args, 2, wrong_count)?;
-        Ok(Self { token, data: words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect() })
+        Ok(Self { token, data: alloc::collected(words.chunks_exact(2).map(|pair| (pair[0], pair[1])))? })
     }
 
     fn encode(&self, out: &mut Argv) {

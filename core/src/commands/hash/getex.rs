@@ -2,6 +2,7 @@
 
 use super::fields::{FieldNames, KeyOrFields, TOKEN, words};
 use super::{edit, hash_of, reply_element};
+use crate::alloc;
 use crate::command::{Arg, Args, Command, Reply, Write};
 use crate::commands::string::expiry::{ExpireOrPersist, choose};
 use crate::error::Result;
@@ -49,6 +50,7 @@ impl Write for HGetEx<'_> {
             let is_gone = removes && self.fields.names[..position].contains(field);
             reply_element(reply, hash.filter(|_| !is_gone).and_then(|hash| hash.get(field, db.now())));
         }
+        reply.check()?;
         match (self.expiration, deadline) {
             (None, _) => Ok(()),
             (Some(_), Some(deadline)) if deadline <= db.now() => self.delete(db),
@@ -60,8 +62,7 @@ impl Write for HGetEx<'_> {
 impl HGetEx<'_> {
     fn delete(&self, db: &mut Db<'_>) -> Result<()> {
         let names = &self.fields.names;
-        let removed =
-            edit(db, &self.key.key, |fields| Ok(names.iter().filter(|name| fields.remove(name)).count()))?;
+        let removed = edit(db, &self.key.key, |fields| Ok(fields.remove_all(names)))?;
         if removed.is_some_and(|removed| removed > 0) {
             db.notify(EventClass::Hash, "hexpired", self.key.key.bytes());
             let argv = [&b"HDEL"[..], self.key.key.bytes()].into_iter().chain(names.iter().copied());
@@ -72,7 +73,8 @@ impl HGetEx<'_> {
 
     fn set_deadline(&self, db: &mut Db<'_>, deadline: Option<u64>) -> Result<()> {
         let changed = edit(db, &self.key.key, |fields| {
-            let mut changed: Vec<&[u8]> = Vec::new();
+            fields.expect_each(&self.fields.names);
+            let mut changed: Vec<&[u8]> = alloc::with_room_for(self.fields.names.len())?;
             for name in &self.fields.names {
                 if fields.deadline(name).is_some_and(|old| deadline.is_some() || old.is_some()) {
                     fields.set_deadline(name, deadline);

@@ -61,6 +61,7 @@ impl Write for HMSet<'_> {
 fn set_all(db: &mut Db<'_>, key: &Key<'_>, data: &[FieldValue<'_>]) -> Result<usize> {
     let created = edit_or_create(db, key, |fields| {
         fields.make_room_for(data.len());
+        fields.expect(data.len(), || data.iter().map(|pair| pair.field.len() + pair.value.len()).sum());
         data.iter().for_each(|pair| fields.make_room(&[pair.field, pair.value]));
         Ok(data.iter().filter(|pair| fields.set(pair.field, pair.value, None)).count())
     })?;

@@ -106,6 +106,7 @@ impl HSetEx<'_> {
         if !allowed {
             return Ok(false);
         }
+        fields.expect(data.len(), || data.iter().map(|(field, value)| field.len() + value.len()).sum());
         let has_passed = deadline.is_some_and(|deadline| deadline <= fields.now());
         let keep = matches!(self.expiration, Some(ExpireOrKeep::KeepTtl));
         for (field, value) in data {

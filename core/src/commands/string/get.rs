@@ -50,6 +50,7 @@ impl Write for GetDel<'_> {
             return Ok(());
         };
         reply.bulk(&entry.value().text()?);
+        reply.check()?;
         db.remove(&self.key);
         db.notify(EventClass::Generic, "del", self.key.bytes());
         db.propagate(|| vec![b"DEL".to_vec(), self.key.bytes().to_vec()]);
@@ -82,6 +83,7 @@ impl Write for GetEx<'_> {
             return Ok(());
         };
         reply.bulk(&entry.value().text()?);
+        reply.check()?;
         match deadline {
             Some(deadline) => expire_at(db, &self.key, deadline),
             None if self.expiration.is_some() => persist(db, &self.key),

@@ -3,6 +3,7 @@
 //! The textbook dynamic program (Wagner and Fischer 1974): a table of the lengths for all pairs of prefixes, walked back from its
 //! corner. O(N*M) time and memory, 4 bytes a cell.
 
+use crate::alloc;
 use crate::command::{Arg, Args, Command, Read, Reply};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
@@ -83,7 +84,7 @@ impl Read for Lcs<'_> {
         } else if self.idx {
             self.reply_ranges(&lengths, &one, &other, reply);
         } else {
-            reply.bulk(&subsequence(&lengths, &one, &other));
+            reply.bulk(&subsequence(&lengths, &one, &other)?);
         }
         Ok(())
     }
@@ -92,7 +93,7 @@ impl Read for Lcs<'_> {
 impl Lcs<'_> {
     fn text(&self, db: &Db<'_>, key: &Key<'_>) -> Result<Vec<u8>> {
         match db.lookup(key).map(|entry| entry.value().text()) {
-            Some(Ok(text)) => Ok(text.to_vec()),
+            Some(Ok(text)) => alloc::copied(&text),
             Some(Err(_)) => Err(Error::command("The specified keys must contain string values")),
             None => Ok(Vec::new()),
         }
@@ -138,7 +139,9 @@ impl Lengths {
             || Error::command("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
         let width = other.len() + 1;
         let cells = (one.len() + 1).checked_mul(width).filter(|cells| cells.saturating_mul(4) <= max_bytes);
-        let mut lengths = Lengths { cells: vec![0; cells.ok_or_else(too_long)?], width };
+        let cells = cells.ok_or_else(too_long)?;
+        let mut lengths = Lengths { cells: alloc::with_room_for(cells)?, width };
+        lengths.cells.resize(cells, 0);
         for (i, a) in one.iter().enumerate() {
             for (j, b) in other.iter().enumerate() {
                 let cell = if a == b {
@@ -192,9 +195,9 @@ fn each_range(lengths: &Lengths, one: &[u8], other: &[u8], mut visit: impl FnMut
     }
 }
 
-fn subsequence(lengths: &Lengths, one: &[u8], other: &[u8]) -> Vec<u8> {
-    let mut found = Vec::new();
+fn subsequence(lengths: &Lengths, one: &[u8], other: &[u8]) -> Result<Vec<u8>> {
+    let mut found = alloc::with_room_for(lengths.at(one.len(), other.len()) as usize)?;
     each_match(lengths, one, other, |i, _| found.push(one[i]));
     found.reverse();
-    found
+    Ok(found)
 }

@@ -1,6 +1,6 @@
 //! MGET, MSET and MSETNX: several keys in one atomic step.
 
-use super::set::store;
+use super::set::announce;
 use crate::command::{Arg, Command, Read, Reply, Write};
 use crate::error::Result;
 use crate::keyspace::{Db, Key};
@@ -88,5 +88,17 @@ impl Write for MSetNx<'_> {
 }
 
 fn store_all(db: &mut Db<'_>, data: &[KeyValue<'_>]) -> Result<()> {
-    data.iter().try_for_each(|pair| store(db, &pair.key, pair.value, None))
+    store_several(db, data, |_, _| None)
+}
+
+/// Stores all of these strings, or none where there is no memory for them. `deadline` is asked when it is a key's turn.
+pub(super) fn store_several(
+    db: &mut Db<'_>,
+    data: &[KeyValue<'_>],
+    deadline: impl Fn(&Db<'_>, &Key<'_>) -> Option<u64>,
+) -> Result<()> {
+    let string = |number: usize| (&data[number].key, data[number].value);
+    db.insert_strings(data.len(), string, deadline, |db, number, deadline| {
+        announce(db, &data[number].key, deadline);
+    })
 }

@@ -19,7 +19,7 @@ use crate::keyspace::Db;
 /// Refuses strings beyond `proto-max-bulk-len`.
 pub(crate) fn check_length(db: &Db<'_>, length: usize) -> Result<()> {
     if length > db.keyspace().config.hot().proto_max_bulk_len() {
-        return Err(Error::command("string exceeds maximum allowed size (proto-max-bulk-len)"));
+        return Err(Error::too_long());
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! MSETEX: several strings with one deadline, under one condition.
 
 use super::expiry::{ExpireOrKeep, choose};
-use super::many::KeyValue;
-use super::set::store;
+use super::many::{KeyValue, store_several};
+use crate::alloc;
 use crate::command::spec::{ArgKind, ArgSpec, FindKeys};
 use crate::command::{Arg, Args, Argv, Command, Reply, Write};
 use crate::error::{Error, Result};
@@ -61,7 +61,10 @@ impl<'a> MSetEx<'a> {
         if args.remaining() / 2 < numkeys.0 {
             return Err(Error::syntax());
         }
-        let data = (0..numkeys.0).map(|_| KeyValue::parse(args)).collect::<Result<_>>()?;
+        let mut data = alloc::with_room_for(numkeys.0)?;
+        for _ in 0..numkeys.0 {
+            data.push(KeyValue::parse(args)?);
+        }
         let (mut condition, mut expiration) = (None, None);
         while let Some(word) = args.peek() {
             if Condition::begins(word) {
@@ -95,10 +98,9 @@ impl Write for MSetEx<'_> {
             db.propagate(|| self.effect(deadline));
         }
         let keep = matches!(self.expiration, Some(ExpireOrKeep::KeepTtl));
-        self.data.iter().try_for_each(|pair| {
-            let before = || db.peek(&pair.key).and_then(|entry| entry.deadline());
-            let deadline = if keep { before() } else { deadline };
-            store(db, &pair.key, pair.value, deadline)
+        store_several(db, &self.data, |db, key| match keep {
+            true => db.peek(key).and_then(|entry| entry.deadline()),
+            false => deadline,
         })
     }
 }

@@ -4,8 +4,6 @@ use super::check_length;
 use crate::command::{Command, Read, Reply, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::Kind;
-use crate::value::NewValue;
 
 /// Returns a part of the string of a key; negative positions count from the end.
 ///
@@ -100,7 +98,7 @@ impl Write for SetRange<'_> {
         }
         let end = offset.saturating_add(self.value.len());
         check_length(db, end)?;
-        self.write(db, offset, end)?;
+        self.write(db, offset)?;
         db.notify(EventClass::String, "setrange", self.key.bytes());
         reply.count(end.max(old.unwrap_or(0)));
         Ok(())
@@ -108,11 +106,9 @@ impl Write for SetRange<'_> {
 }
 
 impl SetRange<'_> {
-    fn write(&self, db: &mut Db<'_>, offset: usize, end: usize) -> Result<()> {
+    fn write(&self, db: &mut Db<'_>, offset: usize) -> Result<()> {
         let Some(mut entry) = db.lookup_mut(&self.key) else {
-            let mut bytes = vec![0; end];
-            bytes[offset..].copy_from_slice(self.value);
-            return db.insert(&self.key, NewValue::Bytes(Kind::Raw, &bytes), None);
+            return db.insert_padded(&self.key, offset, self.value);
         };
         entry.write_string(offset, self.value)
     }

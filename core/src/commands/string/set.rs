@@ -1,6 +1,7 @@
 //! SET and the older commands that are special cases of it.
 
 use super::expiry::{Late, TimeUnit, positive_deadline};
+use crate::alloc;
 use crate::command::{Arg, Command, Reply, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::{Db, EventClass, Key};
@@ -77,6 +78,7 @@ impl Write for Set<'_> {
         if !old.allows {
             return Ok(());
         }
+        reply.check()?;
         let deadline = if keep { old.deadline } else { deadline };
         if !keep && deadline.is_some_and(|deadline| deadline <= db.now()) {
             remove_as_expired(db, &self.key);
@@ -120,7 +122,7 @@ impl Set<'_> {
             Some(Condition::Xx) => entry.is_some(),
             Some(Condition::IfEq(expected)) => text.is_some_and(|text| *text == *expected),
         };
-        let text = text.filter(|_| self.get).map(|text| text.to_vec());
+        let text = text.filter(|_| self.get).map(|text| alloc::copied(&text)).transpose()?;
         Ok(Old { text, deadline: entry.and_then(|entry| entry.deadline()), allows })
     }
 }
@@ -128,11 +130,16 @@ impl Set<'_> {
 /// Stores a string and announces it; the heart of every command that sets one.
 pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, value: &[u8], deadline: Option<u64>) -> Result<()> {
     db.insert(key, encode(value), deadline)?;
+    announce(db, key, deadline);
+    Ok(())
+}
+
+/// Tells who subscribed to it that a string was set.
+pub(crate) fn announce(db: &mut Db<'_>, key: &Key<'_>, deadline: Option<u64>) {
     db.notify(EventClass::String, "set", key.bytes());
     if deadline.is_some() {
         db.notify(EventClass::Generic, "expire", key.bytes());
     }
-    Ok(())
 }
 
 /// A value whose deadline has passed is not stored, but takes the place of the old one all the same.
@@ -251,6 +258,7 @@ impl Write for GetSet<'_> {
             Some(entry) => reply.bulk(&entry.value().text()?),
             None => reply.null(),
         }
+        reply.check()?;
         db.propagate_set(&self.key, self.value, None);
         store(db, &self.key, self.value, None)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::alloc;
 use crate::clients::Watched;
 use crate::command::{Command, Context, Reply, Session};
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ impl Session for Watch<'_> {
             return Err(Error::command("WATCH inside MULTI is not allowed"));
         }
         for key in &self.key {
-            context.watch(key);
+            context.watch(key)?;
         }
         reply.ok();
         Ok(())
@@ -58,24 +59,26 @@ impl Session for Unwatch {
 }
 
 impl Context<'_, '_> {
-    fn watch(&mut self, key: &Key<'_>) {
+    fn watch(&mut self, key: &Key<'_>) -> Result<()> {
         let state = &mut *self.session;
         let known = state.watched.iter().any(|other| other.db == state.db && *other.key == *key.bytes());
         if known {
-            return;
+            return Ok(());
         }
+        let (name, mark) = (alloc::boxed(key.bytes())?, alloc::boxed(key.bytes())?);
         let mut db = Db::new(&self.engine.keyspace, state.db, Locks::one(&self.engine.keyspace, key.hash()));
         if db.is_stale(key) {
             // It counts as missing from now on; its removal later must not look like a change.
             db.expire_key(key);
         }
         let watchers = &mut db.locks_mut().shard_mut(key.shard()).watchers;
-        watchers.add(&self.engine.keyspace.hooks, state.db, key.bytes(), &state.info.watch_flag);
-        state.watched.push(Watched { db: state.db, key: key.bytes().into() });
+        watchers.add(&self.engine.keyspace.hooks, state.db, mark, &state.info.watch_flag);
+        state.watched.push(Watched { db: state.db, key: name });
         // CLIENT INFO tells -1 of sessions that never began anything like a transaction.
         state.info.queued.fetch_max(0, Ordering::Relaxed);
         state.info.watching.store(state.watched.len(), Ordering::Relaxed);
         db.finish_unasked(state.db);
+        Ok(())
     }
 
     pub(crate) fn unwatch(&mut self) {

@@ -53,7 +53,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     .applied(),
     option(
         "max-reply-bytes",
-        Kind::Memory { min: 1_048_576, max: MAX_MEMORY },
+        // Lengths on a tape have 32 bits.
+        Kind::Memory { min: 1_048_576, max: 4_294_967_295 },
         "1gb",
         "Bytes of one command's reply above which it is an error instead.",
     )

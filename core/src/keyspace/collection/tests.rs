@@ -283,3 +283,81 @@ fn readers_see_whole_values_while_they_are_spliced() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+#[test]
+fn of_several_fields_none_is_changed_where_memory_is_refused() {
+    let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
+    let mut session = engine.session(Form::Resp);
+    let mut run = |words: &[&[u8]]| String::from_utf8_lossy(session.execute(words)).into_owned();
+    run(&[b"CONFIG", b"SET", b"enable-debug-command", b"yes"]);
+    let names: Vec<String> = (0..200).map(|number| format!("f{number}")).collect();
+    let value = [b'v'; 300];
+    for (key, fields) in [(&b"large"[..], 200), (b"small", 3)] {
+        for name in &names[..fields] {
+            run(&[b"HSET", key, name.as_bytes(), &value]);
+        }
+        run(&[b"HPEXPIRE", key, b"90000", b"FIELDS", b"2", b"f0", b"f2"]);
+        // Memory that is shared has to be copied before anything is removed.
+        run(&[b"COPY", key, &[key, b"-copy"].concat()]);
+    }
+    let state = |run: &mut dyn FnMut(&[&[u8]]) -> String| {
+        let times = [b"large", b"small"]
+            .map(|key| run(&[b"HPTTL", key, b"FIELDS", b"4", b"f0", b"f1", b"f2", b"f9"]));
+        (run(&[b"DEBUG", b"DIGEST"]), times)
+    };
+    let before = state(&mut run);
+    let used = engine.inner.keyspace.shared.pool.shareable_bytes();
+    let (long, longer) = (vec![b'l'; 9_000], vec![b'x'; 70_000]);
+    let pairs: Vec<&[u8]> = vec![b"f0", &long, b"f1", b"short", b"new", &longer, b"f2", &value, b"f9", &long];
+    for key in [&b"large"[..], b"small"] {
+        let fields: &[&[u8]] = &[b"FIELDS", b"5"];
+        let some: &[&[u8]] = &[b"FIELDS", b"4", b"f0", b"f1", b"f2", b"f9"];
+        let commands = [
+            [&[b"HSET", key][..], &pairs].concat(),
+            [&[b"HMSET", key][..], &pairs].concat(),
+            [&[b"HSETEX", key, b"EX", b"10"][..], fields, &pairs].concat(),
+            [&[b"HPEXPIRE", key, b"70000"][..], some].concat(),
+            [&[b"HPERSIST", key][..], some].concat(),
+            [&[b"HGETEX", key, b"EX", b"10"][..], some].concat(),
+            [&[b"HDEL", key][..], &some[2..]].concat(),
+            [&[b"HGETDEL", key][..], some].concat(),
+        ];
+        for command in &commands {
+            let name = String::from_utf8_lossy(command[0]).into_owned();
+            let mut refused = 0;
+            for allowed in 0.. {
+                refusal::after(allowed);
+                let reply = run(command);
+                refusal::set(false);
+                if !reply.starts_with("-OOM") {
+                    break;
+                }
+                refused += 1;
+                assert_eq!(state(&mut run), before, "{name} {allowed}");
+                assert_eq!(engine.inner.keyspace.shared.pool.shareable_bytes(), used, "{name} {allowed}");
+            }
+            assert!(refused > 0 || key == b"small", "{name}");
+            // As it was, for the next command.
+            run(&[b"COPY", &[key, b"-copy"].concat(), key, b"REPLACE"]);
+            assert_eq!(state(&mut run), before, "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_edit_that_finds_no_room_leaves_fields_their_timers() {
+    let mut tried = Tried::new();
+    let mut run = |words: &[&[u8]]| tried.session.execute(words).to_vec();
+    run(&[b"HSET", NAME, b"a", b"v", b"b", &[b'v'; 100]]);
+    run(&[b"HPEXPIRE", NAME, b"10", b"FIELDS", b"1", b"a"]);
+    tried.clock.advance(std::time::Duration::from_millis(20));
+    refusal::set(true);
+    let mut names = neighbours(&tried.db, "filler");
+    while !run(&[b"SET", &names.next().unwrap(), &[b'z'; 200]]).starts_with(b"-OOM") {}
+    // Without a field that expires the hash would have no timers any more.
+    let refused = run(&[b"HSET", NAME, b"a", &[b'w'; 250]]);
+    refusal::set(false);
+    assert!(refused.starts_with(b"-OOM"), "{refused:?}");
+    assert_eq!(run(&[b"HSET", NAME, b"c", b"v"]), b":1\r\n");
+    assert_eq!(run(&[b"HLEN", NAME]), b":2\r\n");
+}

@@ -4,6 +4,7 @@
 use smallvec::SmallVec;
 
 use super::Db;
+use crate::alloc;
 use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::keyspace::evictor::Created;
@@ -28,6 +29,8 @@ pub(in crate::keyspace) struct Rare {
     expired_fields: u64,
     /// The commands that replace the one being executed in the log; `None`: log it as it came.
     rewritten: Option<Group>,
+    /// Memory that the log will need, kept until then.
+    ballast: Vec<u8>,
     /// Deletions of expired keys met on the way, logged before the command.
     expirations: Group,
     pub(super) modified: Vec<(usize, Box<[u8]>)>,
@@ -115,6 +118,26 @@ impl Db<'_> {
         }
     }
 
+    /// Sees to it that there will be memory for what the log gets of a command of these words: errors come before changes.
+    ///
+    /// # Errors
+    /// There is none.
+    #[inline]
+    pub(crate) fn brace(&mut self, argv: &[&[u8]]) -> Result<()> {
+        if self.keyspace.hooks.are_logged() { self.take_ballast(argv) } else { Ok(()) }
+    }
+
+    fn take_ballast(&mut self, argv: &[&[u8]]) -> Result<()> {
+        /// What small vectors take is not worth asking for.
+        const WORTH: usize = 64 << 10;
+        let bytes: usize = argv.iter().map(|word| word.len() + 64).sum();
+        if bytes > WORTH {
+            // Words may be copied, and are encoded then.
+            self.effects.rare().ballast = alloc::with_room_for(2 * bytes)?;
+        }
+        Ok(())
+    }
+
     /// Writes these words to the log in place of the command that is being executed. May be called several times; without a log the words
     /// are never made.
     ///
@@ -122,7 +145,9 @@ impl Db<'_> {
     pub fn propagate<I: IntoIterator<Item: AsRef<[u8]>>>(&mut self, words: impl FnOnce() -> I) {
         if self.keyspace.hooks.are_logged() {
             let db = self.index;
-            self.effects.rare().rewritten.get_or_insert_default().push(db, words());
+            let rare = self.effects.rare();
+            rare.ballast = Vec::new();
+            rare.rewritten.get_or_insert_default().push(db, words());
         }
     }
 
@@ -202,6 +227,7 @@ impl Db<'_> {
         let changes = std::mem::take(&mut self.effects.changes);
         let mut rewritten = None;
         if let Some(rare) = &mut self.effects.rare {
+            rare.ballast = Vec::new();
             rewritten = rare.rewritten.take();
             into.append(&mut rare.expirations);
         }

@@ -261,14 +261,15 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         if end <= text.len() && self.kind() == Kind::Raw {
             return self.edit_bytes(from, bytes);
         }
-        let mut whole = text.to_vec();
-        whole.resize(whole.len().max(end), 0);
-        whole[from..end].copy_from_slice(bytes);
-        if whole.len() < long::GROWING {
+        let len = end.max(text.len());
+        if len < long::GROWING {
+            let mut whole = text.to_vec();
+            whole.resize(len, 0);
+            whole[from..end].copy_from_slice(bytes);
             return self.set_value(NewValue::Bytes(Kind::Raw, &whole));
         }
-        let pool = &self.db.keyspace.shared.pool;
-        let string = LongString::new(pool, &whole, whole.len() + whole.len() / 4)?;
+        let mut string = LongString::new(&self.db.keyspace.shared.pool, &text, len + len / 4)?;
+        string.write(from, bytes)?;
         self.set_value(NewValue::Owned(string.into()))
     }
 
@@ -299,6 +300,6 @@ impl<'d, 'e> EntryMut<'d, 'e> {
 
 impl From<crate::store::memory::OutOfMemory> for Error {
     fn from(_: crate::store::memory::OutOfMemory) -> Self {
-        Error::new(crate::ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
+        Error::no_memory()
     }
 }

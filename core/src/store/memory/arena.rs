@@ -1,5 +1,5 @@
 //! The memory of one shard: blocks of whole 8-byte units of the engine's region, addressed by 32-bit references.
-//! What stands in a block, and who may touch it when, is left to the shard; what is above 1 MiB takes pages of its own ([`super::chunks`]).
+//! What stands in a block, and who may touch it when, is left to the shard; large values take pages of their own ([`super::chunks`]).
 //!
 //! **Runs.** Blocks are cut from an open run of pages of the pool; when it is full, another is taken. In a small arena a run is short: half of it is
 //! left open on average, and half a block at the end of each, so that a length of the root of (arena * block) leaves least (`run_bytes`). A run goes
@@ -9,6 +9,8 @@
 //! that less than 12.5 % is lost. Freed blocks of a class form a list threaded through the blocks themselves. A request
 //! takes a block of its own class, else splits the smallest block that leaves a usable rest, else takes fresh units at
 //! the end. Nothing is ever merged. All of it is O(1).
+//!
+//! **Huge blocks**, above 1 MiB, take pages of their own, and give them back when they are freed: only keys of that length have any.
 //!
 //! **Compaction.** Blocks of many sizes that come and go leave holes that fit nothing. [`Arena::condemn`] then sets all runs
 //! in use aside and begins with others; the owner moves its blocks there, a few at a time, while it goes on working; what
@@ -21,7 +23,7 @@ use super::refusal::OutOfMemory;
 use super::region::{PAGE, Ref, Region, UNIT};
 use super::words::{Block, Window, WindowMut};
 
-/// The largest allocation, in bytes.
+/// The largest block that is cut from a run, in bytes.
 pub(crate) const LARGEST: usize = 1 << 20;
 
 /// Units of the longest run that is taken for small blocks.
@@ -60,6 +62,9 @@ pub(crate) struct Arena {
     /// Bytes at the ends of runs that were too short for what came next, less what larger free blocks were split for.
     ends: usize,
     free: FreeLists,
+    /// Huge blocks, in no order.
+    huge: Vec<Run>,
+    huge_bytes: usize,
 }
 
 /// Free blocks by class, from the first that was freed on: a shard that holds little takes little.
@@ -135,6 +140,11 @@ fn units_of(bytes: usize) -> usize {
     bytes.div_ceil(UNIT).max(1)
 }
 
+/// Pages of a huge block: one unit more than it has, since number 0 is no reference.
+fn huge_pages(bytes: usize) -> usize {
+    (bytes + UNIT).div_ceil(PAGE)
+}
+
 impl Arena {
     /// An empty arena, which has taken nothing from the pool yet.
     pub(crate) fn new(pool: Arc<Pool>) -> Self {
@@ -150,25 +160,30 @@ impl Arena {
             used: 0,
             ends: 0,
             free: FreeLists::default(),
+            huge: Vec::new(),
+            huge_bytes: 0,
         }
     }
 
-    /// Bytes that an allocation of `bytes` (at most [`LARGEST`]) takes.
+    /// Bytes that an allocation of `bytes` takes.
     #[inline]
     pub(crate) fn class_bytes(bytes: usize) -> usize {
+        if bytes > LARGEST {
+            return huge_pages(bytes) * PAGE;
+        }
         class_units(class_of(units_of(bytes))) * UNIT
     }
 
     /// A block of at least `bytes`, its contents arbitrary. O(1).
     ///
     /// # Errors
-    /// [`OutOfMemory`] when the system gives no more, the region is full, or `bytes` is above [`LARGEST`].
+    /// [`OutOfMemory`] when the system gives no more, or the region is full.
     #[inline]
     pub(crate) fn alloc(&mut self, bytes: usize) -> Result<Ref, OutOfMemory> {
-        if bytes > LARGEST {
-            return Err(OutOfMemory);
-        }
         let class = class_of(units_of(bytes));
+        if class >= CLASSES {
+            return self.alloc_huge(bytes);
+        }
         let block = match self.free.first(class) {
             Some(block) => self.unlink(class, block),
             None => self.alloc_otherwise(class)?,
@@ -177,9 +192,31 @@ impl Arena {
         Ok(block)
     }
 
-    /// Takes back the block that `alloc(bytes)` returned. O(1).
+    #[cold]
+    #[inline(never)]
+    fn alloc_huge(&mut self, bytes: usize) -> Result<Ref, OutOfMemory> {
+        self.huge.try_reserve(1).map_err(|_| OutOfMemory)?;
+        let run = self.pool.take(huge_pages(bytes))?;
+        self.huge.push(run);
+        self.huge_bytes += run.units() * UNIT;
+        Ok(Ref::new(run.start().max(1) as u32).expect("number 0 is left out"))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_huge(&mut self, block: Ref) {
+        let at = self.huge.iter().position(|run| run.holds(block)).expect("a huge block is freed once");
+        let run = self.huge.swap_remove(at);
+        self.huge_bytes -= run.units() * UNIT;
+        self.pool.give([run]);
+    }
+
+    /// Takes back the block that `alloc(bytes)` returned. O(1), O(huge blocks) for one of these.
     #[inline]
     pub(crate) fn free(&mut self, block: Ref, bytes: usize) {
+        if bytes > LARGEST {
+            return self.free_huge(block);
+        }
         let class = class_of(units_of(bytes));
         let bytes = class_units(class) * UNIT;
         debug_assert!(self.used >= bytes, "more freed than allocated");
@@ -207,14 +244,14 @@ impl Arena {
     /// Bytes of holes: what the runs in use have handed out and got back, less what no moving of blocks would gain.
     #[inline]
     pub(crate) fn holes(&self) -> usize {
-        if self.is_condemning() { 0 } else { (self.reserved() - self.used).saturating_sub(self.ends) }
+        if self.is_condemning() { 0 } else { (self.reserved_in_runs() - self.used).saturating_sub(self.ends) }
     }
 
     /// Sets all runs in use aside: from now on blocks come from others. The owner shall move every block of which
     /// [`is_condemned`](Self::is_condemned) is true, and then call [`release_condemned`](Self::release_condemned).
     pub(crate) fn condemn(&mut self) {
         debug_assert!(!self.is_condemning(), "one compaction at a time");
-        self.condemned_bytes = self.reserved();
+        self.condemned_bytes = self.reserved_in_runs();
         self.condemned = std::mem::take(&mut self.in_use);
         self.condemned.sort_unstable();
         self.forget();
@@ -320,7 +357,7 @@ impl Arena {
     /// Bytes handed out and not freed, as [`class_bytes`](Self::class_bytes) counts them.
     #[inline]
     pub(crate) fn used(&self) -> usize {
-        self.used
+        self.used + self.huge_bytes
     }
 
     /// Bytes at the end of the open run that no block has reached, but for a page: they mostly have memory behind them. A page is left out since 256
@@ -333,6 +370,11 @@ impl Arena {
     /// Bytes that blocks have reached in the runs in use: the most they can cost in memory.
     #[inline]
     pub(crate) fn reserved(&self) -> usize {
+        self.reserved_in_runs() + self.huge_bytes
+    }
+
+    #[inline]
+    fn reserved_in_runs(&self) -> usize {
         (self.filled + self.fresh - self.start) * UNIT
     }
 
@@ -345,7 +387,8 @@ impl Arena {
     pub(crate) fn clear(&mut self) {
         self.release_condemned();
         self.pool.give(std::mem::take(&mut self.in_use));
-        self.used = 0;
+        self.pool.give(std::mem::take(&mut self.huge));
+        (self.used, self.huge_bytes) = (0, 0);
         self.forget();
     }
 

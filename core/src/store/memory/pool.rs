@@ -183,6 +183,16 @@ impl Pool {
         run
     }
 
+    /// Whether so many pages could be taken now and a chunk's more by others meanwhile, in runs of any length: they are committed, and nobody has used
+    /// them yet.
+    pub(crate) fn has_plenty(&self, pages: usize) -> bool {
+        if super::refusal::is_near() {
+            return false;
+        }
+        let chunks = self.state.lock().chunks.len() + 1 + pages.div_ceil(PAGES);
+        self.region.commit(chunks * HUGE_PAGE).is_ok()
+    }
+
     /// Takes an eighth of a page: what the first few blocks of a shard need. A small engine has one for each shard that it has keys in.
     ///
     /// # Errors

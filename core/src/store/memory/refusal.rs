@@ -16,20 +16,36 @@ impl std::error::Error for OutOfMemory {}
 
 #[cfg(test)]
 thread_local! {
-    static REFUSING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// How often memory is still given; `None` for always.
+    static LEFT: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
 }
 
 /// Whether this thread gets memory: a test can have it refused.
 pub(super) fn check() -> Result<(), OutOfMemory> {
     #[cfg(test)]
-    if REFUSING.get() {
-        return Err(OutOfMemory);
+    if let Some(left) = LEFT.get() {
+        LEFT.set(Some(left.saturating_sub(1)));
+        return if left == 0 { Err(OutOfMemory) } else { Ok(()) };
     }
     Ok(())
+}
+
+/// Whether a test will have memory refused.
+pub(super) fn is_near() -> bool {
+    #[cfg(test)]
+    return LEFT.get().is_some();
+    #[cfg(not(test))]
+    false
 }
 
 /// Whether this thread gets no memory from now on.
 #[cfg(test)]
 pub(crate) fn set(refusing: bool) {
-    REFUSING.set(refusing);
+    LEFT.set(refusing.then_some(0));
+}
+
+/// This thread gets memory so many times more.
+#[cfg(test)]
+pub(crate) fn after(times: usize) {
+    LEFT.set(Some(times));
 }

@@ -4,12 +4,14 @@
 
 use super::HashRef;
 use super::table::Hash;
+use crate::alloc;
 use crate::config::Hot;
 use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, Pool};
 use crate::sync::Arc;
 use crate::value::editing::{Collection, Editing, Form, Limits};
 use crate::value::listpack::{self, Element, Listpack, Patch};
+use crate::value::rooted::Rooted;
 use crate::value::{Kind, MAX_IN_ARENA, Owned, Type};
 
 /// The fields of a hash that is being changed.
@@ -42,6 +44,19 @@ impl Collection for Hash {
             field.with(|field| value.with(|value| hash.set(seed, field, value, None)))?;
         }
         Ok(hash)
+    }
+
+    fn duplicate(&self) -> Self {
+        self.duplicate_with_wheel()
+    }
+
+    fn become_again(&mut self, before: Self) {
+        self.set_left(false);
+        *self = before;
+    }
+
+    fn is_in_pages(&self) -> bool {
+        self.has_pages()
     }
 }
 
@@ -128,8 +143,27 @@ impl Editing<'_, Hash> {
         if self.is_packed() {
             return;
         }
-        let Some(value) = self.get(field).map(|value| value.with(<[u8]>::to_vec)) else { return };
+        let copied = self.get(field).map(|value| value.with(alloc::copied));
+        let Some(Ok(value)) = copied else {
+            self.is_refused |= copied.is_some();
+            return;
+        };
         self.has_changed |= self.change(|hash, seed| hash.set(seed, field, &value, deadline)).is_some();
+    }
+
+    /// [`Editing::expect`] of another deadline for each of these, whose values are written anew.
+    pub(crate) fn expect_each(&mut self, names: &[&[u8]]) {
+        if names.len() > 1 && matches!(self.form, Form::Large(_)) {
+            let bytes = |name: &&[u8]| name.len() + self.get(name).map_or(0, |value| value.with(<[u8]>::len));
+            let bytes = names.iter().map(bytes).sum();
+            self.expect_several(names.len(), bytes);
+        }
+    }
+
+    /// Removes fields and says how many were there.
+    pub(crate) fn remove_all(&mut self, names: &[&[u8]]) -> usize {
+        self.expect(names.len(), || 0);
+        names.iter().filter(|name| self.remove(name)).count()
     }
 
     /// Removes a field and says whether it was there.

@@ -173,6 +173,17 @@ impl Hash {
         TableRef { view: self.collection.view(), seed }
     }
 
+    /// A copy that shares its memory, with a wheel of its own. O(fields with deadlines).
+    pub(super) fn duplicate_with_wheel(&self) -> Self {
+        let wheel = self.wheel.as_ref().map(|wheel| Box::new(wheel.duplicate()));
+        Self { collection: self.collection.share(), wheel }
+    }
+
+    /// Whether its memory is in pages, beside the root.
+    pub(super) fn has_pages(&self) -> bool {
+        self.collection.is_in_pages()
+    }
+
     /// Number of fields, expired ones included.
     pub(crate) fn len(&self) -> usize {
         self.collection.view().len()
@@ -262,8 +273,9 @@ impl Hash {
 
     fn note_next(&mut self) {
         let next = self.wheel.as_ref().and_then(|wheel| wheel.next_tick());
-        // A time that is 0 has passed, as 1 has.
-        self.collection.set_own(NEXT, next.map_or(0, |next| next.max(1)));
+        // A time that is 0 has passed, as 1 has: and where there is a deadline without a timer it may have, for all that is known.
+        let unknown = u64::from(self.collection.view().own(EXPIRING) > 0);
+        self.collection.set_own(NEXT, next.map_or(unknown, |next| next.max(1)));
     }
 
     /// What is to happen to a timer: the fields it may stand for are due, or have a later deadline.
@@ -351,6 +363,17 @@ impl Rooted for Hash {
 
     fn take_wheel(&mut self) -> Option<Box<Wheel>> {
         self.wheel.take()
+    }
+
+    fn timers_anew(&self, seed: &HashSeed) -> Box<Wheel> {
+        let mut wheel = Box::new(Wheel::new(0));
+        self.as_ref(seed).each(|found| {
+            if let Some(deadline) = found.deadline {
+                // As above: without a timer only its memory waits.
+                let _ = wheel.arm(deadline, timer_id(seed.hash(found.field)));
+            }
+        });
+        wheel
     }
 
     fn set_wheel(&mut self, wheel: Option<Box<Wheel>>) {

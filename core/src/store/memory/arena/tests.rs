@@ -67,7 +67,19 @@ fn large_blocks_get_runs_of_their_own() {
     let whole = arena.alloc(LONG_RUN * UNIT).unwrap();
     assert_eq!(arena.bytes(whole, LONG_RUN * UNIT).len(), LONG_RUN * UNIT);
     assert!(arena.runs() <= 64 + 16 && arena.block(small).words().get(12).is_some(), "{}", arena.runs());
-    assert_eq!(arena.alloc(LARGEST + 1), Err(OutOfMemory));
+    let (used, holes) = (arena.used(), arena.holes());
+    let huge = [LARGEST + 1, 5 << 20].map(|bytes| {
+        let block = arena.alloc(bytes).unwrap();
+        arena.write(block, 0, [&vec![7; bytes]]);
+        (block, bytes)
+    });
+    let bytes: usize = huge.iter().map(|(_, bytes)| Arena::class_bytes(*bytes)).sum();
+    assert_eq!((arena.used(), arena.holes()), (used + bytes, holes));
+    for (block, bytes) in huge {
+        assert!(arena.bytes(block, bytes).iter().all(|byte| *byte == 7));
+        arena.free(block, bytes);
+    }
+    assert_eq!((arena.used(), arena.holes()), (used, holes));
     let mut middling = Arena::alone();
     assert!((0..500).all(|_| middling.alloc(17_000).is_ok()));
     assert!(middling.runs() * LONG_RUN * UNIT < 500 * 17_000 * 7 / 6, "{}", middling.runs());
