@@ -419,5 +419,5 @@ fn transactions_are_in_it_whole_or_not_at_all() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    assert!(done.into_inner() > 0);
+    assert!(done.load(std::sync::atomic::Ordering::Relaxed) > 0);
 }
