@@ -19,7 +19,14 @@ __version__: str
 class Engine:
     """An engine: private to its handle, or shared by everyone in this process who opens its name."""
 
-    def __new__(cls, name: str | None = None, *, config: str | None = None) -> Self: ...
+    def __new__(
+        cls,
+        name: str | None = None,
+        *,
+        config: str | None = None,
+        options: list[tuple[str, str]] | None = None,
+        is_cache: bool = False,
+    ) -> Self: ...
     @property
     def name(self) -> str | None: ...
     @property
