@@ -151,6 +151,17 @@ impl Session {
         self.state.db
     }
 
+    /// Ends what one of several users of the session has left behind, an open transaction and watched keys, and goes to a database: as DISCARD,
+    /// UNWATCH and SELECT would. O(watched keys).
+    #[inline]
+    pub fn clean(&mut self, db: usize) {
+        if self.state.transaction.is_some() || !self.state.watched.is_empty() {
+            self.state.end_transaction();
+            self.state.unwatch(&self.engine.inner.keyspace);
+        }
+        self.state.db = db;
+    }
+
     /// The session's number, as CLIENT ID tells it.
     pub fn id(&self) -> u64 {
         self.state.info.id

@@ -226,6 +226,7 @@ class Client:
         data_error: type[Exception],
         callbacks: dict[str, Callable[..., Any]],
         with_options: Callable[[Client, tuple[Any, ...], dict[str, Any]], Any],
+        moved: Callable[[int], None],
     ) -> Self: ...
     @property
     def callbacks(self) -> dict[str, Callable[..., Any]]: ...
