@@ -13,11 +13,15 @@ const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
 /** Closes the handles of caches that were collected unclosed. */
 const collected = new FinalizationRegistry((handle) => native.close(handle));
 
-/** Lines as in valkey.conf for the options. With a memory limit `policy` holds, unless `config` names another. */
-function configOf({ maxmemory, config = "" }, policy = "noeviction") {
-  const lines = typeof config === "string" ? [config] : Object.entries(config).map(([name, value]) => `${name} ${value}`);
-  if (maxmemory !== undefined) lines.unshift(`maxmemory-policy ${policy}`, `maxmemory ${maxmemory}`);
-  return lines.join("\n") + "\n";
+/** What `native.open` takes for the options: text as in valkey.conf, and names and values in turn. With a memory limit `policy` holds, unless
+ * `config` names another. */
+function configOf({ maxmemory, config }, policy = "noeviction") {
+  const options = maxmemory === undefined ? [] : ["maxmemory-policy", policy, "maxmemory", String(maxmemory)];
+  if (typeof config === "string") return [config, options];
+  for (const [name, value] of Object.entries(config ?? {})) {
+    options.push(name, typeof value === "boolean" ? (value ? "yes" : "no") : String(value));
+  }
+  return [undefined, options];
 }
 
 /** Seconds as milliseconds; none is 0. */
@@ -56,7 +60,7 @@ class Cache {
     this.#name = name;
     this.#prefix = prefix;
     // A cache makes room; an error for a full one is what a database wants.
-    this.#handle = native.open(name, configOf(options, "allkeys-adaptive"));
+    this.#handle = native.open(name, ...configOf(options, "allkeys-adaptive"), true);
     collected.register(this, this.#handle, this);
     if (options.near !== undefined) this.#near = new Near(this.#handle, prefix, this.#codec, options.near);
   }

@@ -29,7 +29,7 @@ function nameOf({ name, path, host, port }) {
 
 function openEngine(options) {
   const name = nameOf(options);
-  if (!kept.has(name)) kept.set(name, native.open(name, configOf(options)));
+  if (!kept.has(name)) kept.set(name, native.open(name, ...configOf(options)));
   return native.duplicate(kept.get(name));
 }
 

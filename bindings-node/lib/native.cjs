@@ -21,7 +21,7 @@ function owned(handle) {
 
 module.exports = {
   ...native,
-  open: (name, config) => owned(native.open(name, config)),
+  open: (...options) => owned(native.open(...options)),
   duplicate: (handle) => owned(native.duplicate(handle)),
   close(handle) {
     const closed = native.close(handle);

@@ -11,6 +11,7 @@ mod outcome;
 mod packed;
 mod scratch;
 
+use keystead::cache::check_options;
 use keystead::{Config, Error, ErrorKind};
 use napi::bindgen_prelude::{Env, FnArgs, Function, Object};
 use napi_derive::napi;
@@ -21,11 +22,28 @@ pub fn install(env: &Env, exports: Object<'_>) -> napi::Result<()> {
     hot::install(env, &exports)
 }
 
-/// A handle on the engine of a name, or on a private one; `config` is text as in valkey.conf and counts for the first opener.
+/// A handle on the engine of a name, or on a private one; `config` is text as in valkey.conf, `options` has names and values in
+/// turn; both count for the first opener. `is_cache`: there is a least memory limit.
 #[napi(catch_unwind)]
-pub fn open(name: Option<String>, config: Option<String>) -> napi::Result<u32, String> {
-    let config = Config::from_text(config.unwrap_or_default().as_bytes());
-    config.and_then(|config| handles::open(name, config)).map_err(|error| coded(&error))
+#[allow(clippy::needless_pass_by_value, reason = "Node-API's arguments are values")]
+pub fn open(
+    name: Option<String>,
+    config: Option<String>,
+    options: Option<Vec<String>>,
+    is_cache: Option<bool>,
+) -> napi::Result<u32, String> {
+    let opened = || {
+        let chosen = Config::default();
+        for pair in options.as_deref().unwrap_or_default().chunks_exact(2) {
+            chosen.set_option(&pair[0], &pair[1])?;
+        }
+        chosen.add_text(config.unwrap_or_default().as_bytes())?;
+        if is_cache == Some(true) {
+            check_options(&chosen)?;
+        }
+        handles::open(name, chosen)
+    };
+    opened().map_err(|error| coded(&error))
 }
 
 /// Another handle, with a session of its own, on the same engine.

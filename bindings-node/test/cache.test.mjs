@@ -396,3 +396,18 @@ test("arguments of the native functions are checked", () => {
   assert.ok(native.execute(handle, 0) instanceof Error);
   native.close(handle);
 });
+
+test("options are refused in the caller's words, and a cache has a least memory", () => {
+  const refused = (options, text) =>
+    assert.throws(() => new Cache(options), (error) => error.code === "KS_ERR_USAGE" && error.message.includes(text) && !error.message.includes("line"));
+  refused({ maxmemory: "abc" }, "the option 'maxmemory' can't be 'abc': argument must be a memory value");
+  refused({ config: { databases: 0 } }, "the option 'databases' can't be '0'");
+  refused({ config: { nonsense: true } }, "there is no option 'nonsense'");
+  refused({ maxmemory: 4096 }, "at least 512kb");
+  const cache = new Cache({ maxmemory: "1mb", config: { "maxmemory-policy": "allkeys-lru", activedefrag: false } });
+  cache.set("kept", 1);
+  assert.throws(() => cache.set("k", "v".repeat(2 ** 20)), { code: "KS_ERR_OOM", message: /larger than maxmemory/ });
+  assert.throws(() => cache.setMany({ a: "v".repeat(600_000), b: "v".repeat(600_000) }), { code: "KS_ERR_OOM" });
+  assert.equal(cache.get("kept"), 1);
+  cache.close();
+});

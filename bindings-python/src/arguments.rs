@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyFloat, PyInt, PyList, PyMemoryView, PyTuple};
 use smallvec::SmallVec;
 
-use crate::errors::{Raised, missing, too_many};
+use crate::errors::{Raised, missing, too_many, usage};
 use crate::hot::{Argument, Arguments, Names, bytes_of, exact, integer_of};
 use crate::memory::{collected, joined};
 
@@ -196,7 +196,7 @@ pub fn ttl(object: Option<Argument<'_, '_>>) -> PyResult<Ttl> {
         Some(object) => match exact(&object) {
             Exact::None => Ok(Ttl::None),
             Exact::Int => match integer_of(&object) {
-                Some(seconds @ 1..) => Ok(Ttl::After(Duration::from_secs(seconds as u64))),
+                Some(seconds @ 1..) => after(object, Duration::from_secs(seconds as u64)),
                 _ => Err(bad_ttl(object)),
             },
             _ => other_ttl(object),
@@ -220,8 +220,19 @@ fn other_ttl(object: Argument<'_, '_>) -> PyResult<Ttl> {
     };
     // Less than a nanosecond would be no time at all.
     match Duration::try_from_secs_f64(seconds) {
-        Ok(time) if seconds > 0.0 => Ok(Ttl::After(time.max(Duration::from_millis(1)))),
+        Ok(time) if seconds > 0.0 => after(object, time.max(Duration::from_millis(1))),
         _ => Err(bad_ttl(object)),
+    }
+}
+
+/// The same bound and the same error for calls that set at once and for those that are recorded, whatever becomes of these.
+#[inline]
+fn after(object: Argument<'_, '_>, time: Duration) -> PyResult<Ttl> {
+    const LONGEST: Duration = Duration::from_millis(1 << 62);
+    if time <= LONGEST {
+        Ok(Ttl::After(time))
+    } else {
+        Err(usage(object.py(), "ERR the time to live is too long"))
     }
 }
 

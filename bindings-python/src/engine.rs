@@ -1,9 +1,10 @@
 //! `Engine`: a handle to an engine, from which stores, caches and clients are made.
 
+use keystead::cache::check_options;
 use keystead::{Config, Engine};
 use pyo3::prelude::*;
 
-use crate::errors::{raise, usage};
+use crate::errors::raise;
 
 /// An engine: private to its handle, or shared by everyone in this process who opens its name.
 #[pyclass(frozen, name = "Engine", module = "keystead", weakref)]
@@ -14,16 +15,28 @@ pub struct PyEngine {
 
 #[pymethods]
 impl PyEngine {
-    /// `config` is text as in `valkey.conf`; it counts only for whoever opens a name first.
+    /// `config` is text as in `valkey.conf`, `options` are names and values; both count only for whoever opens a name first. `is_cache`: there is a least
+    /// memory limit.
     #[new]
-    #[pyo3(signature = (name=None, *, config=None))]
-    fn new(py: Python<'_>, name: Option<String>, config: Option<&str>) -> PyResult<Self> {
-        let mut builder = Engine::builder();
-        if let Some(config) = config {
-            let config =
-                Config::from_text(config.as_bytes()).map_err(|error| usage(py, &error.to_string()))?;
-            builder = builder.config(config);
-        }
+    #[pyo3(signature = (name=None, *, config=None, options=None, is_cache=false))]
+    fn new(
+        py: Python<'_>,
+        name: Option<String>,
+        config: Option<&str>,
+        options: Option<Vec<(String, String)>>,
+        is_cache: bool,
+    ) -> PyResult<Self> {
+        let chosen = || -> keystead::Result<Config> {
+            let chosen = Config::from_text(config.unwrap_or_default().as_bytes())?;
+            for (name, value) in options.iter().flatten() {
+                chosen.set_option(name, value)?;
+            }
+            if is_cache {
+                check_options(&chosen)?;
+            }
+            Ok(chosen)
+        };
+        let mut builder = Engine::builder().config(chosen().map_err(|error| raise(py, &error))?);
         if let Some(name) = &name {
             builder = builder.name(name);
         }

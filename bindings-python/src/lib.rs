@@ -55,6 +55,7 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(digest::cached_result, module)?)?;
     module.add_function(wrap_pyfunction!(digest::cached_result_state, module)?)?;
     module.add_function(wrap_pyfunction!(link::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(value::is_plain_json, module)?)?;
     module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;
     module.add_function(wrap_pyfunction!(methods::own_methods, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -404,6 +404,9 @@ impl Pipeline {
                 self.db.prefetch(keys.iter().map(AsRef::as_ref));
             }
             if fallback.is_stateful || matches!(call, Call::Execute(_)) {
+                if let Some(held) = call.words_before(py)? {
+                    fallback.run(py, &encode(py, items(&held), &none)?)?;
+                }
                 let held = call.words(py)?;
                 let reply = fallback.run(py, &encode(py, items(&held), &none)?)?;
                 results.push(call.result(py, reply)?);
@@ -419,7 +422,14 @@ impl Pipeline {
 
     fn at_once<'py>(&self, py: Python<'py>, calls: &[Call]) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let none = py.None().into_bound(py);
-        let held = collected(calls.iter().map(|call| call.words(py)))?;
+        let mut held = with_room_for(calls.len())?;
+        // The place of each call's reply among those of all commands.
+        let mut places = with_room_for(calls.len())?;
+        for call in calls {
+            held.extend(call.words_before(py)?);
+            places.push(held.len());
+            held.push(call.words(py)?);
+        }
         let mut commands: Vec<Words<'_>> = with_room_for(held.len() + 2)?;
         commands.push(smallvec![Word::Borrowed(b"MULTI")]);
         for words in &held {
@@ -432,7 +442,7 @@ impl Pipeline {
         let Ok(executed) = executed.cast::<PyList>() else {
             return Err(PyErr::from_value(executed.clone()));
         };
-        collected(calls.iter().zip(executed.iter()).map(|(call, reply)| call.result(py, reply)))
+        collected(calls.iter().zip(places).map(|(call, place)| call.result(py, executed.get_item(place)?)))
     }
 }
 
@@ -481,6 +491,15 @@ impl Call {
         })
     }
 
+    /// A command that goes before the call's own, and whose reply tells nothing: without a deadline a call says as with one whether there is the key.
+    fn words_before<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        match self {
+            Call::Expire(_, Ttl::After(_)) => Ok(None),
+            Call::Expire(key, _) => ("PERSIST", key).into_pyobject(py).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The call as a command.
     fn words<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let milliseconds = |ttl: Duration| ttl.as_millis().min(i64::MAX as u128) as i64;
@@ -509,7 +528,7 @@ impl Call {
                 Ok(words.to_tuple())
             }
             Call::Expire(key, Ttl::After(ttl)) => ("PEXPIRE", key, milliseconds(*ttl)).into_pyobject(py),
-            Call::Expire(key, _) => ("PERSIST", key).into_pyobject(py),
+            Call::Expire(key, _) => ("EXISTS", key).into_pyobject(py),
             Call::Execute(words) => Ok(words.bind(py).clone()),
         }
     }

@@ -4,6 +4,8 @@
 //! sessions is locked only while Python's lock is held, so a process forked by another thread never inherits it locked; sessions that other
 //! threads had taken are lost to the child, which opens new ones.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use keystead::command::spec::Flags;
 use keystead::command::tape::Item;
 use keystead::commands::table;
@@ -31,19 +33,15 @@ pub struct Sessions {
     engine: Engine,
     /// Executed on every new session.
     setup: Vec<Vec<Vec<u8>>>,
+    /// The database of all sessions.
+    db: AtomicUsize,
     idle: Mutex<Vec<Session>>,
 }
 
 impl Sessions {
-    /// Sessions on which the commands of `setup` have been executed.
-    pub fn new(engine: Engine, setup: Vec<Vec<Vec<u8>>>) -> Self {
-        Self { engine, setup, idle: Mutex::new(Vec::new()) }
-    }
-
-    /// Sessions in a database.
-    pub fn of_database(engine: Engine, db: usize) -> Self {
-        let select = vec![b"SELECT".to_vec(), db.to_string().into_bytes()];
-        Self::new(engine, if db == 0 { Vec::new() } else { vec![select] })
+    /// Sessions in a database on which the commands of `setup` have been executed.
+    pub fn new(engine: Engine, setup: Vec<Vec<Vec<u8>>>, db: usize) -> Self {
+        Self { engine, setup, db: AtomicUsize::new(db), idle: Mutex::new(Vec::new()) }
     }
 
     /// The engine.
@@ -55,7 +53,15 @@ impl Sessions {
     #[inline]
     pub fn take(&self) -> Session {
         let idle = self.idle.lock().pop();
-        idle.unwrap_or_else(|| self.open())
+        let mut session = idle.unwrap_or_else(|| self.open());
+        session.clean(self.db());
+        session
+    }
+
+    /// The number of the database that all sessions use.
+    #[inline]
+    fn db(&self) -> usize {
+        self.db.load(Ordering::Relaxed)
     }
 
     fn open(&self) -> Session {
@@ -67,12 +73,13 @@ impl Sessions {
         session
     }
 
-    /// Gives a session back.
+    /// Gives a session back. Whoever takes it next finds nothing of a transaction that was begun and not ended.
     #[inline]
-    pub fn give(&self, session: Session) {
+    pub fn give(&self, mut session: Session) {
         if session.is_quitting() {
             return;
         }
+        session.clean(self.db());
         let mut idle = self.idle.lock();
         if idle.len() < MAX_IDLE {
             idle.push(session);
@@ -148,12 +155,14 @@ pub struct Client {
     set_callback: Option<Py<PyAny>>,
     /// Executes with options: called with this object, the words and the options.
     with_options: Py<PyAny>,
+    /// Called with the number of the database that SELECT chose.
+    moved: Py<PyAny>,
 }
 
 #[pymethods]
 impl Client {
     /// `setup`: commands for every new session; `make_error`: text to exception; `data_error`: raised for what can't be sent;
-    /// `callbacks`: by upper-case name; `with_options`: called with this object, words and options, where there are any.
+    /// `callbacks`: by upper-case name; `with_options`: called with this object, words and options, where there are any; `moved`: called when SELECT chose a database.
     #[new]
     #[allow(clippy::too_many_arguments, reason = "called in one place, by Python")]
     fn new(
@@ -165,6 +174,7 @@ impl Client {
         data_error: Py<PyAny>,
         callbacks: Py<PyDict>,
         with_options: Py<PyAny>,
+        moved: Py<PyAny>,
     ) -> PyResult<Self> {
         let setup = setup
             .iter()
@@ -174,7 +184,7 @@ impl Client {
                 Ok(encoded.iter().map(|word| word.as_ref().to_vec()).collect())
             })
             .collect::<PyResult<Vec<Vec<Vec<u8>>>>>()?;
-        let sessions = Sessions::new(engine.get().engine.clone(), setup);
+        let sessions = Sessions::new(engine.get().engine.clone(), setup, 0);
         let mut client = Self {
             sessions,
             text,
@@ -184,6 +194,7 @@ impl Client {
             callbacks,
             db: None,
             with_options,
+            moved,
         };
         client.db = client.check_setup(py)?;
         Ok(client)
@@ -205,7 +216,9 @@ impl Client {
 impl Client {
     #[inline]
     fn run_typed<'py>(&self, arguments: &Arguments<'_, 'py>) -> Result<Option<Bound<'py, PyAny>>, Raised> {
-        let Some(db) = &self.db else { return Ok(None) };
+        let Some(db) = self.db.as_ref().filter(|db| db.index() == self.sessions.db()) else {
+            return Ok(None);
+        };
         let py = arguments.py();
         let Some(typed) = Typed::read(arguments.places())? else { return Ok(None) };
         match typed.run(py, db, self.text)? {
@@ -230,7 +243,23 @@ impl Client {
         let words = encode(py, words, self.data_error.bind(py))?;
         let argv = argv_of(&words)?;
         let style = Style { text: self.text && !raw, error: Some(self.make_error.bind(py)) };
-        self.sessions.execute(py, &argv, &style)
+        let reply = self.sessions.execute(py, &argv, &style)?;
+        if let [name, db] = argv[..]
+            && name.eq_ignore_ascii_case(b"SELECT")
+        {
+            self.select(py, db)?;
+        }
+        Ok(reply)
+    }
+
+    /// All calls of a client use one database: that which SELECT chose last, in whatever session.
+    #[cold]
+    fn select(&self, py: Python<'_>, db: &[u8]) -> PyResult<()> {
+        let Some(db) = std::str::from_utf8(db).ok().and_then(|db| db.parse::<usize>().ok()) else {
+            return Ok(());
+        };
+        self.sessions.db.store(db, Ordering::Relaxed);
+        self.moved.bind(py).call1((db,)).map(drop)
     }
 
     /// The response callback of a command, whose name may be in any case of letters.
@@ -252,6 +281,7 @@ impl Client {
             let argv: SmallVec<[&[u8]; 8]> = words.iter().map(Vec::as_slice).collect();
             decode_or_raise(py, session.execute(&argv), &Style { text: false, error: Some(make) })?;
         }
+        self.sessions.db.store(session.db(), Ordering::Relaxed);
         let refused = matches!(Item::read(session.execute(&[b"PING"])), Some((Item::Error { .. }, _)));
         let db = if refused { None } else { self.sessions.engine.database(session.db()).ok() };
         self.sessions.give(session);

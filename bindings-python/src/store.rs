@@ -48,7 +48,7 @@ impl StoreInner {
     /// There is no such database.
     pub fn new(py: Python<'_>, engine: &PyEngine, db: usize) -> PyResult<Self> {
         let database = engine.engine.database(db).map_err(|error| usage(py, &error.to_string()))?;
-        Ok(Self { db: database, sessions: Arc::new(Sessions::of_database(engine.engine.clone(), db)) })
+        Ok(Self { db: database, sessions: Arc::new(Sessions::new(engine.engine.clone(), Vec::new(), db)) })
     }
 }
 

@@ -4,8 +4,9 @@
 
 use keystead::Found;
 use keystead::cache::codec::{self, Stored, tag};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 use smallvec::SmallVec;
 
 use crate::errors::{Outcome, Raised, usage};
@@ -123,6 +124,37 @@ fn encode_text(bytes: &[u8]) -> PyResult<Encoded<'_>> {
     behind(text.and_then(codec::text_tag), bytes)
 }
 
+/// Whether a value is what JSON writes and reads without a loss, whoever does it: dicts of text, lists, tuples, text, integers of 64 bits, finite
+/// floats, True, False and None, of just these types. O(elements).
+#[pyfunction]
+pub fn is_plain_json(object: &Bound<'_, PyAny>) -> bool {
+    is_plain_within(object, 0)
+}
+
+fn is_plain_within(object: &Bound<'_, PyAny>, depth: usize) -> bool {
+    /// What is nested deeper is left to Python, which knows where its stack ends.
+    const DEEPEST: usize = 100;
+    match exact(object) {
+        Exact::Str | Exact::Bool | Exact::None => true,
+        Exact::Int => integer_of(object).is_some(),
+        Exact::Float => object.extract::<f64>().is_ok_and(f64::is_finite),
+        Exact::Bytes => false,
+        Exact::Other if depth == DEEPEST => false,
+        Exact::Other => {
+            if let Ok(list) = object.cast_exact::<PyList>() {
+                list.iter().all(|item| is_plain_within(&item, depth + 1))
+            } else if let Ok(dict) = object.cast_exact::<PyDict>() {
+                dict.iter()
+                    .all(|(name, item)| exact(&name) == Exact::Str && is_plain_within(&item, depth + 1))
+            } else if let Ok(tuple) = object.cast_exact::<PyTuple>() {
+                tuple.iter().all(|item| is_plain_within(&item, depth + 1))
+            } else {
+                false
+            }
+        }
+    }
+}
+
 /// What can be made of a value while it is locked: an object, or the payload that a codec has yet to read.
 pub enum Made<'py> {
     /// Nothing was stored.
@@ -183,7 +215,8 @@ impl<'py> Made<'py> {
             Made::Object(object) => Ok(Some(object)),
             // A leading space marks what only Python's own decoder reads without loss.
             Made::Payload(tag::JSON, payload) if payload.as_bytes().first() != Some(&b' ') => {
-                Ok(Some(call_one(codec.loads_json.bind(py), &payload)?))
+                let read = call_one(codec.loads_json.bind(py), &payload);
+                read.or_else(|raised| read_by_python(codec, payload, raised)).map(Some)
             }
             Made::Payload(tag, payload) => Ok(Some(codec.loads.bind(py).call1((tag, payload))?)),
             Made::Unreadable => {
@@ -191,4 +224,15 @@ impl<'py> Made<'py> {
             }
         }
     }
+}
+
+/// Python's own decoder reads what a faster one refuses, such as a half of a surrogate pair that JavaScript wrote.
+#[cold]
+fn read_by_python<'py>(codec: &Codec, payload: Bound<'py, PyBytes>, raised: Raised) -> Outcome<'py> {
+    let error = PyErr::from(raised);
+    let py = payload.py();
+    if !error.is_instance_of::<PyValueError>(py) {
+        return Err(error.into());
+    }
+    Ok(codec.loads.bind(py).call1((tag::JSON, payload))?)
 }

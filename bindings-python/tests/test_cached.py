@@ -647,7 +647,7 @@ def test_values_that_hold_themselves_are_refused(cache):
             cache.set("k", value)
     assert "k" not in cache
     store = keystead.Store(cache.engine)
-    with pytest.raises(TypeError):
+    with pytest.raises(keystead.exceptions.DataError):
         store.pipeline([["SET", "k", own]])
-    with pytest.raises(TypeError):
+    with pytest.raises(keystead.exceptions.DataError):
         store.execute("SET", "k", own)

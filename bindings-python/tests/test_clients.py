@@ -348,3 +348,64 @@ def test_a_subclass_may_override_execute_command():
     client = Watched()
     client.set("key", 1)
     assert client.get("key") == b"1" and seen == ["SET", "GET"]
+
+
+def test_select_moves_all_calls_of_a_client():
+    import asyncio
+
+    import keystead.asyncio
+
+    client = keystead.Valkey(decode_responses=True)
+    zero = keystead.Store(client.engine)
+    client.set("k", "zero")
+    assert client.pipeline().get("k").execute() == ["zero"]
+    assert client.select(3) is True
+    assert client.set("k", "x") and client.append("k", "y") == 2 and client.get("k") == "xy"
+    assert client.strlen("k") == 2 and client.pipeline().get("k").execute() == ["xy"]
+    with client.pipeline() as pipe:
+        pipe.watch("k")
+        pipe.multi()
+        pipe.append("k", "z")
+        assert pipe.execute() == [3]
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append((client.get("k"), client.strlen("k"))))
+    thread.start(), thread.join()
+    assert seen == [("xyz", 3)] and zero.get("k") == b"zero"
+    with pytest.raises(valkey.ResponseError):
+        client.select(99)
+    assert client.get("k") == "xyz"
+    assert client.execute_command("SELECT", 0) is True and client.get(
+        "k"
+    ) == "zero" == client.execute_command("GET", "k")
+    assert client.dbsize() == 1
+
+    async def awaited():
+        client = keystead.asyncio.Valkey(zero.engine, decode_responses=True)
+        assert await client.pipeline().get("k").execute() == ["zero"]
+        await client.select(3)
+        assert await client.get("k") == "xyz" and await client.strlen("k") == 3
+        assert await client.pipeline().get("k").execute() == ["xyz"]
+
+    asyncio.run(awaited())
+
+
+def test_a_pooled_session_is_clean():
+    store = keystead.Store()
+    client = keystead.Valkey(store.engine)
+    for call in (store.execute, client.execute_command):
+        assert call("MULTI") in (b"OK", True, "OK")
+        seen = []
+        thread = threading.Thread(target=lambda call=call, seen=seen: seen.append(call("INCR", "visits")))
+        thread.start(), thread.join()
+        assert isinstance(seen[0], int)
+        call("WATCH", "visits")
+        assert b" watch=0" in store.execute("CLIENT", "INFO")
+    store.pipeline([["MULTI"], ["SET", "a", "1"]])
+    assert store.execute("INCR", "visits") == 3 and store.get("a") is None
+    store.execute("SELECT", 3)
+    store.execute("SET", "k", "mine")
+    assert store.get("k") == b"mine" == store.execute("GET", "k")
+    assert (
+        store.pipeline([["SELECT", 3], ["SET", "k", "3"], ["GET", "k"]])[2] == b"3"
+        and store.get("k") == b"mine"
+    )

@@ -33,7 +33,6 @@ LIMITED = """
         return failed
 
     def go_on():
-        store.execute("DISCARD") if store.execute("PING") == b"QUEUED" else None
         assert store.get("x") == b"y" and cache.get("x") == "y"
         assert store.execute("FLUSHALL") == b"OK" and store.set("a", "b") and store.get("a") == b"b"
         print("goes on")
@@ -71,13 +70,14 @@ CALLS = {
     """,
     "multi": """
         limit(100)
-        store.execute("MULTI")
-        assert failures(lambda number: store.execute("SET", "k%d" % number, "v" * 100_000)) == 20
-        try:
-            store.execute("EXEC")
-        except keystead.exceptions.ExecAbortError:
-            print("aborted")
-        assert len(store) == 2
+        words = [["SET", "k%d" % number, b"v" * 1_000_000] for number in range(5)]
+        words = [["MULTI"], *words * 100, ["EXEC"]]
+        aborted = 0
+        for _ in range(3):
+            replies = store.pipeline(words)
+            assert any(isinstance(reply, MemoryError) for reply in replies)
+            aborted += isinstance(replies[-1], keystead.exceptions.ExecAbortError)
+        assert aborted == 3 and len(store) == 2
     """,
     "hgetall": """
         for number in range(40):

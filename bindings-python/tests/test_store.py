@@ -347,3 +347,46 @@ def test_words_longer_than_proto_max_bulk_len_are_refused():
         with pytest.raises(exceptions.ResponseError, match=r"proto-max-bulk-len|previous errors"):
             refused()
     assert len(store) == 0
+
+
+@pytest.mark.parametrize("time", [None, 1, 0.0009, 2**31, 2**52, 2**53, 2**62, 2**63 - 1, 1e15, 1e18, 9.2e15])
+def test_a_pipeline_answers_alike_in_and_outside_of_a_transaction(store, time):
+    def outcome(transaction, stateful=False):
+        pipeline = store.pipeline(transaction=transaction)
+        store.execute("FLUSHALL")
+        store.set("has", "v", ttl=100), store.set("none", "v")
+        if stateful:
+            pipeline.command("CLIENT", "ID")
+        try:
+            for key in ("has", "none", "missing"):
+                pipeline.expire(key, time)
+            pipeline.set("new", "v", ttl=time)
+            replies = pipeline.execute()
+        except Exception as error:
+            return type(error), str(error)
+        return replies[1:] if stateful else replies
+
+    assert outcome(True) == outcome(False) == outcome(False, stateful=True)
+    if time is None:
+        assert outcome(True) == [True, True, False, True] and store.ttl("has") is None
+
+
+def test_errors_of_options_are_in_the_callers_words():
+    for options, text in (
+        ({"maxmemory": "abc"}, "the option 'maxmemory' can't be 'abc': argument must be a memory value"),
+        ({"config": {"databases": 0}}, "the option 'databases' can't be '0'"),
+        ({"config": {"nonsense": True}}, "there is no option 'nonsense'"),
+        ({"config": {"a\nmaxmemory": 1}}, "there is no option"),
+    ):
+        with pytest.raises(exceptions.DataError) as caught:
+            Store(**options)
+        assert text in str(caught.value) and "line" not in str(caught.value)
+    for least in (1, 4096, "511kb"):
+        with pytest.raises(exceptions.DataError, match="at least 512kb"):
+            Cache(maxmemory=least)
+    assert Store(maxmemory=1) is not None and Cache(maxmemory=0) is not None
+    cache = Cache(maxmemory="512kb", config={"hash-max-listpack-entries": 5, "activedefrag": False})
+    for number in range(3000):
+        cache.set(f"k{number}", "v" * (number % 3000))
+    cache.clear()
+    assert cache.set("k", "v" * 100_000) and cache.get("k")

@@ -42,7 +42,7 @@ class CacheBase:
         if maxmemory is not None:
             # A cache makes room; an error for a full one is what a database wants.
             config = {"maxmemory-policy": "allkeys-adaptive", **(config or {})}
-        engine = open_engine(name, maxmemory=maxmemory, config=config)
+        engine = open_engine(name, maxmemory=maxmemory, config=config, is_cache=True)
         begin = f"{namespace}:" if namespace else ""
         objects = live_objects(live)
         self = super().__new__(cls, engine, db, begin.encode(), codec_of(codec, secret), objects)  # type: ignore[call-arg]
@@ -127,7 +127,8 @@ class Cache(CacheBase, _keystead.Cache):
     """A cache of Python values.
 
     `name`: everybody in this process who opens the same name has the same data; without one it is private.
-    `namespace`: what all keys begin with, unseen by you. `maxmemory`: bytes, or text such as "100mb".
+    `namespace`: what all keys begin with, unseen by you. `maxmemory`: bytes, or text such as "100mb"; at least
+    512 kB, or 0 for no limit.
     `codec`: how values that are not bytes, str, int or float are written: "json", "msgpack", or "pickle" with a `secret`.
     `live`: keeps so many decoded values as objects beside the engine, 1,024 if True. They are as coherent as the engine itself, but
     whoever gets one twice gets the same object: for values that nobody changes.

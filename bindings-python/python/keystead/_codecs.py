@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from keystead._keystead import is_plain_json
 from keystead.exceptions import DataError
 
 __all__ = ["Codec", "codec_of"]
@@ -38,26 +39,20 @@ _encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow
 
 
 def _dumps_json(value: Any) -> bytes:
-    if orjson is not None:
+    # What is accepted, and what is written, is json's affair whatever is installed: orjson takes more, and NaN for null.
+    if is_plain_json(value):
+        if orjson is None:
+            return _encode_json(value).encode()
         try:
-            return orjson.dumps(value, option=_ORJSON_OPTIONS)
+            return orjson.dumps(value)
         except TypeError:
-            # Integers beyond 64 bits and keys that are no strings: json knows what to do, or says so.
+            # Halves of surrogate pairs: json says the rest.
             pass
-        # orjson reads such integers as floats: the space, which JSON allows, has them read by json.
-        return b" " + _encode_json(value).encode()
-    return _encode_json(value).encode()
+    # orjson would read integers beyond 64 bits as floats: the space, which JSON allows, has them read by json.
+    return b" " + _encode_json(value).encode()
 
 
-if orjson is not None:
-    # What json refuses is refused here too, installed or not: a cache must not change its mind with the environment.
-    _ORJSON_OPTIONS = (
-        orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-    )
-
-    _loads_json = orjson.loads
-else:
-    _loads_json = json.loads
+_loads_json = json.loads if orjson is None else orjson.loads
 
 
 def _msgpack() -> Any:

@@ -101,6 +101,10 @@ class ConnectionMixin:
     def _connect(self) -> _Socket:
         return _Socket(Link(self.engine, type(self).make_error))
 
+    def forget_session(self) -> None:
+        """Begins with another session at the next command."""
+        self.disconnect()  # type: ignore[attr-defined]
+
     def pack_commands(self, commands: Any) -> list[tuple[bytes, ...]]:
         return [pack(tuple(words), self.data_error) for words in commands]
 
@@ -131,6 +135,10 @@ class AsyncConnectionMixin:
 
     async def _connect(self) -> None:
         self._link = Link(self.engine, type(self).make_error)
+
+    def forget_session(self) -> None:
+        """Begins with another session at the next command."""
+        self._close()
 
     def _close(self) -> None:
         link, self._link = self._link, None

@@ -14,6 +14,7 @@ def open_engine(
     *,
     maxmemory: int | str | None = None,
     config: dict[str, Any] | None = None,
+    is_cache: bool = False,
 ) -> Engine:
     """The engine of this name in this process, a private one without a name, or the engine given.
 
@@ -26,12 +27,15 @@ def open_engine(
     options = dict(config or {})
     if maxmemory is not None:
         options["maxmemory"] = maxmemory
-    text = "".join(f"{option} {_quoted(value)}\n" for option, value in options.items())
-    return Engine(name, config=text or None)
+    named = [(str(option), _text(value)) for option, value in options.items()]
+    return Engine(name, options=named, is_cache=is_cache)
 
 
-def _quoted(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return f'"{escaped}"'
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode()
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_text, value))
+    return str(value)

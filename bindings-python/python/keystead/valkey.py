@@ -6,6 +6,7 @@ Single commands go straight to a session of the engine; pipelines, WATCH and loc
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -85,7 +86,18 @@ def client_of(client: Any) -> Client:
         raise DataError("an embedded engine takes strict UTF-8 only; use bytes for other encodings")
     text, setup = kwargs.get("decode_responses", False), session_setup(kwargs)
     callbacks = client.response_callbacks
-    return Client(kwargs["engine"], setup, text, BaseParser.parse_error, DataError, callbacks, _with_options)
+    moved = partial(_select, client.connection_pool)
+    return Client(
+        kwargs["engine"], setup, text, BaseParser.parse_error, DataError, callbacks, _with_options, moved
+    )
+
+
+def _select(pool: Any, db: int) -> None:
+    """Pipelines and whatever else takes a connection use the database that the client has chosen, too."""
+    pool.connection_kwargs["db"] = db
+    for connection in list(getattr(pool, "_available_connections", ())):
+        connection.db = db
+        connection.forget_session()
 
 
 class Valkey(valkey.Valkey):

@@ -52,6 +52,15 @@ impl Config {
         self.publish(&self.values.lock());
         result.map(|()| loader.directives)
     }
+
+    /// Sets one option. What is wrong with its value, or nothing where there is no such option.
+    pub(super) fn parse_option(&self, name: &[u8], value: &[u8]) -> Result<(), Option<String>> {
+        let index = table::find(name).ok_or(None)?;
+        let mut loader = Loader { config: self, directives: Directives::default(), save_seen: false };
+        loader.set(index, &[value.to_vec()]).map_err(Some)?;
+        self.publish(&self.values.lock());
+        Ok(())
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

@@ -71,8 +71,35 @@ impl Config {
     /// An option is wrong; the text names its line in the server's words.
     pub fn from_text(text: &[u8]) -> Result<Config> {
         let config = Config::default();
-        config.parse_file(text).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
+        config.add_text(text)?;
         Ok(config)
+    }
+
+    /// Sets options from the text of a `valkey.conf`.
+    ///
+    /// # Errors
+    /// As [`Config::from_text`]; options of earlier lines stay set.
+    pub fn add_text(&self, text: &[u8]) -> Result<()> {
+        self.parse_file(text).map(drop).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+    }
+
+    /// Sets one option, of several words where it takes such.
+    ///
+    /// # Errors
+    /// There is no such option, or it can't have this value; the text names both as the caller wrote them.
+    pub fn set_option(&self, name: &str, value: &str) -> Result<()> {
+        self.parse_option(name.as_bytes(), value.as_bytes()).map_err(|reason| {
+            let text = match reason {
+                None => format!("ERR there is no option '{name}'"),
+                Some(reason) => format!("ERR the option '{name}' can't be '{value}': {reason}"),
+            };
+            Error::from_bytes(ErrorKind::Usage, text.into_bytes())
+        })
+    }
+
+    /// The most bytes that data may take; 0 is no limit.
+    pub fn maxmemory(&self) -> u64 {
+        self.hot().maxmemory()
     }
 
     /// The TCP port, 0 for none.

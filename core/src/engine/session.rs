@@ -147,6 +147,18 @@ impl Session {
         self.client.state.db
     }
 
+    /// Ends what one of several users of the session has left behind, an open transaction and watched keys, and goes to a database: as DISCARD,
+    /// UNWATCH and SELECT would. O(watched keys).
+    #[inline]
+    pub fn clean(&mut self, db: usize) {
+        let Client { engine, state } = &mut self.client;
+        if state.transaction.is_some() || !state.watched.is_empty() {
+            state.end_transaction();
+            state.unwatch(&engine.inner.keyspace);
+        }
+        state.db = db;
+    }
+
     /// The session's number, as CLIENT ID tells it.
     pub fn id(&self) -> u64 {
         self.client.state.info.id
