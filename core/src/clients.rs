@@ -1,6 +1,7 @@
 //! The registry of sessions, and what CLIENT INFO and CLIENT LIST tell about each.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::keyspace::watch::WatchFlag;
@@ -13,6 +14,14 @@ use crate::sync::{Arc, Mutex};
 pub(crate) struct ClientInfo {
     pub(crate) id: u64,
     pub(crate) address: ClientAddress,
+    /// The connection that it came by, if the engine's listener serves it.
+    #[cfg_attr(not(feature = "listener"), expect(dead_code, reason = "there is none"))]
+    socket: Option<Arc<TcpStream>>,
+    /// Its connection was ended by somebody else: nothing of it is executed any more.
+    cut: AtomicBool,
+    /// Something of it is being executed.
+    #[cfg(feature = "listener")]
+    pub(crate) busy: AtomicBool,
     pub(crate) created_ms: u64,
     pub(crate) names: Mutex<ClientNames>,
     pub(crate) db: AtomicUsize,
@@ -38,6 +47,27 @@ impl ClientInfo {
         if self.has_lost() { 0 } else { self.watching.load(Ordering::Relaxed) }
     }
 
+    #[cfg(feature = "listener")]
+    /// Whether it has a connection that can be ended.
+    pub(crate) fn has_connection(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    #[cfg(feature = "listener")]
+    /// Ends its connection.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        if let Some(socket) = &self.socket {
+            // It may have ended already.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Whether its connection was ended by [`ClientInfo::cut`].
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
     /// Whether a watched key has changed: EXEC will do nothing.
     pub(crate) fn has_lost(&self) -> bool {
         self.watch_flag.load(Ordering::Acquire)
@@ -61,10 +91,19 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn register(&self, address: ClientAddress, now_ms: u64) -> Arc<ClientInfo> {
+    pub(crate) fn register(
+        &self,
+        address: ClientAddress,
+        socket: Option<Arc<TcpStream>>,
+        now_ms: u64,
+    ) -> Arc<ClientInfo> {
         let info = Arc::new(ClientInfo {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             address,
+            socket,
+            cut: AtomicBool::new(false),
+            #[cfg(feature = "listener")]
+            busy: AtomicBool::new(false),
             created_ms: now_ms,
             names: Mutex::new(ClientNames::default()),
             db: AtomicUsize::new(0),

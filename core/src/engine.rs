@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+#[cfg(feature = "listener")]
+use std::net::TcpStream;
 use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
@@ -161,7 +163,14 @@ impl Engine {
 
     /// A session of a client behind a socket.
     pub fn session_from(&self, form: Form, address: ClientAddress) -> Session {
-        Session::new(self.clone(), form, address)
+        Session::new(self.clone(), form, address, None)
+    }
+
+    /// A session of the client at the other end of a connection, which can be ended from outside.
+    #[cfg(feature = "listener")]
+    pub(crate) fn session_on(&self, socket: Arc<TcpStream>) -> std::io::Result<Session> {
+        let (peer, local) = (socket.peer_addr()?.to_string(), socket.local_addr()?.to_string());
+        Ok(Session::new(self.clone(), Form::Resp, ClientAddress::Socket { peer, local }, Some(socket)))
     }
 
     /// Moves a manual clock forward and reclaims what has expired by then. Returns how many keys and fields were reclaimed.
@@ -268,6 +277,7 @@ impl Inner {
     /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.keyspace.freeze(held);
+        self.network.freeze_setting(held);
         self.clients.freeze(held);
         self.stats.freeze(held);
         self.config.freeze(held);
@@ -292,6 +302,7 @@ impl Inner {
         self.keyspace.show_stamp();
         self.keyspace.report_all();
         self.make_room();
+        self.network.look();
     }
 
     /// Evicts as far as needed and allowed, and says whether a command that may take memory can run.

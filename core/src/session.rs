@@ -2,6 +2,7 @@
 //!
 //! It knows its database, protocol, transaction and watched keys. What commands do with keys is not its affair.
 
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
@@ -42,6 +43,8 @@ pub(crate) struct Transaction {
     pub(crate) queue: Vec<Queued>,
     /// A command could not be queued: EXEC will refuse.
     pub(crate) poisoned: bool,
+    /// Bytes of the words in the queue.
+    bytes: usize,
 }
 
 /// A command waiting for EXEC.
@@ -57,9 +60,15 @@ pub(crate) struct Watched {
 }
 
 impl Session {
-    pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        form: Form,
+        address: ClientAddress,
+        socket: Option<Arc<TcpStream>>,
+    ) -> Self {
         engine.inner.ensure_background();
-        let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
+        let now_ms = engine.inner.keyspace.clock.coarse_ms();
+        let info = engine.inner.clients.register(address, socket, now_ms);
         let authenticated = !requires_password(&engine.inner.config);
         let state =
             State { db: 0, authenticated, info, transaction: None, watched: Vec::new(), quitting: false };
@@ -106,7 +115,9 @@ impl Session {
     }
 
     fn run(&mut self, argv: &[&[u8]]) {
-        self.engine.inner.ensure_background();
+        let inner = &self.engine.inner;
+        inner.ensure_background();
+        self.state.info.last_seen_ms.store(inner.keyspace.clock.coarse_ms(), Ordering::Relaxed);
         run::execute(&self.engine.inner, &mut self.state, argv, &mut self.reply);
     }
 
@@ -125,13 +136,36 @@ impl Session {
     pub(crate) fn received(&self, bytes: usize) {
         self.engine.inner.network.received(bytes);
         self.state.info.input.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.state.info.busy.store(true, Ordering::Relaxed);
+        self.seen();
     }
 
     /// Counts bytes that a listener is about to send.
     #[cfg(feature = "listener")]
-    pub(crate) fn sent(&self, bytes: usize) {
+    pub(crate) fn sending(&self, bytes: usize) {
         self.engine.inner.network.sent(bytes);
         self.state.info.output.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.state.info.busy.store(false, Ordering::Relaxed);
+        self.seen();
+    }
+
+    /// Notes that the client has taken or sent something just now.
+    #[cfg(feature = "listener")]
+    pub(crate) fn seen(&self) {
+        let now_ms = self.engine.inner.keyspace.clock.late_ms();
+        self.state.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Bytes of the commands that wait for EXEC.
+    #[cfg(feature = "listener")]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.state.transaction.as_ref().map_or(0, |transaction| transaction.bytes)
+    }
+
+    /// Whether the client may execute more than AUTH.
+    #[cfg(feature = "listener")]
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.state.authenticated
     }
 
     /// The sink, for what a listener writes itself, such as protocol errors.
@@ -154,9 +188,9 @@ impl Session {
         self.state.info.id
     }
 
-    /// Whether QUIT was executed.
+    /// Whether the client's connection is to be ended: QUIT was executed, or CLIENT KILL for it.
     pub fn is_quitting(&self) -> bool {
-        self.state.quitting
+        self.state.quitting || self.state.info.is_cut()
     }
 
     /// Whether the session speaks RESP3.
@@ -192,7 +226,7 @@ impl ClientAddress {
         match self {
             ClientAddress::InProcess => true,
             ClientAddress::Socket { peer, .. } => {
-                peer.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().is_loopback())
+                peer.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
             }
         }
     }
@@ -219,6 +253,7 @@ impl State {
 
     pub(crate) fn queue(&mut self, found: Found, argv: &[&[u8]]) {
         let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
+        transaction.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
         transaction.queue.push(Queued { found, argv: argv.iter().map(|word| Box::from(*word)).collect() });
         self.info.last_command.store(found.id, Ordering::Relaxed);
         self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);

@@ -72,7 +72,7 @@ impl Session for ConfigSet<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let pairs: Vec<(&[u8], &[u8])> =
             self.data.iter().map(|setting| (setting.parameter, setting.value)).collect();
-        context.engine.config.set(&pairs)?;
+        set(context, &pairs)?;
         // A transaction holds locks that this needs; EXEC does it when it has released them.
         match &mut context.transaction {
             None => context.engine.options_changed(),
@@ -81,6 +81,26 @@ impl Session for ConfigSet<'_> {
         reply.ok();
         Ok(())
     }
+}
+
+/// Sets options, or none of them where a listener can't do what they say.
+fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {
+    let engine = context.engine;
+    let _alone = engine.network.setting.lock();
+    let before = engine.config.set_for(context.session.info.address.is_local(), pairs)?;
+    const WHERE: [(&str, &str); 2] = [
+        ("port", "Unable to listen on this port. Check server logs."),
+        ("bind", "Failed to bind to specified addresses."),
+    ];
+    let is_one = |name: &[u8]| WHERE.iter().find(|(option, _)| name.eq_ignore_ascii_case(option.as_bytes()));
+    // The first that is set speaks for both.
+    if let Some((option, reason)) = pairs.iter().find_map(|(name, _)| is_one(name))
+        && !engine.network.follow()
+    {
+        engine.config.restore(before);
+        return Err(ConfigError::argument(option.as_bytes(), (*reason).to_owned()));
+    }
+    Ok(())
 }
 
 impl From<ConfigError> for Error {
