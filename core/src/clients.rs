@@ -1,7 +1,7 @@
 //! The registry of sessions, and what CLIENT INFO and CLIENT LIST tell about each.
 
 use std::collections::BTreeMap;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::keyspace::watch::WatchFlag;
@@ -15,7 +15,6 @@ pub(crate) struct ClientInfo {
     pub(crate) id: u64,
     pub(crate) address: ClientAddress,
     /// The connection that it came by, if the engine's listener serves it.
-    #[cfg_attr(not(feature = "listener"), expect(dead_code, reason = "there is none"))]
     socket: Option<Arc<TcpStream>>,
     /// Its connection was ended by somebody else: nothing of it is executed any more.
     cut: AtomicBool,
@@ -47,19 +46,17 @@ impl ClientInfo {
         if self.has_lost() { 0 } else { self.watching.load(Ordering::Relaxed) }
     }
 
-    #[cfg(feature = "listener")]
     /// Whether it has a connection that can be ended.
     pub(crate) fn has_connection(&self) -> bool {
         self.socket.is_some()
     }
 
-    #[cfg(feature = "listener")]
     /// Ends its connection.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         if let Some(socket) = &self.socket {
             // It may have ended already.
-            let _ = socket.shutdown(std::net::Shutdown::Both);
+            let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
