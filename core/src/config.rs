@@ -24,6 +24,7 @@ use hashbrown::HashSet;
 
 use crate::sync::Mutex;
 
+use crate::error::until_zero;
 use crate::os::Guard;
 use crate::pattern::glob_matches;
 
@@ -132,7 +133,7 @@ impl Config {
                 OPTIONS.iter().enumerate().filter(|(_, spec)| !table::OURS.contains(&spec.name))
             {
                 for name in [Some(spec.name), spec.alias].into_iter().flatten() {
-                    if glob_matches(pattern, name.as_bytes(), true) {
+                    if glob_matches(until_zero(pattern), name.as_bytes(), true) {
                         add(name.as_bytes(), index);
                     }
                 }
