@@ -42,6 +42,8 @@ pub struct Reply {
     /// Where the reply that is being written must end, and whether it would go on beyond.
     end: usize,
     is_full: bool,
+    /// Messages that follow the reply.
+    behind: Vec<u8>,
 }
 
 /// An aggregate whose length was not known when its head was written. Close it with [`Reply::close`].
@@ -67,7 +69,7 @@ enum Aggregate {
 impl Reply {
     /// A sink of the given form, speaking RESP2 until [`Reply::set_resp3`].
     pub fn new(form: Form) -> Self {
-        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, is_full: false }
+        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, is_full: false, behind: Vec::new() }
     }
 
     /// The bytes written so far.
@@ -271,6 +273,23 @@ impl Reply {
             self.head(b'|', len as i64);
         }
         known
+    }
+
+    /// Writes a message that follows the whole reply. Clients without RESP3 get none, and tapes, which hold one reply a command.
+    pub(crate) fn behind(&mut self, write: impl FnOnce(&mut Reply)) {
+        if self.resp3 && self.form == Form::Resp {
+            let start = self.buffer.len();
+            write(self);
+            self.behind.extend(self.buffer.drain(start..));
+        }
+    }
+
+    /// Ends a reply: what is to follow it does.
+    #[inline]
+    pub(crate) fn close_all(&mut self) {
+        if !self.behind.is_empty() {
+            self.buffer.append(&mut self.behind);
+        }
     }
 
     /// Head of an out-of-band message; `len` elements follow. In RESP2 an array.

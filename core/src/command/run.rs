@@ -45,6 +45,7 @@ pub(crate) fn execute(engine: &Arc<Inner>, session: &mut State, argv: &[&[u8]], 
         reply.truncate(start);
         reply.error(&error);
     }
+    reply.close_all();
 }
 
 fn dispatch(context: &mut Context<'_, '_>, argv: &[&[u8]], reply: &mut Reply) -> Result<()> {
