@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 #[cfg(feature = "listener")]
 use std::net::TcpStream;
-use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
@@ -67,8 +66,6 @@ pub(crate) struct Inner {
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) network: Network,
     pub(crate) pulse: Pulse,
-    /// Whether the background thread reclaims expired keys; DEBUG can stop it.
-    pub(crate) active_expiry: AtomicBool,
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
     pub(crate) rounds: Rounds,
@@ -262,7 +259,6 @@ impl Inner {
             command_logs: CommandLogs::default(),
             network: Network::default(),
             pulse: Pulse::default(),
-            active_expiry: AtomicBool::new(true),
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
             rounds: Rounds::default(),
