@@ -16,6 +16,9 @@ pub(crate) trait Face: Send + Sync {
     /// Listens where the options say now. Where that is not possible it listens as before and says false.
     fn follow(&self) -> bool;
 
+    /// How many clients the system lets it serve, if that is fewer than so many.
+    fn most_clients(&self, wanted: u64) -> Option<u64>;
+
     /// Looks at the options again.
     fn look(&self);
 }
@@ -71,6 +74,11 @@ impl Network {
     /// Has the listeners that follow the options `bind` and `port` do so. Says whether all could.
     pub(crate) fn follow(&self) -> bool {
         self.faces().iter().all(|face| face.follow())
+    }
+
+    /// How many clients the system lets the listeners serve, if that is fewer than so many.
+    pub(crate) fn most_clients(&self, wanted: u64) -> Option<u64> {
+        self.faces().iter().filter_map(|face| face.most_clients(wanted)).min()
     }
 
     /// Tells the listeners that options have changed.

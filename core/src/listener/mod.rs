@@ -66,10 +66,18 @@ impl Listener {
     }
 
     /// Listens where the options `bind` and `port` say, and follows them when CONFIG SET changes them. Without a `bind` that is the loopback address.
+    /// As a server does, it raises the process's limit of descriptors to what `maxclients` needs, or else lowers `maxclients`.
     ///
     /// # Errors
     /// An address can't be bound, or the options name none.
     pub fn serve(engine: &Engine) -> Result<Listener> {
+        let wanted = engine.config().hot().maxclients() as u64;
+        if let Some(most) = sockets::most_clients(wanted) {
+            warn(format_args!("maxclients has been reduced to {most} to compensate for low ulimit"));
+            let most = most.max(1).to_string();
+            let lowered = engine.config().set_for(true, &[(b"maxclients", most.as_bytes())]);
+            drop(lowered.map_err(Error::from)?);
+        }
         let sockets = sockets::open_all(engine.config())?;
         if sockets.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "ERR Configured to not listen anywhere"));
@@ -161,6 +169,10 @@ impl Face for Shared {
         self.wake();
         // The thread ends without an answer only when the listener ends.
         answered.recv().unwrap_or(true)
+    }
+
+    fn most_clients(&self, wanted: u64) -> Option<u64> {
+        sockets::most_clients(wanted)
     }
 
     fn look(&self) {

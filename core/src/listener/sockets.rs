@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Value};
 use crate::error::{Error, ErrorKind, Result};
@@ -154,6 +155,27 @@ pub(super) fn follow(config: &Config, sockets: &mut Vec<TcpListener>) -> Result<
             }
             Err(error)
         }
+    }
+}
+
+/// Descriptors that a process needs besides its clients'.
+const RESERVED: u64 = 32;
+
+/// Raises the process's limit of descriptors as far as so many clients need and the system lets it. Returns how many there can be if those are fewer.
+pub(super) fn most_clients(wanted: u64) -> Option<u64> {
+    let needed = wanted.saturating_add(RESERVED);
+    let mut limit = getrlimit(Resource::Nofile);
+    let allows = |limit: Rlimit| limit.current.is_none_or(|current| current >= needed);
+    if !allows(limit) {
+        let raised = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+        let raised = Rlimit { current: Some(raised), maximum: limit.maximum };
+        // Where it is refused the limit stays what it was.
+        let _ = setrlimit(Resource::Nofile, raised);
+        limit = getrlimit(Resource::Nofile);
+    }
+    match limit.current {
+        Some(current) if !allows(limit) => Some(current.saturating_sub(RESERVED)),
+        _ => None,
     }
 }
 

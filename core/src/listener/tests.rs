@@ -268,6 +268,31 @@ fn a_crowd_connects_at_once() {
     assert_eq!(ask(&mut first, "PING"), "+PONG\r\n");
 }
 
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn more_clients_than_descriptors_are_refused() {
+    assert!(os::in_fork_by_steps(|trail| {
+        assert!(os::limit_descriptors(200));
+        let port = free_port().to_string();
+        let engine = engine(&[b"--port", port.as_bytes(), b"--maxclients", b"500"]);
+        let _listener = Listener::serve(&engine).unwrap();
+        let mut session = engine.session(Form::Resp);
+        trail.step("serves");
+        let told = "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to handle the \
+                    specified number of clients, try with 168\r\n";
+        for (words, reply) in [
+            (&[&b"CONFIG"[..], b"GET", b"maxclients"][..], "*2\r\n$10\r\nmaxclients\r\n$3\r\n168\r\n"),
+            (&[b"CONFIG", b"SET", b"maxclients", b"169", b"hz", b"77"], told),
+            (&[b"CONFIG", b"GET", b"hz"], "*2\r\n$2\r\nhz\r\n$2\r\n10\r\n"),
+            (&[b"CONFIG", b"SET", b"maxclients", b"168"], "+OK\r\n"),
+            (&[b"CONFIG", b"SET", b"maxclients", b"5"], "+OK\r\n"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(session.execute(words)), reply);
+        }
+        true
+    }));
+}
+
 /// Processor time of this process in hundredths of a second, from its file of statistics, which is open.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn hundredths_used(stat: &mut std::fs::File) -> u64 {

@@ -2,6 +2,7 @@
 
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::config::ConfigError;
+use crate::engine::Inner;
 use crate::error::{Error, Result};
 
 /// Holds the commands about options.
@@ -88,19 +89,37 @@ fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<(), Config
     let engine = context.engine;
     let _alone = engine.network.setting.lock();
     let before = engine.config.set_for(context.session.info.address.is_local(), pairs)?;
-    const WHERE: [(&str, &str); 2] = [
-        ("port", "Unable to listen on this port. Check server logs."),
-        ("bind", "Failed to bind to specified addresses."),
-    ];
-    let is_one = |name: &[u8]| WHERE.iter().find(|(option, _)| name.eq_ignore_ascii_case(option.as_bytes()));
-    // The first that is set speaks for both.
-    if let Some((option, reason)) = pairs.iter().find_map(|(name, _)| is_one(name))
-        && !engine.network.follow()
-    {
-        engine.config.restore(before);
-        return Err(ConfigError::argument(option.as_bytes(), (*reason).to_owned()));
+    for (name, _) in pairs {
+        if let Err((option, reason)) = apply(engine, name) {
+            engine.config.restore(before);
+            return Err(ConfigError::argument(option.as_bytes(), reason));
+        }
     }
     Ok(())
+}
+
+/// Has the listeners do what an option says, if it is one of theirs.
+///
+/// # Errors
+/// The option, and why they can't.
+fn apply(engine: &Inner, name: &[u8]) -> Result<(), (&'static str, String)> {
+    let is = |option: &str| name.eq_ignore_ascii_case(option.as_bytes());
+    let follow = |option, reason: &str| match engine.network.follow() {
+        true => Ok(()),
+        false => Err((option, reason.to_owned())),
+    };
+    if is("port") {
+        follow("port", "Unable to listen on this port. Check server logs.")
+    } else if is("bind") {
+        follow("bind", "Failed to bind to specified addresses.")
+    } else if is("maxclients")
+        && let Some(most) = engine.network.most_clients(engine.config.hot().maxclients() as u64)
+    {
+        let reason = "The operating system is not able to handle the specified number of clients, try with";
+        Err(("maxclients", format!("{reason} {most}")))
+    } else {
+        Ok(())
+    }
 }
 
 impl From<ConfigError> for Error {
