@@ -82,7 +82,10 @@ export interface KeysteadError extends Error {
 /**
  * Values with their types under keys.
  *
- * Strings, numbers, BigInts of 64 bits and bytes come back as they are, anything else as JSON makes it. Every method returns at once;
+ * Strings, numbers, BigInts, booleans and null come back as they are, bytes as Buffers, and plain objects and arrays of these (but for bytes and
+ * BigInts) as plain objects and arrays. What JSON would change, such as a Map, a Date, an instance of a class, `undefined` or NaN in an object, or
+ * more than 1,000 levels, is refused by a TypeError; a codec of your own may take it. Integers that a number can't hold, and that another language
+ * wrote, come as BigInts. Every method returns at once;
  * `await` on its result works too. Errors are thrown as {@link KeysteadError}.
  */
 export class Cache {
@@ -101,7 +104,7 @@ export class Cache {
   getMany<T = unknown, K extends Key = string>(keys: Iterable<K>): Map<K, T>;
   /** Sets all of them or none, at one moment. */
   setMany(entries: Iterable<readonly [Key, unknown]> | Record<string, unknown>, ttl?: number | { ttl?: number }): void;
-  /** Adds to an integer, missing ones count as 0; a BigInt comes back where a number can't hold the sum. */
+  /** Adds to an integer that was set as a number, missing ones count as 0; a BigInt comes back where a number can't hold the sum. */
   incr(key: Key, by?: number): number | bigint;
   decr(key: Key, by?: number): number | bigint;
   /** Gives a key a new time to live, in seconds; without one it no longer expires. Tells whether the key exists. */
@@ -125,7 +128,7 @@ export class Cache {
   wrap<T>(key: Key, options: number | WrapOptions | null | undefined, loader: (key: Key) => T | Promise<T>): Promise<T>;
   stats(): CacheStats;
 
-  /** The string of a key as GET would tell it, whatever type it was set with. */
+  /** The string of a key as GET would tell it, whatever type it was set with; what is not UTF-8 in it becomes U+FFFD. */
   getString(key: Key): string | undefined;
   /** The bytes of a key as stored. */
   getBuffer(key: Key): Buffer | undefined;
@@ -135,7 +138,7 @@ export class Cache {
   hget(key: Key, field: Key): string | undefined;
   /** The strings of keys as MGET would tell them. They may be slices of one string of at most 65,536 characters. */
   mget(keys: Iterable<Key>): (string | undefined)[];
-  /** Any command of Valkey; keys get no prefix. An error reply is thrown. */
+  /** Any command of Valkey; keys get no prefix. An error reply is thrown. Integers that a number can't hold come as BigInts. */
   call(...words: (string | number | Uint8Array)[]): any;
 
   /** Ends the cache; tells whether it was open. Data under a name stays until every cache of that name is closed. */

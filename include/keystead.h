@@ -6,7 +6,8 @@
  * Every call returns a ks_status; ks_last_error() tells this thread's last failure in words. No call ever unwinds into C.
  *
  * What callers must keep to: a handle is used by no thread once it was closed, and closed once; a pointer with a length points to that
- * many bytes and may be NULL if the length is 0; pointers through which something is given back are valid for writing. */
+ * many bytes and may be NULL if the length is 0; arrays have as many members as their count says; pointers through which something is given
+ * back are valid for writing. Any other NULL is KS_ERR_USAGE, and nothing is done. What is given back is 0 or NULL after an error. */
 
 #ifndef KEYSTEAD_H
 #define KEYSTEAD_H
@@ -17,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 
 /**
  * ks_set: only if the key does not exist.
@@ -186,10 +186,13 @@ typedef struct ks_session ks_session;
 
 /**
  * How to open an engine. Set `size` to sizeof(struct ks_options), and what you don't need to zero.
+ *
+ * Later versions add members at the end. A library takes the smaller structs of older headers, and larger ones of newer headers as long as what it does
+ * not know is zero.
  */
 typedef struct ks_options {
   /**
-   * sizeof(struct ks_options), so that later versions can add members.
+   * sizeof(struct ks_options) of the header that the program was compiled with.
    */
   size_t size;
   /**
@@ -255,47 +258,41 @@ const char *ks_last_error(void);
 const char *ks_version(void);
 
 /**
- * Opens an engine. `options` may be NULL for a private engine with default options.
- *
- * Errors: KS_ERR_USAGE for a wrong size or option.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
+ * Makes a status and a text, which may be NULL for none, this thread's last failure, and returns the status: for what is written in C, as ks_vcommand is.
  */
-enum ks_status ks_open(const struct ks_options *options, struct ks_engine **engine);
+enum ks_status ks_set_last_error(enum ks_status status,
+                                 const char *text);
+
+/**
+ * Opens an engine. `options` may be NULL for a private engine with default options. On an error `*engine` is NULL.
+ *
+ * Returns KS_OK, or KS_ERR_USAGE for a wrong size or option, a name that is not UTF-8 among them.
+ */
+enum ks_status ks_open(const struct ks_options *options,
+                       struct ks_engine **engine);
 
 /**
  * Closes a handle. The engine ends with its last handle and session. NULL is allowed.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 void ks_close(struct ks_engine *engine);
 
 /**
- * Opens a session.
+ * Opens a session. On an error `*session` is NULL.
  *
- * # Safety
- * Handles and pointers are as the head of this file asks.
+ * Returns KS_OK or KS_ERR_USAGE.
  */
 enum ks_status ks_session_open(const struct ks_engine *engine, struct ks_session **session);
 
 /**
  * Closes a session. NULL is allowed.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 void ks_session_close(struct ks_session *session);
 
 /**
- * Executes a command given as words. `lengths` may be NULL if all words end with a zero.
+ * Executes a command given as `count` words and as many lengths. `lengths` may be NULL if all words end with a zero.
  *
  * Returns the reply (errors of the command are replies of type KS_REPLY_ERROR), to be freed with ks_free_reply; NULL if the call itself
- * was wrong, or there was no memory for the reply of a command that was executed: ks_last_error tells.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks; `words` and `lengths` have `count` members.
+ * was wrong, or there was no memory for the reply of a command that was executed, as ks_last_error() tells.
  */
 struct ks_reply *ks_command_argv(struct ks_session *session,
                                  size_t count,
@@ -303,10 +300,7 @@ struct ks_reply *ks_command_argv(struct ks_session *session,
                                  const size_t *lengths);
 
 /**
- * Frees a reply with everything in it. NULL is allowed.
- *
- * # Safety
- * The reply came from this library, is the root of its tree and is freed once.
+ * Frees a reply with everything in it: the root of its tree, once. NULL is allowed.
  */
 void ks_free_reply(struct ks_reply *reply);
 
@@ -315,9 +309,6 @@ void ks_free_reply(struct ks_reply *reply);
  * holds behind the string, and all of it if there is no such key, may change. O(length).
  *
  * Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 enum ks_status ks_get(const struct ks_engine *engine,
                       uint32_t db,
@@ -328,15 +319,13 @@ enum ks_status ks_get(const struct ks_engine *engine,
                       size_t *length);
 
 /**
- * Reads the strings of `count` keys into `buffer`, one directly behind the other, and gives the length of each through `lengths`, SIZE_MAX
+ * Reads the strings of `count` keys, whose lengths are in `key_lengths`, into `buffer`, one directly behind the other, and gives the length of each
+ * through `lengths`, which has room for `count`, SIZE_MAX
  * for a key that is missing or holds another type, and their sum through `total`. A string that does not fit into what is left
  * of `capacity` is not copied, nor is any behind it: with `total` above `capacity`, call again with more. Each key is read on its own, not all
  * of them at one moment. Their memory is fetched ahead, so this is faster than as many calls of ks_get. O(keys + lengths).
  *
  * Returns KS_OK or KS_ERR_USAGE.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks; `keys`, `key_lengths` and `lengths` have `count` members.
  */
 enum ks_status ks_mget(const struct ks_engine *engine,
                        uint32_t db,
@@ -353,9 +342,6 @@ enum ks_status ks_mget(const struct ks_engine *engine,
  * O(fields) while the hash is small.
  *
  * Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 enum ks_status ks_hget(const struct ks_engine *engine,
                        uint32_t db,
@@ -371,9 +357,6 @@ enum ks_status ks_hget(const struct ks_engine *engine,
  * Sets the string of a key. `ttl_ms` is its time to live in milliseconds, 0 for none; `flags` are KS_SET_*. O(length).
  *
  * Returns KS_OK, KS_NOT_SET if NX or XX did not hold, KS_ERR_OOM, or KS_ERR_USAGE.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 enum ks_status ks_set(const struct ks_engine *engine,
                       uint32_t db,
@@ -388,9 +371,6 @@ enum ks_status ks_set(const struct ks_engine *engine,
  * Deletes a key of any type. O(1).
  *
  * Returns KS_OK or KS_MISSING.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 enum ks_status ks_del(const struct ks_engine *engine,
                       uint32_t db,
@@ -401,9 +381,6 @@ enum ks_status ks_del(const struct ks_engine *engine,
  * Tells whether a key of any type exists. O(1).
  *
  * Returns KS_OK or KS_MISSING.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 enum ks_status ks_exists(const struct ks_engine *engine,
                          uint32_t db,
@@ -413,10 +390,7 @@ enum ks_status ks_exists(const struct ks_engine *engine,
 /**
  * Adds `by` to the integer of a key, a missing one counting as 0, and gives the sum through `sum`. O(1).
  *
- * Returns KS_OK, KS_ERR_COMMAND (no integer, or overflow), KS_ERR_WRONGTYPE, or KS_ERR_OOM.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
+ * Returns KS_OK, KS_ERR_COMMAND (no integer, or overflow), KS_ERR_WRONGTYPE, KS_ERR_OOM, or KS_ERR_USAGE.
  */
 enum ks_status ks_incr(const struct ks_engine *engine,
                        uint32_t db,
@@ -429,9 +403,6 @@ enum ks_status ks_incr(const struct ks_engine *engine,
  * Gives a key a new time to live in milliseconds, which must not be 0. O(1).
  *
  * Returns KS_OK, KS_MISSING, or KS_ERR_USAGE.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 enum ks_status ks_expire(const struct ks_engine *engine,
                          uint32_t db,
@@ -443,9 +414,6 @@ enum ks_status ks_expire(const struct ks_engine *engine,
  * Gives a key's time to live in milliseconds through `ttl_ms`, -1 if it does not expire. O(1).
  *
  * Returns KS_OK or KS_MISSING.
- *
- * # Safety
- * Handles and pointers are as the head of this file asks.
  */
 enum ks_status ks_ttl(const struct ks_engine *engine,
                       uint32_t db,
@@ -457,32 +425,12 @@ enum ks_status ks_ttl(const struct ks_engine *engine,
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* KEYSTEAD_H */
-
-/* Appends a word to an argv under construction; used by ks_vcommand only. */
+/* The words of a command under construction; of ks_vcommand alone, as all that begins with ks_argv_ or ks_word_. */
 struct ks_argv {
   size_t count;
   char **words;
   size_t *lengths;
 };
-
-static inline int ks_argv_add(struct ks_argv *argv, const char *bytes, size_t length) {
-  size_t count = argv->count + 1;
-  char **words = (char **)realloc(argv->words, count * sizeof *words);
-  size_t *lengths;
-  if (words == NULL) return 0;
-  argv->words = words;
-  lengths = (size_t *)realloc(argv->lengths, count * sizeof *lengths);
-  if (lengths == NULL) return 0;
-  argv->lengths = lengths;
-  words[argv->count] = (char *)malloc(length + 1);
-  if (words[argv->count] == NULL) return 0;
-  if (length > 0) memcpy(words[argv->count], bytes, length);
-  words[argv->count][length] = 0;
-  lengths[argv->count] = length;
-  argv->count = count;
-  return 1;
-}
 
 /* A word that grows. */
 struct ks_word {
@@ -491,17 +439,70 @@ struct ks_word {
   size_t capacity;
 };
 
-static inline int ks_word_add(struct ks_word *word, const char *bytes, size_t length) {
+static inline enum ks_status ks_argv_no_memory(void) {
+  return ks_set_last_error(KS_ERR_OOM, "OOM the system has no memory for the command");
+}
+
+static inline enum ks_status ks_argv_wrong(const char *text) {
+  return ks_set_last_error(KS_ERR_USAGE, text);
+}
+
+static inline enum ks_status ks_argv_add(struct ks_argv *argv, const struct ks_word *word) {
+  size_t count = argv->count + 1;
+  char **words = (char **)realloc(argv->words, count * sizeof *words);
+  size_t *lengths;
+  if (words == NULL) return ks_argv_no_memory();
+  argv->words = words;
+  lengths = (size_t *)realloc(argv->lengths, count * sizeof *lengths);
+  if (lengths == NULL) return ks_argv_no_memory();
+  argv->lengths = lengths;
+  words[argv->count] = (char *)malloc(word->length + 1);
+  if (words[argv->count] == NULL) return ks_argv_no_memory();
+  if (word->length > 0) memcpy(words[argv->count], word->bytes, word->length);
+  words[argv->count][word->length] = 0;
+  lengths[argv->count] = word->length;
+  argv->count = count;
+  return KS_OK;
+}
+
+static inline enum ks_status ks_word_add(struct ks_word *word, const char *bytes, size_t length) {
+  if (length == 0) return KS_OK;
+  if (bytes == NULL) return ks_argv_wrong("ERR a value of the command is a null pointer");
+  if (length > SIZE_MAX / 4 - word->length) return ks_argv_no_memory();
   if (word->length + length > word->capacity) {
     size_t capacity = 2 * (word->length + length) + 16;
     char *larger = (char *)realloc(word->bytes, capacity);
-    if (larger == NULL) return 0;
+    if (larger == NULL) return ks_argv_no_memory();
     word->bytes = larger;
     word->capacity = capacity;
   }
-  if (length > 0) memcpy(word->bytes + word->length, bytes, length);
+  memcpy(word->bytes + word->length, bytes, length);
   word->length += length;
-  return 1;
+  return KS_OK;
+}
+
+static inline enum ks_status ks_word_add_integer(struct ks_word *word, long long value) {
+  char text[32];
+  int length = snprintf(text, sizeof text, "%lld", value);
+  return ks_word_add(word, text, (size_t)length);
+}
+
+static inline enum ks_status ks_word_add_unsigned(struct ks_word *word, unsigned long long value) {
+  char text[32];
+  int length = snprintf(text, sizeof text, "%llu", value);
+  return ks_word_add(word, text, (size_t)length);
+}
+
+/* As many digits as tell the number from all others, with a point whatever the locale says. */
+static inline enum ks_status ks_word_add_double(struct ks_word *word, double value) {
+  char text[64];
+  int at, length = snprintf(text, sizeof text, "%.17g", value);
+  for (at = 0; at < length; at++) {
+    char byte = text[at];
+    int is_point = !(byte >= '0' && byte <= '9') && !(byte >= 'a' && byte <= 'z') && byte != '-' && byte != '+';
+    if (is_point) text[at] = '.';
+  }
+  return ks_word_add(word, text, (size_t)length);
 }
 
 /* As ks_command, with the values in a va_list. */
@@ -509,89 +510,85 @@ static inline ks_reply *ks_vcommand(ks_session *session, const char *format, va_
   struct ks_argv argv = {0, NULL, NULL};
   struct ks_word word = {NULL, 0, 0};
   ks_reply *reply = NULL;
-  int fine = 1, open = 0;
+  enum ks_status status = KS_OK;
+  int is_open = 0;
   size_t at;
-  for (at = 0; fine && format[at] != 0; at++) {
-    char number[64];
-    int length;
+  if (format == NULL) {
+    ks_argv_wrong("ERR the format is a null pointer");
+    return NULL;
+  }
+  for (at = 0; status == KS_OK && format[at] != 0; at++) {
     if (format[at] == ' ') {
-      if (open) {
-        fine = ks_argv_add(&argv, word.bytes, word.length);
-        word.length = 0;
-        open = 0;
-      }
+      if (is_open) status = ks_argv_add(&argv, &word);
+      word.length = 0;
+      is_open = 0;
       continue;
     }
-    open = 1;
+    is_open = 1;
     if (format[at] != '%') {
-      fine = ks_word_add(&word, &format[at], 1);
+      status = ks_word_add(&word, &format[at], 1);
       continue;
     }
     at++;
     switch (format[at]) {
       case 's': {
         const char *text = va_arg(values, const char *);
-        fine = ks_word_add(&word, text, strlen(text));
+        status = text == NULL ? ks_word_add(&word, NULL, 1) : ks_word_add(&word, text, strlen(text));
         break;
       }
       case 'b': {
         const char *bytes = va_arg(values, const char *);
-        size_t size = va_arg(values, size_t);
-        fine = ks_word_add(&word, bytes, size);
+        size_t length = va_arg(values, size_t);
+        status = ks_word_add(&word, bytes, length);
         break;
       }
       case 'd':
       case 'i':
-        length = snprintf(number, sizeof number, "%d", va_arg(values, int));
-        fine = ks_word_add(&word, number, (size_t)length);
+        status = ks_word_add_integer(&word, va_arg(values, int));
         break;
       case 'u':
-        length = snprintf(number, sizeof number, "%u", va_arg(values, unsigned));
-        fine = ks_word_add(&word, number, (size_t)length);
+        status = ks_word_add_unsigned(&word, va_arg(values, unsigned));
         break;
       case 'f':
       case 'g':
-        length = snprintf(number, sizeof number, "%.17g", va_arg(values, double));
-        fine = ks_word_add(&word, number, (size_t)length);
+        status = ks_word_add_double(&word, va_arg(values, double));
         break;
       case 'l':
-        if (format[at + 1] == 'l' && format[at + 2] == 'd') {
-          length = snprintf(number, sizeof number, "%lld", va_arg(values, long long));
-          at += 2;
-        } else if (format[at + 1] == 'l' && format[at + 2] == 'u') {
-          length = snprintf(number, sizeof number, "%llu", va_arg(values, unsigned long long));
-          at += 2;
-        } else if (format[at + 1] == 'd') {
-          length = snprintf(number, sizeof number, "%ld", va_arg(values, long));
-          at += 1;
-        } else if (format[at + 1] == 'u') {
-          length = snprintf(number, sizeof number, "%lu", va_arg(values, unsigned long));
-          at += 1;
+        at++;
+        if (format[at] == 'd') {
+          status = ks_word_add_integer(&word, va_arg(values, long));
+        } else if (format[at] == 'u') {
+          status = ks_word_add_unsigned(&word, va_arg(values, unsigned long));
+        } else if (format[at] == 'l' && format[at + 1] == 'd') {
+          at++;
+          status = ks_word_add_integer(&word, va_arg(values, long long));
+        } else if (format[at] == 'l' && format[at + 1] == 'u') {
+          at++;
+          status = ks_word_add_unsigned(&word, va_arg(values, unsigned long long));
         } else {
-          fine = 0;
-          break;
+          status = ks_argv_wrong("ERR the format has a %l without d, u, ld or lu behind it");
         }
-        fine = ks_word_add(&word, number, (size_t)length);
         break;
       case 'z':
-        if (format[at + 1] != 'u') {
-          fine = 0;
-          break;
+        at++;
+        if (format[at] == 'u') {
+          status = ks_word_add_unsigned(&word, va_arg(values, size_t));
+        } else {
+          status = ks_argv_wrong("ERR the format has a %z without u behind it");
         }
-        length = snprintf(number, sizeof number, "%zu", va_arg(values, size_t));
-        at += 1;
-        fine = ks_word_add(&word, number, (size_t)length);
         break;
       case '%':
-        fine = ks_word_add(&word, "%", 1);
+        status = ks_word_add(&word, "%", 1);
         break;
       default:
-        fine = 0;
+        status = ks_argv_wrong("ERR the format has a % with a letter that ks_command does not know");
     }
   }
-  if (fine && open) fine = ks_argv_add(&argv, word.bytes, word.length);
-  if (fine) {
-    reply = ks_command_argv(session, argv.count, (const char *const *)argv.words, argv.lengths);
+  if (status == KS_OK && is_open) status = ks_argv_add(&argv, &word);
+  if (status == KS_OK) {
+    /* Without words there is no array either. */
+    const char *const *words = (const char *const *)argv.words;
+    reply = ks_command_argv(session, argv.count, words, argv.lengths);
   }
   for (at = 0; at < argv.count; at++) free(argv.words[at]);
   free(argv.words);
@@ -603,7 +600,7 @@ static inline ks_reply *ks_vcommand(ks_session *session, const char *format, va_
 /* Executes a command given as a format, in hiredis's manner: words are separated by spaces, and may hold %s (a string), %b (bytes and
  * their size_t), %d %i %u %ld %lu %lld %llu %zu, %f %g and %%. A value never splits a word, whatever it holds.
  *
- * Returns the reply, to be freed with ks_free_reply, or NULL: the format is wrong or there is no memory. */
+ * Returns the reply, to be freed with ks_free_reply, or NULL: the format or a value is wrong or there is no memory, as ks_last_error() tells. */
 static inline ks_reply *ks_command(ks_session *session, const char *format, ...) {
   va_list values;
   ks_reply *reply;
@@ -612,3 +609,5 @@ static inline ks_reply *ks_command(ks_session *session, const char *format, ...)
   va_end(values);
   return reply;
 }
+
+#endif  /* KEYSTEAD_H */

@@ -5,14 +5,22 @@
 //! * A handle comes from this library, is used by no thread once it was closed, and is closed once. A session is used by one thread
 //!   at a time; an engine by any number.
 //! * A pointer with a length points to that many readable bytes (a buffer: writable ones) for the time of the call. With length 0 it
-//!   may be null.
+//!   may be null. Arrays have as many members as their count says.
 //! * Where a function gives something back through a pointer, the pointer is valid for writing.
+//! * Options have as many bytes as their `size` says.
+//!
+//! A null pointer where none is allowed is an error (`KS_ERR_USAGE`), whichever it is, before anything is done.
 //!
 //! No function unwinds into C: [`guarded`] turns a panic into `KS_ERR_INTERNAL`.
 
 #![allow(non_camel_case_types, reason = "the names are C's")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the same for all functions: it stands at the head, and in the header's"
+)]
 
 use std::cell::RefCell;
+use std::collections::TryReserveError;
 use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -100,9 +108,12 @@ pub struct ks_session {
 }
 
 /// How to open an engine. Set `size` to sizeof(struct ks_options), and what you don't need to zero.
+///
+/// Later versions add members at the end. A library takes the smaller structs of older headers, and larger ones of newer headers as long as what it does
+/// not know is zero.
 #[repr(C)]
 pub struct ks_options {
-    /// sizeof(struct ks_options), so that later versions can add members.
+    /// sizeof(struct ks_options) of the header that the program was compiled with.
     pub size: usize,
     /// Everyone in the process who opens the same name gets the same engine; NULL for a private one.
     pub name: *const c_char,
@@ -186,32 +197,56 @@ fn usage(text: &'static str) -> Error {
     Error::new(ErrorKind::Usage, text)
 }
 
+fn null(what: &str) -> Error {
+    Error::new(ErrorKind::Usage, format!("ERR {what} is a null pointer"))
+}
+
+fn out_of_memory(_: TryReserveError) -> Error {
+    Error::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this")
+}
+
 /// # Safety
-/// `bytes` points to `len` readable bytes, or `len` is 0.
+/// `bytes` points to `len` readable bytes, or is null.
 #[inline]
-unsafe fn slice<'a>(bytes: *const c_void, len: usize) -> Result<&'a [u8], Error> {
+unsafe fn slice<'a>(what: &str, bytes: *const c_void, len: usize) -> Result<&'a [u8], Error> {
     if len == 0 {
         return Ok(&[]);
     }
     if bytes.is_null() {
-        return Err(usage("ERR a null pointer with a length"));
+        return Err(null(what));
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(bytes.cast(), len) })
 }
 
 /// # Safety
-/// `bytes` points to `len` writable bytes that nobody else touches, or `len` is 0.
+/// `bytes` points to `len` writable bytes that nobody else touches, or is null.
 #[inline]
 unsafe fn buffer_of<'a>(bytes: *mut c_void, len: usize) -> Result<&'a mut [u8], Error> {
     if len == 0 {
         return Ok(&mut []);
     }
     if bytes.is_null() {
-        return Err(usage("ERR a null pointer with a length"));
+        return Err(null("the buffer"));
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts_mut(bytes.cast(), len) })
+}
+
+/// Where something is given back, which is `start` until it is.
+///
+/// # Safety
+/// `place` is valid for writing and nobody else touches it during the call, or is null.
+#[inline]
+unsafe fn out<'a, T>(what: &str, place: *mut T, start: T) -> Result<&'a mut T, Error> {
+    if place.is_null() {
+        return Err(null(what));
+    }
+    // SAFETY: the caller's promise; it is written before it is referred to.
+    unsafe {
+        place.write(start);
+        Ok(&mut *place)
+    }
 }
 
 /// # Safety
@@ -219,6 +254,14 @@ unsafe fn buffer_of<'a>(bytes: *mut c_void, len: usize) -> Result<&'a mut [u8], 
 unsafe fn text<'a>(text: *const c_char) -> Option<&'a [u8]> {
     // SAFETY: the caller's promise.
     (!text.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(text) }.to_bytes())
+}
+
+/// # Safety
+/// `engine` is an open handle, or null.
+#[inline]
+unsafe fn database<'a>(engine: *const ks_engine, db: u32) -> Result<&'a Database, Error> {
+    // SAFETY: the caller's promise.
+    unsafe { engine.as_ref() }.ok_or_else(|| null("the engine"))?.database(db)
 }
 
 impl ks_engine {
@@ -239,43 +282,81 @@ pub extern "C" fn ks_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Opens an engine. `options` may be NULL for a private engine with default options.
-///
-/// Errors: KS_ERR_USAGE for a wrong size or option.
+/// Makes a status and a text, which may be NULL for none, this thread's last failure, and returns the status: for what is written in C, as ks_vcommand is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_set_last_error(status: ks_status, text: *const c_char) -> ks_status {
+    // SAFETY: null, or a string.
+    let text = unsafe { self::text(text) }.unwrap_or_default();
+    LAST_ERROR.with(|last| *last.borrow_mut() = CString::new(text).expect("a C string has no zeros"));
+    status
+}
+
+/// The members of options that their size says are there; none for null.
 ///
 /// # Safety
-/// Handles and pointers are as the head of this file asks.
+/// `options` is null, or has as many bytes as its `size` says.
+unsafe fn read_options(options: *const ks_options) -> Result<ks_options, Error> {
+    /// More than any version will have.
+    const MOST: usize = 4096;
+    let mut known =
+        ks_options { size: size_of::<ks_options>(), name: std::ptr::null(), config: std::ptr::null() };
+    if options.is_null() {
+        return Ok(known);
+    }
+    // SAFETY: whatever its size, the member is there.
+    let size = unsafe { (&raw const (*options).size).read() };
+    if !(size_of::<usize>()..=MOST).contains(&size) {
+        return Err(usage("ERR ks_options.size is not set"));
+    }
+    // SAFETY: so many bytes are there, and `known` has room for them; any bytes are valid members.
+    let beyond = unsafe {
+        let bytes = options.cast::<u8>();
+        let shared = size.min(size_of::<ks_options>());
+        std::ptr::copy_nonoverlapping(bytes, (&raw mut known).cast::<u8>(), shared);
+        std::slice::from_raw_parts(bytes.add(shared), size - shared)
+    };
+    // A member of which only a part is there has no value.
+    let holds = |offset: usize| offset + size_of::<*const c_char>() <= size;
+    if !holds(std::mem::offset_of!(ks_options, name)) {
+        known.name = std::ptr::null();
+    }
+    if !holds(std::mem::offset_of!(ks_options, config)) {
+        known.config = std::ptr::null();
+    }
+    if beyond.iter().any(|byte| *byte != 0) {
+        return Err(usage("ERR an option is set that this version of the library does not know"));
+    }
+    Ok(known)
+}
+
+/// Opens an engine. `options` may be NULL for a private engine with default options. On an error `*engine` is NULL.
+///
+/// Returns KS_OK, or KS_ERR_USAGE for a wrong size or option, a name that is not UTF-8 among them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_open(options: *const ks_options, engine: *mut *mut ks_engine) -> ks_status {
     guarded(|| {
+        // SAFETY: the caller's pointers are as the head of this file says.
+        let (opened, options) =
+            unsafe { (out("engine", engine, std::ptr::null_mut())?, read_options(options)?) };
         let mut builder = Engine::builder();
-        // SAFETY: the caller passes null or options; `size` is read before anything behind it.
-        if let Some(options) = unsafe { options.as_ref() } {
-            if options.size < size_of::<ks_options>() {
-                return Err(usage("ERR ks_options.size is not set"));
-            }
-            // SAFETY: the members are null or strings.
-            let (name, config) = unsafe { (text(options.name), text(options.config)) };
-            if let Some(name) = name {
-                builder = builder.name(String::from_utf8_lossy(name));
-            }
-            if let Some(config) = config {
-                builder = builder.config(Config::from_text(config)?);
-            }
+        // SAFETY: the members are null or strings.
+        let (name, config) = unsafe { (text(options.name), text(options.config)) };
+        if let Some(name) = name {
+            // Replacing what is not would give two names one engine.
+            let name = std::str::from_utf8(name).map_err(|_| usage("ERR the engine's name is not UTF-8"))?;
+            builder = builder.name(name);
         }
-        let opened = builder.open()?;
-        let databases = (0..).map_while(|index| opened.database(index).ok()).collect();
-        let handle = Box::new(ks_engine { engine: opened, databases });
-        // SAFETY: the caller's pointer is valid for writing.
-        unsafe { engine.write(Box::into_raw(handle)) };
+        if let Some(config) = config {
+            builder = builder.config(Config::from_text(config)?);
+        }
+        let engine = builder.open()?;
+        let databases = (0..).map_while(|index| engine.database(index).ok()).collect();
+        *opened = Box::into_raw(Box::new(ks_engine { engine, databases }));
         Ok(ks_status::KS_OK)
     })
 }
 
 /// Closes a handle. The engine ends with its last handle and session. NULL is allowed.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_close(engine: *mut ks_engine) {
     if !engine.is_null() {
@@ -288,29 +369,24 @@ pub unsafe extern "C" fn ks_close(engine: *mut ks_engine) {
     }
 }
 
-/// Opens a session.
+/// Opens a session. On an error `*session` is NULL.
 ///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
+/// Returns KS_OK or KS_ERR_USAGE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_session_open(
     engine: *const ks_engine,
     session: *mut *mut ks_session,
 ) -> ks_status {
     guarded(|| {
-        // SAFETY: the handle is open.
-        let engine = unsafe { &*engine };
-        let handle = Box::new(ks_session { session: engine.engine.session(Form::Tape) });
-        // SAFETY: the caller's pointer is valid for writing.
-        unsafe { session.write(Box::into_raw(handle)) };
+        // SAFETY: the caller's pointer is valid for writing, the handle open; or they are null.
+        let (opened, engine) = unsafe { (out("session", session, std::ptr::null_mut())?, engine.as_ref()) };
+        let engine = engine.ok_or_else(|| null("the engine"))?;
+        *opened = Box::into_raw(Box::new(ks_session { session: engine.engine.session(Form::Tape) }));
         Ok(ks_status::KS_OK)
     })
 }
 
 /// Closes a session. NULL is allowed.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_session_close(session: *mut ks_session) {
     if !session.is_null() {
@@ -323,13 +399,10 @@ pub unsafe extern "C" fn ks_session_close(session: *mut ks_session) {
     }
 }
 
-/// Executes a command given as words. `lengths` may be NULL if all words end with a zero.
+/// Executes a command given as `count` words and as many lengths. `lengths` may be NULL if all words end with a zero.
 ///
 /// Returns the reply (errors of the command are replies of type KS_REPLY_ERROR), to be freed with ks_free_reply; NULL if the call itself
-/// was wrong, or there was no memory for the reply of a command that was executed: ks_last_error tells.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks; `words` and `lengths` have `count` members.
+/// was wrong, or there was no memory for the reply of a command that was executed, as ks_last_error() tells.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_command_argv(
     session: *mut ks_session,
@@ -339,24 +412,28 @@ pub unsafe extern "C" fn ks_command_argv(
 ) -> *mut ks_reply {
     let mut reply = std::ptr::null_mut();
     guarded(|| {
-        if session.is_null() || words.is_null() || count == 0 {
-            return Err(usage("ERR a command needs a session and at least one word"));
+        // SAFETY: null, or open and used by this thread alone.
+        let session = unsafe { session.as_mut() }.ok_or_else(|| null("the session"))?;
+        if count == 0 {
+            return Err(usage("ERR a command needs at least one word"));
         }
-        let mut argv: Vec<&[u8]> = with_room_for(count)?;
+        if words.is_null() {
+            return Err(null("words"));
+        }
+        let mut argv: Vec<&[u8]> = Vec::new();
+        argv.try_reserve_exact(count).map_err(out_of_memory)?;
         for index in 0..count {
             // SAFETY: both arrays have `count` members, and the words are as long as they say.
             argv.push(unsafe {
                 let word = *words.add(index);
                 if lengths.is_null() {
-                    text(word).ok_or_else(|| usage("ERR a word is null"))?
+                    text(word).ok_or_else(|| null("a word"))?
                 } else {
-                    slice(word.cast(), *lengths.add(index))?
+                    slice("a word", word.cast(), *lengths.add(index))?
                 }
             });
         }
-        // SAFETY: the handle is open and used by this thread alone.
-        let session = unsafe { &mut (*session).session };
-        let tape = session.execute(&argv);
+        let tape = session.session.execute(&argv);
         let (item, _) = Item::read(tape).ok_or_else(Error::no_memory)?;
         reply = reply_of(&item)?;
         Ok(ks_status::KS_OK)
@@ -364,27 +441,9 @@ pub unsafe extern "C" fn ks_command_argv(
     reply
 }
 
-/// An empty vector with room for so many items: how many they are the caller decides, who may have more than there is memory for.
-fn with_room_for<T>(items: usize) -> Result<Vec<T>, Error> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(items).map_err(|_| Error::no_memory())?;
-    Ok(all)
-}
-
-/// A reply to be freed by [`ks_free_reply`].
+/// A reply as a tree that the caller frees.
 fn reply_of(item: &Item<'_>) -> Result<*mut ks_reply, Error> {
-    let reply = Box::into_raw(Box::new(ks_reply::EMPTY));
-    // SAFETY: it was just made, and nobody else has it.
-    if let Err(error) = unsafe { (*reply).set(item) } {
-        // SAFETY: it is the root of what was made so far, and freed once.
-        unsafe { ks_free_reply(reply) };
-        return Err(error);
-    }
-    Ok(reply)
-}
-
-impl ks_reply {
-    const EMPTY: Self = ks_reply {
+    let reply = Box::into_raw(Box::new(ks_reply {
         type_: ks_reply_type::KS_REPLY_NIL,
         integer: 0,
         dval: 0.0,
@@ -393,10 +452,21 @@ impl ks_reply {
         vtype: [0; 4],
         elements: 0,
         element: std::ptr::null_mut(),
-    };
+    }));
+    // SAFETY: it was made above, and nobody else knows it yet.
+    match unsafe { &mut *reply }.fill(item) {
+        Ok(()) => Ok(reply),
+        Err(error) => {
+            // SAFETY: as above; what it has was made by `fill`.
+            unsafe { ks_free_reply(reply) };
+            Err(error)
+        }
+    }
+}
 
-    /// Becomes this item. What there was no memory for is left out then, so that the rest can be freed.
-    fn set(&mut self, item: &Item<'_>) -> Result<(), Error> {
+impl ks_reply {
+    /// Makes an empty reply that of an item. One that fails can be freed.
+    fn fill(&mut self, item: &Item<'_>) -> Result<(), Error> {
         use ks_reply_type as kind;
         match item {
             Item::Null | Item::NullArray => {}
@@ -426,7 +496,8 @@ impl ks_reply {
     }
 
     fn set_text(&mut self, kind: ks_reply_type, bytes: &[u8]) -> Result<(), Error> {
-        let mut copy = with_room_for(bytes.len() + 1)?;
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(bytes.len() + 1).map_err(out_of_memory)?;
         copy.extend_from_slice(bytes);
         copy.push(0);
         self.type_ = kind;
@@ -436,24 +507,22 @@ impl ks_reply {
     }
 
     fn set_elements(&mut self, kind: ks_reply_type, items: &[Item<'_>]) -> Result<(), Error> {
-        let mut elements: Vec<*mut ks_reply> = with_room_for(items.len())?;
-        let made = items.iter().try_for_each(|item| {
-            elements.push(reply_of(item)?);
-            Ok(())
-        });
-        // Nothing may be left out of a reply, but those that were made have an owner to free them.
+        let mut elements: Vec<*mut ks_reply> = Vec::new();
+        elements.try_reserve_exact(items.len()).map_err(out_of_memory)?;
         elements.resize(items.len(), std::ptr::null_mut());
         self.type_ = kind;
         self.elements = elements.len();
         self.element = Box::into_raw(elements.into_boxed_slice()).cast();
-        made
+        for (index, item) in items.iter().enumerate() {
+            let element = reply_of(item)?;
+            // SAFETY: the array has a place for each item.
+            unsafe { self.element.add(index).write(element) };
+        }
+        Ok(())
     }
 }
 
-/// Frees a reply with everything in it. NULL is allowed.
-///
-/// # Safety
-/// The reply came from this library, is the root of its tree and is freed once.
+/// Frees a reply with everything in it: the root of its tree, once. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_free_reply(reply: *mut ks_reply) {
     if reply.is_null() {
@@ -476,9 +545,6 @@ pub unsafe extern "C" fn ks_free_reply(reply: *mut ks_reply) {
 /// holds behind the string, and all of it if there is no such key, may change. O(length).
 ///
 /// Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_get(
     engine: *const ks_engine,
@@ -490,26 +556,28 @@ pub unsafe extern "C" fn ks_get(
     length: *mut usize,
 ) -> ks_status {
     guarded(|| {
-        // SAFETY: the handle is open, the key readable, the buffer writable.
-        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
-        // SAFETY: the buffer has room for `capacity` bytes, which nobody else touches during the call.
-        let buffer = unsafe { buffer_of(buffer, capacity)? };
+        // SAFETY: the handle is open, the length writable, the key readable, the buffer writable and touched by nobody else during the call.
+        let (length, database, key, buffer) = unsafe {
+            (
+                out("length", length, 0)?,
+                database(engine, db)?,
+                slice("the key", key, key_length)?,
+                buffer_of(buffer, capacity)?,
+            )
+        };
         let found = database.get_into(key, buffer)?;
-        // SAFETY: the caller's pointer is valid for writing.
-        unsafe { length.write(found.unwrap_or(0)) };
+        *length = found.unwrap_or(0);
         Ok(if found.is_some() { ks_status::KS_OK } else { ks_status::KS_MISSING })
     })
 }
 
-/// Reads the strings of `count` keys into `buffer`, one directly behind the other, and gives the length of each through `lengths`, SIZE_MAX
+/// Reads the strings of `count` keys, whose lengths are in `key_lengths`, into `buffer`, one directly behind the other, and gives the length of each
+/// through `lengths`, which has room for `count`, SIZE_MAX
 /// for a key that is missing or holds another type, and their sum through `total`. A string that does not fit into what is left
 /// of `capacity` is not copied, nor is any behind it: with `total` above `capacity`, call again with more. Each key is read on its own, not all
 /// of them at one moment. Their memory is fetched ahead, so this is faster than as many calls of ks_get. O(keys + lengths).
 ///
 /// Returns KS_OK or KS_ERR_USAGE.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks; `keys`, `key_lengths` and `lengths` have `count` members.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_mget(
     engine: *const ks_engine,
@@ -525,14 +593,25 @@ pub unsafe extern "C" fn ks_mget(
     /// Keys that are handed to the engine at a time.
     const BATCH: usize = 64;
     guarded(|| {
-        // SAFETY: the handle is open.
-        let database = unsafe { (*engine).database(db)? };
+        // SAFETY: the handle is open, the sum writable, the buffer writable and touched by nobody else during the call.
+        let (total, database, _) =
+            unsafe { (out("total", total, 0)?, database(engine, db)?, buffer_of(buffer, capacity)?) };
+        let arrays = [
+            ("keys", keys.is_null()),
+            ("key_lengths", key_lengths.is_null()),
+            ("lengths", lengths.is_null()),
+        ];
+        if count > 0
+            && let Some((what, _)) = arrays.iter().find(|(_, is_null)| *is_null)
+        {
+            return Err(null(what));
+        }
         let (mut sum, mut batch): (usize, [&[u8]; BATCH]) = (0, [&[]; BATCH]);
         for start in (0..count).step_by(BATCH) {
             let in_batch = BATCH.min(count - start);
             for (at, key) in batch[..in_batch].iter_mut().enumerate() {
                 // SAFETY: both arrays have `count` members, and the keys are as long as they say.
-                *key = unsafe { slice(*keys.add(start + at), *key_lengths.add(start + at))? };
+                *key = unsafe { slice("a key", *keys.add(start + at), *key_lengths.add(start + at))? };
             }
             database.get_many_with(&batch[..in_batch], |at, found| {
                 let text = found.as_ref().map(|found| &*found.text);
@@ -552,8 +631,7 @@ pub unsafe extern "C" fn ks_mget(
                 }
             });
         }
-        // SAFETY: the caller's pointer is valid for writing.
-        unsafe { total.write(sum) };
+        *total = sum;
         Ok(ks_status::KS_OK)
     })
 }
@@ -562,9 +640,6 @@ pub unsafe extern "C" fn ks_mget(
 /// O(fields) while the hash is small.
 ///
 /// Returns KS_OK, KS_MISSING (length is 0 then), KS_ERR_WRONGTYPE, or KS_ERR_USAGE.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_hget(
     engine: *const ks_engine,
@@ -578,19 +653,24 @@ pub unsafe extern "C" fn ks_hget(
     length: *mut usize,
 ) -> ks_status {
     guarded(|| {
-        // SAFETY: the handle is open, key and field are readable, the buffer is writable.
-        let (database, key, field) =
-            unsafe { ((*engine).database(db)?, slice(key, key_length)?, slice(field, field_length)?) };
-        // SAFETY: the buffer has room for `capacity` bytes, which nobody else touches during the call.
-        let buffer = unsafe { buffer_of(buffer, capacity)? };
+        // SAFETY: the handle is open, the length writable, key and field are readable, the buffer is writable and touched by nobody else during the
+        // call.
+        let (length, database, key, field, buffer) = unsafe {
+            (
+                out("length", length, 0)?,
+                database(engine, db)?,
+                slice("the key", key, key_length)?,
+                slice("the field", field, field_length)?,
+                buffer_of(buffer, capacity)?,
+            )
+        };
         let found = database.hget_with(key, field, |found| {
             let text = found?;
             let fits = text.len().min(buffer.len());
             buffer[..fits].copy_from_slice(&text[..fits]);
             Some(text.len())
         })?;
-        // SAFETY: the caller's pointer is valid for writing.
-        unsafe { length.write(found.unwrap_or(0)) };
+        *length = found.unwrap_or(0);
         Ok(if found.is_some() { ks_status::KS_OK } else { ks_status::KS_MISSING })
     })
 }
@@ -605,9 +685,6 @@ pub const KS_SET_KEEPTTL: u32 = 4;
 /// Sets the string of a key. `ttl_ms` is its time to live in milliseconds, 0 for none; `flags` are KS_SET_*. O(length).
 ///
 /// Returns KS_OK, KS_NOT_SET if NX or XX did not hold, KS_ERR_OOM, or KS_ERR_USAGE.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_set(
     engine: *const ks_engine,
@@ -636,8 +713,13 @@ pub unsafe extern "C" fn ks_set(
             (true, _) => return Err(usage("ERR KS_SET_KEEPTTL and a time to live exclude each other")),
         };
         // SAFETY: the handle is open, key and value are readable.
-        let (database, key, value) =
-            unsafe { ((*engine).database(db)?, slice(key, key_length)?, slice(value, value_length)?) };
+        let (database, key, value) = unsafe {
+            (
+                database(engine, db)?,
+                slice("the key", key, key_length)?,
+                slice("the value", value, value_length)?,
+            )
+        };
         let set = database.set(key, value, ttl, condition)?;
         Ok(if set { ks_status::KS_OK } else { ks_status::KS_NOT_SET })
     })
@@ -646,9 +728,6 @@ pub unsafe extern "C" fn ks_set(
 /// Deletes a key of any type. O(1).
 ///
 /// Returns KS_OK or KS_MISSING.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_del(
     engine: *const ks_engine,
@@ -658,7 +737,7 @@ pub unsafe extern "C" fn ks_del(
 ) -> ks_status {
     guarded(|| {
         // SAFETY: the handle is open, the key readable.
-        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let (database, key) = unsafe { (database(engine, db)?, slice("the key", key, key_length)?) };
         Ok(if database.delete(key)? { ks_status::KS_OK } else { ks_status::KS_MISSING })
     })
 }
@@ -666,9 +745,6 @@ pub unsafe extern "C" fn ks_del(
 /// Tells whether a key of any type exists. O(1).
 ///
 /// Returns KS_OK or KS_MISSING.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_exists(
     engine: *const ks_engine,
@@ -678,17 +754,14 @@ pub unsafe extern "C" fn ks_exists(
 ) -> ks_status {
     guarded(|| {
         // SAFETY: the handle is open, the key readable.
-        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let (database, key) = unsafe { (database(engine, db)?, slice("the key", key, key_length)?) };
         Ok(if database.contains(key) { ks_status::KS_OK } else { ks_status::KS_MISSING })
     })
 }
 
 /// Adds `by` to the integer of a key, a missing one counting as 0, and gives the sum through `sum`. O(1).
 ///
-/// Returns KS_OK, KS_ERR_COMMAND (no integer, or overflow), KS_ERR_WRONGTYPE, or KS_ERR_OOM.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
+/// Returns KS_OK, KS_ERR_COMMAND (no integer, or overflow), KS_ERR_WRONGTYPE, KS_ERR_OOM, or KS_ERR_USAGE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_incr(
     engine: *const ks_engine,
@@ -700,10 +773,9 @@ pub unsafe extern "C" fn ks_incr(
 ) -> ks_status {
     guarded(|| {
         // SAFETY: the handle is open, the key readable.
-        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
-        let result = database.incr(key, by)?;
-        // SAFETY: the caller's pointer is valid for writing.
-        unsafe { sum.write(result) };
+        let (sum, database, key) =
+            unsafe { (out("sum", sum, 0)?, database(engine, db)?, slice("the key", key, key_length)?) };
+        *sum = database.incr(key, by)?;
         Ok(ks_status::KS_OK)
     })
 }
@@ -711,9 +783,6 @@ pub unsafe extern "C" fn ks_incr(
 /// Gives a key a new time to live in milliseconds, which must not be 0. O(1).
 ///
 /// Returns KS_OK, KS_MISSING, or KS_ERR_USAGE.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_expire(
     engine: *const ks_engine,
@@ -724,7 +793,7 @@ pub unsafe extern "C" fn ks_expire(
 ) -> ks_status {
     guarded(|| {
         // SAFETY: the handle is open, the key readable.
-        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let (database, key) = unsafe { (database(engine, db)?, slice("the key", key, key_length)?) };
         let exists = database.expire(key, Duration::from_millis(ttl_ms))?;
         Ok(if exists { ks_status::KS_OK } else { ks_status::KS_MISSING })
     })
@@ -733,9 +802,6 @@ pub unsafe extern "C" fn ks_expire(
 /// Gives a key's time to live in milliseconds through `ttl_ms`, -1 if it does not expire. O(1).
 ///
 /// Returns KS_OK or KS_MISSING.
-///
-/// # Safety
-/// Handles and pointers are as the head of this file asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_ttl(
     engine: *const ks_engine,
@@ -746,11 +812,10 @@ pub unsafe extern "C" fn ks_ttl(
 ) -> ks_status {
     guarded(|| {
         // SAFETY: the handle is open, the key readable.
-        let (database, key) = unsafe { ((*engine).database(db)?, slice(key, key_length)?) };
+        let (ttl_ms, database, key) =
+            unsafe { (out("ttl_ms", ttl_ms, 0)?, database(engine, db)?, slice("the key", key, key_length)?) };
         let Some(ttl) = database.ttl(key) else { return Ok(ks_status::KS_MISSING) };
-        let milliseconds = ttl.map_or(-1, |ttl| ttl.as_millis() as i64);
-        // SAFETY: the caller's pointer is valid for writing.
-        unsafe { ttl_ms.write(milliseconds) };
+        *ttl_ms = ttl.map_or(-1, |ttl| ttl.as_millis() as i64);
         Ok(ks_status::KS_OK)
     })
 }

@@ -8,37 +8,86 @@ const { load } = require("./loads.cjs");
 const { KIND, readStrings, readTyped } = require("./many.cjs");
 const { Near } = require("./near.cjs");
 const { getBuffer } = require("./slab.cjs");
-const { codecOf, pendingValue, prepare, usage } = require("./values.cjs");
+const { readJson } = require("./json.cjs");
+const { flag, known, milliseconds, text, timeOf, usage } = require("./usage.cjs");
+const { codecOf, pendingValue, prepare } = require("./values.cjs");
 
 /** Closes the handles of caches that were collected unclosed. */
 const collected = new FinalizationRegistry((handle) => native.close(handle));
 
-/** What `native.open` takes for the options: text as in valkey.conf, and names and values in turn. With a memory limit `policy` holds, unless
- * `config` names another. */
-function configOf({ maxmemory, config }, policy = "noeviction") {
-  const options = maxmemory === undefined ? [] : ["maxmemory-policy", policy, "maxmemory", String(maxmemory)];
-  if (typeof config === "string") return [config, options];
-  for (const [name, value] of Object.entries(config ?? {})) {
-    options.push(name, typeof value === "boolean" ? (value ? "yes" : "no") : String(value));
-  }
-  return [undefined, options];
+/** What the engine takes as a number of bytes. */
+const MEMORY = /^\d+(?:b|k|kb|m|mb|g|gb)?$/i;
+
+/** The option `maxmemory` as text. */
+function memoryOf(maxmemory) {
+  const isFine = typeof maxmemory === "number" ? Number.isSafeInteger(maxmemory) && maxmemory >= 0 : typeof maxmemory === "string" && MEMORY.test(maxmemory);
+  if (!isFine) throw usage('maxmemory must be a whole number of bytes, or text such as "100mb"');
+  return String(maxmemory);
 }
 
-/** Seconds as milliseconds; none is 0. */
-function milliseconds(ttl) {
-  if (ttl === undefined || ttl === null) return 0;
-  if (typeof ttl !== "number" || !(ttl > 0)) throw usage("ttl must be a number of seconds above 0");
-  return Math.max(1, Math.round(ttl * 1000));
+/** The value of an option as text. */
+function valueOf(name, value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  const isFine = typeof value === "string" || Number.isFinite(value);
+  if (!isFine || /[\n\r]/.test(value)) throw usage(`config: ${JSON.stringify(name)} must be a number, a boolean or a line of text`);
+  if (!/^[a-z][a-z0-9-]*$/i.test(name)) throw usage(`config: ${JSON.stringify(name)} is no name of an option`);
+  return String(value);
+}
+
+/** What `native.open` takes for the options: text as in valkey.conf, and names and values in turn. With a memory limit `policy` holds, unless
+ * `config` names another. */
+function configOf({ maxmemory, config = "" }, policy = "noeviction") {
+  if (typeof config !== "string" && (typeof config !== "object" || config === null || Array.isArray(config))) {
+    throw usage("config must be a text or an object");
+  }
+  const options = maxmemory === undefined ? [] : ["maxmemory-policy", policy, "maxmemory", memoryOf(maxmemory)];
+  if (typeof config === "string") return [config, options];
+  for (const [name, value] of Object.entries(config)) options.push(name, valueOf(name, value));
+  return [undefined, options];
 }
 
 const KEEP = -1;
 const NX = 1;
 const XX = 2;
 
-function conditionOf({ nx, xx }) {
+const SET = ["ttl", "nx", "xx", "keepTtl"];
+
+/** Milliseconds, or KEEP, and the condition that the options of `set` stand for. */
+function settingOf(options) {
+  if (typeof options === "number") return [milliseconds(options), 0];
+  known(options, SET);
+  if (options === undefined || options === null) return [0, 0];
+  const [nx, xx] = [flag(options, "nx"), flag(options, "xx")];
   if (nx && xx) throw usage("nx and xx exclude each other");
-  return nx ? NX : xx ? XX : 0;
+  let time = milliseconds(options.ttl);
+  if (flag(options, "keepTtl")) {
+    if (time !== 0) throw usage("ttl and keepTtl exclude each other");
+    time = KEEP;
+  }
+  return [time, nx ? NX : xx ? XX : 0];
 }
+
+/** What is listed; a text is a list of letters by accident only. */
+function listed(all, what) {
+  if (typeof all !== "object" || all === null || typeof all[Symbol.iterator] !== "function") {
+    throw usage(`${what} must be an array, or another iterable object`);
+  }
+  return Array.isArray(all) ? all : [...all];
+}
+
+/** Pairs of keys and values. */
+function pairsOf(entries) {
+  if (typeof entries !== "object" || entries === null) throw usage("the entries must be pairs of keys and values, or an object");
+  if (typeof entries[Symbol.iterator] !== "function") return Object.entries(entries);
+  const pairs = listed(entries, "the entries");
+  for (const pair of pairs) {
+    if (!Array.isArray(pair) || pair.length !== 2) throw usage("each of the entries must be a key and a value");
+  }
+  return pairs;
+}
+
+/** Integers of replies that numbers can't hold come as BigInts. */
+const EXACT = 8;
 
 /** Commands after which the keys of a near cache may be those of another database. */
 const MOVES = new Set(["select", "exec", "reset"]);
@@ -53,9 +102,10 @@ class Cache {
   #waiting = new Set();
 
   constructor(options = {}) {
-    const { name, prefix = "" } = options;
-    if (name !== undefined && typeof name !== "string") throw usage("name must be a string");
-    if (typeof prefix !== "string") throw usage("prefix must be a string");
+    if (options === null) throw usage("the options must be an object");
+    const { name, prefix = "" } = known(options, ["name", "maxmemory", "prefix", "codec", "near", "config"]);
+    if (name !== undefined) text(name, "name");
+    text(prefix, "prefix");
     this.#codec = codecOf(options.codec);
     this.#name = name;
     this.#prefix = prefix;
@@ -90,17 +140,18 @@ class Cache {
       if (typeof options === "number") return native.setValue(this.#handle, full, value, milliseconds(options)) !== false;
     }
     const [tag, payload] = prepare(value, this.#codec);
-    const { ttl, keepTtl = false, nx = false, xx = false } = typeof options === "number" ? { ttl: options } : options ?? {};
-    const time = keepTtl ? KEEP : milliseconds(ttl);
-    return native.setValue(this.#handle, full, payload, time, conditionOf({ nx, xx }), tag) !== false;
+    const [time, condition] = settingOf(options);
+    return native.setValue(this.#handle, full, payload, time, condition, tag) !== false;
   }
 
   delete(...all) {
-    let deleted = 0;
-    for (const key of all) {
-        if (native.remove(this.#handle, this.#full(key))) deleted += 1;
-    }
-    return deleted;
+    // A key that is none is refused before any is deleted.
+    const full = all.map((key) => {
+      if (typeof key !== "string" || key.isWellFormed()) return this.#full(key);
+      throw usage("a key has a lone surrogate, which has no UTF-8 form");
+    });
+    if (!full.every((key) => typeof key === "string" || isBytes(key))) throw usage("a key must be a string, a Buffer or a Uint8Array");
+    return full.reduce((deleted, key) => deleted + Number(native.remove(this.#handle, key)), 0);
   }
 
   has(key) {
@@ -108,7 +159,7 @@ class Cache {
   }
 
   getMany(all) {
-    const wanted = [...all];
+    const wanted = [...listed(all, "the keys")];
     const found = new Map();
     const one = (key) => {
       const value = this.get(key);
@@ -123,7 +174,7 @@ class Cache {
           found.set(wanted[at], Number(text));
           break;
         case KIND.JSON:
-          found.set(wanted[at], JSON.parse(text));
+          found.set(wanted[at], readJson(text));
           break;
         case KIND.OTHER:
           one(wanted[at]);
@@ -137,13 +188,13 @@ class Cache {
   }
 
   setMany(entries, ttl) {
-    const pairs = entries instanceof Map || Symbol.iterator in entries ? entries : Object.entries(entries);
+    const time = timeOf(ttl);
     const words = [];
-    for (const [key, value] of pairs) {
+    for (const [key, value] of pairsOf(entries)) {
       const [tag, payload] = prepare(value, this.#codec);
       words.push(this.#full(key), tag, payload);
     }
-    native.setValues(this.#handle, milliseconds(typeof ttl === "object" && ttl !== null ? ttl.ttl : ttl), words);
+    native.setValues(this.#handle, time, words);
   }
 
   incr(key, by = 1) {
@@ -152,6 +203,7 @@ class Cache {
   }
 
   decr(key, by = 1) {
+    if (typeof by !== "number") throw usage("by must be a number");
     return native.incrExact(this.#handle, this.#full(key), -by);
   }
 
@@ -165,7 +217,7 @@ class Cache {
   }
 
   clear(prefix = "") {
-    return native.clear(this.#handle, this.#prefix + prefix);
+    return native.clear(this.#handle, this.#prefix + text(prefix, "prefix"));
   }
 
   keys() {
@@ -177,17 +229,16 @@ class Cache {
   }
 
   async wrap(key, options, loader) {
+    if (typeof loader !== "function") throw usage("the loader must be a function");
+    const time = timeOf(options);
     const found = this.get(key);
     if (found !== undefined) return found;
-    if (typeof loader !== "function") throw usage("the loader must be a function");
-    if (!["number", "object", "undefined"].includes(typeof options)) throw usage("the options must be a number of seconds or an object");
-    const { ttl } = typeof options === "number" ? { ttl: options } : options ?? {};
     return load({
       handle: this.#handle,
       key,
       full: this.#full(key),
       codec: this.#codec,
-      time: milliseconds(ttl),
+      time,
       loader,
       look: () => this.get(key),
       waiting: this.#waiting,
@@ -234,13 +285,13 @@ class Cache {
   }
 
   mget(all) {
-    const wanted = Array.isArray(all) ? all : [...all];
+    const wanted = listed(all, "the keys");
     return readStrings(this.#handle, wanted, this.#prefix, undefined) ?? wanted.map((key) => this.getString(key));
   }
 
   call(...words) {
     if (this.#near !== undefined && MOVES.has(String(words[0]).toLowerCase())) this.#near.clear();
-    return call(this.#handle, 0, ...words.map((word) => (isBytes(word) ? word : String(word))));
+    return call(this.#handle, EXACT, ...words.map((word) => (isBytes(word) ? word : String(word))));
   }
 
   close() {

@@ -6,6 +6,7 @@ const native = require("./native.cjs");
 const { configOf } = require("./cache.cjs");
 const { pipelineClass } = require("./pipeline.cjs");
 const { BUFFERS, HOT, LONG, STRING_NUMBERS, addPrefix, execute, executeStrings, transformed, wordsOf } = require("./shortcuts.cjs");
+const { text } = require("./usage.cjs");
 
 function loadIORedis() {
   try {
@@ -28,7 +29,7 @@ function nameOf({ name, path, host, port }) {
 }
 
 function openEngine(options) {
-  const name = nameOf(options);
+  const name = text(nameOf(options), "name");
   if (!kept.has(name)) kept.set(name, native.open(name, ...configOf(options)));
   return native.duplicate(kept.get(name));
 }

@@ -36,7 +36,7 @@ function join(keys, prefix, from) {
   return prefix + joinArray.call(some, prefix);
 }
 
-/** The strings of keys, `missing` for those without; undefined if a key is no string. */
+/** The strings of keys, `missing` for those without; undefined if a key is no string, or the values are much together. */
 function readStrings(handle, keys, prefix, missing) {
   const size = keys.length;
   const values = new Array(size);
@@ -45,6 +45,8 @@ function readStrings(handle, keys, prefix, missing) {
     const joined = join(keys, prefix, from);
     if (joined === undefined) return undefined;
     const text = native.getMany(handle, joined, table, count);
+    // Too long for one string: they are read one by one.
+    if (text === null) return undefined;
     let start = 0;
     for (let at = 0; at < count; at += 1) {
       const end = start + table[2 * at];
@@ -55,7 +57,7 @@ function readStrings(handle, keys, prefix, missing) {
   return values;
 }
 
-/** Calls `found(position, kind, text)` for each key in turn; says whether all keys were strings, and none is read that is not. */
+/** Calls `found(position, kind, text)` for each key in turn; says whether all keys were strings, and their values not too much for one string. */
 function readTyped(handle, keys, prefix, found) {
   const size = keys.length;
   for (let from = 0; from < size; from += BATCH) {
@@ -63,6 +65,7 @@ function readTyped(handle, keys, prefix, found) {
     const joined = join(keys, prefix, from);
     if (joined === undefined) return false;
     const text = native.getMany(handle, joined, table, count, true);
+    if (text === null) return false;
     let start = 0;
     // A value can be read in between, which takes the table: lengths and kinds are copied.
     const answers = table.slice(0, 2 * count);

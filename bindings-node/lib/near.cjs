@@ -11,7 +11,8 @@
 "use strict";
 
 const native = require("./native.cjs");
-const { pendingValue, usage } = require("./values.cjs");
+const { flag, known, usage } = require("./usage.cjs");
+const { pendingValue } = require("./values.cjs");
 
 /** Nearer to its deadline than this, in milliseconds, a value is not trusted. */
 const MARGIN = 20;
@@ -73,7 +74,10 @@ class Entry {
 const isPlain = (value) => typeof value !== "object" || value === null;
 
 class Near {
-  constructor(handle, prefix, codec, { max, objects = false }) {
+  constructor(handle, prefix, codec, options) {
+    if (options === null) throw usage("near must be an object");
+    const { max } = known(options, ["max", "objects"]);
+    const objects = flag(options, "objects");
     if (!Number.isInteger(max) || max < 1) throw usage("near.max must be a number of values above 0");
     this.handle = handle;
     this.prefix = prefix;

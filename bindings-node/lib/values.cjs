@@ -2,39 +2,37 @@
 // Strings, numbers and bytes are read and written natively; here is what goes through a codec.
 "use strict";
 
+const { types } = require("node:util");
 const native = require("./native.cjs");
+const { readJson, writeJson } = require("./json.cjs");
 const { pendingBuffer } = require("./slab.cjs");
+const { known, usage } = require("./usage.cjs");
 
-const TAG = { BYTES: 0xfa, JSON: 0xfc, MESSAGE_PACK: 0xfd, PRIVATE: 0xfe };
+const TAG = { INTEGER: 0xf8, BYTES: 0xfa, JSON: 0xfc, MESSAGE_PACK: 0xfd, PRIVATE: 0xfe };
 
-/** An error with a code of the engine's table. */
-function usage(message) {
-  return Object.assign(new TypeError(message), { code: "KS_ERR_USAGE" });
-}
-
-const json = {
-  tag: TAG.JSON,
-  encode(value) {
-    const text = JSON.stringify(value);
-    if (text === undefined) throw usage(`a ${typeof value} can't be stored`);
-    return text;
-  },
-};
+const json = { tag: TAG.JSON, encode: writeJson };
 
 /** What the option `codec` stands for. */
 function codecOf(option = "json") {
   if (option === "json") return json;
-  const { name, encode, decode } = option;
+  const { name, encode, decode } = option ?? {};
   if (name !== "msgpack" || typeof encode !== "function" || typeof decode !== "function") {
     throw usage('codec must be "json" or { name: "msgpack", encode, decode }');
   }
-  return { tag: TAG.MESSAGE_PACK, encode, decode };
+  known(option, ["name", "encode", "decode"]);
+  const checked = (value) => {
+    const bytes = encode(value);
+    if (!types.isUint8Array(bytes)) throw usage("the codec's encode must return a Uint8Array");
+    return bytes;
+  };
+  return { tag: TAG.MESSAGE_PACK, encode: checked, decode };
 }
 
 /** Reads the value for which `getValue` returned null. */
 function pendingValue(codec) {
   const tag = native.pendingTag();
-  if (tag === TAG.JSON) return JSON.parse(native.pendingText());
+  if (tag === TAG.JSON) return readJson(native.pendingText());
+  if (tag === TAG.INTEGER) return BigInt(native.pendingText());
   const bytes = pendingBuffer();
   if (tag === TAG.BYTES) return bytes;
   if (tag === codec.tag) return codec.decode(bytes);
@@ -52,13 +50,17 @@ function prepare(value, codec) {
       return prepareBigInt(value);
     case "undefined":
       throw usage("undefined can't be stored");
+    case "function":
+    case "symbol":
+      throw usage(`a ${typeof value} can't be stored`);
     default:
-      return value instanceof Uint8Array ? [0, value] : [codec.tag, codec.encode(value)];
+      return types.isUint8Array(value) ? [0, value] : [codec.tag, codec.encode(value)];
   }
 }
 
 function prepareBigInt(value) {
-  if (value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER) return [0, Number(value)];
+  // Bare, it would come back as a number.
+  if (value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER) return [TAG.INTEGER, String(value)];
   // Bare digits would be taken for text: the tag byte is left out by writing them as they are.
   return BigInt.asIntN(64, value) === value ? [RAW, String(value)] : [TAG.JSON, String(value)];
 }
@@ -66,4 +68,4 @@ function prepareBigInt(value) {
 /** A tag that `setValue` does not write. */
 const RAW = 0x100;
 
-module.exports = { RAW, TAG, codecOf, pendingValue, prepare, usage };
+module.exports = { RAW, TAG, codecOf, pendingValue, prepare };

@@ -288,7 +288,7 @@ pub fn size(call: &mut Call<'_, 1>) -> Outcome {
     call.env.number(size as f64)
 }
 
-/// `getMany(handle, joined, table, count, typed)`: the strings of keys, joined as the keys are. `table` is a Uint32Array of at least twice
+/// `getMany(handle, joined, table, count, typed)`: the strings of keys, joined as the keys are; null if that is too long. `table` is a Uint32Array of at least twice
 /// as many numbers as keys: it comes with the keys' lengths in UTF-16 units and goes with each value's length and kind in turn.
 pub fn get_many(call: &mut Call<'_, 5>) -> Outcome {
     let handle = call.env.u32(call.values[0])?;
@@ -308,7 +308,10 @@ pub fn get_many(call: &mut Call<'_, 5>) -> Outcome {
         table.set(2 * at, length);
         table.set(2 * at + 1, kind as u32);
     });
-    let joined = call.env.string(&scratch.found, is_ascii);
+    let joined = match is_ascii {
+        Some(is_ascii) => call.env.string(&scratch.found, is_ascii),
+        None => call.env.null(),
+    };
     scratch.tidy();
     joined
 }
@@ -470,6 +473,8 @@ pub fn value_of(env: JsEnv, scratch: &mut Scratch, is_ascii: bool) -> Outcome {
         return env.string(&scratch.found, true);
     }
     let (tag, skip) = match codec::read(&scratch.found) {
+        // The tag says that it was a BigInt.
+        Stored::Integer(_) if scratch.found[0] == tag::INTEGER => (tag::INTEGER, 1),
         Stored::Integer(number) => return env.integer(number, true),
         Stored::Float(number) => return env.number(number),
         Stored::Text(text) => return env.string(text.as_bytes(), is_ascii),
@@ -581,6 +586,8 @@ const PACKED: u32 = 4;
 const MOST_PACKED: usize = 1 << 16;
 /// Integers of replies become strings.
 const STRING_NUMBERS: u32 = 2;
+/// Integers that numbers can't hold become BigInts.
+const EXACT: u32 = 8;
 
 /// A reply as a value; errors are made, not thrown.
 fn reply(env: JsEnv, item: &Item<'_>, style: u32) -> Outcome {
@@ -591,7 +598,7 @@ fn reply(env: JsEnv, item: &Item<'_>, style: u32) -> Outcome {
         Item::Integer(number) if style & STRING_NUMBERS != 0 => {
             env.string(itoa::Buffer::new().format(*number).as_bytes(), true)
         }
-        Item::Integer(number) => env.integer(*number, false),
+        Item::Integer(number) => env.integer(*number, style & EXACT != 0),
         Item::Double(number) => env.number(*number),
         Item::Boolean(value) => env.boolean(*value),
         Item::Error { kind, text } => {

@@ -27,7 +27,7 @@ use smallvec::SmallVec;
 
 use crate::calls;
 use crate::handles::{self, Store};
-use crate::outcome::{Failure, MISUSED, Outcome, usage};
+use crate::outcome::{Failure, MISUSED, Outcome, out_of_memory, usage};
 use crate::scratch::{Scratch, transcode};
 
 /// What one isolate keeps between calls: handles it looked up, and memory to use again.
@@ -88,6 +88,11 @@ impl Isolate {
         }
     }
 }
+
+/// Bytes that any runtime has strings and Buffers for.
+const LONG: usize = 1 << 28;
+
+const TOO_LONG: &str = "ERR the value is longer than a string of this runtime can be (buffer.constants.MAX_STRING_LENGTH): read its bytes";
 
 /// Turns a status of Node-API into a result.
 #[inline]
@@ -266,6 +271,7 @@ impl JsEnv {
         // SAFETY: without a buffer only the length is told.
         ok(unsafe { sys::napi_get_value_string_utf16(self.0, value, null_mut(), 0, &mut length) })?;
         let room = (length + 2).max(units.len());
+        units.try_reserve(room - units.len()).map_err(out_of_memory)?;
         units.resize(room, 0);
         // SAFETY: `units` is initialised, and as long as said.
         ok(unsafe {
@@ -276,7 +282,7 @@ impl JsEnv {
 
     pub fn buffer_bytes(self, value: sys::napi_value, out: &mut Vec<u8>) -> Outcome<()> {
         let Target { data, length } = self.buffer(value)?;
-        out.reserve(length);
+        out.try_reserve(length).map_err(out_of_memory)?;
         if length > 0 {
             // SAFETY: `data` is `length` bytes of a live Buffer, and `out` has room for them behind its own.
             unsafe {
@@ -447,31 +453,43 @@ impl JsEnv {
     pub fn string(self, bytes: &[u8], is_ascii: bool) -> Outcome {
         let (mut value, length) = (null_mut(), bytes.len() as isize);
         // SAFETY: pointer and length are those of `bytes`, which is copied.
-        ok(unsafe {
+        let made = ok(unsafe {
             if is_ascii {
                 sys::napi_create_string_latin1(self.0, bytes.as_ptr().cast(), length, &mut value)
             } else {
                 sys::napi_create_string_utf8(self.0, bytes.as_ptr().cast(), length, &mut value)
             }
-        })?;
-        Ok(value)
+        });
+        if made.is_err() && bytes.len() > LONG {
+            return Err(usage(TOO_LONG));
+        }
+        made.map(|()| value)
     }
 
     pub fn new_buffer(self, bytes: &[u8]) -> Outcome {
         let (mut data, mut value) = (null_mut(), null_mut());
         // SAFETY: pointer and length are those of `bytes`, which is copied.
-        ok(unsafe {
+        let made = ok(unsafe {
             sys::napi_create_buffer_copy(self.0, bytes.len(), bytes.as_ptr().cast(), &mut data, &mut value)
-        })?;
-        Ok(value)
+        });
+        if made.is_err() && bytes.len() > LONG {
+            return Err(usage("ERR the value is longer than a Buffer of this runtime can be"));
+        }
+        made.map(|()| value)
     }
 
-    /// Makes an `Error` with a code, not thrown.
+    /// Makes an `Error` with a code, not thrown; a `TypeError` for what a caller did wrong.
     pub fn error(self, kind: &str, text: &[u8]) -> Outcome {
         let (code, text, mut value) =
             (self.string(kind.as_bytes(), true)?, self.string(text, false)?, null_mut());
         // SAFETY: both are strings of this env.
-        ok(unsafe { sys::napi_create_error(self.0, code, text, &mut value) })?;
+        ok(unsafe {
+            if kind == ErrorKind::Usage.constant() {
+                sys::napi_create_type_error(self.0, code, text, &mut value)
+            } else {
+                sys::napi_create_error(self.0, code, text, &mut value)
+            }
+        })?;
         Ok(value)
     }
 

@@ -24,6 +24,11 @@ pub fn usage(text: &'static str) -> Failure {
     Failure::Engine(Error::new(ErrorKind::Usage, text))
 }
 
+/// The system has no memory for a copy of an argument.
+pub fn out_of_memory(_: std::collections::TryReserveError) -> Failure {
+    Failure::Engine(Error::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this value"))
+}
+
 /// A result of a callback, or of a step in it.
 pub type Outcome<T = sys::napi_value> = Result<T, Failure>;
 

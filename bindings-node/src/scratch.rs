@@ -6,7 +6,7 @@ use keystead::cache::codec::{self, Stored, tag};
 use smallvec::SmallVec;
 
 use crate::handles::Store;
-use crate::outcome::{Outcome, SURROGATE, usage};
+use crate::outcome::{Outcome, SURROGATE, out_of_memory, usage};
 use crate::packed::Packed;
 
 /// What is used again from call to call.
@@ -81,6 +81,7 @@ impl Scratch {
 #[inline]
 pub fn transcode(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
     let start = out.len();
+    out.try_reserve(units.len()).map_err(out_of_memory)?;
     if narrow(units, out) {
         return Ok(());
     }
@@ -102,7 +103,7 @@ fn narrow(units: &[u16], out: &mut Vec<u8>) -> bool {
 
 #[cold]
 fn widen(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
-    out.reserve(units.len() * 2);
+    out.try_reserve(units.len() * 2).map_err(out_of_memory)?;
     let mut utf8 = [0; 4];
     for letter in char::decode_utf16(units.iter().copied()) {
         let letter = letter.map_err(|_| usage(SURROGATE))?;
@@ -149,26 +150,33 @@ pub fn split(lengths: &[u32], units: usize, scratch: &mut Scratch) -> Outcome<()
     Ok(())
 }
 
+/// Bytes of values that are read as one string. Node's longest has about twice as many units, and whoever reads that much gains nothing by it.
+const MOST_JOINED: usize = 1 << 28;
+
 /// Reads the keys that are the scratch's words into `scratch.found`; tells `answer` of each the length of its value in UTF-16 units, and
-/// its kind. Says whether all of it is ASCII.
+/// its kind. Says whether all of it is ASCII; nothing if it is more than [`MOST_JOINED`].
 pub fn many(
     store: &Store,
     is_typed: bool,
     scratch: &mut Scratch,
     mut answer: impl FnMut(usize, u32, Kind),
-) -> bool {
+) -> Option<bool> {
     let mut out = std::mem::take(&mut scratch.found);
     out.clear();
-    let mut all_ascii = true;
+    let (mut all_ascii, mut is_long) = (true, false);
     store.database().get_many_with(&scratch.words(), |at, found| {
         let Some(found) = found else { return answer(at, 0, Kind::Missing) };
         let (kind, text) =
             if is_typed { kind_of(&found.text, found.is_ascii) } else { (Kind::Text, &*found.text) };
+        is_long |= text.len() > MOST_JOINED.saturating_sub(out.len());
+        if is_long {
+            return;
+        }
         all_ascii &= found.is_ascii;
         answer(at, push_text(text, found.is_ascii, &mut out), kind);
     });
     scratch.found = out;
-    all_ascii
+    (!is_long).then_some(all_ascii)
 }
 
 fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
@@ -177,6 +185,7 @@ fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
     }
     const SAFE: u64 = (1 << 53) - 1;
     match codec::read(text) {
+        Stored::Integer(_) if text[0] == tag::INTEGER => (Kind::Other, &[]),
         Stored::Integer(number) if number.unsigned_abs() <= SAFE => (Kind::Integer, text),
         Stored::Text(text) => (Kind::Text, text.as_bytes()),
         Stored::Encoded(tag::JSON, payload) => (Kind::Json, payload),

@@ -59,6 +59,9 @@ def test_text_and_counters_are_plain_strings_to_valkey_clients(name):
     assert store.incr("count") == 42 == cache.get("count")
     cache.set("list", [1, 2])
     assert store.get("list")[:1] == b"\xfc"
+    # As JavaScript writes a BigInt that a number could hold.
+    store.set("key", b"\xf85")
+    assert cache.get("key") == 5 and cache.get_many(["key"]) == {"key": 5}
     assert json.loads(store.get("list")[1:]) == [1, 2]
     store.set("theirs", "hello")
     assert cache.get("theirs") == "hello"

@@ -25,6 +25,7 @@ use hashbrown::HashSet;
 
 use crate::sync::Mutex;
 
+use crate::error::until_zero;
 use crate::os::Guard;
 use crate::pattern::glob_matches;
 
@@ -81,12 +82,12 @@ fn split_words<'a>(spec: &OptionSpec, text: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
 }
 
 impl Config {
-    /// The options read at every command, without a lock.
     /// Locks the values.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.values.lock()));
     }
 
+    /// The options read at every command, without a lock.
     pub(crate) fn hot(&self) -> &Hot {
         &self.hot
     }
@@ -101,6 +102,13 @@ impl Config {
     pub(crate) fn text(&self, name: &str) -> Option<Vec<u8>> {
         let index = table::find(name.as_bytes())?;
         Some(self.values.lock()[index].to_text(&OPTIONS[index].kind))
+    }
+
+    /// Whether somebody chose a value of the option, be it the default.
+    #[cfg(any(test, feature = "listener"))]
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        let row = table::find(name.as_bytes());
+        self.values.lock().own().iter().any(|(own, _)| Some(*own) == row)
     }
 
     /// Names and values for CONFIG GET. A name without pattern characters is answered in the caller's spelling; patterns
@@ -127,7 +135,7 @@ impl Config {
                 OPTIONS.iter().enumerate().filter(|(_, spec)| !table::OURS.contains(&spec.name))
             {
                 for name in [Some(spec.name), spec.alias].into_iter().flatten() {
-                    if glob_matches(pattern, name.as_bytes(), true) {
+                    if glob_matches(until_zero(pattern), name.as_bytes(), true) {
                         add(name.as_bytes(), index);
                     }
                 }
@@ -136,13 +144,19 @@ impl Config {
         found
     }
 
-    /// Sets all of `pairs` (names and texts) or none.
+    /// Sets all of `pairs` (names and texts) or none, for a client of this machine.
     ///
     /// # Errors
     /// The first pair at fault, in the server's words. Names and rights are checked before any value.
+    #[cfg(test)]
     pub(crate) fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {
+        self.set_for(true, pairs).map(drop)
+    }
+
+    /// The same for a client of this machine or of another. Returns what [`Config::restore`] takes.
+    pub(crate) fn set_for(&self, is_local: bool, pairs: &[(&[u8], &[u8])]) -> Result<Before, ConfigError> {
         let mut values = self.values.lock();
-        let targets = self.check_targets(&values, pairs)?;
+        let targets = Self::check_targets(&values, is_local, pairs)?;
         let mut changed = values.clone();
         for ((name, text), index) in pairs.iter().zip(targets) {
             let spec = &OPTIONS[index];
@@ -150,18 +164,32 @@ impl Config {
             let value = value::parse(spec, &args, &changed[index]).and_then(|value| accept(spec, value));
             changed.set(index, value.map_err(|reason| ConfigError::argument(name, reason))?);
         }
-        *values = changed;
+        let before = std::mem::replace(&mut *values, changed);
         self.publish(&values);
-        Ok(())
+        Ok(Before(before))
     }
 
-    fn check_targets(&self, values: &Values, pairs: &[(&[u8], &[u8])]) -> Result<Vec<usize>, ConfigError> {
+    /// Takes back what was set since, all of it.
+    pub(crate) fn restore(&self, Before(before): Before) {
+        let mut values = self.values.lock();
+        let set = values.own().iter().map(|(row, _)| *row);
+        set.for_each(|row| self.hot.publish(OPTIONS[row].name, &before[row]));
+        *values = before;
+    }
+
+    fn check_targets(
+        values: &Values,
+        is_local: bool,
+        pairs: &[(&[u8], &[u8])],
+    ) -> Result<Vec<usize>, ConfigError> {
         let mut targets = Vec::with_capacity(pairs.len());
         for (place, (name, _)) in pairs.iter().enumerate() {
             let index = table::find(name).ok_or_else(|| ConfigError::unknown(name))?;
             let refusal = match OPTIONS[index].mutability {
                 Mutability::Immutable => Some("can't set immutable config"),
-                Mutability::Protected if !protected_allowed(values) => Some("can't set protected config"),
+                Mutability::Protected if !protected_allowed(values, is_local) => {
+                    Some("can't set protected config")
+                }
                 _ if pairs[..place].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) => {
                     Some("duplicate parameter")
                 }
@@ -182,11 +210,21 @@ impl Config {
     }
 }
 
-/// Whether `enable-protected-configs` lets CONFIG SET change protected options. `local` does too: a session in
-/// the process is as local as can be, and the listener refuses remote ones itself.
-fn protected_allowed(values: &Values) -> bool {
+/// The values before some were set.
+#[must_use]
+pub(crate) struct Before(Values);
+
+/// Whether `enable-protected-configs` lets a client's CONFIG SET change protected options.
+fn protected_allowed(values: &Values, is_local: bool) -> bool {
     let index = table::find(b"enable-protected-configs").expect("the option is in the table");
-    values[index] != Value::Choice(0)
+    match (&values[index], &OPTIONS[index].kind) {
+        (Value::Choice(choice), Kind::Choice(words)) => match words[*choice] {
+            "yes" => true,
+            "local" => is_local,
+            _ => false,
+        },
+        _ => unreachable!("a value has the kind of its option"),
+    }
 }
 
 /// Brings a valid value into the range that the engine works with, and refuses what it cannot do.

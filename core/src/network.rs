@@ -3,10 +3,25 @@
 //! Listening and serving is the listener's work.
 
 use std::net::SocketAddr;
+#[cfg(feature = "listener")]
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::os::Guard;
 use crate::sync::Mutex;
+
+/// A listener, as the engine knows it.
+pub(crate) trait Face: Send + Sync {
+    /// Listens where the options say now. Where that is not possible it listens as before and says false.
+    fn follow(&self) -> bool;
+
+    /// How many clients the system lets it serve, if that is fewer than so many.
+    fn most_clients(&self, wanted: u64) -> Option<u64>;
+
+    /// Looks at the options again.
+    fn look(&self);
+}
 
 /// Traffic of all connections since the start or the last CONFIG RESETSTAT.
 #[derive(Default)]
@@ -21,13 +36,54 @@ pub(crate) struct Network {
     pub(crate) writes: AtomicU64,
     /// Connections turned away.
     pub(crate) rejected: AtomicU64,
+    /// Connections ended since too much of a request had been received.
+    pub(crate) overfull: AtomicU64,
+    /// Connections that are open.
+    #[cfg(feature = "listener")]
+    pub(crate) open: AtomicUsize,
     listeners: Mutex<Vec<SocketAddr>>,
+    faces: Mutex<Vec<Weak<dyn Face>>>,
+    /// Held while options are set, so that a setting that fails restores what it found. Comes after the locks of shards.
+    pub(crate) setting: Mutex<()>,
 }
 
 impl Network {
-    /// Locks the list of listeners.
+    /// Waits until no options are being set. Whoever sets some may wait for a listener, which may want any lock but those of shards.
+    pub(crate) fn freeze_setting<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.setting.lock()));
+    }
+
+    /// Locks the lists of listeners.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.listeners.lock()));
+        held.push(Box::new(self.faces.lock()));
+    }
+
+    /// Has a listener hear of options.
+    #[cfg(feature = "listener")]
+    pub(crate) fn enter(&self, face: Weak<dyn Face>) {
+        let mut faces = self.faces.lock();
+        faces.retain(|other| other.strong_count() > 0);
+        faces.push(face);
+    }
+
+    fn faces(&self) -> Vec<Arc<dyn Face>> {
+        self.faces.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Has the listeners that follow the options `bind` and `port` do so. Says whether all could.
+    pub(crate) fn follow(&self) -> bool {
+        self.faces().iter().all(|face| face.follow())
+    }
+
+    /// How many clients the system lets the listeners serve, if that is fewer than so many.
+    pub(crate) fn most_clients(&self, wanted: u64) -> Option<u64> {
+        self.faces().iter().filter_map(|face| face.most_clients(wanted)).min()
+    }
+
+    /// Tells the listeners that options have changed.
+    pub(crate) fn look(&self) {
+        self.faces().iter().for_each(|face| face.look());
     }
 
     #[cfg(feature = "listener")]
@@ -61,7 +117,8 @@ impl Network {
 
     /// Forgets the counts.
     pub(crate) fn reset(&self) {
-        for counter in [&self.input, &self.output, &self.reads, &self.writes, &self.rejected] {
+        let counters = [&self.input, &self.output, &self.reads, &self.writes, &self.rejected, &self.overfull];
+        for counter in counters {
             counter.store(0, Ordering::Relaxed);
         }
     }

@@ -141,6 +141,14 @@ pub(crate) fn limit_address_space(bytes: u64) -> bool {
     unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) == 0 }
 }
 
+/// Limits the descriptors of this process to those below a number, for a test in a child; says whether the system did.
+#[cfg(all(test, target_os = "linux", not(miri), feature = "listener"))]
+pub(crate) fn limit_descriptors(count: u64) -> bool {
+    let limit = libc::rlimit { rlim_cur: count, rlim_max: count };
+    // SAFETY: the pointer is to a local.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
+}
+
 /// Has all memory that this process maps from now on locked, for a test in a child; says whether the system did.
 #[cfg(all(test, target_os = "linux", not(miri)))]
 pub(crate) fn lock_memory_to_come() -> bool {

@@ -94,6 +94,12 @@ impl Run<'_> {
                 both(link.oracle.send(bytes), link.subject.send(bytes))?;
                 self.next(*client, quote::quote(bytes))
             }
+            Action::Send(client, bytes) => {
+                let link = self.link(*client)?;
+                both(link.oracle.send(bytes), link.subject.send(bytes))?;
+                self.transcript.push(quote::quote(bytes));
+                Ok(())
+            }
             Action::Read(client) => self.next(*client, "%read".into()),
             Action::Closed(client) => {
                 let link = self.link(*client)?;

@@ -33,6 +33,8 @@ pub enum Action {
     Await(Call),
     /// Sends bytes as they are and compares one reply.
     Raw(usize, Vec<u8>),
+    /// Sends bytes that get no reply.
+    Send(usize, Vec<u8>),
     /// Compares one more reply or push of a connection.
     Read(usize),
     /// Both servers must have closed the connection.
@@ -142,6 +144,7 @@ fn action(line: &str) -> Result<Action, String> {
     match name {
         "sleep" => Ok(Action::Sleep(rest.trim().parse().map_err(|_| "%sleep MILLISECONDS")?)),
         "raw" => Ok(Action::Raw(client, quote::split(rest)?.concat())),
+        "send" => Ok(Action::Send(client, quote::split(rest)?.concat())),
         "read" => Ok(Action::Read(client)),
         "closed" => Ok(Action::Closed(client)),
         "await" => Ok(Action::Await(call(client, rest)?)),

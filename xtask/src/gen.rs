@@ -56,5 +56,32 @@ fn c_header() -> Result<String, String> {
     let path = out.to_string_lossy();
     let arguments = ["--quiet", "--config", "bindings-c/cbindgen.toml", "--output", &path, "bindings-c"];
     sh::run("gen", &mut sh::program(tool, &arguments))?.ok("cbindgen")?;
-    std::fs::read_to_string(&out).map_err(|error| format!("{path}: {error}"))
+    let printed = std::fs::read_to_string(&out).map_err(|error| format!("{path}: {error}"))?;
+    let code = sh::root().join("bindings-c/src/command.h");
+    let code = std::fs::read_to_string(code).map_err(|error| format!("command.h: {error}"))?;
+    within_guard(&printed, &code)
+}
+
+/// A printed header with C code at its end, without the comment at the code's head: inside the guard, so that a header included twice has it once.
+fn within_guard(header: &str, code: &str) -> Result<String, String> {
+    const END: &str = "#endif  /* KEYSTEAD_H */\n";
+    let head = header.strip_suffix(END).ok_or("the header does not end with its guard")?;
+    let (_, code) = code.split_once("*/\n").ok_or("the code has no comment at its head")?;
+    Ok(format!("{head}{}\n{END}", code.trim_start_matches('\n')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_goes_into_the_guard() {
+        let header = "#ifndef KEYSTEAD_H\nint a;\n\n#endif  /* KEYSTEAD_H */\n";
+        let code = "/* Says what it is. */\n\n/* f */\nint f(void);\n";
+        assert_eq!(
+            within_guard(header, code).unwrap(),
+            "#ifndef KEYSTEAD_H\nint a;\n\n/* f */\nint f(void);\n\n#endif  /* KEYSTEAD_H */\n"
+        );
+        assert!(within_guard("int a;\n", code).is_err());
+    }
 }

@@ -237,13 +237,15 @@ fn c() -> Result<Outcome, String> {
     let prefix = fresh_folder("c-prefix")?;
     cinstall(&prefix)?;
     let flags = pkg_config(&prefix)?;
-    let mut sum = Count::default();
+    let mut sum = header(&flags)?;
     for source in files(&sh::root().join("bindings-c/tests"), "c")? {
         let name = source.file_stem().expect("a .c file has a name").to_string_lossy().into_owned();
         let program = prefix.join(&name);
         let (from, to) = (source.to_string_lossy().into_owned(), program.to_string_lossy().into_owned());
-        let mut compile =
-            sh::program("cc", &["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-o", &to, &from]);
+        let mut compile = sh::program(
+            "cc",
+            &["-std=c11", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o", &to, &from],
+        );
         sh::run("c", compile.args(&flags).arg("-pthread"))?.ok(&format!("compiling {name}.c"))?;
         let checks =
             ["--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", &to];
@@ -256,6 +258,26 @@ fn c() -> Result<Outcome, String> {
         sum += if counted == Count::default() || !success { Count::one(success) } else { counted };
     }
     Ok(Outcome::Ran(sum))
+}
+
+/// The header compiles without a warning in every language that includes it.
+fn header(flags: &[String]) -> Result<Count, String> {
+    const LANGUAGES: &[(&str, &str, &str)] = &[
+        ("cc", "c", "-std=c99"),
+        ("cc", "c", "-std=c11"),
+        ("cc", "c", "-std=c17"),
+        ("c++", "c++", "-std=c++11"),
+        ("c++", "c++", "-std=c++17"),
+    ];
+    let source = sh::root().join("bindings-c/tests/header.c");
+    let mut sum = Count::default();
+    for (compiler, language, standard) in LANGUAGES {
+        let warnings = ["-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+        let mut compile = sh::program(compiler, &["-x", language, standard]);
+        let output = sh::run("c", compile.args(warnings).args(flags).arg(&source))?;
+        sum += Count::one(output.success);
+    }
+    Ok(sum)
 }
 
 /// `cargo cinstall` of the C library into a prefix.

@@ -38,15 +38,11 @@ fn main() -> ExitCode {
 fn serve(options: &[OsString]) -> Result<(), Box<dyn std::error::Error>> {
     let options: Vec<&[u8]> = options.iter().map(|option| option.as_encoded_bytes()).collect();
     let config = Config::from_arguments(&options)?;
-    let (addresses, port) = (config.bind_addresses(), config.port());
     let engine = Engine::builder().config(config).open()?;
-    let listeners = addresses
-        .iter()
-        .map(|address| Listener::bind(&engine, (address.as_str(), port)))
-        .collect::<Result<Vec<_>, _>>()?;
-    for listener in &listeners {
-        eprintln!("Keystead {} listens on {}", env!("CARGO_PKG_VERSION"), listener.address());
+    let listener = Listener::serve(&engine)?;
+    for address in listener.addresses() {
+        eprintln!("Keystead {} listens on {address}", env!("CARGO_PKG_VERSION"));
     }
-    listeners.into_iter().for_each(Listener::join);
+    listener.join();
     Ok(())
 }

@@ -14,7 +14,7 @@
 //!
 //! | tag | payload |
 //! |---|---|
-//! | `0xF8` integer | reserved: integers are always bare |
+//! | `0xF8` integer | a canonical integer that fits 64 bits; JavaScript writes a BigInt so that a number could hold, which bare would come back as one. Others write integers bare |
 //! | `0xF9` text | UTF-8; written for text that looks like an integer, such as `"42"` |
 //! | `0xFA` bytes | as they are; written for bytes that are valid UTF-8 or begin with a tag byte |
 //! | `0xFB` float | IEEE 754 double, 8 bytes, little-endian |
@@ -28,6 +28,7 @@
 /// First byte of a tagged value.
 #[allow(missing_docs, reason = "the module's table says what they are")]
 pub mod tag {
+    pub const INTEGER: u8 = 0xF8;
     pub const TEXT: u8 = 0xF9;
     pub const BYTES: u8 = 0xFA;
     pub const FLOAT: u8 = 0xFB;
@@ -69,6 +70,7 @@ pub fn read(value: &[u8]) -> Stored<'_> {
 
 fn read_tagged(first: u8, payload: &[u8]) -> Stored<'_> {
     match first {
+        tag::INTEGER => integer(payload).map_or(Stored::Unreadable, Stored::Integer),
         tag::TEXT => std::str::from_utf8(payload).map_or(Stored::Unreadable, Stored::Text),
         tag::BYTES => Stored::Bytes(payload),
         tag::FLOAT => match payload.try_into() {
@@ -158,6 +160,8 @@ mod tests {
     fn numbers_come_back_as_numbers() {
         for number in [0, -1, i64::MIN, i64::MAX] {
             assert_eq!(read(number.to_string().as_bytes()), Stored::Integer(number));
+            let tagged = written(Some(tag::INTEGER), number.to_string().as_bytes());
+            assert_eq!(read(&tagged), Stored::Integer(number));
         }
         for number in [0.0, -0.0, 1.5, f64::INFINITY, f64::MIN_POSITIVE] {
             assert_eq!(read(&written(Some(tag::FLOAT), &float_payload(number))), Stored::Float(number));
@@ -169,7 +173,15 @@ mod tests {
 
     #[test]
     fn what_nobody_wrote_is_told() {
-        for bytes in [b"\xf8".as_slice(), b"\xff123", b"\xfb123", b"\xf9\xff"] {
+        for bytes in [
+            b"\xf8".as_slice(),
+            b"\xf8x",
+            b"\xf8042",
+            b"\xf89223372036854775808",
+            b"\xff123",
+            b"\xfb123",
+            b"\xf9\xff",
+        ] {
             assert_eq!(read(bytes), Stored::Unreadable, "{bytes:?}");
         }
         assert_eq!(read(b"\xfc[1]"), Stored::Encoded(tag::JSON, b"[1]"));

@@ -4,6 +4,7 @@
 mod state;
 
 use std::collections::BTreeMap;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::keyspace::watch::WatchFlag;
@@ -16,6 +17,13 @@ pub(crate) use state::{Queued, SessionState, Transaction, Watched};
 pub(crate) struct ClientInfo {
     pub(crate) id: u64,
     pub(crate) address: ClientAddress,
+    /// The connection that it came by, if the engine's listener serves it.
+    socket: Option<Arc<TcpStream>>,
+    /// Its connection was ended by somebody else: nothing of it is executed any more.
+    cut: AtomicBool,
+    /// Something of it is being executed.
+    #[cfg(feature = "listener")]
+    pub(crate) busy: AtomicBool,
     pub(crate) created_ms: u64,
     pub(crate) names: Mutex<ClientNames>,
     pub(crate) db: AtomicUsize,
@@ -41,6 +49,25 @@ impl ClientInfo {
         if self.has_lost() { 0 } else { self.watching.load(Ordering::Relaxed) }
     }
 
+    /// Whether it has a connection that can be ended.
+    pub(crate) fn has_connection(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Ends its connection.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        if let Some(socket) = &self.socket {
+            // It may have ended already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Whether its connection was ended by [`ClientInfo::cut`].
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
     /// Whether a watched key has changed: EXEC will do nothing.
     pub(crate) fn has_lost(&self) -> bool {
         self.watch_flag.load(Ordering::Acquire)
@@ -64,10 +91,19 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn register(&self, address: ClientAddress, now_ms: u64) -> Arc<ClientInfo> {
+    pub(crate) fn register(
+        &self,
+        address: ClientAddress,
+        socket: Option<Arc<TcpStream>>,
+        now_ms: u64,
+    ) -> Arc<ClientInfo> {
         let info = Arc::new(ClientInfo {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             address,
+            socket,
+            cut: AtomicBool::new(false),
+            #[cfg(feature = "listener")]
+            busy: AtomicBool::new(false),
             created_ms: now_ms,
             names: Mutex::new(ClientNames::default()),
             db: AtomicUsize::new(0),
@@ -142,7 +178,7 @@ impl ClientAddress {
         match self {
             ClientAddress::InProcess => true,
             ClientAddress::Socket { peer, .. } => {
-                peer.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().is_loopback())
+                peer.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
             }
         }
     }

@@ -30,6 +30,8 @@ pub(crate) struct Transaction {
     pub(crate) queue: Vec<Queued>,
     /// A command could not be queued: EXEC will refuse.
     pub(crate) poisoned: bool,
+    /// Bytes of the words in the queue.
+    pub(crate) bytes: usize,
 }
 
 /// A command waiting for EXEC.
@@ -86,6 +88,7 @@ impl SessionState {
             words.push(alloc::boxed(word)?);
         }
         transaction.queue.try_reserve(1).map_err(|_| Error::no_memory())?;
+        transaction.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
         transaction.queue.push(Queued { command, argv: words });
         self.info.last_command.store(command, Ordering::Relaxed);
         self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
@@ -123,8 +126,9 @@ impl SessionState {
 
     /// [`SessionState::began`] and [`SessionState::ended`] at once.
     #[inline(always)]
-    pub(crate) fn executed(&self, command: usize) {
-        let ClientInfo { last_command, db, commands, .. } = &*self.info;
+    pub(crate) fn executed(&self, command: usize, now_ms: u64) {
+        let ClientInfo { last_command, db, commands, last_seen_ms, .. } = &*self.info;
+        last_seen_ms.store(now_ms, Ordering::Relaxed);
         last_command.store(command, Ordering::Relaxed);
         db.store(self.db, Ordering::Relaxed);
         commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

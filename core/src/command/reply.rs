@@ -47,6 +47,8 @@ pub struct Reply {
     /// Where the reply that is being written must end, and whether it would go on beyond.
     end: usize,
     left_out: LeftOut,
+    /// Messages that follow the reply.
+    behind: Vec<u8>,
 }
 
 /// Why something is not in a reply.
@@ -93,7 +95,8 @@ impl LeftOut {
 impl Reply {
     /// A sink of the given form, speaking RESP2 until [`Reply::set_resp3`].
     pub fn new(form: Form) -> Self {
-        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, left_out: LeftOut::Nothing }
+        let left_out = LeftOut::Nothing;
+        Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, left_out, behind: Vec::new() }
     }
 
     /// The bytes written so far.
@@ -365,6 +368,23 @@ impl Reply {
             self.head(b'|', len as i64);
         }
         known
+    }
+
+    /// Writes a message that follows the whole reply. Clients without RESP3 get none, and tapes, which hold one reply a command.
+    pub(crate) fn behind(&mut self, write: impl FnOnce(&mut Reply)) {
+        if self.resp3 && self.form == Form::Resp {
+            let start = self.buffer.len();
+            write(self);
+            self.behind.extend(self.buffer.drain(start..));
+        }
+    }
+
+    /// Ends a reply: what is to follow it does.
+    #[inline]
+    pub(crate) fn close_all(&mut self) {
+        if !self.behind.is_empty() {
+            self.buffer.append(&mut self.behind);
+        }
     }
 
     /// Head of an out-of-band message; `len` elements follow. In RESP2 an array.

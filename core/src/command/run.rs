@@ -69,6 +69,7 @@ pub(crate) fn execute(
         reply.truncate(start);
         reply.error(&error);
     }
+    reply.close_all();
 }
 
 fn dispatch(

@@ -288,6 +288,8 @@ pub struct ArgSpec {
     pub key_spec: Option<usize>,
     /// Version that added it, or empty.
     pub since: &'static str,
+    /// Version that made it obsolete, or empty.
+    pub deprecated_since: &'static str,
     /// May be left out.
     pub optional: bool,
     /// May stand several times.
@@ -307,6 +309,7 @@ impl ArgSpec {
         token: None,
         key_spec: None,
         since: "",
+        deprecated_since: "",
         optional: false,
         multiple: false,
         multiple_token: false,

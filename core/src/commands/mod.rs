@@ -43,7 +43,7 @@ macro_rules! commands {
 
 commands! {
     connection:
-        client::Client { client::ClientGetName, client::ClientHelp, client::ClientId, client::ClientInfo, client_list::ClientList, client::ClientSetInfo, client::ClientSetName },
+        client::Client { client::ClientGetName, client::ClientHelp, client::ClientId, client::ClientInfo, client_kill::ClientKill, client_list::ClientList, client::ClientSetInfo, client::ClientSetName },
         hello::Auth, hello::Hello,
         ping::Echo, ping::Ping, ping::Quit, ping::Reset, ping::Select;
     generic:

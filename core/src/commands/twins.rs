@@ -22,6 +22,8 @@ const LINES: &[&str] = &[
     "CLIENT HELP",
     "CLIENT ID",
     "CLIENT INFO",
+    "CLIENT KILL 127.0.0.1:6379",
+    "CLIENT KILL TYPE normal ID 1 2 NOT-DB 3",
     "CLIENT LIST",
     "CLIENT LIST TYPE normal",
     "CLIENT LIST ID 1 2",

@@ -28,7 +28,7 @@ impl ConfigError {
         Self::Unknown(until_zero(name).to_vec())
     }
 
-    pub(super) fn argument(name: &[u8], reason: String) -> Self {
+    pub(crate) fn argument(name: &[u8], reason: String) -> Self {
         Self::Argument { name: until_zero(name).to_vec(), reason }
     }
 }

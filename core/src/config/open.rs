@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Config, Value, args_to_text};
+#[cfg(any(test, feature = "listener"))]
+use super::Value;
+use super::{Config, args_to_text};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Config {
@@ -103,20 +105,21 @@ impl Config {
     }
 
     /// The TCP port, 0 for none.
-    pub fn port(&self) -> u16 {
+    #[cfg(any(test, feature = "listener"))]
+    pub(crate) fn port(&self) -> u16 {
         match self.value("port") {
             Some(Value::Int(port)) => u16::try_from(port).unwrap_or(0),
             _ => 0,
         }
     }
 
-    /// The addresses to listen on. Without a `bind` line that is the loopback address: what Valkey's protected mode comes to.
-    pub fn bind_addresses(&self) -> Vec<String> {
+    /// What the option `bind` lists. Where nobody set it that is the loopback address: what protected mode comes to.
+    #[cfg(any(test, feature = "listener"))]
+    pub(crate) fn bind(&self) -> Vec<String> {
         match self.value("bind") {
-            Some(Value::Words(words)) if !words.iter().any(|word| word == b"*") => words
-                .iter()
-                .map(|word| String::from_utf8_lossy(word).trim_start_matches('-').to_owned())
-                .collect(),
+            Some(Value::Words(words)) if self.is_set("bind") => {
+                words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+            }
             _ => vec!["127.0.0.1".to_owned()],
         }
     }
@@ -159,8 +162,8 @@ mod tests {
             Config::from_arguments(&[b"--port", b"7001", b"--maxmemory", b"1mb", b"--bind", b"127.0.0.2"])
                 .unwrap();
         assert_eq!((config.port(), config.hot().maxmemory()), (7001, 1 << 20));
-        assert_eq!(config.bind_addresses(), ["127.0.0.2"]);
-        assert_eq!(Config::default().bind_addresses(), ["127.0.0.1"]);
+        assert_eq!(config.bind(), ["127.0.0.2"]);
+        assert_eq!(Config::default().bind(), ["127.0.0.1"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     memory::parse_memory,
     spec::{Kind, OptionSpec},
 };
+use crate::error::until_zero;
 use crate::num;
 
 /// The current value of an option.
@@ -48,6 +49,13 @@ pub(crate) enum Value {
 /// # Errors
 /// The server's words for what is wrong.
 pub(super) fn parse(spec: &OptionSpec, args: &[Cow<'_, [u8]>], current: &Value) -> Result<Value, String> {
+    let shortened: Vec<Cow<'_, [u8]>>;
+    let args = if takes_zero_bytes(spec) {
+        args
+    } else {
+        shortened = args.iter().map(|arg| Cow::Borrowed(until_zero(arg))).collect();
+        &shortened[..]
+    };
     let first = || args.first().map(AsRef::as_ref).unwrap_or_default();
     Ok(match spec.kind {
         Kind::Bool => Value::Bool(parse_bool(first())?),
@@ -78,6 +86,16 @@ pub(super) fn parse(spec: &OptionSpec, args: &[Cow<'_, [u8]>], current: &Value) 
         Kind::Percentiles => Value::Percentiles(parse_percentiles(args)?),
         Kind::ReplicaOf => Value::Words(parse_primary(args)?),
     })
+}
+
+/// Whether a zero byte does not end a value, as it ends a C string: it is a part of a password, and an error in a number.
+fn takes_zero_bytes(spec: &OptionSpec) -> bool {
+    const BYTES: &[&str] = &["requirepass", "primaryauth", "availability-zone", "proc-title-template"];
+    match spec.kind {
+        Kind::Int { .. } | Kind::OomScores | Kind::Percentiles | Kind::MemoryOrPercent => true,
+        Kind::Text(_) => BYTES.contains(&spec.name),
+        _ => false,
+    }
 }
 
 fn parse_bool(text: &[u8]) -> Result<bool, String> {
@@ -112,10 +130,10 @@ fn parse_bounded_memory(text: &[u8], min: u64, max: u64) -> Result<u64, String> 
 
 fn parse_memory_or_percent(text: &[u8]) -> Result<Value, String> {
     const ERROR: &str = "argument must be a memory or percent value";
-    let Some(percent) = text.strip_suffix(b"%") else {
-        return Ok(Value::Memory(parse_memory(text).ok_or(ERROR)?));
+    let Some(percent) = text.strip_suffix(b"%").and_then(num::parse_i64) else {
+        return Ok(Value::Memory(parse_memory(until_zero(text)).ok_or(ERROR)?));
     };
-    match num::parse_i64(percent).ok_or(ERROR)? {
+    match percent {
         0 => Ok(Value::Memory(0)),
         percent @ 1..=100 => Ok(Value::Percent(percent as u8)),
         101.. => Err("percentage argument must be less or equal to 100".to_owned()),

@@ -6,6 +6,8 @@
 pub(crate) mod session;
 
 use std::collections::HashMap;
+#[cfg(feature = "listener")]
+use std::net::TcpStream;
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
@@ -147,7 +149,14 @@ impl Engine {
 
     /// A session of a client behind a socket.
     pub fn session_from(&self, form: Form, address: ClientAddress) -> Session {
-        Session::new(self.clone(), form, address)
+        Session::new(self.clone(), form, address, None)
+    }
+
+    /// A session of the client at the other end of a connection, which can be ended from outside.
+    #[cfg(feature = "listener")]
+    pub(crate) fn session_on(&self, socket: Arc<TcpStream>) -> std::io::Result<Session> {
+        let (peer, local) = (socket.peer_addr()?.to_string(), socket.local_addr()?.to_string());
+        Ok(Session::new(self.clone(), Form::Resp, ClientAddress::Socket { peer, local }, Some(socket)))
     }
 
     /// Moves a manual clock forward and reclaims what has expired by then. Returns how many keys and fields were reclaimed.

@@ -2,7 +2,7 @@
 //!
 //! It knows its database, protocol, transaction and watched keys. What commands do with keys is not its affair.
 
-#[cfg(feature = "listener")]
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
@@ -43,9 +43,15 @@ impl Typed for Client {
 }
 
 impl Session {
-    pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        form: Form,
+        address: ClientAddress,
+        socket: Option<Arc<TcpStream>>,
+    ) -> Self {
         engine.inner.ensure_background();
-        let info = engine.inner.clients.register(address, engine.inner.keyspace.clock.coarse_ms());
+        let now_ms = engine.inner.keyspace.clock.coarse_ms();
+        let info = engine.inner.clients.register(address, socket, now_ms);
         let state = SessionState::new(info, &engine.inner.config);
         Self { client: Client { engine, state }, reply: Reply::new(form) }
     }
@@ -98,7 +104,9 @@ impl Session {
 
     #[inline(never)]
     fn run_any(&mut self, argv: &[&[u8]]) {
-        self.client.engine.inner.ensure_background();
+        let inner = &self.client.engine.inner;
+        inner.ensure_background();
+        self.client.state.info.last_seen_ms.store(inner.keyspace.clock.coarse_ms(), Ordering::Relaxed);
         run::execute(
             &self.client.engine.inner,
             &mut self.client.state,
@@ -121,15 +129,40 @@ impl Session {
     /// Counts bytes that a listener has received for the session.
     #[cfg(feature = "listener")]
     pub(crate) fn received(&self, bytes: usize) {
-        self.client.engine.inner.network.received(bytes);
-        self.client.state.info.input.fetch_add(bytes as u64, Ordering::Relaxed);
+        let Client { engine, state } = &self.client;
+        engine.inner.network.received(bytes);
+        state.info.input.fetch_add(bytes as u64, Ordering::Relaxed);
+        state.info.busy.store(true, Ordering::Relaxed);
+        self.seen();
     }
 
     /// Counts bytes that a listener is about to send.
     #[cfg(feature = "listener")]
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.client.engine.inner.network.sent(bytes);
-        self.client.state.info.output.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(crate) fn sending(&self, bytes: usize) {
+        let Client { engine, state } = &self.client;
+        engine.inner.network.sent(bytes);
+        state.info.output.fetch_add(bytes as u64, Ordering::Relaxed);
+        state.info.busy.store(false, Ordering::Relaxed);
+        self.seen();
+    }
+
+    /// Notes that the client has taken or sent something just now.
+    #[cfg(feature = "listener")]
+    pub(crate) fn seen(&self) {
+        let now_ms = self.client.engine.inner.keyspace.clock.late_ms();
+        self.client.state.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Bytes of the commands that wait for EXEC.
+    #[cfg(feature = "listener")]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.client.state.transaction.as_ref().map_or(0, |transaction| transaction.bytes)
+    }
+
+    /// Whether the client may execute more than AUTH.
+    #[cfg(feature = "listener")]
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.client.state.authenticated
     }
 
     /// The sink, for what a listener writes itself, such as protocol errors.
@@ -164,9 +197,9 @@ impl Session {
         self.client.state.info.id
     }
 
-    /// Whether QUIT was executed.
+    /// Whether the client's connection is to be ended: QUIT was executed, or CLIENT KILL for it.
     pub fn is_quitting(&self) -> bool {
-        self.client.state.quitting
+        self.client.state.quitting || self.client.state.info.is_cut()
     }
 
     /// Whether the session speaks RESP3.

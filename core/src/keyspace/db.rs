@@ -24,6 +24,7 @@ use crate::evict::Event as Use;
 use crate::store::key;
 use crate::store::key::Key;
 use crate::store::memory::Ref;
+use crate::sync::Ordering;
 use crate::value::editing::LazyTime;
 use crate::value::long::LongString;
 use crate::value::string::{is_embedded, over_deadline};
@@ -78,6 +79,11 @@ impl<'e> Db<'e> {
     /// A key with its hash.
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         Key::new(bytes, &self.keyspace.seed)
+    }
+
+    /// Whether what has expired is reclaimed in the background.
+    pub(crate) fn reclaims(&self) -> bool {
+        self.keyspace.active_expiry.load(Ordering::Relaxed)
     }
 
     /// Unix time in milliseconds; the same for the whole command, script or transaction.

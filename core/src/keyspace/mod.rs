@@ -52,7 +52,7 @@ use crate::os::Guard;
 use crate::store::key::SHARDS;
 use crate::store::memory::Ref;
 use crate::striped::Lookups;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use access::{CALM_TICK_MS, Recording};
 use evictor::Evictor;
 use guard::{Shard, ShardGuard, Turn};
@@ -77,6 +77,8 @@ pub(crate) struct Keyspace {
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
     pub(crate) hooks: Hooks,
+    /// Whether the background thread reclaims what has expired; DEBUG can stop it.
+    pub(crate) active_expiry: AtomicBool,
     /// Counters for caches beside the engine.
     pub(crate) counters: Counters,
     /// Bytes in use by all shards, as far as they have reported.
@@ -109,6 +111,7 @@ impl Keyspace {
             clock,
             config,
             hooks: Hooks::default(),
+            active_expiry: AtomicBool::new(true),
             counters: Counters::default(),
             used: CachePadded::new(AtomicUsize::new(0)),
             peak: AtomicUsize::new(0),

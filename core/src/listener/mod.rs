@@ -1,57 +1,117 @@
 //! A listener: lets Valkey's clients talk RESP2 and RESP3 to an engine over TCP.
 //!
-//! One thread per connection, plain blocking sockets. Unix sockets, TLS and an event loop are not here yet.
+//! One thread accepts for all addresses (`accept.rs`) and ends idle clients; each connection has a thread of its own (`connection.rs`), with plain
+//! blocking sockets. Unix sockets, TLS and an event loop are not here yet.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod accept;
+mod connection;
+mod sockets;
+#[cfg(test)]
+mod tests;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
-use smallvec::SmallVec;
+use accept::Acceptor;
 
-use crate::command::Form;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::resp::{ProtocolError, RequestBuffer};
-use crate::{ClientAddress, Session};
+use crate::error::{Error, ErrorKind, Result};
+use crate::network::Face;
+use crate::os;
+use crate::sync::Mutex;
 
-/// Bytes asked of a socket at a time.
-const READ: usize = 16 * 1024;
-
-/// Replies are sent once this many bytes wait, even in the middle of a pipeline.
-const FLUSH: usize = 64 * 1024;
-
-/// A listening socket. Dropping it stops accepting; connections that are open go on.
+/// Sockets that listen. Dropping it stops accepting; connections that are open go on.
+///
+/// Of the options it honours `maxclients`, `timeout`, `tcp-keepalive`, `tcp-backlog`, `protected-mode`, `requirepass`, `client-query-buffer-limit` and
+/// `proto-max-bulk-len`, and writes to the standard error what Valkey writes to its log about clients that it ends.
 pub struct Listener {
-    address: SocketAddr,
-    engine: Engine,
-    stopping: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a listener's thread and others know of each other.
+struct Shared {
+    engine: Engine,
+    /// Whether it listens where the options `bind` and `port` say.
+    follows: bool,
+    stopping: AtomicBool,
+    /// The process that the thread is in.
+    generation: u64,
+    /// Something written here ends the thread's sleep.
+    waker: UnixStream,
+    /// Those who wait until it listens where the options say; none can once the thread has ended.
+    waiting: Mutex<Option<Vec<SyncSender<bool>>>>,
+    addresses: Mutex<Vec<SocketAddr>>,
+}
+
 impl Listener {
-    /// Listens on `address`; port 0 lets the system choose.
+    /// Listens on `address`, whatever the options say; port 0 lets the system choose.
     ///
     /// # Errors
     /// The address can't be bound.
     pub fn bind(engine: &Engine, address: impl ToSocketAddrs) -> Result<Listener> {
-        let socket = TcpListener::bind(address)?;
-        let address = socket.local_addr()?;
-        let stopping = Arc::new(AtomicBool::new(false));
-        let (accepting, stop) = (engine.clone(), stopping.clone());
-        // Before the first client can ask: INFO tells where the engine listens.
-        engine.inner.network.listens(address);
-        let thread = std::thread::Builder::new()
-            .name("keystead-accept".into())
-            .spawn(move || accept(&accepting, &socket, &stop))
-            .inspect_err(|_| engine.inner.network.stopped_listening(address))?;
-        Ok(Listener { address, engine: engine.clone(), stopping, thread: Some(thread) })
+        let backlog = sockets::backlog(engine.config());
+        let mut last = Error::new(ErrorKind::Io, "ERR there is no address to listen on");
+        for address in address.to_socket_addrs()? {
+            match sockets::open(address, backlog) {
+                Ok(socket) => return Self::start(engine, false, vec![socket]),
+                Err(error) => last = sockets::describe(address, &error),
+            }
+        }
+        Err(last)
     }
 
-    /// The address it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Listens where the options `bind` and `port` say, and follows them when CONFIG SET changes them. Without a `bind` that is the loopback address.
+    /// As a server does, it raises the process's limit of descriptors to what `maxclients` needs, or else lowers `maxclients`.
+    ///
+    /// # Errors
+    /// An address can't be bound, or the options name none.
+    pub fn serve(engine: &Engine) -> Result<Listener> {
+        let wanted = engine.config().hot().maxclients() as u64;
+        if let Some(most) = sockets::most_clients(wanted) {
+            warn(format_args!("maxclients has been reduced to {most} to compensate for low ulimit"));
+            let most = most.max(1).to_string();
+            let lowered = engine.config().set_for(true, &[(b"maxclients", most.as_bytes())]);
+            drop(lowered.map_err(Error::from)?);
+        }
+        let sockets = sockets::open_all(engine.config())?;
+        if sockets.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, "ERR Configured to not listen anywhere"));
+        }
+        Self::start(engine, true, sockets)
+    }
+
+    fn start(engine: &Engine, follows: bool, sockets: Vec<std::net::TcpListener>) -> Result<Listener> {
+        let (waker, woken) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let shared = Arc::new(Shared {
+            engine: engine.clone(),
+            follows,
+            stopping: AtomicBool::new(false),
+            generation: os::generation(),
+            waker,
+            waiting: Mutex::new(Some(Vec::new())),
+            addresses: Mutex::default(),
+        });
+        // Before the first client can ask: INFO tells where the engine listens.
+        let acceptor = Acceptor::new(shared.clone(), sockets, woken)?;
+        let thread = std::thread::Builder::new()
+            .name("keystead-accept".into())
+            .spawn(move || acceptor.run())
+            .inspect_err(|_| shared.show(&[]))?;
+        let face: Weak<dyn Face> = Arc::downgrade(&(shared.clone() as Arc<dyn Face>));
+        engine.inner.network.enter(face);
+        Ok(Listener { shared, thread: Some(thread) })
+    }
+
+    /// The addresses it listens on at the moment.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.addresses.lock().clone()
     }
 
     /// Waits until the listener ends, which it does only when the process does.
@@ -65,152 +125,86 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.engine.inner.network.stopped_listening(self.address);
-        self.stopping.store(true, Ordering::Release);
-        // Wakes the accepting thread; if that fails it stops at the next connection.
-        let _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.thread.take() {
+        self.shared.show(&[]);
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.wake();
+        // A forked child has no such thread.
+        if self.shared.is_here()
+            && let Some(thread) = self.thread.take()
+        {
             let _ = thread.join();
         }
     }
 }
 
-fn accept(engine: &Engine, socket: &TcpListener, stopping: &AtomicBool) {
-    let open = Arc::new(AtomicUsize::new(0));
-    for stream in socket.incoming() {
-        if stopping.load(Ordering::Acquire) {
-            return;
+impl Shared {
+    /// Whether the thread is in this process, and not in the one that forked it.
+    fn is_here(&self) -> bool {
+        self.generation == os::generation()
+    }
+
+    fn wake(&self) {
+        // A full pipe wakes as well as a byte more.
+        let _ = std::io::Write::write(&mut &self.waker, &[0]);
+    }
+
+    /// Tells where it listens from now on.
+    fn show(&self, addresses: &[SocketAddr]) {
+        let before = std::mem::replace(&mut *self.addresses.lock(), addresses.to_vec());
+        before.into_iter().for_each(|address| self.engine.inner.network.stopped_listening(address));
+        addresses.iter().for_each(|address| self.engine.inner.network.listens(*address));
+    }
+}
+
+impl Face for Shared {
+    fn follow(&self) -> bool {
+        if !self.follows || !self.is_here() {
+            return true;
         }
-        let Ok(stream) = stream else { continue };
-        let count = open.clone();
-        if count.fetch_add(1, Ordering::AcqRel) >= engine.config().hot().maxclients() {
-            engine.inner.network.rejected.fetch_add(1, Ordering::Relaxed);
-            refuse(&stream);
-            count.fetch_sub(1, Ordering::AcqRel);
-            continue;
+        let (answer, answered) = sync_channel(1);
+        match &mut *self.waiting.lock() {
+            Some(waiting) => waiting.push(answer),
+            None => return true,
         }
-        let engine = engine.clone();
-        let started = std::thread::Builder::new().name("keystead-client".into()).spawn(move || {
-            // The client is gone or misbehaves: either way there is nobody left to tell.
-            let _ = serve(&engine, stream);
-            count.fetch_sub(1, Ordering::AcqRel);
-        });
-        if started.is_err() {
-            open.fetch_sub(1, Ordering::AcqRel);
+        self.wake();
+        // The thread ends without an answer only when the listener ends.
+        answered.recv().unwrap_or(true)
+    }
+
+    fn most_clients(&self, wanted: u64) -> Option<u64> {
+        sockets::most_clients(wanted)
+    }
+
+    fn look(&self) {
+        if self.is_here() {
+            self.wake();
         }
     }
 }
 
-fn refuse(mut stream: &TcpStream) {
-    let _ = stream.write_all(b"-ERR max number of clients reached\r\n");
+/// Writes to where the log of a server goes.
+fn warn(text: std::fmt::Arguments<'_>) {
+    eprintln!("{text}");
 }
 
-/// Serves one connection until it ends.
-fn serve(engine: &Engine, mut stream: TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let address = ClientAddress::Socket {
-        peer: stream.peer_addr()?.to_string(),
-        local: stream.local_addr()?.to_string(),
-    };
-    let mut session = engine.session_from(Form::Resp, address);
-    let mut requests = RequestBuffer::new(engine.config().hot().proto_max_bulk_len());
-    loop {
-        requests.set_max_bulk_len(engine.config().hot().proto_max_bulk_len());
-        let went_on = answer(&mut session, &mut requests, &mut stream)?;
-        flush(&mut session, &mut stream)?;
-        if !went_on {
-            return Ok(());
-        }
-        let received = receive(&mut stream, &mut requests)?;
-        if received == 0 {
-            return Ok(());
-        }
-        session.received(received);
-    }
+/// A warning that strangers can cause as often as they like: written once a minute at most.
+struct Quiet {
+    until_ms: AtomicU64,
 }
 
-/// Executes what has arrived in full. Returns whether the connection goes on.
-fn answer(
-    session: &mut Session,
-    requests: &mut RequestBuffer,
-    stream: &mut TcpStream,
-) -> std::io::Result<bool> {
-    loop {
-        match requests.next() {
-            Ok(Some(args)) => {
-                let argv: SmallVec<[&[u8]; 8]> = args.iter().collect();
-                if !argv.is_empty() {
-                    session.execute_pipelined(&argv);
-                }
-            }
-            Ok(None) => return Ok(true),
-            Err(error) => {
-                session.reply().error(&protocol_error(error));
-                return Ok(false);
-            }
-        }
-        if session.is_quitting() {
-            return Ok(false);
-        }
-        if session.replies().len() >= FLUSH {
-            flush(session, stream)?;
-        }
-    }
-}
+impl Quiet {
+    const MS: u64 = 60_000;
 
-/// Sends the replies that wait.
-fn flush(session: &mut Session, stream: &mut TcpStream) -> std::io::Result<()> {
-    session.sent(session.replies().len());
-    stream.write_all(session.replies())?;
-    session.clear_replies();
-    Ok(())
-}
-
-fn protocol_error(error: ProtocolError) -> Error {
-    let mut text = b"ERR ".to_vec();
-    error.write(&mut text);
-    Error::from_bytes(crate::error::ErrorKind::Command, text)
-}
-
-/// Reads what is there, at least one byte; 0 at the end of the connection.
-fn receive(stream: &mut TcpStream, requests: &mut RequestBuffer) -> std::io::Result<usize> {
-    let input = requests.input();
-    let len = input.len();
-    input.resize(len + READ, 0);
-    let read = loop {
-        match stream.read(&mut input[len..]) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => break other,
-        }
-    };
-    input.truncate(len + *read.as_ref().unwrap_or(&0));
-    read
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn exchange(address: SocketAddr, request: &[u8]) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(request).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).unwrap();
-        reply
+    const fn new() -> Quiet {
+        Quiet { until_ms: AtomicU64::new(0) }
     }
 
-    #[test]
-    fn pipelined_requests_are_answered_in_order() {
-        let listener = Listener::bind(&Engine::new(), "127.0.0.1:0").unwrap();
-        let request = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\nINCR a\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
-        assert_eq!(exchange(listener.address(), request), "+OK\r\n:2\r\n$1\r\n2\r\n");
-    }
-
-    #[test]
-    fn a_protocol_error_ends_the_connection_after_earlier_replies() {
-        let listener = Listener::bind(&Engine::new(), "127.0.0.1:0").unwrap();
-        let reply = exchange(listener.address(), b"GET a\r\n*x\r\nGET a\r\n");
-        assert_eq!(reply, "$-1\r\n-ERR Protocol error: invalid multibulk length\r\n");
+    fn warn(&self, engine: &Engine, text: std::fmt::Arguments<'_>) {
+        let now_ms = engine.inner.keyspace.clock.now_ms();
+        let until_ms = self.until_ms.load(Ordering::Relaxed);
+        if until_ms <= now_ms {
+            self.until_ms.store(now_ms + Self::MS, Ordering::Relaxed);
+            warn(text);
+        }
     }
 }

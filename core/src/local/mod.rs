@@ -34,8 +34,6 @@ pub(crate) struct Local {
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) network: Network,
     pub(crate) pulse: Pulse,
-    /// Whether the background thread reclaims expired keys; DEBUG can stop it.
-    pub(crate) active_expiry: AtomicBool,
     /// Whether an option asks for each command's time, or for sizes of requests and replies as small as those of hot commands.
     measures_all: AtomicBool,
     pub(crate) started_ms: u64,
@@ -60,7 +58,6 @@ impl Local {
             command_logs: CommandLogs::default(),
             network: Network::default(),
             pulse: Pulse::default(),
-            active_expiry: AtomicBool::new(true),
             measures_all: AtomicBool::new(measures_all),
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
@@ -71,6 +68,7 @@ impl Local {
     /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.keyspace.freeze(held);
+        self.network.freeze_setting(held);
         self.clients.freeze(held);
         self.stats.freeze(held);
         self.config.freeze(held);
@@ -96,6 +94,7 @@ impl Local {
         self.keyspace.show_stamp();
         self.keyspace.report_all();
         self.make_room();
+        self.network.look();
     }
 
     /// Whether each command has to be timed and measured. One load.

@@ -75,7 +75,7 @@ impl Work for Local {
 impl Local {
     /// Reclaims what has expired, for a while. Says whether more is due.
     fn reclaim(&self) -> bool {
-        if !self.active_expiry.load(Ordering::Relaxed) {
+        if !self.keyspace.active_expiry.load(Ordering::Relaxed) {
             return false;
         }
         let timer = self.keyspace.clock.timer();
@@ -86,7 +86,7 @@ impl Local {
     }
 
     fn next_deadline(&self) -> u64 {
-        if self.active_expiry.load(Ordering::Relaxed) {
+        if self.keyspace.active_expiry.load(Ordering::Relaxed) {
             self.keyspace.shared.deadlines.earliest()
         } else {
             NEVER

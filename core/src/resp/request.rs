@@ -16,6 +16,10 @@ const MAX_LINE: usize = 64 * 1024;
 /// Buffers that grew beyond this for one large request are given back when it is done.
 const KEPT_CAPACITY: usize = 1024 * 1024;
 
+/// Arguments of one request, and bytes of one argument, that are taken from a client that has not authenticated.
+const UNTRUSTED_ARGS: i64 = 10;
+const UNTRUSTED_BULK_LEN: usize = 16 * 1024;
+
 /// Why a connection must be closed; the `Display` form (behind `ERR `) is sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
@@ -25,8 +29,12 @@ pub(crate) enum ProtocolError {
     TooBigMultibulkCount,
     /// An array holds something else than a bulk string; the byte found instead of `$`.
     ExpectedBulk(u8),
+    /// More than a few arguments from a client that has not authenticated.
+    UnauthenticatedMultibulkLength,
     /// The length behind `$` is negative, no integer, or above the limit.
     InvalidBulkLength,
+    /// A long argument from a client that has not authenticated.
+    UnauthenticatedBulkLength,
     /// No end of line within 64 KiB behind `$`.
     TooBigBulkCount,
     /// A carriage return without its newline, or a string without its line end.
@@ -46,7 +54,9 @@ impl fmt::Display for ProtocolError {
             // The reply is one line, so the byte must not end it. Bytes above 127 come out as one char each.
             Self::ExpectedBulk(b'\r' | b'\n') => f.write_str("expected '$', got ' '"),
             Self::ExpectedBulk(byte) => write!(f, "expected '$', got '{}'", char::from(*byte)),
+            Self::UnauthenticatedMultibulkLength => f.write_str("unauthenticated multibulk length"),
             Self::InvalidBulkLength => f.write_str("invalid bulk length"),
+            Self::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
             Self::TooBigBulkCount => f.write_str("too big bulk count string"),
             Self::InvalidLineEnd => f.write_str("invalid CRLF in request"),
             Self::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
@@ -117,6 +127,8 @@ pub(crate) struct RequestBuffer {
     delivered: bool,
     failed: Option<ProtocolError>,
     max_bulk_len: usize,
+    /// Whether the client has authenticated, or need not.
+    trusted: bool,
 }
 
 impl RequestBuffer {
@@ -131,6 +143,7 @@ impl RequestBuffer {
             delivered: false,
             failed: None,
             max_bulk_len,
+            trusted: true,
         }
     }
 
@@ -138,6 +151,12 @@ impl RequestBuffer {
     #[cfg(feature = "listener")]
     pub(crate) fn set_max_bulk_len(&mut self, max_bulk_len: usize) {
         self.max_bulk_len = max_bulk_len;
+    }
+
+    /// Who has not authenticated gets small requests through alone, as many as AUTH and HELLO need.
+    #[cfg(feature = "listener")]
+    pub(crate) fn set_trusted(&mut self, trusted: bool) {
+        self.trusted = trusted;
     }
 
     /// Appends received bytes.
@@ -153,7 +172,7 @@ impl RequestBuffer {
     }
 
     /// Bytes held: of requests that are not complete, and of those not yet asked for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a client's memory in CLIENT LIST"))]
+    #[cfg(any(test, feature = "listener"))]
     pub(crate) fn buffered(&self) -> usize {
         self.buf.len() - self.finished()
     }
@@ -239,6 +258,9 @@ impl RequestBuffer {
         let count = num::parse_i64(&self.buf[line.start + 1..line.end])
             .filter(|count| *count <= i64::from(i32::MAX))
             .ok_or(ProtocolError::InvalidMultibulkLength)?;
+        if count > UNTRUSTED_ARGS && !self.trusted {
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+        }
         self.at = line.end + 2;
         if count > 0 {
             self.progress = Progress::Array { missing: count as usize };
@@ -256,6 +278,9 @@ impl RequestBuffer {
             .and_then(|len| usize::try_from(len).ok())
             .filter(|len| *len <= self.max_bulk_len)
             .ok_or(ProtocolError::InvalidBulkLength)?;
+        if len > UNTRUSTED_BULK_LEN && !self.trusted {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
         self.at = line.end + 2;
         self.progress = Progress::Bulk { missing, len };
         Ok(true)

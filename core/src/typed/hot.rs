@@ -216,7 +216,7 @@ macro_rules! counted {
             Some(Err(error)) => failed($typed.local(), counters, &error, $reply),
         }
         counters.called_untimed();
-        session.executed($number);
+        session.executed($number, $typed.local().keyspace.clock.coarse_ms());
         true
     }};
 }

@@ -1,4 +1,5 @@
-//! CLIENT ID, GETNAME, SETNAME, SETINFO, INFO and HELP. The list of all clients is in [`super::client_list`].
+//! CLIENT ID, GETNAME, SETNAME, SETINFO, INFO and HELP. The list of all clients is in [`super::client_list`], what ends them in
+//! [`super::client_kill`].
 
 use super::client_list::describe;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
@@ -174,6 +175,11 @@ impl Session for ClientHelp {
                 ("GETNAME", "The name of this session."),
                 ("ID", "The number of this session."),
                 ("INFO", "This session, described as CLIENT LIST does."),
+                ("KILL <ip:port>", "Ends the connection from there."),
+                (
+                    "KILL <option> <value> [...]",
+                    "Ends the connections that pass LIST's filters, but for this one unless SKIPME says no.",
+                ),
                 (
                     "LIST [options ...]",
                     "All sessions, or those of a TYPE, USER, ADDR, LADDR, ID, NAME, DB and so on, or without them (NOT-TYPE).",

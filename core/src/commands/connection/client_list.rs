@@ -33,7 +33,7 @@ pub struct ClientList<'a> {
     #[arg(token = "LADDR", display = "ip:port", since = "8.1.0")]
     laddr: Option<&'a [u8]>,
     #[arg(token = "SKIPME", since = "8.1.0")]
-    skipme: Option<SkipMe>,
+    pub(super) skipme: Option<SkipMe>,
     #[arg(token = "MAXAGE", since = "8.1.0")]
     maxage: Option<i64>,
     #[arg(token = "NAME", since = "9.0.0")]
@@ -103,7 +103,7 @@ impl ClientType {
 }
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
-enum SkipMe {
+pub(super) enum SkipMe {
     #[arg(token = "YES")]
     Yes,
     #[arg(token = "NO")]
@@ -111,7 +111,7 @@ enum SkipMe {
 }
 
 impl<'a> ClientList<'a> {
-    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+    pub(super) fn parse_args(args: &mut Args<'a>) -> Result<Self> {
         let mut list = Self::default();
         while let Some(word) = args.next() {
             let option = until_zero(word).to_ascii_lowercase();
@@ -166,7 +166,8 @@ impl<'a> ClientList<'a> {
         Ok(())
     }
 
-    fn lets_through(&self, client: &ClientInfo, own_id: u64, now_ms: u64) -> bool {
+    /// Whether all filters hold for a client.
+    pub(super) fn lets_through(&self, client: &ClientInfo, own_id: u64, now_ms: u64) -> bool {
         let (peer, local) = addresses(client);
         let ip = peer.rsplit_once(':').map_or(peer, |(ip, _)| ip);
         let seconds_since = |then: u64| (now_ms.saturating_sub(then) / 1000) as i64;
@@ -286,7 +287,8 @@ impl Session for ClientList<'_> {
     }
 }
 
-fn addresses(client: &ClientInfo) -> (&str, &str) {
+/// Where a client is and where it came in; both empty in process.
+pub(super) fn addresses(client: &ClientInfo) -> (&str, &str) {
     match &client.address {
         ClientAddress::InProcess => ("", ""),
         ClientAddress::Socket { peer, local } => (peer, local),

@@ -1,6 +1,7 @@
 //! Commands about the connection, which here is a session.
 
 pub(crate) mod client;
+pub(crate) mod client_kill;
 pub(crate) mod client_list;
 pub(crate) mod hello;
 pub(crate) mod ping;

@@ -116,7 +116,9 @@ pub struct HLen<'a> {
 
 impl Read for HLen<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        reply.count(hash_of(db, &self.key)?.map_or(0, |hash| hash.len(db.now())));
+        // While nothing is reclaimed, fields that have expired are counted: nothing has expired at the beginning of time.
+        let now = if db.reclaims() { db.now() } else { 0 };
+        reply.count(hash_of(db, &self.key)?.map_or(0, |hash| hash.len(now)));
         Ok(())
     }
 }

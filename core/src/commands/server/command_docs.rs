@@ -145,6 +145,7 @@ fn write_argument(argument: &ArgSpec, pairs: &mut Pairs<'_>) {
         pairs.text("token", token);
     }
     pairs.text_unless_empty("since", argument.since);
+    pairs.text_unless_empty("deprecated_since", argument.deprecated_since);
     let flags = [
         (argument.optional, "optional"),
         (argument.multiple, "multiple"),

@@ -3,6 +3,7 @@
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::config::ConfigError;
 use crate::error::{Error, Result};
+use crate::local::Local;
 
 /// Holds the commands about options.
 #[derive(Command)]
@@ -72,13 +73,51 @@ impl Session for ConfigSet<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let pairs: Vec<(&[u8], &[u8])> =
             self.data.iter().map(|setting| (setting.parameter, setting.value)).collect();
-        context.engine.config.set(&pairs)?;
+        set(context, &pairs)?;
         // A transaction holds locks that this needs; EXEC does it when it has released them.
         match &mut context.transaction {
             None => context.engine.options_changed(),
             Some(transaction) => *transaction.options_changed = true,
         }
         reply.ok();
+        Ok(())
+    }
+}
+
+/// Sets options, or none of them where a listener can't do what they say.
+fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {
+    let engine = context.engine;
+    let _alone = engine.network.setting.lock();
+    let before = engine.config.set_for(context.session.info.address.is_local(), pairs)?;
+    for (name, _) in pairs {
+        if let Err((option, reason)) = apply(engine, name) {
+            engine.config.restore(before);
+            return Err(ConfigError::argument(option.as_bytes(), reason));
+        }
+    }
+    Ok(())
+}
+
+/// Has the listeners do what an option says, if it is one of theirs.
+///
+/// # Errors
+/// The option, and why they can't.
+fn apply(engine: &Local, name: &[u8]) -> Result<(), (&'static str, String)> {
+    let is = |option: &str| name.eq_ignore_ascii_case(option.as_bytes());
+    let follow = |option, reason: &str| match engine.network.follow() {
+        true => Ok(()),
+        false => Err((option, reason.to_owned())),
+    };
+    if is("port") {
+        follow("port", "Unable to listen on this port. Check server logs.")
+    } else if is("bind") {
+        follow("bind", "Failed to bind to specified addresses.")
+    } else if is("maxclients")
+        && let Some(most) = engine.network.most_clients(engine.config.hot().maxclients() as u64)
+    {
+        let reason = "The operating system is not able to handle the specified number of clients, try with";
+        Err(("maxclients", format!("{reason} {most}")))
+    } else {
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ impl Session for Debug<'_> {
         match (&name.to_ascii_lowercase()[..], rest) {
             (b"sleep", [seconds]) => sleep(seconds),
             (b"set-active-expire", [flag]) => {
-                context.engine.active_expiry.store(leading_integer(flag) != 0, Ordering::Relaxed);
+                context.engine.keyspace.active_expiry.store(leading_integer(flag) != 0, Ordering::Relaxed);
             }
             (b"error", [text]) => {
                 // A reply like any other: the command has not failed.

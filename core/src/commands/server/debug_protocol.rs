@@ -41,7 +41,12 @@ pub(super) fn write(kind: &[u8], reply: &mut Reply) -> Result<()> {
         }
         b"push" if !reply.resp3() => return Err(Error::command("RESP2 is not supported by this command")),
         b"push" => {
-            return Err(Error::command("this engine sends pushes only where they belong to a reply"));
+            reply.bulk(b"Some real reply following the push reply");
+            reply.behind(|reply| {
+                reply.push(2);
+                reply.bulk(b"server-cpu-usage");
+                reply.integer(42);
+            });
         }
         _ => {
             return Err(Error::command(

@@ -129,6 +129,7 @@ impl Local {
         snapshot.instantaneous_input_kbps = rates.input / 1024.0;
         snapshot.instantaneous_output_kbps = rates.output / 1024.0;
         snapshot.rejected_connections = load(&network.rejected);
+        snapshot.client_query_buffer_limit_disconnections = load(&network.overfull);
         snapshot.total_reads_processed = load(&network.reads);
         snapshot.total_writes_processed = load(&network.writes);
         let rounds = self.pulse.rounds();

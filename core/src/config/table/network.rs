@@ -6,17 +6,27 @@ use super::{MAX_MEMORY, NATURAL_32, PORT, TEXT, option};
 use crate::config::spec::{Kind, OptionSpec};
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
-    option("port", PORT, "6379", "TCP port to listen on; 0 is none."),
-    option("bind", Kind::Words { max: 16 }, "* -::*", "Addresses to listen on."),
+    option("port", PORT, "6379", "TCP port to listen on; 0 is none.").applied(),
+    option(
+        "bind",
+        Kind::Words { max: 16 },
+        "* -::*",
+        "Addresses to listen on; the loopback address alone where it was never set.",
+    )
+    .applied(),
     option("bind-source-addr", TEXT, "", "Address that outgoing connections come from."),
     option("unixsocket", TEXT, "", "Path of the Unix socket to listen on.").immutable(),
     option("unixsocketgroup", TEXT, "", "Group of the Unix socket.").immutable(),
     option("unixsocketperm", Kind::Octal, "0", "Permissions of the Unix socket.").immutable(),
-    option("protected-mode", Kind::Bool, "yes", "Refuse clients of other machines while no password is set."),
+    option("protected-mode", Kind::Bool, "yes", "Refuse clients of other machines while no password is set.")
+        .applied(),
     option("tcp-backlog", NATURAL_32, "511", "Length of the queue of connections not yet accepted.")
-        .immutable(),
-    option("tcp-keepalive", NATURAL_32, "300", "Seconds between probes of idle connections; 0 is none."),
-    option("timeout", NATURAL_32, "0", "Seconds after which an idle client is cut off; 0 is never."),
+        .immutable()
+        .applied(),
+    option("tcp-keepalive", NATURAL_32, "300", "Seconds between probes of idle connections; 0 is none.")
+        .applied(),
+    option("timeout", NATURAL_32, "0", "Seconds after which an idle client is cut off; 0 is never.")
+        .applied(),
     option("maxclients", Kind::Int { min: 1, max: 4_294_967_295 }, "10000", "Greatest number of clients.")
         .applied(),
     option(
@@ -24,7 +34,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Kind::Int { min: 1, max: 1_000 },
         "10",
         "Connections accepted at once.",
-    ),
+    )
+    .applied(),
     option(
         "max-new-tls-connections-per-cycle",
         Kind::Int { min: 1, max: 1_000 },

@@ -1,0 +1,153 @@
+//! One connection: receives requests, has them executed, and sends the replies, until either side ends it.
+//!
+//! Accepting is `accept.rs`'s, the protocol [`crate::resp`]'s.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::{Quiet, sockets, warn};
+use crate::Session;
+use crate::engine::Engine;
+use crate::error::{Error, until_zero};
+use crate::resp::{ProtocolError, RequestBuffer};
+
+/// Bytes asked of a socket at a time.
+const READ: usize = 16 * 1024;
+
+/// Replies are sent once this many bytes wait, even in the middle of a pipeline; and in pieces of so many.
+const FLUSH: usize = 64 * 1024;
+
+/// Bytes that a client may send without a whole request before it has authenticated.
+const UNTRUSTED_BUFFER: usize = 1024 * 1024;
+
+/// Whether a connection goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// It does, once more has been received.
+    Receive,
+    /// It ends when the replies have been sent.
+    End,
+    /// It ends at once.
+    Drop,
+}
+
+/// Serves one connection until it ends.
+pub(super) fn serve(engine: &Engine, stream: Arc<TcpStream>) -> io::Result<()> {
+    sockets::prepare(&stream, engine.config())?;
+    let mut session = engine.session_on(stream.clone())?;
+    let mut requests = RequestBuffer::new(engine.config().hot().proto_max_bulk_len());
+    loop {
+        let received = receive(&stream, &mut requests)?;
+        if received == 0 {
+            return Ok(());
+        }
+        session.received(received);
+        if is_overfull(&session, &requests) {
+            engine.inner.network.overfull.fetch_add(1, Ordering::Relaxed);
+            warn(format_args!("Closing client that reached max query buffer length: {}", peer(&stream)));
+            return Ok(());
+        }
+        requests.set_max_bulk_len(engine.config().hot().proto_max_bulk_len());
+        match answer(&mut session, &mut requests, &stream)? {
+            Next::Receive => flush(&mut session, &stream)?,
+            Next::End => return flush(&mut session, &stream),
+            Next::Drop => return Ok(()),
+        }
+    }
+}
+
+/// Executes what has arrived in full.
+fn answer(session: &mut Session, requests: &mut RequestBuffer, stream: &TcpStream) -> io::Result<Next> {
+    loop {
+        requests.set_trusted(session.is_authenticated());
+        match requests.next() {
+            Ok(Some(args)) => {
+                let argv: SmallVec<[&[u8]; 8]> = args.iter().collect();
+                match argv.first() {
+                    Some(name) if is_of_a_browser(name) => {
+                        warn_of_attack(session.engine(), stream);
+                        return Ok(Next::Drop);
+                    }
+                    Some(_) => session.execute_pipelined(&argv),
+                    None => {}
+                }
+            }
+            Ok(None) => return Ok(Next::Receive),
+            Err(error) => {
+                session.reply().error(&protocol_error(error));
+                return Ok(Next::End);
+            }
+        }
+        if session.is_quitting() {
+            return Ok(Next::End);
+        }
+        if session.replies().len() >= FLUSH {
+            flush(session, stream)?;
+        }
+    }
+}
+
+/// Whether a request is a line of HTTP. Any web page can have a browser send one, with commands behind it, to a server of the browser's machine.
+fn is_of_a_browser(name: &[u8]) -> bool {
+    let name = until_zero(name);
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+}
+
+fn warn_of_attack(engine: &Engine, stream: &TcpStream) {
+    static QUIET: Quiet = Quiet::new();
+    QUIET.warn(
+        engine,
+        format_args!(
+            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Keystead. This is likely due to an \
+             attacker attempting to use Cross Protocol Scripting to compromise your Keystead instance. Connection from {} aborted.",
+            peer(stream)
+        ),
+    );
+}
+
+fn peer(stream: &TcpStream) -> String {
+    stream.peer_addr().map_or_else(|_| "?".to_owned(), |peer| peer.to_string())
+}
+
+/// Whether more waits for the rest of a request, or for EXEC, than a client may have wait.
+fn is_overfull(session: &Session, requests: &RequestBuffer) -> bool {
+    let waiting = requests.buffered() + session.queued_bytes();
+    let limit = session.engine().config().hot().client_query_buffer_limit();
+    waiting > limit || waiting > UNTRUSTED_BUFFER && !session.is_authenticated()
+}
+
+/// Sends the replies that wait.
+fn flush(session: &mut Session, mut stream: &TcpStream) -> io::Result<()> {
+    session.sending(session.replies().len());
+    for piece in session.replies().chunks(FLUSH) {
+        stream.write_all(piece)?;
+        session.seen();
+    }
+    session.clear_replies();
+    Ok(())
+}
+
+fn protocol_error(error: ProtocolError) -> Error {
+    let mut text = b"ERR ".to_vec();
+    error.write(&mut text);
+    Error::from_bytes(crate::error::ErrorKind::Command, text)
+}
+
+/// Reads what is there, at least one byte; 0 at the end of the connection.
+fn receive(mut stream: &TcpStream, requests: &mut RequestBuffer) -> io::Result<usize> {
+    let input = requests.input();
+    let len = input.len();
+    input.resize(len + READ, 0);
+    let read = loop {
+        match stream.read(&mut input[len..]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => break other,
+        }
+    };
+    input.truncate(len + *read.as_ref().unwrap_or(&0));
+    read
+}
