@@ -1,4 +1,5 @@
-//! Every function of the C interface, and all the unsafe code it needs.
+//! Every function of the C interface, and all the unsafe code it needs. It stays whole: what is promised here holds for all of it, and the header is
+//! printed from it in this order.
 //!
 //! What callers must keep to, and what every `unsafe` block below relies on:
 //!

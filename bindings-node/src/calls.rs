@@ -1,4 +1,5 @@
-//! The functions that are called often: what JavaScript sees of the binding besides opening and closing.
+//! The functions that are called often: what JavaScript sees of the binding besides opening and closing. It stays whole: a list of functions of a few
+//! lines each.
 //!
 //! They take an integer handle first and are named in `hot.rs`, which reads their arguments; what users see of them is `lib/`'s. No
 //! JavaScript value is made under a shard's lock: what was found is copied to the isolate's scratch first, since making one can start

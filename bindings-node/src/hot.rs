@@ -1,4 +1,5 @@
-//! Node-API as the callbacks of `calls.rs` need it: arguments, results, errors; and all the unsafe code of the binding.
+//! Node-API as the callbacks of `calls.rs` need it: arguments, results, errors; and all the unsafe code of the binding. It stays whole:
+//! the invariants below hold for all of it.
 //!
 //! What the callbacks do is left to `calls.rs`. What every unsafe block here relies on:
 //!

@@ -1,7 +1,7 @@
 //! Pipelines of a store: a list of commands at once, or calls that are recorded and then executed.
 //!
 //! The few hot commands run as typed calls, without words and replies in between; all others, and whatever must be atomic, through
-//! [`crate::sessions`].
+//! [`crate::sessions`]. It stays whole: the typed calls and the recorded ones are two ways to the same replies.
 
 use keystead::command::spec::Group;
 use keystead::commands::table;

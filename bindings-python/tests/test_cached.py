@@ -1,4 +1,7 @@
-"""`@cache.cached`: keys, hits, and one computation for many waiters, across threads, tasks and event loops."""
+"""`@cache.cached`: keys, hits, and one computation for many waiters, across threads, tasks and event loops.
+
+The file stays whole: it is one list of what a decorated function promises.
+"""
 
 import asyncio
 import dataclasses

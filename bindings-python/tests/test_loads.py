@@ -1,6 +1,6 @@
 """Loads of missing keys: nobody waits in vain, nothing is left behind, and no load undoes what came after it.
 
-What is cached under which key is tested in `test_cached.py`.
+What is cached under which key is tested in `test_cached.py`. The file stays whole: its programs and loaders serve all of its tests.
 """
 
 import asyncio
