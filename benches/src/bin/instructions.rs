@@ -83,6 +83,10 @@ fn main() -> ExitCode {
                 });
             }
         }
+        "session-none" => session(&engine, &mut turn, |session, key| {
+            black_box(&[hidden(b"GET"), key]);
+            session.replies()
+        }),
         "session-get" => session(&engine, &mut turn, |session, key| session.execute(&[hidden(b"GET"), key])),
         "session-set" => session(&engine, &mut turn, |session, key| {
             session.execute(&[hidden(b"SET"), key, hidden(&VALUE)])

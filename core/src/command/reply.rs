@@ -501,7 +501,13 @@ impl Reply {
     }
 
     fn head(&mut self, sigil: u8, value: i64) {
-        self.line(sigil, itoa::Buffer::new().format(value).as_bytes());
+        const SHORT: std::ops::Range<i64> = 0..100_000;
+        if SHORT.contains(&value) && self.has_memory(8) {
+            let (line, length) = short_line(sigil, value as u32);
+            append_short(&mut self.buffer, line, length);
+        } else {
+            self.line(sigil, itoa::Buffer::new().format(value).as_bytes());
+        }
     }
 
     fn line(&mut self, sigil: u8, text: &[u8]) {
@@ -514,6 +520,21 @@ impl Reply {
 
     fn tape_bytes(&mut self, tag: u8, bytes: &[u8]) {
         self.put([&[tag], &(bytes.len() as u32).to_le_bytes(), bytes]);
+    }
+}
+
+/// The line of a number of at most five digits, and its length.
+#[inline]
+fn short_line(sigil: u8, mut value: u32) -> ([u8; 8], usize) {
+    // From its end on, each byte pushes those behind it up.
+    let (mut line, mut length) = (u64::from(u16::from_le_bytes(*b"\r\n")), 3);
+    loop {
+        line = line << 8 | u64::from(b'0' + (value % 10) as u8);
+        length += 1;
+        value /= 10;
+        if value == 0 {
+            return ((line << 8 | u64::from(sigil)).to_le_bytes(), length);
+        }
     }
 }
 

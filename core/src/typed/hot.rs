@@ -49,27 +49,26 @@ pub trait Visitor<'a>: Sized {
 /// another form.
 #[inline(always)]
 pub fn recognize<'a, V: Visitor<'a>>(words: &[&'a [u8]], visitor: V) -> Option<V::Out> {
-    if words.iter().skip(1).any(|word| word.len() > LONGEST) {
-        return None;
-    }
     Some(match *words {
         // What is asked for most comes first.
-        [name @ [_, _, _], key] if folded(name) == GET => visitor.get(key),
-        [name, key] => match folded(name) {
+        [name @ [_, _, _], key] if folded(name) == GET && key.len() <= LONGEST => visitor.get(key),
+        [name, key] if key.len() <= LONGEST => match folded(name) {
             INCR => visitor.incr(key),
             DEL => visitor.del(key),
             EXISTS => visitor.exists(key),
             _ => return None,
         },
-        [name, key, word] => match folded(name) {
+        [name, key, word] if key.len().max(word.len()) <= LONGEST => match folded(name) {
             SET => visitor.set(key, word, Ttl::None),
             HGET => visitor.hget(key, word),
             INCRBY => visitor.incr_by(key, num::parse_i64(word)?),
             EXPIRE => visitor.expire(key, Duration::from_secs(positive(word)?)),
             _ => return None,
         },
-        [name, key, field, value] if folded(name) == HSET => visitor.hset(key, field, value),
-        [name, key, value, unit, time] if folded(name) == SET => {
+        [name, key, field, value] if folded(name) == HSET && are_short(&[key, field, value]) => {
+            visitor.hset(key, field, value)
+        }
+        [name, key, value, unit, time] if folded(name) == SET && are_short(&[key, value, time]) => {
             visitor.set(key, value, Ttl::After(time_to_live(unit, time)?))
         }
         _ => return None,
@@ -154,6 +153,10 @@ const EXPIRE: u64 = folded(b"expire");
 
 /// Words longer than this are not hot: time and memory go to the word, which has limits of its own, and logs of large requests may want it.
 const LONGEST: usize = 32 * 1024;
+
+fn are_short(words: &[&[u8]]) -> bool {
+    words.iter().all(|word| word.len() <= LONGEST)
+}
 
 /// Seconds that a typed call takes as they are; all else is for the command to judge.
 const MOST_SECONDS: i64 = 1 << 40;
