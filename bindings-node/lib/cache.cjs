@@ -15,12 +15,9 @@ const { codecOf, pendingValue, prepare } = require("./values.cjs");
 /** Closes the handles of caches that were collected unclosed. */
 const collected = new FinalizationRegistry((handle) => native.close(handle));
 
-/** What the engine takes as a number of bytes. */
-const MEMORY = /^\d+(?:b|k|kb|m|mb|g|gb)?$/i;
-
-/** The option `maxmemory` as text. */
+/** The option `maxmemory` as text; what is in a text the engine judges. */
 function memoryOf(maxmemory) {
-  const isFine = typeof maxmemory === "number" ? Number.isSafeInteger(maxmemory) && maxmemory >= 0 : typeof maxmemory === "string" && MEMORY.test(maxmemory);
+  const isFine = typeof maxmemory === "string" || (Number.isSafeInteger(maxmemory) && maxmemory >= 0);
   if (!isFine) throw usage('maxmemory must be a whole number of bytes, or text such as "100mb"');
   return String(maxmemory);
 }

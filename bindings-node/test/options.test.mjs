@@ -12,14 +12,17 @@ test("options of a cache", () => {
   const wrong = [
     null, 5, "x", true, [], { nmae: "x" }, { Name: "x" }, { ttl: 5 }, { name: 5 }, { name: null }, { name: "\ud800" }, { prefix: 5 }, { prefix: null },
     { prefix: "\ud800" }, { codec: "x" }, { codec: null }, { codec: {} }, { codec: { name: "msgpack" } },
-    { codec: { name: "msgpack", encode() {}, decode() {}, other: 1 } }, { maxmemory: -1 }, { maxmemory: "x" }, { maxmemory: "" }, { maxmemory: "1.5gb" },
+    { codec: { name: "msgpack", encode() {}, decode() {}, other: 1 } }, { maxmemory: -1 },
     { maxmemory: NaN }, { maxmemory: Infinity }, { maxmemory: 1.5 }, { maxmemory: 1e30 }, { maxmemory: {} }, { maxmemory: null }, { maxmemory: 5n },
     { config: 5 }, { config: null }, { config: ["hz 10"] }, { config: { hz: null } }, { config: { hz: {} } }, { config: { hz: NaN } },
     { config: { "hz\nrequirepass": "x" } }, { config: { hz: "10\nrequirepass x" } }, { config: { "": 1 } }, { near: 5 }, { near: null }, { near: true },
     { near: {} }, { near: { max: 0 } }, { near: { max: "5" } }, { near: { max: 1, objects: 1 } }, { near: { max: 1, size: 1 } },
   ];
   for (const options of wrong) assert.throws(() => new Cache(options), refused, inspect(options));
-  assert.throws(() => new Cache({ config: "nonsense 1" }), { code: "KS_ERR_USAGE" });
+  // What a text says is the engine's to judge.
+  for (const options of [{ config: "nonsense 1" }, { maxmemory: "x" }, { maxmemory: "" }, { maxmemory: "1.5gb" }]) {
+    assert.throws(() => new Cache(options), { code: "KS_ERR_USAGE" }, inspect(options));
+  }
   for (const options of [undefined, {}, { name: undefined }, { maxmemory: 2 ** 24 }, { maxmemory: "16MB" }, { config: { hz: 20, save: "", "maxmemory-policy": "noeviction" } }]) {
     new Cache(options).close();
   }

@@ -3,7 +3,7 @@
 //! What may need memory is done first, where nobody sees it: new keys are created, and what replaces a value is stored beside it. If memory
 //! is refused there, all of that is taken back. The second pass puts everything in its place, which needs no memory.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::Db;
 use crate::error::{Error, Result};
@@ -28,6 +28,14 @@ enum Stage {
     Expired,
 }
 
+/// What is to become of a key that there is already.
+#[derive(Clone, Copy)]
+struct Staged {
+    has_deadline: bool,
+    /// Its entry will be another.
+    moves: bool,
+}
+
 impl Db<'_> {
     /// Stores `count` strings, whatever was there before. `string` gives the key and the value of each, `deadline` its deadline, when it is its
     /// turn; `stored` is called behind each. O(count).
@@ -50,11 +58,11 @@ impl Db<'_> {
         }
         let mut stages = Vec::new();
         stages.try_reserve_exact(count).map_err(|_| Error::no_memory())?;
-        let mut beside = HashSet::new();
+        let mut staged = HashMap::new();
         for number in 0..count {
             let (key, value) = string(number);
             let deadline = deadline(self, key);
-            match self.stage(key, encode(value), deadline, &mut beside) {
+            match self.stage(key, encode(value), deadline, &mut staged) {
                 Ok(stage) => stages.push(stage),
                 Err(error) => {
                     for (number, stage) in stages.into_iter().enumerate().rev() {
@@ -78,11 +86,12 @@ impl Db<'_> {
         key: &Key<'_>,
         value: NewValue<'_>,
         deadline: Option<u64>,
-        beside: &mut HashSet<u64>,
+        staged: &mut HashMap<u64, Staged>,
     ) -> Result<Stage> {
         if deadline.is_some_and(|deadline| deadline <= self.now()) {
             return Ok(Stage::Expired);
         }
+        staged.try_reserve(1).map_err(|_| Error::no_memory())?;
         let db = self.index;
         let Some(at) = self.find_live(key) else {
             let stamp = self.keyspace.first_stamp();
@@ -90,14 +99,20 @@ impl Db<'_> {
             return Ok(Stage::Created { at, stamp });
         };
         let head = self.shard(key).head(at);
-        let value = if head.has_deadline() { over_deadline(key.bytes().len(), value) } else { value };
-        // A key that is given twice may stand elsewhere when it is its second turn.
-        if head.can_hold(&value, deadline) && !beside.contains(&key.hash()) {
+        // A key that is given twice may stand elsewhere when it is its second turn, and has the deadline of its first.
+        let before = staged.get(&key.hash());
+        let had_deadline = before.map_or(head.has_deadline(), |before| before.has_deadline);
+        let moves = before.is_some_and(|before| before.moves);
+        let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
+        let fits = head.can_hold(&value, deadline) && !moves;
+        let now = Staged { has_deadline: deadline.is_some(), moves: !fits };
+        if fits {
+            staged.insert(key.hash(), now);
             return Ok(Stage::InPlace);
         }
-        beside.try_reserve(1).map_err(|_| Error::no_memory())?;
-        beside.insert(key.hash());
-        Ok(Stage::Beside(self.shard_mut(key).store_beside(key, value, deadline, head)?))
+        let beside = self.shard_mut(key).store_beside(key, value, deadline, head)?;
+        staged.insert(key.hash(), now);
+        Ok(Stage::Beside(beside))
     }
 
     fn unstage(&mut self, key: &Key<'_>, stage: Stage) {
