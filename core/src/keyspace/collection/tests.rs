@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::{Block, Edited, Packed, Splice};
 use crate::store::key::Key;
 use crate::store::memory::{Arena, refusal};
 use crate::value::Kind;
+use crate::value::hash::Hash;
 use crate::value::listpack::Listpack;
 use crate::{Clock, Config, Database, Engine, Form, Session};
 
@@ -281,4 +283,31 @@ fn readers_see_whole_values_while_they_are_spliced() {
         (0..rounds).for_each(|round| set(round * 7 + round / 40));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+/// Sets will be packed in two ways; here a string stands for the second.
+#[test]
+fn what_is_packed_in_another_way_is_stored_as_such_or_not_at_all() {
+    let mut tried = Tried::new();
+    tried.apply(&Op::Set(vec![(4, 9)]));
+    let db = tried.db.clone();
+    let repack = |fails: bool| {
+        db.write(&db.key(NAME), |db, key| {
+            let mut block = Block::new(db.lookup_collection(key).expect("it is there"));
+            let len = block.bytes().len();
+            block.splice(len - 1, 1, b"!");
+            block.set_kind(Kind::Raw);
+            block.splice(0, len, b"another");
+            assert_eq!((block.kind(), block.bytes()), (Kind::Raw, &b"another"[..]));
+            if fails {
+                block.undo();
+                return Ok(());
+            }
+            block.end(Edited::<Hash> { has_changed: true, goes: false, unpacked: None })
+        })
+    };
+    repack(true).unwrap();
+    tried.check().unwrap();
+    repack(false).unwrap();
+    assert_eq!(tried.db.get(NAME).unwrap().as_deref(), Some(&b"another"[..]));
 }
