@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::keyspace::db::EntryMut;
 use crate::keyspace::entry::Head;
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::NewValue;
-use crate::value::editing::{Collection, Edited, Editing, Packed};
+use crate::value::editing::{Around, Collection, Edited, Editing, Packed, Splice};
+use crate::value::{Kind, NewValue};
 
 /// Changes the collection of a key, creating it if need be. What `edit` leaves empty is removed.
 ///
@@ -48,21 +48,29 @@ fn run<T: Collection, R>(
 ) -> Result<Option<R>> {
     let keyspace = db.keyspace();
     let time = db.lazy_time();
-    let limits = T::limits(keyspace.config.hot());
-    let places = (&keyspace.seed, &keyspace.shared.pool);
+    let around = Around {
+        limits: T::limits(keyspace.config.hot()),
+        seed: &keyspace.seed,
+        pool: &keyspace.shared.pool,
+        time: &time,
+    };
     let Some(mut entry) = db.lookup_collection(key) else {
         if !create {
             return Ok(None);
         }
-        let mut bytes = Copy::from_slice(T::EMPTY);
-        let mut editing = Editing::packed(&mut bytes, limits, places, &time);
+        let mut fresh = T::NEW.map(|(kind, empty)| Fresh { kind, bytes: Copy::from_slice(empty) });
+        let mut editing = match &mut fresh {
+            Some(fresh) => Editing::packed(fresh, around),
+            None => Editing::unpacked(around),
+        };
         let result = editing.run(edit)?;
-        let Edited { has_changed, is_empty, unpacked } = editing.end();
+        let Edited { has_changed, goes, unpacked } = editing.end();
         db.remember_time(&time);
-        if has_changed && !is_empty {
+        if has_changed && !goes {
             let is_large = unpacked.is_some();
-            let packed = NewValue::Bytes(T::PACKED, &bytes);
-            db.insert(key, unpacked.map_or(packed, |large| NewValue::Owned(large.into())), None)?;
+            let large = unpacked.map(|large| NewValue::Owned(large.into()));
+            let packed = || fresh.as_ref().map(|fresh| NewValue::Bytes(fresh.kind, &fresh.bytes));
+            db.insert(key, large.or_else(packed).expect("it is large or packed"), None)?;
             if is_large {
                 db.arm_inside(key);
             }
@@ -75,7 +83,7 @@ fn run<T: Collection, R>(
     }
     if !kind.owns() {
         let mut block = Block::new(entry);
-        let mut editing = Editing::packed(&mut block, limits, places, &time);
+        let mut editing = Editing::packed(&mut block, around);
         let result = editing.run(edit);
         let edited = editing.end();
         let result = match result {
@@ -90,16 +98,16 @@ fn run<T: Collection, R>(
     }
     let edited = entry.edit_owned(|value, _| {
         let large = T::of_owned(value).expect("the type was checked");
-        let mut editing = Editing::large(large, limits, places, &time);
+        let mut editing = Editing::large(large, around);
         let result = editing.run(edit);
-        let Edited { has_changed, is_empty, .. } = editing.end();
-        ((result, large.timer_to_arm(), is_empty), has_changed)
+        let Edited { has_changed, goes, .. } = editing.end();
+        ((result, large.timer_to_arm(), goes), has_changed)
     })?;
-    let (result, timer, is_empty) = edited.expect("the kind says that it owns something");
+    let (result, timer, goes) = edited.expect("the kind says that it owns something");
     if let Some(timer) = timer {
         entry.arm(timer);
     }
-    if is_empty {
+    if goes {
         entry.remove_emptied();
     }
     db.remember_time(&time);
@@ -110,14 +118,15 @@ fn run<T: Collection, R>(
 struct Block<'d, 'e> {
     entry: EntryMut<'d, 'e>,
     head: Head,
+    kind: Kind,
     /// What it is by now, where its block does not hold that.
     copy: Option<Copy>,
     /// What was done in the block.
-    splices: SmallVec<[Splice; 1]>,
+    splices: SmallVec<[Done; 1]>,
 }
 
 /// A splice that can be taken back.
-struct Splice {
+struct Done {
     at: usize,
     /// Length of what stands there now.
     len: usize,
@@ -127,7 +136,8 @@ struct Splice {
 
 impl<'d, 'e> Block<'d, 'e> {
     fn new(entry: EntryMut<'d, 'e>) -> Self {
-        Self { head: entry.head(), entry, copy: None, splices: SmallVec::new() }
+        let head = entry.head();
+        Self { head, kind: head.kind(), entry, copy: None, splices: SmallVec::new() }
     }
 
     /// Ends the edit that has come to this.
@@ -135,14 +145,14 @@ impl<'d, 'e> Block<'d, 'e> {
         if !edited.has_changed {
             return Ok(());
         }
-        if edited.is_empty {
+        if edited.goes {
             self.entry.remove_emptied();
             return Ok(());
         }
         let is_large = edited.unpacked.is_some();
         let value = match (edited.unpacked, &self.copy) {
             (Some(large), _) => NewValue::Owned(large.into()),
-            (None, Some(copy)) => NewValue::Bytes(T::PACKED, copy),
+            (None, Some(copy)) => NewValue::Bytes(self.kind, copy),
             (None, None) => {
                 self.entry.modified();
                 return Ok(());
@@ -160,13 +170,13 @@ impl<'d, 'e> Block<'d, 'e> {
     /// Takes back what was done.
     fn undo(&mut self) {
         self.copy = None;
-        while let Some(Splice { at, len, before }) = self.splices.pop() {
+        while let Some(Done { at, len, before }) = self.splices.pop() {
             self.head = self.entry.splice(self.head, at, len, &before);
         }
     }
 }
 
-impl Packed for Block<'_, '_> {
+impl Splice for Block<'_, '_> {
     #[inline]
     fn bytes(&self) -> &[u8] {
         match &self.copy {
@@ -182,7 +192,7 @@ impl Packed for Block<'_, '_> {
         let bytes = self.entry.bytes_of(self.head);
         if self.head.has_room_for(bytes.len() - removed + new.len()) {
             let before = SmallVec::from_slice(&bytes[at..at + removed]);
-            self.splices.push(Splice { at, len: new.len(), before });
+            self.splices.push(Done { at, len: new.len(), before });
             self.head = self.entry.splice(self.head, at, removed, new);
         } else {
             let mut copy = Copy::from_slice(bytes);
@@ -192,9 +202,48 @@ impl Packed for Block<'_, '_> {
     }
 }
 
+impl Packed for Block<'_, '_> {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn set_kind(&mut self, kind: Kind) {
+        self.kind = kind;
+        if self.copy.is_none() {
+            self.copy = Some(Copy::from_slice(self.bytes()));
+        }
+    }
+}
+
+/// A packed collection that is new.
+struct Fresh {
+    kind: Kind,
+    bytes: Copy,
+}
+
+impl Splice for Fresh {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, new: &[u8]) {
+        self.bytes.splice(at, removed, new);
+    }
+}
+
+impl Packed for Fresh {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn set_kind(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+}
+
 type Copy = SmallVec<[u8; 256]>;
 
-impl Packed for Copy {
+impl Splice for Copy {
     fn bytes(&self) -> &[u8] {
         self
     }

@@ -14,28 +14,35 @@ use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
 
-/// A type of collection.
+/// A type of collection, as its large values are.
 pub(crate) trait Collection: Rooted + Into<Owned> {
     const TYPE: Type;
 
-    /// The encoding of a new one, and its bytes when it is empty.
-    const PACKED: Kind;
-    const EMPTY: &'static [u8];
+    /// How a new one is packed, and its bytes when it is empty. `None`: it is large from the beginning.
+    const NEW: Option<(Kind, &'static [u8])>;
+
+    /// Whether a key goes with the last element.
+    const GOES_WHEN_EMPTY: bool = true;
 
     /// Up to where it stays packed.
-    fn limits(options: &Hot) -> Limits;
+    type Limits: Copy;
+
+    fn limits(options: &Hot) -> Self::Limits;
+
+    /// A large one without elements.
+    fn new(pool: &Arc<Pool>) -> Self;
 
     /// The large one, if that is what it is.
     fn of_owned(owned: &mut Owned) -> Option<&mut Self>;
 
-    /// Whether packed bytes hold no element.
-    fn is_empty(packed: &[u8]) -> bool;
+    /// Whether packed bytes of that kind hold no element.
+    fn is_empty(kind: Kind, packed: &[u8]) -> bool;
 
-    /// A large one of the same elements.
+    /// A large one of the elements of packed bytes of that kind.
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    fn unpack(packed: &[u8], pool: &Arc<Pool>, seed: &HashSeed) -> Result<Self, OutOfMemory>;
+    fn unpack(kind: Kind, packed: &[u8], pool: &Arc<Pool>, seed: &HashSeed) -> Result<Self, OutOfMemory>;
 
     /// A copy that shares its memory, with timers of its own.
     fn duplicate(&self) -> Self;
@@ -47,31 +54,24 @@ pub(crate) trait Collection: Rooted + Into<Owned> {
     fn is_in_pages(&self) -> bool;
 }
 
-/// Up to where a collection stays packed.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) elements: usize,
-    /// The length of one.
-    pub(crate) bytes: usize,
-}
-
-impl Limits {
-    /// Whether an element of that length may stand in a packed collection.
-    #[inline]
-    pub(crate) fn allow(self, len: usize) -> bool {
-        len <= self.bytes
-    }
-}
-
-/// The bytes of a packed collection that is being changed.
-pub(crate) trait Packed {
+/// Bytes that can be spliced.
+pub(crate) trait Splice {
     fn bytes(&self) -> &[u8];
 
     /// Puts `new` in the place of the `removed` bytes from `at` on.
     fn splice(&mut self, at: usize, removed: usize, new: &[u8]);
 }
 
-impl Packed for Vec<u8> {
+/// A packed collection that is being changed.
+pub(crate) trait Packed: Splice {
+    fn kind(&self) -> Kind;
+
+    /// Says that the bytes are to be packed in another way from now on. Whoever calls this splices all of them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for types that are packed in more than one way"))]
+    fn set_kind(&mut self, kind: Kind);
+}
+
+impl Splice for Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self
     }
@@ -108,9 +108,9 @@ impl<'e> LazyTime<'e> {
 }
 
 /// See the module's text.
-pub(crate) struct Editing<'e, T> {
+pub(crate) struct Editing<'e, T: Collection> {
     pub(super) form: Form<'e, T>,
-    pub(super) limits: Limits,
+    pub(super) limits: T::Limits,
     pub(super) seed: &'e HashSeed,
     pool: &'e Arc<Pool>,
     time: &'e LazyTime<'e>,
@@ -128,34 +128,41 @@ pub(super) enum Form<'e, T> {
     Large(&'e mut T),
 }
 
+/// What an edit has to know beside the collection.
+pub(crate) struct Around<'e, T: Collection> {
+    pub(crate) limits: T::Limits,
+    pub(crate) seed: &'e HashSeed,
+    pub(crate) pool: &'e Arc<Pool>,
+    pub(crate) time: &'e LazyTime<'e>,
+}
+
 /// What an edit has come to.
 pub(crate) struct Edited<T> {
     pub(crate) has_changed: bool,
-    pub(crate) is_empty: bool,
+    /// The key goes, since nothing is left.
+    pub(crate) goes: bool,
     /// What packed bytes were unpacked into: they are of no use any more.
     pub(crate) unpacked: Option<T>,
 }
 
 impl<'e, T: Collection> Editing<'e, T> {
     /// Of a packed collection.
-    pub(crate) fn packed(
-        packed: &'e mut dyn Packed,
-        limits: Limits,
-        (seed, pool): (&'e HashSeed, &'e Arc<Pool>),
-        time: &'e LazyTime<'e>,
-    ) -> Self {
-        let form = Form::Packed(packed);
-        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, before: None }
+    pub(crate) fn packed(packed: &'e mut dyn Packed, around: Around<'e, T>) -> Self {
+        Self::of(Form::Packed(packed), around)
+    }
+
+    /// Of one that is large from the beginning, and new.
+    pub(crate) fn unpacked(around: Around<'e, T>) -> Self {
+        Self::of(Form::Unpacked(T::new(around.pool)), around)
     }
 
     /// Of a large one.
-    pub(crate) fn large(
-        large: &'e mut T,
-        limits: Limits,
-        (seed, pool): (&'e HashSeed, &'e Arc<Pool>),
-        time: &'e LazyTime<'e>,
-    ) -> Self {
-        let form = Form::Large(large);
+    pub(crate) fn large(large: &'e mut T, around: Around<'e, T>) -> Self {
+        Self::of(Form::Large(large), around)
+    }
+
+    #[inline]
+    fn of(form: Form<'e, T>, Around { limits, seed, pool, time }: Around<'e, T>) -> Self {
         Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, before: None }
     }
 
@@ -212,12 +219,17 @@ impl<'e, T: Collection> Editing<'e, T> {
         let has_changed = self.has_changed;
         match self.form {
             Form::Packed(packed) => {
-                Edited { has_changed, is_empty: T::is_empty(packed.bytes()), unpacked: None }
+                let goes = T::GOES_WHEN_EMPTY && T::is_empty(packed.kind(), packed.bytes());
+                Edited { has_changed, goes, unpacked: None }
             }
             Form::Unpacked(large) => {
-                Edited { has_changed, is_empty: large.elements() == 0, unpacked: Some(large) }
+                let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
+                Edited { has_changed, goes, unpacked: Some(large) }
             }
-            Form::Large(large) => Edited { has_changed, is_empty: large.elements() == 0, unpacked: None },
+            Form::Large(large) => {
+                let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
+                Edited { has_changed, goes, unpacked: None }
+            }
         }
     }
 
@@ -242,7 +254,7 @@ impl<'e, T: Collection> Editing<'e, T> {
     /// Unpacks a packed collection.
     pub(super) fn unpack(&mut self) {
         let Form::Packed(packed) = &self.form else { return };
-        match T::unpack(packed.bytes(), self.pool, self.seed) {
+        match T::unpack(packed.kind(), packed.bytes(), self.pool, self.seed) {
             Ok(large) => {
                 self.form = Form::Unpacked(large);
                 self.has_changed = true;

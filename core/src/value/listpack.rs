@@ -26,7 +26,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::editing::Packed;
+use super::editing::Splice;
 
 const COUNT_BYTES: usize = 4;
 const STRING_12: u8 = 128;
@@ -509,7 +509,7 @@ impl Patch {
     }
 
     /// Makes the edit.
-    pub(crate) fn apply_to(&self, bytes: &mut (impl Packed + ?Sized)) {
+    pub(crate) fn apply_to(&self, bytes: &mut (impl Splice + ?Sized)) {
         let before = Listpack::new(bytes.bytes()).len();
         bytes.splice(self.range.start, self.range.len(), &self.bytes);
         if before != self.count_after() {

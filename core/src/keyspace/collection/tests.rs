@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::{Block, Edited, Packed, Splice};
 use crate::store::key::Key;
 use crate::store::memory::{Arena, refusal};
 use crate::value::Kind;
+use crate::value::hash::Hash;
 use crate::value::listpack::Listpack;
 use crate::{Clock, Config, Database, Engine, Form, Session};
 
@@ -360,4 +362,31 @@ fn an_edit_that_finds_no_room_leaves_fields_their_timers() {
     assert!(refused.starts_with(b"-OOM"), "{refused:?}");
     assert_eq!(run(&[b"HSET", NAME, b"c", b"v"]), b":1\r\n");
     assert_eq!(run(&[b"HLEN", NAME]), b":2\r\n");
+}
+
+/// Sets will be packed in two ways; here a string stands for the second.
+#[test]
+fn what_is_packed_in_another_way_is_stored_as_such_or_not_at_all() {
+    let mut tried = Tried::new();
+    tried.apply(&Op::Set(vec![(4, 9)]));
+    let db = tried.db.clone();
+    let repack = |fails: bool| {
+        db.write(&db.key(NAME), |db, key| {
+            let mut block = Block::new(db.lookup_collection(key).expect("it is there"));
+            let len = block.bytes().len();
+            block.splice(len - 1, 1, b"!");
+            block.set_kind(Kind::Raw);
+            block.splice(0, len, b"another");
+            assert_eq!((block.kind(), block.bytes()), (Kind::Raw, &b"another"[..]));
+            if fails {
+                block.undo();
+                return Ok(());
+            }
+            block.end(Edited::<Hash> { has_changed: true, goes: false, unpacked: None })
+        })
+    };
+    repack(true).unwrap();
+    tried.check().unwrap();
+    repack(false).unwrap();
+    assert_eq!(tried.db.get(NAME).unwrap().as_deref(), Some(&b"another"[..]));
 }

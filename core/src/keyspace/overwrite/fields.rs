@@ -12,7 +12,7 @@ use crate::keyspace::shard::ShardData;
 use crate::keyspace::shared::Located;
 use crate::store::key::Key;
 use crate::value::Kind;
-use crate::value::editing::{Collection, Packed};
+use crate::value::editing::{Collection, Splice};
 use crate::value::hash::{Hash, fields};
 
 /// Sets a field and says whether it is new, where nobody listens. `None`: nothing was done, and [`set_field_in_place_heard`] or the command must do
@@ -69,7 +69,7 @@ fn set_field(
         }
         let mut block = InPlace { data, found };
         let (patch, is_new) = fields::setting(block.bytes(), field, value);
-        let is_too_long = patch.count_after() / 2 > limits.elements;
+        let is_too_long = patch.count_after() / 2 > limits.fields;
         if is_too_long || !found.head.has_room_for(patch.len_after(found.head.value_len)) {
             return None;
         }
@@ -92,7 +92,7 @@ struct InPlace<'d, 'k> {
     found: Located<'k>,
 }
 
-impl Packed for InPlace<'_, '_> {
+impl Splice for InPlace<'_, '_> {
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
         self.found.head.value(&self.data.arena, self.found.at)

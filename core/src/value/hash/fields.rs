@@ -9,21 +9,41 @@ use crate::config::Hot;
 use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, Pool};
 use crate::sync::Arc;
-use crate::value::editing::{Collection, Editing, Form, Limits};
+use crate::value::editing::{Collection, Editing, Form};
 use crate::value::listpack::{self, Element, Listpack, Patch};
 use crate::value::rooted::Rooted;
 use crate::value::{Kind, MAX_IN_ARENA, Owned, Type};
+
+/// `hash-max-listpack-entries`, and `hash-max-listpack-value` in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) fields: usize,
+    bytes: usize,
+}
+
+impl Limits {
+    /// Whether a field or value of that length may stand in a listpack.
+    #[inline]
+    pub(crate) fn allow(self, len: usize) -> bool {
+        len <= self.bytes
+    }
+}
 
 /// The fields of a hash that is being changed.
 pub(crate) type Fields<'e> = Editing<'e, Hash>;
 
 impl Collection for Hash {
     const TYPE: Type = Type::Hash;
-    const PACKED: Kind = Kind::HashPacked;
-    const EMPTY: &'static [u8] = &listpack::EMPTY;
+    const NEW: Option<(Kind, &'static [u8])> = Some((Kind::HashPacked, &listpack::EMPTY));
+
+    type Limits = Limits;
 
     fn limits(options: &Hot) -> Limits {
-        Limits { elements: options.hash_max_listpack_entries(), bytes: options.hash_max_listpack_value() }
+        Limits { fields: options.hash_max_listpack_entries(), bytes: options.hash_max_listpack_value() }
+    }
+
+    fn new(pool: &Arc<Pool>) -> Self {
+        Hash::new(pool)
     }
 
     fn of_owned(owned: &mut Owned) -> Option<&mut Self> {
@@ -33,11 +53,11 @@ impl Collection for Hash {
         }
     }
 
-    fn is_empty(packed: &[u8]) -> bool {
+    fn is_empty(_: Kind, packed: &[u8]) -> bool {
         Listpack::new(packed).is_empty()
     }
 
-    fn unpack(packed: &[u8], pool: &Arc<Pool>, seed: &HashSeed) -> Result<Self, OutOfMemory> {
+    fn unpack(_: Kind, packed: &[u8], pool: &Arc<Pool>, seed: &HashSeed) -> Result<Self, OutOfMemory> {
         let mut hash = Hash::new(pool);
         let mut elements = Listpack::new(packed).iter();
         while let (Some(field), Some(value)) = (elements.next(), elements.next()) {
@@ -103,7 +123,7 @@ impl Editing<'_, Hash> {
 
     /// Moves to the table if more fields than a listpack may hold are about to be set, new or not.
     pub(crate) fn make_room_for(&mut self, fields: usize) {
-        if fields > self.limits.elements {
+        if fields > self.limits.fields {
             self.unpack();
         }
     }
@@ -129,7 +149,7 @@ impl Editing<'_, Hash> {
         let (len, count) = (patch.len_after(packed.bytes().len()), patch.count_after());
         patch.apply_to(&mut **packed);
         self.has_changed = true;
-        if len > MAX_IN_ARENA || count / 2 > self.limits.elements {
+        if len > MAX_IN_ARENA || count / 2 > self.limits.fields {
             self.unpack();
         }
         is_new
