@@ -17,7 +17,7 @@ const collected = new FinalizationRegistry((handle) => native.close(handle));
 
 /** The option `maxmemory` as text; what is in a text the engine judges. */
 function memoryOf(maxmemory) {
-  const isFine = typeof maxmemory === "string" || (Number.isSafeInteger(maxmemory) && maxmemory >= 0);
+  const isFine = (typeof maxmemory === "string" && maxmemory !== "") || (Number.isSafeInteger(maxmemory) && maxmemory >= 0);
   if (!isFine) throw usage('maxmemory must be a whole number of bytes, or text such as "100mb"');
   return String(maxmemory);
 }
