@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use keystead::{Condition, Database, Engine, Form, Ttl};
+use keystead::{Database, Engine, Form};
 use keystead_benches::{key, uniform};
 
 const KEYS: u64 = 100_000;
@@ -12,7 +12,7 @@ const VALUE: [u8; 64] = [b'v'; 64];
 fn filled() -> Database {
     let db = Engine::new().database(0).expect("database 0 exists");
     for number in 0..KEYS {
-        db.set(key(number), VALUE, Ttl::None, Condition::Always).expect("there is memory");
+        db.set(key(number), VALUE).expect("there is memory");
     }
     db
 }
@@ -25,13 +25,11 @@ fn typed(criterion: &mut Criterion) {
         bencher.iter(|| db.get_into(black_box(&key(7)), &mut buffer))
     });
     let mut next = uniform(KEYS);
-    group.bench_function("get uniform", |bencher| bencher.iter(|| db.get_into(&key(next()), &mut buffer)));
+    group.bench_function("get uniform", |bencher| bencher.iter(|| db.get_into(key(next()), &mut buffer)));
     group.bench_function("get missing", |bencher| {
-        bencher.iter(|| db.get_into(&key(KEYS + next()), &mut buffer))
+        bencher.iter(|| db.get_into(key(KEYS + next()), &mut buffer))
     });
-    group.bench_function("set uniform", |bencher| {
-        bencher.iter(|| db.set(key(next()), VALUE, Ttl::None, Condition::Always))
-    });
+    group.bench_function("set uniform", |bencher| bencher.iter(|| db.set(key(next()), VALUE)));
     group.bench_function("incr one key", |bencher| bencher.iter(|| db.incr(b"counter", 1)));
     group.finish();
 }

@@ -26,8 +26,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use keystead::command::tape::Item;
-use keystead::{Condition, Config, Database, Engine, Error, ErrorKind, Form, Session, Ttl};
+use keystead::{Condition, Config, Database, Engine, Error, ErrorKind, Form, Item, Session, SetOptions, Ttl};
 
 /// The outcome of a call: `KS_OK`, something that is no failure (negative), or an error (positive).
 #[repr(C)]
@@ -721,7 +720,7 @@ pub unsafe extern "C" fn ks_set(
                 slice("the value", value, value_length)?,
             )
         };
-        let set = database.set(key, value, ttl, condition)?;
+        let set = database.set_with(key, value, SetOptions::new().ttl(ttl).condition(condition))?;
         Ok(if set { ks_status::KS_OK } else { ks_status::KS_NOT_SET })
     })
 }

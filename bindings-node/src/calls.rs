@@ -8,8 +8,7 @@
 use std::time::Duration;
 
 use keystead::cache::codec::{self, Stored, tag};
-use keystead::command::tape::Item;
-use keystead::{Condition, ErrorKind, Found, Ttl};
+use keystead::{Condition, ErrorKind, Found, Item, SetOptions, Ttl};
 use napi::sys;
 
 use crate::hot::{Call, Isolate, JsEnv};
@@ -62,7 +61,11 @@ pub fn set_raw(call: &mut Call<'_, 5>) -> Outcome {
     value.clear();
     call.env.bytes(call.values[2], units, value)?;
     let (store, scratch) = call.isolate.store(handle)?;
-    let set = store.database().set(&scratch.key, &scratch.value, ttl, condition);
+    let set = store.database().set_with(
+        &scratch.key,
+        &scratch.value,
+        SetOptions::new().ttl(ttl).condition(condition),
+    );
     scratch.tidy();
     if set? { call.env.undefined() } else { call.env.boolean(false) }
 }
@@ -157,7 +160,11 @@ pub fn set_value(call: &mut Call<'_, 6>) -> Outcome {
     encode(call.env, call.values[2], tag, units, value)?;
     let (store, scratch) = call.isolate.store(handle)?;
     store.database().check_fit(&[(&scratch.key, &scratch.value)])?;
-    let set = store.database().set(&scratch.key, &scratch.value, ttl, condition);
+    let set = store.database().set_with(
+        &scratch.key,
+        &scratch.value,
+        SetOptions::new().ttl(ttl).condition(condition),
+    );
     scratch.tidy();
     if set? { call.env.undefined() } else { call.env.boolean(false) }
 }

@@ -12,7 +12,7 @@
 //! error             kind, length of its text
 //! ```
 
-use keystead::command::tape::Item;
+use keystead::Item;
 
 use crate::scratch::push_text;
 

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keystead::{Condition, Found, Ttl};
+use keystead::{Condition, Found, SetOptions, Ttl};
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -22,7 +22,7 @@ use crate::hot::{Argument, Arguments, Method, blob, bytes_of, items, names};
 use crate::live::{Form, Live, Own};
 use crate::memory::{collected, joined, with_room_for};
 use crate::store::{
-    SetOptions, StoreInner, boolean, delete, expire, held_pairs, key_and_default, key_bytes, or_none,
+    SetArguments, StoreInner, boolean, delete, expire, held_pairs, key_and_default, key_bytes, or_none,
     time_to_live,
 };
 use crate::value::{Codec, Encoded, Made, make, plain_text};
@@ -114,7 +114,7 @@ impl CacheInner {
         condition: Condition,
     ) -> keystead::Result<bool> {
         self.store.db.check_fit(std::slice::from_ref(&pair))?;
-        self.store.db.set(pair.0, pair.1, ttl, condition)
+        self.store.db.set_with(pair.0, pair.1, SetOptions::new().ttl(ttl).condition(condition))
     }
 
     /// Refuses if the cache is closed.
@@ -351,7 +351,7 @@ methods! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(cache, arguments) {
-        let options = SetOptions::read(arguments)?;
+        let options = SetArguments::read(arguments)?;
         let key = cache.full_key(bytes_of(options.key)?)?;
         let value = cache.codec.encode(options.value)?;
         let set = cache.set((key, value), options.ttl, options.condition);

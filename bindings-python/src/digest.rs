@@ -140,7 +140,7 @@ impl CachedResult {
         }
         let key = self.digest(arguments)?;
         let found = store.db.with(py, |db| {
-            db.as_ref()?.get_with(&key, |found| found.and_then(|found| bytes(py, &found.text).ok())).ok()?
+            db.as_ref()?.get_with(key, |found| found.and_then(|found| bytes(py, &found.text).ok())).ok()?
         })?;
         if found.as_bytes().starts_with(MARK) {
             return None;

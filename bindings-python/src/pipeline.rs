@@ -5,7 +5,7 @@
 
 use keystead::command::spec::Group;
 use keystead::commands::table;
-use keystead::{Condition, Database, Session, Ttl};
+use keystead::{Condition, Database, Session, SetOptions, Ttl};
 use pyo3::Borrowed;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -23,7 +23,7 @@ use crate::hot::{
 use crate::memory::{collected, list, with_room_for};
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, argv_of, encode};
-use crate::store::{SetOptions, boolean, delete, expire};
+use crate::store::{SetArguments, boolean, delete, expire};
 
 /// No error class of its own: those of `keystead.exceptions`.
 const STYLE: Style<'static, 'static> = Style { text: false, error: None };
@@ -218,8 +218,10 @@ impl<'a> Typed<'a> {
     ) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
         Ok(match self {
             Typed::Get(key) => get(py, db, key.as_ref(), text)?,
-            Typed::Put(key, value) => db.set(key, value, Ttl::None, Condition::Always).map(|_| ok(py, text)),
-            Typed::Set(key, value, ttl) => db.set(key, value, *ttl, Condition::Always).map(|_| ok(py, text)),
+            Typed::Put(key, value) => db.set(key, value).map(|_| ok(py, text)),
+            Typed::Set(key, value, ttl) => {
+                db.set_with(key, value, SetOptions::new().ttl(*ttl)).map(|_| ok(py, text))
+            }
             Typed::HGet(key, field) => hget(py, db, key.as_ref(), field.as_ref(), text)?,
             Typed::HSet(key, field, value) => {
                 db.hset(key, field.as_ref(), value.as_ref()).map(|created| number(py, created.into()))
@@ -466,7 +468,11 @@ impl Call {
         Ok(match self {
             Call::Get(key) => get(py, db, of(py, key)?.as_ref(), false)?,
             Call::Set(key, value, ttl, condition) => {
-                match db.set(of(py, key)?, of(py, value)?.as_ref(), *ttl, *condition) {
+                match db.set_with(
+                    of(py, key)?,
+                    of(py, value)?.as_ref(),
+                    SetOptions::new().ttl(*ttl).condition(*condition),
+                ) {
                     Ok(set) => Ok(truth(set)?),
                     Err(error) => Err(error),
                 }
@@ -596,7 +602,7 @@ recorders! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(arguments) {
-        let options = SetOptions::read(arguments)?;
+        let options = SetArguments::read(arguments)?;
         Call::Set(kept(options.key)?, kept(options.value)?, options.ttl, options.condition)
     }
 

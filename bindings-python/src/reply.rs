@@ -3,7 +3,7 @@
 //! Which Python type stands for which reply follows the pure-Python parsers of valkey-py and redis-py. What becomes of
 //! errors is the caller's choice, through [`Style`].
 
-use keystead::command::tape::Item;
+use keystead::Item;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyString};
 

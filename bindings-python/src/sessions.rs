@@ -7,9 +7,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use keystead::command::spec::Flags;
-use keystead::command::tape::Item;
 use keystead::commands::table;
-use keystead::{Database, Engine, Form, Session};
+use keystead::{Database, Engine, Form, Item, Session};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};

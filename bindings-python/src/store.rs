@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead::{Condition, Database, Ttl};
+use keystead::{Condition, Database, SetOptions, Ttl};
 use pyo3::PyClass;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -106,7 +106,7 @@ store_class!(Store, false {
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let value = raw_value(value.as_borrowed())?;
         let name = bytes_of(key.as_borrowed())?;
-        let set = self.inner.db.set(name, value.as_ref(), Ttl::None, Condition::Always);
+        let set = self.inner.db.set(name, value.as_ref());
         set.map(drop).map_err(|error| raise(key.py(), &error))
     }
 
@@ -158,12 +158,12 @@ methods! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(store, arguments) {
-        let options = SetOptions::read(arguments)?;
+        let options = SetArguments::read(arguments)?;
         let key = bytes_of(options.key)?;
         let py = arguments.py();
         let set = match text_of(options.value)? {
-            Some(value) => store.db.set(key, value, options.ttl, options.condition),
-            None => store.db.set(key, raw_value(options.value)?, options.ttl, options.condition),
+            Some(value) => store.db.set_with(key, value, SetOptions::new().ttl(options.ttl).condition(options.condition)),
+            None => store.db.set_with(key, raw_value(options.value)?, SetOptions::new().ttl(options.ttl).condition(options.condition)),
         };
         boolean(py, set.map_err(|error| raise(py, &error))?)
     }
@@ -295,14 +295,14 @@ pub fn key_and_default<'a, 'py>(
 }
 
 /// The arguments of `set(key, value, ttl=None, nx=False, xx=False)`.
-pub struct SetOptions<'a, 'py> {
+pub struct SetArguments<'a, 'py> {
     pub key: Argument<'a, 'py>,
     pub value: Argument<'a, 'py>,
     pub ttl: Ttl,
     pub condition: Condition,
 }
 
-impl<'a, 'py> SetOptions<'a, 'py> {
+impl<'a, 'py> SetArguments<'a, 'py> {
     /// Reads them.
     ///
     /// # Errors

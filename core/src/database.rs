@@ -21,7 +21,7 @@ use crate::keyspace::{Db, Key, Version, Versions};
 use crate::local::Local;
 use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
-pub use crate::typed::{Condition, Found, Ttl};
+pub use crate::typed::{Condition, Found, SetOptions, Ttl};
 use crate::typed::{Typed, found_in, ttl_ms};
 use crate::value::Text;
 
@@ -79,8 +79,8 @@ impl Database {
     /// # Errors
     /// WRONGTYPE if the key holds no string.
     #[inline]
-    pub fn get_with<R>(&self, key: &[u8], read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
-        Typed::get_with(self, key, read)
+    pub fn get_with<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
+        Typed::get_with(self, key.as_ref(), read)
     }
 
     /// As [`Database::get_with`], for callers whose way to make a result must not run under a lock: `free` is called for a string that was
@@ -88,6 +88,7 @@ impl Database {
     ///
     /// # Errors
     /// WRONGTYPE if the key holds no string.
+    #[doc(hidden)]
     #[inline]
     pub fn get_with_either<R>(
         &self,
@@ -103,6 +104,7 @@ impl Database {
     ///
     /// # Errors
     /// WRONGTYPE if the key holds no string.
+    #[doc(hidden)]
     pub fn get_versioned_with<R>(
         &self,
         versions: &Versions,
@@ -134,7 +136,12 @@ impl Database {
     ///
     /// # Errors
     /// WRONGTYPE if the key holds no string.
-    pub fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
+    #[inline]
+    pub fn get_into(&self, key: impl AsRef<[u8]>, buffer: &mut [u8]) -> Result<Option<usize>> {
+        self.copy_into(key.as_ref(), buffer)
+    }
+
+    fn copy_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<usize>> {
         let (keyspace, key) = (&self.inner().keyspace, self.key(key));
         if let Some(length) = copy_text(keyspace, self.index, &key, buffer) {
             return Ok(Some(length));
@@ -181,14 +188,27 @@ impl Database {
         }
     }
 
+    /// A copy of the value of a field of a hash. O(length), and O(fields) while the hash is small.
+    ///
+    /// # Errors
+    /// WRONGTYPE if the key holds no hash, or the system has no memory for the copy.
+    pub fn hget(&self, key: impl AsRef<[u8]>, field: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        self.hget_with(key, field, |found| found.map(alloc::copied))?.transpose()
+    }
+
     /// Calls `read` with the value of a field of a hash, or `None`, under the lock of the key's shard; what holds for
     /// [`Database::get_with`] holds here.
     ///
     /// # Errors
     /// WRONGTYPE if the key holds no hash.
     #[inline]
-    pub fn hget_with<R>(&self, key: &[u8], field: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
-        Typed::hget_with(self, key, field, read)
+    pub fn hget_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        field: impl AsRef<[u8]>,
+        read: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
+        Typed::hget_with(self, key.as_ref(), field.as_ref(), read)
     }
 
     /// As [`Database::hget_with`], with one closure for what was read without a lock and one for what may be under it: see
@@ -196,6 +216,7 @@ impl Database {
     ///
     /// # Errors
     /// WRONGTYPE if the key holds no hash.
+    #[doc(hidden)]
     #[inline]
     pub fn hget_with_either<R>(
         &self,
@@ -211,28 +232,40 @@ impl Database {
     ///
     /// # Errors
     /// WRONGTYPE, a key, field or value above `proto-max-bulk-len`, or out of memory.
-    pub fn hset(&self, key: impl AsRef<[u8]>, field: &[u8], value: &[u8]) -> Result<bool> {
-        Typed::hset(self, key.as_ref(), field, value)
+    pub fn hset(
+        &self,
+        key: impl AsRef<[u8]>,
+        field: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<bool> {
+        Typed::hset(self, key.as_ref(), field.as_ref(), value.as_ref())
     }
 
-    /// Sets the string of a key, whatever it held, and says whether the condition let it. O(1).
+    /// Sets the string of a key, whatever it held; it does not expire. O(1).
+    ///
+    /// # Errors
+    /// Out of memory, or a key or value above `proto-max-bulk-len`.
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        Typed::set(self, key.as_ref(), value.as_ref(), Ttl::None, Condition::Always).map(drop)
+    }
+
+    /// Sets the string of a key as the options say, whatever it held, and says whether their condition let it. O(1).
     ///
     /// # Errors
     /// Out of memory, a key or value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
-    pub fn set(
+    pub fn set_with(
         &self,
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
-        ttl: Ttl,
-        condition: Condition,
+        options: SetOptions,
     ) -> Result<bool> {
-        Typed::set(self, key.as_ref(), value.as_ref(), ttl, condition)
+        Typed::set(self, key.as_ref(), value.as_ref(), options.ttl, options.condition)
     }
 
     /// Sets several strings at once: nobody sees some of them set and others not. O(keys).
     ///
     /// # Errors
-    /// As [`Database::set`]; then nothing is set.
+    /// As [`Database::set_with`]; then nothing is set.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
         let longest = |(key, value): &(K, V)| key.as_ref().len().max(value.as_ref().len());
         pairs.iter().try_for_each(|pair| self.admission(longest(pair)).check())?;
@@ -294,6 +327,7 @@ impl Database {
 
     /// Has the memory of keys that are about to be read or written, one after the other, fetched into the processor's cache, all at once.
     /// Changes nothing, and does nothing while the engine is small. For at most some ten keys at a time: O(keys).
+    #[doc(hidden)]
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         let keyspace = &self.inner().keyspace;
         if keyspace.is_worth_fetching() {

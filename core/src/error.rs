@@ -113,42 +113,50 @@ impl Error {
 
     /// A misuse of a command whose text repeats a word of the caller's between `before` and `after`. As in the server, the word ends where a C
     /// string would.
+    #[doc(hidden)]
     pub fn repeating(before: &str, word: &[u8], after: &str) -> Self {
         let text = [b"ERR ", before.as_bytes(), until_zero(word), after.as_bytes()].concat();
         Self::from_bytes(ErrorKind::Command, text)
     }
 
     /// A misuse of a command: `ERR` and `text`.
+    #[doc(hidden)]
     pub fn command(text: impl fmt::Display) -> Self {
         Self::from_bytes(ErrorKind::Command, format!("ERR {text}").into_bytes())
     }
 
     /// `ERR syntax error`.
+    #[doc(hidden)]
     pub fn syntax() -> Self {
         Self::new(ErrorKind::Command, "ERR syntax error")
     }
 
     /// `WRONGTYPE Operation against a key holding the wrong kind of value`.
+    #[doc(hidden)]
     pub fn wrong_type() -> Self {
         Self::new(ErrorKind::WrongType, "WRONGTYPE Operation against a key holding the wrong kind of value")
     }
 
     /// `ERR value is not an integer or out of range`.
+    #[doc(hidden)]
     pub fn not_an_integer() -> Self {
         Self::new(ErrorKind::Command, "ERR value is not an integer or out of range")
     }
 
     /// `ERR value is not a valid float`.
+    #[doc(hidden)]
     pub fn not_a_float() -> Self {
         Self::new(ErrorKind::Command, "ERR value is not a valid float")
     }
 
     /// `ERR no such key`.
+    #[doc(hidden)]
     pub fn no_such_key() -> Self {
         Self::new(ErrorKind::Command, "ERR no such key")
     }
 
     /// The write would pass `maxmemory`.
+    #[doc(hidden)]
     pub fn out_of_memory() -> Self {
         Self::new(ErrorKind::OutOfMemory, "OOM command not allowed when used memory > 'maxmemory'.")
     }
@@ -164,11 +172,13 @@ impl Error {
     }
 
     /// `ERR wrong number of arguments for 'name' command`.
+    #[doc(hidden)]
     pub fn arity(name: &str) -> Self {
         Self::command(format_args!("wrong number of arguments for '{name}' command"))
     }
 
     /// `ERR invalid expire time in 'name' command`.
+    #[doc(hidden)]
     pub fn invalid_expire(name: &str) -> Self {
         Self::command(format_args!("invalid expire time in '{name}' command"))
     }

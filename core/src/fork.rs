@@ -93,8 +93,8 @@ extern "C" fn after_in_child() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Engine;
     use crate::store::key::SHARDS;
-    use crate::{Condition, Engine, Ttl};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     /// The child must not run the test harness on: it answers through its exit code.
@@ -165,7 +165,7 @@ mod tests {
                             return;
                         }
                         let key = format!("{thread}:{}", round % 100);
-                        db.set(&key, "value", Ttl::None, Condition::Always).unwrap();
+                        db.set(&key, "value").unwrap();
                         session.execute(&[b"MSET", key.as_bytes(), b"1", b"other", b"2"]);
                         session.execute(&[b"CLIENT", b"LIST"]);
                         session.execute(&[b"CLIENT", b"SETNAME", b"busy"]);

@@ -15,11 +15,14 @@ extern crate self as keystead;
 
 mod alloc;
 mod background;
+#[doc(hidden)]
 pub mod cache;
 mod clients;
 mod clock;
+#[doc(hidden)]
 pub mod command;
 mod commandlog;
+#[doc(hidden)]
 pub mod commands;
 mod config;
 mod database;
@@ -29,6 +32,7 @@ mod evict;
 mod expire;
 mod fork;
 mod info;
+#[doc(hidden)]
 pub mod keyspace;
 mod latency;
 mod lazyfree;
@@ -55,19 +59,27 @@ mod value;
 
 pub use clients::ClientAddress;
 pub use clock::Clock;
-pub use command::{Form, Reply};
+pub use command::Form;
+#[doc(hidden)]
+pub use command::Reply;
+pub use command::tape::Item;
 pub use config::Config;
+#[doc(hidden)]
 pub use database::loads::{Begun, Load, Wait};
-pub use database::{Condition, Database, Found, Ttl};
+pub use database::{Condition, Database, Found, SetOptions, Ttl};
 pub use engine::session::Session;
 pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};
+pub use keyspace::{Effect, Event, EventClass, Group, Interest, Journal, Observer, Ticket};
+#[doc(hidden)]
 pub use keyspace::{Version, Versions};
 #[cfg(feature = "listener")]
 pub use listener::Listener;
 #[cfg(feature = "redis")]
 pub use redis::RedisConnection;
-pub use value::{Text, Value};
+pub use value::Text;
+#[doc(hidden)]
+pub use value::Value;
 
 /// The Rust examples of the README, run as tests.
 #[cfg(doctest)]

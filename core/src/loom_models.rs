@@ -59,7 +59,7 @@ fn loom_a_read_without_the_lock_sees_whole_values_and_its_own_writes() {
         let ([key, _], engine) = (keys(), engine());
         let db = engine.database(0).unwrap();
         let set = |db: &crate::Database, value: &str| {
-            db.set(key, value, crate::Ttl::None, crate::Condition::Always).unwrap();
+            db.set(key, value).unwrap();
         };
         set(&db, "one");
         let reading = engine.database(0).unwrap();

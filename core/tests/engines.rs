@@ -8,7 +8,7 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use keystead::{Clock, Condition, Engine, Form, Ttl};
+use keystead::{Clock, Engine, Form, SetOptions, Ttl};
 
 /// Engines that are opened and closed in turn: `cargo xtask test soak` asks for many.
 fn in_turn() -> usize {
@@ -72,7 +72,7 @@ fn use_it(engine: &Engine, number: usize) {
     let ttl = |ms: u64| Ttl::After(Duration::from_millis(ms));
     for (key, ttl) in [("soon", ttl(1 + number as u64 % 3)), ("session", ttl(3_600_000)), ("ever", Ttl::None)]
     {
-        db.set(key, format!("{number}"), ttl, Condition::Always).unwrap();
+        db.set_with(key, format!("{number}"), SetOptions::new().ttl(ttl)).unwrap();
     }
     assert_eq!(db.get("ever").unwrap().unwrap(), number.to_string().as_bytes());
 }

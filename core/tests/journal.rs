@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keystead::command::tape::Item;
-use keystead::keyspace::{Group, Journal, Ticket};
-use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
+use keystead::{Clock, Database, Engine, Form, Group, Item, Journal, Session, SetOptions, Ticket, Ttl};
 
 const START_MS: u64 = 1_700_000_000_000;
 const COMMANDS: usize = 400;
@@ -223,8 +221,8 @@ fn call(random: &mut Random, db: &Database) -> &'static str {
     let choice = random.below(8) as usize;
     // Some calls are refused, for a wrong type say; they must leave no effect then.
     let _ = match choice {
-        0 => db.set(&key, &value, Ttl::After(ttl), Condition::Always).map(drop),
-        1 => db.set(&key, &value, Ttl::Keep, Condition::IfPresent).map(drop),
+        0 => db.set_with(&key, &value, SetOptions::new().expires_in(ttl)).map(drop),
+        1 => db.set_with(&key, &value, SetOptions::new().keep_ttl().if_present()).map(drop),
         2 => db.set_many(&[(&key, &value), (&hash, &field)], Ttl::After(ttl)),
         3 => db.incr(&key, 7).map(drop),
         4 => db.expire(&key, ttl).map(drop),

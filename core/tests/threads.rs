@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use keystead::command::tape::Item;
-use keystead::{Clock, Condition, Config, Engine, Form, Session, Ttl};
+use keystead::{Clock, Config, Engine, Form, Item, Session};
 
 /// Rounds of each thread.
 const ROUNDS: usize = if cfg!(any(tsan, miri)) { 300 } else { 1_500 };
@@ -159,7 +158,7 @@ fn scans_find_what_stays_while_the_rest_comes_and_goes() {
     let db = engine.database(0).unwrap();
     let stays: HashSet<Vec<u8>> = (0..100).map(|i| format!("stays:{i}").into_bytes()).collect();
     stays.iter().for_each(|key| {
-        db.set(key, "value", Ttl::None, Condition::Always).unwrap();
+        db.set(key, "value").unwrap();
     });
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::new();
@@ -320,7 +319,7 @@ fn tables_that_grow_and_shrink_lose_nothing_while_memory_is_given_back() {
             let db = engine.database([0, 100][thread]).unwrap();
             for round in 0..3 {
                 for key in 0..KEYS {
-                    db.set(format!("{key}"), format!("{round}:{key}"), Ttl::None, Condition::Always).unwrap();
+                    db.set(format!("{key}"), format!("{round}:{key}")).unwrap();
                     let earlier = key / 2 + 1;
                     let expected = (earlier <= key).then(|| format!("{round}:{earlier}").into_bytes());
                     let seen = db.get(format!("{earlier}")).unwrap();
@@ -350,9 +349,7 @@ fn databases_that_are_exchanged_are_never_seen_in_part() {
     for pair in pairs {
         for (db, value) in pair.into_iter().zip(["one", "other"]) {
             let db = engine.database(db).unwrap();
-            (0..KEYS).for_each(|key| {
-                db.set(format!("{key}"), value, Ttl::None, Condition::Always).map(drop).unwrap()
-            });
+            (0..KEYS).for_each(|key| db.set(format!("{key}"), value).map(drop).unwrap());
         }
         let done = Arc::new(AtomicBool::new(false));
         let reading: Vec<_> = pair

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use keystead::{Condition, Engine, Ttl};
+use keystead::Engine;
 
 use crate::measure::Clock;
 
@@ -56,7 +56,7 @@ impl Store for Keystead {
     }
 
     fn set(&self, key: &Key, value: &Value) {
-        self.0.set(key, value, Ttl::None, Condition::Always).expect("there is memory");
+        self.0.set(key, value).expect("there is memory");
     }
 
     fn get_many(&self, keys: &[Key; BATCH], buffers: &mut [Value; BATCH]) -> usize {

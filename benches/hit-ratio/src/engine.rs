@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use keystead::{Condition, Config, Database, Engine, ErrorKind, Form, Ttl};
+use keystead::{Config, Database, Engine, ErrorKind, Form, SetOptions, Ttl};
 
 /// The policies that evict.
 pub const POLICIES: [&str; 9] = [
@@ -74,10 +74,10 @@ pub fn replay(
     let mut held = Held::default();
     for (position, key) in requests.iter().enumerate() {
         let name = name(*key);
-        if db.get_with(&name, |found| found.is_some())? {
+        if db.get_with(name, |found| found.is_some())? {
             hits += 1;
         } else {
-            match db.set(name, VALUE, ttl, Condition::Always) {
+            match db.set_with(name, VALUE, SetOptions::new().ttl(ttl)) {
                 Ok(_) => created += 1,
                 // Where the shards' own needs leave no room, nothing is cached, and that is the result.
                 Err(error) if error.kind() == ErrorKind::OutOfMemory => refused += 1,
@@ -103,7 +103,7 @@ pub fn replay(
 pub fn memory_when_fresh(policy: &str, keys: usize) -> Result<u64, Box<dyn Error>> {
     let db = open(policy, AMPLE)?;
     for key in 0..keys {
-        db.set(name(key as u32), VALUE, ttl(policy), Condition::Always)?;
+        db.set_with(name(key as u32), VALUE, SetOptions::new().ttl(ttl(policy)))?;
     }
     let mut session = db.engine().session(Form::Resp);
     let info = String::from_utf8_lossy(session.execute(&[b"INFO", b"memory"])).into_owned();

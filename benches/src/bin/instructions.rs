@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keystead::keyspace::{Event, Group, HashSeed, Journal, Observer, Ticket};
-use keystead::{Clock, Condition, Database, Engine, Form, Session, Ttl};
+use keystead::{Clock, Database, Engine, Form, Session, SetOptions, Ttl};
 use keystead_benches::key;
 
 /// Keys in the database; few, so that filling it costs little beside the counted operations.
@@ -47,20 +47,20 @@ fn main() -> ExitCode {
             black_box(database.get_into(key, &mut buffer).expect("a string"));
         }),
         "set" => turn.for_each(|key| {
-            black_box(
-                database.set(key, hidden(&VALUE), Ttl::None, Condition::Always).expect("there is memory"),
-            );
+            database.set(key, hidden(&VALUE)).expect("there is memory");
+            black_box(());
         }),
         "insert" => (0..count).for_each(|at| {
             let key = key((KEYS + at) as u64);
             let key = hidden(&key);
-            black_box(
-                database.set(key, hidden(&VALUE), Ttl::None, Condition::Always).expect("there is memory"),
-            );
+            database.set(key, hidden(&VALUE)).expect("there is memory");
+            black_box(());
         }),
         "setex" => turn.for_each(|key| {
             let ttl = Ttl::After(Duration::from_secs(3600));
-            black_box(database.set(key, hidden(&VALUE), ttl, Condition::Always).expect("there is memory"));
+            black_box(
+                database.set_with(key, hidden(&VALUE), SetOptions::new().ttl(ttl)).expect("there is memory"),
+            );
         }),
         "hset" => turn.for_each(|_| {
             black_box(database.hset(hidden(b"hash"), hidden(b"five"), hidden(b"another")).expect("a hash"));
@@ -133,7 +133,7 @@ fn hidden(bytes: &[u8]) -> &[u8] {
 
 fn fill(database: &Database, keys: &[[u8; 16]]) {
     for key in keys {
-        database.set(key, VALUE, Ttl::None, Condition::Always).expect("there is memory");
+        database.set(key, VALUE).expect("there is memory");
     }
     for field in ["one", "two", "three", "four", "five"] {
         database.hset(b"hash", field.as_bytes(), b"a value").expect("a hash");

@@ -11,8 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use keystead::keyspace::{Event, Observer};
-use keystead::{Clock, Condition, Config, Database, Engine, Form, Ttl};
+use keystead::{Clock, Config, Database, Engine, Event, Form, Observer, SetOptions, Ttl};
 use keystead_benches::{key, uniform};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -79,7 +78,7 @@ fn process_ns() -> i64 {
 }
 
 fn store(db: &Database, number: u64, value: &[u8], ttl: Ttl) {
-    db.set(key(number), value, ttl, Condition::Always).expect("there is memory");
+    db.set_with(key(number), value, SetOptions::new().ttl(ttl)).expect("there is memory");
 }
 
 fn bytes_per_key(name: &str, len: usize, ttl: Option<u64>, goal: f64, scale: u64) {
@@ -115,7 +114,7 @@ fn hashes(name: &str, count: u64, fields: usize, goal: f64) {
     for number in 0..count {
         for field in 0..fields {
             let field = if fields <= 10 { format!("f{field:03}") } else { format!("f{field:06}") };
-            db.hset(key(number), field.as_bytes(), &[b'v'; 16]).expect("a hash");
+            db.hset(key(number), field.as_bytes(), [b'v'; 16]).expect("a hash");
         }
     }
     report(&format!("{name}: bytes by RSS"), "bytes", (resident() - before) as f64 / count as f64, goal);
@@ -213,7 +212,7 @@ impl Expiry {
             let reader = scope.spawn(|| {
                 let (mut draw, mut buffer) = (uniform(OTHERS), [0; 64]);
                 let mut get = || {
-                    db.get_into(&key(u64::MAX / 2 + draw()), &mut buffer).expect("a string");
+                    db.get_into(key(u64::MAX / 2 + draw()), &mut buffer).expect("a string");
                 };
                 sleep_until(at - Duration::from_millis(1000));
                 let is_over = || Instant::now() >= at - Duration::from_millis(100);
@@ -332,7 +331,7 @@ fn slowest_of_copy(fields: u64) -> Vec<f64> {
     assert_eq!(copied, b":1\r\n");
     let holds = |hash: &[u8], number: u64, byte: u8| {
         let is_so = |found: Option<&[u8]>| found == Some(&[byte; 16]);
-        db.hget_with(hash, &field(number), is_so).expect("a hash")
+        db.hget_with(hash, field(number), is_so).expect("a hash")
     };
     let mut draw = uniform(fields / 2);
     for _ in 0..10 {
@@ -377,7 +376,7 @@ fn field(number: u64) -> [u8; 7] {
 }
 
 fn set_field(db: &Database, hash: &[u8], number: u64, byte: u8) {
-    db.hset(hash, &field(number), &[byte; 16]).expect("a hash");
+    db.hset(hash, field(number), [byte; 16]).expect("a hash");
 }
 
 /// What an engine of ten keys takes, and what opening and closing one takes: with its background thread, and without it.

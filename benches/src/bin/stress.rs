@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use keystead::{Condition, Database, Engine, Form, Ttl};
+use keystead::{Database, Engine, Form, SetOptions, Ttl};
 use keystead_benches::uniform;
 
 const WRITERS: u64 = 3;
@@ -110,11 +110,10 @@ fn write(arena: &Arena<'_>, writer: u64, seed: u64) {
                 let len = (draw() % [20, 60, 300, 1_500, 9_000][(draw() % 5) as usize]) as usize;
                 let ttl = (draw().is_multiple_of(4)).then(|| Duration::from_millis(draw() % 400 + 1));
                 let expires = ttl.map(|ttl| Instant::now() + ttl);
-                let stored = db.set(
+                let stored = db.set_with(
                     &key,
                     text(&key, round, len),
-                    ttl.map_or(Ttl::None, Ttl::After),
-                    Condition::Always,
+                    SetOptions::new().ttl(ttl.map_or(Ttl::None, Ttl::After)),
                 );
                 if stored.is_ok() {
                     model.insert(number, Written { round, len, expires, limits });
@@ -138,7 +137,7 @@ fn write(arena: &Arena<'_>, writer: u64, seed: u64) {
                 let field = format!("f{}", draw() % 40);
                 let name = format!("h{writer}:{}", number % 200);
                 // Refused without memory, which is right.
-                let _ = db.hset(&name, field.as_bytes(), &text(&name, round, 30));
+                let _ = db.hset(&name, field.as_bytes(), text(&name, round, 30));
                 let whole = db.hget_with(name.as_bytes(), field.as_bytes(), |value| {
                     value.is_none_or(|value| is_whole(&name, value))
                 });

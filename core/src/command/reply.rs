@@ -110,11 +110,6 @@ impl Reply {
         self.buffer.shrink_to(64 * 1024);
     }
 
-    /// Drops the first `count` bytes, which were sent.
-    pub fn consume(&mut self, count: usize) {
-        self.buffer.drain(..count);
-    }
-
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()

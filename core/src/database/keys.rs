@@ -13,6 +13,7 @@ use crate::typed::Typed;
 impl Database {
     /// Keys that begin with `prefix`, from `cursor` on: the cursor of the next page and the keys of this one, which may be none. Begin with 0; 0 is
     /// also the end. A key that exists from the first page to the last is met, perhaps twice. O(1).
+    #[doc(hidden)]
     pub fn page(&self, cursor: u64, prefix: &[u8]) -> (u64, Vec<Vec<u8>>) {
         let keyspace = &self.inner().keyspace;
         let db = Db::new(keyspace, self.index(), Locks::all(keyspace));
@@ -22,7 +23,8 @@ impl Database {
     }
 
     /// Number of keys that begin with `prefix`. O(all keys), O(shards) without a prefix.
-    pub fn count(&self, prefix: &[u8]) -> usize {
+    pub fn count(&self, prefix: impl AsRef<[u8]>) -> usize {
+        let prefix = prefix.as_ref();
         if prefix.is_empty() {
             return self.len();
         }
@@ -34,7 +36,8 @@ impl Database {
     ///
     /// # Errors
     /// The log refuses writes.
-    pub fn clear(&self, prefix: &[u8]) -> Result<usize> {
+    pub fn clear(&self, prefix: impl AsRef<[u8]>) -> Result<usize> {
+        let prefix = prefix.as_ref();
         if prefix.is_empty() {
             return self.flush();
         }
@@ -69,13 +72,13 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Condition, Database, Engine, Ttl};
+    use crate::{Database, Engine};
 
     fn filled() -> Database {
         let db = Engine::new().database(3).unwrap();
         for number in 0..2500 {
             for prefix in ["a:", "a*:", "b"] {
-                db.set(format!("{prefix}{number}"), "v", Ttl::None, Condition::Always).unwrap();
+                db.set(format!("{prefix}{number}"), "v").unwrap();
             }
         }
         db
@@ -84,11 +87,11 @@ mod tests {
     #[test]
     fn keys_that_begin_alike_are_counted_and_cleared() {
         let db = filled();
-        db.set(b"\xff\xfe", "v", Ttl::None, Condition::Always).unwrap();
+        db.set(b"\xff\xfe", "v").unwrap();
         assert_eq!((db.count(b"a"), db.count(b"a*:"), db.count(b"c"), db.count(b"\xff")), (5000, 2500, 0, 1));
         assert_eq!((db.count(b""), db.clear(b"a*").unwrap()), (7501, 2500), "a prefix is no pattern");
         assert_eq!((db.count(b"a"), db.clear(b"none").unwrap()), (2500, 0));
-        db.engine().database(4).unwrap().set("a:1", "v", Ttl::None, Condition::Always).unwrap();
+        db.engine().database(4).unwrap().set("a:1", "v").unwrap();
         assert_eq!((db.clear(b"").unwrap(), db.len()), (5001, 0));
         assert_eq!(db.engine().database(4).unwrap().len(), 1);
     }

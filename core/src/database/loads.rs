@@ -55,11 +55,13 @@ impl Database {
     ///
     /// Who leads looks for the key once more, since it may just have been stored, then loads. Who waits and is told to look again, or has
     /// waited for [`Wait::left`], asks again.
+    #[doc(hidden)]
     pub fn begin_load(&self, key: &[u8], caller: &Caller<'_>) -> Begun {
         self.ask(key, caller, Over::Hopeless)
     }
 
     /// Begins a load whatever is there and whoever else loads it, since the caller wants a newer value.
+    #[doc(hidden)]
     pub fn begin_refresh(&self, key: &[u8], caller: &Caller<'_>) -> Load {
         match self.ask(key, caller, Over::Any) {
             Begun::Lead(load) => load,

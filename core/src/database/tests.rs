@@ -11,10 +11,10 @@ fn database() -> Database {
 fn conditions_and_times_hold() {
     let db = database();
     let minute = Ttl::After(Duration::from_secs(60));
-    assert!(!db.set("k", "v", Ttl::None, Condition::IfPresent).unwrap());
-    assert!(db.set("k", "v", minute, Condition::IfAbsent).unwrap());
-    assert!(!db.set("k", "w", Ttl::None, Condition::IfAbsent).unwrap());
-    assert!(db.set("k", "w", Ttl::Keep, Condition::IfPresent).unwrap());
+    assert!(!db.set_with("k", "v", SetOptions::new().if_present()).unwrap());
+    assert!(db.set_with("k", "v", SetOptions::new().ttl(minute).if_absent()).unwrap());
+    assert!(!db.set_with("k", "w", SetOptions::new().if_absent()).unwrap());
+    assert!(db.set_with("k", "w", SetOptions::new().keep_ttl().if_present()).unwrap());
     assert_eq!(db.ttl("k"), Some(Some(Duration::from_secs(60))));
     assert_eq!(db.get("k").unwrap().unwrap(), b"w");
     db.engine().advance(Duration::from_millis(59_999));
@@ -28,7 +28,7 @@ fn what_is_found_without_a_lock_goes_another_way_than_the_rest() {
     let db = database();
     let long = "v".repeat(1000);
     for (key, value) in [("short", "v"), ("long", &long), ("number", "17")] {
-        db.set(key, value, Ttl::None, Condition::Always).unwrap();
+        db.set(key, value).unwrap();
     }
     let way = |key: &str| {
         let free = |found: Found<'_>| ("free", Some(found.text.to_vec()));
@@ -59,7 +59,7 @@ fn what_is_found_without_a_lock_goes_another_way_than_the_rest() {
 #[test]
 fn a_buffer_that_is_too_short_learns_the_length() {
     let db = database();
-    db.set("k", "hello", Ttl::None, Condition::Always).unwrap();
+    db.set("k", "hello").unwrap();
     let mut buffer = [0; 3];
     assert_eq!(db.get_into(b"k", &mut buffer).unwrap(), Some(5));
     assert_eq!(&buffer, b"hel");
@@ -84,7 +84,7 @@ fn several_keys_are_counted_and_removed() {
     // Enough for their memory to be worth fetching.
     let keys: Vec<String> = (0..30_000).map(|number| format!("key:{number}")).collect();
     for key in &keys {
-        db.set(key, [b'v'; 100], Ttl::None, Condition::Always).unwrap();
+        db.set(key, [b'v'; 100]).unwrap();
     }
     assert!(db.inner().keyspace.is_worth_fetching());
     assert_eq!(db.count_existing(&keys), keys.len());
@@ -103,7 +103,7 @@ fn fields_of_hashes_are_read_and_written() {
     assert!(db.hset("h", b"f", b"v").unwrap() && !db.hset("h", b"f", b"w").unwrap());
     let field = |name: &[u8]| db.hget_with(b"h", name, |found| found.map(<[u8]>::to_vec)).unwrap();
     assert_eq!((field(b"f").as_deref(), field(b"none")), (Some(b"w".as_slice()), None));
-    db.set("s", "v", Ttl::None, Condition::Always).unwrap();
+    db.set("s", "v").unwrap();
     assert!(db.hget_with(b"s", b"f", |_| ()).is_err() && db.hset("s", b"f", b"v").is_err());
     let mut session = db.engine().session(crate::Form::Resp);
     session.execute(&[b"HPEXPIRE", b"h", b"100", b"FIELDS", b"1", b"f"]);
@@ -143,8 +143,8 @@ fn keys_fields_and_values_may_be_as_long_as_words() {
     ] {
         assert_eq!(session.execute(words), refused);
     }
-    assert!(db.set(&long, "v", Ttl::None, Condition::Always).is_err());
-    assert!(db.set("k", &long, Ttl::None, Condition::Always).is_err());
+    assert!(db.set(&long, "v").is_err());
+    assert!(db.set("k", &long).is_err());
     assert!(db.hset("k", &long, b"v").is_err() && db.hset("k", b"f", &long).is_err());
     assert!(db.set_many(&[("a", &b"v"[..]), ("b", &long)], Ttl::None).is_err());
     assert!(db.incr(&long, 1).is_err() && db.is_empty());

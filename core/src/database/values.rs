@@ -63,7 +63,7 @@ fn check_fit<K: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(K, V)], limit: u64) -> Re
 
 #[cfg(test)]
 mod tests {
-    use crate::{Condition, Config, Engine, Ttl};
+    use crate::{Config, Engine};
 
     #[test]
     fn what_never_fits_is_refused() {
@@ -84,7 +84,7 @@ mod tests {
         let text = |found: Option<crate::Found<'_>>| (found.map(|found| found.text.to_vec()), true);
         let long = vec![b'v'; 100_000];
         for value in [&b"17"[..], b"text", &long] {
-            db.set("k", value, Ttl::None, Condition::Always).unwrap();
+            db.set("k", value).unwrap();
             let taken = std::thread::scope(|scope| {
                 let threads: Vec<_> =
                     (0..4).map(|_| scope.spawn(|| db.take_with(b"k", text).unwrap())).collect();
@@ -93,7 +93,7 @@ mod tests {
             assert_eq!(taken, [value]);
             assert!(!db.contains("k"));
         }
-        db.set("k", "v", Ttl::None, Condition::Always).unwrap();
+        db.set("k", "v").unwrap();
         assert!(db.take_with(b"k", |found| (found.is_some(), false)).unwrap() && db.contains("k"));
         db.hset("h", b"f", b"v").unwrap();
         assert!(db.take_with(b"h", text).is_err() && db.contains("h"));

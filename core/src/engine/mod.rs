@@ -193,11 +193,13 @@ impl Engine {
     }
 
     /// The versions of keys, for caches beside the engine. The first call makes all writes count from then on.
+    #[doc(hidden)]
     pub fn versions(&self) -> Versions {
         self.inner.keyspace.versions()
     }
 
     /// The engine's number: no other of this process has it, not even one opened later by the same name.
+    #[doc(hidden)]
     pub fn number(&self) -> u64 {
         self.inner.number
     }

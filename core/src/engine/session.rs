@@ -166,6 +166,7 @@ impl Session {
     }
 
     /// The sink, for what a listener writes itself, such as protocol errors.
+    #[doc(hidden)]
     pub fn reply(&mut self) -> &mut Reply {
         &mut self.reply
     }
@@ -218,7 +219,7 @@ impl Drop for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Condition, Form, Ttl};
+    use crate::Form;
 
     #[test]
     fn commands_that_are_executed_together_reply_as_one_by_one() {
@@ -244,7 +245,7 @@ mod tests {
         // With nothing but misses, and then with enough keys for their memory to be worth fetching.
         for keys in [0, 30_000] {
             for number in 0..keys {
-                db.set(format!("key:{number}"), [b'v'; 100], Ttl::None, Condition::Always).unwrap();
+                db.set(format!("key:{number}"), [b'v'; 100]).unwrap();
             }
             assert_eq!(engine.inner.keyspace.is_worth_fetching(), keys > 0);
             db.delete_many(&["key:7", "key:8"]).unwrap();

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::keyspace::access::CALM_TICK_MS;
     use crate::store::key::Key;
-    use crate::{Clock, Condition, Database, Engine, Ttl};
+    use crate::{Clock, Database, Engine};
     use std::collections::HashMap;
 
     fn value(number: u32, len: usize) -> Vec<u8> {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn set(db: &Database, number: u32, value: &[u8]) {
-        db.set(number.to_le_bytes(), value, Ttl::None, Condition::Always).unwrap();
+        db.set(number.to_le_bytes(), value).unwrap();
     }
 
     fn sizes(engine: &Engine) -> (usize, usize) {

@@ -136,7 +136,7 @@ impl Versions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Condition, Database, Engine, Form, Ttl};
+    use crate::{Database, Engine, Form, SetOptions};
     use std::time::Duration;
 
     fn database() -> Database {
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn reading_ends_no_version_and_other_slots_stay() {
         let db = database();
-        db.set("k", "v", Ttl::None, Condition::Always).unwrap();
+        db.set("k", "v").unwrap();
         let versions = db.engine().versions();
         let (value, version) = read(&db, &versions, b"k");
         assert_eq!(value.unwrap(), b"v");
@@ -226,16 +226,16 @@ mod tests {
         let other = (0..)
             .map(|n: u32| n.to_string())
             .find(|key| versions.slot_of(key.as_bytes()) != version.slot as usize);
-        db.set(other.unwrap(), "v", Ttl::None, Condition::Always).unwrap();
+        db.set(other.unwrap(), "v").unwrap();
         assert!(versions.is_current(&version));
-        db.set("k", "w", Ttl::None, Condition::Always).unwrap();
+        db.set("k", "w").unwrap();
         assert!(!versions.is_current(&version));
     }
 
     #[test]
     fn a_version_ends_before_its_deadline_and_with_the_expired_key() {
         let db = database();
-        db.set("k", "v", Ttl::After(Duration::from_secs(1)), Condition::Always).unwrap();
+        db.set_with("k", "v", SetOptions::new().expires_in(Duration::from_secs(1))).unwrap();
         let versions = db.engine().versions();
         let (_, version) = read(&db, &versions, b"k");
         assert_eq!(version.deadline, 1_001_000);
@@ -254,7 +254,7 @@ mod tests {
         let db = Engine::new().database(0).unwrap();
         let written = std::sync::atomic::AtomicU64::new(0);
         let done = std::sync::atomic::AtomicBool::new(false);
-        db.set("k", 0u64.to_le_bytes(), Ttl::None, Condition::Always).unwrap();
+        db.set("k", 0u64.to_le_bytes()).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -276,7 +276,7 @@ mod tests {
                 });
             }
             for number in 1..20_000u64 {
-                db.set("k", number.to_le_bytes(), Ttl::None, Condition::Always).unwrap();
+                db.set("k", number.to_le_bytes()).unwrap();
                 written.store(number, Ordering::SeqCst);
             }
             done.store(true, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! expiry, WATCH, log and observers included.
 
 pub(crate) mod hot;
+pub(crate) mod options;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
 use crate::value::Text;
 use crate::value::listpack::Element;
+pub use options::{Condition, SetOptions, Ttl};
 
 /// A string while it is being read, under its shard's lock.
 #[derive(Clone, Copy, Debug)]
@@ -35,30 +37,6 @@ pub struct Found<'a> {
     pub text: Text<'a>,
     /// Every byte is ASCII.
     pub is_ascii: bool,
-}
-
-/// When a key that is set shall expire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ttl {
-    /// Never.
-    #[default]
-    None,
-    /// When its previous value would have.
-    Keep,
-    /// After this time, of which whole milliseconds count.
-    After(Duration),
-}
-
-/// Under which condition a key is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Condition {
-    /// None.
-    #[default]
-    Always,
-    /// Only if it does not exist (NX).
-    IfAbsent,
-    /// Only if it exists (XX).
-    IfPresent,
 }
 
 /// The longest time to live, in milliseconds: a deadline must fit a signed 64-bit number, with room to add to it.

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use keystead::command::tape::Item;
-use keystead::{Engine, Form, Session};
+use keystead::{Engine, Form, Item, Session};
 
 const REQUESTS: usize = 20_000;
 

@@ -144,9 +144,9 @@ mod tests {
         let config = Config::from_text(b"max-reply-bytes 1mb").unwrap();
         let engine = Engine::builder().clock(Clock::manual(1_000_000)).config(config).open().unwrap();
         let db = engine.database(0).unwrap();
-        db.hset("h", b"field", &[b'v'; 1000]).unwrap();
+        db.hset("h", b"field", [b'v'; 1000]).unwrap();
         db.hset("empty", b"", b"").unwrap();
-        db.set("long", vec![b'l'; 600_000], crate::Ttl::None, crate::Condition::Always).unwrap();
+        db.set("long", vec![b'l'; 600_000]).unwrap();
         for form in [Form::Resp, Form::Tape] {
             let mut session = engine.session(form);
             let mut fails = |words: &[&str]| {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::this_thread;
-use crate::{Condition, Engine, Form};
+use crate::{Engine, Form, SetOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -52,7 +52,7 @@ fn whoever_changes_a_key_meanwhile_knows_better() {
     for (line, is_change) in changes {
         let db = database();
         let mut session = db.engine().session(Form::Resp);
-        db.set("full", "old", Ttl::None, Condition::Always).unwrap();
+        db.set("full", "old").unwrap();
         let load = lead(&db, "k", &[]);
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         session.execute(&words);
@@ -70,10 +70,10 @@ fn whoever_changes_a_key_meanwhile_knows_better() {
 fn typed_calls_are_changes_too() {
     let changes: &[fn(&Database)] = &[
         |db| {
-            db.set("k", "new", Ttl::None, Condition::Always).unwrap();
+            db.set("k", "new").unwrap();
         },
         |db| {
-            db.set("k", "new", Ttl::None, Condition::IfAbsent).unwrap();
+            db.set_with("k", "new", SetOptions::new().if_absent()).unwrap();
         },
         |db| {
             db.incr("k", 1).unwrap();
@@ -106,7 +106,7 @@ fn typed_calls_are_changes_too() {
     let db = database();
     let load = lead(&db, "k", &[]);
     db.clear(b"other").unwrap();
-    db.engine().database(1).unwrap().set("k", "elsewhere", Ttl::None, Condition::Always).unwrap();
+    db.engine().database(1).unwrap().set("k", "elsewhere").unwrap();
     db.engine().database(1).unwrap().clear(b"").unwrap();
     assert!(load.store(b"loaded", Ttl::After(Duration::from_secs(5))).unwrap());
     assert!(db.ttl("k").flatten().is_some());
@@ -175,7 +175,7 @@ fn of_two_loads_the_one_that_began_later_is_kept() {
 fn expiry_of_the_old_value_does_not_lose_a_refresh() {
     let engine = Engine::builder().clock(crate::Clock::manual(1_000_000)).open().unwrap();
     let db = engine.database(0).unwrap();
-    db.set("k", "old", Ttl::After(Duration::from_millis(5)), Condition::Always).unwrap();
+    db.set_with("k", "old", SetOptions::new().expires_in(Duration::from_millis(5))).unwrap();
     let load = db.begin_refresh(b"k", &Caller::default());
     engine.advance(Duration::from_millis(50));
     assert!(load.store(b"new", Ttl::None).unwrap());

@@ -10,7 +10,7 @@ use crate::keyspace::{Effect, Event, EventClass, Group, Journal, Observer, Ticke
 use crate::store::key::SHARDS;
 use crate::store::random;
 use crate::sync::{Arc, Mutex};
-use crate::{Clock, Condition, Config, Database, Engine, Form, Session, Ttl};
+use crate::{Clock, Config, Database, Engine, Form, Session, SetOptions, Ttl};
 
 /// What the tables and arenas of an engine with a few thousand keys take at least: below it a limit would leave nothing to evict.
 const SMALL: u64 = 256 << 10;
@@ -38,7 +38,7 @@ fn field(engine: &Engine, name: &str) -> u64 {
 }
 
 fn set(db: &Database, key: &str, value: &[u8]) -> bool {
-    db.set(key, value, Ttl::None, Condition::Always).is_ok()
+    db.set(key, value).is_ok()
 }
 
 fn evicting() -> impl Iterator<Item = &'static str> {
@@ -71,8 +71,12 @@ fn volatile_policies_take_only_keys_with_a_deadline() {
             assert!(set(&db, &format!("lasting:{number}"), &[b'v'; 100]), "{policy}");
             // Some of them get their deadline only later, others lose it.
             let key = format!("some:{number}");
-            db.set(&key, [b'v'; 100], if number % 2 == 0 { minute } else { Ttl::None }, Condition::Always)
-                .unwrap();
+            db.set_with(
+                &key,
+                [b'v'; 100],
+                SetOptions::new().ttl(if number % 2 == 0 { minute } else { Ttl::None }),
+            )
+            .unwrap();
             if number % 2 == 1 {
                 db.expire(&key, Duration::from_secs(60)).unwrap();
             } else if number % 4 == 0 {
@@ -80,7 +84,7 @@ fn volatile_policies_take_only_keys_with_a_deadline() {
             }
         }
         for number in 0..12_000 {
-            db.set(format!("brief:{number}"), [b'v'; 100], minute, Condition::Always).unwrap();
+            db.set_with(format!("brief:{number}"), [b'v'; 100], SetOptions::new().ttl(minute)).unwrap();
         }
         let lasting = (0..300).filter(|number| db.contains(format!("lasting:{number}"))).count();
         let persisted = (0..300).step_by(4).filter(|number| db.contains(format!("some:{number}"))).count();
@@ -142,7 +146,7 @@ fn the_nearest_deadlines_go_first_under_ttl() {
     let db = engine.database(0).unwrap();
     for number in 0..12_000u64 {
         let ttl = Ttl::After(Duration::from_secs(1_000 + number * 7_919 % 4_000));
-        db.set(format!("key:{number}"), [b'v'; 100], ttl, Condition::Always).unwrap();
+        db.set_with(format!("key:{number}"), [b'v'; 100], SetOptions::new().ttl(ttl)).unwrap();
     }
     let kept: Vec<u64> =
         (0..12_000).filter_map(|number| db.ttl(format!("key:{number}"))??.as_secs().into()).collect();
@@ -222,7 +226,7 @@ fn a_lowered_limit_and_a_new_policy_apply_to_what_is_there() {
         let ttl =
             if policy.starts_with("volatile") { Ttl::After(Duration::from_secs(60)) } else { Ttl::None };
         for number in 0..20_000 {
-            db.set(format!("key:{number}"), [b'v'; 100], ttl, Condition::Always).unwrap();
+            db.set_with(format!("key:{number}"), [b'v'; 100], SetOptions::new().ttl(ttl)).unwrap();
         }
         let half = field(&engine, "used_memory") as usize / 2;
         let mut session = engine.session(Form::Resp);
@@ -401,7 +405,7 @@ fn timers_of_evicted_keys_do_not_fill_the_memory() {
     let db = engine.database(0).unwrap();
     for number in 0..120_000u64 {
         let ttl = Ttl::After(Duration::from_secs(3_600 + number % 5_000));
-        db.set(format!("key:{number}"), [b'v'; 100], ttl, Condition::Always).unwrap();
+        db.set_with(format!("key:{number}"), [b'v'; 100], SetOptions::new().ttl(ttl)).unwrap();
     }
     // A deletion looks whether the dead timers are too many. Keys that came since the last one in a shard have armed more.
     for index in 0..SHARDS {
@@ -464,7 +468,7 @@ proptest! {
             match step {
                 Step::Set(key, len, with_ttl) => {
                     let ttl = if with_ttl { Ttl::After(Duration::from_secs(100)) } else { Ttl::None };
-                    if db.set(name(key), vec![b'v'; len.into()], ttl, Condition::Always).is_ok() {
+                    if db.set_with(name(key), vec![b'v'; len.into()], SetOptions::new().ttl(ttl)).is_ok() {
                         written = Some((key, with_ttl));
                     }
                 }
@@ -483,7 +487,7 @@ proptest! {
                     timed.remove(&key);
                 }
                 Step::Hash(key, len) => {
-                    let created = db.hset(name(key), b"field", &vec![b'v'; len.into()]);
+                    let created = db.hset(name(key), b"field", vec![b'v'; len.into()]);
                     if created.is_ok() {
                         written = Some((key, timed.contains(&key) && keys.contains(&key) && db.ttl(name(key)).flatten().is_some()));
                     }
@@ -519,7 +523,7 @@ fn keys_of_an_engine_that_began_empty_have_one_record_each() {
         let db = engine.database(0).unwrap();
         for number in 0..5_000 {
             let minute = Ttl::After(Duration::from_secs(60));
-            db.set(format!("key:{number}"), [b'v'; 10], minute, Condition::Always).unwrap();
+            db.set_with(format!("key:{number}"), [b'v'; 10], SetOptions::new().ttl(minute)).unwrap();
         }
         let keyspace = &engine.inner.keyspace;
         let bytes = keyspace.evictor.bytes();

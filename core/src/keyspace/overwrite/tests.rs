@@ -8,7 +8,7 @@ use super::*;
 use crate::keyspace::{Event, Group, HashSeed, Journal, Observer, Ticket};
 use crate::store::key::SHARDS;
 use crate::sync::{Arc, Mutex};
-use crate::{Clock, Condition, Database, Engine, Error, Form, Ttl};
+use crate::{Clock, Condition, Database, Engine, Error, Form, SetOptions, Ttl};
 
 /// All that it hears, by key.
 #[derive(Default)]
@@ -82,7 +82,10 @@ fn write(db: &Database) {
         let text = vec![if draw % 3 == 0 { 0xc3 } else { b'v' }; length + draw as usize % 9];
         match draw % 16 {
             0 => drop(db.delete(key(number))),
-            1..4 => drop(db.set(key(number), round.to_string(), ttl, condition).unwrap()),
+            1..4 => drop(
+                db.set_with(key(number), round.to_string(), SetOptions::new().ttl(ttl).condition(condition))
+                    .unwrap(),
+            ),
             4..7 => drop(db.incr(key(number), draw as i64)),
             7 => drop(db.engine().advance(Duration::from_millis(draw % 20))),
             8 => drop(db.get(key(number))),
@@ -93,7 +96,9 @@ fn write(db: &Database) {
                 let value = vec![b'w'; draw as usize / 7 % 66];
                 drop(db.hset(name, (number % (round / 100 + 1)).to_string().as_bytes(), &value));
             }
-            _ => drop(db.set(key(number), text, ttl, condition).unwrap()),
+            _ => {
+                db.set_with(key(number), text, SetOptions::new().ttl(ttl).condition(condition)).unwrap();
+            }
         }
     }
 }
@@ -175,7 +180,7 @@ fn listeners_hear_of_short_writes_what_they_hear_of_others() {
 #[test]
 fn listeners_come_and_go_at_any_time() {
     let db = database("", true);
-    let set = |value: &str| db.set("k", value, Ttl::None, Condition::Always).unwrap();
+    let set = |value: &str| db.set("k", value).unwrap();
     let (ear, log) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
     set("before");
     let observer: Arc<dyn Observer> = ear.clone();
@@ -223,15 +228,15 @@ impl Journal for Broken {
 fn what_the_log_cannot_keep_is_an_error_and_what_it_refuses_is_not_done() {
     let db = database("", true);
     let log = Arc::new(Broken::default());
-    db.set("k", "old", Ttl::None, Condition::Always).unwrap();
-    db.set("n", "1", Ttl::None, Condition::Always).unwrap();
+    db.set("k", "old").unwrap();
+    db.set("n", "1").unwrap();
     db.engine().set_journal(Some(log.clone()));
     let mut session = db.engine().session(Form::Resp);
     let mut all = |round: i64, error: Option<&str>| {
         let texts = [
-            db.set("k", format!("new {round}"), Ttl::None, Condition::Always).err(),
-            db.set(format!("fresh {round}"), "v", Ttl::None, Condition::Always).err(),
-            db.set("k", format!("if {round}"), Ttl::None, Condition::IfPresent).err(),
+            db.set("k", format!("new {round}")).err(),
+            db.set(format!("fresh {round}"), "v").err(),
+            db.set_with("k", format!("if {round}"), SetOptions::new().if_present()).err(),
             db.incr("n", 1).err(),
             db.hset("h", b"f", round.to_string().as_bytes()).err(),
             db.delete("k").err(),
@@ -267,14 +272,14 @@ fn whoever_watches_hears_of_short_writes() {
     for (before, word) in [(None, "new"), (Some("old"), "new"), (Some("1"), "incr")] {
         db.delete("k").unwrap();
         if let Some(value) = before {
-            db.set("k", value, Ttl::None, Condition::Always).unwrap();
+            db.set("k", value).unwrap();
         }
         let mut session = db.engine().session(Form::Resp);
         session.execute(&[b"WATCH", b"k"]);
         if word == "incr" {
             db.incr("k", 1).unwrap();
         } else {
-            db.set("k", word, Ttl::None, Condition::Always).unwrap();
+            db.set("k", word).unwrap();
         }
         session.execute(&[b"MULTI"]);
         session.execute(&[b"GET", b"k"]);
@@ -287,7 +292,7 @@ fn entries_in_overflow_buckets_are_overwritten_in_place_too() {
     let db = database("", true);
     for number in 0..20_000 {
         db.incr(format!("counter:{number}"), 1).unwrap();
-        db.set(format!("text:{number}"), "old", Ttl::None, Condition::Always).unwrap();
+        db.set(format!("text:{number}"), "old").unwrap();
     }
     let keyspace = &db.engine().inner.keyspace;
     let mut beyond = 0;

@@ -11,9 +11,9 @@ fn a_panic_in_an_edit_gives_nothing_away() {
     let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
     let (db, keyspace) = (engine.database(0).unwrap(), &engine.inner.keyspace);
     for number in 0..1_000 {
-        db.hset("h", format!("f{number}").as_bytes(), &[b'v'; 50]).unwrap();
+        db.hset("h", format!("f{number}").as_bytes(), [b'v'; 50]).unwrap();
     }
-    db.set("s", vec![b's'; 100_000], crate::Ttl::None, crate::Condition::Always).unwrap();
+    db.set("s", vec![b's'; 100_000]).unwrap();
     let pages = keyspace.shared.pool.shareable_bytes();
     for name in [b"h", b"s"] {
         let key = Key::new(name, &keyspace.seed);
@@ -40,11 +40,11 @@ fn a_key_that_finds_no_room_under_another_name_keeps_its_own() {
         String::from_utf8(session.execute(&words).to_vec()).unwrap()
     };
     for number in 0..1_000 {
-        db.hset("h", format!("f{number}").as_bytes(), &[b'v'; 50]).unwrap();
+        db.hset("h", format!("f{number}").as_bytes(), [b'v'; 50]).unwrap();
     }
     run("HPEXPIRE h 5000 FIELDS 2 f1 f2");
-    db.set("packed", vec![b'p'; 60_000], crate::Ttl::None, crate::Condition::Always).unwrap();
-    db.set("long", vec![b'l'; 100_000], crate::Ttl::None, crate::Condition::Always).unwrap();
+    db.set("packed", vec![b'p'; 60_000]).unwrap();
+    db.set("long", vec![b'l'; 100_000]).unwrap();
     const ALL: [&str; 4] = ["HGETALL h", "GET packed", "GET long", "HPTTL h FIELDS 2 f1 f2"];
     let before = ALL.map(&mut run);
     assert!(before.iter().all(|reply| reply.len() > 10 && !reply.starts_with('-')));

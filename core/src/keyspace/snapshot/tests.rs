@@ -14,7 +14,7 @@ use crate::store::memory::words::Words;
 use crate::store::table::BUCKET;
 use crate::sync::Mutex;
 use crate::value::{Root, Value};
-use crate::{Clock, Condition, Config, Database, Engine, Form, Session, Ttl};
+use crate::{Clock, Config, Database, Engine, Form, Session, SetOptions};
 
 /// A value to compare, and the deadline of its key.
 type Dump = (String, Option<u64>);
@@ -194,7 +194,7 @@ impl Busy {
         let ttl = (1 + self.random.below(60)).to_string();
         let typed = self.databases[db].clone();
         match draw {
-            0..300 if growing => drop(typed.set(&one, &value, Ttl::None, Condition::Always)),
+            0..300 if growing => drop(typed.set(&one, &value)),
             0..350 if !growing => self.run(&[b"DEL", &one, &other]),
             350..450 => self.run(&[b"SET", &one, &value]),
             450..500 => drop(typed.incr(&one, 3)),
@@ -208,7 +208,7 @@ impl Busy {
             660..700 => self.run(&[b"PEXPIRE", &one, ttl.as_bytes()]),
             700..720 => self.run(&[b"PERSIST", &one]),
             720..740 => {
-                drop(typed.set(&one, &value, Ttl::After(Duration::from_millis(30)), Condition::Always))
+                drop(typed.set_with(&one, &value, SetOptions::new().expires_in(Duration::from_millis(30))))
             }
             740..780 => self.run(&[b"RENAME", &one, &other]),
             780..820 => {
@@ -302,7 +302,7 @@ fn short_cuts_go_on_once_an_entry_is_saved() {
     let keys: Vec<_> = busy.keys[..100].to_vec();
     let db = busy.databases[0].clone();
     for key in &keys {
-        db.set(key, "before", Ttl::None, Condition::Always).unwrap();
+        db.set(key, "before").unwrap();
     }
     let expected = present(busy.keyspace());
     let keeper = Arc::new(Keeper::default());
@@ -315,7 +315,7 @@ fn short_cuts_go_on_once_an_entry_is_saved() {
             let overwritten =
                 crate::keyspace::overwrite::overwrite_text(keyspace, 0, db.key(key), b"after!", None);
             assert_eq!(overwritten, round > 0, "the first change saves what was there");
-            db.set(key, "behind", Ttl::None, Condition::Always).unwrap();
+            db.set(key, "behind").unwrap();
         }
     }
     while snapshot.step(100) {}

@@ -7,7 +7,7 @@ use crate::background::Work;
 use crate::clock::{Clock, Timer};
 use crate::keyspace::{Event, Observer};
 use crate::sync::Arc;
-use crate::{Condition, Engine, Form, Ttl};
+use crate::{Engine, Form, SetOptions, Ttl};
 use std::sync::mpsc::{Sender, channel};
 
 const SOME_TIME: Duration = Duration::from_secs(20);
@@ -17,7 +17,7 @@ fn timer() -> Timer {
 }
 
 fn set(engine: &Engine, key: &str, ttl: Ttl) {
-    engine.database(0).unwrap().set(key, "value", ttl, Condition::Always).unwrap();
+    engine.database(0).unwrap().set_with(key, "value", SetOptions::new().ttl(ttl)).unwrap();
 }
 
 fn wait_for_sleep(engine: &Engine) {
@@ -67,7 +67,7 @@ fn whatever_uses_an_engine_after_a_sleep_finds_the_time_right() {
             crate::Config::from_text(format!("maxmemory 100mb\nmaxmemory-policy {policy}\n").as_bytes());
         let engine = Engine::builder().config(config.unwrap()).open().unwrap();
         let db = engine.database(0).unwrap();
-        db.set("large", "v".repeat(10_000), Ttl::None, Condition::Always).unwrap();
+        db.set("large", "v".repeat(10_000)).unwrap();
         set(&engine, "key", Ttl::None);
         db.incr("counter", 1).unwrap();
         for (what, act) in uses {
