@@ -151,6 +151,14 @@ pub(crate) fn hasten(task: u64, at: u64) {
     }
 }
 
+/// Whether an engine is at its turn, or has one to come.
+#[cfg(test)]
+pub(crate) fn is_scheduled(task: &Task) -> bool {
+    let schedule = SCHEDULE.lock();
+    let is_to_come = schedule.slots.get(&task.id).is_some_and(|slot| slot.at != NEVER);
+    is_to_come || schedule.running == Some(task.id)
+}
+
 static SCHEDULE: Mutex<Schedule> = Mutex::new(Schedule::new());
 /// Notified when the thread shall look at the schedule.
 static CHANGED: Condvar = Condvar::new();
@@ -298,8 +306,8 @@ fn run(here: u64) {
     let mut has_lingered = false;
     let mut schedule = SCHEDULE.lock();
     while schedule.thread == here {
-        let now = Clock::system_ms();
-        if jumps.has_jumped(now) {
+        let (now, has_jumped) = jumps.look();
+        if has_jumped {
             schedule.hasten_all(now);
         }
         let step = schedule.next_step(now);

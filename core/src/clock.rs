@@ -44,16 +44,24 @@ pub(crate) struct Jumps {
 }
 
 impl Jumps {
-    /// A difference that rounding and a thread that was set aside between two clocks don't make.
+    /// A difference that rounding and what [`Jumps::look`] takes don't make.
     const LEAST_MS: u64 = 5;
 
     pub(crate) fn new() -> Self {
         Self { timer: Timer(Instant::now()), start_ms: Clock::system_ms() }
     }
 
-    /// Whether the time has jumped since the last look, where it is `now_ms` now.
-    pub(crate) fn has_jumped(&mut self, now_ms: u64) -> bool {
-        self.jumped(now_ms, self.timer.elapsed().as_millis() as u64)
+    /// The time in unix milliseconds, and whether it has jumped since the last look.
+    pub(crate) fn look(&mut self) -> (u64, bool) {
+        let elapsed = || self.timer.elapsed().as_millis() as u64;
+        // A thread that is set aside between its looks at two clocks has seen no jump.
+        let (now_ms, elapsed_ms) = loop {
+            let (before, now_ms, after) = (elapsed(), Clock::system_ms(), elapsed());
+            if after - before <= 1 {
+                break (now_ms, after);
+            }
+        };
+        (now_ms, self.jumped(now_ms, elapsed_ms))
     }
 
     fn jumped(&mut self, now_ms: u64, elapsed_ms: u64) -> bool {
