@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use crate::error::Result;
 use crate::keyspace::db::EntryMut;
 use crate::keyspace::entry::Head;
-use crate::keyspace::{Db, EventClass, Key};
-use crate::value::editing::{Around, Collection, Edited, Editing, Packed, Splice};
+use crate::keyspace::{Db, EventClass, Key, Keyspace};
+use crate::value::editing::{Around, Collection, Edited, Editing, LazyTime, Packed, Splice};
 use crate::value::{Kind, NewValue};
 
 /// Changes the collection of a key, creating it if need be. What `edit` leaves empty is removed.
@@ -47,17 +47,12 @@ fn run<T: Collection, R>(
     edit: impl FnOnce(&mut Editing<'_, T>) -> Result<R>,
 ) -> Result<Option<R>> {
     let keyspace = db.keyspace();
-    let time = db.lazy_time();
-    let around = Around {
-        limits: T::limits(keyspace.config.hot()),
-        seed: &keyspace.seed,
-        pool: &keyspace.shared.pool,
-        time: &time,
-    };
     let Some(mut entry) = db.lookup_collection(key) else {
         if !create {
             return Ok(None);
         }
+        let time = db.lazy_time();
+        let around = around(keyspace, &time);
         let mut fresh = T::NEW.map(|(kind, empty)| Fresh { kind, bytes: Copy::from_slice(empty) });
         let mut editing = match &mut fresh {
             Some(fresh) => Editing::packed(fresh, around),
@@ -81,20 +76,22 @@ fn run<T: Collection, R>(
     if kind.data_type() != T::TYPE {
         return Err(crate::Error::wrong_type());
     }
+    // Looking the key up may have read the time.
+    let time = entry.db().lazy_time();
+    let around = around(keyspace, &time);
     if !kind.owns() {
         let mut block = Block::new(entry);
         let mut editing = Editing::packed(&mut block, around);
         let result = editing.run(edit);
         let edited = editing.end();
-        let result = match result {
+        block.entry.db().remember_time(&time);
+        return match result {
             Ok(result) => block.end(edited).map(|()| Some(result)),
             Err(error) => {
                 block.undo();
                 Err(error)
             }
         };
-        db.remember_time(&time);
-        return result;
     }
     let edited = entry.edit_owned(|value, _| {
         let large = T::of_owned(value).expect("the type was checked");
@@ -103,6 +100,7 @@ fn run<T: Collection, R>(
         let Edited { has_changed, goes, .. } = editing.end();
         ((result, large.timer_to_arm(), goes), has_changed)
     })?;
+    entry.db().remember_time(&time);
     let (result, timer, goes) = edited.expect("the kind says that it owns something");
     if let Some(timer) = timer {
         entry.arm(timer);
@@ -110,8 +108,17 @@ fn run<T: Collection, R>(
     if goes {
         entry.remove_emptied();
     }
-    db.remember_time(&time);
     result.map(Some)
+}
+
+#[inline]
+fn around<'e, T: Collection>(keyspace: &'e Keyspace, time: &'e LazyTime<'e>) -> Around<'e, T> {
+    Around {
+        limits: T::limits(keyspace.config.hot()),
+        seed: &keyspace.seed,
+        pool: &keyspace.shared.pool,
+        time,
+    }
 }
 
 /// The packed collection of a key that is being changed.

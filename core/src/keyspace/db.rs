@@ -99,7 +99,7 @@ impl<'e> Db<'e> {
         LazyTime::new(&self.keyspace.clock, self.now.get())
     }
 
-    /// Goes by the time that was read, if it was.
+    /// Goes by the time that was read, if it was; nobody may have asked [`Db::now`] since [`Db::lazy_time`].
     pub(super) fn remember_time(&self, time: &LazyTime<'_>) {
         self.now.set(time.read());
     }

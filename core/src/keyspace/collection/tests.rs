@@ -390,3 +390,31 @@ fn what_is_packed_in_another_way_is_stored_as_such_or_not_at_all() {
     repack(false).unwrap();
     assert_eq!(tried.db.get(NAME).unwrap().as_deref(), Some(&b"another"[..]));
 }
+
+#[test]
+fn an_edit_goes_by_the_time_that_the_lookup_read() {
+    let mut tried = Tried::new();
+    let mut run = |words: &[&[u8]]| tried.session.execute(words).to_vec();
+    // Packed and large, both with a deadline: looking them up reads the time.
+    for key in [&b"packed"[..], b"large"] {
+        run(&[b"HSET", key, b"a", b"v"]);
+        run(&[b"PEXPIRE", key, b"100000"]);
+    }
+    run(&[b"HSET", b"large", b"b", &[b'v'; LONGEST + 1]]);
+    let mut first = tried.now;
+    for key in [&b"packed"[..], b"large"] {
+        for asks in [true, false] {
+            let key = tried.db.key(key);
+            let seen = tried.db.write(&key, |db, key| {
+                let clock = &tried.clock;
+                let during = super::edit::<Hash, _>(db, key, |fields| {
+                    clock.advance(std::time::Duration::from_millis(10));
+                    Ok(if asks { fields.now() } else { first })
+                })?;
+                Ok((during, db.now()))
+            });
+            assert_eq!(seen, Ok((Some(first), first)), "{key:?}, {asks}");
+            first += 10;
+        }
+    }
+}
