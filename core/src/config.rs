@@ -104,6 +104,11 @@ impl Config {
         Some(self.values.lock()[index].to_text(&OPTIONS[index].kind))
     }
 
+    /// Whether clients have to give the password of `requirepass` first.
+    pub(crate) fn requires_password(&self) -> bool {
+        self.text("requirepass").is_some_and(|password| !password.is_empty())
+    }
+
     /// Whether somebody chose a value of the option, be it the default.
     #[cfg(any(test, feature = "listener"))]
     pub(crate) fn is_set(&self, name: &str) -> bool {

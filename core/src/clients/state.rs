@@ -49,7 +49,7 @@ pub(crate) struct Watched {
 
 impl SessionState {
     pub(crate) fn new(info: Arc<ClientInfo>, config: &Config) -> Self {
-        let authenticated = !requires_password(config);
+        let authenticated = !config.requires_password();
         Self {
             db: 0,
             authenticated,
@@ -139,7 +139,7 @@ impl SessionState {
         self.end_transaction();
         self.unwatch(keyspace);
         self.db = 0;
-        self.authenticated = !requires_password(config);
+        self.authenticated = !config.requires_password();
         self.info.resp3.store(false, Ordering::Relaxed);
         self.info.names.lock().name.clear();
     }
@@ -154,8 +154,4 @@ impl SessionState {
         self.info.watch_flag.store(false, Ordering::Release);
         self.info.watching.store(0, Ordering::Relaxed);
     }
-}
-
-fn requires_password(config: &Config) -> bool {
-    config.text("requirepass").is_some_and(|password| !password.is_empty())
 }

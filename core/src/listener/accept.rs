@@ -237,9 +237,7 @@ fn reserve() -> Option<File> {
 /// Whether protected mode keeps a client out: it is of another machine, and no password is set.
 pub(super) fn is_denied(config: &Config, peer: IpAddr) -> bool {
     let is_on = config.value("protected-mode") == Some(Value::Bool(true));
-    is_on
-        && config.text("requirepass").is_none_or(|password| password.is_empty())
-        && !peer.to_canonical().is_loopback()
+    is_on && !config.requires_password() && !peer.to_canonical().is_loopback()
 }
 
 /// Ends the connections of clients that have been idle for `timeout` seconds. Returns when to look again, if ever without being woken.

@@ -161,7 +161,7 @@ impl<'a> Auth<'a> {
 
 impl Session for Auth<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        if self.username.is_none() && !context.requires_password() {
+        if self.username.is_none() && !context.engine.config.requires_password() {
             return Err(Error::command(
                 "AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
@@ -174,10 +174,6 @@ impl Session for Auth<'_> {
 }
 
 impl Context<'_, '_> {
-    fn requires_password(&self) -> bool {
-        self.engine.config.text("requirepass").is_some_and(|password| !password.is_empty())
-    }
-
     fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Result<()> {
         let expected = self.engine.config.text("requirepass").unwrap_or_default();
         let is_right =
