@@ -124,14 +124,12 @@ impl SessionState {
         self.info.commands.store(self.info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// [`SessionState::began`] and [`SessionState::ended`] at once.
+    /// [`SessionState::began`] and [`SessionState::ended`] at once, at that time.
     #[inline(always)]
     pub(crate) fn executed(&self, command: usize, now_ms: u64) {
-        let ClientInfo { last_command, db, commands, last_seen_ms, .. } = &*self.info;
-        last_seen_ms.store(now_ms, Ordering::Relaxed);
-        last_command.store(command, Ordering::Relaxed);
-        db.store(self.db, Ordering::Relaxed);
-        commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.began(command);
+        self.ended();
+        self.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Forgets everything that the client chose, as RESET asks.

@@ -1,6 +1,6 @@
 //! The hot commands in their plainest form, recognized in their words and run as typed calls: the short way of sessions, whatever face they serve.
 //!
-//! [`Visitor`] names them. What has other words, or would end in another way than with the plain reply, is left to [`crate::command::run`].
+//! [`Execution::run`] names them. What has other words, or would end in another way than with the plain reply, is left to [`crate::command::run`].
 //!
 //! A command that is run here counts as any other, but only one in 256 is timed, by going the long way, since reading the clock twice takes as long as a GET:
 //! see [`crate::stats`].
@@ -19,61 +19,6 @@ use crate::local::Local;
 use crate::num;
 use crate::stats::CommandCounters;
 use crate::store::memory::words::Scratch;
-
-/// What to do with each of the hot commands. [`recognize`] calls one of the methods, with the command's words.
-pub trait Visitor<'a>: Sized {
-    /// What comes of it.
-    type Out;
-
-    /// GET key
-    fn get(self, key: &'a [u8]) -> Self::Out;
-    /// SET key value, perhaps with EX or PX.
-    fn set(self, key: &'a [u8], value: &'a [u8], ttl: Ttl) -> Self::Out;
-    /// HGET key field
-    fn hget(self, key: &'a [u8], field: &'a [u8]) -> Self::Out;
-    /// HSET key field value
-    fn hset(self, key: &'a [u8], field: &'a [u8], value: &'a [u8]) -> Self::Out;
-    /// INCR key
-    fn incr(self, key: &'a [u8]) -> Self::Out;
-    /// INCRBY key integer
-    fn incr_by(self, key: &'a [u8], by: i64) -> Self::Out;
-    /// DEL key
-    fn del(self, key: &'a [u8]) -> Self::Out;
-    /// EXISTS key
-    fn exists(self, key: &'a [u8]) -> Self::Out;
-    /// EXPIRE key seconds
-    fn expire(self, key: &'a [u8], ttl: Duration) -> Self::Out;
-}
-
-/// Hands a command to `visitor` if it is a hot one in its plainest form, the name in any case of letters. `None`: another command, or
-/// another form.
-#[inline(always)]
-pub fn recognize<'a, V: Visitor<'a>>(words: &[&'a [u8]], visitor: V) -> Option<V::Out> {
-    Some(match *words {
-        // What is asked for most comes first.
-        [name @ [_, _, _], key] if folded(name) == GET && key.len() <= LONGEST => visitor.get(key),
-        [name, key] if key.len() <= LONGEST => match folded(name) {
-            INCR => visitor.incr(key),
-            DEL => visitor.del(key),
-            EXISTS => visitor.exists(key),
-            _ => return None,
-        },
-        [name, key, word] if key.len().max(word.len()) <= LONGEST => match folded(name) {
-            SET => visitor.set(key, word, Ttl::None),
-            HGET => visitor.hget(key, word),
-            INCRBY => visitor.incr_by(key, num::parse_i64(word)?),
-            EXPIRE => visitor.expire(key, Duration::from_secs(positive(word)?)),
-            _ => return None,
-        },
-        [name, key, field, value] if folded(name) == HSET && are_short(&[key, field, value]) => {
-            visitor.hset(key, field, value)
-        }
-        [name, key, value, unit, time] if folded(name) == SET && are_short(&[key, value, time]) => {
-            visitor.set(key, value, Ttl::After(time_to_live(unit, time)?))
-        }
-        _ => return None,
-    })
-}
 
 /// The names of the hot commands and their numbers in the command table.
 struct Numbers {
@@ -187,10 +132,10 @@ pub(crate) fn execute(
     if !session.is_plain() || typed.local().measures_all() {
         return false;
     }
-    recognize(words, Execution { typed, session, reply }) == Some(true)
+    Execution { typed, session, reply }.run(words) == Some(true)
 }
 
-/// Writes the reply of a command and says whether it could; the long way knows otherwise.
+/// Each method runs a command, writes its reply and says whether it could; the long way knows otherwise.
 struct Execution<'r, T> {
     typed: &'r T,
     session: &'r SessionState,
@@ -248,11 +193,38 @@ fn check_shape(number: usize, reply: &Reply, start: usize) {
     crate::command::shape::check(spec, &reply.as_bytes()[start..], reply.form());
 }
 
-impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
-    type Out = bool;
+impl<T: Typed> Execution<'_, T> {
+    /// Runs a hot command in its plainest form, the name in any case of letters. `None`: another command, or another form.
+    #[inline(always)]
+    fn run(self, words: &[&[u8]]) -> Option<bool> {
+        Some(match *words {
+            // What is asked for most comes first.
+            [name @ [_, _, _], key] if folded(name) == GET && key.len() <= LONGEST => self.get(key),
+            [name, key] if key.len() <= LONGEST => match folded(name) {
+                INCR => self.incr(key),
+                DEL => self.del(key),
+                EXISTS => self.exists(key),
+                _ => return None,
+            },
+            [name, key, word] if key.len().max(word.len()) <= LONGEST => match folded(name) {
+                SET => self.set(key, word, Ttl::None),
+                HGET => self.hget(key, word),
+                INCRBY => self.incr_by(key, num::parse_i64(word)?),
+                EXPIRE => self.expire(key, Duration::from_secs(positive(word)?)),
+                _ => return None,
+            },
+            [name, key, field, value] if folded(name) == HSET && are_short(&[key, field, value]) => {
+                self.hset(key, field, value)
+            }
+            [name, key, value, unit, time] if folded(name) == SET && are_short(&[key, value, time]) => {
+                self.set(key, value, Ttl::After(time_to_live(unit, time)?))
+            }
+            _ => return None,
+        })
+    }
 
     #[inline(always)]
-    fn get(self, key: &'a [u8]) -> bool {
+    fn get(self, key: &[u8]) -> bool {
         counted!(self, NUMBERS.get, |typed, reply| {
             let key = typed.key(key);
             let start = reply.len();
@@ -267,14 +239,14 @@ impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
     }
 
     #[inline(always)]
-    fn set(self, key: &'a [u8], value: &'a [u8], ttl: Ttl) -> bool {
+    fn set(self, key: &[u8], value: &[u8], ttl: Ttl) -> bool {
         written!(self, NUMBERS.set, |typed, reply| {
             typed.set(key, value, ttl, Condition::Always).map(|_| reply.ok())
         })
     }
 
     #[inline(always)]
-    fn hget(self, key: &'a [u8], field: &'a [u8]) -> bool {
+    fn hget(self, key: &[u8], field: &[u8]) -> bool {
         counted!(self, NUMBERS.hget, |typed, reply| {
             let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
             let mut scratch = Scratch::new();
@@ -290,31 +262,31 @@ impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
     }
 
     #[inline(never)]
-    fn hset(self, key: &'a [u8], field: &'a [u8], value: &'a [u8]) -> bool {
+    fn hset(self, key: &[u8], field: &[u8], value: &[u8]) -> bool {
         written!(self, NUMBERS.hset, |typed, reply| {
             typed.hset(key, field, value).map(|created| reply.integer(created.into()))
         })
     }
 
     #[inline(always)]
-    fn incr(self, key: &'a [u8]) -> bool {
+    fn incr(self, key: &[u8]) -> bool {
         written!(self, NUMBERS.incr, |typed, reply| typed.incr(key, 1).map(|sum| reply.integer(sum)))
     }
 
     #[inline(never)]
-    fn incr_by(self, key: &'a [u8], by: i64) -> bool {
+    fn incr_by(self, key: &[u8], by: i64) -> bool {
         written!(self, NUMBERS.incrby, |typed, reply| typed.incr(key, by).map(|sum| reply.integer(sum)))
     }
 
     #[inline(never)]
-    fn del(self, key: &'a [u8]) -> bool {
+    fn del(self, key: &[u8]) -> bool {
         written!(self, NUMBERS.del, |typed, reply| {
             typed.delete(key).map(|existed| reply.integer(existed.into()))
         })
     }
 
     #[inline(never)]
-    fn exists(self, key: &'a [u8]) -> bool {
+    fn exists(self, key: &[u8]) -> bool {
         counted!(self, NUMBERS.exists, |typed, reply| {
             let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
             let exists = read_if_unlocked(keyspace, typed.db(), &key, |seen| Some(seen.is_some()));
@@ -326,7 +298,7 @@ impl<'a, T: Typed> Visitor<'a> for Execution<'_, T> {
     }
 
     #[inline(never)]
-    fn expire(self, key: &'a [u8], ttl: Duration) -> bool {
+    fn expire(self, key: &[u8], ttl: Duration) -> bool {
         written!(self, NUMBERS.expire, |typed, reply| {
             typed.expire(key, ttl).map(|exists| reply.integer(exists.into()))
         })

@@ -278,7 +278,7 @@ pub(crate) trait Typed {
     /// # Errors
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
     fn incr(&self, key: &[u8], by: i64) -> Result<i64> {
-        let (key, inner) = (key, self.local());
+        let inner = self.local();
         inner.ensure_background();
         if inner.make_room()
             && inner.keyspace.hooks.are_silent()

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::Db;
+use crate::alloc;
 use crate::error::{Error, Result};
 use crate::evict::Event as Use;
 use crate::keyspace::entry;
@@ -56,8 +57,7 @@ impl Db<'_> {
             stored(self, 0, deadline);
             return Ok(());
         }
-        let mut stages = Vec::new();
-        stages.try_reserve_exact(count).map_err(|_| Error::no_memory())?;
+        let mut stages = alloc::with_room_for(count)?;
         let mut staged = HashMap::new();
         for number in 0..count {
             let (key, value) = string(number);
