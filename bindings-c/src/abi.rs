@@ -21,7 +21,6 @@
 )]
 
 use std::cell::RefCell;
-use std::collections::TryReserveError;
 use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -201,8 +200,12 @@ fn null(what: &str) -> Error {
     Error::new(ErrorKind::Usage, format!("ERR {what} is a null pointer"))
 }
 
-fn out_of_memory(_: TryReserveError) -> Error {
-    Error::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this")
+/// An empty vector with room for so many items.
+fn with_room_for<T>(items: usize) -> Result<Vec<T>, Error> {
+    let mut all = Vec::new();
+    let reserved = all.try_reserve_exact(items);
+    reserved.map_err(|_| Error::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this"))?;
+    Ok(all)
 }
 
 /// # Safety
@@ -420,8 +423,7 @@ pub unsafe extern "C" fn ks_command_argv(
         if words.is_null() {
             return Err(null("words"));
         }
-        let mut argv: Vec<&[u8]> = Vec::new();
-        argv.try_reserve_exact(count).map_err(out_of_memory)?;
+        let mut argv: Vec<&[u8]> = with_room_for(count)?;
         for index in 0..count {
             // SAFETY: both arrays have `count` members, and the words are as long as they say.
             argv.push(unsafe {
@@ -496,8 +498,7 @@ impl ks_reply {
     }
 
     fn set_text(&mut self, kind: ks_reply_type, bytes: &[u8]) -> Result<(), Error> {
-        let mut copy = Vec::new();
-        copy.try_reserve_exact(bytes.len() + 1).map_err(out_of_memory)?;
+        let mut copy = with_room_for(bytes.len() + 1)?;
         copy.extend_from_slice(bytes);
         copy.push(0);
         self.type_ = kind;
@@ -507,8 +508,7 @@ impl ks_reply {
     }
 
     fn set_elements(&mut self, kind: ks_reply_type, items: &[Item<'_>]) -> Result<(), Error> {
-        let mut elements: Vec<*mut ks_reply> = Vec::new();
-        elements.try_reserve_exact(items.len()).map_err(out_of_memory)?;
+        let mut elements: Vec<*mut ks_reply> = with_room_for(items.len())?;
         elements.resize(items.len(), std::ptr::null_mut());
         self.type_ = kind;
         self.elements = elements.len();

@@ -26,7 +26,7 @@ pub fn usage(text: &'static str) -> Failure {
 
 /// The system has no memory for a copy of an argument.
 pub fn out_of_memory(_: std::collections::TryReserveError) -> Failure {
-    Failure::Engine(Error::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this value"))
+    Failure::Engine(Error::no_memory())
 }
 
 /// A result of a callback, or of a step in it.

@@ -158,12 +158,12 @@ methods! {
 
     /// `set(key, value, ttl=None, nx=False, xx=False)`.
     Set(store, arguments) {
-        let options = SetArguments::read(arguments)?;
-        let key = bytes_of(options.key)?;
+        let given = SetArguments::read(arguments)?;
+        let key = bytes_of(given.key)?;
         let py = arguments.py();
-        let set = match text_of(options.value)? {
-            Some(value) => store.db.set_with(key, value, SetOptions::new().ttl(options.ttl).condition(options.condition)),
-            None => store.db.set_with(key, raw_value(options.value)?, SetOptions::new().ttl(options.ttl).condition(options.condition)),
+        let set = match text_of(given.value)? {
+            Some(value) => store.db.set_with(key, value, given.options()),
+            None => store.db.set_with(key, raw_value(given.value)?, given.options()),
         };
         boolean(py, set.map_err(|error| raise(py, &error))?)
     }
@@ -317,6 +317,10 @@ impl<'a, 'py> SetArguments<'a, 'py> {
             return Ok(Self { key, value, ttl: ttl(Some(time))?, condition });
         }
         Self::read_all(arguments)
+    }
+
+    fn options(&self) -> SetOptions {
+        SetOptions::new().ttl(self.ttl).condition(self.condition)
     }
 
     #[inline(never)]
