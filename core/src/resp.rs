@@ -5,7 +5,7 @@
 #[cfg(any(test, debug_assertions))]
 mod decode;
 mod inline;
-#[cfg(any(test, feature = "listener"))]
+#[cfg(any(test, feature = "listener", feature = "redis"))]
 mod request;
 #[cfg(any(test, debug_assertions))]
 mod value;
@@ -14,6 +14,8 @@ mod value;
 pub(crate) use decode::Decoder;
 pub(crate) use inline::{UnbalancedQuotes, split_line};
 #[cfg(feature = "listener")]
-pub(crate) use request::{ProtocolError, RequestBuffer};
+pub(crate) use request::ProtocolError;
+#[cfg(any(feature = "listener", feature = "redis"))]
+pub(crate) use request::RequestBuffer;
 #[cfg(debug_assertions)]
 pub(crate) use value::Value;

@@ -24,6 +24,7 @@ const CHECKS: &[Check] = &[
     ("fmt", fmt),
     ("generated files", generated),
     ("clippy", clippy),
+    ("features", features),
     ("deny", deny),
     ("ruff", ruff),
     ("mypy", mypy),
@@ -70,6 +71,13 @@ fn clippy() -> Option<Result<(), String>> {
         "-D",
         "warnings",
     ]))
+}
+
+/// Each feature of the crate by itself, and none: with all of them at once one may lean on what another brings.
+fn features() -> Option<Result<(), String>> {
+    let alone =
+        |features: &str| cargo(&["clippy", "-p", "keystead", "--features", features, "--", "-D", "warnings"]);
+    Some(["", "listener", "redis", "cli"].into_iter().try_for_each(alone))
 }
 
 /// The advisory database lies in a git repository that an offline machine cannot reach; the other checks need no network.

@@ -70,6 +70,7 @@ impl std::error::Error for ProtocolError {}
 impl ProtocolError {
     /// The error's bytes exactly as the server sends them (behind `-ERR `): unlike in the `Display` form, an unexpected byte above 127
     /// is itself.
+    #[cfg(any(test, feature = "listener"))]
     pub(crate) fn write(&self, buf: &mut Vec<u8>) {
         buf.extend(self.to_string().chars().map(|char| u8::try_from(char).expect("all texts are Latin-1")));
     }
