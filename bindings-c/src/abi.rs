@@ -629,7 +629,7 @@ pub unsafe extern "C" fn ks_mget(
                     }
                     sum = sum.saturating_add(text.len());
                 }
-            });
+            })?;
         }
         *total = sum;
         Ok(ks_status::KS_OK)
@@ -755,7 +755,7 @@ pub unsafe extern "C" fn ks_exists(
     guarded(|| {
         // SAFETY: the handle is open, the key readable.
         let (database, key) = unsafe { (database(engine, db)?, slice("the key", key, key_length)?) };
-        Ok(if database.contains(key) { ks_status::KS_OK } else { ks_status::KS_MISSING })
+        Ok(if database.contains(key)? { ks_status::KS_OK } else { ks_status::KS_MISSING })
     })
 }
 
@@ -814,7 +814,7 @@ pub unsafe extern "C" fn ks_ttl(
         // SAFETY: the handle is open, the key readable.
         let (ttl_ms, database, key) =
             unsafe { (out("ttl_ms", ttl_ms, 0)?, database(engine, db)?, slice("the key", key, key_length)?) };
-        let Some(ttl) = database.ttl(key) else { return Ok(ks_status::KS_MISSING) };
+        let Some(ttl) = database.ttl(key)? else { return Ok(ks_status::KS_MISSING) };
         *ttl_ms = ttl.map_or(-1, |ttl| ttl.as_millis() as i64);
         Ok(ks_status::KS_OK)
     })

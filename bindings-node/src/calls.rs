@@ -201,7 +201,7 @@ pub fn remove(call: &mut Call<'_, 2>) -> Outcome {
 pub fn has(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let (store, scratch) = call.isolate.store(handle)?;
-    call.env.boolean(store.database().contains(&scratch.key))
+    call.env.boolean(store.database().contains(&scratch.key)?)
 }
 
 /// `incr(handle, key, by)`: the sum, as the number that comes nearest; `by` is 1 if it is not given.
@@ -272,7 +272,7 @@ pub fn expire(call: &mut Call<'_, 3>) -> Outcome {
         Ttl::After(time) => store.database().expire(key, time)?,
         Ttl::None | Ttl::Keep => {
             store.database().persist(&*key)?;
-            store.database().contains(key)
+            store.database().contains(key)?
         }
     };
     call.env.boolean(exists)
@@ -282,7 +282,7 @@ pub fn expire(call: &mut Call<'_, 3>) -> Outcome {
 pub fn ttl(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let (store, scratch) = call.isolate.store(handle)?;
-    match store.database().ttl(&scratch.key) {
+    match store.database().ttl(&scratch.key)? {
         None => call.env.undefined(),
         Some(None) => call.env.null(),
         Some(Some(time)) => call.env.number(time.as_millis() as f64),
@@ -292,7 +292,7 @@ pub fn ttl(call: &mut Call<'_, 2>) -> Outcome {
 /// `size(handle)`: number of keys.
 pub fn size(call: &mut Call<'_, 1>) -> Outcome {
     let handle = call.env.u32(call.values[0])?;
-    let size = call.isolate.store(handle)?.0.database().len();
+    let size = call.isolate.store(handle)?.0.database().len()?;
     call.env.number(size as f64)
 }
 
@@ -315,7 +315,7 @@ pub fn get_many(call: &mut Call<'_, 5>) -> Outcome {
     let is_ascii = many(store, is_typed, scratch, |at, length, kind| {
         table.set(2 * at, length);
         table.set(2 * at + 1, kind as u32);
-    });
+    })?;
     let joined = match is_ascii {
         Some(is_ascii) => call.env.string(&scratch.found, is_ascii),
         None => call.env.null(),
@@ -396,7 +396,7 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
 pub fn count(call: &mut Call<'_, 2>) -> Outcome {
     let handle = call.handle_and_key()?;
     let (store, scratch) = call.isolate.store(handle)?;
-    let count = store.database().count(&scratch.key);
+    let count = store.database().count(&scratch.key)?;
     call.env.number(count as f64)
 }
 
@@ -413,7 +413,7 @@ pub fn page(call: &mut Call<'_, 3>) -> Outcome {
     let handle = call.handle_and_key()?;
     let cursor = call.env.f64(call.values[2])? as u64;
     let (store, scratch) = call.isolate.store(handle)?;
-    let (next, keys) = store.database().page(cursor, &scratch.key);
+    let (next, keys) = store.database().page(cursor, &scratch.key)?;
     let env = call.env;
     let values: Vec<Outcome> =
         std::iter::once(env.number(next as f64)).chain(keys.iter().map(|key| env.new_buffer(key))).collect();

@@ -160,11 +160,11 @@ pub fn many(
     is_typed: bool,
     scratch: &mut Scratch,
     mut answer: impl FnMut(usize, u32, Kind),
-) -> Option<bool> {
+) -> keystead::Result<Option<bool>> {
     let mut out = std::mem::take(&mut scratch.found);
     out.clear();
     let (mut all_ascii, mut is_long) = (true, false);
-    store.database().get_many_with(&scratch.words(), |at, found| {
+    let read = store.database().get_many_with(&scratch.words(), |at, found| {
         let Some(found) = found else { return answer(at, 0, Kind::Missing) };
         let (kind, text) =
             if is_typed { kind_of(&found.text, found.is_ascii) } else { (Kind::Text, &*found.text) };
@@ -176,7 +176,7 @@ pub fn many(
         answer(at, push_text(text, found.is_ascii, &mut out), kind);
     });
     scratch.found = out;
-    (!is_long).then_some(all_ascii)
+    read.map(|()| (!is_long).then_some(all_ascii))
 }
 
 fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {

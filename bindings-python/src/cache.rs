@@ -189,11 +189,13 @@ impl CacheInner {
         detach(py, || self.store.db.clear(prefix.as_ref())).map_err(|error| raise(py, &error))
     }
 
-    fn count(&self, py: Python<'_>) -> usize {
-        if self.namespace.is_empty() {
-            return self.store.db.len();
-        }
-        detach(py, || self.store.db.count(&self.namespace))
+    fn count(&self, py: Python<'_>) -> PyResult<usize> {
+        let count = if self.namespace.is_empty() {
+            self.store.db.len()
+        } else {
+            detach(py, || self.store.db.count(&self.namespace))
+        };
+        count.map_err(|error| raise(py, &error))
     }
 
     /// A key as users see it: without the namespace, str where it is text.
@@ -231,7 +233,8 @@ macro_rules! cache_class {
 
             fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
                 self.inner.check_open(key.py())?;
-                Ok(self.inner.store.db.contains(self.inner.full_key(bytes_of(key.as_borrowed())?)?))
+                let full = self.inner.full_key(bytes_of(key.as_borrowed())?)?;
+                self.inner.store.db.contains(full).map_err(|error| raise(key.py(), &error))
             }
 
             fn _close(&self, py: Python<'_>) {
@@ -243,7 +246,7 @@ macro_rules! cache_class {
             fn _size(&self, py: Python<'_>) -> PyResult<usize> {
                 let _inside = enter(py)?;
                 self.inner.check_open(py)?;
-                Ok(self.inner.count(py))
+                self.inner.count(py)
             }
 
             #[getter]
@@ -256,7 +259,8 @@ macro_rules! cache_class {
                 let _inside = enter(py)?;
                 self.inner.check_open(py)?;
                 let inner = &self.inner;
-                let (next, keys) = detach(py, || inner.store.db.page(cursor, &inner.namespace));
+                let page = detach(py, || inner.store.db.page(cursor, &inner.namespace));
+                let (next, keys) = page.map_err(|error| raise(py, &error))?;
                 Ok((next, collected(keys.iter().map(|key| inner.shown_key(py, key)))?))
             }
 
@@ -306,7 +310,7 @@ cache_class!(Cache {
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         let _inside = enter(py)?;
         self.inner.check_open(py)?;
-        Ok(self.inner.count(py))
+        self.inner.count(py)
     }
 
     /// A cache is true even when it is empty.
@@ -372,7 +376,8 @@ methods! {
     /// `contains(key)`.
     Contains(cache, arguments) {
         let [key] = arguments.bind(names!(c"key"), 1)?;
-        boolean(arguments.py(), cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)?))
+        let exists = cache.store.db.contains(cache.full_key(bytes_of(key.expect("required"))?)?);
+        boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
     }
 
     /// `pop(key, default)`: the value, and the key is gone, at one moment for all threads.
@@ -399,9 +404,10 @@ methods! {
         let held = held(keys.expect("required"))?;
         let mut made = with_room_for(held.len())?;
         let keys = key_bytes(&held)?;
-        cache.with_full_keys(&keys, |keys| cache.store.db.get_many_with(keys, |_, found| {
+        let read = cache.with_full_keys(&keys, |keys| cache.store.db.get_many_with(keys, |_, found| {
             made.push(found.map_or(Made::Missing, |found| make(py, &found)));
         }))?;
+        read.map_err(|error| raise(py, &error))?;
         let values = PyDict::new(py);
         for (key, made) in items(&held).zip(made) {
             if let Some(value) = made.finish(py, &cache.codec)? {

@@ -228,7 +228,7 @@ impl<'a> Typed<'a> {
             }
             Typed::Incr(key, by) => db.incr(key, *by).map(|sum| number(py, sum)),
             Typed::Del(key) => db.delete(key).map(|existed| number(py, existed.into())),
-            Typed::Exists(key) => Ok(number(py, db.contains(key).into())),
+            Typed::Exists(key) => db.contains(key).map(|exists| number(py, exists.into())),
             Typed::Expire(key, time) => db.expire(key, *time).map(|exists| number(py, exists.into())),
         })
     }

@@ -63,11 +63,12 @@ macro_rules! store_class {
             }
 
             fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-                Ok(self.inner.db.contains(bytes_of(key.as_borrowed())?))
+                let exists = self.inner.db.contains(bytes_of(key.as_borrowed())?);
+                exists.map_err(|error| raise(key.py(), &error))
             }
 
-            fn __len__(&self) -> usize {
-                self.inner.db.len()
+            fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+                self.inner.db.len().map_err(|error| raise(py, &error))
             }
 
             /// A store is true even when it is empty.
@@ -178,7 +179,8 @@ methods! {
     /// `contains(key)`.
     Contains(store, arguments) {
         let [key] = arguments.bind(names!(c"key"), 1)?;
-        boolean(arguments.py(), store.db.contains(bytes_of(key.expect("required"))?))
+        let exists = store.db.contains(bytes_of(key.expect("required"))?);
+        boolean(arguments.py(), exists.map_err(|error| raise(arguments.py(), &error))?)
     }
 
     /// `incr(key, by=1)`.
@@ -229,11 +231,12 @@ methods! {
         let keys = key_bytes(&held)?;
         let mut values = NewList::new(py, keys.len())?;
         let mut made = Ok(());
-        store.db.get_many_with(&keys, |_, found| match found.filter(|_| made.is_ok()).map(|found| blob(py, &found.text)) {
+        let read = store.db.get_many_with(&keys, |_, found| match found.filter(|_| made.is_ok()).map(|found| blob(py, &found.text)) {
             Some(Ok(bytes)) => values.push(bytes),
             Some(Err(raised)) => made = Err(raised),
             None => values.push(py.None().into_bound(py)),
         });
+        read.map_err(|error| raise(py, &error))?;
         made?;
         Ok(values.finish())
     }
@@ -390,7 +393,7 @@ pub fn expire(db: &Database, key: &[u8], ttl: Ttl) -> keystead::Result<bool> {
         Ttl::After(time) => db.expire(key, time),
         Ttl::None | Ttl::Keep => {
             db.persist(key)?;
-            Ok(db.contains(key))
+            db.contains(key)
         }
     }
 }
@@ -398,13 +401,13 @@ pub fn expire(db: &Database, key: &[u8], ttl: Ttl) -> keystead::Result<bool> {
 /// Seconds to live as a Python object.
 ///
 /// # Errors
-/// KeyError if there is no such key.
+/// KeyError if there is no such key, and the engine's.
 pub fn time_to_live<'py>(
     py: Python<'py>,
     key: Argument<'_, 'py>,
-    ttl: Option<Option<Duration>>,
+    ttl: keystead::Result<Option<Option<Duration>>>,
 ) -> Outcome<'py> {
-    match ttl {
+    match ttl.map_err(|error| raise(py, &error))? {
         None => Err(PyKeyError::new_err(key.to_owned().unbind()).into()),
         Some(None) => Ok(py.None().into_bound(py)),
         Some(Some(time)) => Ok(time.as_secs_f64().into_pyobject(py)?.into_any()),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::alloc;
+use crate::backend::Backend;
 use crate::commands::generic::delete::delete;
 use crate::commands::string::set::announce;
 use crate::engine::Engine;
@@ -55,6 +56,11 @@ impl Typed for Database {
     #[inline(always)]
     fn db(&self) -> usize {
         self.index
+    }
+
+    #[inline(always)]
+    fn backend(&self) -> Option<&dyn Backend> {
+        self.engine.backend()
     }
 }
 
@@ -111,6 +117,11 @@ impl Database {
         key: &[u8],
         read: impl FnOnce(Option<Found<'_>>, Version) -> R,
     ) -> Result<R> {
+        if let Some(elsewhere) = self.elsewhere() {
+            // No write there counts here, so the version has ended as it begins.
+            let version = Version { deadline: 0, ..versions.version_of(key) };
+            return elsewhere.get(key, |found| read(found, version));
+        }
         // The count first: a write that comes in between then ends this version before it returns.
         let key = self.key(key);
         let mut version = versions.version_at(&key);
@@ -157,8 +168,18 @@ impl Database {
     }
 
     /// Calls `read` for each key in turn, with its position and its string; keys of another type count as missing, as in MGET.
-    /// Each key is read on its own, not all of them at one moment.
-    pub fn get_many_with<K: AsRef<[u8]>>(&self, keys: &[K], mut read: impl FnMut(usize, Option<Found<'_>>)) {
+    /// Each key is read on its own, not all of them at one moment. O(keys).
+    ///
+    /// # Errors
+    /// The engine stands elsewhere and can't be reached; some keys may have been read.
+    pub fn get_many_with<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        mut read: impl FnMut(usize, Option<Found<'_>>),
+    ) -> Result<()> {
+        if let Some(elsewhere) = self.elsewhere() {
+            return elsewhere.get_many(keys, read);
+        }
         let mut position = 0;
         for chunk in keys.chunks(BATCH) {
             for key in &self.fetched(chunk) {
@@ -166,6 +187,7 @@ impl Database {
                 position += 1;
             }
         }
+        Ok(())
     }
 
     /// Up to [`BATCH`] keys, whose memory was asked for.
@@ -270,6 +292,10 @@ impl Database {
         let longest = |(key, value): &(K, V)| key.as_ref().len().max(value.as_ref().len());
         pairs.iter().try_for_each(|pair| self.admission(longest(pair)).check())?;
         let ttl_ms = ttl_ms(ttl)?;
+        if let Some(elsewhere) = self.elsewhere() {
+            pairs.iter().for_each(|(key, _)| self.void_loads(key.as_ref()));
+            return elsewhere.set_many(pairs, ttl);
+        }
         let keys = alloc::collected(pairs.iter().map(|(key, _)| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
             let string = |number: usize| (&keys[number], pairs[number].1.as_ref());
@@ -299,6 +325,13 @@ impl Database {
     /// # Errors
     /// The log refuses writes.
     pub fn delete_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<usize> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        if let Some(elsewhere) = self.elsewhere() {
+            keys.iter().for_each(|key| self.void_loads(key.as_ref()));
+            return elsewhere.delete(keys);
+        }
         let keys = alloc::collected(keys.iter().map(|key| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
             let removed = delete(db, &keys);
@@ -310,19 +343,32 @@ impl Database {
     }
 
     /// Whether a key exists, of whatever type. O(1).
-    pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
-        exists(&self.inner().keyspace, self.index, &self.key(key.as_ref()))
+    ///
+    /// # Errors
+    /// The engine stands elsewhere and can't be reached.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        match self.elsewhere() {
+            None => Ok(exists(&self.inner().keyspace, self.index, &self.key(key))),
+            Some(elsewhere) => Ok(elsewhere.count_existing(&[key])? > 0),
+        }
     }
 
     /// How many of these keys exist, of whatever type; one that is given twice counts twice. Each is looked up on its own, not all of them at
     /// one moment. O(keys).
-    pub fn count_existing<K: AsRef<[u8]>>(&self, keys: &[K]) -> usize {
+    ///
+    /// # Errors
+    /// The engine stands elsewhere and can't be reached.
+    pub fn count_existing<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<usize> {
+        if let Some(elsewhere) = self.elsewhere() {
+            return elsewhere.count_existing(keys);
+        }
         let keyspace = &self.inner().keyspace;
         let count = |chunk| {
             let fetched = self.fetched(chunk);
             fetched.iter().filter(|key| exists(keyspace, self.index, key)).count()
         };
-        keys.chunks(BATCH).map(count).sum()
+        Ok(keys.chunks(BATCH).map(count).sum())
     }
 
     /// Has the memory of keys that are about to be read or written, one after the other, fetched into the processor's cache, all at once.
@@ -358,6 +404,9 @@ impl Database {
     /// # Errors
     /// Out of memory.
     pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        if let Some(elsewhere) = self.elsewhere_to_change(key.as_ref()) {
+            return elsewhere.persist(key.as_ref());
+        }
         self.write(&self.key(key.as_ref()), |db, key| {
             let Some(mut entry) = db.lookup_mut(key).filter(|entry| entry.deadline().is_some()) else {
                 return Ok(false);
@@ -369,24 +418,43 @@ impl Database {
     }
 
     /// The time to live of a key: `None` if it does not exist, `Some(None)` if it does not expire. O(1).
-    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Option<Duration>> {
+    ///
+    /// # Errors
+    /// The engine stands elsewhere and can't be reached.
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Option<Duration>>> {
+        if let Some(elsewhere) = self.elsewhere() {
+            return elsewhere.ttl(key.as_ref());
+        }
         let keyspace = &self.inner().keyspace;
         let deadline =
             read_one(keyspace, self.index, &self.key(key.as_ref()), |entry| entry.map(|seen| seen.deadline));
-        deadline.map(|deadline| {
-            deadline.map(|deadline| Duration::from_millis(deadline.saturating_sub(keyspace.clock.now_ms())))
-        })
+        let left = |deadline: u64| Duration::from_millis(deadline.saturating_sub(keyspace.clock.now_ms()));
+        Ok(deadline.map(|deadline| deadline.map(left)))
     }
 
     /// Number of keys. O(shards).
-    pub fn len(&self) -> usize {
+    ///
+    /// # Errors
+    /// The engine stands elsewhere and can't be reached.
+    pub fn len(&self) -> Result<usize> {
+        if let Some(elsewhere) = self.elsewhere() {
+            return elsewhere.len();
+        }
         let keyspace = &self.inner().keyspace;
-        keyspace.made_shards().map(|shard| keyspace.lock(shard).len(self.index)).sum()
+        Ok(keyspace.made_shards().map(|shard| keyspace.lock(shard).len(self.index)).sum())
     }
 
     /// Whether there is no key.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    ///
+    /// # Errors
+    /// The engine stands elsewhere and can't be reached.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Has those who load a key in this process know that it is set or removed elsewhere.
+    fn void_loads(&self, key: &[u8]) {
+        self.inner().keyspace.void_loads(self.index, &self.key(key));
     }
 }
 

@@ -115,14 +115,19 @@ mod tests {
             let answered =
                 trail.check(&format!("SET: {}", String::from_utf8_lossy(reply)), reply == b"+OK\r\n");
             // Nobody asks for the key: only a background thread of the child can reclaim it, or evict it. On a busy machine it may have done so by now.
-            let full = db.len();
+            let full = db.len().unwrap();
             trail.step("to wait for the key to go");
             let reclaimed = (0..1000).any(|_| {
                 std::thread::sleep(std::time::Duration::from_millis(10));
-                expired() > already || db.len() < full
+                expired() > already || db.len().unwrap() < full
             });
-            let what =
-                || format!("reclaimed: {} expired after {already}, {} of {full} keys", expired(), db.len());
+            let what = || {
+                format!(
+                    "reclaimed: {} expired after {already}, {} of {full} keys",
+                    expired(),
+                    db.len().unwrap()
+                )
+            };
             let reclaimed = reclaimed || trail.check(&what(), false);
             trail.step("to list the clients");
             let listed = session.execute(&[b"CLIENT", b"LIST"]).starts_with(b"$");

@@ -14,6 +14,8 @@
 extern crate self as keystead;
 
 mod alloc;
+#[doc(hidden)]
+pub mod backend;
 mod background;
 #[doc(hidden)]
 pub mod cache;

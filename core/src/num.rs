@@ -9,7 +9,5 @@ mod long_double;
 mod strtod;
 
 pub(crate) use double::{parse_f64, write_f64};
-pub(crate) use integer::parse_i64;
-#[cfg(any(test, feature = "listener"))]
-pub(crate) use integer::parse_u64;
+pub(crate) use integer::{parse_i64, parse_u64};
 pub(crate) use long_double::LongDouble;

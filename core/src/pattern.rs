@@ -7,6 +7,9 @@
 //! Matching goes back only to the last `*` met (an earlier one can never help where the last one failed), so the
 //! time is at most length of pattern times length of text.
 
+use crate::alloc;
+use crate::error::Result;
+
 /// More stars than this, each followed by something, never match: the server's guard against hostile patterns.
 const MAX_STARS: usize = 1000;
 
@@ -53,6 +56,22 @@ pub(crate) fn glob_matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
             None => return false,
         }
     }
+}
+
+/// The pattern of what begins with `prefix`, but for the empty text.
+///
+/// # Errors
+/// The system has no memory for it.
+pub(crate) fn beginning_with(prefix: &[u8]) -> Result<Vec<u8>> {
+    let mut pattern = alloc::with_room_for(2 * prefix.len() + 1)?;
+    for byte in prefix {
+        if b"*?[]\\".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    Ok(pattern)
 }
 
 fn skip_stars(pattern: &[u8]) -> &[u8] {
@@ -197,6 +216,15 @@ mod tests {
             let pattern: Vec<u8> = text.iter().flat_map(|byte| [b'\\', *byte]).collect();
             prop_assert!(glob_matches(&pattern, &text, false));
             prop_assert!(glob_matches(&pattern, &text, true));
+        }
+
+        #[test]
+        fn what_begins_with_a_prefix_matches(prefix: Vec<u8>, other: Vec<u8>) {
+            let pattern = beginning_with(&prefix).unwrap();
+            let begins = |text: &[u8]| !text.is_empty() && text.starts_with(&prefix);
+            prop_assert_eq!(glob_matches(&pattern, &other, false), begins(&other));
+            let longer = [prefix.as_slice(), &other].concat();
+            prop_assert_eq!(glob_matches(&pattern, &longer, false), begins(&longer));
         }
 
         #[test]

@@ -85,7 +85,7 @@ pub fn replay(
             }
         }
         if position % period == period - 1 {
-            let keys = db.len();
+            let keys = db.len()?;
             // Nothing else removes keys.
             if keys < created || refused > 0 {
                 held.note(keys, created);
@@ -95,7 +95,7 @@ pub fn replay(
             }
         }
     }
-    let held = if held.samples == 0 { db.len() as f64 } else { held.mean() };
+    let held = if held.samples == 0 { db.len()? as f64 } else { held.mean() };
     Ok(Replay { hits, held, complete: true })
 }
 

@@ -215,6 +215,11 @@ impl Reply {
         self.resp3 = resp3;
     }
 
+    /// Whole replies of this sink's form and protocol, as they are.
+    pub fn verbatim_replies(&mut self, replies: &[u8]) {
+        self.put([replies]);
+    }
+
     /// `+OK`.
     pub fn ok(&mut self) {
         match self.form {

@@ -26,6 +26,8 @@ use crate::cache::{Caller, Landing, Runner};
 use crate::commands::string::set::store;
 use crate::database::{Database, Ttl};
 use crate::error::Result;
+use crate::sync::Mutex;
+use crate::typed::forward::Watched;
 use crate::typed::{Typed, ttl_ms};
 
 /// What asking for a key to be loaded leads to.
@@ -41,6 +43,8 @@ pub struct Load {
     db: Database,
     key: Box<[u8]>,
     lease: Lease,
+    /// Where the engine stands elsewhere, the watch on the key there, or why there is none; taken by whoever stores.
+    watched: Option<Mutex<Option<Result<Watched>>>>,
 }
 
 /// A wait for a load. Dropped, it ends.
@@ -78,7 +82,9 @@ impl Database {
                 let mut shard = inner.keyspace.lock(self.key(key).shard());
                 shard.watchers.add_load(&inner.keyspace.hooks, self.index(), key, lease.id, &lease.changed);
                 drop(shard);
-                Begun::Lead(Load { db: self.clone(), key: place.key, lease })
+                let watched =
+                    self.elsewhere().map(|elsewhere| Mutex::new(Some(Watched::begin(&elsewhere, key))));
+                Begun::Lead(Load { db: self.clone(), key: place.key, lease, watched })
             }
         }
     }
@@ -103,6 +109,9 @@ impl Load {
     pub fn store(&self, value: &[u8], ttl: Ttl) -> Result<bool> {
         self.db.admission(value.len().max(self.key.len())).check()?;
         self.db.check_fit(&[(&self.key, value)])?;
+        if let Some(watched) = &self.watched {
+            return self.store_elsewhere(watched.lock().take(), value, ttl);
+        }
         let ttl_ms = ttl_ms(ttl)?;
         let Lease { id, changed, within } = &self.lease;
         self.db.write(&self.db.key(&self.key), |db, key| {
@@ -118,6 +127,20 @@ impl Load {
             db.propagate_set(key, value, deadline);
             Ok(true)
         })
+    }
+
+    fn store_elsewhere(&self, watched: Option<Result<Watched>>, value: &[u8], ttl: Ttl) -> Result<bool> {
+        let is_void = || self.lease.changed.load(std::sync::atomic::Ordering::Acquire);
+        let Some(watched) = watched else { return Ok(false) };
+        if is_void() || !watched?.set(&self.key, value, ttl)? {
+            return Ok(false);
+        }
+        // A missing key that somebody of this process deletes does not change, so the watch does not tell.
+        if is_void() {
+            self.db.delete(&self.key)?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Ends the load and tells those who wait for it. Their wakers run before this returns.

@@ -12,6 +12,7 @@ use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
 use crate::alloc;
+use crate::backend::Backend;
 use crate::background;
 use crate::clients::ClientAddress;
 use crate::clock::Clock;
@@ -31,17 +32,27 @@ use session::Session;
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) inner: Arc<Local>,
-    /// Kept for its end.
-    _open: Arc<Open>,
+    open: Arc<Open>,
 }
 
 /// What the handles of an engine share: with the last of them the engine is closed, on the thread that lets go of it.
 struct Open {
     inner: Arc<Local>,
+    /// Where the engine stands, if that is elsewhere; nothing once it was closed.
+    backend: Option<Arc<dyn Backend>>,
+}
+
+impl Open {
+    /// Ends what stands elsewhere.
+    fn close(&mut self) -> Result<()> {
+        self.backend.take().map_or(Ok(()), |backend| backend.close())
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        // Nobody is left who could hear of an error.
+        let _ = self.close();
         background::leave(&self.inner.keyspace.task);
         // Registries that outlive a model are none of its business.
         if cfg!(not(loom)) {
@@ -67,6 +78,7 @@ pub struct Builder {
     config: Config,
     clock: Option<Clock>,
     seed: Option<HashSeed>,
+    backend: Option<Arc<dyn Backend>>,
 }
 
 impl Builder {
@@ -96,6 +108,13 @@ impl Builder {
         self
     }
 
+    /// Where the engine stands, if not in this process.
+    #[doc(hidden)]
+    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
     /// Opens the engine.
     ///
     /// # Errors
@@ -104,16 +123,17 @@ impl Builder {
         /// More than an engine takes before anything is stored. It is made of many parts, which are not asked for one by one.
         const BYTES: usize = 1 << 20;
         drop(alloc::with_room_for::<u8>(BYTES)?);
-        let seed = self.seed.unwrap_or_else(HashSeed::random);
-        let Some(name) = self.name else {
-            return Ok(Engine::of(Open::new(self.config, self.clock, seed)));
+        let Builder { name, config, clock, seed, backend } = self;
+        let open = || Open::new(config, clock, seed.unwrap_or_else(HashSeed::random), backend);
+        let Some(name) = name else {
+            return Ok(Engine::of(open()));
         };
         let mut named = NAMED.lock();
         if let Some(open) = named.get(&name).and_then(Weak::upgrade) {
             return Ok(Engine::of(open));
         }
         named.retain(|_, engine| engine.strong_count() > 0);
-        let open = Open::new(self.config, self.clock, seed);
+        let open = open();
         named.insert(name, Arc::downgrade(&open));
         Ok(Engine::of(open))
     }
@@ -122,11 +142,25 @@ impl Builder {
 impl Engine {
     /// A private engine with default options.
     pub fn new() -> Engine {
-        Engine::of(Open::new(Config::default(), None, HashSeed::random()))
+        Engine::of(Open::new(Config::default(), None, HashSeed::random(), None))
     }
 
     fn of(open: Arc<Open>) -> Engine {
-        Engine { inner: open.inner.clone(), _open: open }
+        Engine { inner: open.inner.clone(), open }
+    }
+
+    /// Gives this handle up, as dropping it does, and says whether all went well if it was the last: sessions and databases are handles, too.
+    ///
+    /// # Errors
+    /// The engine stands elsewhere, and something that was acknowledged could not be brought there.
+    pub fn close(self) -> Result<()> {
+        Arc::into_inner(self.open).map_or(Ok(()), |mut open| open.close())
+    }
+
+    /// Where it stands, if not in this process.
+    #[inline(always)]
+    pub(crate) fn backend(&self) -> Option<&dyn Backend> {
+        self.open.backend.as_deref()
     }
 
     /// The engine of this name in this process, opened with default options if nobody has yet.
@@ -228,13 +262,21 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Open {
-    fn new(config: Config, clock: Option<Clock>, seed: HashSeed) -> Arc<Open> {
+    fn new(
+        config: Config,
+        clock: Option<Clock>,
+        seed: HashSeed,
+        backend: Option<Arc<dyn Backend>>,
+    ) -> Arc<Open> {
         let inner = Local::new(config, clock, seed, table::count());
+        if backend.is_some() {
+            inner.stand_elsewhere();
+        }
         if cfg!(not(loom)) {
             fork::protect(&inner, freeze_names);
         }
         background::enter(inner.clone());
-        Arc::new(Open { inner })
+        Arc::new(Open { inner, backend })
     }
 }
 

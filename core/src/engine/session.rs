@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::Engine;
+use crate::backend::{Backend, Connection};
 use crate::clients::{ClientAddress, SessionState};
 use crate::command::{Form, Reply, keys, run};
 use crate::commands::table;
@@ -21,6 +22,8 @@ use crate::typed::{Typed, hot};
 /// Sessions are cheap; give each thread its own.
 pub struct Session {
     client: Client,
+    /// The client that it has elsewhere, if the engine is there.
+    connection: Option<Box<dyn Connection>>,
     reply: Reply,
 }
 
@@ -40,6 +43,11 @@ impl Typed for Client {
     fn db(&self) -> usize {
         self.state.db
     }
+
+    #[inline(always)]
+    fn backend(&self) -> Option<&dyn Backend> {
+        self.engine.backend()
+    }
 }
 
 impl Session {
@@ -53,7 +61,8 @@ impl Session {
         let now_ms = engine.inner.keyspace.clock.coarse_ms();
         let info = engine.inner.clients.register(address, socket, now_ms);
         let state = SessionState::new(info, &engine.inner.config);
-        Self { client: Client { engine, state }, reply: Reply::new(form) }
+        let connection = engine.backend().map(Backend::connect);
+        Self { client: Client { engine, state }, connection, reply: Reply::new(form) }
     }
 
     /// Executes one command and returns the reply, in the form that the session was opened with.
@@ -73,6 +82,11 @@ impl Session {
     /// Executes commands in turn and appends their replies, as [`Session::execute_pipelined`] does, but has the memory of the keys of several of
     /// them fetched at once.
     pub fn execute_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) {
+        if let Some(connection) = &mut self.connection {
+            let commands: Vec<&[&[u8]]> = commands.iter().map(AsRef::as_ref).collect();
+            connection.execute_all(&commands, &mut self.reply);
+            return;
+        }
         for batch in commands.chunks(BATCH) {
             self.prefetch(batch);
             batch.iter().for_each(|argv| self.run(argv.as_ref()));
@@ -104,6 +118,10 @@ impl Session {
 
     #[inline(never)]
     fn run_any(&mut self, argv: &[&[u8]]) {
+        if let Some(connection) = &mut self.connection {
+            connection.execute(argv, &mut self.reply);
+            return;
+        }
         let inner = &self.client.engine.inner;
         inner.ensure_background();
         self.client.state.info.last_seen_ms.store(inner.keyspace.clock.coarse_ms(), Ordering::Relaxed);
@@ -162,7 +180,7 @@ impl Session {
     /// Whether the client may execute more than AUTH.
     #[cfg(feature = "listener")]
     pub(crate) fn is_authenticated(&self) -> bool {
-        self.client.state.authenticated
+        self.client.state.authenticated || self.connection.is_some()
     }
 
     /// The sink, for what a listener writes itself, such as protocol errors.
@@ -178,13 +196,17 @@ impl Session {
 
     /// The database that SELECT chose.
     pub fn db(&self) -> usize {
-        self.client.state.db
+        self.connection.as_ref().map_or(self.client.state.db, |connection| connection.db())
     }
 
     /// Ends what one of several users of the session has left behind, an open transaction and watched keys, and goes to a database: as DISCARD,
     /// UNWATCH and SELECT would. O(watched keys).
     #[inline]
     pub fn clean(&mut self, db: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.clean(db);
+            return;
+        }
         let Client { engine, state } = &mut self.client;
         if state.transaction.is_some() || !state.watched.is_empty() {
             state.end_transaction();
@@ -200,7 +222,9 @@ impl Session {
 
     /// Whether the client's connection is to be ended: QUIT was executed, or CLIENT KILL for it.
     pub fn is_quitting(&self) -> bool {
-        self.client.state.quitting || self.client.state.info.is_cut()
+        self.client.state.quitting
+            || self.client.state.info.is_cut()
+            || self.connection.as_ref().is_some_and(|connection| connection.is_quitting())
     }
 
     /// Whether the session speaks RESP3.

@@ -130,8 +130,8 @@ mod tests {
         for (number, value) in &model {
             assert_eq!(db.get(number.to_le_bytes()).unwrap().as_ref(), Some(value));
         }
-        assert_eq!(db.len(), model.len());
-        assert!(!other.is_empty());
+        assert_eq!(db.len().unwrap(), model.len());
+        assert!(!other.is_empty().unwrap());
     }
 
     #[test]

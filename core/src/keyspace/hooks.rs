@@ -88,6 +88,8 @@ pub(crate) struct Hooks {
 const JOURNAL: u32 = 1;
 const CHANGES: u32 = 2;
 const EVENTS: u32 = 4;
+/// The keys are an engine's elsewhere: whoever changes one asks there.
+const ELSEWHERE: u32 = 16;
 /// Short cuts are not taken, for tests to compare.
 #[cfg(test)]
 const LONG_WAY: u32 = 8;
@@ -181,6 +183,16 @@ impl Hooks {
         } else {
             self.present.fetch_and(!who, Ordering::Release);
         }
+    }
+
+    /// Has whoever changes a key go the long way, which leads to an engine elsewhere.
+    pub(crate) fn stand_elsewhere(&self) {
+        self.set_present(ELSEWHERE, true);
+    }
+
+    /// Whether the keys are an engine's elsewhere.
+    pub(crate) fn are_elsewhere(&self) -> bool {
+        self.present.load(Ordering::Acquire) & ELSEWHERE != 0
     }
 
     /// Whether nobody wants to know of any change. One load.

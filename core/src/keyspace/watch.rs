@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::{Equivalent, HashMap};
 
+use super::Keyspace;
 use super::db::Db;
 use super::hooks::Hooks;
 use crate::store::key::Key;
@@ -194,6 +195,13 @@ impl Watchers {
         if !loads.is_empty() {
             self.marks.entry((db, key.into())).or_default().extend(loads);
         }
+    }
+}
+
+impl Keyspace {
+    /// Has the loads of a key know that somebody elsewhere sets or removes it, or tries to.
+    pub(crate) fn void_loads(&self, db: usize, key: &Key<'_>) {
+        self.lock(key.shard()).watchers.void(db, key.bytes());
     }
 }
 

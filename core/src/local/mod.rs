@@ -86,10 +86,17 @@ impl Local {
         }
     }
 
+    /// Has every typed call and command go the long way, which leads elsewhere.
+    pub(crate) fn stand_elsewhere(&self) {
+        self.keyspace.hooks.stand_elsewhere();
+        self.measures_all.store(true, Ordering::Relaxed);
+    }
+
     /// Takes over options that the keyspace does not look at by itself. A limit that was lowered is worked towards at once, and further by the
     /// background thread.
     pub(crate) fn options_changed(&self) {
-        self.measures_all.store(measures_all(&self.config), Ordering::Relaxed);
+        self.measures_all
+            .store(measures_all(&self.config) || self.keyspace.hooks.are_elsewhere(), Ordering::Relaxed);
         self.keyspace.evictor.adopt(&self.keyspace);
         self.keyspace.show_stamp();
         self.keyspace.report_all();

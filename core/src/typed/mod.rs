@@ -1,14 +1,17 @@
 //! Typed calls: what the hot commands do, without words to parse and replies to decode.
 //!
 //! [`crate::Database`] shows them to programs; a session runs them for commands in their plainest form ([`hot`]). They do what the commands do,
-//! expiry, WATCH, log and observers included.
+//! expiry, WATCH, log and observers included. Where the engine stands elsewhere they become commands to its backend ([`forward`]), behind the short
+//! cuts: what has no backend pays nothing for it.
 
+pub(crate) mod forward;
 pub(crate) mod hot;
 pub(crate) mod options;
 
 use std::time::Duration;
 
 use crate::alloc;
+use crate::backend::Backend;
 use crate::commands::generic::delete::delete;
 use crate::commands::generic::expire::set_or_delete;
 use crate::commands::hash::set::set_field;
@@ -28,6 +31,7 @@ use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
 use crate::value::Text;
 use crate::value::listpack::Element;
+use forward::Forward;
 pub use options::{Condition, SetOptions, Ttl};
 
 /// A string while it is being read, under its shard's lock.
@@ -50,6 +54,23 @@ pub(crate) trait Typed {
 
     /// The number of the database.
     fn db(&self) -> usize;
+
+    /// Where the engine stands, if that is elsewhere.
+    fn backend(&self) -> Option<&dyn Backend>;
+
+    /// The typed calls on an engine elsewhere.
+    #[inline]
+    fn elsewhere(&self) -> Option<Forward<'_>> {
+        self.backend().map(|backend| Forward { backend, db: self.db() })
+    }
+
+    /// As [`Typed::elsewhere`], for who sets or removes a key: those who load it in this process must know.
+    #[inline]
+    fn elsewhere_to_change(&self, key: &[u8]) -> Option<Forward<'_>> {
+        let elsewhere = self.elsewhere()?;
+        self.local().keyspace.void_loads(self.db(), &self.key(key));
+        Some(elsewhere)
+    }
 
     #[inline(always)]
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
@@ -93,6 +114,9 @@ pub(crate) trait Typed {
 
     #[inline(never)]
     fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
+        if let Some(elsewhere) = self.elsewhere() {
+            return elsewhere.get(key.bytes(), read);
+        }
         read_one(&self.local().keyspace, self.db(), key, |seen| match seen {
             None => Ok(read(None)),
             Some(seen) => Ok(read(Some(found_in(&seen)?))),
@@ -142,6 +166,9 @@ pub(crate) trait Typed {
         field: &[u8],
         read: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R> {
+        if let Some(elsewhere) = self.elsewhere() {
+            return elsewhere.hget(key.bytes(), field, read);
+        }
         let keyspace = &self.local().keyspace;
         read_large(keyspace, self.db(), key, |entry| {
             let hash = entry.map(|seen| seen.value.hash()).transpose()?;
@@ -165,6 +192,9 @@ pub(crate) trait Typed {
         let is_new = if admission == Admission::Silent {
             set_field_in_place(keyspace, self.db(), key, field, value)
         } else {
+            if let Some(elsewhere) = self.elsewhere_to_change(key.bytes()) {
+                return elsewhere.hset(key.bytes(), field, value);
+            }
             set_field_in_place_heard(keyspace, self.db(), key, field, value)?
         };
         if let Some(is_new) = is_new {
@@ -206,6 +236,9 @@ pub(crate) trait Typed {
     #[cold]
     #[inline(never)]
     fn set_heard(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
+        if let Some(elsewhere) = self.elsewhere_to_change(key) {
+            return elsewhere.set(key, value, ttl, condition);
+        }
         self.local().ensure_background();
         let keyspace = &self.local().keyspace;
         let key = self.key(key);
@@ -264,6 +297,9 @@ pub(crate) trait Typed {
     /// # Errors
     /// The log refuses writes.
     fn delete(&self, key: &[u8]) -> Result<bool> {
+        if let Some(elsewhere) = self.elsewhere_to_change(key) {
+            return Ok(elsewhere.delete(&[key])? > 0);
+        }
         self.write(&self.key(key), |db, key| {
             let removed = delete(db, std::slice::from_ref(key)) > 0;
             if removed {
@@ -292,6 +328,9 @@ pub(crate) trait Typed {
     #[inline(never)]
     fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
         self.admission(key.len()).check()?;
+        if let Some(elsewhere) = self.elsewhere_to_change(key) {
+            return elsewhere.incr(key, by);
+        }
         let keyspace = &self.local().keyspace;
         let key = self.key(key);
         if keyspace.hooks.may_hear()
@@ -312,6 +351,9 @@ pub(crate) trait Typed {
     /// A time to live of 0 or of more than 2^62 ms.
     fn expire(&self, key: &[u8], ttl: Duration) -> Result<bool> {
         let ttl = ttl_ms(Ttl::After(ttl))?.unwrap_or_default();
+        if let Some(elsewhere) = self.elsewhere_to_change(key) {
+            return elsewhere.expire(key, ttl);
+        }
         // A deadline may take memory too, but is never refused for it.
         self.local().make_room();
         self.write(&self.key(key), |db, key| {

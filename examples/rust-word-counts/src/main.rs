@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(counted, cached, "the cache answers as the file does");
         requests.incr("requests", 1)?;
     }
-    println!("{} files, {} keys", files.len(), requests.len());
+    println!("{} files, {} keys", files.len(), requests.len()?);
     let hit_rate = hits as f64 / REQUESTS as f64;
     let (p50, p99, p50_without, p99_without) = (
         percentile(&mut with, 50),

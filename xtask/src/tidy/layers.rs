@@ -30,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
     ("cache", &["cache"]),
     ("state", &["clients", "stats", "latency", "commandlog", "network", "process", "pulse", "local"]),
-    ("machinery", &["command", "info", "script"]),
+    ("machinery", &["command", "backend", "info", "script"]),
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
     ("api", &["database", "persist", "remote"]),

@@ -109,7 +109,7 @@ fn typed_calls_are_changes_too() {
     db.engine().database(1).unwrap().set("k", "elsewhere").unwrap();
     db.engine().database(1).unwrap().clear(b"").unwrap();
     assert!(load.store(b"loaded", Ttl::After(Duration::from_secs(5))).unwrap());
-    assert!(db.ttl("k").flatten().is_some());
+    assert!(db.ttl("k").unwrap().flatten().is_some());
 }
 
 #[test]

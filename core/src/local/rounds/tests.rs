@@ -61,7 +61,7 @@ fn whatever_uses_an_engine_after_a_sleep_finds_the_time_right() {
     let uses: [(&str, Use); 8] = [
         ("a read", |engine| _ = engine.database(0).unwrap().get("key").unwrap()),
         ("a read of a large value", |engine| _ = engine.database(0).unwrap().get("large").unwrap()),
-        ("a question", |engine| assert!(engine.database(0).unwrap().contains("key"))),
+        ("a question", |engine| assert!(engine.database(0).unwrap().contains("key").unwrap())),
         ("an overwrite", |engine| set(engine, "key", Ttl::None)),
         ("a new key", |engine| set(engine, "another", Ttl::None)),
         ("a counter", |engine| _ = engine.database(0).unwrap().incr("counter", 1).unwrap()),
@@ -169,7 +169,7 @@ fn deadlines_of_a_sleeping_engine_are_kept() {
     // A tick; the rest is what a busy machine takes. How late they really are, `cargo xtask bench limits` tells.
     assert!(lateness[0] < Duration::from_millis(250), "{lateness:?}");
     let fields = engine.inner.keyspace.expired_fields.load(crate::sync::Ordering::Relaxed);
-    assert_eq!((fields, engine.database(0).unwrap().len()), (1, 2));
+    assert_eq!((fields, engine.database(0).unwrap().len().unwrap()), (1, 2));
 }
 
 #[test]
@@ -219,13 +219,13 @@ fn switched_off_expiry_goes_on_once_it_is_switched_on() {
     assert_eq!(session.execute(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"]), b"+OK\r\n");
     set(&engine, "key", Ttl::After(Duration::from_millis(20)));
     wait_for_sleep(&engine);
-    assert_eq!(engine.database(0).unwrap().len(), 1);
+    assert_eq!(engine.database(0).unwrap().len().unwrap(), 1);
     let rounds = engine.inner.pulse.rounds();
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(engine.inner.pulse.rounds(), rounds, "nothing is due as long as it is off");
     assert_eq!(session.execute(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1"]), b"+OK\r\n");
     let start = timer();
-    while !engine.database(0).unwrap().is_empty() {
+    while !engine.database(0).unwrap().is_empty().unwrap() {
         assert!(start.elapsed() < SOME_TIME, "it is not reclaimed");
         std::thread::sleep(Duration::from_millis(1));
     }
