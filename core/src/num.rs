@@ -9,7 +9,7 @@ mod long_double;
 mod strtod;
 
 pub(crate) use double::{parse_f64, write_f64};
-pub(crate) use integer::parse_i64;
 #[cfg(any(test, feature = "listener"))]
 pub(crate) use integer::parse_u64;
+pub(crate) use integer::{MOST_SHORT, parse_i64, short_decimal};
 pub(crate) use long_double::LongDouble;

@@ -127,9 +127,12 @@ impl SessionState {
     /// [`SessionState::began`] and [`SessionState::ended`] at once, at that time.
     #[inline(always)]
     pub(crate) fn executed(&self, command: usize, now_ms: u64) {
-        self.began(command);
-        self.ended();
-        self.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
+        // One look at where the client is: after each store the compiler would look again.
+        let info = &*self.info;
+        info.last_command.store(command, Ordering::Relaxed);
+        info.db.store(self.db, Ordering::Relaxed);
+        info.commands.store(info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        info.last_seen_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Forgets everything that the client chose, as RESET asks.

@@ -42,6 +42,13 @@ impl Typed for Client {
     }
 }
 
+impl hot::InSession for Client {
+    #[inline(always)]
+    fn state(&self) -> &SessionState {
+        &self.state
+    }
+}
+
 impl Session {
     pub(crate) fn new(
         engine: Engine,
@@ -96,7 +103,7 @@ impl Session {
     }
 
     fn run(&mut self, argv: &[&[u8]]) {
-        if hot::execute(&self.client, &self.client.state, argv, &mut self.reply) {
+        if hot::execute(&self.client, argv, &mut self.reply) {
             return;
         }
         self.run_any(argv);
