@@ -198,17 +198,8 @@ impl Reply {
     /// Appends these short parts, unless there is no memory for them.
     #[inline(always)]
     fn put_short<const N: usize>(&mut self, parts: [Short; N]) {
-        if !append_short(&mut self.buffer, parts) {
-            self.put_short_otherwise(parts);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn put_short_otherwise<const N: usize>(&mut self, parts: [Short; N]) {
-        if self.grows(N * size_of::<Short>()) {
-            append_short(&mut self.buffer, parts);
-        }
+        // A loop, since parts that were handed to another function would be in memory.
+        while !append_short(&mut self.buffer, parts) && self.grows(N * size_of::<Short>()) {}
     }
 
     /// Appends these parts, unless there is no memory for them.
@@ -267,7 +258,7 @@ impl Reply {
     /// A signed integer.
     pub fn integer(&mut self, value: i64) {
         match self.form {
-            Form::Resp => self.head(b':', value),
+            Form::Resp => self.number(b':', value),
             Form::Tape => self.tape_word(tag::INTEGER, value as u64),
         }
     }
@@ -528,9 +519,15 @@ impl Reply {
     }
 
     fn head(&mut self, sigil: u8, value: i64) {
+        self.number(sigil, value);
+    }
+
+    /// A line that is a number.
+    #[inline(always)]
+    fn number(&mut self, sigil: u8, value: i64) {
         let size = value.unsigned_abs();
         if size >= MOST_SHORT {
-            return self.long_head(sigil, value);
+            return self.long_number(sigil, value);
         }
         let sign = Short::new([sigil, b'-', 0, 0, 0, 0, 0, 0], 1 + usize::from(value < 0));
         let (digits, len) = short_decimal(size as u32);
@@ -539,7 +536,7 @@ impl Reply {
     }
 
     #[inline(never)]
-    fn long_head(&mut self, sigil: u8, value: i64) {
+    fn long_number(&mut self, sigil: u8, value: i64) {
         self.line(sigil, itoa::Buffer::new().format(value).as_bytes());
     }
 

@@ -272,15 +272,16 @@ impl<C: InSession> Execution<'_, C> {
         counted!(self, NUMBERS.hget, |client, reply| {
             let (keyspace, key) = (&client.local().keyspace, client.key(key));
             let mut scratch = Scratch::new();
-            let value = read_field_unlocked(keyspace, client.db(), &key, field, &mut scratch);
-            value.map(|value| {
-                match value {
-                    Some(Element::Bytes(value)) => reply.bulk(value),
-                    Some(Element::Int(value)) => reply.bulk_integer(value),
-                    None => reply.null(),
-                }
-                Ok(())
-            })
+            let value = match read_field_unlocked(keyspace, client.db(), &key, field, &mut scratch) {
+                Some(value) => value,
+                None => return false,
+            };
+            match value {
+                Some(Element::Bytes(value)) => reply.bulk(value),
+                Some(Element::Int(value)) => reply.bulk_integer(value),
+                None => reply.null(),
+            }
+            Some(Ok(()))
         })
     }
 

@@ -39,6 +39,9 @@ pub struct Found<'a> {
     pub is_ascii: bool,
 }
 
+/// A length that `proto-max-bulk-len` always allows.
+const ALWAYS_ALLOWED: usize = 1 << 20;
+
 /// The longest time to live, in milliseconds: a deadline must fit a signed 64-bit number, with room to add to it.
 const MAX_TTL_MS: u64 = 1 << 62;
 
@@ -67,7 +70,7 @@ pub(crate) trait Typed {
         let mut scratch = Scratch::new();
         match read_text_unlocked(keyspace, self.db(), &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(read(Some(Found { text: Text::Bytes(text), is_ascii }))),
-            None => self.get_otherwise(&key, read),
+            None => self.get_otherwise(key.bytes(), key.hash(), read),
         }
     }
 
@@ -87,13 +90,18 @@ pub(crate) trait Typed {
         let mut scratch = Scratch::new();
         match read_text_unlocked(keyspace, self.db(), &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(free(Found { text: Text::Bytes(text), is_ascii })),
-            None => self.get_otherwise(&key, held),
+            None => self.get_otherwise(key.bytes(), key.hash(), held),
         }
     }
 
     #[inline(never)]
-    fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
-        read_one(&self.local().keyspace, self.db(), key, |seen| match seen {
+    fn get_otherwise<R>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        read: impl FnOnce(Option<Found<'_>>) -> R,
+    ) -> Result<R> {
+        read_one(&self.local().keyspace, self.db(), &Key::with_hash(key, hash), |seen| match seen {
             None => Ok(read(None)),
             Some(seen) => Ok(read(Some(found_in(&seen)?))),
         })
@@ -249,7 +257,9 @@ pub(crate) trait Typed {
     /// As there.
     #[inline(never)]
     fn put_otherwise(&self, key: &[u8], hash: u64, value: &[u8], ttl_ms: Option<u64>) -> Result<()> {
-        self.admission(value.len().max(key.len())).check()?;
+        if !self.local().is_calm() || value.len().max(key.len()) > ALWAYS_ALLOWED {
+            self.admission(value.len().max(key.len())).check()?;
+        }
         let keyspace = &self.local().keyspace;
         let key = Key::with_hash(key, hash);
         let expiry = ttl_ms.map(|ttl| Expiry::after(ttl, keyspace));
