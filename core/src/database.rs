@@ -146,7 +146,7 @@ impl Database {
         if let Some(length) = copy_text(keyspace, self.index, &key, buffer) {
             return Ok(Some(length));
         }
-        self.get_otherwise(key.bytes(), key.hash(), |found| {
+        self.get_otherwise(&key, |found| {
             found.map(|found| {
                 let text = &*found.text;
                 let fits = text.len().min(buffer.len());

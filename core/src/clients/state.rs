@@ -20,6 +20,8 @@ pub(crate) struct SessionState {
     pub(crate) watched: Vec<Watched>,
     /// The client asked to end (QUIT).
     pub(crate) quitting: bool,
+    /// Follows from `authenticated` and `transaction`.
+    is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
 }
@@ -57,6 +59,7 @@ impl SessionState {
             transaction: None,
             watched: Vec::new(),
             quitting: false,
+            is_plain: authenticated,
             stripe: OnceCell::new(),
         }
     }
@@ -70,7 +73,20 @@ impl SessionState {
     /// Whether nothing about the session asks for more than to execute what it is given.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.authenticated && self.transaction.is_none()
+        debug_assert_eq!(self.is_plain, self.authenticated && self.transaction.is_none());
+        self.is_plain
+    }
+
+    /// The client has told who it is.
+    pub(crate) fn authenticate(&mut self) {
+        self.authenticated = true;
+        self.is_plain = self.transaction.is_none();
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin_transaction(&mut self) {
+        self.transaction = Some(Transaction::default());
+        self.is_plain = false;
     }
 
     pub(crate) fn in_transaction(&self) -> bool {
@@ -104,6 +120,7 @@ impl SessionState {
     /// Ends a transaction and returns it.
     pub(crate) fn end_transaction(&mut self) -> Option<Transaction> {
         let ended = self.transaction.take();
+        self.is_plain = self.authenticated;
         if ended.is_some() {
             self.info.queued.store(0, Ordering::Relaxed);
             self.info.in_transaction.store(false, Ordering::Relaxed);
@@ -137,10 +154,10 @@ impl SessionState {
 
     /// Forgets everything that the client chose, as RESET asks.
     pub(crate) fn reset(&mut self, keyspace: &Keyspace, config: &Config) {
+        self.authenticated = !config.requires_password();
         self.end_transaction();
         self.unwatch(keyspace);
         self.db = 0;
-        self.authenticated = !config.requires_password();
         self.info.resp3.store(false, Ordering::Relaxed);
         self.info.names.lock().name.clear();
     }

@@ -195,11 +195,20 @@ impl Reply {
         has_grown
     }
 
-    /// Appends these short parts, unless there is no memory for them.
+    /// Appends a short part, unless there is no memory for it.
     #[inline(always)]
-    fn put_short<const N: usize>(&mut self, parts: [Short; N]) {
-        // A loop, since parts that were handed to another function would be in memory.
-        while !append_short(&mut self.buffer, parts) && self.grows(N * size_of::<Short>()) {}
+    fn put_short(&mut self, part: Short) {
+        if !append_short(&mut self.buffer, [part]) {
+            self.put_short_otherwise(part);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_short_otherwise(&mut self, part: Short) {
+        if self.grows(size_of::<Short>()) {
+            append_short(&mut self.buffer, [part]);
+        }
     }
 
     /// Appends these parts, unless there is no memory for them.
@@ -228,8 +237,8 @@ impl Reply {
     /// `+OK`.
     pub fn ok(&mut self) {
         match self.form {
-            Form::Resp => self.put_short([const { Short::new(*b"+OK\r\n\0\0\0", 5) }]),
-            Form::Tape => self.put_short([const { tagged(tag::OK) }]),
+            Form::Resp => self.put_short(const { Short::new(*b"+OK\r\n\0\0\0", 5) }),
+            Form::Tape => self.put_short(const { tagged(tag::OK) }),
         }
     }
 
@@ -340,11 +349,11 @@ impl Reply {
         if !self.fits(0) {
             return;
         }
-        self.put_short([match (self.form, self.resp3) {
+        self.put_short(match (self.form, self.resp3) {
             (Form::Resp, false) => const { Short::new(*b"$-1\r\n\0\0\0", 5) },
             (Form::Resp, true) => const { Short::new(*b"_\r\n\0\0\0\0\0", 3) },
             (Form::Tape, _) => const { tagged(tag::NULL) },
-        }]);
+        });
     }
 
     /// No aggregate: `*-1` in RESP2, `_` in RESP3.
@@ -525,18 +534,21 @@ impl Reply {
     /// A line that is a number.
     #[inline(always)]
     fn number(&mut self, sigil: u8, value: i64) {
+        const END: Short = Short::new(*b"\r\n\0\0\0\0\0\0", 2);
         let size = value.unsigned_abs();
-        if size >= MOST_SHORT {
-            return self.long_number(sigil, value);
+        if size < MOST_SHORT {
+            let sign = Short::new([sigil, b'-', 0, 0, 0, 0, 0, 0], 1 + usize::from(value < 0));
+            let (digits, len) = short_decimal(size as u32);
+            if append_short(&mut self.buffer, [sign, Short::new(digits.to_le_bytes(), len), END]) {
+                return;
+            }
         }
-        let sign = Short::new([sigil, b'-', 0, 0, 0, 0, 0, 0], 1 + usize::from(value < 0));
-        let (digits, len) = short_decimal(size as u32);
-        let digits = Short::new(digits.to_le_bytes(), len);
-        self.put_short([sign, digits, const { Short::new(*b"\r\n\0\0\0\0\0\0", 2) }]);
+        self.number_otherwise(sigil, value);
     }
 
+    /// A number that is long, or needs memory first.
     #[inline(never)]
-    fn long_number(&mut self, sigil: u8, value: i64) {
+    fn number_otherwise(&mut self, sigil: u8, value: i64) {
         self.line(sigil, itoa::Buffer::new().format(value).as_bytes());
     }
 
@@ -545,7 +557,15 @@ impl Reply {
     }
 
     fn tape_word(&mut self, tag: u8, word: u64) {
-        self.put_short([tagged(tag), Short::new(word.to_le_bytes(), 8)]);
+        if !append_short(&mut self.buffer, [tagged(tag), Short::new(word.to_le_bytes(), 8)]) {
+            self.tape_word_otherwise(tag, word);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tape_word_otherwise(&mut self, tag: u8, word: u64) {
+        self.put([&[tag], &word.to_le_bytes()]);
     }
 
     fn tape_bytes(&mut self, tag: u8, bytes: &[u8]) {

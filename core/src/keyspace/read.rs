@@ -287,7 +287,7 @@ impl Optimistic<'_> {
     fn touch(&self, keyspace: &Keyspace, key: &Key<'_>) {
         let Located { at, head, .. } = self.entry;
         if keyspace.is_touch_due(head.stamp()) {
-            note(keyspace, key.hash(), at, self.count, head.stamp());
+            note(keyspace, key, at, self.count, head.stamp());
         }
     }
 }
@@ -331,15 +331,15 @@ fn view<'s>(
 }
 
 #[inline(never)]
-fn note(keyspace: &Keyspace, hash: u64, at: Ref, count: u64, old: u32) {
+fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64, old: u32) {
     if keyspace.present_stamp().is_none() {
         keyspace.wake_if_asleep();
-        if !keyspace.used(hash, old) {
+        if !keyspace.used(key.hash(), old) {
             return;
         }
     }
     let stamp = |shard: &ShardData, noted: Noted<'_>| keyspace.stamp(shard, noted);
-    keyspace.shards[shard_of(hash)].note_touch(at, count, keyspace.touch_limit(), stamp);
+    keyspace.shards[key.shard()].note_touch(at, count, keyspace.touch_limit(), stamp);
 }
 
 #[inline(never)]

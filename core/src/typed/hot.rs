@@ -197,23 +197,26 @@ fn check_shape(number: usize, reply: &Reply, start: usize) {
 }
 
 impl<C: InSession> Execution<'_, C> {
-    /// Runs a hot command in its plainest form, the name in any case of letters. `None`: another command, or another form.
+    /// Runs a hot command in its plainest form, the name in any case of letters. `None`: another command, or another form. What is asked for most comes
+    /// first, and has the length of its key looked at last: what can be done at once has a short one.
     #[inline(always)]
     fn run(self, words: &[&[u8]]) -> Option<bool> {
         Some(match *words {
-            [name, key] if key.len() <= LONGEST => match *name {
-                [_, _, _] => match folded(name) {
-                    GET => self.get(key),
+            [name, key] => match *name {
+                [_, _, _] if folded(name) == GET => self.get(key),
+                [_, _, _, _] if folded(name) == INCR => self.incr(key),
+                _ if !are_short(&[key]) => return None,
+                _ => match folded(name) {
                     DEL => self.del(key),
+                    EXISTS => self.exists(key),
                     _ => return None,
                 },
-                [_, _, _, _] if folded(name) == INCR => self.incr(key),
-                _ if folded(name) == EXISTS => self.exists(key),
-                _ => return None,
             },
-            [name, key, word] if key.len().max(word.len()) <= LONGEST => match *name {
+            [name, key, word] => match *name {
+                _ if word.len() > LONGEST => return None,
                 [_, _, _] if folded(name) == SET => self.set(key, word),
                 [_, _, _, _] if folded(name) == HGET => self.hget(key, word),
+                _ if !are_short(&[key]) => return None,
                 _ => match folded(name) {
                     INCRBY => self.incr_by(key, num::parse_i64(word)?),
                     EXPIRE => self.expire(key, Duration::from_secs(positive(word)?)),
@@ -239,7 +242,7 @@ impl<C: InSession> Execution<'_, C> {
                 Some(()) => Some(Ok(())),
                 None => {
                     reply.truncate(start);
-                    get_otherwise(client, key.bytes(), key.hash(), reply)
+                    get_otherwise(client, &key, reply)
                 }
             }
         })
@@ -341,12 +344,13 @@ impl<C: InSession> Execution<'_, C> {
     }
 }
 
-/// GET of what is no short text, or not there. It takes the key in pieces, as the others here do: for a reference it would be stored before it is known whether
-/// they are called.
+/// GET of what is no short text, or not there.
 #[inline(never)]
-fn get_otherwise(typed: &impl Typed, key: &[u8], hash: u64, reply: &mut Reply) -> Option<Result<()>> {
-    let key = Key::with_hash(key, hash);
-    read_if_unlocked(&typed.local().keyspace, typed.db(), &key, |seen| {
+fn get_otherwise(typed: &impl Typed, key: &Key<'_>, reply: &mut Reply) -> Option<Result<()>> {
+    if !are_short(&[key.bytes()]) {
+        return None;
+    }
+    read_if_unlocked(&typed.local().keyspace, typed.db(), key, |seen| {
         match seen {
             Some(seen) => reply.bulk(&seen.value.text().ok()?),
             None => reply.null(),
@@ -365,15 +369,15 @@ fn set_otherwise(
     ttl_ms: Option<u64>,
     reply: &mut Reply,
 ) -> Option<Result<()>> {
-    let takes_writes = typed.local().takes_writes();
-    takes_writes.then(|| typed.put_otherwise(key, hash, value, ttl_ms).map(|()| reply.ok()))
+    let is_hot = are_short(&[key]) && typed.local().takes_writes();
+    is_hot.then(|| typed.put_otherwise(key, hash, value, ttl_ms).map(|()| reply.ok()))
 }
 
 /// INCR and INCRBY that could not be done at once.
 #[inline(never)]
 fn incr_otherwise(typed: &impl Typed, key: &[u8], by: i64, reply: &mut Reply) -> Option<Result<()>> {
-    let takes_writes = typed.local().takes_writes();
-    takes_writes.then(|| typed.incr_otherwise(key, by).map(|sum| reply.integer(sum)))
+    let is_hot = are_short(&[key]) && typed.local().takes_writes();
+    is_hot.then(|| typed.incr_otherwise(key, by).map(|sum| reply.integer(sum)))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(crate) trait Typed {
         let mut scratch = Scratch::new();
         match read_text_unlocked(keyspace, self.db(), &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(read(Some(Found { text: Text::Bytes(text), is_ascii }))),
-            None => self.get_otherwise(key.bytes(), key.hash(), read),
+            None => self.get_otherwise(&key, read),
         }
     }
 
@@ -90,18 +90,13 @@ pub(crate) trait Typed {
         let mut scratch = Scratch::new();
         match read_text_unlocked(keyspace, self.db(), &key, &mut scratch) {
             Some((text, is_ascii)) => Ok(free(Found { text: Text::Bytes(text), is_ascii })),
-            None => self.get_otherwise(key.bytes(), key.hash(), held),
+            None => self.get_otherwise(&key, held),
         }
     }
 
     #[inline(never)]
-    fn get_otherwise<R>(
-        &self,
-        key: &[u8],
-        hash: u64,
-        read: impl FnOnce(Option<Found<'_>>) -> R,
-    ) -> Result<R> {
-        read_one(&self.local().keyspace, self.db(), &Key::with_hash(key, hash), |seen| match seen {
+    fn get_otherwise<R>(&self, key: &Key<'_>, read: impl FnOnce(Option<Found<'_>>) -> R) -> Result<R> {
+        read_one(&self.local().keyspace, self.db(), key, |seen| match seen {
             None => Ok(read(None)),
             Some(seen) => Ok(read(Some(found_in(&seen)?))),
         })
