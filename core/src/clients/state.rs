@@ -128,11 +128,17 @@ impl SessionState {
         ended
     }
 
+    /// Goes to the database of this number.
+    #[inline]
+    pub(crate) fn select(&mut self, db: usize) {
+        self.db = db;
+        self.info.db.store(db, Ordering::Relaxed);
+    }
+
     /// Remembers a command for CLIENT LIST.
     #[inline]
     pub(crate) fn began(&self, command: usize) {
         self.info.last_command.store(command, Ordering::Relaxed);
-        self.info.db.store(self.db, Ordering::Relaxed);
     }
 
     /// Counts a command that has ended; the one that asks is not counted yet.
@@ -147,7 +153,6 @@ impl SessionState {
         // One look at where the client is: after each store the compiler would look again.
         let info = &*self.info;
         info.last_command.store(command, Ordering::Relaxed);
-        info.db.store(self.db, Ordering::Relaxed);
         info.commands.store(info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         info.last_seen_ms.store(now_ms, Ordering::Relaxed);
     }
@@ -157,7 +162,7 @@ impl SessionState {
         self.authenticated = !config.requires_password();
         self.end_transaction();
         self.unwatch(keyspace);
-        self.db = 0;
+        self.select(0);
         self.info.resp3.store(false, Ordering::Relaxed);
         self.info.names.lock().name.clear();
     }

@@ -197,7 +197,7 @@ impl Session {
             state.end_transaction();
             state.unwatch(&engine.inner.keyspace);
         }
-        state.db = db;
+        state.select(db);
     }
 
     /// The session's number, as CLIENT ID tells it.
