@@ -268,7 +268,7 @@ impl Database {
     /// # Errors
     /// Out of memory, or a key or value above `proto-max-bulk-len`.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        Typed::set(self, key.as_ref(), value.as_ref(), Ttl::None, Condition::Always).map(drop)
+        self.put(key.as_ref(), value.as_ref())
     }
 
     /// Sets the string of a key as the options say, whatever it held, and says whether their condition let it. O(1).

@@ -20,6 +20,8 @@ pub(crate) struct SessionState {
     pub(crate) watched: Vec<Watched>,
     /// The client asked to end (QUIT).
     pub(crate) quitting: bool,
+    /// Follows from `authenticated` and `transaction`.
+    is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
 }
@@ -57,6 +59,7 @@ impl SessionState {
             transaction: None,
             watched: Vec::new(),
             quitting: false,
+            is_plain: authenticated,
             stripe: OnceCell::new(),
         }
     }
@@ -70,7 +73,20 @@ impl SessionState {
     /// Whether nothing about the session asks for more than to execute what it is given.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.authenticated && self.transaction.is_none()
+        debug_assert_eq!(self.is_plain, self.authenticated && self.transaction.is_none());
+        self.is_plain
+    }
+
+    /// The client has told who it is.
+    pub(crate) fn authenticate(&mut self) {
+        self.authenticated = true;
+        self.is_plain = self.transaction.is_none();
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin_transaction(&mut self) {
+        self.transaction = Some(Transaction::default());
+        self.is_plain = false;
     }
 
     pub(crate) fn in_transaction(&self) -> bool {
@@ -104,6 +120,7 @@ impl SessionState {
     /// Ends a transaction and returns it.
     pub(crate) fn end_transaction(&mut self) -> Option<Transaction> {
         let ended = self.transaction.take();
+        self.is_plain = self.authenticated;
         if ended.is_some() {
             self.info.queued.store(0, Ordering::Relaxed);
             self.info.in_transaction.store(false, Ordering::Relaxed);
@@ -111,11 +128,17 @@ impl SessionState {
         ended
     }
 
+    /// Goes to the database of this number.
+    #[inline]
+    pub(crate) fn select(&mut self, db: usize) {
+        self.db = db;
+        self.info.db.store(db, Ordering::Relaxed);
+    }
+
     /// Remembers a command for CLIENT LIST.
     #[inline]
     pub(crate) fn began(&self, command: usize) {
         self.info.last_command.store(command, Ordering::Relaxed);
-        self.info.db.store(self.db, Ordering::Relaxed);
     }
 
     /// Counts a command that has ended; the one that asks is not counted yet.
@@ -127,17 +150,19 @@ impl SessionState {
     /// [`SessionState::began`] and [`SessionState::ended`] at once, at that time.
     #[inline(always)]
     pub(crate) fn executed(&self, command: usize, now_ms: u64) {
-        self.began(command);
-        self.ended();
-        self.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
+        // One look at where the client is: after each store the compiler would look again.
+        let info = &*self.info;
+        info.last_command.store(command, Ordering::Relaxed);
+        info.commands.store(info.commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        info.last_seen_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Forgets everything that the client chose, as RESET asks.
     pub(crate) fn reset(&mut self, keyspace: &Keyspace, config: &Config) {
+        self.authenticated = !config.requires_password();
         self.end_transaction();
         self.unwatch(keyspace);
-        self.db = 0;
-        self.authenticated = !config.requires_password();
+        self.select(0);
         self.info.resp3.store(false, Ordering::Relaxed);
         self.info.names.lock().name.clear();
     }

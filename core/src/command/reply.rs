@@ -5,10 +5,15 @@
 
 use crate::error::{Error, Result};
 use crate::keyspace::read::Sink;
-use crate::store::memory::words::{Window, append_short};
+use crate::num::{MOST_SHORT, short_decimal};
+use crate::store::memory::words::{FRAME, Short, Window, append_framed, append_short};
 
 /// Bytes before and behind a text, at most.
 const LONGEST_FRAME: usize = "$18446744073709551615\r\n\r\n".len();
+const _: () = assert!(FRAME <= LONGEST_FRAME);
+
+/// What any element takes, however short.
+const LEAST: usize = 5;
 
 /// How replies are laid out in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,8 +169,6 @@ impl Reply {
     /// Whether there is room for a text, or `is_full` from now on.
     #[inline]
     fn fits(&mut self, len: usize) -> bool {
-        /// What any element takes, however short.
-        const LEAST: usize = 5;
         if self.left_out == LeftOut::Nothing && len + LEAST > self.room() {
             self.left_out = LeftOut::TooLarge;
         }
@@ -190,6 +193,22 @@ impl Reply {
             self.left_out = LeftOut::NoMemory;
         }
         has_grown
+    }
+
+    /// Appends a short part, unless there is no memory for it.
+    #[inline(always)]
+    fn put_short(&mut self, part: Short) {
+        if !append_short(&mut self.buffer, [part]) {
+            self.put_short_otherwise(part);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_short_otherwise(&mut self, part: Short) {
+        if self.grows(size_of::<Short>()) {
+            append_short(&mut self.buffer, [part]);
+        }
     }
 
     /// Appends these parts, unless there is no memory for them.
@@ -223,12 +242,8 @@ impl Reply {
     /// `+OK`.
     pub fn ok(&mut self) {
         match self.form {
-            Form::Resp => {
-                if self.has_memory(8) {
-                    append_short(&mut self.buffer, *b"+OK\r\n\0\0\0", 5);
-                }
-            }
-            Form::Tape => self.put([&[tag::OK]]),
+            Form::Resp => self.put_short(const { Short::new(*b"+OK\r\n\0\0\0", 5) }),
+            Form::Tape => self.put_short(const { tagged(tag::OK) }),
         }
     }
 
@@ -257,7 +272,7 @@ impl Reply {
     /// A signed integer.
     pub fn integer(&mut self, value: i64) {
         match self.form {
-            Form::Resp => self.head(b':', value),
+            Form::Resp => self.number(b':', value),
             Form::Tape => self.tape_word(tag::INTEGER, value as u64),
         }
     }
@@ -269,39 +284,56 @@ impl Reply {
 
     /// A binary-safe string.
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.left_out == LeftOut::Nothing
+            && bytes.len() + LEAST <= self.room()
+            && let Some((head, tail)) = self.frame(bytes.len())
+            && append_framed(&mut self.buffer, head, bytes, tail)
+        {
+            return;
+        }
+        self.bulk_otherwise(bytes);
+    }
+
+    /// A string that is long, does not fit, or needs memory first.
+    #[inline(never)]
+    fn bulk_otherwise(&mut self, bytes: &[u8]) {
         if !self.fits(bytes.len()) {
             return;
         }
-        self.bulk_head(bytes.len());
-        self.buffer.extend_from_slice(bytes);
-        self.bulk_end();
+        match self.frame(bytes.len()) {
+            Some((head, tail)) => {
+                append_framed(&mut self.buffer, head, bytes, tail);
+            }
+            None => {
+                self.head(b'$', bytes.len() as i64);
+                self.put([bytes, b"\r\n"]);
+            }
+        }
     }
 
-    /// The head of a string of this length. There is memory for all of it.
+    /// What goes before and behind a string of this length; `None` if that is more than short.
     #[inline(always)]
-    fn bulk_head(&mut self, length: usize) {
+    fn frame(&self, length: usize) -> Option<(Short, Short)> {
+        const END: Short = Short::new(*b"\r\n\0\0\0\0\0\0", 2);
         let digit = |number: usize| b'0' + number as u8;
-        match (self.form, length) {
+        Some(match (self.form, length) {
             (Form::Resp, 10..100) => {
                 let (tens, ones) = (digit(length / 10), digit(length % 10));
-                append_short(&mut self.buffer, [b'$', tens, ones, b'\r', b'\n', 0, 0, 0], 5);
+                (Short::new([b'$', tens, ones, b'\r', b'\n', 0, 0, 0], 5), END)
             }
-            (Form::Resp, 0..10) => {
-                append_short(&mut self.buffer, [b'$', digit(length), b'\r', b'\n', 0, 0, 0, 0], 4);
+            (Form::Resp, 0..10) => (Short::new([b'$', digit(length), b'\r', b'\n', 0, 0, 0, 0], 4), END),
+            (Form::Resp, 100..100_000) => {
+                let (digits, len) = short_decimal(length as u32);
+                let line =
+                    (digits | u64::from(u16::from_le_bytes(*b"\r\n")) << (8 * len)) << 8 | u64::from(b'$');
+                (Short::new(line.to_le_bytes(), len + 3), END)
             }
-            (Form::Resp, _) => self.head(b'$', length as i64),
+            (Form::Resp, _) => return None,
             (Form::Tape, _) => {
                 let [a, b, c, d] = (length as u32).to_le_bytes();
-                append_short(&mut self.buffer, [tag::BULK, a, b, c, d, 0, 0, 0], 5);
+                (Short::new([tag::BULK, a, b, c, d, 0, 0, 0], 5), Short::EMPTY)
             }
-        }
-    }
-
-    #[inline(always)]
-    fn bulk_end(&mut self) {
-        if self.form == Form::Resp {
-            append_short(&mut self.buffer, *b"\r\n\0\0\0\0\0\0", 2);
-        }
+        })
     }
 
     /// An integer as a bulk string.
@@ -322,11 +354,11 @@ impl Reply {
         if !self.fits(0) {
             return;
         }
-        match (self.form, self.resp3) {
-            (Form::Resp, false) => self.put([b"$-1\r\n"]),
-            (Form::Resp, true) => self.put([b"_\r\n"]),
-            (Form::Tape, _) => self.put([&[tag::NULL]]),
-        }
+        self.put_short(match (self.form, self.resp3) {
+            (Form::Resp, false) => const { Short::new(*b"$-1\r\n\0\0\0", 5) },
+            (Form::Resp, true) => const { Short::new(*b"_\r\n\0\0\0\0\0", 3) },
+            (Form::Tape, _) => const { tagged(tag::NULL) },
+        });
     }
 
     /// No aggregate: `*-1` in RESP2, `_` in RESP3.
@@ -501,13 +533,28 @@ impl Reply {
     }
 
     fn head(&mut self, sigil: u8, value: i64) {
-        const SHORT: std::ops::Range<i64> = 0..100_000;
-        if SHORT.contains(&value) && self.has_memory(8) {
-            let (line, length) = short_line(sigil, value as u32);
-            append_short(&mut self.buffer, line, length);
-        } else {
-            self.line(sigil, itoa::Buffer::new().format(value).as_bytes());
+        self.number(sigil, value);
+    }
+
+    /// A line that is a number.
+    #[inline(always)]
+    fn number(&mut self, sigil: u8, value: i64) {
+        const END: Short = Short::new(*b"\r\n\0\0\0\0\0\0", 2);
+        let size = value.unsigned_abs();
+        if size < MOST_SHORT {
+            let sign = Short::new([sigil, b'-', 0, 0, 0, 0, 0, 0], 1 + usize::from(value < 0));
+            let (digits, len) = short_decimal(size as u32);
+            if append_short(&mut self.buffer, [sign, Short::new(digits.to_le_bytes(), len), END]) {
+                return;
+            }
         }
+        self.number_otherwise(sigil, value);
+    }
+
+    /// A number that is long, or needs memory first.
+    #[inline(never)]
+    fn number_otherwise(&mut self, sigil: u8, value: i64) {
+        self.line(sigil, itoa::Buffer::new().format(value).as_bytes());
     }
 
     fn line(&mut self, sigil: u8, text: &[u8]) {
@@ -515,6 +562,14 @@ impl Reply {
     }
 
     fn tape_word(&mut self, tag: u8, word: u64) {
+        if !append_short(&mut self.buffer, [tagged(tag), Short::new(word.to_le_bytes(), 8)]) {
+            self.tape_word_otherwise(tag, word);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tape_word_otherwise(&mut self, tag: u8, word: u64) {
         self.put([&[tag], &word.to_le_bytes()]);
     }
 
@@ -523,22 +578,14 @@ impl Reply {
     }
 }
 
-/// The line of a number of at most five digits, and its length.
-#[inline]
-fn short_line(sigil: u8, mut value: u32) -> ([u8; 8], usize) {
-    // From its end on, each byte pushes those behind it up.
-    let (mut line, mut length) = (u64::from(u16::from_le_bytes(*b"\r\n")), 3);
-    loop {
-        line = line << 8 | u64::from(b'0' + (value % 10) as u8);
-        length += 1;
-        value /= 10;
-        if value == 0 {
-            return ((line << 8 | u64::from(sigil)).to_le_bytes(), length);
-        }
-    }
+/// A tag alone.
+#[inline(always)]
+const fn tagged(tag: u8) -> Short {
+    Short::new([tag, 0, 0, 0, 0, 0, 0, 0], 1)
 }
 
-/// Where a string that is read without a lock is written to as a bulk string. A reply of which nothing came is the caller's to truncate.
+/// Where a string that is read without a lock is written to as a bulk string. Nothing is written where its frame is long or there is no room: then it is
+/// read another way. What was written in vain is the caller's to truncate.
 pub(crate) struct BulkSink<'r>(pub(crate) &'r mut Reply);
 
 impl Sink for BulkSink<'_> {
@@ -546,11 +593,8 @@ impl Sink for BulkSink<'_> {
 
     #[inline(always)]
     fn take(self, window: Window<'_>, from: usize, len: usize) -> Option<()> {
-        if !self.0.has_memory(len + LONGEST_FRAME) {
-            return None;
-        }
-        self.0.bulk_head(len);
-        window.append_to(from, len, &mut self.0.buffer).then(|| self.0.bulk_end())
+        let (head, tail) = self.0.frame(len)?;
+        window.append_to(from, len, &mut self.0.buffer, head, tail).then_some(())
     }
 }
 
@@ -578,8 +622,30 @@ mod tests {
 
     #[test]
     fn integers_of_all_lengths() {
-        for value in [0, 9, 10, 99, 100, 12_345, 99_999, 100_000, -1, -99_999, i64::MIN, i64::MAX] {
-            assert_eq!(resp(false, |reply| reply.integer(value)), format!(":{value}\r\n"));
+        for value in [0, 9, 10, 99, 100, 12_345, 99_999, 100_000, 99_999_999, 100_000_000, i64::MAX] {
+            for value in [value, -value, -value - 1] {
+                assert_eq!(resp(false, |reply| reply.integer(value)), format!(":{value}\r\n"));
+            }
+        }
+    }
+
+    #[test]
+    fn strings_of_all_lengths_in_replies_of_all_sizes() {
+        for length in (0..300).chain([999, 1000, 4096, 9_999, 10_000, 99_999, 100_000, 1_000_000]) {
+            let text = "x".repeat(length);
+            let mut reply = Reply::new(Form::Resp);
+            let mut expected = String::new();
+            // The buffer grows at some of these, and has room at others.
+            for _ in 0..3 {
+                reply.bulk(text.as_bytes());
+                expected += &format!("${length}\r\n{text}\r\n");
+                assert!(reply.as_bytes() == expected.as_bytes(), "{length}");
+            }
+            let mut tape = Reply::new(Form::Tape);
+            tape.bulk(text.as_bytes());
+            let (head, bytes) = tape.as_bytes().split_at(5);
+            assert_eq!((head[0], &head[1..]), (tag::BULK, (length as u32).to_le_bytes().as_slice()));
+            assert!(bytes == text.as_bytes());
         }
     }
 

@@ -50,6 +50,13 @@ impl Typed for Client {
     }
 }
 
+impl hot::InSession for Client {
+    #[inline(always)]
+    fn state(&self) -> &SessionState {
+        &self.state
+    }
+}
+
 impl Session {
     pub(crate) fn new(
         engine: Engine,
@@ -110,7 +117,7 @@ impl Session {
     }
 
     fn run(&mut self, argv: &[&[u8]]) {
-        if hot::execute(&self.client, &self.client.state, argv, &mut self.reply) {
+        if hot::execute(&self.client, argv, &mut self.reply) {
             return;
         }
         self.run_any(argv);
@@ -212,7 +219,7 @@ impl Session {
             state.end_transaction();
             state.unwatch(&engine.inner.keyspace);
         }
-        state.db = db;
+        state.select(db);
     }
 
     /// The session's number, as CLIENT ID tells it.

@@ -58,7 +58,7 @@ use evictor::Evictor;
 use guard::{Shard, ShardGuard, Turn};
 use hooks::Hooks;
 use shard::ShardData;
-use shared::Shared;
+use shared::{ShardLine, Shared};
 use versions::Counters;
 
 /// All shards of an engine, and what every access needs beside them.
@@ -151,14 +151,14 @@ impl Keyspace {
         self.shards[shard].lock(|shard, noted| self.stamp(shard, noted))
     }
 
-    /// [`Keyspace::lock`] for an overwrite, which `work` is: see [`Shard::in_place`].
+    /// [`Keyspace::lock`] for an overwrite, which `work` is: see [`Shard::in_place`]. `line` is the shard's.
     #[inline(always)]
-    pub(crate) fn in_place<R>(
+    fn in_place<R>(
         &self,
         shard: usize,
+        line: &ShardLine,
         work: impl FnOnce(&mut ShardData) -> Option<R>,
     ) -> Option<R> {
-        let line = self.shared.line(shard);
         self.shards[shard].in_place(line, |shard, noted| self.stamp(shard, noted), work)
     }
 

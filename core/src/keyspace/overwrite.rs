@@ -32,6 +32,15 @@ pub(crate) struct Expiry {
     pub(crate) deadline: u64,
 }
 
+impl Expiry {
+    /// That of a key that is set now. `ttl_ms` is at most 2^62, so that no deadline is beyond 64 bits.
+    #[inline]
+    pub(crate) fn after(ttl_ms: u64, keyspace: &Keyspace) -> Self {
+        let now = keyspace.clock.now_ms();
+        Self { now, deadline: now + ttl_ms }
+    }
+}
+
 /// Where an entry most likely is, found before its shard was locked, and its memory on the way.
 #[derive(Clone, Copy)]
 struct Prefetched<'k> {
@@ -43,14 +52,14 @@ struct Prefetched<'k> {
 }
 
 /// Gives a key another string, and another deadline if it has one, where nobody listens. False: nothing was done, and
-/// [`overwrite_text_heard`] or [`super::Db`] must do it. O(length).
+/// [`overwrite_text_heard`] or [`super::Db`] must do it. O(length). `expiry` reads the clock while the entry's memory is on its way.
 #[inline(always)]
 pub(crate) fn overwrite_text(
     keyspace: &Keyspace,
     db: usize,
     key: Key<'_>,
     value: &[u8],
-    expiry: Option<Expiry>,
+    expiry: impl FnOnce(&Keyspace) -> Option<Expiry>,
 ) -> bool {
     overwrite(keyspace, db, key, value, expiry, &mut Nobody)
 }
@@ -69,7 +78,7 @@ pub(crate) fn overwrite_text_heard(
     let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
     let deadline = expiry.map(|expiry| expiry.deadline);
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
-    let written = overwrite(keyspace, db, key, value, expiry, &mut listeners);
+    let written = overwrite(keyspace, db, key, value, |_| expiry, &mut listeners);
     if written {
         listeners.tell_set(db, key.bytes(), false, deadline.is_some())?;
     }
@@ -82,14 +91,15 @@ fn overwrite(
     db: usize,
     key: Key<'_>,
     value: &[u8],
-    expiry: Option<Expiry>,
+    expiry: impl FnOnce(&Keyspace) -> Option<Expiry>,
     listeners: &mut impl Hear,
 ) -> bool {
     if integer(value).is_some() {
         return false;
     }
     let Some(prefetched) = prefetch_entry(keyspace, db, &key) else { return false };
-    let written = keyspace.in_place(key.shard(), |data| {
+    let expiry = expiry(keyspace);
+    let written = keyspace.in_place(key.shard(), prefetched.line, |data| {
         let found = prefetched.confirm(keyspace, data, db, key, Kind::TEXTS, listeners)?;
         if !found.head.has_room_for(value.len()) {
             return None;
@@ -147,7 +157,7 @@ pub(crate) fn add_in_place_heard(
 #[inline(always)]
 fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut impl Hear) -> Option<i64> {
     let prefetched = prefetch_entry(keyspace, db, &key)?;
-    keyspace.in_place(key.shard(), |data| {
+    keyspace.in_place(key.shard(), prefetched.line, |data| {
         let found = prefetched.confirm(keyspace, data, db, key, [Kind::Int; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;

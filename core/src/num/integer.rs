@@ -38,6 +38,25 @@ pub(crate) fn write_i64(buf: &mut Vec<u8>, value: i64) {
     buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// Numbers below this have at most eight digits.
+pub(crate) const MOST_SHORT: u64 = 100_000_000;
+
+/// The decimal form of a number below [`MOST_SHORT`]: up to eight digits, the first in the lowest byte, and how many they are. All digits are found at
+/// once, in lanes of one register ("How to print integers really fast", Khuong 2017). About 35 instructions.
+#[inline]
+pub(crate) fn short_decimal(number: u32) -> (u64, usize) {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    // Two lanes of four digits, four of two, eight of one. In lanes of that size the products are exact divisions by 100 and by 10.
+    let fours = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;
+    let hundreds = fours * 10_486 >> 20 & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = twos * 103 >> 10 & 0x000f_000f_000f_000f;
+    let digits = tens | (twos - 10 * tens) << 8;
+    // The last digit stays, even if it is 0.
+    let leading_zeros = (digits | 1 << 56).trailing_zeros() / 8;
+    ((digits | ZEROS) >> (leading_zeros * 8), 8 - leading_zeros as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +82,19 @@ mod tests {
         assert_eq!(parse_u64(b"18446744073709551616"), None);
         assert_eq!(parse_u64(b"99999999999999999999"), None);
         assert_eq!(parse_u64(b"100000000000000000000"), None);
+    }
+
+    #[test]
+    fn short_numbers_are_written_as_all_others() {
+        let text = |number: u32| {
+            let (digits, len) = short_decimal(number);
+            String::from_utf8(digits.to_le_bytes()[..len].to_vec()).unwrap()
+        };
+        let edges = (0..8).flat_map(|power| (0..3).map(move |more| 10_u32.pow(power) + more - 1));
+        for number in (0..20_000).chain(edges).chain((0..10_000).map(|high| high * 10_000 + 9_999 - high)) {
+            assert_eq!(text(number), number.to_string());
+        }
+        assert_eq!(text(MOST_SHORT as u32 - 1), "99999999");
     }
 
     proptest! {

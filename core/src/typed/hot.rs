@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Condition, Ttl, Typed};
+use super::Typed;
 use crate::clients::SessionState;
 use crate::command::Reply;
 use crate::command::reply::BulkSink;
@@ -19,6 +19,7 @@ use crate::local::Local;
 use crate::num;
 use crate::stats::CommandCounters;
 use crate::store::memory::words::Scratch;
+use crate::value::listpack::Element;
 
 /// The names of the hot commands and their numbers in the command table.
 struct Numbers {
@@ -111,43 +112,45 @@ fn positive(word: &[u8]) -> Option<u64> {
     num::parse_i64(word).filter(|seconds| (1..MOST_SECONDS).contains(seconds)).map(|seconds| seconds as u64)
 }
 
+/// A time to live in milliseconds.
 #[inline(never)]
-fn time_to_live(unit: &[u8], time: &[u8]) -> Option<Duration> {
+fn time_to_live(unit: &[u8], time: &[u8]) -> Option<u64> {
     let time = positive(time)?;
     match unit {
-        [b'E' | b'e', b'X' | b'x'] => Some(Duration::from_secs(time)),
-        [b'P' | b'p', b'X' | b'x'] => Some(Duration::from_millis(time)),
+        [b'E' | b'e', b'X' | b'x'] => Some(time * 1000),
+        [b'P' | b'p', b'X' | b'x'] => Some(time),
         _ => None,
     }
 }
 
 /// Executes a command if it is a hot one and nothing about the session, the options or the key asks for the long way. Says whether it did.
 #[inline(always)]
-pub(crate) fn execute(
-    typed: &impl Typed,
-    session: &SessionState,
-    words: &[&[u8]],
-    reply: &mut Reply,
-) -> bool {
-    if !session.is_plain() || typed.local().measures_all() {
+pub(crate) fn execute(client: &impl InSession, words: &[&[u8]], reply: &mut Reply) -> bool {
+    if !client.state().is_plain() || client.local().measures_all() {
         return false;
     }
-    Execution { typed, session, reply }.run(words) == Some(true)
+    Execution { client, reply }.run(words) == Some(true)
 }
 
-/// Each method runs a command, writes its reply and says whether it could; the long way knows otherwise.
-struct Execution<'r, T> {
-    typed: &'r T,
-    session: &'r SessionState,
+/// What runs typed calls for a session.
+pub(crate) trait InSession: Typed {
+    /// The session.
+    fn state(&self) -> &SessionState;
+}
+
+/// Each method runs a command, writes its reply and says whether it could; the long way knows otherwise. Two pointers, which are handed on in
+/// registers.
+struct Execution<'r, C> {
+    client: &'r C,
     reply: &'r mut Reply,
 }
 
 /// Runs and counts a command: `$run` is an `Option<Result<()>>`, whose `None` leaves it to the long way. A macro and no function: the code has to
 /// stand in one piece, and the compiler makes calls of closures.
 macro_rules! counted {
-    ($execution:expr, $number:expr, |$typed:ident, $reply:ident| $run:expr) => {{
-        let Execution { typed: $typed, session, reply: $reply } = $execution;
-        let counters = session.counters(&$typed.local().stats).of($number);
+    ($execution:expr, $number:expr, |$client:ident, $reply:ident| $run:expr) => {{
+        let Execution { client: $client, reply: $reply } = $execution;
+        let counters = $client.state().counters(&$client.local().stats).of($number);
         if counters.is_due() {
             // The long way times it.
             return false;
@@ -161,21 +164,21 @@ macro_rules! counted {
                 #[cfg(debug_assertions)]
                 check_shape($number, $reply, start);
             }
-            Some(Err(error)) => failed($typed.local(), counters, &error, $reply),
+            Some(Err(error)) => failed($client.local(), counters, &error, $reply),
         }
         counters.called_untimed();
-        session.executed($number, $typed.local().keyspace.clock.coarse_ms());
+        $client.state().executed($number, $client.local().keyspace.clock.coarse_ms());
         true
     }};
 }
 
 /// As [`counted`], for a command that writes; `$run` is a `Result<()>`.
 macro_rules! written {
-    ($execution:expr, $number:expr, |$typed:ident, $reply:ident| $run:expr) => {{
-        if !$execution.typed.local().takes_writes() {
+    ($execution:expr, $number:expr, |$client:ident, $reply:ident| $run:expr) => {{
+        if !$execution.client.local().takes_writes() {
             return false;
         }
-        counted!($execution, $number, |$typed, $reply| Some($run))
+        counted!($execution, $number, |$client, $reply| Some($run))
     }};
 }
 
@@ -193,31 +196,38 @@ fn check_shape(number: usize, reply: &Reply, start: usize) {
     crate::command::shape::check(spec, &reply.as_bytes()[start..], reply.form());
 }
 
-impl<T: Typed> Execution<'_, T> {
-    /// Runs a hot command in its plainest form, the name in any case of letters. `None`: another command, or another form.
+impl<C: InSession> Execution<'_, C> {
+    /// Runs a hot command in its plainest form, the name in any case of letters. `None`: another command, or another form. What is asked for most comes
+    /// first, and has the length of its key looked at last: what can be done at once has a short one.
     #[inline(always)]
     fn run(self, words: &[&[u8]]) -> Option<bool> {
         Some(match *words {
-            // What is asked for most comes first.
-            [name @ [_, _, _], key] if folded(name) == GET && key.len() <= LONGEST => self.get(key),
-            [name, key] if key.len() <= LONGEST => match folded(name) {
-                INCR => self.incr(key),
-                DEL => self.del(key),
-                EXISTS => self.exists(key),
-                _ => return None,
+            [name, key] => match *name {
+                [_, _, _] if folded(name) == GET => self.get(key),
+                [_, _, _, _] if folded(name) == INCR => self.incr(key),
+                _ if !are_short(&[key]) => return None,
+                _ => match folded(name) {
+                    DEL => self.del(key),
+                    EXISTS => self.exists(key),
+                    _ => return None,
+                },
             },
-            [name, key, word] if key.len().max(word.len()) <= LONGEST => match folded(name) {
-                SET => self.set(key, word, Ttl::None),
-                HGET => self.hget(key, word),
-                INCRBY => self.incr_by(key, num::parse_i64(word)?),
-                EXPIRE => self.expire(key, Duration::from_secs(positive(word)?)),
-                _ => return None,
+            [name, key, word] => match *name {
+                _ if word.len() > LONGEST => return None,
+                [_, _, _] if folded(name) == SET => self.set(key, word),
+                [_, _, _, _] if folded(name) == HGET => self.hget(key, word),
+                _ if !are_short(&[key]) => return None,
+                _ => match folded(name) {
+                    INCRBY => self.incr_by(key, num::parse_i64(word)?),
+                    EXPIRE => self.expire(key, Duration::from_secs(positive(word)?)),
+                    _ => return None,
+                },
             },
             [name, key, field, value] if folded(name) == HSET && are_short(&[key, field, value]) => {
                 self.hset(key, field, value)
             }
             [name, key, value, unit, time] if folded(name) == SET && are_short(&[key, value, time]) => {
-                self.set(key, value, Ttl::After(time_to_live(unit, time)?))
+                self.set_for(key, value, time_to_live(unit, time)?)
             }
             _ => return None,
         })
@@ -225,71 +235,100 @@ impl<T: Typed> Execution<'_, T> {
 
     #[inline(always)]
     fn get(self, key: &[u8]) -> bool {
-        counted!(self, NUMBERS.get, |typed, reply| {
-            let key = typed.key(key);
+        counted!(self, NUMBERS.get, |client, reply| {
+            let key = client.key(key);
             let start = reply.len();
-            match send_text(&typed.local().keyspace, typed.db(), &key, BulkSink(reply)) {
+            match send_text(&client.local().keyspace, client.db(), &key, BulkSink(reply)) {
                 Some(()) => Some(Ok(())),
                 None => {
                     reply.truncate(start);
-                    get_otherwise(typed, &key, reply)
+                    get_otherwise(client, &key, reply)
                 }
             }
         })
     }
 
     #[inline(always)]
-    fn set(self, key: &[u8], value: &[u8], ttl: Ttl) -> bool {
-        written!(self, NUMBERS.set, |typed, reply| {
-            typed.set(key, value, ttl, Condition::Always).map(|_| reply.ok())
+    fn set(self, key: &[u8], value: &[u8]) -> bool {
+        counted!(self, NUMBERS.set, |client, reply| match client.put_at_once(key, value) {
+            Ok(()) => {
+                reply.ok();
+                Some(Ok(()))
+            }
+            Err(hash) => set_otherwise(client, key, hash, value, None, reply),
+        })
+    }
+
+    #[inline(never)]
+    fn set_for(self, key: &[u8], value: &[u8], ttl_ms: u64) -> bool {
+        counted!(self, NUMBERS.set, |client, reply| match client.put_for_at_once(key, value, ttl_ms) {
+            Ok(()) => {
+                reply.ok();
+                Some(Ok(()))
+            }
+            Err(hash) => set_otherwise(client, key, hash, value, Some(ttl_ms), reply),
         })
     }
 
     #[inline(always)]
     fn hget(self, key: &[u8], field: &[u8]) -> bool {
-        counted!(self, NUMBERS.hget, |typed, reply| {
-            let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
+        counted!(self, NUMBERS.hget, |client, reply| {
+            let (keyspace, key) = (&client.local().keyspace, client.key(key));
             let mut scratch = Scratch::new();
-            let value = read_field_unlocked(keyspace, typed.db(), &key, field, &mut scratch);
-            value.map(|value| {
-                match value {
-                    Some(value) => value.with(|value| reply.bulk(value)),
-                    None => reply.null(),
-                }
-                Ok(())
-            })
+            let value = match read_field_unlocked(keyspace, client.db(), &key, field, &mut scratch) {
+                Some(value) => value,
+                None => return false,
+            };
+            match value {
+                Some(Element::Bytes(value)) => reply.bulk(value),
+                Some(Element::Int(value)) => reply.bulk_integer(value),
+                None => reply.null(),
+            }
+            Some(Ok(()))
         })
     }
 
     #[inline(never)]
     fn hset(self, key: &[u8], field: &[u8], value: &[u8]) -> bool {
-        written!(self, NUMBERS.hset, |typed, reply| {
-            typed.hset(key, field, value).map(|created| reply.integer(created.into()))
+        written!(self, NUMBERS.hset, |client, reply| {
+            client.hset(key, field, value).map(|created| reply.integer(created.into()))
         })
     }
 
     #[inline(always)]
     fn incr(self, key: &[u8]) -> bool {
-        written!(self, NUMBERS.incr, |typed, reply| typed.incr(key, 1).map(|sum| reply.integer(sum)))
+        counted!(self, NUMBERS.incr, |client, reply| match client.incr_at_once(key, 1) {
+            Some(sum) => {
+                reply.integer(sum);
+                Some(Ok(()))
+            }
+            None => incr_otherwise(client, key, 1, reply),
+        })
     }
 
     #[inline(never)]
     fn incr_by(self, key: &[u8], by: i64) -> bool {
-        written!(self, NUMBERS.incrby, |typed, reply| typed.incr(key, by).map(|sum| reply.integer(sum)))
+        counted!(self, NUMBERS.incrby, |client, reply| match client.incr_at_once(key, by) {
+            Some(sum) => {
+                reply.integer(sum);
+                Some(Ok(()))
+            }
+            None => incr_otherwise(client, key, by, reply),
+        })
     }
 
     #[inline(never)]
     fn del(self, key: &[u8]) -> bool {
-        written!(self, NUMBERS.del, |typed, reply| {
-            typed.delete(key).map(|existed| reply.integer(existed.into()))
+        written!(self, NUMBERS.del, |client, reply| {
+            client.delete(key).map(|existed| reply.integer(existed.into()))
         })
     }
 
     #[inline(never)]
     fn exists(self, key: &[u8]) -> bool {
-        counted!(self, NUMBERS.exists, |typed, reply| {
-            let (keyspace, key) = (&typed.local().keyspace, typed.key(key));
-            let exists = read_if_unlocked(keyspace, typed.db(), &key, |seen| Some(seen.is_some()));
+        counted!(self, NUMBERS.exists, |client, reply| {
+            let (keyspace, key) = (&client.local().keyspace, client.key(key));
+            let exists = read_if_unlocked(keyspace, client.db(), &key, |seen| Some(seen.is_some()));
             exists.map(|exists| {
                 reply.integer(exists.into());
                 Ok(())
@@ -299,8 +338,8 @@ impl<T: Typed> Execution<'_, T> {
 
     #[inline(never)]
     fn expire(self, key: &[u8], ttl: Duration) -> bool {
-        written!(self, NUMBERS.expire, |typed, reply| {
-            typed.expire(key, ttl).map(|exists| reply.integer(exists.into()))
+        written!(self, NUMBERS.expire, |client, reply| {
+            client.expire(key, ttl).map(|exists| reply.integer(exists.into()))
         })
     }
 }
@@ -308,6 +347,9 @@ impl<T: Typed> Execution<'_, T> {
 /// GET of what is no short text, or not there.
 #[inline(never)]
 fn get_otherwise(typed: &impl Typed, key: &Key<'_>, reply: &mut Reply) -> Option<Result<()>> {
+    if !are_short(&[key.bytes()]) {
+        return None;
+    }
     read_if_unlocked(&typed.local().keyspace, typed.db(), key, |seen| {
         match seen {
             Some(seen) => reply.bulk(&seen.value.text().ok()?),
@@ -315,6 +357,27 @@ fn get_otherwise(typed: &impl Typed, key: &Key<'_>, reply: &mut Reply) -> Option
         }
         Some(Ok(()))
     })
+}
+
+/// SET that could not be done at once.
+#[inline(never)]
+fn set_otherwise(
+    typed: &impl Typed,
+    key: &[u8],
+    hash: u64,
+    value: &[u8],
+    ttl_ms: Option<u64>,
+    reply: &mut Reply,
+) -> Option<Result<()>> {
+    let is_hot = are_short(&[key]) && typed.local().takes_writes();
+    is_hot.then(|| typed.put_otherwise(key, hash, value, ttl_ms).map(|()| reply.ok()))
+}
+
+/// INCR and INCRBY that could not be done at once.
+#[inline(never)]
+fn incr_otherwise(typed: &impl Typed, key: &[u8], by: i64, reply: &mut Reply) -> Option<Result<()>> {
+    let is_hot = are_short(&[key]) && typed.local().takes_writes();
+    is_hot.then(|| typed.incr_otherwise(key, by).map(|sum| reply.integer(sum)))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::keyspace::overwrite::{
     set_field_in_place_heard,
 };
 use crate::keyspace::read::{EntryView, read_field_unlocked, read_large, read_one, read_text_unlocked};
-use crate::keyspace::{Db, Key};
+use crate::keyspace::{Db, Key, Keyspace};
 use crate::local::Local;
 use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
@@ -43,8 +43,11 @@ pub struct Found<'a> {
     pub is_ascii: bool,
 }
 
+/// A length that `proto-max-bulk-len` always allows.
+const ALWAYS_ALLOWED: usize = 1 << 20;
+
 /// The longest time to live, in milliseconds: a deadline must fit a signed 64-bit number, with room to add to it.
-const MAX_TTL_MS: u128 = 1 << 62;
+const MAX_TTL_MS: u64 = 1 << 62;
 
 /// The typed calls, on what has an engine and a database at hand. A trait, so that the calls have one pointer to carry along and not several: with
 /// two, what is known no longer fits into registers (SET took a third more instructions).
@@ -211,68 +214,116 @@ pub(crate) trait Typed {
     ///
     /// # Errors
     /// Out of memory, a value above `proto-max-bulk-len`, or a time to live of 0 or of more than 2^62 ms.
-    #[inline(never)]
+    #[inline]
     fn set(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
-        let admission = self.admission(value.len().max(key.len()));
-        if admission != Admission::Silent {
-            admission.check()?;
-            return self.set_heard(key, value, ttl, condition);
+        match (condition, ttl) {
+            (Condition::Always, Ttl::None) => self.put(key, value).map(|()| true),
+            (Condition::Always, Ttl::After(time)) => {
+                self.put_for(key, value, milliseconds(time)?).map(|()| true)
+            }
+            _ => self.set_if(key, value, ttl, condition),
         }
-        let ttl_ms = ttl_ms(ttl)?;
-        let key = self.key(key);
-        self.local().ensure_background();
-        let keyspace = &self.local().keyspace;
-        let expiry = ttl_ms.map(|ttl| {
-            let now = keyspace.clock.now_ms();
-            Expiry { now, deadline: now + ttl }
-        });
-        let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
-        if is_plain && overwrite_text(keyspace, self.db(), key, value, expiry) {
-            return Ok(true);
-        }
-        self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
     }
 
-    #[cold]
+    /// Sets the string of a key, whatever it held; it does not expire. O(1).
+    ///
+    /// # Errors
+    /// Out of memory, or a value above `proto-max-bulk-len`.
+    #[inline]
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put_at_once(key, value).or_else(|hash| self.put_otherwise(key, hash, value, None))
+    }
+
+    /// As [`Typed::put`]; the key expires after so many milliseconds, at least 1 and at most 2^62.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    fn put_for(&self, key: &[u8], value: &[u8], ttl_ms: u64) -> Result<()> {
+        self.put_for_at_once(key, value, ttl_ms)
+            .or_else(|hash| self.put_otherwise(key, hash, value, Some(ttl_ms)))
+    }
+
+    /// [`Typed::put`] where a short value takes the place of another, nothing listens and no room has to be made: most of the time. Apart from
+    /// [`Typed::put_for_at_once`], so that either has what it works with in registers.
+    ///
+    /// # Errors
+    /// Nothing was done: the key's hash, for [`Typed::put_otherwise`].
     #[inline(never)]
-    fn set_heard(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
+    fn put_at_once(&self, key: &[u8], value: &[u8]) -> Result<(), u64> {
+        self.put_in_place(key, value, |_| None)
+    }
+
+    /// [`Typed::put_at_once`] with a time to live.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(never)]
+    fn put_for_at_once(&self, key: &[u8], value: &[u8], ttl_ms: u64) -> Result<(), u64> {
+        self.put_in_place(key, value, |keyspace| Some(Expiry::after(ttl_ms, keyspace)))
+    }
+
+    #[inline(always)]
+    fn put_in_place(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        expiry: impl FnOnce(&Keyspace) -> Option<Expiry>,
+    ) -> Result<(), u64> {
+        let (local, key) = (self.local(), self.key(key));
+        local.ensure_background();
+        let is_done = local.is_calm() && overwrite_text(&local.keyspace, self.db(), key, value, expiry);
+        if is_done { Ok(()) } else { Err(key.hash()) }
+    }
+
+    /// [`Typed::put`] and [`Typed::put_for`] where it could not be done at once.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(never)]
+    fn put_otherwise(&self, key: &[u8], hash: u64, value: &[u8], ttl_ms: Option<u64>) -> Result<()> {
+        if !self.local().is_calm() || value.len().max(key.len()) > ALWAYS_ALLOWED {
+            self.admission(value.len().max(key.len())).check()?;
+            if let Some(elsewhere) = self.elsewhere_to_change(key) {
+                let ttl = ttl_ms.map_or(Ttl::None, |ttl| Ttl::After(Duration::from_millis(ttl)));
+                return elsewhere.set(key, value, ttl, Condition::Always).map(drop);
+            }
+        }
+        let keyspace = &self.local().keyspace;
+        let key = Key::with_hash(key, hash);
+        let expiry = ttl_ms.map(|ttl| Expiry::after(ttl, keyspace));
+        if keyspace.hooks.may_hear() && overwrite_text_heard(keyspace, self.db(), key, value, expiry)?
+            || insert_text(keyspace, self.db(), &key, value, expiry)?
+        {
+            return Ok(());
+        }
+        self.write(&key, |db, key| {
+            let deadline = expiry.map(|expiry| expiry.deadline);
+            store(db, key, value, deadline)?;
+            db.propagate_set(key, value, deadline);
+            Ok(())
+        })
+    }
+
+    /// [`Typed::set`] where it depends on what there is.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(never)]
+    fn set_if(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
+        let ttl_ms = ttl_ms(ttl)?;
+        self.admission(value.len().max(key.len())).check()?;
         if let Some(elsewhere) = self.elsewhere_to_change(key) {
             return elsewhere.set(key, value, ttl, condition);
         }
         self.local().ensure_background();
-        let keyspace = &self.local().keyspace;
-        let key = self.key(key);
-        let expiry = ttl_ms(ttl)?.map(|ttl| {
-            let now = keyspace.clock.now_ms();
-            Expiry { now, deadline: now + ttl }
-        });
-        self.set_otherwise(key.bytes(), key.hash(), value, (ttl, condition), expiry)
-    }
-
-    #[inline(never)]
-    fn set_otherwise(
-        &self,
-        key: &[u8],
-        hash: u64,
-        value: &[u8],
-        (ttl, condition): (Ttl, Condition),
-        expiry: Option<Expiry>,
-    ) -> Result<bool> {
-        let key = Key::with_hash(key, hash);
-        let keyspace = &self.local().keyspace;
-        let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
-        let is_heard = is_plain && keyspace.hooks.may_hear();
-        let may_be_new = condition == Condition::IfAbsent || is_plain;
-        if is_heard && overwrite_text_heard(keyspace, self.db(), key, value, expiry)?
-            || may_be_new && insert_text(keyspace, self.db(), &key, value, expiry)?
-        {
+        let (keyspace, key) = (&self.local().keyspace, self.key(key));
+        let expiry = ttl_ms.map(|ttl| Expiry::after(ttl, keyspace));
+        if condition == Condition::IfAbsent && insert_text(keyspace, self.db(), &key, value, expiry)? {
             return Ok(true);
         }
         self.write(&key, |db, key| {
-            let old = match (condition, ttl) {
-                (Condition::Always, Ttl::None | Ttl::After(_)) => None,
-                _ => db.peek(key).map(|entry| entry.deadline()),
-            };
+            let old = db.peek(key).map(|entry| entry.deadline());
             let allowed = match condition {
                 Condition::Always => true,
                 Condition::IfAbsent => old.is_none(),
@@ -313,18 +364,26 @@ pub(crate) trait Typed {
     ///
     /// # Errors
     /// WRONGTYPE, a string that is no integer, overflow, or out of memory.
+    #[inline]
     fn incr(&self, key: &[u8], by: i64) -> Result<i64> {
-        let inner = self.local();
-        inner.ensure_background();
-        if inner.make_room()
-            && inner.keyspace.hooks.are_silent()
-            && let Some(sum) = add_in_place(&inner.keyspace, self.db(), self.key(key), by)
-        {
-            return Ok(sum);
+        match self.incr_at_once(key, by) {
+            Some(sum) => Ok(sum),
+            None => self.incr_otherwise(key, by),
         }
-        self.incr_otherwise(key, by)
     }
 
+    /// [`Typed::incr`] of an integer that there is, where nothing listens and no room has to be made. `None`: nothing was done, and
+    /// [`Typed::incr_otherwise`] must do it, or find the error.
+    fn incr_at_once(&self, key: &[u8], by: i64) -> Option<i64> {
+        let local = self.local();
+        local.ensure_background();
+        if local.is_calm() { add_in_place(&local.keyspace, self.db(), self.key(key), by) } else { None }
+    }
+
+    /// [`Typed::incr`] where it could not be done at once.
+    ///
+    /// # Errors
+    /// As there.
     #[inline(never)]
     fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
         self.admission(key.len()).check()?;
@@ -350,7 +409,7 @@ pub(crate) trait Typed {
     /// # Errors
     /// A time to live of 0 or of more than 2^62 ms.
     fn expire(&self, key: &[u8], ttl: Duration) -> Result<bool> {
-        let ttl = ttl_ms(Ttl::After(ttl))?.unwrap_or_default();
+        let ttl = milliseconds(ttl)?;
         if let Some(elsewhere) = self.elsewhere_to_change(key) {
             return elsewhere.expire(key, ttl);
         }
@@ -451,14 +510,27 @@ pub(crate) fn found(text: Text<'_>, is_ascii: bool) -> Found<'_> {
 
 pub(crate) fn ttl_ms(ttl: Ttl) -> Result<Option<u64>> {
     let Ttl::After(time) = ttl else { return Ok(None) };
-    if time.is_zero() {
-        return Err(Error::new(ErrorKind::Usage, "ERR a time to live must be above 0"));
-    }
-    // Less than a millisecond is one: no time at all is not what was asked for.
-    match time.as_millis().max(1) {
-        milliseconds if milliseconds > MAX_TTL_MS => {
-            Err(Error::new(ErrorKind::Usage, "ERR the time to live is too long"))
+    milliseconds(time).map(Some)
+}
+
+/// The whole milliseconds of a time to live, at most [`MAX_TTL_MS`].
+#[inline]
+fn milliseconds(time: Duration) -> Result<u64> {
+    match time.as_secs().checked_mul(1000) {
+        Some(whole) if !time.is_zero() && whole <= MAX_TTL_MS - 999 => {
+            // Less than a millisecond is one: no time at all is not what was asked for.
+            Ok((whole + u64::from(time.subsec_millis())).max(1))
         }
-        milliseconds => Ok(Some(milliseconds as u64)),
+        _ => Err(wrong_ttl(time)),
     }
+}
+
+#[cold]
+fn wrong_ttl(time: Duration) -> Error {
+    let text = if time.is_zero() {
+        "ERR a time to live must be above 0"
+    } else {
+        "ERR the time to live is too long"
+    };
+    Error::new(ErrorKind::Usage, text)
 }

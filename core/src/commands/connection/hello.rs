@@ -184,7 +184,7 @@ impl Context<'_, '_> {
                 "WRONGPASS invalid username-password pair or user is disabled.",
             ));
         }
-        self.session.authenticated = true;
+        self.session.authenticate();
         Ok(())
     }
 }

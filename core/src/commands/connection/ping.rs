@@ -1,7 +1,5 @@
 //! PING, ECHO, SELECT, QUIT and RESET.
 
-use std::sync::atomic::Ordering;
-
 use crate::command::{Args, Command, Context, DbIndex, Reply, Session};
 use crate::error::Result;
 
@@ -70,8 +68,7 @@ pub struct Select {
 
 impl Session for Select {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        context.session.db = self.index.0;
-        context.session.info.db.store(context.session.db, Ordering::Relaxed);
+        context.session.select(self.index.0);
         reply.ok();
         Ok(())
     }

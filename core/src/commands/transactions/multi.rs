@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::clients::Transaction;
 use crate::command::{Command, Context, Reply, Session};
 use crate::error::{Error, Result};
 
@@ -22,7 +21,7 @@ impl Session for Multi {
         if context.session.in_transaction() {
             return Err(Error::command("MULTI calls can not be nested"));
         }
-        context.session.transaction = Some(Transaction::default());
+        context.session.begin_transaction();
         context.session.info.queued.store(0, Ordering::Relaxed);
         context.session.info.in_transaction.store(true, Ordering::Relaxed);
         reply.ok();

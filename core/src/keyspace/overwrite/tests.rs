@@ -302,7 +302,7 @@ fn entries_in_overflow_buckets_are_overwritten_in_place_too() {
         let is_beyond = |key: Key<'_>| keyspace.shared.prefetch(0, key.hash()).is_none();
         beyond += usize::from(is_beyond(counter)) + usize::from(is_beyond(text));
         assert_eq!(add_in_place(keyspace, 0, counter, 1), Some(2));
-        assert!(overwrite_text(keyspace, 0, text, b"new", None));
+        assert!(overwrite_text(keyspace, 0, text, b"new", |_| None));
         assert_eq!(db.get(&names[1]).unwrap().unwrap(), b"new");
     }
     assert!(beyond > 0, "none of so many keys is in an overflow bucket");

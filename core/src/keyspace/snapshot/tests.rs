@@ -313,7 +313,7 @@ fn short_cuts_go_on_once_an_entry_is_saved() {
     for round in 0..3 {
         for key in &keys {
             let overwritten =
-                crate::keyspace::overwrite::overwrite_text(keyspace, 0, db.key(key), b"after!", None);
+                crate::keyspace::overwrite::overwrite_text(keyspace, 0, db.key(key), b"after!", |_| None);
             assert_eq!(overwritten, round > 0, "the first change saves what was there");
             db.set(key, "behind").unwrap();
         }

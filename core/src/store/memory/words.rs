@@ -136,19 +136,66 @@ impl<'a> Words<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Window<'a>(&'a [AtomicU64; WINDOW]);
 
-/// Appends the first `len` of these bytes, in a few instructions.
-///
-/// # Panics
-/// If they are not so many.
-#[inline(always)]
-pub(crate) fn append_short(out: &mut Vec<u8>, bytes: [u8; UNIT], len: usize) {
-    assert!(len <= UNIT, "no more bytes than there are");
-    out.reserve(UNIT);
-    // SAFETY: room for all of them was reserved behind the vector's end, and so many of them are written.
-    unsafe {
-        out.spare_capacity_mut().as_mut_ptr().cast::<[u8; UNIT]>().write(bytes);
-        out.set_len(out.len() + len);
+/// Up to eight bytes, which are written as one word.
+#[derive(Clone, Copy)]
+pub(crate) struct Short {
+    bytes: [u8; UNIT],
+    /// At most [`UNIT`].
+    len: usize,
+}
+
+impl Short {
+    pub(crate) const EMPTY: Short = Short::new([0; UNIT], 0);
+
+    /// The first `len` of these bytes.
+    ///
+    /// # Panics
+    /// If they are not so many.
+    #[inline(always)]
+    pub(crate) const fn new(bytes: [u8; UNIT], len: usize) -> Self {
+        assert!(len <= UNIT, "no more bytes than there are");
+        Self { bytes, len }
     }
+}
+
+/// Room that a text needs beside its own bytes for the parts before and behind it.
+pub(crate) const FRAME: usize = 2 * UNIT;
+
+/// Appends parts, one after the other; false, and nothing is appended, without room for `N` words.
+#[inline(always)]
+pub(crate) fn append_short<const N: usize>(out: &mut Vec<u8>, parts: [Short; N]) -> bool {
+    let start = out.len();
+    if out.capacity() - start < N * UNIT {
+        return false;
+    }
+    let mut end = start;
+    for part in parts {
+        // SAFETY: there is room for `N` words behind `start`, and each part before this one took at most one.
+        unsafe { out.as_mut_ptr().add(end).cast::<[u8; UNIT]>().write(part.bytes) };
+        end += part.len;
+    }
+    // SAFETY: so many bytes were written behind `start`.
+    unsafe { out.set_len(end) };
+    true
+}
+
+/// Appends a text between two parts; false, and nothing is appended, without room for [`FRAME`] bytes more than the text has.
+#[inline(always)]
+pub(crate) fn append_framed(out: &mut Vec<u8>, head: Short, text: &[u8], tail: Short) -> bool {
+    let start = out.len();
+    if out.capacity() - start < text.len() + FRAME {
+        return false;
+    }
+    // SAFETY: there is room for a word, the text and another word behind `start`; both parts are at most a word, and `text` is not of `out`, which is
+    // borrowed mutably.
+    unsafe {
+        let at = out.as_mut_ptr().add(start);
+        at.cast::<[u8; UNIT]>().write(head.bytes);
+        at.add(head.len).copy_from_nonoverlapping(text.as_ptr(), text.len());
+        at.add(head.len + text.len()).cast::<[u8; UNIT]>().write(tail.bytes);
+        out.set_len(start + head.len + text.len() + tail.len);
+    }
+    true
 }
 
 impl<'a> Window<'a> {
@@ -261,36 +308,44 @@ impl<'a> Window<'a> {
         true
     }
 
-    /// Appends `len` bytes from byte `from` on to `out`; false, and perhaps nothing appended, as in [`Window::copy_into`].
+    /// Appends `len` bytes from byte `from` on to `out`, between two parts; false, and nothing is appended, if they are more than [`LONGEST_COPY`] or
+    /// reach beyond the window, or without room for [`FRAME`] bytes more.
     #[inline(always)]
-    pub(crate) fn append_to(self, from: usize, len: usize, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn append_to(
+        self,
+        from: usize,
+        len: usize,
+        out: &mut Vec<u8>,
+        head: Short,
+        tail: Short,
+    ) -> bool {
         if !from.is_multiple_of(UNIT) {
-            return self.append_part(from, len, out);
+            return self.append_part(from, len, out, head, tail);
         }
-        if len > LONGEST_COPY || from + len > (WINDOW - 1) * UNIT {
+        let start = out.len();
+        if len > LONGEST_COPY || from + len > (WINDOW - 1) * UNIT || out.capacity() - start < len + FRAME {
             return false;
         }
-        let words = len.div_ceil(UNIT);
-        out.reserve(words * UNIT);
-        let end = out.spare_capacity_mut().as_mut_ptr();
-        for at in 0..words {
-            // SAFETY: a word of a range that ends within the window; and room for so many words was reserved behind the vector's end.
-            unsafe {
-                let word = self.load(from / UNIT + at).to_le().to_le_bytes();
-                end.add(at * UNIT).cast::<[u8; UNIT]>().write(word);
+        // SAFETY: there is room for a word, the text and another word behind `start`; both parts are at most a word, and what the text's last word has
+        // too many ends within the second. The words are of a range that ends within the window.
+        unsafe {
+            let at = out.as_mut_ptr().add(start);
+            at.cast::<[u8; UNIT]>().write(head.bytes);
+            let text = at.add(head.len);
+            for word in 0..len.div_ceil(UNIT) {
+                let bytes = self.load(from / UNIT + word).to_le().to_le_bytes();
+                text.add(word * UNIT).cast::<[u8; UNIT]>().write(bytes);
             }
+            text.add(len).cast::<[u8; UNIT]>().write(tail.bytes);
+            out.set_len(start + head.len + len + tail.len);
         }
-        // SAFETY: the bytes up to here were written above.
-        unsafe { out.set_len(out.len() + len) };
         true
     }
 
     #[inline(never)]
-    fn append_part(self, from: usize, len: usize, out: &mut Vec<u8>) -> bool {
+    fn append_part(self, from: usize, len: usize, out: &mut Vec<u8>, head: Short, tail: Short) -> bool {
         let mut scratch = Scratch::new();
-        let copy = self.copy(from, len, &mut scratch);
-        out.extend_from_slice(copy.unwrap_or_default());
-        copy.is_some()
+        self.copy(from, len, &mut scratch).is_some_and(|text| append_framed(out, head, text, tail))
     }
 
     #[inline(never)]

@@ -121,6 +121,32 @@ fn the_short_way_is_taken() {
 }
 
 #[test]
+fn replies_of_all_lengths_are_written_wherever_values_stand_and_whatever_room_there_is() {
+    for form in [Form::Resp, Form::Tape] {
+        let mut twins = Twins::new(form);
+        // Lengths of keys move values within their words; what is longer than 256 bytes is not read at once.
+        for length in (0..270).chain([300, 1000, 70_000]) {
+            let (key, value) = (vec![b'k'; length % 20 + 1], vec![b'v'; length]);
+            let (by, less) = (length.to_string(), format!("-{length}"));
+            let commands: [&[&[u8]]; 6] = [
+                &[b"SET", &key, &value],
+                &[b"GET", &key],
+                &[b"HSET", b"hash", &key, &value],
+                &[b"HGET", b"hash", &key],
+                &[b"INCRBY", b"sum", by.as_bytes()],
+                &[b"INCRBY", b"difference", less.as_bytes()],
+            ];
+            // Behind each other: the buffer has room for some, and grows for others.
+            for argv in commands {
+                twins.short.execute_pipelined(argv);
+                twins.long.execute_pipelined(argv);
+            }
+            assert!(twins.short.replies() == twins.long.replies(), "{length}");
+        }
+    }
+}
+
+#[test]
 fn what_asks_for_the_long_way_gets_it() {
     let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
     let mut session = engine.session(Form::Resp);
