@@ -71,6 +71,36 @@ where
     }
 }
 
+/// What items are added to.
+pub trait Push<T> {
+    /// Appends one.
+    ///
+    /// # Errors
+    /// MemoryError.
+    fn try_push(&mut self, item: T) -> PyResult<()>;
+}
+
+impl<T> Push<T> for Vec<T> {
+    #[inline]
+    fn try_push(&mut self, item: T) -> PyResult<()> {
+        self.try_reserve(1).map_err(|_| no_memory())?;
+        self.push(item);
+        Ok(())
+    }
+}
+
+impl<T, const N: usize> Push<T> for SmallVec<[T; N]>
+where
+    [T; N]: smallvec::Array<Item = T>,
+{
+    #[inline]
+    fn try_push(&mut self, item: T) -> PyResult<()> {
+        self.try_reserve(1).map_err(|_| no_memory())?;
+        self.push(item);
+        Ok(())
+    }
+}
+
 /// What an iterator yields, which knows how many items that are.
 ///
 /// # Errors

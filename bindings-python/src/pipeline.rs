@@ -1,11 +1,11 @@
 //! Pipelines of a store: a list of commands at once, or calls that are recorded and then executed.
 //!
-//! The few hot commands run as typed calls, without words and replies in between; all others, and whatever must be atomic, through
-//! [`crate::sessions`]. It stays whole: the typed calls and the recorded ones are two ways to the same replies.
+//! The few commands that the engine recognizes as hot run as typed calls, without a session's replies in between; all others, and whatever must be
+//! atomic, through [`crate::sessions`]. It stays whole: the typed calls and the recorded ones are two ways to the same replies.
 
 use keystead::command::spec::Group;
 use keystead::commands::table;
-use keystead::{Condition, Database, Session, SetOptions, Ttl};
+use keystead::{Condition, Database, HotCall, Session, SetOptions, Ttl};
 use pyo3::Borrowed;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -14,15 +14,15 @@ use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arguments::{Word, Words, flag, held, integer, raw_value, text_of, ttl, word};
+use crate::arguments::{Exact, Word, Words, flag, held, integer, raw_value, ttl, word};
 use crate::errors::{Outcome, Raised, raise};
 use crate::hot::{
-    Argument, Arguments, Exact, Guarded, Method, ascii, blob, bytes_of, exact, integer_of, items, items_of,
-    names, protect, ready_object,
+    Argument, Arguments, Guarded, Method, ascii, blob, bytes_of, exact, items, items_of, names, protect,
+    ready_object,
 };
 use crate::memory::{collected, list, with_room_for};
 use crate::reply::{Style, decode};
-use crate::sessions::{Sessions, argv_of, encode};
+use crate::sessions::{Sessions, argv_of, encode, encode_to};
 use crate::store::{SetArguments, boolean, delete, expire};
 
 /// No error class of its own: those of `keystead.exceptions`.
@@ -31,7 +31,7 @@ const STYLE: Style<'static, 'static> = Style { text: false, error: None };
 /// Executes commands, each an iterable of words, one after the other. Errors are exceptions among the replies.
 ///
 /// # Errors
-/// Something is no command, before which nothing was executed.
+/// Something is no command, before which nothing was executed: what can't be sent must not stop a pipeline half-way.
 pub fn execute_all<'py>(
     py: Python<'py>,
     db: &Database,
@@ -39,33 +39,32 @@ pub fn execute_all<'py>(
     commands: Argument<'_, 'py>,
 ) -> Outcome<'py> {
     let commands = tuples(held(commands)?)?;
-    let commands = collected(items(&commands).map(|words| Ok(words_of(words))))?;
     let none = py.None().into_bound(py);
-    // Everything is read before anything runs: what can't be sent must not stop a pipeline half-way.
-    let mut typed = with_room_for(commands.len())?;
-    let mut set = None;
-    for words in &commands {
-        let mut places: SmallVec<[Argument<'_, 'py>; 6]> = SmallVec::new();
-        places.extend(items_of(*words));
-        let found = read_after(&mut set, &places)?;
-        if found.is_none() {
-            encode(py, items_of(*words), &none)?;
-        }
-        typed.push(found);
+    // All words one behind the other, and where each command's end.
+    let mut words = with_room_for(commands.len().saturating_mul(3))?;
+    let mut ends = with_room_for(commands.len())?;
+    for command in items(&commands) {
+        encode_to(&mut words, py, items_of(words_of(command)), &none)?;
+        ends.push(words.len());
     }
+    let words = collected(words.iter().map(|word| Ok(word.as_ref())))?;
+    let starts = std::iter::once(&0).chain(&ends);
+    let argvs = collected(starts.zip(&ends).map(|(start, end)| Ok(&words[*start..*end])))?;
     let mut fallback = Fallback { sessions, session: None, is_stateful: false };
-    let mut replies = with_room_for(commands.len())?;
-    for (at, (words, command)) in commands.iter().zip(&typed).enumerate() {
-        if at % BATCH == 0 {
-            db.prefetch(typed[at..].iter().take(BATCH).flatten().map(Typed::key));
+    let mut replies = with_room_for(argvs.len())?;
+    for few in argvs.chunks(BATCH) {
+        let calls: SmallVec<[Option<HotCall<'_>>; BATCH]> =
+            few.iter().map(|argv| HotCall::of(argv)).collect();
+        db.prefetch(calls.iter().flatten().map(HotCall::key));
+        for (argv, call) in few.iter().zip(&calls) {
+            replies.push(match call {
+                Some(call) if !fallback.is_stateful => match run_hot(py, db, call, false)? {
+                    Ok(reply) => reply,
+                    Err(error) => raise(py, &error).into_value(py).into_bound(py).into_any(),
+                },
+                _ => fallback.run(py, argv)?,
+            });
         }
-        replies.push(match command {
-            Some(typed) if !fallback.is_stateful => match typed.run(py, db, false)? {
-                Ok(reply) => reply,
-                Err(error) => raise(py, &error).into_value(py).into_bound(py).into_any(),
-            },
-            _ => fallback.run(py, &encode(py, items_of(*words), &none)?)?,
-        });
     }
     drop(fallback);
     Ok(list(py, replies)?)
@@ -87,25 +86,6 @@ fn words_of<'a, 'py>(words: Argument<'a, 'py>) -> Borrowed<'a, 'py, PyTuple> {
     words.cast().expect("each command is a tuple")
 }
 
-/// As [`Typed::read`]; `set` is the object that named the last SET, most likely that of the next one too.
-#[inline]
-fn read_after<'a, 'py>(
-    set: &mut Option<Argument<'a, 'py>>,
-    words: &[Argument<'a, 'py>],
-) -> PyResult<Option<Typed<'a>>> {
-    if let ([name, key, value], Some(set)) = (words, &*set)
-        && name.is(*set)
-        && let (Some(key), Some(value)) = (text_of(*key)?, text_of(*value)?)
-    {
-        return Ok(Some(Typed::Put(key, value)));
-    }
-    let typed = Typed::read(words)?;
-    if let Some(Typed::Put(..)) = typed {
-        *set = words.first().copied();
-    }
-    Ok(typed)
-}
-
 /// A session for the commands that have no typed form.
 struct Fallback<'s> {
     sessions: &'s Sessions,
@@ -115,14 +95,13 @@ struct Fallback<'s> {
 }
 
 impl Fallback<'_> {
-    fn run<'py>(&mut self, py: Python<'py>, words: &Words<'_>) -> PyResult<Bound<'py, PyAny>> {
-        let argv = argv_of(words)?;
+    fn run<'py>(&mut self, py: Python<'py>, argv: &[&[u8]]) -> PyResult<Bound<'py, PyAny>> {
         let spec = argv.first().and_then(|name| table::by_name(name)).map(|found| found.spec);
         self.is_stateful |=
             spec.is_some_and(|spec| matches!(spec.group, Group::Transactions | Group::Connection));
         let session = self.session.get_or_insert_with(|| self.sessions.take());
         // The session is ours alone: code that decoding runs takes another.
-        decode(py, session.execute(&argv), &STYLE)
+        decode(py, session.execute(argv), &STYLE)
     }
 }
 
@@ -132,116 +111,35 @@ impl Drop for Fallback<'_> {
     }
 }
 
-/// A hot command in its plainest form, its words borrowed: what needs neither words on a session nor a reply to decode.
-pub enum Typed<'a> {
-    Get(Word<'a>),
-    /// SET of what needs no writing out.
-    Put(&'a [u8], &'a [u8]),
-    Set(Word<'a>, Word<'a>, Ttl),
-    HGet(Word<'a>, Word<'a>),
-    HSet(Word<'a>, Word<'a>, Word<'a>),
-    Incr(Word<'a>, i64),
-    Del(Word<'a>),
-    Exists(Word<'a>),
-    Expire(Word<'a>, Duration),
-}
-
-impl<'a> Typed<'a> {
-    /// Reads the words of a command; `None` if it has no typed form, or a word is none: clients have their own errors for that.
-    ///
-    /// # Errors
-    /// A str with lone surrogates.
-    #[inline]
-    pub fn read(words: &[Argument<'a, '_>]) -> PyResult<Option<Self>> {
-        let Some((name, rest)) = words.split_first() else { return Ok(None) };
-        let Exact::Str = exact(name) else { return Ok(None) };
-        let name = bytes_of(*name)?;
-        if let (b"SET" | b"set", [key, value]) = (name, rest)
-            && let (Some(key), Some(value)) = (text_of(*key)?, text_of(*value)?)
-        {
-            return Ok(Some(Typed::Put(key, value)));
+/// Runs a hot command as a typed call, without words on a session and a reply to decode; the reply is what a session would give, strings as str if
+/// `text`.
+///
+/// # Errors
+/// The reply is no UTF-8 where text is wanted.
+#[inline]
+pub fn run_hot<'py>(
+    py: Python<'py>,
+    db: &Database,
+    call: &HotCall<'_>,
+    text: bool,
+) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
+    Ok(match *call {
+        HotCall::Get(key) => get(py, db, key, text)?,
+        HotCall::Set(key, value) => db.set(key, value).map(|()| ok(py, text)),
+        HotCall::SetFor(key, value, ttl_ms) => {
+            let options = SetOptions::new().expires_in(Duration::from_millis(ttl_ms));
+            db.set_with(key, value, options).map(|_| ok(py, text))
         }
-        // Each object becomes a word, or the command is left to a session.
-        macro_rules! typed {
-            ($kind:ident, $($object:expr),+ $(; $more:expr)?) => {
-                Some(Typed::$kind($( match word(*$object)? { Some(word) => word, None => return Ok(None) }, )+ $($more)?))
-            };
+        HotCall::HGet(key, field) => hget(py, db, key, field, text)?,
+        HotCall::HSet(key, field, value) => {
+            db.hset(key, field, value).map(|created| number(py, created.into()))
         }
-        Ok(match (name, rest) {
-            (b"SET" | b"set", [key, value]) => typed!(Set, key, value; Ttl::None),
-            (b"GET" | b"get", [key]) => typed!(Get, key),
-            (b"HGET" | b"hget", [key, field]) => typed!(HGet, key, field),
-            (b"HSET" | b"hset", [key, field, value]) => typed!(HSet, key, field, value),
-            (b"INCR" | b"incr", [key]) => typed!(Incr, key; 1),
-            (b"DEL" | b"del", [key]) => typed!(Del, key),
-            (b"EXISTS" | b"exists", [key]) => typed!(Exists, key),
-            (b"SET" | b"set", [key, value, option, seconds]) => match positive(*seconds) {
-                Some(time) if is_ex(*option) => typed!(Set, key, value; Ttl::After(time)),
-                _ => None,
-            },
-            (b"EXPIRE" | b"expire", [key, seconds]) => match positive(*seconds) {
-                Some(time) => typed!(Expire, key; time),
-                None => None,
-            },
-            (b"INCRBY" | b"incrby", [key, by]) if exact(by) == Exact::Int => match integer_of(by) {
-                Some(by) => typed!(Incr, key; by),
-                None => None,
-            },
-            _ => None,
-        })
-    }
-
-    fn key(&self) -> &[u8] {
-        match self {
-            Typed::Put(key, _) => key,
-            Typed::Get(key)
-            | Typed::Set(key, ..)
-            | Typed::HGet(key, _)
-            | Typed::HSet(key, ..)
-            | Typed::Incr(key, _)
-            | Typed::Del(key)
-            | Typed::Exists(key)
-            | Typed::Expire(key, _) => key.as_ref(),
-        }
-    }
-
-    /// Runs the command; the reply is what a session would give, strings as str if `text`.
-    ///
-    /// # Errors
-    /// The reply is no UTF-8 where text is wanted.
-    #[inline]
-    pub fn run<'py>(
-        &self,
-        py: Python<'py>,
-        db: &Database,
-        text: bool,
-    ) -> PyResult<keystead::Result<Bound<'py, PyAny>>> {
-        Ok(match self {
-            Typed::Get(key) => get(py, db, key.as_ref(), text)?,
-            Typed::Put(key, value) => db.set(key, value).map(|_| ok(py, text)),
-            Typed::Set(key, value, ttl) => {
-                db.set_with(key, value, SetOptions::new().ttl(*ttl)).map(|_| ok(py, text))
-            }
-            Typed::HGet(key, field) => hget(py, db, key.as_ref(), field.as_ref(), text)?,
-            Typed::HSet(key, field, value) => {
-                db.hset(key, field.as_ref(), value.as_ref()).map(|created| number(py, created.into()))
-            }
-            Typed::Incr(key, by) => db.incr(key, *by).map(|sum| number(py, sum)),
-            Typed::Del(key) => db.delete(key).map(|existed| number(py, existed.into())),
-            Typed::Exists(key) => db.contains(key).map(|exists| number(py, exists.into())),
-            Typed::Expire(key, time) => db.expire(key, *time).map(|exists| number(py, exists.into())),
-        })
-    }
-}
-
-fn is_ex(option: Argument<'_, '_>) -> bool {
-    exact(&option) == Exact::Str && bytes_of(option).is_ok_and(|text| text.eq_ignore_ascii_case(b"ex"))
-}
-
-/// Seconds that a typed call takes as they are; all else is for the command to judge.
-fn positive(object: Argument<'_, '_>) -> Option<Duration> {
-    let seconds = if exact(&object) == Exact::Int { integer_of(&object)? } else { return None };
-    (1..1 << 40).contains(&seconds).then(|| Duration::from_secs(seconds as u64))
+        HotCall::Incr(key) => db.incr(key, 1).map(|sum| number(py, sum)),
+        HotCall::IncrBy(key, by) => db.incr(key, by).map(|sum| number(py, sum)),
+        HotCall::Del(key) => db.delete(key).map(|existed| number(py, existed.into())),
+        HotCall::Exists(key) => db.contains(key).map(|exists| number(py, exists.into())),
+        HotCall::Expire(key, time) => db.expire(key, time).map(|exists| number(py, exists.into())),
+    })
 }
 
 fn ok(py: Python<'_>, text: bool) -> Bound<'_, PyAny> {
@@ -407,10 +305,10 @@ impl Pipeline {
             }
             if fallback.is_stateful || matches!(call, Call::Execute(_)) {
                 if let Some(held) = call.words_before(py)? {
-                    fallback.run(py, &encode(py, items(&held), &none)?)?;
+                    fallback.run(py, &argv_of(&encode(py, items(&held), &none)?)?)?;
                 }
                 let held = call.words(py)?;
-                let reply = fallback.run(py, &encode(py, items(&held), &none)?)?;
+                let reply = fallback.run(py, &argv_of(&encode(py, items(&held), &none)?)?)?;
                 results.push(call.result(py, reply)?);
                 continue;
             }

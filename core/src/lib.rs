@@ -79,6 +79,8 @@ pub use keyspace::{Version, Versions};
 pub use listener::Listener;
 #[cfg(feature = "redis")]
 pub use redis::RedisConnection;
+#[doc(hidden)]
+pub use typed::hot::Call as HotCall;
 pub use value::Text;
 #[doc(hidden)]
 pub use value::Value;

@@ -1,9 +1,11 @@
 //! The hot commands in their plainest form, recognized in their words and run as typed calls: the short way of sessions, whatever face they serve.
 //!
-//! [`Execution::run`] names them. What has other words, or would end in another way than with the plain reply, is left to [`crate::command::run`].
+//! [`Call`] names them. What has other words, or would end in another way than with the plain reply, is left to [`crate::command::run`].
 //!
 //! A command that is run here counts as any other, but only one in 256 is timed, by going the long way, since reading the clock twice takes as long as a GET:
 //! see [`crate::stats`].
+
+mod call;
 
 use std::time::Duration;
 
@@ -16,10 +18,11 @@ use crate::error::{Error, Result};
 use crate::keyspace::Key;
 use crate::keyspace::read::{read_field_unlocked, read_if_unlocked, send_text};
 use crate::local::Local;
-use crate::num;
 use crate::stats::CommandCounters;
 use crate::store::memory::words::Scratch;
 use crate::value::listpack::Element;
+pub use call::Call;
+use call::are_short;
 
 /// The names of the hot commands and their numbers in the command table.
 struct Numbers {
@@ -72,55 +75,6 @@ const fn equal(one: &[u8], other: &[u8]) -> bool {
         at += 1;
     }
     true
-}
-
-/// A name of three, four or six letters in one number, small and capital letters alike; 0 for others.
-#[inline(always)]
-const fn folded(name: &[u8]) -> u64 {
-    const CASE: u64 = u64::from_le_bytes([0x20; 8]);
-    let word = match name {
-        [a, b, c] => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 3]),
-        [a, b, c, d] => u64::from_le_bytes([*a, *b, *c, *d, 0, 0, 0, 4]),
-        [a, b, c, d, e, f] => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, 0, 6]),
-        _ => return 0,
-    };
-    word | CASE
-}
-
-const GET: u64 = folded(b"get");
-const SET: u64 = folded(b"set");
-const DEL: u64 = folded(b"del");
-const HGET: u64 = folded(b"hget");
-const HSET: u64 = folded(b"hset");
-const INCR: u64 = folded(b"incr");
-const INCRBY: u64 = folded(b"incrby");
-const EXISTS: u64 = folded(b"exists");
-const EXPIRE: u64 = folded(b"expire");
-
-/// Words longer than this are not hot: time and memory go to the word, which has limits of its own, and logs of large requests may want it.
-const LONGEST: usize = 32 * 1024;
-
-fn are_short(words: &[&[u8]]) -> bool {
-    words.iter().all(|word| word.len() <= LONGEST)
-}
-
-/// Seconds that a typed call takes as they are; all else is for the command to judge.
-const MOST_SECONDS: i64 = 1 << 40;
-
-/// A whole number of seconds above 0.
-fn positive(word: &[u8]) -> Option<u64> {
-    num::parse_i64(word).filter(|seconds| (1..MOST_SECONDS).contains(seconds)).map(|seconds| seconds as u64)
-}
-
-/// A time to live in milliseconds.
-#[inline(never)]
-fn time_to_live(unit: &[u8], time: &[u8]) -> Option<u64> {
-    let time = positive(time)?;
-    match unit {
-        [b'E' | b'e', b'X' | b'x'] => Some(time * 1000),
-        [b'P' | b'p', b'X' | b'x'] => Some(time),
-        _ => None,
-    }
 }
 
 /// Executes a command if it is a hot one and nothing about the session, the options or the key asks for the long way. Says whether it did.
@@ -197,39 +151,20 @@ fn check_shape(number: usize, reply: &Reply, start: usize) {
 }
 
 impl<C: InSession> Execution<'_, C> {
-    /// Runs a hot command in its plainest form, the name in any case of letters. `None`: another command, or another form. What is asked for most comes
-    /// first, and has the length of its key looked at last: what can be done at once has a short one.
+    /// Runs a hot command in its plainest form. `None`: another command, or another form.
     #[inline(always)]
     fn run(self, words: &[&[u8]]) -> Option<bool> {
-        Some(match *words {
-            [name, key] => match *name {
-                [_, _, _] if folded(name) == GET => self.get(key),
-                [_, _, _, _] if folded(name) == INCR => self.incr(key),
-                _ if !are_short(&[key]) => return None,
-                _ => match folded(name) {
-                    DEL => self.del(key),
-                    EXISTS => self.exists(key),
-                    _ => return None,
-                },
-            },
-            [name, key, word] => match *name {
-                _ if word.len() > LONGEST => return None,
-                [_, _, _] if folded(name) == SET => self.set(key, word),
-                [_, _, _, _] if folded(name) == HGET => self.hget(key, word),
-                _ if !are_short(&[key]) => return None,
-                _ => match folded(name) {
-                    INCRBY => self.incr_by(key, num::parse_i64(word)?),
-                    EXPIRE => self.expire(key, Duration::from_secs(positive(word)?)),
-                    _ => return None,
-                },
-            },
-            [name, key, field, value] if folded(name) == HSET && are_short(&[key, field, value]) => {
-                self.hset(key, field, value)
-            }
-            [name, key, value, unit, time] if folded(name) == SET && are_short(&[key, value, time]) => {
-                self.set_for(key, value, time_to_live(unit, time)?)
-            }
-            _ => return None,
+        Some(match Call::of(words)? {
+            Call::Get(key) => self.get(key),
+            Call::Set(key, value) => self.set(key, value),
+            Call::SetFor(key, value, ttl_ms) => self.set_for(key, value, ttl_ms),
+            Call::HGet(key, field) => self.hget(key, field),
+            Call::HSet(key, field, value) => self.hset(key, field, value),
+            Call::Incr(key) => self.incr(key),
+            Call::IncrBy(key, by) => self.incr_by(key, by),
+            Call::Del(key) => self.del(key),
+            Call::Exists(key) => self.exists(key),
+            Call::Expire(key, ttl) => self.expire(key, ttl),
         })
     }
 
