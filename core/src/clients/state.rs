@@ -61,6 +61,11 @@ impl SessionState {
         }
     }
 
+    /// Its database and its number: whose change it is.
+    pub(crate) fn origin(&self) -> (usize, u64) {
+        (self.db, self.info.id)
+    }
+
     /// The counters that its commands count in.
     #[inline(always)]
     pub(crate) fn counters(&self, stats: &Stats) -> &Stripe {

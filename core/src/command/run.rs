@@ -293,7 +293,7 @@ impl<'e> Context<'_, 'e> {
             return result;
         }
         let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, index, lock(keyspace));
+        let mut db = Db::new(keyspace, self.session.origin(), lock(keyspace));
         let result = db.brace(argv).and_then(|()| work(&mut db));
         let mut effects = Group::default();
         db.settle(index, argv, &mut effects);

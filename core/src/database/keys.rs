@@ -16,7 +16,7 @@ impl Database {
     #[doc(hidden)]
     pub fn page(&self, cursor: u64, prefix: &[u8]) -> (u64, Vec<Vec<u8>>) {
         let keyspace = &self.inner().keyspace;
-        let db = Db::new(keyspace, self.index(), Locks::all(keyspace));
+        let db = Db::new(keyspace, self.origin(), Locks::all(keyspace));
         let page = keys::page(&db, cursor, prefix);
         db.finish_unasked(self.index());
         page
@@ -59,7 +59,7 @@ impl Database {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         self.refuse_write()?;
-        let mut db = Db::new(keyspace, self.index(), Locks::all(keyspace));
+        let mut db = Db::new(keyspace, self.origin(), Locks::all(keyspace));
         let deleted = db.clear();
         if !keyspace.config.hot().lazyfree_lazy_user_flush() {
             db.drop_garbage_here();

@@ -40,6 +40,11 @@ impl Typed for Client {
     fn db(&self) -> usize {
         self.state.db
     }
+
+    #[inline(always)]
+    fn client(&self) -> u64 {
+        self.state.info.id
+    }
 }
 
 impl Session {

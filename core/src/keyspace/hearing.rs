@@ -31,23 +31,25 @@ impl Hear for Nobody {
 /// The log, the observers, and whoever watches the key.
 pub(super) struct Listeners<'k> {
     keyspace: &'k Keyspace,
+    /// Who makes the change.
+    client: u64,
     /// The change as the log takes it.
     group: Group,
     appended: Result<Option<Appended>>,
 }
 
 impl<'k> Listeners<'k> {
-    /// All listeners; `None` where no short cut is taken.
+    /// All listeners of a change that a session makes; `None` where no short cut is taken.
     ///
     /// # Errors
     /// The log refuses writes.
-    pub(super) fn of(keyspace: &'k Keyspace) -> Result<Option<Self>> {
+    pub(super) fn of(keyspace: &'k Keyspace, client: u64) -> Result<Option<Self>> {
         if !keyspace.hooks.allow_short_cuts() {
             return Ok(None);
         }
         match keyspace.hooks.refusal() {
             Some(refusal) => Err(refusal),
-            None => Ok(Some(Self { keyspace, group: Group::default(), appended: Ok(None) })),
+            None => Ok(Some(Self { keyspace, client, group: Group::default(), appended: Ok(None) })),
         }
     }
 
@@ -63,9 +65,9 @@ impl<'k> Listeners<'k> {
     /// # Errors
     /// The log cannot keep the change, which stands.
     pub(super) fn tell(self, db: usize, key: &[u8], events: &[(EventClass, &'static str)]) -> Result<()> {
-        let hooks = &self.keyspace.hooks;
-        let modified = std::iter::once((db, key));
-        let events = events.iter().map(|&(class, name)| Event { class, name, db, key });
+        let (hooks, client) = (&self.keyspace.hooks, self.client);
+        let modified = std::iter::once((db, key, client));
+        let events = events.iter().map(|&(class, name)| Event { class, name, db, key, client });
         hooks.tell(modified, events);
         self.appended?.map_or(Ok(()), Appended::wait)
     }

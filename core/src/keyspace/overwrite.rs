@@ -55,18 +55,18 @@ pub(crate) fn overwrite_text(
     overwrite(keyspace, db, key, value, expiry, &mut Nobody)
 }
 
-/// [`overwrite_text`] where somebody may listen. False: nothing was done, and [`super::Db`] must do it. O(length).
+/// [`overwrite_text`] by a session, where somebody may listen. False: nothing was done, and [`super::Db`] must do it. O(length).
 ///
 /// # Errors
 /// The log refuses writes, or cannot keep this one, which stands then.
 pub(crate) fn overwrite_text_heard(
     keyspace: &Keyspace,
-    db: usize,
+    (db, client): (usize, u64),
     key: Key<'_>,
     value: &[u8],
     expiry: Option<Expiry>,
 ) -> Result<bool> {
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
+    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(false) };
     let deadline = expiry.map(|expiry| expiry.deadline);
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let written = overwrite(keyspace, db, key, value, expiry, &mut listeners);
@@ -123,17 +123,17 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64
     add(keyspace, db, key, by, &mut Nobody)
 }
 
-/// [`add_in_place`] where somebody may listen. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
+/// [`add_in_place`] by a session, where somebody may listen. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
 ///
 /// # Errors
 /// The log refuses writes, or cannot keep this one, which stands then.
 pub(crate) fn add_in_place_heard(
     keyspace: &Keyspace,
-    db: usize,
+    (db, client): (usize, u64),
     key: Key<'_>,
     by: i64,
 ) -> Result<Option<i64>> {
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(None) };
+    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(None) };
     listeners.log(|group| {
         group.push(db, [b"INCRBY", key.bytes(), itoa::Buffer::new().format(by).as_bytes()]);
     });

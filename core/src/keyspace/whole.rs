@@ -124,7 +124,7 @@ mod tests {
     }
 
     impl Observer for Recorder {
-        fn modified(&self, _: usize, _: &[u8]) {}
+        fn modified(&self, _: usize, _: &[u8], _: u64) {}
 
         fn flushed(&self, db: Option<usize>) {
             self.flushed.lock().push(db);

@@ -51,6 +51,18 @@ pub(crate) trait Typed {
     /// The number of the database.
     fn db(&self) -> usize;
 
+    /// The number of the session that calls; 0 is nobody's.
+    #[inline(always)]
+    fn client(&self) -> u64 {
+        0
+    }
+
+    /// Whose change it is to which database: what listeners are told.
+    #[inline(always)]
+    fn origin(&self) -> (usize, u64) {
+        (self.db(), self.client())
+    }
+
     #[inline(always)]
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         Key::new(bytes, &self.local().keyspace.seed)
@@ -165,7 +177,7 @@ pub(crate) trait Typed {
         let is_new = if admission == Admission::Silent {
             set_field_in_place(keyspace, self.db(), key, field, value)
         } else {
-            set_field_in_place_heard(keyspace, self.db(), key, field, value)?
+            set_field_in_place_heard(keyspace, self.origin(), key, field, value)?
         };
         if let Some(is_new) = is_new {
             return Ok(is_new);
@@ -230,8 +242,8 @@ pub(crate) trait Typed {
         let is_plain = condition == Condition::Always && ttl != Ttl::Keep;
         let is_heard = is_plain && keyspace.hooks.may_hear();
         let may_be_new = condition == Condition::IfAbsent || is_plain;
-        if is_heard && overwrite_text_heard(keyspace, self.db(), key, value, expiry)?
-            || may_be_new && insert_text(keyspace, self.db(), &key, value, expiry)?
+        if is_heard && overwrite_text_heard(keyspace, self.origin(), key, value, expiry)?
+            || may_be_new && insert_text(keyspace, self.origin(), &key, value, expiry)?
         {
             return Ok(true);
         }
@@ -295,7 +307,7 @@ pub(crate) trait Typed {
         let keyspace = &self.local().keyspace;
         let key = self.key(key);
         if keyspace.hooks.may_hear()
-            && let Some(sum) = add_in_place_heard(keyspace, self.db(), key, by)?
+            && let Some(sum) = add_in_place_heard(keyspace, self.origin(), key, by)?
         {
             return Ok(sum);
         }
@@ -344,7 +356,7 @@ pub(crate) trait Typed {
         let keyspace = &self.local().keyspace;
         self.local().ensure_background();
         self.refuse_write()?;
-        let mut db = Db::new(keyspace, self.db(), Locks::one(keyspace, key.hash()));
+        let mut db = Db::new(keyspace, self.origin(), Locks::one(keyspace, key.hash()));
         let result = work(&mut db, key);
         db.finish(self.db())?;
         result
@@ -360,7 +372,7 @@ pub(crate) trait Typed {
         self.local().ensure_background();
         self.refuse_write()?;
         let hashes = alloc::collected(keys.iter().map(Key::hash))?;
-        let mut db = Db::new(keyspace, self.db(), Locks::of(keyspace, self.db(), &hashes));
+        let mut db = Db::new(keyspace, self.origin(), Locks::of(keyspace, self.db(), &hashes));
         let result = work(&mut db);
         db.finish(self.db())?;
         result

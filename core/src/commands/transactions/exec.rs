@@ -51,7 +51,7 @@ impl Context<'_, '_> {
             return Err(run::discarded_because_of(&Error::out_of_memory()));
         }
         let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, self.session.db, locks_of(keyspace, self.session, transaction));
+        let mut db = Db::new(keyspace, self.session.origin(), locks_of(keyspace, self.session, transaction));
         if self.watched_changed(&mut db) {
             db.release();
             reply.null_array();

@@ -33,7 +33,7 @@ pub(in crate::keyspace) struct Rare {
     ballast: Vec<u8>,
     /// Deletions of expired keys met on the way, logged before the command.
     expirations: Group,
-    pub(super) modified: Vec<(usize, Box<[u8]>)>,
+    pub(super) modified: Vec<(usize, Box<[u8]>, u64)>,
     events: Vec<Happened>,
     pub(in crate::keyspace) garbage: Vec<Owned>,
     /// The garbage is dropped by this thread, whatever it costs.
@@ -48,11 +48,12 @@ struct Happened {
     name: &'static str,
     db: usize,
     key: Box<[u8]>,
+    client: u64,
 }
 
 impl Happened {
     fn event(&self) -> Event<'_> {
-        Event { class: self.class, name: self.name, db: self.db, key: &self.key }
+        Event { class: self.class, name: self.name, db: self.db, key: &self.key, client: self.client }
     }
 }
 
@@ -71,7 +72,7 @@ impl Rare {
     fn release(self, keyspace: &Keyspace) {
         keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
         if !self.modified.is_empty() || !self.events.is_empty() {
-            let modified = self.modified.iter().map(|(db, key)| (*db, &**key));
+            let modified = self.modified.iter().map(|(db, key, client)| (*db, &**key, *client));
             keyspace.hooks.tell(modified, self.events.iter().map(Happened::event));
         }
         if !self.flushed.is_empty() {
@@ -113,8 +114,8 @@ impl Db<'_> {
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         if self.keyspace.hooks.want_events() {
-            let db = self.index;
-            self.effects.rare().events.push(Happened { class, name, db, key: key.into() });
+            let (db, client) = (self.index, self.client);
+            self.effects.rare().events.push(Happened { class, name, db, key: key.into(), client });
         }
     }
 
