@@ -2,8 +2,9 @@
 
 use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::ClientInfo;
+use super::{Blocking, ClientInfo};
 use crate::alloc;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -20,6 +21,10 @@ pub(crate) struct SessionState {
     pub(crate) watched: Vec<Watched>,
     /// The client asked to end (QUIT).
     pub(crate) quitting: bool,
+    /// The command whose reply it waits for.
+    pub(crate) blocked: Option<Blocked>,
+    /// Lines about its commands that those who monitor have not got yet.
+    pub(crate) shown: Vec<String>,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
 }
@@ -41,6 +46,16 @@ pub(crate) struct Queued {
     pub(crate) argv: Vec<Box<[u8]>>,
 }
 
+/// A command whose reply has yet to come.
+pub(crate) struct Blocked {
+    pub(crate) wait: Arc<dyn Blocking>,
+    /// Its number in the command table.
+    pub(crate) command: usize,
+    pub(crate) words: Box<[Box<[u8]>]>,
+    /// How long it ran until it had to wait.
+    pub(crate) elapsed: Duration,
+}
+
 /// A key under WATCH.
 pub(crate) struct Watched {
     pub(crate) db: usize,
@@ -57,6 +72,8 @@ impl SessionState {
             transaction: None,
             watched: Vec::new(),
             quitting: false,
+            blocked: None,
+            shown: Vec::new(),
             stripe: OnceCell::new(),
         }
     }
@@ -75,7 +92,7 @@ impl SessionState {
     /// Whether nothing about the session asks for more than to execute what it is given.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.authenticated && self.transaction.is_none()
+        self.authenticated && self.transaction.is_none() && self.blocked.is_none()
     }
 
     pub(crate) fn in_transaction(&self) -> bool {

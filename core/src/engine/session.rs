@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use crate::clients::{ClientAddress, SessionState};
-use crate::command::{Form, Reply, keys, run};
+use crate::command::{Form, Outcome, Reply, keys, run};
 use crate::commands::table;
 use crate::keyspace::read::{BATCH, prefetch};
 use crate::local::Local;
@@ -20,14 +20,14 @@ use crate::typed::{Typed, hot};
 ///
 /// Sessions are cheap; give each thread its own.
 pub struct Session {
-    client: Client,
-    reply: Reply,
+    pub(super) client: Client,
+    pub(super) reply: Reply,
 }
 
 /// A session without its replies.
-struct Client {
-    engine: Engine,
-    state: SessionState,
+pub(super) struct Client {
+    pub(super) engine: Engine,
+    pub(super) state: SessionState,
 }
 
 impl Typed for Client {
@@ -56,23 +56,28 @@ impl Session {
     ) -> Self {
         engine.inner.ensure_background();
         let now_ms = engine.inner.keyspace.clock.coarse_ms();
-        let info = engine.inner.clients.register(address, socket, now_ms);
+        let info = engine.inner.clients.register(address, socket, form == Form::Tape, now_ms);
         let state = SessionState::new(info, &engine.inner.config);
         Self { client: Client { engine, state }, reply: Reply::new(form) }
     }
 
-    /// Executes one command and returns the reply, in the form that the session was opened with.
+    /// Executes one command and returns the reply, in the form that the session was opened with. A command that has to wait keeps the calling
+    /// thread waiting; [`Session::begin`] does not.
     ///
     /// Errors are replies too: `-ERR ...` in RESP, an error item on a tape.
+    #[inline]
     pub fn execute(&mut self, argv: &[&[u8]]) -> &[u8] {
         self.reply.clear();
-        self.run(argv);
+        self.execute_pipelined(argv);
         self.reply.as_bytes()
     }
 
-    /// Executes one command and appends its reply to those that [`Session::replies`] shows.
+    /// Executes one command, as [`Session::execute`] does, and appends its reply to those that [`Session::replies`] shows.
+    #[inline]
     pub fn execute_pipelined(&mut self, argv: &[&[u8]]) {
-        self.run(argv);
+        if self.run(argv) == Outcome::Blocked {
+            self.wait(None);
+        }
     }
 
     /// Executes commands in turn and appends their replies, as [`Session::execute_pipelined`] does, but has the memory of the keys of several of
@@ -80,7 +85,7 @@ impl Session {
     pub fn execute_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) {
         for batch in commands.chunks(BATCH) {
             self.prefetch(batch);
-            batch.iter().for_each(|argv| self.run(argv.as_ref()));
+            batch.iter().for_each(|argv| self.execute_pipelined(argv.as_ref()));
         }
     }
 
@@ -100,15 +105,19 @@ impl Session {
         prefetch(keyspace, self.client.state.db, &hashes, |hash| *hash);
     }
 
-    fn run(&mut self, argv: &[&[u8]]) {
+    #[inline(always)]
+    pub(super) fn run(&mut self, argv: &[&[u8]]) -> Outcome {
         if hot::execute(&self.client, &self.client.state, argv, &mut self.reply) {
-            return;
+            return Outcome::Replied;
         }
-        self.run_any(argv);
+        self.run_any(argv)
     }
 
     #[inline(never)]
-    fn run_any(&mut self, argv: &[&[u8]]) {
+    fn run_any(&mut self, argv: &[&[u8]]) -> Outcome {
+        if self.is_blocked() {
+            return self.refuse_while_blocked();
+        }
         let inner = &self.client.engine.inner;
         inner.ensure_background();
         self.client.state.info.last_seen_ms.store(inner.keyspace.clock.coarse_ms(), Ordering::Relaxed);
@@ -118,7 +127,7 @@ impl Session {
             table::resolve(argv),
             argv,
             &mut self.reply,
-        );
+        )
     }
 
     /// The replies since the last [`Session::clear_replies`].
@@ -216,6 +225,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.cancel();
+        self.client.engine.inner.set_monitor(&self.client.state.info, false);
         self.client.state.unwatch(&self.client.engine.inner.keyspace);
         self.client.engine.inner.clients.forget(self.client.state.info.id);
     }

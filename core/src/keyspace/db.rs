@@ -39,7 +39,7 @@ pub struct Db<'e> {
     pub(super) keyspace: &'e Keyspace,
     pub(super) index: usize,
     /// The number of the session that it works for; 0 is nobody's.
-    client: u64,
+    pub(super) client: u64,
     /// Unix milliseconds, read once per command and only when a deadline has to be judged; 0 is "not yet".
     now: Cell<u64>,
     pub(super) locks: Locks<'e>,
@@ -479,7 +479,10 @@ impl<'e> Db<'e> {
     fn mark(&mut self, key: &Key<'_>) {
         let db = self.index;
         let shard = self.shard(key);
-        shard.watchers.touch(db, key.bytes());
+        if !shard.watchers.is_empty() {
+            shard.watchers.touch(db, key.bytes());
+            self.note_ready(key);
+        }
         self.keyspace.counters.bump(key.hash());
         if self.keyspace.hooks.want_changes() {
             let client = self.client;

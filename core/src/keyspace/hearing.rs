@@ -5,11 +5,12 @@ use super::hooks::{Appended, Event, EventClass, Hooks};
 use super::journal::Group;
 use super::shard::ShardData;
 use crate::error::Result;
+use crate::store::key::Key;
 
 /// Those who hear of one change that a short cut makes.
 pub(super) trait Hear {
-    /// Whether they are all there are. Asked under the lock of the shard.
-    fn stand_for(&self, hooks: &Hooks, shard: &ShardData) -> bool;
+    /// Whether they are all there are who care for the key. Asked under the lock of the shard.
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData, db: usize, key: Key<'_>) -> bool;
 
     /// The key was changed, and its shard is still locked.
     fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]);
@@ -20,7 +21,7 @@ pub(super) struct Nobody;
 
 impl Hear for Nobody {
     #[inline(always)]
-    fn stand_for(&self, hooks: &Hooks, shard: &ShardData) -> bool {
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData, _: usize, _: Key<'_>) -> bool {
         hooks.are_silent() && shard.watchers.is_empty()
     }
 
@@ -84,9 +85,9 @@ impl<'k> Listeners<'k> {
 
 impl Hear for Listeners<'_> {
     #[inline]
-    fn stand_for(&self, hooks: &Hooks, _: &ShardData) -> bool {
-        // A log that came after the change was put down has to get it from whoever does it over.
-        hooks.are_logged() != self.group.is_empty()
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData, db: usize, key: Key<'_>) -> bool {
+        // A log that came after the change was put down has to get it from whoever does it over. Those who wait for the key are served by `Db` alone.
+        hooks.are_logged() != self.group.is_empty() && !shard.watchers.is_awaited(db, &key)
     }
 
     fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]) {

@@ -51,7 +51,7 @@ fn insert(
     listeners: &mut impl Hear,
 ) -> Result<bool> {
     let mut shard = keyspace.lock(key.shard());
-    if !listeners.stand_for(&keyspace.hooks, &shard) {
+    if !listeners.stand_for(&keyspace.hooks, &shard, db, *key) {
         return Ok(false);
     }
     let Lookup::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };

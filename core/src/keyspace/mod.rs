@@ -30,6 +30,7 @@ pub(crate) mod timeline;
 pub(crate) mod upkeep;
 pub(crate) mod versions;
 pub(crate) mod victims;
+pub(crate) mod waiting;
 pub(crate) mod watch;
 pub(crate) mod whole;
 
@@ -60,6 +61,7 @@ use hooks::Hooks;
 use shard::ShardData;
 use shared::Shared;
 use versions::Counters;
+use waiting::Arrivals;
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
@@ -77,6 +79,8 @@ pub(crate) struct Keyspace {
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
     pub(crate) hooks: Hooks,
+    /// Who began to wait when.
+    pub(crate) arrivals: Arrivals,
     /// Whether the background thread reclaims what has expired; DEBUG can stop it.
     pub(crate) active_expiry: AtomicBool,
     /// Counters for caches beside the engine.
@@ -111,6 +115,7 @@ impl Keyspace {
             clock,
             config,
             hooks: Hooks::default(),
+            arrivals: Arrivals::default(),
             active_expiry: AtomicBool::new(true),
             counters: Counters::default(),
             used: CachePadded::new(AtomicUsize::new(0)),

@@ -188,7 +188,7 @@ impl<'k> Prefetched<'k> {
         kinds: [Kind; 2],
         listeners: &impl Hear,
     ) -> Option<Located<'k>> {
-        if !listeners.stand_for(&keyspace.hooks, shard) {
+        if !listeners.stand_for(&keyspace.hooks, shard, db, key) {
             return None;
         }
         if shard.visit.is_some() && shard.is_key_needed(db, key.bytes(), key.hash()) {

@@ -356,7 +356,7 @@ pub(crate) trait Typed {
         let keyspace = &self.local().keyspace;
         self.local().ensure_background();
         self.refuse_write()?;
-        let mut db = Db::new(keyspace, self.origin(), Locks::one(keyspace, key.hash()));
+        let mut db = Db::new(keyspace, self.origin(), Locks::one_with_waiters(keyspace, key.hash()));
         let result = work(&mut db, key);
         db.finish(self.db())?;
         result
@@ -372,7 +372,7 @@ pub(crate) trait Typed {
         self.local().ensure_background();
         self.refuse_write()?;
         let hashes = alloc::collected(keys.iter().map(Key::hash))?;
-        let mut db = Db::new(keyspace, self.origin(), Locks::of(keyspace, self.db(), &hashes));
+        let mut db = Db::new(keyspace, self.origin(), Locks::with_waiters(keyspace, self.db(), &hashes));
         let result = work(&mut db);
         db.finish(self.db())?;
         result

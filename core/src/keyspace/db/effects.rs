@@ -11,6 +11,7 @@ use crate::keyspace::evictor::Created;
 use crate::keyspace::hearing::log_set;
 use crate::keyspace::hooks::{Appended, Event, EventClass};
 use crate::keyspace::journal::Group;
+use crate::keyspace::waiting::{Place, Ready, Served, serve_later};
 use crate::store::key::Key;
 use crate::value::Owned;
 
@@ -21,7 +22,7 @@ pub(in crate::keyspace) struct Effects {
     /// Keys that the evictor needs a record of.
     pub(super) created: SmallVec<[Created; 1]>,
     /// What few commands have, so that the others need not carry it.
-    pub(super) rare: Option<Box<Rare>>,
+    pub(in crate::keyspace) rare: Option<Box<Rare>>,
 }
 
 #[derive(Default)]
@@ -38,6 +39,14 @@ pub(in crate::keyspace) struct Rare {
     pub(in crate::keyspace) garbage: Vec<Owned>,
     /// The garbage is dropped by this thread, whatever it costs.
     pub(in crate::keyspace) drop_here: bool,
+    /// Awaited keys that were changed.
+    pub(in crate::keyspace) ready: Ready,
+    /// Those whose waiters are served after the unlock.
+    pub(in crate::keyspace) later: Vec<Place>,
+    /// Who was served, and is told so after the unlock.
+    pub(in crate::keyspace) served: Vec<Served>,
+    /// What is to be done after the unlock beside all that.
+    afterwards: Vec<Box<dyn FnOnce() + Send>>,
     /// Databases of which all keys changed; `None` stands for all databases.
     pub(in crate::keyspace) flushed: Vec<Option<usize>>,
 }
@@ -68,7 +77,7 @@ impl Aftermath {
 }
 
 impl Rare {
-    /// What is done after the unlock: observers hear, garbage is dropped.
+    /// What is done after the unlock: observers hear, waiters are woken, garbage is dropped.
     fn release(self, keyspace: &Keyspace) {
         keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
         if !self.modified.is_empty() || !self.events.is_empty() {
@@ -78,6 +87,9 @@ impl Rare {
         if !self.flushed.is_empty() {
             keyspace.hooks.tell_flushed(&self.flushed);
         }
+        self.afterwards.into_iter().for_each(|act| act());
+        self.served.into_iter().for_each(Served::tell);
+        self.later.iter().for_each(|place| serve_later(keyspace, place));
         if self.drop_here {
             drop(self.garbage);
         } else {
@@ -177,6 +189,11 @@ impl Db<'_> {
         }
     }
 
+    /// Has something done once nothing is locked.
+    pub(crate) fn after_unlock(&mut self, act: Box<dyn FnOnce() + Send>) {
+        self.effects.rare().afterwards.push(act);
+    }
+
     /// Counts fields that have expired.
     pub(crate) fn count_expired_fields(&mut self, count: usize) {
         self.effects.rare().expired_fields += count as u64;
@@ -254,6 +271,9 @@ impl Db<'_> {
     #[inline]
     fn unlock(mut self) -> Option<Aftermath> {
         let keyspace = self.keyspace;
+        if self.effects.rare.as_ref().is_some_and(|rare| !rare.ready.is_empty()) {
+            self.serve_waiters();
+        }
         if self.has_changed || self.effects.rare.is_some() {
             self.locks.each_mut(|shard| keyspace.report(shard));
         }

@@ -1,0 +1,147 @@
+//! Sessions whose commands have to wait, and sessions that something is pushed to: what a face does until a reply or a message has come.
+//!
+//! What commands wait for is theirs to say ([`crate::command::block`]); here somebody waits with them, or does not.
+
+use std::time::Duration;
+
+use super::session::Session;
+use crate::clients::{Awaited, Blocked, Ending, Wake};
+use crate::command::{Outcome, block};
+use crate::commands::table;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{Arc, Ordering};
+
+impl Session {
+    /// Begins one command, and forgets the replies before it. Where it has [`Outcome::Replied`], [`Session::replies`] shows the reply; where it has
+    /// [`Outcome::Blocked`], that comes with [`Session::try_take`] or [`Session::wait`], and until then no other command is executed.
+    pub fn begin(&mut self, argv: &[&[u8]]) -> Outcome {
+        self.reply.clear();
+        self.run(argv)
+    }
+
+    /// [`Session::begin`] that appends to the replies.
+    pub fn begin_pipelined(&mut self, argv: &[&[u8]]) -> Outcome {
+        self.run(argv)
+    }
+
+    /// Whether the session waits for the reply of its last command.
+    #[inline]
+    pub fn is_blocked(&self) -> bool {
+        self.client.state.blocked.is_some()
+    }
+
+    #[cold]
+    pub(super) fn refuse_while_blocked(&mut self) -> Outcome {
+        self.reply
+            .error(&Error::new(ErrorKind::Usage, "ERR the session waits for the reply of its last command"));
+        Outcome::Replied
+    }
+
+    /// How long the reply may still take at most; `None` if it may take for ever, or none is waited for. A clock that a test moves counts.
+    pub fn time_left(&self) -> Option<Duration> {
+        let deadline_ms = self.client.state.blocked.as_ref()?.wait.deadline_ms()?;
+        let now_us = self.client.engine.inner.keyspace.clock.now_us();
+        Some(Duration::from_micros(deadline_ms.saturating_mul(1000).saturating_sub(now_us)))
+    }
+
+    /// Appends the reply of a command that had to wait to [`Session::replies`], if it has come, or its time is over. Says whether the session waits no
+    /// longer.
+    pub fn try_take(&mut self) -> bool {
+        let Some(blocked) = &self.client.state.blocked else { return true };
+        let inner = &self.client.engine.inner;
+        let outbox = &self.client.state.info.outbox;
+        let mut late = outbox.take_late();
+        if late.is_none() && (!blocked.wait.is_here() || self.time_left() == Some(Duration::ZERO)) {
+            // Who forked this process is served there. Where somebody else has ended the wait, the reply is on its way.
+            if blocked.wait.leave(&inner.keyspace, None) {
+                blocked.wait.end(Ending::TimedOut);
+            }
+            late = outbox.take_late();
+        }
+        let Some(late) = late else { return false };
+        if let Some(blocked) = self.client.state.blocked.take() {
+            let found = &table::all()[blocked.command];
+            block::finish(inner, &self.client.state, &blocked, found, &late, &mut self.reply);
+            let now_ms = inner.keyspace.clock.coarse_ms();
+            self.client.state.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Parks this thread until the reply of a command that had to wait has come, for so long at most, if a time is given, and appends it to
+    /// [`Session::replies`]. Says whether the session waits no longer.
+    pub fn wait(&mut self, time: Option<Duration>) -> bool {
+        let clock = self.client.engine.inner.keyspace.clock.clone();
+        let timer = clock.timer();
+        loop {
+            if self.try_take() {
+                return true;
+            }
+            let left = time.map(|time| time.saturating_sub(timer.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return false;
+            }
+            // Whoever moves a clock by hand wakes those whose time is over.
+            let until = if clock.is_manual() { None } else { self.time_left() };
+            let until = left.into_iter().chain(until).min();
+            self.client.state.info.outbox.park(Awaited::Late, until);
+        }
+    }
+
+    /// Gives up waiting for the reply of a command: there will be none, and nothing was or will be done. False: too late, the reply has come, or is
+    /// about to.
+    pub fn cancel(&mut self) -> bool {
+        let Some(Blocked { wait, .. }) = &self.client.state.blocked else { return false };
+        let is_cancelled = wait.leave(&self.client.engine.inner.keyspace, None);
+        if is_cancelled {
+            wait.end(Ending::Gone);
+            self.client.state.blocked = None;
+        }
+        is_cancelled
+    }
+
+    /// Has `waker` called from now on whenever something has come for the session: the reply of a command that had to wait, or a message. With
+    /// `None` nothing is called any more.
+    pub fn set_waker(&self, waker: Option<Arc<dyn Wake>>) {
+        self.client.state.info.outbox.set_waker(waker);
+    }
+
+    /// Whether messages may come: the session monitors.
+    #[inline]
+    pub fn is_pushed_to(&self) -> bool {
+        self.client.state.info.is_monitor.load(Ordering::Relaxed)
+    }
+
+    /// Takes the oldest message, in the session's form, and waits for one that long at most; for ever, if no time is given.
+    ///
+    /// # Errors
+    /// There were more than the session may have waiting: those before this call were dropped. More come after it.
+    pub fn next_push(&mut self, time: Option<Duration>) -> Result<Option<Arc<[u8]>>> {
+        let timer = self.client.engine.inner.keyspace.clock.timer();
+        loop {
+            let outbox = &self.client.state.info.outbox;
+            let lost =
+                |_| Error::new(ErrorKind::Usage, "ERR messages were dropped: too many waited to be read");
+            if let Some(message) = outbox.take_push().map_err(lost)? {
+                return Ok(Some(message));
+            }
+            let left = time.map(|time| time.saturating_sub(timer.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            outbox.park(Awaited::Push, left);
+        }
+    }
+
+    /// Appends all messages to the replies.
+    #[cfg(feature = "listener")]
+    pub(crate) fn take_pushes(&mut self) {
+        // Of a connection that is too slow nothing is dropped: it is ended.
+        while let Ok(Some(message)) = self.client.state.info.outbox.take_push() {
+            self.reply.append(&message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
