@@ -23,6 +23,8 @@ pub(crate) struct Late {
     pub(crate) bytes: Vec<u8>,
     /// What it says, if it is an error.
     pub(crate) error: Option<Error>,
+    /// The error is that somebody else ended the wait.
+    pub(crate) is_unblocked: bool,
 }
 
 /// See the module's text.

@@ -232,7 +232,7 @@ impl Pending {
     fn failed(&self, error: Error) -> Late {
         let mut reply = Reply::of(self.form, self.resp3);
         reply.error(&error);
-        Late { bytes: reply.as_bytes().to_vec(), error: Some(error) }
+        Late { bytes: reply.as_bytes().to_vec(), error: Some(error), is_unblocked: false }
     }
 
     fn deliver(&self, late: Late) {
@@ -255,7 +255,7 @@ impl Serve for Pending {
         let late = match attempt {
             Ok(Attempt::Wait) => return false,
             Err(error) if error.kind() == ErrorKind::WrongType => return false,
-            Ok(Attempt::Done) => Late { bytes: reply.as_bytes().to_vec(), error: None },
+            Ok(Attempt::Done) => Late { bytes: reply.as_bytes().to_vec(), error: None, is_unblocked: false },
             Err(error) => self.failed(error),
         };
         *self.kept.lock() = Some(late);
@@ -280,12 +280,13 @@ impl Blocking for Wait {
         match how {
             Ending::TimedOut => {
                 let bytes = self.pending.given_up.as_bytes().to_vec();
-                self.pending.deliver(Late { bytes, error: None });
+                self.pending.deliver(Late { bytes, error: None, is_unblocked: false });
             }
-            Ending::Unblocked => self.pending.deliver(
-                self.pending
-                    .failed(Error::new(ErrorKind::Command, "UNBLOCKED client unblocked via CLIENT UNBLOCK")),
-            ),
+            Ending::Unblocked => {
+                let text = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+                let late = self.pending.failed(Error::new(ErrorKind::Command, text));
+                self.pending.deliver(Late { is_unblocked: true, ..late });
+            }
             Ending::Gone => self.pending.info.set_blocking(None),
         }
     }
@@ -315,5 +316,17 @@ pub(crate) fn finish(
     }
     reply.append(&late.bytes);
     session.ended();
+    if late.is_unblocked {
+        abandoned(engine, session, blocked);
+        session.counters(&engine.stats).of(found.id).rejected();
+        late.error.iter().for_each(|error| engine.stats.count_error(error));
+        return;
+    }
     run::count(engine, session, found, &argv, blocked.elapsed, late.bytes.len(), late.error.as_ref());
+}
+
+/// Counts a command that had to wait and has no reply of its own.
+pub(crate) fn abandoned(engine: &Local, session: &SessionState, blocked: &Blocked) {
+    let counters = session.counters(&engine.stats).of(blocked.command);
+    counters.called(blocked.elapsed, engine.config.hot().latency_tracking());
 }

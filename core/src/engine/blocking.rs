@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::session::Session;
-use crate::clients::{Awaited, Blocked, Ending, Wake};
+use crate::clients::{Awaited, Ending, Wake};
 use crate::command::{Outcome, block};
 use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
@@ -91,13 +91,26 @@ impl Session {
     /// Gives up waiting for the reply of a command: there will be none, and nothing was or will be done. False: too late, the reply has come, or is
     /// about to.
     pub fn cancel(&mut self) -> bool {
-        let Some(Blocked { wait, .. }) = &self.client.state.blocked else { return false };
-        let is_cancelled = wait.leave(&self.client.engine.inner.keyspace, None);
+        let Some(blocked) = &self.client.state.blocked else { return false };
+        let inner = &self.client.engine.inner;
+        let is_cancelled = blocked.wait.leave(&inner.keyspace, None);
         if is_cancelled {
-            wait.end(Ending::Gone);
-            self.client.state.blocked = None;
+            blocked.wait.end(Ending::Gone);
+            self.forget_blocked();
         }
         is_cancelled
+    }
+
+    /// Ends the wait for a reply that nobody will take.
+    pub(super) fn abandon(&mut self) {
+        self.cancel();
+        self.forget_blocked();
+    }
+
+    fn forget_blocked(&mut self) {
+        if let Some(blocked) = self.client.state.blocked.take() {
+            block::abandoned(&self.client.engine.inner, &self.client.state, &blocked);
+        }
     }
 
     /// Has `waker` called from now on whenever something has come for the session: the reply of a command that had to wait, or a message. With

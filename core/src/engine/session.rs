@@ -225,7 +225,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.cancel();
+        self.abandon();
         self.client.engine.inner.set_monitor(&self.client.state.info, false);
         self.client.state.unwatch(&self.client.engine.inner.keyspace);
         self.client.engine.inner.clients.forget(self.client.state.info.id);

@@ -37,7 +37,7 @@ fn whatever_comes_wakes_the_client() {
     let (outbox, bell) = (Outbox::default(), Arc::new(Bell::default()));
     outbox.deliver(Late::default());
     outbox.set_waker(Some(bell.clone()));
-    outbox.deliver(Late { bytes: b"late".to_vec(), error: None });
+    outbox.deliver(Late { bytes: b"late".to_vec(), error: None, is_unblocked: false });
     outbox.push(&message("m"), 10);
     outbox.nudge();
     assert_eq!(bell.0.load(Ordering::Relaxed), 3);
@@ -62,7 +62,7 @@ fn a_parked_thread_goes_on_when_something_comes() {
             outbox.park(Awaited::Late, None);
             outbox.take_late().unwrap().bytes
         });
-        outbox.deliver(Late { bytes: b"late".to_vec(), error: None });
+        outbox.deliver(Late { bytes: b"late".to_vec(), error: None, is_unblocked: false });
         assert_eq!(parked.join().unwrap(), b"late");
     });
 }
