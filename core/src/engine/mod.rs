@@ -3,7 +3,7 @@
 //! What it consists of is [`crate::local`]'s; the typed methods of the hot commands are [`crate::Database`]'s, everything else goes through
 //! [`Session::execute`].
 
-mod blocking;
+pub(crate) mod blocking;
 pub(crate) mod session;
 
 use std::collections::HashMap;

@@ -355,8 +355,7 @@ impl Db<'_> {
             let Some(waiter) = watchers.next_waiter(place.db, &key, from) else { return };
             from = waiter.ticket + 1;
             if !waiter.is_here() {
-                // Who forked this process waits there.
-                waiter.claim();
+                // It waits in the process that forked this one.
                 self.locks.shard_mut(key.shard()).watchers.dequeue(
                     &keyspace.hooks,
                     place.db,
