@@ -9,6 +9,7 @@ use crate::clients::{Awaited, Ending, Wake};
 use crate::command::{Outcome, block};
 use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::read::BATCH;
 use crate::sync::{Arc, Ordering};
 
 impl Session {
@@ -22,6 +23,21 @@ impl Session {
     /// [`Session::begin`] that appends to the replies.
     pub fn begin_pipelined(&mut self, argv: &[&[u8]]) -> Outcome {
         self.run(argv)
+    }
+
+    /// Begins commands in turn, as [`Session::execute_all`] does, until one has to wait, and returns how many it began. Their replies are appended.
+    pub fn begin_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) -> usize {
+        let mut begun = 0;
+        for batch in commands.chunks(BATCH) {
+            self.prefetch(batch);
+            for argv in batch {
+                begun += 1;
+                if self.run(argv.as_ref()) == Outcome::Blocked {
+                    return begun;
+                }
+            }
+        }
+        begun
     }
 
     /// Whether the session waits for the reply of its last command.

@@ -11,7 +11,7 @@ use super::Engine;
 use crate::clients::{ClientAddress, SessionState};
 use crate::command::{Form, Outcome, Reply, keys, run};
 use crate::commands::table;
-use crate::keyspace::read::{BATCH, prefetch};
+use crate::keyspace::read::prefetch;
 use crate::local::Local;
 use crate::sync::Arc;
 use crate::typed::{Typed, hot};
@@ -83,13 +83,14 @@ impl Session {
     /// Executes commands in turn and appends their replies, as [`Session::execute_pipelined`] does, but has the memory of the keys of several of
     /// them fetched at once.
     pub fn execute_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) {
-        for batch in commands.chunks(BATCH) {
-            self.prefetch(batch);
-            batch.iter().for_each(|argv| self.execute_pipelined(argv.as_ref()));
+        let mut rest = commands;
+        while !rest.is_empty() {
+            rest = &rest[self.begin_all(rest)..];
+            self.wait(None);
         }
     }
 
-    fn prefetch<'w, C: AsRef<[&'w [u8]]>>(&self, commands: &[C]) {
+    pub(super) fn prefetch<'w, C: AsRef<[&'w [u8]]>>(&self, commands: &[C]) {
         let keyspace = &self.client.engine.inner.keyspace;
         if commands.len() < 2 || !keyspace.is_worth_fetching() {
             return;

@@ -487,8 +487,8 @@ fn waits_are_counted_when_they_end() {
     execute(&mut host, "SET k v");
     taken(&mut waiting);
     assert!(calls(&mut host).unwrap().starts_with("cmdstat_client:calls=1,"));
-    begin(&mut waiting, "TAKE 0 k");
-    waiting.cancel();
+    assert_eq!(begin(&mut waiting, "TAKE 0 k"), Outcome::Blocked);
+    assert!(waiting.cancel());
     assert!(calls(&mut host).unwrap().starts_with("cmdstat_client:calls=2,"));
 }
 
