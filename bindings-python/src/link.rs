@@ -79,7 +79,7 @@ impl Inner {
         let message = self.session.next_push(time);
         let message = message.map_err(|lost| PyConnectionError::new_err(lost.to_string()))?;
         let has_come = message.is_some();
-        for message in message {
+        if let Some(message) = message {
             self.replies.push_back(copied(&message)?);
         }
         Ok(has_come)
@@ -103,7 +103,7 @@ impl Inner {
                 message = next;
                 Ok::<bool, PyErr>(message.is_some())
             })?;
-            for message in message {
+            if let Some(message) = message {
                 self.replies.push_back(copied(&message)?);
             }
         }

@@ -5,10 +5,13 @@ import os
 import signal
 import threading
 
-import keystead
 import pytest
 import valkey
-from keystead.asyncio.valkey import Valkey as AsyncValkey
+
+import keystead
+from keystead import Store
+from keystead.asyncio import Store as AsyncStore
+from keystead.asyncio import Valkey as AsyncValkey
 from keystead.valkey import Valkey
 
 
@@ -24,8 +27,13 @@ def ids(store):
     return [line.split()[0].removeprefix("id=") for line in lines]
 
 
-def test_a_thread_waits_while_others_run():
-    store = keystead.Store(keystead.open())
+async def until(holds):
+    """Lets the loop run until something holds."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+def test_a_thread_waits_while_others_run(store):
     assert store.execute("WAIT", 1, 5) == 0
     replies = []
     thread = threading.Thread(target=lambda: replies.append(store.execute("WAIT", 2, 0)))
@@ -37,11 +45,12 @@ def test_a_thread_waits_while_others_run():
     assert replies == [0]
 
 
-def test_pipelines_wait_too():
-    store = keystead.Store(keystead.open())
+def test_pipelines_wait_too(store):
     assert store.pipeline([("SET", "k", "v"), ("WAIT", 1, 5), ("GET", "k")])[1:] == [0, b"v"]
     with pytest.raises(keystead.exceptions.ResponseError, match="UNBLOCKED"):
-        thread = threading.Thread(target=lambda: (waiting(store), store.execute("CLIENT", "UNBLOCK", ids(store)[0], "ERROR")))
+        thread = threading.Thread(
+            target=lambda: (waiting(store), store.execute("CLIENT", "UNBLOCK", ids(store)[0], "ERROR"))
+        )
         thread.start()
         try:
             store.execute("WAIT", 1, 0)
@@ -49,14 +58,13 @@ def test_pipelines_wait_too():
             thread.join()
 
 
-def test_a_signal_ends_a_wait():
+def test_a_signal_ends_a_wait(store):
     class Stop(Exception):
         pass
 
     def stop(*_):
         raise Stop
 
-    store = keystead.Store(keystead.open())
     before = signal.signal(signal.SIGUSR1, stop)
     try:
         thread = threading.Thread(target=lambda: (waiting(store), os.kill(os.getpid(), signal.SIGUSR1)))
@@ -70,15 +78,13 @@ def test_a_signal_ends_a_wait():
     assert store.execute("PING") == b"PONG"
 
 
-def test_coroutines_wait_and_the_loop_goes_on():
+def test_coroutines_wait_and_the_loop_goes_on(name):
     async def main():
-        engine = keystead.open()
-        store, watcher = keystead.AsyncStore(engine), keystead.Store(engine)
+        store, watcher = AsyncStore(name), Store(name)
         assert await store.execute("WAIT", 1, 5) == 0
         tasks = [asyncio.ensure_future(store.execute("WAIT", 1, 0)) for _ in range(3)]
-        while len(ids(watcher)) < 3:
-            await asyncio.sleep(0.001)
-        first, second, third = ids(watcher)
+        await until(lambda: len(ids(watcher)) == 3)
+        first, second, _ = ids(watcher)
         assert await store.execute("CLIENT", "UNBLOCK", first) == 1
         assert await tasks[0] == 0
         assert await store.execute("CLIENT", "UNBLOCK", second, "ERROR") == 1
@@ -93,7 +99,9 @@ def test_coroutines_wait_and_the_loop_goes_on():
         assert not ids(watcher)
         # From another thread.
         task = asyncio.ensure_future(store.execute("WAIT", 1, 0))
-        thread = threading.Thread(target=lambda: (waiting(watcher), watcher.execute("CLIENT", "UNBLOCK", ids(watcher)[0])))
+        thread = threading.Thread(
+            target=lambda: (waiting(watcher), watcher.execute("CLIENT", "UNBLOCK", ids(watcher)[0]))
+        )
         thread.start()
         assert await task == 0
         thread.join()
@@ -118,9 +126,9 @@ def test_clients_of_valkey_py_wait():
         async with client.pipeline(transaction=False) as pipe:
             assert await pipe.set("k", "v").wait(1, 5).get("k").execute() == [True, 0, b"v"]
         task = asyncio.ensure_future(client.wait(1, 0))
-        while not (blocked := await client.client_list(_type="normal")) or blocked[-1]["flags"] != "b":
-            await asyncio.sleep(0.001)
-        assert await client.client_unblock(blocked[-1]["id"], error=True)
+        store = Store(client.engine)
+        await until(lambda: ids(store))
+        assert await client.client_unblock(int(ids(store)[0]), error=True)
         with pytest.raises(valkey.ResponseError, match="UNBLOCKED"):
             await task
 

@@ -54,6 +54,8 @@ pub(crate) struct Blocked {
     pub(crate) words: Box<[Box<[u8]>]>,
     /// How long it ran until it had to wait.
     pub(crate) elapsed: Duration,
+    /// Its time was over when somebody else had ended the wait: the reply is on its way.
+    pub(crate) is_coming: bool,
 }
 
 /// A key under WATCH.

@@ -193,7 +193,7 @@ fn owned(argv: &[&[u8]]) -> Result<Box<[Box<[u8]>]>> {
 
 /// What the session keeps. Which command it is, and how long it ran, is filled in by who runs it.
 fn of_session(wait: Arc<Wait>, words: Box<[Box<[u8]>]>) -> Blocked {
-    Blocked { wait, command: 0, words, elapsed: Duration::ZERO }
+    Blocked { wait, command: 0, words, elapsed: Duration::ZERO, is_coming: false }
 }
 
 /// A command that waits, and its waiter.

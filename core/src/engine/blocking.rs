@@ -53,9 +53,10 @@ impl Session {
         Outcome::Replied
     }
 
-    /// How long the reply may still take at most; `None` if it may take for ever, or none is waited for. A clock that a test moves counts.
+    /// After how long to [`Session::try_take`] though nothing has come; `None` if never, or no reply is waited for. A clock that a test moves counts.
     pub fn time_left(&self) -> Option<Duration> {
-        let deadline_ms = self.client.state.blocked.as_ref()?.wait.deadline_ms()?;
+        let blocked = self.client.state.blocked.as_ref().filter(|blocked| !blocked.is_coming)?;
+        let deadline_ms = blocked.wait.deadline_ms()?;
         let now_us = self.client.engine.inner.keyspace.clock.now_us();
         Some(Duration::from_micros(deadline_ms.saturating_mul(1000).saturating_sub(now_us)))
     }
@@ -67,14 +68,19 @@ impl Session {
         let inner = &self.client.engine.inner;
         let outbox = &self.client.state.info.outbox;
         let mut late = outbox.take_late();
-        if late.is_none() && (!blocked.wait.is_here() || self.time_left() == Some(Duration::ZERO)) {
-            // Who forked this process is served there. Where somebody else has ended the wait, the reply is on its way.
+        let is_over =
+            !blocked.wait.is_here() || blocked.is_coming || self.time_left() == Some(Duration::ZERO);
+        if late.is_none() && is_over {
+            // Who forked this process is served there.
             if blocked.wait.leave(&inner.keyspace, None) {
                 blocked.wait.end(Ending::TimedOut);
             }
             late = outbox.take_late();
         }
-        let Some(late) = late else { return false };
+        let Some(late) = late else {
+            self.client.state.blocked.iter_mut().for_each(|blocked| blocked.is_coming = is_over);
+            return false;
+        };
         if let Some(blocked) = self.client.state.blocked.take() {
             let found = &table::all()[blocked.command];
             block::finish(inner, &self.client.state, &blocked, found, &late, &mut self.reply);

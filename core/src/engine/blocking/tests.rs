@@ -328,6 +328,7 @@ fn a_wait_ends_when_its_time_is_over() {
     assert_eq!(waiting.time_left(), Some(Duration::from_millis(50)));
     engine.advance(Duration::from_millis(49));
     assert!(!waiting.try_take() && !waiting.wait(Some(Duration::ZERO)));
+    assert_eq!(waiting.time_left(), Some(Duration::from_millis(1)));
     engine.advance(Duration::from_millis(1));
     assert_eq!(taken(&mut waiting), "*-1");
     assert_eq!(queues(&engine), (1, true));
