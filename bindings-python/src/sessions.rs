@@ -251,7 +251,8 @@ impl Client {
 impl Client {
     #[inline]
     fn run_typed<'py>(&self, arguments: &Arguments<'_, 'py>) -> Result<Option<Bound<'py, PyAny>>, Raised> {
-        let Some(db) = self.db.as_ref().filter(|db| db.index() == self.sessions.db()) else {
+        let Some(db) = self.db.as_ref().filter(|db| db.index() == self.sessions.db() && !db.is_monitored())
+        else {
             return Ok(None);
         };
         let py = arguments.py();
