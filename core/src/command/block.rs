@@ -196,6 +196,12 @@ fn of_session(wait: Arc<Wait>, words: Box<[Box<[u8]>]>) -> Blocked {
     Blocked { wait, command: 0, words, elapsed: Duration::ZERO, is_coming: false }
 }
 
+fn sink(form: Form, resp3: bool) -> Reply {
+    let mut reply = Reply::new(form);
+    reply.set_resp3(resp3);
+    reply
+}
+
 /// A command that waits, and its waiter.
 struct Wait {
     waiter: Arc<Waiter>,
@@ -225,12 +231,12 @@ impl Pending {
     /// One that replies as `reply` does.
     fn new(info: Arc<ClientInfo>, deadline_ms: Option<u64>, reply: &Reply) -> Self {
         let (form, resp3) = (reply.form(), reply.resp3());
-        let given_up = Reply::of(form, resp3);
+        let given_up = sink(form, resp3);
         Self { info, deadline_ms, form, resp3, given_up, retry: None, kept: Mutex::default() }
     }
 
     fn failed(&self, error: Error) -> Late {
-        let mut reply = Reply::of(self.form, self.resp3);
+        let mut reply = sink(self.form, self.resp3);
         reply.error(&error);
         Late { bytes: reply.as_bytes().to_vec(), error: Some(error), is_unblocked: false }
     }
@@ -245,7 +251,7 @@ impl Serve for Pending {
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
         let Some(Retry { words, again }) = &self.retry else { return false };
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
-        let mut reply = Reply::of(self.form, self.resp3);
+        let mut reply = sink(self.form, self.resp3);
         let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());
         let index = db.index();
         let attempt = db.brace(&argv).and_then(|()| again(db, &argv, &mut reply));

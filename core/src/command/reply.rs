@@ -99,11 +99,6 @@ impl Reply {
         Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, left_out, behind: Vec::new() }
     }
 
-    /// A sink of a form and a protocol.
-    pub(crate) fn of(form: Form, resp3: bool) -> Self {
-        Self { resp3, ..Self::new(form) }
-    }
-
     /// Appends what was written elsewhere, of the same form.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.put([bytes]);

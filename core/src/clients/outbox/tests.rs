@@ -1,3 +1,5 @@
+//! Tests of outboxes: order, bounds, wakers, parked threads.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
