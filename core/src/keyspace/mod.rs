@@ -56,7 +56,7 @@ use crate::striped::Lookups;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use access::{CALM_TICK_MS, Recording};
 use evictor::Evictor;
-use guard::{Shard, ShardGuard, Turn};
+use guard::{Shard, ShardGuard, Turn, Work};
 use hooks::Hooks;
 use shard::ShardData;
 use shared::Shared;
@@ -158,11 +158,7 @@ impl Keyspace {
 
     /// [`Keyspace::lock`] for an overwrite, which `work` is: see [`Shard::in_place`].
     #[inline(always)]
-    pub(crate) fn in_place<R>(
-        &self,
-        shard: usize,
-        work: impl FnOnce(&mut ShardData) -> Option<R>,
-    ) -> Option<R> {
+    pub(crate) fn in_place<R>(&self, shard: usize, work: impl Work<Done = R>) -> Option<R> {
         let line = self.shared.line(shard);
         self.shards[shard].in_place(line, |shard, noted| self.stamp(shard, noted), work)
     }

@@ -13,6 +13,7 @@ mod fields;
 
 use super::Keyspace;
 use super::entry::Head;
+use super::guard::Work;
 use super::hearing::{Hear, Listeners, Nobody, log_set};
 use super::hooks::EventClass;
 use super::shard::ShardData;
@@ -89,7 +90,7 @@ fn overwrite(
         return false;
     }
     let Some(prefetched) = prefetch_entry(keyspace, db, &key) else { return false };
-    let written = keyspace.in_place(key.shard(), |data| {
+    let written = keyspace.in_place(key.shard(), |data: &mut ShardData| {
         let found = prefetched.confirm(keyspace, data, db, key, Kind::TEXTS, listeners)?;
         if !found.head.has_room_for(value.len()) {
             return None;
@@ -147,7 +148,25 @@ pub(crate) fn add_in_place_heard(
 #[inline(always)]
 fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut impl Hear) -> Option<i64> {
     let prefetched = prefetch_entry(keyspace, db, &key)?;
-    keyspace.in_place(key.shard(), |data| {
+    keyspace.in_place(key.shard(), Adding { keyspace, db, key, by, listeners, prefetched })
+}
+
+/// [`add`] under the lock.
+struct Adding<'a, 'k, H> {
+    keyspace: &'k Keyspace,
+    db: usize,
+    key: Key<'a>,
+    by: i64,
+    listeners: &'a mut H,
+    prefetched: Prefetched<'k>,
+}
+
+impl<H: Hear> Work for Adding<'_, '_, H> {
+    type Done = i64;
+
+    #[inline(always)]
+    fn run(self, data: &mut ShardData) -> Option<i64> {
+        let Self { keyspace, db, key, by, listeners, prefetched } = self;
         let found = prefetched.confirm(keyspace, data, db, key, [Kind::Int; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;
@@ -159,7 +178,7 @@ fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut im
         found.note(keyspace, data, key);
         listeners.changed(data, db, key.bytes());
         Some(sum)
-    })
+    }
 }
 
 /// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.

@@ -116,20 +116,12 @@ fn every_way_to_bring_a_key_serves_those_who_wait() {
     // And so do typed calls.
     let engine = engine();
     let db = engine.database(0).unwrap();
+    let ttl = crate::SetOptions::new().ttl(crate::Ttl::After(Duration::from_secs(9)));
     let bring: [&dyn Fn(); 4] = [
-        &|| drop(db.set("k", "v").unwrap()),
-        &|| {
-            drop(
-                db.set_with(
-                    "k",
-                    "v",
-                    crate::SetOptions::new().ttl(crate::Ttl::After(Duration::from_secs(9))),
-                )
-                .unwrap(),
-            )
-        },
-        &|| drop(db.incr("k", 1).unwrap()),
-        &|| drop(db.set_many(&[("k", "v"), ("j", "v")], crate::Ttl::None).unwrap()),
+        &|| db.set("k", "v").unwrap(),
+        &|| assert!(db.set_with("k", "v", ttl).unwrap()),
+        &|| assert_eq!(db.incr("k", 1).unwrap(), 1),
+        &|| db.set_many(&[("k", "v"), ("j", "v")], crate::Ttl::None).unwrap(),
     ];
     for bring in bring {
         let mut waiting = blocked(&engine, "TAKE 0 k");

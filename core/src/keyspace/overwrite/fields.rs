@@ -62,7 +62,7 @@ fn set_field(
         return None;
     }
     let prefetched = prefetch_entry(keyspace, db, &key)?;
-    keyspace.in_place(key.shard(), |data| {
+    keyspace.in_place(key.shard(), |data: &mut ShardData| {
         let found = prefetched.confirm(keyspace, data, db, key, [Kind::HashPacked; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;
