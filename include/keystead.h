@@ -300,6 +300,17 @@ struct ks_reply *ks_command_argv(struct ks_session *session,
                                  const size_t *lengths);
 
 /**
+ * Takes the oldest message that was pushed to a session, as MONITOR's lines are, and waits for one that long at most, in milliseconds; for ever, if
+ * negative. Gives it through `*reply`, to be freed with ks_free_reply.
+ *
+ * Returns KS_OK; KS_MISSING if none has come, and `*reply` is NULL; KS_ERR_USAGE, also where messages were dropped, since too many waited to be
+ * read: more come after that.
+ */
+enum ks_status ks_next(struct ks_session *session,
+                       int64_t timeout_ms,
+                       struct ks_reply **reply);
+
+/**
  * Frees a reply with everything in it: the root of its tree, once. NULL is allowed.
  */
 void ks_free_reply(struct ks_reply *reply);

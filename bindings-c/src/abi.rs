@@ -443,6 +443,33 @@ pub unsafe extern "C" fn ks_command_argv(
     reply
 }
 
+/// Takes the oldest message that was pushed to a session, as MONITOR's lines are, and waits for one that long at most, in milliseconds; for ever, if
+/// negative. Gives it through `*reply`, to be freed with ks_free_reply.
+///
+/// Returns KS_OK; KS_MISSING if none has come, and `*reply` is NULL; KS_ERR_USAGE, also where messages were dropped, since too many waited to be
+/// read: more come after that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_next(
+    session: *mut ks_session,
+    timeout_ms: i64,
+    reply: *mut *mut ks_reply,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: null, or open and used by this thread alone; the place is valid for writing, or null.
+        let (session, reply) = unsafe { (session.as_mut(), out("reply", reply, std::ptr::null_mut())?) };
+        let session = session.ok_or_else(|| null("the session"))?;
+        let time = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        match session.session.next_push(time)? {
+            None => Ok(ks_status::KS_MISSING),
+            Some(message) => {
+                let (item, _) = Item::read(&message).ok_or_else(Error::no_memory)?;
+                *reply = reply_of(&item)?;
+                Ok(ks_status::KS_OK)
+            }
+        }
+    })
+}
+
 /// A reply as a tree that the caller frees.
 fn reply_of(item: &Item<'_>) -> Result<*mut ks_reply, Error> {
     let reply = Box::into_raw(Box::new(ks_reply {

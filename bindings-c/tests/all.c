@@ -196,6 +196,27 @@ static void opening(void) {
   CHECK(ks_open(&options, &failing) == KS_ERR_USAGE);
 }
 
+static void messages(ks_engine *engine) {
+  ks_session *monitor = NULL, *other = NULL;
+  ks_reply *reply = NULL;
+  CHECK(ks_session_open(engine, &monitor) == KS_OK && ks_session_open(engine, &other) == KS_OK);
+  CHECK(ks_next(monitor, 0, &reply) == KS_MISSING && reply == NULL);
+  reply = ks_command(monitor, "MONITOR");
+  CHECK(text_is(reply, KS_REPLY_STATUS, "OK"));
+  ks_free_reply(reply);
+  /* A command that has to wait keeps its thread. */
+  reply = ks_command(other, "WAIT 1 1");
+  CHECK(reply != NULL && reply->type_ == KS_REPLY_INTEGER && reply->integer == 0);
+  ks_free_reply(reply);
+  CHECK(ks_next(monitor, -1, &reply) == KS_OK && reply != NULL && reply->type_ == KS_REPLY_STATUS);
+  CHECK(reply != NULL && strstr(reply->str, "[0 unix:in-process] \"WAIT\" \"1\" \"1\"") != NULL);
+  ks_free_reply(reply);
+  CHECK(ks_next(monitor, 1, &reply) == KS_MISSING && reply == NULL);
+  CHECK(ks_next(NULL, 0, &reply) == KS_ERR_USAGE && ks_next(monitor, 0, NULL) == KS_ERR_USAGE);
+  ks_session_close(monitor);
+  ks_session_close(other);
+}
+
 int main(void) {
   ks_engine *engine = NULL;
   ks_session *session = NULL;
@@ -211,6 +232,7 @@ int main(void) {
   resp3(session);
   transactions(session);
   threads(engine);
+  messages(engine);
   reply = ks_command_argv(session, 2, argv, NULL);
   CHECK(text_is(reply, KS_REPLY_STRING, "hello"));
   ks_free_reply(reply);

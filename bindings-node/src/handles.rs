@@ -61,10 +61,24 @@ impl Store {
         let mut session = self.session.lock();
         let session = session.get_or_insert_with(|| self.databases[0].engine().session(Form::Tape));
         session.clear_replies();
-        session.execute_all(commands);
+        let mut rest = commands;
+        while !rest.is_empty() {
+            rest = &rest[session.begin_all(rest)..];
+            // The isolate's thread must not wait, and nobody would read what is pushed: neither is done.
+            if session.cancel() {
+                session.reply().error(&no_waiting());
+            }
+            if session.is_pushed_to() {
+                session.execute_pipelined(&[b"RESET"]);
+            }
+        }
         self.current.store(session.db(), Ordering::Relaxed);
         read(session.replies())
     }
+}
+
+fn no_waiting() -> Error {
+    Error::new(ErrorKind::Usage, "ERR the command would have to wait, which calls of this binding don't")
 }
 
 /// Bits of a handle that say its place in the table; those above count how often the place was used.

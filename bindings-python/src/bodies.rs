@@ -18,6 +18,11 @@ use crate::hot::{Argument, Arguments};
 pub trait Method: 'static {
     /// The class whose instances it is called on.
     type Class: PyClass<Frozen = True> + Sync;
+    /// Whether what it gave is awaited as it is, where a method gives awaitables: it is still to come.
+    #[inline(always)]
+    fn is_awaitable(_: &Bound<'_, PyAny>) -> bool {
+        false
+    }
     /// What it does.
     fn call<'py>(
         this: Argument<'_, 'py>,

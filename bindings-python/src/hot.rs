@@ -351,7 +351,8 @@ unsafe extern "C" fn entry<M: Method, const READY: bool>(
         let class = unsafe { this.cast_unchecked::<M::Class>() };
         M::call(this, class.get(), &arguments)
     });
-    if READY { ready(py, outcome) } else { give(outcome) }
+    let is_ready = READY && !outcome.as_ref().is_ok_and(M::is_awaitable);
+    if is_ready { ready(py, outcome) } else { give(outcome) }
 }
 
 /// Runs `work` and turns a panic into an exception of kind Internal.

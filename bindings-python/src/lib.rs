@@ -22,6 +22,7 @@ mod reply;
 mod sessions;
 mod store;
 mod value;
+mod waiting;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
@@ -50,6 +51,7 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pipeline::Pipeline>()?;
     module.add_class::<sessions::Client>()?;
     module.add_class::<link::Link>()?;
+    module.add_class::<waiting::Later>()?;
     module.add("CachedResult", hot::callable_type::<digest::CachedResult>(module.py())?)?;
     module.add_class::<digest::ResultStore>()?;
     module.add_function(wrap_pyfunction!(digest::cached_result, module)?)?;

@@ -3,8 +3,10 @@
 //! Pipelines, WATCH and everything else that must stay on one connection go through it. The connection classes are in Python.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use keystead::{Form, Session};
+use keystead::{Form, Outcome, Session};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyConnectionError;
 use pyo3::prelude::*;
@@ -16,17 +18,97 @@ use crate::exit::enter;
 use crate::memory::copied;
 use crate::reply::{Style, decode};
 use crate::sessions::{argv_of, encode};
+use crate::waiting;
 
 /// A session and the replies that nobody has read yet.
 #[pyclass(frozen, module = "keystead._keystead")]
 pub struct Link {
+    /// `None` once it was closed, and while a thread waits with it.
     inner: Mutex<Option<Inner>>,
+    is_closed: AtomicBool,
     make_error: Py<PyAny>,
 }
 
 struct Inner {
     session: Session,
     replies: VecDeque<Vec<u8>>,
+    /// Commands that were sent behind one that has to wait.
+    behind: VecDeque<Vec<Vec<u8>>>,
+}
+
+impl Inner {
+    /// Executes a command, or has it wait for those before it.
+    fn send(&mut self, argv: &[&[u8]]) -> PyResult<()> {
+        if self.session.is_blocked() {
+            let words = argv.iter().map(|word| copied(word)).collect::<PyResult<_>>()?;
+            self.behind.push_back(words);
+            return Ok(());
+        }
+        if self.session.begin(argv) == Outcome::Replied {
+            self.replies.push_back(copied(self.session.replies())?);
+        }
+        Ok(())
+    }
+
+    /// Takes what has come: the reply of a command that had to wait, with those of the commands behind it, and messages.
+    fn look(&mut self) -> PyResult<()> {
+        while self.session.is_blocked() {
+            if !self.session.try_take() {
+                return Ok(());
+            }
+            self.took()?;
+        }
+        while self.session.is_pushed_to() && self.receive(Some(Duration::ZERO))? {}
+        Ok(())
+    }
+
+    /// The reply of a command that had to wait has come: those behind it are executed, until another has to.
+    fn took(&mut self) -> PyResult<()> {
+        self.replies.push_back(copied(self.session.replies())?);
+        while !self.session.is_blocked()
+            && let Some(words) = self.behind.pop_front()
+        {
+            let argv: SmallVec<[&[u8]; 8]> = words.iter().map(Vec::as_slice).collect();
+            self.send(&argv)?;
+        }
+        Ok(())
+    }
+
+    /// Waits so long at most for a message; says whether one has come.
+    fn receive(&mut self, time: Option<Duration>) -> PyResult<bool> {
+        let message = self.session.next_push(time);
+        let message = message.map_err(|lost| PyConnectionError::new_err(lost.to_string()))?;
+        let has_come = message.is_some();
+        if let Some(message) = message {
+            self.replies.push_back(copied(&message)?);
+        }
+        Ok(has_come)
+    }
+
+    /// Whether something may come that is not there yet.
+    fn may_come(&self) -> bool {
+        self.session.is_blocked() || self.session.is_pushed_to()
+    }
+
+    /// Waits, and lets signal handlers run meanwhile, until there is something to read, if anything may come.
+    fn wait(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.session.is_blocked() {
+            waiting::wait(py, &mut self.session)?;
+            self.took()?;
+        } else if self.session.is_pushed_to() {
+            let mut message = None;
+            waiting::while_signals(py, &mut self.session, |session, time| {
+                let next =
+                    session.next_push(time).map_err(|lost| PyConnectionError::new_err(lost.to_string()))?;
+                message = next;
+                Ok::<bool, PyErr>(message.is_some())
+            })?;
+            if let Some(message) = message {
+                self.replies.push_back(copied(&message)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 #[pymethods]
@@ -34,10 +116,11 @@ impl Link {
     #[new]
     fn new(engine: &Bound<'_, PyEngine>, make_error: Py<PyAny>) -> Self {
         let session = engine.get().engine.session(Form::Tape);
-        Self { inner: Mutex::new(Some(Inner { session, replies: VecDeque::new() })), make_error }
+        let inner = Inner { session, replies: VecDeque::new(), behind: VecDeque::new() };
+        Self { inner: Mutex::new(Some(inner)), is_closed: AtomicBool::new(false), make_error }
     }
 
-    /// Executes a packed command; its reply waits for [`Link::read`]. Named after the socket method whose place it takes.
+    /// Begins a packed command; its reply waits for [`Link::read`]. Named after the socket method whose place it takes.
     fn sendall(&self, words: &Bound<'_, PyTuple>) -> PyResult<()> {
         let _inside = enter(words.py())?;
         let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
@@ -46,29 +129,73 @@ impl Link {
         let argv = argv_of(&words)?;
         let mut guard = self.inner.lock();
         let inner = guard.as_mut().ok_or_else(closed)?;
-        let reply = copied(inner.session.execute(&argv))?;
-        inner.replies.push_back(reply);
-        Ok(())
+        inner.look()?;
+        inner.send(&argv)
     }
 
-    /// The oldest reply; errors are returned as exceptions.
+    /// The oldest reply or message; errors are returned as exceptions. Waits for one that is to come.
     #[pyo3(signature = (text))]
     fn read<'py>(&self, py: Python<'py>, text: bool) -> PyResult<Bound<'py, PyAny>> {
         let _inside = enter(py)?;
-        let reply = self.inner.lock().as_mut().ok_or_else(closed)?.replies.pop_front();
-        let tape = reply.ok_or_else(|| PyConnectionError::new_err("no command was sent"))?;
+        let tape = self.next(py)?.ok_or_else(|| PyConnectionError::new_err("no command was sent"))?;
         decode(py, &tape, &Style { text, error: Some(self.make_error.bind(py)) })
     }
 
-    /// Whether a reply waits.
-    fn can_read(&self) -> bool {
-        self.inner.lock().as_ref().is_some_and(|inner| !inner.replies.is_empty())
+    /// Whether a reply or a message waits.
+    fn can_read(&self) -> PyResult<bool> {
+        let mut guard = self.inner.lock();
+        let Some(inner) = guard.as_mut() else { return Ok(false) };
+        inner.look()?;
+        Ok(!inner.replies.is_empty())
+    }
+
+    /// Whether [`Link::read`] need not wait.
+    fn ready(&self) -> PyResult<bool> {
+        let mut guard = self.inner.lock();
+        let Some(inner) = guard.as_mut() else { return Ok(true) };
+        inner.look()?;
+        Ok(!inner.replies.is_empty() || !inner.may_come())
+    }
+
+    /// Seconds until a reply comes at the latest; None: never.
+    fn left(&self) -> Option<f64> {
+        self.inner.lock().as_ref()?.session.time_left().map(|left| left.as_secs_f64())
+    }
+
+    /// Has `wake(future)` called in the event loop once something has come.
+    fn wake(&self, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
+        if let Some(inner) = &*self.inner.lock() {
+            waiting::set_waker(&inner.session, on, wake, future);
+        }
     }
 
     /// Ends the session.
     fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
         let ended = self.inner.lock().take();
         drop(ended);
+    }
+}
+
+impl Link {
+    /// The oldest reply or message, once there is one; `None` if there will be none.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<Vec<u8>>> {
+        let mut guard = self.inner.lock();
+        let inner = guard.as_mut().ok_or_else(closed)?;
+        inner.look()?;
+        if !inner.replies.is_empty() || !inner.may_come() {
+            return Ok(inner.replies.pop_front());
+        }
+        // Nobody may hold the lock while others run.
+        let waiting = guard.take();
+        drop(guard);
+        let mut inner = waiting.ok_or_else(closed)?;
+        let waited = inner.wait(py);
+        let reply = inner.replies.pop_front();
+        if !self.is_closed.load(Ordering::Relaxed) {
+            *self.inner.lock() = Some(inner);
+        }
+        waited.map(|()| reply)
     }
 }
 

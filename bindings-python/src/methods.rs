@@ -108,8 +108,8 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
         pipeline::Expire = c"expire", c"expire($self, key, ttl)\n--\n\nRecords Store.expire.";
         pipeline::Command = c"command", c"command($self, /, *words)\n--\n\nRecords any command.";);
     install_all!(&py.get_type::<sessions::Client>(), false:
-        sessions::Execute = c"execute", c"execute($self, /, *words, **options)\n--\n\nExecutes a command and returns the parsed response.";);
+        sessions::Execute<false> = c"execute", c"execute($self, /, *words, **options)\n--\n\nExecutes a command and returns the parsed response.";);
     install_all!(&py.get_type::<sessions::Client>(), true:
-        sessions::Execute = c"execute_ready", c"execute_ready($self, /, *words, **options)\n--\n\nAs execute, behind a ready awaitable.";);
+        sessions::Execute<true> = c"execute_ready", c"execute_ready($self, /, *words, **options)\n--\n\nAs execute, behind a ready awaitable.";);
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::memory::{collected, list, with_room_for};
 use crate::reply::{Style, decode};
 use crate::sessions::{Sessions, argv_of, encode, encode_to};
 use crate::store::{SetArguments, boolean, delete, expire};
+use crate::waiting;
 
 /// No error class of its own: those of `keystead.exceptions`.
 const STYLE: Style<'static, 'static> = Style { text: false, error: None };
@@ -101,7 +102,8 @@ impl Fallback<'_> {
             spec.is_some_and(|spec| matches!(spec.group, Group::Transactions | Group::Connection));
         let session = self.session.get_or_insert_with(|| self.sessions.take());
         // The session is ours alone: code that decoding runs takes another.
-        decode(py, session.execute(argv), &STYLE)
+        waiting::execute(py, session, argv)?;
+        decode(py, session.replies(), &STYLE)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use keystead::command::spec::Flags;
 use keystead::commands::table;
-use keystead::{Database, Engine, Form, HotCall, Item, Session};
+use keystead::{Database, Engine, Form, HotCall, Item, Outcome as Step, Session};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -23,6 +23,7 @@ use crate::memory::{Push, collected, copied, no_memory};
 use crate::pipeline::run_hot;
 use crate::reply::{Style, decode_all, decode_or_raise, is_plain};
 use crate::store::boolean;
+use crate::waiting::{self, Later};
 
 /// More idle sessions than this are closed.
 const MAX_IDLE: usize = 64;
@@ -75,7 +76,8 @@ impl Sessions {
     /// Gives a session back. Whoever takes it next finds nothing of a transaction that was begun and not ended.
     #[inline]
     pub fn give(&self, mut session: Session) {
-        if session.is_quitting() {
+        // Of one that messages are pushed to nobody knows who would read them.
+        if session.is_quitting() || session.is_pushed_to() {
             return;
         }
         session.clean(self.db());
@@ -90,14 +92,42 @@ impl Sessions {
     /// # Errors
     /// The reply is an error, or text that is not UTF-8 where text is wanted.
     pub fn execute<'py>(&self, py: Python<'py>, argv: &[&[u8]], style: &Style<'_, 'py>) -> Outcome<'py> {
-        let mut session = self.take();
-        if is_long(argv) {
-            detach(py, || {
-                session.execute(argv);
-            });
-        } else {
-            session.execute(argv);
+        let (mut session, step) = self.begin(py, argv);
+        if step == Step::Blocked {
+            waiting::wait(py, &mut session)?;
         }
+        self.read(py, session, style)
+    }
+
+    /// As [`Sessions::execute`] of a coroutine: of a command that has to wait it gives what is to be awaited, a [`Later`]. `callback` makes of
+    /// its reply what the caller gets.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn execute_later<'py>(
+        &self,
+        py: Python<'py>,
+        argv: &[&[u8]],
+        style: &Style<'_, 'py>,
+        callback: impl FnOnce() -> PyResult<Option<Py<PyAny>>>,
+    ) -> Outcome<'py> {
+        let (session, step) = self.begin(py, argv);
+        if step == Step::Blocked {
+            return Ok(Bound::new(py, Later::new(session, style, callback()?))?.into_any());
+        }
+        self.read(py, session, style)
+    }
+
+    #[inline]
+    fn begin(&self, py: Python<'_>, argv: &[&[u8]]) -> (Session, Step) {
+        let mut session = self.take();
+        let step = if is_long(argv) { detach(py, || session.begin(argv)) } else { session.begin(argv) };
+        (session, step)
+    }
+
+    /// Decodes the reply of a session, and gives it back.
+    #[inline]
+    fn read<'py>(&self, py: Python<'py>, session: Session, style: &Style<'_, 'py>) -> Outcome<'py> {
         if is_plain(session.replies()) {
             let outcome = decode_or_raise(py, session.replies(), style);
             self.give(session);
@@ -123,7 +153,13 @@ impl Sessions {
         let argvs = collected(commands.iter().map(argv_of))?;
         let mut session = self.take();
         session.clear_replies();
-        session.execute_all(&argvs);
+        let mut rest = &argvs[..];
+        while !rest.is_empty() {
+            rest = &rest[session.begin_all(rest)..];
+            if session.is_blocked() {
+                waiting::wait(py, &mut session)?;
+            }
+        }
         let tape = copied(session.replies());
         session.clear_replies();
         self.give(session);
@@ -208,7 +244,7 @@ impl Client {
     fn call<'py>(&self, words: &Bound<'py, PyTuple>, raw: bool) -> PyResult<Bound<'py, PyAny>> {
         let _inside = enter(words.py())?;
         let objects: SmallVec<[Bound<'_, PyAny>; 8]> = words.iter().collect();
-        Ok(self.run(words.py(), objects.iter().map(|object| object.as_borrowed()), raw)?)
+        Ok(self.run(words.py(), objects.iter().map(|object| object.as_borrowed()), raw, None)?)
     }
 }
 
@@ -216,7 +252,8 @@ impl Client {
     /// Runs a hot command as a typed call, which takes half the time of a session's; `None` for others.
     #[inline]
     fn run_typed<'py>(&self, py: Python<'py>, argv: &[&[u8]]) -> Result<Option<Bound<'py, PyAny>>, Raised> {
-        let Some(db) = self.db.as_ref().filter(|db| db.index() == self.sessions.db()) else {
+        let Some(db) = self.db.as_ref().filter(|db| db.index() == self.sessions.db() && !db.is_monitored())
+        else {
             return Ok(None);
         };
         let Some(call) = HotCall::of(argv) else { return Ok(None) };
@@ -238,15 +275,28 @@ impl Client {
         py: Python<'py>,
         words: impl Iterator<Item = Argument<'a, 'py>>,
         raw: bool,
+        later: Option<Argument<'a, 'py>>,
     ) -> Outcome<'py> {
         let words = encode(py, words, self.data_error.bind(py))?;
-        self.run_words(py, &argv_of(&words)?, raw)
+        self.run_words(py, &argv_of(&words)?, raw, later)
     }
 
     #[inline]
-    fn run_words<'py>(&self, py: Python<'py>, argv: &[&[u8]], raw: bool) -> Outcome<'py> {
+    fn run_words<'py>(
+        &self,
+        py: Python<'py>,
+        argv: &[&[u8]],
+        raw: bool,
+        later: Option<Argument<'_, 'py>>,
+    ) -> Outcome<'py> {
         let style = Style { text: self.text && !raw, error: Some(self.make_error.bind(py)) };
-        let reply = self.sessions.execute(py, argv, &style)?;
+        let reply = match later {
+            None => self.sessions.execute(py, argv, &style)?,
+            Some(name) => {
+                let callback = || Ok(self.callback(py, name)?.map(Bound::unbind));
+                self.sessions.execute_later(py, argv, &style, callback)?
+            }
+        };
         if let [name, db] = *argv
             && name.eq_ignore_ascii_case(b"SELECT")
         {
@@ -357,11 +407,15 @@ fn no_encoding<'py>(py: Python<'py>, object: Argument<'_, 'py>, data_error: &Bou
     data_error.call1((text,)).map_or_else(|error| error, PyErr::from_value)
 }
 
-/// `execute(*words)`.
-pub struct Execute;
+/// `execute(*words)`, of a coroutine or not.
+pub struct Execute<const ASYNC: bool>;
 
-impl Method for Execute {
+impl<const ASYNC: bool> Method for Execute<ASYNC> {
     type Class = Client;
+
+    fn is_awaitable(reply: &Bound<'_, PyAny>) -> bool {
+        reply.is_instance_of::<Later>()
+    }
 
     fn call<'py>(this: Argument<'_, 'py>, client: &Client, arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
         let py = arguments.py();
@@ -374,8 +428,14 @@ impl Method for Execute {
         let argv = argv_of(&words)?;
         let (reply, typed) = match client.run_typed(py, &argv)? {
             Some(reply) => (reply, true),
-            None => (client.run_words(py, &argv, false)?, false),
+            None => {
+                let name = arguments.positional().next().filter(|_| ASYNC);
+                (client.run_words(py, &argv, false, name)?, false)
+            }
         };
+        if ASYNC && Self::is_awaitable(&reply) {
+            return Ok(reply);
+        }
         let Some(name) = arguments.positional().next() else { return Ok(reply) };
         match client.callback(py, name)? {
             // What a typed SET replies is OK, and the callback's answer is known.

@@ -22,6 +22,7 @@ use crate::memory::{collected, no_memory, with_room_for};
 use crate::pipeline;
 use crate::reply::Style;
 use crate::sessions::{Sessions, argv_of, encode};
+use crate::waiting::Later;
 
 /// Bytes of one database of an engine.
 #[pyclass(frozen, subclass, module = "keystead._keystead")]
@@ -134,6 +135,10 @@ macro_rules! methods {
 
         impl<C: StoreClass> Method for $name<C> {
             type Class = C;
+
+            fn is_awaitable(reply: &Bound<'_, PyAny>) -> bool {
+                reply.is_instance_of::<Later>()
+            }
 
             #[inline]
             fn call<'py>(_: Argument<'_, 'py>, class: &C, $arguments: &Arguments<'_, 'py>) -> Outcome<'py> {
@@ -273,7 +278,11 @@ methods! {
         let py = arguments.py();
         let words = encode(py, arguments.positional(), &py.None().into_bound(py))?;
         let argv = argv_of(&words)?;
-        store.sessions.execute(py, &argv, &Style { text: false, error: None })
+        let style = Style { text: false, error: None };
+        if C::IS_ASYNC {
+            return store.sessions.execute_later(py, &argv, &style, || Ok(None));
+        }
+        store.sessions.execute(py, &argv, &style)
     }
 
     /// `pipeline(commands=None, transaction=False)`.

@@ -104,6 +104,18 @@ impl Config {
         Some(self.values.lock()[index].to_text(&OPTIONS[index].kind))
     }
 
+    /// Bytes of messages that may wait for a client that monitors, as the server counts it among the normal ones: theirs, if they have a limit.
+    pub(crate) fn monitor_limit(&self) -> usize {
+        /// Where the server has no limit there must be one all the same: what waits is memory of the host.
+        const MOST: usize = 256 << 20;
+        match self.value("client-output-buffer-limit") {
+            Some(Value::BufferLimits(limits)) if limits.normal() > 0 => {
+                usize::try_from(limits.normal()).map_or(MOST, |limit| limit.min(MOST))
+            }
+            _ => MOST,
+        }
+    }
+
     /// Whether clients have to give the password of `requirepass` first.
     pub(crate) fn requires_password(&self) -> bool {
         self.text("requirepass").is_some_and(|password| !password.is_empty())

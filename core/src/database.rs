@@ -74,6 +74,13 @@ impl Database {
         &self.engine
     }
 
+    /// Whether a client monitors commands, which typed calls are none of.
+    #[doc(hidden)]
+    #[inline]
+    pub fn is_monitored(&self) -> bool {
+        self.engine.inner.is_monitored()
+    }
+
     /// Its number.
     pub fn index(&self) -> usize {
         self.index

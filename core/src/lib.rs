@@ -59,12 +59,12 @@ mod sync;
 mod typed;
 mod value;
 
-pub use clients::ClientAddress;
+pub use clients::{ClientAddress, Wake};
 pub use clock::Clock;
-pub use command::Form;
 #[doc(hidden)]
 pub use command::Reply;
 pub use command::tape::Item;
+pub use command::{Form, Outcome};
 pub use config::Config;
 #[doc(hidden)]
 pub use database::loads::{Begun, Load, Wait};

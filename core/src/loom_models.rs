@@ -1,4 +1,4 @@
-//! Models of the engine's locking that loom runs through every interleaving: several shards at once, EXEC, WATCH, the reaper.
+//! Models of the engine's locking that loom runs through every interleaving: several shards at once, EXEC, WATCH, the reaper, those who wait.
 //!
 //! There are two shards under loom, and each model has a key in either. Memory safety is the sanitizers' business.
 
@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use loom::thread;
 
+use crate::command::Outcome;
+use crate::engine::blocking::tests::begin;
 use crate::keyspace::{HashSeed, Key};
 use crate::{Clock, Config, Engine, Form, Session};
 
@@ -184,5 +186,66 @@ fn loom_the_reaper_spares_keys_whose_deadline_moved() {
         let moved = longer.join().unwrap();
         assert_eq!(run(&mut session, &[b"EXISTS", key]), moved, "a key lives if its deadline moved in time");
         assert_eq!(run(&mut session, &[b"DBSIZE"]), moved, "and is gone otherwise");
+    });
+}
+
+#[test]
+fn loom_whoever_waits_is_served_or_has_cancelled() {
+    model(|| {
+        let ([a, b], engine) = (keys(), engine());
+        let mut waiting = engine.session(Form::Resp);
+        let line = format!("TAKE 0 {} {}", a.escape_ascii(), b.escape_ascii());
+        assert_eq!(begin(&mut waiting, &line), Outcome::Blocked);
+        let pusher = spawn(&engine, move |session| run(session, &[b"SET", b, b"v"]));
+        let is_cancelled = waiting.cancel();
+        assert_eq!(pusher.join().unwrap(), "+OK\r\n");
+        let left = run(&mut engine.session(Form::Resp), &[b"EXISTS", b]);
+        assert_eq!(left, if is_cancelled { ":1\r\n" } else { ":0\r\n" });
+        // Who is too late to cancel finds the reply.
+        assert!(is_cancelled || waiting.try_take() && waiting.replies().starts_with(b"*2"));
+    });
+}
+
+#[test]
+fn loom_a_parked_waiter_is_woken() {
+    model(|| {
+        let ([a, _], engine) = (keys(), engine());
+        let ahead = engine.clone();
+        let waiter = thread::spawn(move || {
+            let mut session = ahead.session(Form::Resp);
+            if begin(&mut session, &format!("TAKE 0 {}", a.escape_ascii())) == Outcome::Blocked {
+                assert!(session.wait(None));
+            }
+            session.replies().to_vec()
+        });
+        run(&mut engine.session(Form::Resp), &[b"SET", a, b"v"]);
+        assert_eq!(waiter.join().unwrap(), b"*2\r\n$1\r\na\r\n$1\r\nv\r\n");
+    });
+}
+
+#[test]
+fn loom_two_pushes_serve_two_waiters_once_each() {
+    model(|| {
+        let ([a, b], engine) = (keys(), engine());
+        let take = |keys: [&[u8]; 2]| {
+            let mut session = engine.session(Form::Resp);
+            let line = format!("TAKE 0 {} {}", keys[0].escape_ascii(), keys[1].escape_ascii());
+            assert_eq!(begin(&mut session, &line), Outcome::Blocked);
+            session
+        };
+        let mut waiters = [take([a, b]), take([b, a])];
+        let ahead = spawn(&engine, move |session| run(session, &[b"SET", a, b"1"]));
+        run(&mut engine.session(Form::Resp), &[b"SET", b, b"2"]);
+        ahead.join().unwrap();
+        let mut taken: Vec<u8> = waiters
+            .iter_mut()
+            .map(|waiter| {
+                assert!(waiter.try_take());
+                waiter.replies()[waiter.replies().len() - 3]
+            })
+            .collect();
+        taken.sort_unstable();
+        assert_eq!(taken, b"12");
+        assert_eq!(run(&mut engine.session(Form::Resp), &[b"DBSIZE"]), ":0\r\n");
     });
 }

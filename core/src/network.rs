@@ -38,6 +38,8 @@ pub(crate) struct Network {
     pub(crate) rejected: AtomicU64,
     /// Connections ended since too much of a request had been received.
     pub(crate) overfull: AtomicU64,
+    /// Connections ended since too much waited to be sent.
+    pub(crate) too_slow: AtomicU64,
     /// Connections that are open.
     #[cfg(feature = "listener")]
     pub(crate) open: AtomicUsize,
@@ -117,7 +119,8 @@ impl Network {
 
     /// Forgets the counts.
     pub(crate) fn reset(&self) {
-        let counters = [&self.input, &self.output, &self.reads, &self.writes, &self.rejected, &self.overfull];
+        let Self { input, output, reads, writes, rejected, overfull, too_slow, .. } = self;
+        let counters = [input, output, reads, writes, rejected, overfull, too_slow];
         for counter in counters {
             counter.store(0, Ordering::Relaxed);
         }

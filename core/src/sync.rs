@@ -54,6 +54,50 @@ impl<T> Mutex<T> {
     }
 }
 
+/// What threads wait at that hold such a mutex.
+#[derive(Debug)]
+pub(crate) struct Condvar(imp::Condvar);
+
+impl Default for Condvar {
+    fn default() -> Self {
+        Self(imp::Condvar::new())
+    }
+}
+
+impl Condvar {
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
+    /// Waits until it is notified, for so long at most, if a time is given. May return earlier.
+    #[cfg(not(all(tsan, not(loom))))]
+    pub(crate) fn wait<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        time: Option<std::time::Duration>,
+    ) -> MutexGuard<'a, T> {
+        match time {
+            None => self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner),
+            Some(time) => {
+                self.0.wait_timeout(guard, time).unwrap_or_else(std::sync::PoisonError::into_inner).0
+            }
+        }
+    }
+
+    #[cfg(all(tsan, not(loom)))]
+    pub(crate) fn wait<'a, T>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        time: Option<std::time::Duration>,
+    ) -> MutexGuard<'a, T> {
+        match time {
+            None => self.0.wait(&mut guard),
+            Some(time) => _ = self.0.wait_for(&mut guard, time),
+        }
+        guard
+    }
+}
+
 /// The same for what loom would model in vain: counters, and names that are set once.
 pub(crate) mod apart {
     #[cfg(tsan)]

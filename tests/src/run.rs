@@ -24,12 +24,19 @@ struct Link {
     subject: Client,
 }
 
+/// The number of a connection on either server.
+struct Ids {
+    oracle: String,
+    subject: String,
+}
+
 /// A script being run.
 struct Run<'a> {
     oracle: &'a Server,
     subject: &'a Server,
     protocol: u8,
     links: HashMap<usize, Link>,
+    ids: HashMap<usize, Ids>,
     transcript: Vec<String>,
 }
 
@@ -38,7 +45,8 @@ struct Run<'a> {
 /// # Errors
 /// All differences (the first few in full), each with the exchanges before the first; a broken connection ends the run.
 pub fn run(script: &Script, protocol: u8, oracle: &Server, subject: &Server) -> Result<Vec<String>, String> {
-    let mut run = Run { oracle, subject, protocol, links: HashMap::new(), transcript: Vec::new() };
+    let mut run =
+        Run { oracle, subject, protocol, links: HashMap::new(), ids: HashMap::new(), transcript: Vec::new() };
     let mut found = Vec::new();
     for step in &script.steps {
         match run.step(step) {
@@ -101,6 +109,8 @@ impl Run<'_> {
                 Ok(())
             }
             Action::Read(client) => self.next(*client, "%read".into()),
+            Action::Monitored(client) => self.monitored(*client),
+            Action::Id(client) => self.remember_id(*client),
             Action::Closed(client) => {
                 let link = self.link(*client)?;
                 let (oracle, subject) = (link.oracle.is_closed(), link.subject.is_closed());
@@ -117,10 +127,12 @@ impl Run<'_> {
 
     fn command(&mut self, call: &Call) -> Result<(), Trouble> {
         let shown = quote::line(&call.words);
+        let (words, others) =
+            (self.named(&call.words, |ids| &ids.oracle), self.named(&call.words, |ids| &ids.subject));
         let link = self.link(call.client)?;
         let (oracle, subject) = match call.modes.contains(&Mode::Scan) {
-            true => both(scan(&mut link.oracle, &call.words), scan(&mut link.subject, &call.words)),
-            false => both(link.oracle.call(&call.words), link.subject.call(&call.words)),
+            true => both(scan(&mut link.oracle, &words), scan(&mut link.subject, &others)),
+            false => both(link.oracle.call(&words), link.subject.call(&others)),
         }
         .map_err(|error| format!("{shown}\n{error}"))?;
         self.judge(&shown, call, &oracle, &subject)
@@ -142,11 +154,15 @@ impl Run<'_> {
 
     fn wait(&mut self, call: &Call) -> Result<(), Trouble> {
         let expected = call.expected.as_ref().ok_or_else(|| "%await needs a `=>` line".to_owned())?;
+        let (words, others) =
+            (self.named(&call.words, |ids| &ids.oracle), self.named(&call.words, |ids| &ids.subject));
         let link = self.link(call.client)?;
-        for (name, client) in [("subject", &mut link.subject), ("oracle", &mut link.oracle)] {
+        for (name, client, words) in
+            [("subject", &mut link.subject, &others), ("oracle", &mut link.oracle, &words)]
+        {
             let start = Instant::now();
             loop {
-                let reply = client.call(&call.words).map_err(|error| format!("{name}: {error}"))?;
+                let reply = client.call(words).map_err(|error| format!("{name}: {error}"))?;
                 if compare::normal(&call.modes, &reply).to_string() == *expected {
                     break;
                 }
@@ -173,6 +189,41 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn monitored(&mut self, client: usize) -> Result<(), Trouble> {
+        let link = self.link(client)?;
+        let (oracle, subject) =
+            both(link.oracle.read(), link.subject.read()).map_err(|e| format!("%monitored\n{e}"))?;
+        let (oracle, subject) = (without_time(&oracle.to_string()), without_time(&subject.to_string()));
+        match oracle {
+            Some(line) if Some(&line) == subject.as_ref() => {
+                self.transcript.push(line);
+                Ok(())
+            }
+            _ => Err(Trouble::Difference(format!("%monitored\noracle   {oracle:?}\nsubject  {subject:?}"))),
+        }
+    }
+
+    fn remember_id(&mut self, client: usize) -> Result<(), Trouble> {
+        let link = self.link(client)?;
+        let (oracle, subject) =
+            both(link.oracle.call(&["CLIENT", "ID"]), link.subject.call(&["CLIENT", "ID"]))?;
+        let number = |reply: &Reply| reply.to_string().trim_start_matches(':').to_owned();
+        self.ids.insert(client, Ids { oracle: number(&oracle), subject: number(&subject) });
+        Ok(())
+    }
+
+    /// Words with the numbers of connections in the place of `{id2}`.
+    fn named(&self, words: &[Vec<u8>], side: impl Fn(&Ids) -> &String) -> Vec<Vec<u8>> {
+        let mut words = words.to_vec();
+        for (client, ids) in &self.ids {
+            let name = format!("{{id{client}}}");
+            for word in words.iter_mut().filter(|word| **word == *name.as_bytes()) {
+                *word = side(ids).clone().into_bytes();
+            }
+        }
+        words
+    }
+
     fn link(&mut self, client: usize) -> Result<&mut Link, String> {
         if !self.links.contains_key(&client) {
             let connect = |server: &Server| -> io::Result<Client> {
@@ -187,6 +238,16 @@ impl Run<'_> {
         }
         Ok(self.links.get_mut(&client).expect("just inserted"))
     }
+}
+
+/// A line of MONITOR without what differs between servers: its time, and where the client is.
+fn without_time(line: &str) -> Option<String> {
+    let (time, rest) = line.strip_prefix('+')?.split_once(" [")?;
+    let (seconds, micros) = time.split_once('.')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (place, words) = rest.split_once("] ")?;
+    let (db, _address) = place.split_once(' ')?;
+    (is_number(seconds) && micros.len() == 6 && is_number(micros)).then(|| format!("[{db}] {words}"))
 }
 
 /// The written reply may stand for RESP2 and RESP3 (`A | B`); whole numbers obey `[within]`.

@@ -37,6 +37,10 @@ pub enum Action {
     Send(usize, Vec<u8>),
     /// Compares one more reply or push of a connection.
     Read(usize),
+    /// Compares one more line of MONITOR, but for its time and the client's address.
+    Monitored(usize),
+    /// Asks for the number of a connection, which `{idN}` stands for from then on.
+    Id(usize),
     /// Both servers must have closed the connection.
     Closed(usize),
     /// Waits that many milliseconds.
@@ -146,6 +150,8 @@ fn action(line: &str) -> Result<Action, String> {
         "raw" => Ok(Action::Raw(client, quote::split(rest)?.concat())),
         "send" => Ok(Action::Send(client, quote::split(rest)?.concat())),
         "read" => Ok(Action::Read(client)),
+        "monitored" => Ok(Action::Monitored(client)),
+        "id" => Ok(Action::Id(client)),
         "closed" => Ok(Action::Closed(client)),
         "await" => Ok(Action::Await(call(client, rest)?)),
         "times" => {
@@ -217,16 +223,18 @@ mod tests {
     #[test]
     fn parses_every_kind_of_line() {
         let text = "# note\n%resp 3\n\nSET k \"v\\x00\"\n=> +OK\n@2 [within 5] [unordered] PTTL k\n%sleep 20\n\
-                    %times 3 SET k{i} v\n%await EXISTS k\n=> :0\n@2 %raw \"PING\\r\\n\"\n%closed";
+                    %times 3 SET k{i} v\n%await EXISTS k\n=> :0\n@2 %raw \"PING\\r\\n\"\n%closed\n@2 %id\n@3 %monitored";
         let script = Script::parse(text).unwrap();
         assert_eq!(script.protocols, [3]);
-        assert_eq!(script.steps.len(), 7);
+        assert_eq!(script.steps.len(), 9);
         let Action::Command(set) = &script.steps[0].action else { panic!("a command") };
         assert_eq!((set.words[2].as_slice(), set.expected.as_deref()), (&b"v\0"[..], Some("+OK")));
         let Action::Command(ttl) = &script.steps[1].action else { panic!("a command") };
         assert_eq!((ttl.client, &ttl.modes[..]), (2, &[Mode::Within(5), Mode::Unordered][..]));
         assert!(matches!(&script.steps[5].action, Action::Raw(2, bytes) if bytes == b"PING\r\n"));
         assert!(matches!(&script.steps[6].action, Action::Closed(1)));
+        assert!(matches!(&script.steps[7].action, Action::Id(2)));
+        assert!(matches!(&script.steps[8].action, Action::Monitored(3)));
     }
 
     #[test]

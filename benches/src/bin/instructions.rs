@@ -118,8 +118,8 @@ impl Journal for Listener {
 }
 
 impl Observer for Listener {
-    fn modified(&self, db: usize, key: &[u8]) {
-        black_box((db, key));
+    fn modified(&self, db: usize, key: &[u8], client: u64) {
+        black_box((db, key, client));
     }
 
     fn notified(&self, event: &Event<'_>) {

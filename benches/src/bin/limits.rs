@@ -465,7 +465,7 @@ fn idle(scale: u64) {
 struct Expirations(Mutex<Sender<Instant>>);
 
 impl Observer for Expirations {
-    fn modified(&self, _: usize, _: &[u8]) {}
+    fn modified(&self, _: usize, _: &[u8], _: u64) {}
     fn notified(&self, event: &Event<'_>) {
         if event.name == "expired" {
             self.0.lock().expect("nobody panics").send(Instant::now()).expect("somebody listens");

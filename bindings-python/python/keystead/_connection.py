@@ -10,6 +10,7 @@ from typing import Any
 
 from keystead._engine import open_engine
 from keystead._keystead import Engine, Link, pack
+from keystead._waiting import arrival
 
 __all__ = ["AsyncConnectionMixin", "ConnectionMixin", "LinkParser", "session_setup"]
 
@@ -45,7 +46,7 @@ class LinkParser:
             link.close()
 
     def can_read(self, timeout: float | None = 0) -> bool:
-        """Whether a reply waits; none ever comes later."""
+        """Whether a reply or a message waits."""
         return self._link is not None and self._link.can_read()
 
     def read(self, disable_decoding: bool) -> Any:
@@ -116,7 +117,7 @@ class ConnectionMixin:
 
 
 class AsyncConnectionMixin:
-    """For a library's asynchronous AbstractConnection. Nothing here waits: the engine answers at once."""
+    """For a library's asynchronous AbstractConnection. The engine answers at once, but for commands that have to wait."""
 
     make_error: Any
     data_error: type[Exception]
@@ -172,6 +173,8 @@ class AsyncConnectionMixin:
     ) -> Any:
         if self._link is None:
             raise ConnectionError("not connected")
+        if not self._link.ready():
+            await arrival(self._link)
         response = self._link.read(self.encoder.decode_responses and not disable_decoding)  # type: ignore[attr-defined]
         if isinstance(response, Exception):
             raise response

@@ -21,6 +21,7 @@ pub(crate) struct CommandAttributes {
     pub(crate) history: Vec<(LitStr, LitStr)>,
     pub(crate) deprecated: Option<(LitStr, LitStr)>,
     pub(crate) extra_keys: Vec<TokenStream>,
+    pub(crate) secrets: Option<Expr>,
     pub(crate) whole_keyspace: bool,
     pub(crate) container: bool,
     pub(crate) custom_parse: bool,
@@ -65,6 +66,7 @@ impl CommandAttributes {
                     parenthesized!(content in input);
                     self.extra_keys.push(KeyAttribute::read_content(&content)?.spec(quote!(0)));
                 }
+                "secrets" => self.secrets = Some(assigned(input)?),
                 "whole_keyspace" => self.whole_keyspace = true,
                 "container" => self.container = true,
                 "custom_parse" => self.custom_parse = true,

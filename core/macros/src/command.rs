@@ -90,6 +90,10 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
         let position = first_argument + index;
         field.key.as_ref().map(|key| key.spec(quote!(#position)))
     });
+    let secrets = match &attributes.secrets {
+        Some(secrets) => quote!(#secrets),
+        None => quote!(::keystead::command::spec::nothing_secret),
+    };
     let extra_keys = &attributes.extra_keys;
     let args = fields.iter().filter(|field| !attributes.no_args && !field.arg.hidden).map(Field::spec);
     Ok(quote! {
@@ -109,6 +113,7 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
             history: &[#(#history),*],
             deprecated: #deprecated,
             reply: #reply,
+            secrets: #secrets,
             whole_keyspace: #whole_keyspace,
             container: #container,
         }
@@ -124,6 +129,12 @@ fn run(input: &DeriveInput, attributes: &CommandAttributes) -> TokenStream {
         return quote!(::keystead::command::run::container);
     } else if attributes.session {
         quote!(session)
+    } else if has("BLOCKING") && (has("WRITE") || has("READONLY")) {
+        return quote!(|context, argv, reply| {
+            ::keystead::command::block::block::<#ident #elided>(context, argv, reply, |db, argv, reply| {
+                ::keystead::command::block::again::<#ident #elided>(db, argv, reply)
+            })
+        });
     } else if has("WRITE") {
         quote!(write)
     } else if has("READONLY") {

@@ -20,7 +20,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// On the struct, `#[command(...)]`:
 /// `name = "SET"` (subcommands `"CONFIG|GET"`), `group = String`, `since = "1.0.0"`, `complexity = "O(1)"`, `arity = -3`,
 /// `flags(WRITE, DENYOOM)`, `acl(DANGEROUS)`, `tips("...")`, `reply = "ok | null"`, `history(("6.2.0", "..."))`,
-/// `deprecated("2.6.12", "...")`; `whole_keyspace` (locks every shard), `container` (only holds subcommands),
+/// `deprecated("2.6.12", "...")`; `secrets = function` (which words of an argv are passwords); `whole_keyspace` (locks every shard), `container` (only holds subcommands),
 /// `custom_parse` (the struct has its own `parse_args(&mut Args) -> Result<Self>`), `session` (runs on the session
 /// even though the flags say read or write), `no_args` (prints no argument tree), `extra_key(...)` as on fields with
 /// `begin = ...` and `find = ...` expressions.

@@ -1,6 +1,9 @@
 //! The clients of an engine: the registry of their sessions, what CLIENT INFO and CLIENT LIST tell about each, and what a session remembers
-//! (`state.rs`).
+//! (`state.rs`). What others have for a client is in `outbox.rs`, how they end its wait in `blocking.rs`, who sees all commands in `monitors.rs`.
 
+mod blocking;
+mod monitors;
+mod outbox;
 mod state;
 
 use std::collections::BTreeMap;
@@ -10,10 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use crate::keyspace::watch::WatchFlag;
 use crate::os::{Frozen, Guard};
 use crate::sync::{Arc, Mutex};
-pub(crate) use state::{Queued, SessionState, Transaction, Watched};
+pub(crate) use blocking::{Blocking, Ending};
+use monitors::Monitors;
+pub use outbox::Wake;
+pub(crate) use outbox::{Awaited, Late, Outbox};
+pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
 
 /// What others may know of a session. Written by the session itself, read by CLIENT LIST.
-#[derive(Debug)]
 pub(crate) struct ClientInfo {
     pub(crate) id: u64,
     pub(crate) address: ClientAddress,
@@ -41,6 +47,14 @@ pub(crate) struct ClientInfo {
     pub(crate) watching: AtomicUsize,
     /// Raised when one of the watched keys changes.
     pub(crate) watch_flag: WatchFlag,
+    /// Its replies are tapes, and not RESP.
+    pub(crate) reads_tape: bool,
+    /// It sees each command that is executed.
+    pub(crate) is_monitor: AtomicBool,
+    /// What other threads have for it.
+    pub(crate) outbox: Outbox,
+    /// Its wait for the reply of its last command.
+    blocking: Mutex<Option<Arc<dyn Blocking>>>,
 }
 
 impl ClientInfo {
@@ -52,6 +66,18 @@ impl ClientInfo {
     /// Whether it has a connection that can be ended.
     pub(crate) fn has_connection(&self) -> bool {
         self.socket.is_some()
+    }
+
+    /// Its wait, if it waits for the reply of a command.
+    pub(crate) fn blocking(&self) -> Option<Arc<dyn Blocking>> {
+        self.blocking.lock().clone()
+    }
+
+    /// It waits from now on, or no longer.
+    pub(crate) fn set_blocking(&self, blocking: Option<Arc<dyn Blocking>>) {
+        let before = std::mem::replace(&mut *self.blocking.lock(), blocking);
+        // Outside: it may be the last to know the client.
+        drop(before);
     }
 
     /// Ends its connection.
@@ -88,6 +114,7 @@ pub(crate) struct Clients {
     open: Mutex<BTreeMap<u64, Arc<ClientInfo>>>,
     next_id: AtomicU64,
     opened: AtomicU64,
+    pub(crate) monitors: Monitors,
 }
 
 impl Clients {
@@ -95,6 +122,7 @@ impl Clients {
         &self,
         address: ClientAddress,
         socket: Option<Arc<TcpStream>>,
+        reads_tape: bool,
         now_ms: u64,
     ) -> Arc<ClientInfo> {
         let info = Arc::new(ClientInfo {
@@ -117,6 +145,10 @@ impl Clients {
             output: AtomicU64::new(0),
             watching: AtomicUsize::new(0),
             watch_flag: WatchFlag::default(),
+            reads_tape,
+            is_monitor: AtomicBool::new(false),
+            outbox: Outbox::default(),
+            blocking: Mutex::default(),
         });
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(info.id, info.clone());
@@ -132,20 +164,39 @@ impl Clients {
         self.open.lock().remove(&id);
     }
 
-    /// Locks the registry and the names of every session: in a child, CLIENT LIST still reads those of other threads' sessions.
+    /// Locks the registry, and the names, the wait and the outbox of every session: in a child, CLIENT LIST still reads of other threads' sessions.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         let open = self.open.lock();
         for info in open.values() {
-            let names =
-                Frozen::new(info.clone(), |info: &ClientInfo, held| held.push(Box::new(info.names.lock())));
+            let names = Frozen::new(info.clone(), |info: &ClientInfo, held| {
+                held.push(Box::new(info.names.lock()));
+                held.push(Box::new(info.blocking.lock()));
+                held.push(info.outbox.freeze());
+            });
             held.push(Box::new(names));
         }
+        held.push(self.monitors.freeze());
         held.push(Box::new(open));
     }
 
     /// Every open session, by id.
     pub(crate) fn all(&self) -> Vec<Arc<ClientInfo>> {
         self.open.lock().values().cloned().collect()
+    }
+
+    /// Has those look again whose waits are over at a time, in unix milliseconds.
+    pub(crate) fn nudge_due(&self, now_ms: u64) {
+        let is_due = |deadline_ms: u64| deadline_ms <= now_ms;
+        for client in self.all() {
+            if client.blocking().and_then(|wait| wait.deadline_ms()).is_some_and(is_due) {
+                client.outbox.nudge();
+            }
+        }
+    }
+
+    /// The open session of this number.
+    pub(crate) fn of(&self, id: u64) -> Option<Arc<ClientInfo>> {
+        self.open.lock().get(&id).cloned()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -2,8 +2,9 @@
 
 use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::ClientInfo;
+use super::{Blocking, ClientInfo};
 use crate::alloc;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -20,7 +21,11 @@ pub(crate) struct SessionState {
     pub(crate) watched: Vec<Watched>,
     /// The client asked to end (QUIT).
     pub(crate) quitting: bool,
-    /// Follows from `authenticated` and `transaction`.
+    /// The command whose reply it waits for.
+    pub(crate) blocked: Option<Blocked>,
+    /// Lines about its commands that those who monitor have not got yet.
+    pub(crate) shown: Vec<String>,
+    /// Follows from `authenticated`, `transaction` and `blocked`.
     is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
@@ -43,6 +48,18 @@ pub(crate) struct Queued {
     pub(crate) argv: Vec<Box<[u8]>>,
 }
 
+/// A command whose reply has yet to come.
+pub(crate) struct Blocked {
+    pub(crate) wait: Arc<dyn Blocking>,
+    /// Its number in the command table.
+    pub(crate) command: usize,
+    pub(crate) words: Box<[Box<[u8]>]>,
+    /// How long it ran until it had to wait.
+    pub(crate) elapsed: Duration,
+    /// Its time was over when somebody else had ended the wait: the reply is on its way.
+    pub(crate) is_coming: bool,
+}
+
 /// A key under WATCH.
 pub(crate) struct Watched {
     pub(crate) db: usize,
@@ -60,8 +77,15 @@ impl SessionState {
             watched: Vec::new(),
             quitting: false,
             is_plain: authenticated,
+            blocked: None,
+            shown: Vec::new(),
             stripe: OnceCell::new(),
         }
+    }
+
+    /// Its database and its number: whose change it is.
+    pub(crate) fn origin(&self) -> (usize, u64) {
+        (self.db, self.info.id)
     }
 
     /// The counters that its commands count in.
@@ -73,20 +97,37 @@ impl SessionState {
     /// Whether nothing about the session asks for more than to execute what it is given.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        debug_assert_eq!(self.is_plain, self.authenticated && self.transaction.is_none());
+        debug_assert_eq!(self.is_plain, self.would_be_plain());
         self.is_plain
+    }
+
+    fn would_be_plain(&self) -> bool {
+        self.authenticated && self.transaction.is_none() && self.blocked.is_none()
     }
 
     /// The client has told who it is.
     pub(crate) fn authenticate(&mut self) {
         self.authenticated = true;
-        self.is_plain = self.transaction.is_none();
+        self.is_plain = self.would_be_plain();
     }
 
     /// Begins a transaction.
     pub(crate) fn begin_transaction(&mut self) {
         self.transaction = Some(Transaction::default());
         self.is_plain = false;
+    }
+
+    /// The session waits for the reply of a command from now on.
+    pub(crate) fn block(&mut self, blocked: Blocked) {
+        self.blocked = Some(blocked);
+        self.is_plain = false;
+    }
+
+    /// It waits no longer, for what is returned.
+    pub(crate) fn unblock(&mut self) -> Option<Blocked> {
+        let blocked = self.blocked.take();
+        self.is_plain = self.would_be_plain();
+        blocked
     }
 
     pub(crate) fn in_transaction(&self) -> bool {

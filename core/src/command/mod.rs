@@ -4,7 +4,9 @@
 //! The commands themselves live in [`crate::commands`].
 
 pub mod arg;
+pub mod block;
 pub mod keys;
+mod monitor;
 mod remarkable;
 pub mod reply;
 pub mod run;
@@ -15,6 +17,7 @@ pub mod tape;
 /// The words of a command.
 pub type Argv = Vec<Vec<u8>>;
 pub use arg::{Arg, Args, DbIndex, Positive, is_token};
+pub use block::{Attempt, Block, Outcome};
 pub use keystead_macros::{Arg, Command};
 pub use reply::{Form, Reply};
 pub use run::Context;

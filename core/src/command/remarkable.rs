@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::run::Found;
-use super::spec::Flags;
+use super::spec::{Flags, shown};
 use crate::clients::SessionState;
 use crate::commandlog::Log;
 use crate::local::Local;
@@ -61,7 +61,7 @@ impl Local {
             max_len,
             now_s,
             value,
-            argv.iter().copied(),
+            shown(found.spec, argv).into_iter(),
             peer,
             name.as_bytes(),
         );

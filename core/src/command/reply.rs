@@ -104,6 +104,11 @@ impl Reply {
         Self { buffer: Vec::new(), form, resp3: false, end: usize::MAX, left_out, behind: Vec::new() }
     }
 
+    /// Appends what was written elsewhere, of the same form.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.put([bytes]);
+    }
+
     /// The bytes written so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer

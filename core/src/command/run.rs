@@ -4,8 +4,11 @@
 //! effects to the log while still holding them, unlock, then free and notify. Nothing is locked while anything executed already holds
 //! a lock, so commands can't wait for each other in a circle.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
+use super::block::Outcome;
 use super::spec::{Flags, Spec};
 use super::{Args, Parse, Read, Reply, Session, Write};
 use crate::clients::SessionState;
@@ -15,7 +18,7 @@ use crate::keyspace::hooks::Appended;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group};
 use crate::local::Local;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// Parses a command from its whole argv, executes it and writes the reply.
 pub type Run = for<'c, 'e, 'a> fn(&mut Context<'c, 'e>, &'a [&'a [u8]], &mut Reply) -> Result<()>;
@@ -55,14 +58,14 @@ pub(crate) struct Locked<'c, 'e> {
     pub(crate) options_changed: &'c mut bool,
 }
 
-/// Executes one command of a session, for which `resolved` was found, and writes its reply, or its error, to `reply`.
+/// Executes one command of a session, for which `resolved` was found, and writes its reply, or its error, to `reply`; or has the session wait for it.
 pub(crate) fn execute(
     engine: &Arc<Local>,
     session: &mut SessionState,
     resolved: Result<&Found, Unresolved>,
     argv: &[&[u8]],
     reply: &mut Reply,
-) {
+) -> Outcome {
     let start = reply.len();
     let mut context = Context { engine, session, transaction: None };
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
@@ -70,6 +73,7 @@ pub(crate) fn execute(
         reply.error(&error);
     }
     reply.close_all();
+    if session.blocked.is_some() { Outcome::Blocked } else { Outcome::Replied }
 }
 
 fn dispatch(
@@ -140,6 +144,12 @@ fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
     if !context.engine.make_room() && flags.contains(Flags::DENYOOM) {
         return Err(Error::out_of_memory());
     }
+    let is_about_keys =
+        [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE].iter().any(|flag| flags.contains(*flag));
+    if is_about_keys && context.session.info.is_monitor.load(Ordering::Relaxed) {
+        // The server takes who monitors for a replica here.
+        return Err(Error::command("Replica can't interact with the keyspace"));
+    }
     Ok(())
 }
 
@@ -162,21 +172,41 @@ pub(crate) fn call(
         result = Err(left_out);
     }
     let elapsed = timer.elapsed();
-    context.session.ended();
-    let counters = context.session.counters(&engine.stats).of(found.id);
-    counters.called(elapsed, engine.config.hot().latency_tracking());
-    if let Err(error) = &result {
-        counters.failed();
-        engine.stats.count_error(error);
+    if engine.is_monitored() {
+        context.show_to_monitors(found, argv);
     }
-    let replied =
-        result.as_ref().map_or_else(|error| error.as_bytes().len() + ERROR_FRAME, |()| reply.len() - start);
-    engine.note_if_remarkable(found, argv, elapsed, replied, context.session);
+    if let Some(blocked) = &mut context.session.blocked {
+        (blocked.command, blocked.elapsed) = (found.id, elapsed);
+        return result;
+    }
+    context.session.ended();
+    let error = result.as_ref().err();
+    let replied = error.map_or_else(|| reply.len() - start, |error| error.as_bytes().len() + ERROR_FRAME);
+    count(engine, context.session, found, argv, elapsed, replied, error);
     #[cfg(debug_assertions)]
     if result.is_ok() {
         super::shape::check(found.spec, &reply.as_bytes()[start..], reply.form());
     }
     result
+}
+
+/// Counts a command that has replied so many bytes, and shows it to the logs.
+pub(super) fn count(
+    engine: &Local,
+    session: &SessionState,
+    found: &Found,
+    argv: &[&[u8]],
+    elapsed: Duration,
+    replied: usize,
+    error: Option<&Error>,
+) {
+    let counters = session.counters(&engine.stats).of(found.id);
+    counters.called(elapsed, engine.config.hot().latency_tracking());
+    if let Some(error) = error {
+        counters.failed();
+        engine.stats.count_error(error);
+    }
+    engine.note_if_remarkable(found, argv, elapsed, replied, session);
 }
 
 /// The error of EXEC where another one keeps it from running.
@@ -226,7 +256,7 @@ pub fn container(_: &mut Context<'_, '_>, argv: &[&[u8]], _: &mut Reply) -> Resu
     Err(Error::arity(&String::from_utf8_lossy(argv[0]).to_lowercase()))
 }
 
-fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a [u8]]) -> Result<C> {
+pub(super) fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a [u8]]) -> Result<C> {
     let (name, arguments) = argv.split_at(C::NAME_WORDS);
     let (seed, databases) = (context.engine.keyspace.seed, context.engine.config.hot().databases());
     C::parse(&mut Args::new(arguments, C::SPEC, seed, databases).named(name))
@@ -259,7 +289,7 @@ impl<'e> Context<'_, 'e> {
         ))
     }
 
-    fn with_db<'a, C: Parse<'a>>(
+    pub(super) fn with_db<'a, C: Parse<'a>>(
         &mut self,
         command: &C,
         argv: &[&[u8]],
@@ -293,7 +323,7 @@ impl<'e> Context<'_, 'e> {
             return result;
         }
         let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, index, lock(keyspace));
+        let mut db = Db::new(keyspace, self.session.origin(), lock(keyspace));
         let result = db.brace(argv).and_then(|()| work(&mut db));
         let mut effects = Group::default();
         db.settle(index, argv, &mut effects);
@@ -318,7 +348,11 @@ fn locks_for<'e, 'a, C: Parse<'a>>(keyspace: &'e Keyspace, db: usize, command: &
     }
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
     command.each_key(&mut |key| hashes.push(key.hash()));
-    Locks::of(keyspace, db, &hashes)
+    if C::SPEC.flags.contains(Flags::WRITE) {
+        Locks::with_waiters(keyspace, db, &hashes)
+    } else {
+        Locks::of(keyspace, db, &hashes)
+    }
 }
 
 /// Whether running the command means locking every shard.

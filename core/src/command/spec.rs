@@ -317,6 +317,20 @@ impl ArgSpec {
     };
 }
 
+/// No word of a command is a secret.
+pub fn nothing_secret(_: &[&[u8]]) -> Vec<usize> {
+    Vec::new()
+}
+
+/// What is shown of the words of a command: something else instead of its secrets.
+pub(crate) fn shown<'w>(spec: &Spec, argv: &[&'w [u8]]) -> Vec<&'w [u8]> {
+    let mut words = argv.to_vec();
+    for at in (spec.secrets)(argv) {
+        words[at] = b"(redacted)";
+    }
+    words
+}
+
 /// Everything a command declares.
 pub struct Spec {
     /// Lower-case name; subcommands as `container|name`.
@@ -347,6 +361,8 @@ pub struct Spec {
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Declared reply shape, in the language of [`super::shape`].
     pub reply: &'static str,
+    /// Positions of words in an argv that are shown to nobody, as passwords.
+    pub secrets: fn(&[&[u8]]) -> Vec<usize>,
     /// Needs every shard: its keys aren't known beforehand, or it is about all of them.
     pub whole_keyspace: bool,
     /// Only holds subcommands.

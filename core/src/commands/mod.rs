@@ -43,7 +43,7 @@ macro_rules! commands {
 
 commands! {
     connection:
-        client::Client { client::ClientGetName, client::ClientHelp, client::ClientId, client::ClientInfo, client_kill::ClientKill, client_list::ClientList, client::ClientSetInfo, client::ClientSetName },
+        client::Client { client::ClientGetName, client::ClientHelp, client::ClientId, client::ClientInfo, client_kill::ClientKill, client_list::ClientList, client::ClientSetInfo, client::ClientSetName, client_unblock::ClientUnblock },
         hello::Auth, hello::Hello,
         ping::Echo, ping::Ping, ping::Quit, ping::Reset, ping::Select;
     generic:
@@ -53,7 +53,8 @@ commands! {
         rename::Copy, rename::Move, rename::Rename, rename::RenameNx,
         scan::Keys, scan::RandomKey, scan::Scan, scan::Type,
         sort::Sort, sort::SortRo,
-        ttl::ExpireTime, ttl::PExpireTime, ttl::PTtl, ttl::Persist, ttl::Ttl;
+        ttl::ExpireTime, ttl::PExpireTime, ttl::PTtl, ttl::Persist, ttl::Ttl,
+        wait::Wait, wait::WaitAof;
     hash:
         all::HGetAll, all::HKeys, all::HVals,
         delete::HDel, delete::HGetDel,
@@ -75,6 +76,7 @@ commands! {
         info::Info,
         latency::Latency { latency::LatencyDoctor, latency::LatencyGraph, latency::LatencyHelp, latency::LatencyHistogram, latency::LatencyHistory, latency::LatencyLatest, latency::LatencyReset },
         memory::Memory { memory::MemoryDoctor, memory::MemoryHelp, memory::MemoryMallocStats, memory::MemoryPurge, memory_stats::MemoryStats, memory::MemoryUsage },
+        monitor::Monitor,
         slowlog::SlowLog { slowlog::SlowLogGet, slowlog::SlowLogHelp, slowlog::SlowLogLen, slowlog::SlowLogReset },
         time::LastSave, time::Lolwut, time::Role, time::Time;
     string:

@@ -35,6 +35,11 @@ impl Default for BufferLimits {
 }
 
 impl BufferLimits {
+    /// The hard limit of normal clients, in bytes; 0 means none.
+    pub(crate) fn normal(&self) -> u64 {
+        self.0[0].hard
+    }
+
     /// These limits with the classes named in `args` replaced.
     pub(super) fn changed(&self, args: &[Cow<'_, [u8]>]) -> Result<Self, String> {
         let args = if args.len() == 1 && args[0].is_empty() { &[] } else { args };

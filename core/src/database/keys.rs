@@ -22,7 +22,7 @@ impl Database {
             return elsewhere.page(cursor, prefix);
         }
         let keyspace = &self.inner().keyspace;
-        let db = Db::new(keyspace, self.index(), Locks::all(keyspace));
+        let db = Db::new(keyspace, self.origin(), Locks::all(keyspace));
         let page = keys::page(&db, cursor, prefix);
         db.finish_unasked(self.index());
         Ok(page)
@@ -76,7 +76,7 @@ impl Database {
         let keyspace = &self.inner().keyspace;
         self.inner().ensure_background();
         self.refuse_write()?;
-        let mut db = Db::new(keyspace, self.index(), Locks::all(keyspace));
+        let mut db = Db::new(keyspace, self.origin(), Locks::all(keyspace));
         let deleted = db.clear();
         if !keyspace.config.hot().lazyfree_lazy_user_flush() {
             db.drop_garbage_here();

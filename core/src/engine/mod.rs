@@ -3,6 +3,7 @@
 //! What it consists of is [`crate::local`]'s; the typed methods of the hot commands are [`crate::Database`]'s, everything else goes through
 //! [`Session::execute`].
 
+pub(crate) mod blocking;
 pub(crate) mod session;
 
 use std::collections::HashMap;
@@ -193,7 +194,8 @@ impl Engine {
         Ok(Session::new(self.clone(), Form::Resp, ClientAddress::Socket { peer, local }, Some(socket)))
     }
 
-    /// Moves a manual clock forward and reclaims what has expired by then. Returns how many keys and fields were reclaimed.
+    /// Moves a manual clock forward, reclaims what has expired by then, and wakes sessions whose waits are over. Returns how many keys and fields were
+    /// reclaimed.
     ///
     /// # Panics
     /// If the engine runs on the system's clock.
@@ -201,6 +203,7 @@ impl Engine {
         self.inner.keyspace.sample_clock();
         self.inner.keyspace.clock.advance(time);
         self.inner.keyspace.refresh_stamp();
+        self.inner.clients.nudge_due(self.inner.keyspace.clock.now_ms());
         self.reap()
     }
 

@@ -10,9 +10,9 @@ use smallvec::SmallVec;
 use super::Engine;
 use crate::backend::{Backend, Connection};
 use crate::clients::{ClientAddress, SessionState};
-use crate::command::{Form, Reply, keys, run};
+use crate::command::{Form, Outcome, Reply, keys, run};
 use crate::commands::table;
-use crate::keyspace::read::{BATCH, prefetch};
+use crate::keyspace::read::prefetch;
 use crate::local::Local;
 use crate::sync::Arc;
 use crate::typed::{Typed, hot};
@@ -21,16 +21,16 @@ use crate::typed::{Typed, hot};
 ///
 /// Sessions are cheap; give each thread its own.
 pub struct Session {
-    client: Client,
+    pub(super) client: Client,
     /// The client that it has elsewhere, if the engine is there.
-    connection: Option<Box<dyn Connection>>,
-    reply: Reply,
+    pub(super) connection: Option<Box<dyn Connection>>,
+    pub(super) reply: Reply,
 }
 
 /// A session without its replies.
-struct Client {
-    engine: Engine,
-    state: SessionState,
+pub(super) struct Client {
+    pub(super) engine: Engine,
+    pub(super) state: SessionState,
 }
 
 impl Typed for Client {
@@ -42,6 +42,11 @@ impl Typed for Client {
     #[inline(always)]
     fn db(&self) -> usize {
         self.state.db
+    }
+
+    #[inline(always)]
+    fn client(&self) -> u64 {
+        self.state.info.id
     }
 
     #[inline(always)]
@@ -66,41 +71,42 @@ impl Session {
     ) -> Self {
         engine.inner.ensure_background();
         let now_ms = engine.inner.keyspace.clock.coarse_ms();
-        let info = engine.inner.clients.register(address, socket, now_ms);
+        let info = engine.inner.clients.register(address, socket, form == Form::Tape, now_ms);
         let state = SessionState::new(info, &engine.inner.config);
         let connection = engine.backend().map(Backend::connect);
         Self { client: Client { engine, state }, connection, reply: Reply::new(form) }
     }
 
-    /// Executes one command and returns the reply, in the form that the session was opened with.
+    /// Executes one command and returns the reply, in the form that the session was opened with. A command that has to wait keeps the calling
+    /// thread waiting; [`Session::begin`] does not.
     ///
     /// Errors are replies too: `-ERR ...` in RESP, an error item on a tape.
+    #[inline]
     pub fn execute(&mut self, argv: &[&[u8]]) -> &[u8] {
         self.reply.clear();
-        self.run(argv);
+        self.execute_pipelined(argv);
         self.reply.as_bytes()
     }
 
-    /// Executes one command and appends its reply to those that [`Session::replies`] shows.
+    /// Executes one command, as [`Session::execute`] does, and appends its reply to those that [`Session::replies`] shows.
+    #[inline]
     pub fn execute_pipelined(&mut self, argv: &[&[u8]]) {
-        self.run(argv);
+        if self.run(argv) == Outcome::Blocked {
+            self.wait(None);
+        }
     }
 
     /// Executes commands in turn and appends their replies, as [`Session::execute_pipelined`] does, but has the memory of the keys of several of
     /// them fetched at once.
     pub fn execute_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) {
-        if let Some(connection) = &mut self.connection {
-            let commands: Vec<&[&[u8]]> = commands.iter().map(AsRef::as_ref).collect();
-            connection.execute_all(&commands, &mut self.reply);
-            return;
-        }
-        for batch in commands.chunks(BATCH) {
-            self.prefetch(batch);
-            batch.iter().for_each(|argv| self.run(argv.as_ref()));
+        let mut rest = commands;
+        while !rest.is_empty() {
+            rest = &rest[self.begin_all(rest)..];
+            self.wait(None);
         }
     }
 
-    fn prefetch<'w, C: AsRef<[&'w [u8]]>>(&self, commands: &[C]) {
+    pub(super) fn prefetch<'w, C: AsRef<[&'w [u8]]>>(&self, commands: &[C]) {
         let keyspace = &self.client.engine.inner.keyspace;
         if commands.len() < 2 || !keyspace.is_worth_fetching() {
             return;
@@ -116,18 +122,22 @@ impl Session {
         prefetch(keyspace, self.client.state.db, &hashes, |hash| *hash);
     }
 
-    fn run(&mut self, argv: &[&[u8]]) {
+    #[inline(always)]
+    pub(super) fn run(&mut self, argv: &[&[u8]]) -> Outcome {
         if hot::execute(&self.client, argv, &mut self.reply) {
-            return;
+            return Outcome::Replied;
         }
-        self.run_any(argv);
+        self.run_any(argv)
     }
 
     #[inline(never)]
-    fn run_any(&mut self, argv: &[&[u8]]) {
+    fn run_any(&mut self, argv: &[&[u8]]) -> Outcome {
         if let Some(connection) = &mut self.connection {
             connection.execute(argv, &mut self.reply);
-            return;
+            return Outcome::Replied;
+        }
+        if self.is_blocked() {
+            return self.refuse_while_blocked();
         }
         let inner = &self.client.engine.inner;
         inner.ensure_background();
@@ -138,7 +148,7 @@ impl Session {
             table::resolve(argv),
             argv,
             &mut self.reply,
-        );
+        )
     }
 
     /// The replies since the last [`Session::clear_replies`].
@@ -242,6 +252,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.abandon();
+        self.client.engine.inner.set_monitor(&self.client.state.info, false);
         self.client.state.unwatch(&self.client.engine.inner.keyspace);
         self.client.engine.inner.clients.forget(self.client.state.info.id);
     }

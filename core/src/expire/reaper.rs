@@ -78,7 +78,7 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
             database += 1;
             continue;
         };
-        let mut db = Db::new(keyspace, database, Locks::One(index, data));
+        let mut db = Db::new(keyspace, (database, 0), Locks::One(index, data));
         let (count, more) = turn(&mut db, index, &mut wheel);
         reclaimed += count;
         db.locks_mut().shard_mut(index).put_wheel(database, wheel);

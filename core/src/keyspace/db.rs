@@ -38,6 +38,8 @@ pub use views::{Entry, EntryMut};
 pub struct Db<'e> {
     pub(super) keyspace: &'e Keyspace,
     pub(super) index: usize,
+    /// The number of the session that it works for; 0 is nobody's.
+    pub(super) client: u64,
     /// Unix milliseconds, read once per command and only when a deadline has to be judged; 0 is "not yet".
     now: Cell<u64>,
     pub(super) locks: Locks<'e>,
@@ -50,10 +52,12 @@ pub struct Db<'e> {
 }
 
 impl<'e> Db<'e> {
-    pub(crate) fn new(keyspace: &'e Keyspace, index: usize, locks: Locks<'e>) -> Self {
+    /// The part of a database that is locked, for a session's work: the database's number, and the session's, 0 for nobody's.
+    pub(crate) fn new(keyspace: &'e Keyspace, (index, client): (usize, u64), locks: Locks<'e>) -> Self {
         Self {
             keyspace,
             index,
+            client,
             now: Cell::new(0),
             locks,
             stale: RefCell::default(),
@@ -65,6 +69,11 @@ impl<'e> Db<'e> {
     /// The database's number.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// The number of the session that it works for, as CLIENT ID tells it; 0 for typed calls of the process and for the engine's own work.
+    pub fn client(&self) -> u64 {
+        self.client
     }
 
     /// Makes another database the one that keys are looked up in, and returns the previous one.
@@ -470,10 +479,14 @@ impl<'e> Db<'e> {
     fn mark(&mut self, key: &Key<'_>) {
         let db = self.index;
         let shard = self.shard(key);
-        shard.watchers.touch(db, key.bytes());
+        if !shard.watchers.is_empty() {
+            shard.watchers.touch(db, key.bytes());
+            self.note_ready(key);
+        }
         self.keyspace.counters.bump(key.hash());
         if self.keyspace.hooks.want_changes() {
-            self.effects.rare().modified.push((db, key.bytes().into()));
+            let client = self.client;
+            self.effects.rare().modified.push((db, key.bytes().into(), client));
         }
     }
 

@@ -5,11 +5,12 @@ use super::hooks::{Appended, Event, EventClass, Hooks};
 use super::journal::Group;
 use super::shard::ShardData;
 use crate::error::Result;
+use crate::store::key::Key;
 
 /// Those who hear of one change that a short cut makes.
 pub(super) trait Hear {
-    /// Whether they are all there are. Asked under the lock of the shard.
-    fn stand_for(&self, hooks: &Hooks, shard: &ShardData) -> bool;
+    /// Whether they are all there are who care for the key. Asked under the lock of the shard.
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData, db: usize, key: Key<'_>) -> bool;
 
     /// The key was changed, and its shard is still locked.
     fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]);
@@ -20,7 +21,7 @@ pub(super) struct Nobody;
 
 impl Hear for Nobody {
     #[inline(always)]
-    fn stand_for(&self, hooks: &Hooks, shard: &ShardData) -> bool {
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData, _: usize, _: Key<'_>) -> bool {
         hooks.are_silent() && shard.watchers.is_empty()
     }
 
@@ -31,23 +32,25 @@ impl Hear for Nobody {
 /// The log, the observers, and whoever watches the key.
 pub(super) struct Listeners<'k> {
     keyspace: &'k Keyspace,
+    /// Who makes the change.
+    client: u64,
     /// The change as the log takes it.
     group: Group,
     appended: Result<Option<Appended>>,
 }
 
 impl<'k> Listeners<'k> {
-    /// All listeners; `None` where no short cut is taken.
+    /// All listeners of a change that a session makes; `None` where no short cut is taken.
     ///
     /// # Errors
     /// The log refuses writes.
-    pub(super) fn of(keyspace: &'k Keyspace) -> Result<Option<Self>> {
+    pub(super) fn of(keyspace: &'k Keyspace, client: u64) -> Result<Option<Self>> {
         if !keyspace.hooks.allow_short_cuts() {
             return Ok(None);
         }
         match keyspace.hooks.refusal() {
             Some(refusal) => Err(refusal),
-            None => Ok(Some(Self { keyspace, group: Group::default(), appended: Ok(None) })),
+            None => Ok(Some(Self { keyspace, client, group: Group::default(), appended: Ok(None) })),
         }
     }
 
@@ -63,9 +66,9 @@ impl<'k> Listeners<'k> {
     /// # Errors
     /// The log cannot keep the change, which stands.
     pub(super) fn tell(self, db: usize, key: &[u8], events: &[(EventClass, &'static str)]) -> Result<()> {
-        let hooks = &self.keyspace.hooks;
-        let modified = std::iter::once((db, key));
-        let events = events.iter().map(|&(class, name)| Event { class, name, db, key });
+        let (hooks, client) = (&self.keyspace.hooks, self.client);
+        let modified = std::iter::once((db, key, client));
+        let events = events.iter().map(|&(class, name)| Event { class, name, db, key, client });
         hooks.tell(modified, events);
         self.appended?.map_or(Ok(()), Appended::wait)
     }
@@ -82,9 +85,9 @@ impl<'k> Listeners<'k> {
 
 impl Hear for Listeners<'_> {
     #[inline]
-    fn stand_for(&self, hooks: &Hooks, _: &ShardData) -> bool {
-        // A log that came after the change was put down has to get it from whoever does it over.
-        hooks.are_logged() != self.group.is_empty()
+    fn stand_for(&self, hooks: &Hooks, shard: &ShardData, db: usize, key: Key<'_>) -> bool {
+        // A log that came after the change was put down has to get it from whoever does it over. Those who wait for the key are served by `Db` alone.
+        hooks.are_logged() != self.group.is_empty() && !shard.watchers.is_awaited(db, &key)
     }
 
     fn changed(&mut self, shard: &ShardData, db: usize, key: &[u8]) {

@@ -1,4 +1,4 @@
-//! Whom the keyspace tells about changes: the log, and observers such as tracking, blocked clients and notifications.
+//! Whom the keyspace tells about changes: the log, and observers such as tracking and notifications.
 //!
 //! The keyspace calls these at fixed points of every command and knows nothing of who listens. Whoever cares for few keys marks them
 //! ([`super::watch`]) instead of observing all.
@@ -35,6 +35,8 @@ pub struct Event<'k> {
     pub db: usize,
     /// The key.
     pub key: &'k [u8],
+    /// The number of the session that did it, as CLIENT ID tells it; 0 for whoever has none: typed calls of the process, and the engine itself.
+    pub client: u64,
 }
 
 /// What an observer wants to hear of. What nobody wants is not collected.
@@ -55,8 +57,8 @@ pub trait Observer: Send + Sync {
         Interest { changes: true, events: true }
     }
 
-    /// The key was created, changed or removed: cached copies are stale and blocked clients may be served.
-    fn modified(&self, db: usize, key: &[u8]);
+    /// The key was created, changed or removed: cached copies are stale. `client` is the session that did it, as in [`Event::client`].
+    fn modified(&self, db: usize, key: &[u8], client: u64);
 
     /// Every key of a database, or of all of them, is gone or has become another: all cached copies are stale.
     fn flushed(&self, _db: Option<usize>) {}
@@ -190,11 +192,6 @@ impl Hooks {
         self.set_present(ELSEWHERE, true);
     }
 
-    /// Whether the keys are an engine's elsewhere.
-    pub(crate) fn are_elsewhere(&self) -> bool {
-        self.present.load(Ordering::Acquire) & ELSEWHERE != 0
-    }
-
     /// Whether nobody wants to know of any change. One load.
     #[inline]
     pub(crate) fn are_silent(&self) -> bool {
@@ -252,13 +249,13 @@ impl Hooks {
     /// Tells the observers what happened to keys.
     pub(crate) fn tell<'k>(
         &self,
-        modified: impl Iterator<Item = (usize, &'k [u8])> + Clone,
+        modified: impl Iterator<Item = (usize, &'k [u8], u64)> + Clone,
         events: impl Iterator<Item = Event<'k>> + Clone,
     ) {
         // They may come back, and observe no longer: the list is theirs, not locked.
         for Listener { observer, interest } in self.observers.load().iter() {
             if interest.changes {
-                modified.clone().for_each(|(db, key)| observer.modified(db, key));
+                modified.clone().for_each(|(db, key, client)| observer.modified(db, key, client));
             }
             if interest.events {
                 events.clone().for_each(|event| observer.notified(&event));

@@ -14,14 +14,14 @@ use crate::store::key::Key;
 use crate::value::MAX_IN_ARENA;
 use crate::value::string::encode;
 
-/// Stores a string under a key that is new, and says whether it did; if not, nothing was done, and [`super::Db`] must do it. O(length).
+/// Stores a string for a session under a key that is new, and says whether it did; if not, nothing was done, and [`super::Db`] must do it. O(length).
 ///
 /// # Errors
 /// The system has no memory, or the log refuses writes: nothing has changed. The log cannot keep this one: it stands.
 #[inline(never)]
 pub(crate) fn insert_text(
     keyspace: &Keyspace,
-    db: usize,
+    (db, client): (usize, u64),
     key: &Key<'_>,
     value: &[u8],
     expiry: Option<Expiry>,
@@ -33,7 +33,7 @@ pub(crate) fn insert_text(
     if !keyspace.hooks.may_hear() {
         return insert(keyspace, db, key, value, deadline, &mut Nobody);
     }
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
+    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(false) };
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let is_stored = insert(keyspace, db, key, value, deadline, &mut listeners)?;
     if is_stored {
@@ -51,7 +51,7 @@ fn insert(
     listeners: &mut impl Hear,
 ) -> Result<bool> {
     let mut shard = keyspace.lock(key.shard());
-    if !listeners.stand_for(&keyspace.hooks, &shard) {
+    if !listeners.stand_for(&keyspace.hooks, &shard, db, *key) {
         return Ok(false);
     }
     let Lookup::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };

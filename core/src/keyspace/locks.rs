@@ -90,6 +90,26 @@ impl<'e> Locks<'e> {
         }
     }
 
+    /// Whether a shard is locked.
+    #[inline]
+    pub(super) fn has(&self, index: usize) -> bool {
+        match self {
+            Locks::One(own, _) => *own == index,
+            Locks::Some(guards) => guards.binary_search_by_key(&index, |(own, _)| *own).is_ok(),
+            Locks::All(_) => true,
+        }
+    }
+
+    /// Whether `is_it` holds for a locked shard.
+    #[inline]
+    pub(super) fn any(&self, mut is_it: impl FnMut(&ShardData) -> bool) -> bool {
+        match self {
+            Locks::One(_, guard) => is_it(guard),
+            Locks::Some(guards) => guards.iter().any(|(_, guard)| is_it(guard)),
+            Locks::All(guards) => guards.iter().any(|guard| is_it(guard)),
+        }
+    }
+
     /// Calls `visit` for each locked shard.
     #[inline]
     pub(crate) fn each_mut(&mut self, mut visit: impl FnMut(&mut ShardData)) {

@@ -30,6 +30,7 @@ pub(crate) mod timeline;
 pub(crate) mod upkeep;
 pub(crate) mod versions;
 pub(crate) mod victims;
+pub(crate) mod waiting;
 pub(crate) mod watch;
 pub(crate) mod whole;
 
@@ -55,11 +56,12 @@ use crate::striped::Lookups;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use access::{CALM_TICK_MS, Recording};
 use evictor::Evictor;
-use guard::{Shard, ShardGuard, Turn};
+use guard::{Shard, ShardGuard, Turn, Work};
 use hooks::Hooks;
 use shard::ShardData;
 use shared::{ShardLine, Shared};
 use versions::Counters;
+use waiting::Arrivals;
 
 /// All shards of an engine, and what every access needs beside them.
 pub(crate) struct Keyspace {
@@ -77,6 +79,8 @@ pub(crate) struct Keyspace {
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
     pub(crate) hooks: Hooks,
+    /// Who began to wait when.
+    pub(crate) arrivals: Arrivals,
     /// Whether the background thread reclaims what has expired; DEBUG can stop it.
     pub(crate) active_expiry: AtomicBool,
     /// Counters for caches beside the engine.
@@ -111,6 +115,7 @@ impl Keyspace {
             clock,
             config,
             hooks: Hooks::default(),
+            arrivals: Arrivals::default(),
             active_expiry: AtomicBool::new(true),
             counters: Counters::default(),
             used: CachePadded::new(AtomicUsize::new(0)),
@@ -153,12 +158,7 @@ impl Keyspace {
 
     /// [`Keyspace::lock`] for an overwrite, which `work` is: see [`Shard::in_place`]. `line` is the shard's.
     #[inline(always)]
-    fn in_place<R>(
-        &self,
-        shard: usize,
-        line: &ShardLine,
-        work: impl FnOnce(&mut ShardData) -> Option<R>,
-    ) -> Option<R> {
+    fn in_place<R>(&self, shard: usize, line: &ShardLine, work: impl Work<Done = R>) -> Option<R> {
         self.shards[shard].in_place(line, |shard, noted| self.stamp(shard, noted), work)
     }
 

@@ -13,6 +13,7 @@ mod fields;
 
 use super::Keyspace;
 use super::entry::Head;
+use super::guard::Work;
 use super::hearing::{Hear, Listeners, Nobody, log_set};
 use super::hooks::EventClass;
 use super::shard::ShardData;
@@ -64,18 +65,18 @@ pub(crate) fn overwrite_text(
     overwrite(keyspace, db, key, value, expiry, &mut Nobody)
 }
 
-/// [`overwrite_text`] where somebody may listen. False: nothing was done, and [`super::Db`] must do it. O(length).
+/// [`overwrite_text`] by a session, where somebody may listen. False: nothing was done, and [`super::Db`] must do it. O(length).
 ///
 /// # Errors
 /// The log refuses writes, or cannot keep this one, which stands then.
 pub(crate) fn overwrite_text_heard(
     keyspace: &Keyspace,
-    db: usize,
+    (db, client): (usize, u64),
     key: Key<'_>,
     value: &[u8],
     expiry: Option<Expiry>,
 ) -> Result<bool> {
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
+    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(false) };
     let deadline = expiry.map(|expiry| expiry.deadline);
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let written = overwrite(keyspace, db, key, value, |_| expiry, &mut listeners);
@@ -99,7 +100,7 @@ fn overwrite(
     }
     let Some(prefetched) = prefetch_entry(keyspace, db, &key) else { return false };
     let expiry = expiry(keyspace);
-    let written = keyspace.in_place(key.shard(), prefetched.line, |data| {
+    let written = keyspace.in_place(key.shard(), prefetched.line, |data: &mut ShardData| {
         let found = prefetched.confirm(keyspace, data, db, key, Kind::TEXTS, listeners)?;
         if !found.head.has_room_for(value.len()) {
             return None;
@@ -133,17 +134,17 @@ pub(crate) fn add_in_place(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64
     add(keyspace, db, key, by, &mut Nobody)
 }
 
-/// [`add_in_place`] where somebody may listen. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
+/// [`add_in_place`] by a session, where somebody may listen. `None`: nothing was done, and [`super::Db`] must do it, or find the error. O(1).
 ///
 /// # Errors
 /// The log refuses writes, or cannot keep this one, which stands then.
 pub(crate) fn add_in_place_heard(
     keyspace: &Keyspace,
-    db: usize,
+    (db, client): (usize, u64),
     key: Key<'_>,
     by: i64,
 ) -> Result<Option<i64>> {
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(None) };
+    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(None) };
     listeners.log(|group| {
         group.push(db, [b"INCRBY", key.bytes(), itoa::Buffer::new().format(by).as_bytes()]);
     });
@@ -157,7 +158,26 @@ pub(crate) fn add_in_place_heard(
 #[inline(always)]
 fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut impl Hear) -> Option<i64> {
     let prefetched = prefetch_entry(keyspace, db, &key)?;
-    keyspace.in_place(key.shard(), prefetched.line, |data| {
+    let line = prefetched.line;
+    keyspace.in_place(key.shard(), line, Adding { keyspace, db, key, by, listeners, prefetched })
+}
+
+/// [`add`] under the lock.
+struct Adding<'a, 'k, H> {
+    keyspace: &'k Keyspace,
+    db: usize,
+    key: Key<'a>,
+    by: i64,
+    listeners: &'a mut H,
+    prefetched: Prefetched<'k>,
+}
+
+impl<H: Hear> Work for Adding<'_, '_, H> {
+    type Done = i64;
+
+    #[inline(always)]
+    fn run(self, data: &mut ShardData) -> Option<i64> {
+        let Self { keyspace, db, key, by, listeners, prefetched } = self;
         let found = prefetched.confirm(keyspace, data, db, key, [Kind::Int; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;
@@ -169,7 +189,7 @@ fn add(keyspace: &Keyspace, db: usize, key: Key<'_>, by: i64, listeners: &mut im
         found.note(keyspace, data, key);
         listeners.changed(data, db, key.bytes());
         Some(sum)
-    })
+    }
 }
 
 /// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.
@@ -198,7 +218,7 @@ impl<'k> Prefetched<'k> {
         kinds: [Kind; 2],
         listeners: &impl Hear,
     ) -> Option<Located<'k>> {
-        if !listeners.stand_for(&keyspace.hooks, shard) {
+        if !listeners.stand_for(&keyspace.hooks, shard, db, key) {
             return None;
         }
         if shard.visit.is_some() && shard.is_key_needed(db, key.bytes(), key.hash()) {

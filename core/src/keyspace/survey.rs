@@ -23,6 +23,8 @@ pub(crate) struct Survey {
     pub(crate) reserved: usize,
     /// Keys with a WATCH mark.
     pub(crate) watched: usize,
+    /// Keys that somebody waits for.
+    pub(crate) awaited: usize,
     /// One for each database that was ever used.
     pub(crate) databases: Vec<DatabaseSurvey>,
 }
@@ -75,6 +77,7 @@ impl Db<'_> {
             sum.bytes += shard.bytes();
             sum.reserved += shard.reserved_bytes();
             sum.watched += shard.watchers.len();
+            sum.awaited += shard.watchers.awaited();
             for (db, database) in sum.databases.iter_mut().enumerate() {
                 let Some(space) = shard.space(db) else { continue };
                 let (table_bytes, wheel_bytes) = shard.overhead_bytes(db);

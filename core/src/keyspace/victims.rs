@@ -48,7 +48,7 @@ impl<'k> Victims<'k> {
 
     /// Removes an entry: as evicted, or as expired if it is past its deadline.
     fn remove(&mut self, shard: usize, guard: ShardGuard<'k>, db: usize, name: &[u8], expired: bool) {
-        let mut db = Db::new(self.keyspace, db, Locks::One(shard, guard));
+        let mut db = Db::new(self.keyspace, (db, 0), Locks::One(shard, guard));
         let key = db.key(name);
         if expired {
             db.expire_key(&key);

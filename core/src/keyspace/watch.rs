@@ -1,5 +1,5 @@
-//! Marks on keys of a shard: of those who must hear that just these change, as sessions that WATCH them, and of loads whose results must not undo a
-//! change.
+//! Marks on keys of a shard: of those who must hear that just these change, as sessions that WATCH them, of loads whose results must not undo a
+//! change, and of those who wait for something to take ([`super::waiting`]).
 //!
 //! The two differ in what raises them. WATCH hears of what changed a key, its expiry included. A load hears of whoever set or removed the key, and of
 //! attempts to remove it though it is missing: that is how a key is invalidated while its value is being loaded. That a key expires or is
@@ -13,6 +13,7 @@ use hashbrown::{Equivalent, HashMap};
 use super::Keyspace;
 use super::db::Db;
 use super::hooks::Hooks;
+use super::waiting::Queues;
 use crate::store::key::Key;
 
 /// Hears that a marked key changed, while its shard is locked: it may do no more than remember it.
@@ -46,6 +47,8 @@ enum Marker {
     Watch(Arc<dyn Watch>),
     /// A load, by its number, and the flag that it looks at before it stores: it hears of whoever sets or removes the key.
     Load(u64, WatchFlag),
+    /// Somebody waits for it: [`super::waiting`].
+    Queue,
 }
 
 impl Marker {
@@ -66,6 +69,8 @@ impl Marker {
 #[derive(Default)]
 pub(crate) struct Watchers {
     marks: HashMap<(usize, Box<[u8]>), Vec<Marker>>,
+    /// Who waits for keys. Each of these keys has a mark.
+    pub(super) queues: Queues,
 }
 
 fn are_one<A: ?Sized, B: ?Sized>(one: &Arc<A>, other: &Arc<B>) -> bool {
@@ -110,6 +115,16 @@ impl Watchers {
     /// Ends that.
     pub(crate) fn remove_load(&mut self, hooks: &Hooks, db: usize, key: &[u8], load: u64) {
         self.unmark(hooks, db, key, |marker| matches!(marker, Marker::Load(other, _) if *other == load));
+    }
+
+    /// Marks a key that somebody waits for.
+    pub(super) fn mark_awaited(&mut self, hooks: &Hooks, db: usize, key: &[u8]) {
+        self.mark(hooks, db, key.into(), Marker::Queue, |marker| matches!(marker, Marker::Queue));
+    }
+
+    /// Ends that.
+    pub(super) fn unmark_awaited(&mut self, hooks: &Hooks, db: usize, key: &[u8]) {
+        self.unmark(hooks, db, key, |marker| matches!(marker, Marker::Queue));
     }
 
     /// Adds a mark to a key, unless it has it.

@@ -72,6 +72,7 @@ impl Db<'_> {
         self.add_changes(1);
         self.note_flushed(Some(one));
         self.note_flushed(Some(other));
+        self.note_all_ready(&[one, other]);
     }
 
     /// Has the values removed by this command dropped before it returns, rather than on the lazy-free thread.
@@ -124,7 +125,7 @@ mod tests {
     }
 
     impl Observer for Recorder {
-        fn modified(&self, _: usize, _: &[u8]) {}
+        fn modified(&self, _: usize, _: &[u8], _: u64) {}
 
         fn flushed(&self, db: Option<usize>) {
             self.flushed.lock().push(db);

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::{Quiet, Shared, connection, sockets, warn};
+use crate::clients::ClientInfo;
 use crate::config::{Config, Value};
 use crate::engine::Engine;
 
@@ -248,7 +249,12 @@ fn end_idle(engine: &Engine) -> Option<Duration> {
     };
     let now_ms = engine.inner.keyspace.clock.now_ms();
     let mut next = None;
-    for client in engine.inner.clients.all().iter().filter(|client| client.has_connection()) {
+    // Who waits, or monitors, is not idle.
+    let may_be_idle =
+        |client: &Arc<ClientInfo>| client.blocking().is_none() && !client.is_monitor.load(Ordering::Relaxed);
+    let clients = engine.inner.clients.all();
+    for client in clients.iter().filter(|client| client.has_connection()).filter(|client| may_be_idle(client))
+    {
         let idle_ms = match client.busy.load(Ordering::Relaxed) {
             true => 0,
             false => now_ms.saturating_sub(client.last_seen_ms.load(Ordering::Relaxed)),

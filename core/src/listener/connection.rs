@@ -9,8 +9,10 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::signal::{Signal, Woken};
 use super::{Quiet, sockets, warn};
 use crate::Session;
+use crate::command::Outcome;
 use crate::engine::Engine;
 use crate::error::{Error, until_zero};
 use crate::resp::{ProtocolError, RequestBuffer};
@@ -40,7 +42,11 @@ pub(super) fn serve(engine: &Engine, stream: Arc<TcpStream>) -> io::Result<()> {
     sockets::prepare(&stream, engine.config())?;
     let mut session = engine.session_on(stream.clone())?;
     let mut requests = RequestBuffer::new(engine.config().hot().proto_max_bulk_len());
+    let mut signal = Signal::default();
     loop {
+        if !send_pushes_until_readable(&mut session, &mut signal, &stream)? {
+            return Ok(());
+        }
         let received = receive(&stream, &mut requests)?;
         if received == 0 {
             return Ok(());
@@ -52,7 +58,7 @@ pub(super) fn serve(engine: &Engine, stream: Arc<TcpStream>) -> io::Result<()> {
             return Ok(());
         }
         requests.set_max_bulk_len(engine.config().hot().proto_max_bulk_len());
-        match answer(&mut session, &mut requests, &stream)? {
+        match answer(&mut session, &mut signal, &mut requests, &stream)? {
             Next::Receive => flush(&mut session, &stream)?,
             Next::End => return flush(&mut session, &stream),
             Next::Drop => return Ok(()),
@@ -61,7 +67,12 @@ pub(super) fn serve(engine: &Engine, stream: Arc<TcpStream>) -> io::Result<()> {
 }
 
 /// Executes what has arrived in full.
-fn answer(session: &mut Session, requests: &mut RequestBuffer, stream: &TcpStream) -> io::Result<Next> {
+fn answer(
+    session: &mut Session,
+    signal: &mut Signal,
+    requests: &mut RequestBuffer,
+    stream: &TcpStream,
+) -> io::Result<Next> {
     loop {
         requests.set_trusted(session.is_authenticated());
         match requests.next() {
@@ -72,7 +83,16 @@ fn answer(session: &mut Session, requests: &mut RequestBuffer, stream: &TcpStrea
                         warn_of_attack(session.engine(), stream);
                         return Ok(Next::Drop);
                     }
-                    Some(_) => session.execute_pipelined(&argv),
+                    Some(_) => {
+                        if session.begin_pipelined(&argv) == Outcome::Blocked
+                            && !wait_for_reply(session, signal, stream)?
+                        {
+                            return Ok(Next::Drop);
+                        }
+                        if session.is_pushed_to() {
+                            session.take_pushes();
+                        }
+                    }
                     None => {}
                 }
             }
@@ -87,6 +107,47 @@ fn answer(session: &mut Session, requests: &mut RequestBuffer, stream: &TcpStrea
         }
         if session.replies().len() >= FLUSH {
             flush(session, stream)?;
+        }
+    }
+}
+
+/// Waits for the reply of a command that has to wait, and sends meanwhile what is pushed. Says whether it has come: false, if the client has gone. What
+/// it has sent behind the command stays in its socket.
+fn wait_for_reply(session: &mut Session, signal: &mut Signal, stream: &TcpStream) -> io::Result<bool> {
+    signal.attach(session)?;
+    loop {
+        session.take_pushes();
+        if !session.replies().is_empty() {
+            flush(session, stream)?;
+        }
+        if session.try_take() {
+            return Ok(true);
+        }
+        if signal.wait_unless_closed(stream, session.time_left())? == Woken::Closed {
+            return Ok(false);
+        }
+    }
+}
+
+/// Where messages may come, sends them until the client sends something. Says whether it goes on.
+fn send_pushes_until_readable(
+    session: &mut Session,
+    signal: &mut Signal,
+    stream: &TcpStream,
+) -> io::Result<bool> {
+    if !session.is_pushed_to() {
+        return Ok(true);
+    }
+    signal.attach(session)?;
+    loop {
+        session.take_pushes();
+        if !session.replies().is_empty() {
+            flush(session, stream)?;
+        }
+        match signal.wait_until_readable(stream)? {
+            Woken::Readable => return Ok(true),
+            Woken::Closed => return Ok(false),
+            Woken::Signalled => {}
         }
     }
 }

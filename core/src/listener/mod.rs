@@ -5,6 +5,7 @@
 
 mod accept;
 mod connection;
+mod signal;
 mod sockets;
 #[cfg(test)]
 mod tests;

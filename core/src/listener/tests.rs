@@ -388,3 +388,73 @@ fn killed_clients_are_cut_and_sessions_of_the_host_are_not() {
     assert_eq!(ask(&mut other, &format!("CLIENT KILL {own}")), "+OK\r\n");
     assert_eq!(rest(&mut other), "");
 }
+
+/// Waits until INFO says so.
+fn await_info(engine: &Engine, line: &str) {
+    let mut host = engine.session(Form::Resp);
+    while !String::from_utf8_lossy(host.execute(&[b"INFO"])).contains(&format!("{line}\r\n")) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn clients_that_go_while_they_wait_are_noticed() {
+    let (engine, _listener, address) = listening();
+    let mut gone = TcpStream::connect(address).unwrap();
+    let mut half = TcpStream::connect(address).unwrap();
+    for stream in [&mut gone, &mut half] {
+        // What stands behind is not looked at, not even that there is something.
+        stream.write_all(b"WAIT 1 0\r\nSET k v\r\n").unwrap();
+    }
+    await_info(&engine, "blocked_clients:2");
+    drop(gone);
+    await_info(&engine, "blocked_clients:1");
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    await_info(&engine, "blocked_clients:0");
+    assert_eq!(rest(&mut half), "");
+    await_info(&engine, "connected_clients:1");
+    assert_eq!(engine.session(Form::Resp).execute(&[b"EXISTS", b"k"]), b":0\r\n");
+}
+
+#[test]
+fn clients_that_wait_or_monitor_are_not_idle() {
+    let (engine, _listener, address) = listening();
+    let mut waiting = TcpStream::connect(address).unwrap();
+    let mut monitor = TcpStream::connect(address).unwrap();
+    let mut idle = TcpStream::connect(address).unwrap();
+    waiting.write_all(b"WAIT 1 0\r\n").unwrap();
+    assert_eq!(ask(&mut monitor, "MONITOR"), "+OK\r\n");
+    assert_eq!(ask(&mut idle, "CONFIG SET timeout 1"), "+OK\r\n");
+    await_info(&engine, "blocked_clients:1");
+    // The idle one is ended, and the others have been idle as long.
+    assert_eq!(rest(&mut idle), "");
+    let mut host = engine.session(Form::Resp);
+    let clients = String::from_utf8_lossy(host.execute(&[b"CLIENT", b"LIST"])).into_owned();
+    let id = clients.lines().find(|line| line.contains("flags=b")).unwrap().trim_start_matches("id=");
+    let id = id.split(' ').next().unwrap();
+    assert!(clients.contains("flags=O"), "{clients}");
+    assert_eq!(host.execute(&[b"CLIENT", b"UNBLOCK", id.as_bytes()]), b":1\r\n");
+    let mut reply = [0; 4];
+    waiting.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b":0\r\n");
+}
+
+#[test]
+fn a_monitor_that_does_not_read_is_ended_and_slows_nobody() {
+    let engine = engine(&[b"--client-output-buffer-limit", b"normal 1mb 0 0"]);
+    let listener = Listener::bind(&engine, "127.0.0.1:0").unwrap();
+    let mut monitor = TcpStream::connect(listener.addresses()[0]).unwrap();
+    assert_eq!(ask(&mut monitor, "MONITOR"), "+OK\r\n");
+    let mut host = engine.session(Form::Resp);
+    let word = vec![b'x'; 64 << 10];
+    // The sockets between them take some megabytes.
+    while engine.inner.is_monitored() {
+        assert_eq!(host.execute(&[b"ECHO", &word]).len(), word.len() + "$65536\r\n\r\n".len());
+    }
+    await_info(&engine, "client_output_buffer_limit_disconnections:1");
+    await_info(&engine, "connected_clients:1");
+    let mut lines = Vec::new();
+    // It may read what was on its way.
+    let _ = monitor.read_to_end(&mut lines);
+    assert!(lines.starts_with(b"+") && lines.len() > 1 << 20);
+}

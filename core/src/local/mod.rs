@@ -5,10 +5,10 @@
 mod rounds;
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clients::Clients;
+use crate::clients::{ClientInfo, Clients};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::Config;
@@ -22,6 +22,12 @@ use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
 use rounds::Rounds;
 
+/// Why no command may take the short way.
+const MEASURED: u32 = 1;
+const MONITORED: u32 = 2;
+/// The engine stands elsewhere.
+const ELSEWHERE: u32 = 4;
+
 /// Everything an engine consists of.
 pub(crate) struct Local {
     pub(crate) keyspace: Keyspace,
@@ -34,8 +40,9 @@ pub(crate) struct Local {
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) network: Network,
     pub(crate) pulse: Pulse,
-    /// Whether an option asks for each command's time, or for sizes of requests and replies as small as those of hot commands.
-    measures_all: AtomicBool,
+    /// Why no command may take the short way, as bits: an option asks for each command's time, or for sizes of requests and replies as small as those
+    /// of hot commands; somebody monitors.
+    measures_all: AtomicU32,
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
     rounds: Rounds,
@@ -47,7 +54,7 @@ impl Local {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let clock = clock.unwrap_or_default();
         let config = Arc::new(config);
-        let measures_all = measures_all(&config);
+        let measures_all = if measures_all(&config) { MEASURED } else { 0 };
         Arc::new(Local {
             number: LAST.fetch_add(1, Ordering::Relaxed),
             started_ms: clock.now_ms(),
@@ -58,7 +65,7 @@ impl Local {
             command_logs: CommandLogs::default(),
             network: Network::default(),
             pulse: Pulse::default(),
-            measures_all: AtomicBool::new(measures_all),
+            measures_all: AtomicU32::new(measures_all),
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
             rounds: Rounds::default(),
@@ -89,14 +96,13 @@ impl Local {
     /// Has every typed call and command go the long way, which leads elsewhere.
     pub(crate) fn stand_elsewhere(&self) {
         self.keyspace.hooks.stand_elsewhere();
-        self.measures_all.store(true, Ordering::Relaxed);
+        self.set_measured(ELSEWHERE, true);
     }
 
     /// Takes over options that the keyspace does not look at by itself. A limit that was lowered is worked towards at once, and further by the
     /// background thread.
     pub(crate) fn options_changed(&self) {
-        self.measures_all
-            .store(measures_all(&self.config) || self.keyspace.hooks.are_elsewhere(), Ordering::Relaxed);
+        self.set_measured(MEASURED, measures_all(&self.config));
         self.keyspace.evictor.adopt(&self.keyspace);
         self.keyspace.show_stamp();
         self.keyspace.report_all();
@@ -107,7 +113,50 @@ impl Local {
     /// Whether each command has to be timed and measured. One load.
     #[inline(always)]
     pub(crate) fn measures_all(&self) -> bool {
-        self.measures_all.load(Ordering::Relaxed)
+        self.measures_all.load(Ordering::Relaxed) != 0
+    }
+
+    fn set_measured(&self, why: u32, is_so: bool) {
+        if is_so {
+            self.measures_all.fetch_or(why, Ordering::Relaxed);
+        } else {
+            self.measures_all.fetch_and(!why, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether anybody monitors. One load.
+    #[inline]
+    pub(crate) fn is_monitored(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & MONITORED != 0
+    }
+
+    /// Has a client see all commands from now on, or no longer. Says whether that is new.
+    pub(crate) fn set_monitor(&self, client: &Arc<ClientInfo>, is_one: bool) -> bool {
+        let was_one = client.is_monitor.swap(is_one, Ordering::Relaxed);
+        let changed = |is_monitored| self.set_measured(MONITORED, is_monitored);
+        match (was_one, is_one) {
+            (false, true) => self.clients.monitors.enter(client, changed),
+            (true, false) => self.clients.monitors.leave(client.id, changed),
+            _ => {}
+        }
+        if was_one && !is_one {
+            client.outbox.forget_pushes();
+        }
+        was_one != is_one
+    }
+
+    /// Who monitors.
+    pub(crate) fn monitors(&self) -> Vec<Arc<ClientInfo>> {
+        self.clients.monitors.all(|is_monitored| self.set_measured(MONITORED, is_monitored))
+    }
+
+    /// Pushes a message to a client. One that has more of them than so many bytes waiting is too slow: its connection is ended, or, in process, it
+    /// loses them. The caller holds no shard.
+    pub(crate) fn push(&self, client: &ClientInfo, message: &Arc<[u8]>, limit: usize) {
+        if !client.outbox.push(message, limit) && client.has_connection() {
+            self.network.too_slow.fetch_add(1, Ordering::Relaxed);
+            client.cut();
+        }
     }
 
     /// Whether a write may begin without making room and without an error of the log.

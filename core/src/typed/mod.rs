@@ -58,6 +58,18 @@ pub(crate) trait Typed {
     /// The number of the database.
     fn db(&self) -> usize;
 
+    /// The number of the session that calls; 0 is nobody's.
+    #[inline(always)]
+    fn client(&self) -> u64 {
+        0
+    }
+
+    /// Whose change it is to which database: what listeners are told.
+    #[inline(always)]
+    fn origin(&self) -> (usize, u64) {
+        (self.db(), self.client())
+    }
+
     /// Where the engine stands, if that is elsewhere.
     fn backend(&self) -> Option<&dyn Backend>;
 
@@ -198,7 +210,7 @@ pub(crate) trait Typed {
             if let Some(elsewhere) = self.elsewhere_to_change(key.bytes()) {
                 return elsewhere.hset(key.bytes(), field, value);
             }
-            set_field_in_place_heard(keyspace, self.db(), key, field, value)?
+            set_field_in_place_heard(keyspace, self.origin(), key, field, value)?
         };
         if let Some(is_new) = is_new {
             return Ok(is_new);
@@ -292,8 +304,8 @@ pub(crate) trait Typed {
         let keyspace = &self.local().keyspace;
         let key = Key::with_hash(key, hash);
         let expiry = ttl_ms.map(|ttl| Expiry::after(ttl, keyspace));
-        if keyspace.hooks.may_hear() && overwrite_text_heard(keyspace, self.db(), key, value, expiry)?
-            || insert_text(keyspace, self.db(), &key, value, expiry)?
+        if keyspace.hooks.may_hear() && overwrite_text_heard(keyspace, self.origin(), key, value, expiry)?
+            || insert_text(keyspace, self.origin(), &key, value, expiry)?
         {
             return Ok(());
         }
@@ -319,7 +331,7 @@ pub(crate) trait Typed {
         self.local().ensure_background();
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
         let expiry = ttl_ms.map(|ttl| Expiry::after(ttl, keyspace));
-        if condition == Condition::IfAbsent && insert_text(keyspace, self.db(), &key, value, expiry)? {
+        if condition == Condition::IfAbsent && insert_text(keyspace, self.origin(), &key, value, expiry)? {
             return Ok(true);
         }
         self.write(&key, |db, key| {
@@ -393,7 +405,7 @@ pub(crate) trait Typed {
         let keyspace = &self.local().keyspace;
         let key = self.key(key);
         if keyspace.hooks.may_hear()
-            && let Some(sum) = add_in_place_heard(keyspace, self.db(), key, by)?
+            && let Some(sum) = add_in_place_heard(keyspace, self.origin(), key, by)?
         {
             return Ok(sum);
         }
@@ -445,7 +457,7 @@ pub(crate) trait Typed {
         let keyspace = &self.local().keyspace;
         self.local().ensure_background();
         self.refuse_write()?;
-        let mut db = Db::new(keyspace, self.db(), Locks::one(keyspace, key.hash()));
+        let mut db = Db::new(keyspace, self.origin(), Locks::one_with_waiters(keyspace, key.hash()));
         let result = work(&mut db, key);
         db.finish(self.db())?;
         result
@@ -461,7 +473,7 @@ pub(crate) trait Typed {
         self.local().ensure_background();
         self.refuse_write()?;
         let hashes = alloc::collected(keys.iter().map(Key::hash))?;
-        let mut db = Db::new(keyspace, self.db(), Locks::of(keyspace, self.db(), &hashes));
+        let mut db = Db::new(keyspace, self.origin(), Locks::with_waiters(keyspace, self.db(), &hashes));
         let result = work(&mut db);
         db.finish(self.db())?;
         result

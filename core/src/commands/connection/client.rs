@@ -186,6 +186,10 @@ impl Session for ClientHelp {
                 ),
                 ("SETINFO <option> <value>", "Tells LIB-NAME or LIB-VER of the client library."),
                 ("SETNAME <name>", "Names this session."),
+                (
+                    "UNBLOCK <id> [TIMEOUT|ERROR]",
+                    "Ends the wait of that session as if its time were over, or with an error.",
+                ),
             ],
         );
         Ok(())

@@ -4,7 +4,7 @@
 //! CLIENT LIST, but no filter of CLIENT KILL finds it.
 
 use super::client_list::{ClientList, SkipMe, addresses};
-use crate::clients::ClientInfo;
+use crate::clients::{ClientInfo, Ending};
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv, Command, Context, Parse, Reply, Session};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
     name = "CLIENT|KILL", group = Connection, since = "2.4.0", complexity = "O(N) where N is the number of client connections", arity = -3,
     flags(ADMIN, NOSCRIPT, LOADING, STALE),
     history(("2.8.12", "Added new filter format."), ("2.8.12", "`ID` option."), ("3.2.0", "Added `master` type in for `TYPE` option."), ("5.0.0", "Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility."), ("6.2.0", "`LADDR` option."), ("8.0.0", "`MAXAGE` option."), ("8.0.0", "Replaced `master` `TYPE` with `primary`. `master` still supported for backward compatibility."), ("8.1.0", "`ID` option accepts multiple IDs."), ("9.0.0", "Added filters NAME, IDLE, FLAGS, LIB-NAME, LIB-VER, DB, CAPA, and IP. And negative filters NOT-ID, NOT-TYPE, NOT-ADDR, NOT-LADDR, NOT-USER, NOT-FLAGS, NOT-NAME, NOT-LIB-NAME, NOT-LIB-VER, NOT-DB, NOT-CAPA, NOT-IP.")),
-    reply = "ok | int",
+    whole_keyspace, reply = "ok | int",
 )]
 pub struct ClientKill<'a> {
     filter: Filter<'a>,
@@ -163,6 +163,7 @@ impl Session for ClientKill<'_> {
                 context.session.quitting = true;
             } else {
                 client.cut();
+                context.unblock(client, Ending::Gone);
                 // Gone at once, for CLIENT LIST too; its thread needs a moment.
                 context.engine.clients.forget(client.id);
             }

@@ -196,8 +196,8 @@ impl<'a> ClientList<'a> {
             && self.idle.is_none_or(|idle| idle_s >= idle)
             && self.name.is_none_or(|wanted| is(wanted, &names.name))
             && self.not_name.is_none_or(|other| !is(other, &names.name))
-            && self.flags.is_none_or(|wanted| has(wanted, flags))
-            && self.not_flags.is_none_or(|others| !has(others, flags))
+            && self.flags.is_none_or(|wanted| has(wanted, &flags))
+            && self.not_flags.is_none_or(|others| !has(others, &flags))
             && self.lib_name.is_none_or(|wanted| is(wanted, &names.library))
             && self.not_lib_name.is_none_or(|other| !is(other, &names.library))
             && self.lib_ver.is_none_or(|wanted| is(wanted, &names.library_version))
@@ -295,14 +295,16 @@ pub(super) fn addresses(client: &ClientInfo) -> (&str, &str) {
     }
 }
 
-/// The flags of a client: in a transaction, or about to see one fail.
-fn flags(client: &ClientInfo) -> &'static str {
-    match (client.in_transaction.load(Ordering::Relaxed), client.has_lost()) {
-        (true, true) => "xd",
-        (true, false) => "x",
-        (false, true) => "d",
-        (false, false) => "N",
-    }
+/// The flags of a client, in the server's order: it monitors, is in a transaction, waits for a reply, is about to see a transaction fail.
+fn flags(client: &ClientInfo) -> String {
+    let has = [
+        ('O', client.is_monitor.load(Ordering::Relaxed)),
+        ('x', client.in_transaction.load(Ordering::Relaxed)),
+        ('b', client.blocking().is_some()),
+        ('d', client.has_lost()),
+    ];
+    let flags: String = has.into_iter().filter_map(|(flag, has)| has.then_some(flag)).collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
 }
 
 /// One line of CLIENT LIST. Buffers and file descriptors are the listener's and told as 0.
@@ -318,7 +320,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
     let _ = writeln!(
         line,
         "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa= db={} sub=0 psub=0 ssub=0 \
-         multi={queued} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 \
+         multi={queued} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
          events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
          tot-cmds={}",
         client.id,
@@ -328,6 +330,8 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         flags(client),
         client.db.load(Ordering::Relaxed),
         client.watched(),
+        client.outbox.len(),
+        client.outbox.bytes(),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         names.library,
         names.library_version,

@@ -16,7 +16,7 @@ use crate::num;
     name = "HELLO", group = Connection, since = "6.0.0", complexity = "O(1)", arity = -1,
     flags(NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY),
     history(("8.1.0", "A new `availability_zone` field is added to the response if the `availability-zone` config is set."), ("6.2.0", "`protover` made optional; when called without arguments the command reports the current connection's context.")),
-    custom_parse, reply = "map(bulk, any)",
+    secrets = hello_secrets, custom_parse, reply = "map(bulk, any)",
 )]
 pub struct Hello<'a> {
     #[arg(oneof)]
@@ -64,6 +64,29 @@ impl<'a> HelloArguments<'a> {
         }
         Ok(wishes)
     }
+}
+
+/// User and password, as far as the server reads.
+fn hello_secrets(argv: &[&[u8]]) -> Vec<usize> {
+    let mut secrets = Vec::new();
+    let mut at = if argv.get(1).is_some_and(|version| protocol(version).is_ok()) { 2 } else { argv.len() };
+    while let Some(word) = argv.get(at) {
+        let left = argv.len() - at - 1;
+        if word.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
+            secrets.extend([at + 1, at + 2]);
+            at += 3;
+        } else if word.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
+            at += 2;
+        } else {
+            break;
+        }
+    }
+    secrets
+}
+
+/// All words, if they are as many as the command takes.
+fn auth_secrets(argv: &[&[u8]]) -> Vec<usize> {
+    if argv.len() > 3 { Vec::new() } else { (1..argv.len()).collect() }
 }
 
 fn protocol(version: &[u8]) -> Result<i64> {
@@ -141,7 +164,7 @@ fn introduce(context: &Context<'_, '_>, reply: &mut Reply) {
     name = "AUTH", group = Connection, since = "1.0.0", complexity = "O(N) where N is the number of passwords defined for the user", arity = -2,
     flags(NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY),
     history(("6.0.0", "Added ACL style (username and password).")),
-    custom_parse, reply = "ok",
+    secrets = auth_secrets, custom_parse, reply = "ok",
 )]
 pub struct Auth<'a> {
     #[arg(since = "6.0.0")]

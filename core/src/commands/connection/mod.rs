@@ -3,5 +3,6 @@
 pub(crate) mod client;
 pub(crate) mod client_kill;
 pub(crate) mod client_list;
+pub(crate) mod client_unblock;
 pub(crate) mod hello;
 pub(crate) mod ping;

@@ -114,6 +114,7 @@ pub struct Reset {}
 
 impl Session for Reset {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        context.engine.set_monitor(&context.session.info, false);
         context.session.reset(&context.engine.keyspace, &context.engine.config);
         reply.set_resp3(false);
         reply.simple("RESET");

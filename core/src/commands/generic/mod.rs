@@ -7,3 +7,4 @@ pub(crate) mod rename;
 pub(crate) mod scan;
 pub(crate) mod sort;
 pub(crate) mod ttl;
+pub(crate) mod wait;

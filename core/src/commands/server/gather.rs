@@ -63,6 +63,11 @@ impl Local {
         let watching = clients.iter().filter(|client| client.watched() > 0);
         snapshot.watching_clients = watching.count() as u64;
         snapshot.connected_clients = clients.len() as u64;
+        let waits: Vec<_> = clients.iter().filter_map(|client| client.blocking()).collect();
+        snapshot.blocked_clients = waits.len() as u64;
+        snapshot.clients_in_timeout_table =
+            waits.iter().filter(|wait| wait.deadline_ms().is_some()).count() as u64;
+        snapshot.total_blocking_keys = survey.awaited as u64;
         snapshot.mem_clients_normal = self.client_bytes() as u64;
         snapshot.maxclients = self.config.hot().maxclients() as u64;
         snapshot.total_watched_keys = survey.watched as u64;
@@ -130,6 +135,7 @@ impl Local {
         snapshot.instantaneous_output_kbps = rates.output / 1024.0;
         snapshot.rejected_connections = load(&network.rejected);
         snapshot.client_query_buffer_limit_disconnections = load(&network.overfull);
+        snapshot.client_output_buffer_limit_disconnections = load(&network.too_slow);
         snapshot.total_reads_processed = load(&network.reads);
         snapshot.total_writes_processed = load(&network.writes);
         let rounds = self.pulse.rounds();

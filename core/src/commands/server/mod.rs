@@ -14,6 +14,7 @@ pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod memory_stats;
+pub(crate) mod monitor;
 pub(crate) mod slowlog;
 pub(crate) mod time;
 

@@ -51,7 +51,11 @@ impl Context<'_, '_> {
             return Err(run::discarded_because_of(&Error::out_of_memory()));
         }
         let keyspace = &self.engine.keyspace;
-        let mut db = Db::new(keyspace, self.session.db, locks_of(keyspace, self.session, transaction));
+        let mut db = Db::new(
+            keyspace,
+            self.session.origin(),
+            locks_of(keyspace, self.session, transaction, has(Flags::WRITE)),
+        );
         if self.watched_changed(&mut db) {
             db.release();
             reply.null_array();
@@ -99,7 +103,12 @@ fn spec_of(queued: &Queued) -> &'static Spec {
 }
 
 /// Locks the shards of all queued commands and of the watched keys.
-fn locks_of<'e>(keyspace: &'e Keyspace, session: &SessionState, transaction: &Transaction) -> Locks<'e> {
+fn locks_of<'e>(
+    keyspace: &'e Keyspace,
+    session: &SessionState,
+    transaction: &Transaction,
+    writes: bool,
+) -> Locks<'e> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
     for queued in &transaction.queue {
         if needs_every_shard(spec_of(queued)) {
@@ -111,5 +120,9 @@ fn locks_of<'e>(keyspace: &'e Keyspace, session: &SessionState, transaction: &Tr
         });
     }
     hashes.extend(session.watched.iter().map(|watched| Key::new(&watched.key, &keyspace.seed).hash()));
-    Locks::of(keyspace, session.db, &hashes)
+    if writes {
+        Locks::with_waiters(keyspace, session.db, &hashes)
+    } else {
+        Locks::of(keyspace, session.db, &hashes)
+    }
 }

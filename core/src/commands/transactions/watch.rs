@@ -66,7 +66,8 @@ impl Context<'_, '_> {
             return Ok(());
         }
         let (name, mark) = (alloc::boxed(key.bytes())?, alloc::boxed(key.bytes())?);
-        let mut db = Db::new(&self.engine.keyspace, state.db, Locks::one(&self.engine.keyspace, key.hash()));
+        let keyspace = &self.engine.keyspace;
+        let mut db = Db::new(keyspace, state.origin(), Locks::one(keyspace, key.hash()));
         if db.is_stale(key) {
             // It counts as missing from now on; its removal later must not look like a change.
             db.expire_key(key);

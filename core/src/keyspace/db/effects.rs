@@ -11,6 +11,7 @@ use crate::keyspace::evictor::Created;
 use crate::keyspace::hearing::log_set;
 use crate::keyspace::hooks::{Appended, Event, EventClass};
 use crate::keyspace::journal::Group;
+use crate::keyspace::waiting::{Place, Ready, Served, serve_later};
 use crate::store::key::Key;
 use crate::value::Owned;
 
@@ -21,7 +22,7 @@ pub(in crate::keyspace) struct Effects {
     /// Keys that the evictor needs a record of.
     pub(super) created: SmallVec<[Created; 1]>,
     /// What few commands have, so that the others need not carry it.
-    pub(super) rare: Option<Box<Rare>>,
+    pub(in crate::keyspace) rare: Option<Box<Rare>>,
 }
 
 #[derive(Default)]
@@ -33,11 +34,19 @@ pub(in crate::keyspace) struct Rare {
     ballast: Vec<u8>,
     /// Deletions of expired keys met on the way, logged before the command.
     expirations: Group,
-    pub(super) modified: Vec<(usize, Box<[u8]>)>,
+    pub(super) modified: Vec<(usize, Box<[u8]>, u64)>,
     events: Vec<Happened>,
     pub(in crate::keyspace) garbage: Vec<Owned>,
     /// The garbage is dropped by this thread, whatever it costs.
     pub(in crate::keyspace) drop_here: bool,
+    /// Awaited keys that were changed.
+    pub(in crate::keyspace) ready: Ready,
+    /// Those whose waiters are served after the unlock.
+    pub(in crate::keyspace) later: Vec<Place>,
+    /// Who was served, and is told so after the unlock.
+    pub(in crate::keyspace) served: Vec<Served>,
+    /// What is to be done after the unlock beside all that.
+    afterwards: Vec<Box<dyn FnOnce() + Send>>,
     /// Databases of which all keys changed; `None` stands for all databases.
     pub(in crate::keyspace) flushed: Vec<Option<usize>>,
 }
@@ -48,11 +57,12 @@ struct Happened {
     name: &'static str,
     db: usize,
     key: Box<[u8]>,
+    client: u64,
 }
 
 impl Happened {
     fn event(&self) -> Event<'_> {
-        Event { class: self.class, name: self.name, db: self.db, key: &self.key }
+        Event { class: self.class, name: self.name, db: self.db, key: &self.key, client: self.client }
     }
 }
 
@@ -67,16 +77,19 @@ impl Aftermath {
 }
 
 impl Rare {
-    /// What is done after the unlock: observers hear, garbage is dropped.
+    /// What is done after the unlock: observers hear, waiters are woken, garbage is dropped.
     fn release(self, keyspace: &Keyspace) {
         keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
         if !self.modified.is_empty() || !self.events.is_empty() {
-            let modified = self.modified.iter().map(|(db, key)| (*db, &**key));
+            let modified = self.modified.iter().map(|(db, key, client)| (*db, &**key, *client));
             keyspace.hooks.tell(modified, self.events.iter().map(Happened::event));
         }
         if !self.flushed.is_empty() {
             keyspace.hooks.tell_flushed(&self.flushed);
         }
+        self.afterwards.into_iter().for_each(|act| act());
+        self.served.into_iter().for_each(Served::tell);
+        self.later.iter().for_each(|place| serve_later(keyspace, place));
         if self.drop_here {
             drop(self.garbage);
         } else {
@@ -113,8 +126,8 @@ impl Db<'_> {
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         if self.keyspace.hooks.want_events() {
-            let db = self.index;
-            self.effects.rare().events.push(Happened { class, name, db, key: key.into() });
+            let (db, client) = (self.index, self.client);
+            self.effects.rare().events.push(Happened { class, name, db, key: key.into(), client });
         }
     }
 
@@ -174,6 +187,11 @@ impl Db<'_> {
             let db = self.index;
             self.effects.rare().expirations.push(db, words);
         }
+    }
+
+    /// Has something done once nothing is locked.
+    pub(crate) fn after_unlock(&mut self, act: Box<dyn FnOnce() + Send>) {
+        self.effects.rare().afterwards.push(act);
     }
 
     /// Counts fields that have expired.
@@ -253,6 +271,9 @@ impl Db<'_> {
     #[inline]
     fn unlock(mut self) -> Option<Aftermath> {
         let keyspace = self.keyspace;
+        if self.effects.rare.as_ref().is_some_and(|rare| !rare.ready.is_empty()) {
+            self.serve_waiters();
+        }
         if self.has_changed || self.effects.rare.is_some() {
             self.locks.each_mut(|shard| keyspace.report(shard));
         }

@@ -261,7 +261,7 @@ impl Journal for Recorder {
 }
 
 impl Observer for Recorder {
-    fn modified(&self, _: usize, key: &[u8]) {
+    fn modified(&self, _: usize, key: &[u8], _: u64) {
         self.modified.lock().push(key.to_vec());
     }
 
@@ -311,7 +311,7 @@ fn the_log_watchers_and_observers_hear_of_evictions() {
 struct Meddler(Mutex<Option<Database>>);
 
 impl Observer for Meddler {
-    fn modified(&self, _: usize, _: &[u8]) {}
+    fn modified(&self, _: usize, _: &[u8], _: u64) {}
 
     fn notified(&self, event: &Event<'_>) {
         let db = self.0.lock().take();

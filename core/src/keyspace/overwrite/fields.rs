@@ -28,18 +28,18 @@ pub(crate) fn set_field_in_place(
     set_field(keyspace, db, key, field, value, &mut Nobody)
 }
 
-/// [`set_field_in_place`] where somebody may listen. `None`: nothing was done, and the command must do it. O(fields).
+/// [`set_field_in_place`] by a session, where somebody may listen. `None`: nothing was done, and the command must do it. O(fields).
 ///
 /// # Errors
 /// The log refuses writes, or cannot keep this one, which stands then.
 pub(crate) fn set_field_in_place_heard(
     keyspace: &Keyspace,
-    db: usize,
+    (db, client): (usize, u64),
     key: Key<'_>,
     field: &[u8],
     value: &[u8],
 ) -> Result<Option<bool>> {
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(None) };
+    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(None) };
     listeners.log(|group| group.push(db, [b"HSET", key.bytes(), field, value]));
     let is_new = set_field(keyspace, db, key, field, value, &mut listeners);
     if is_new.is_some() {
@@ -62,7 +62,7 @@ fn set_field(
         return None;
     }
     let prefetched = prefetch_entry(keyspace, db, &key)?;
-    keyspace.in_place(key.shard(), prefetched.line, |data| {
+    keyspace.in_place(key.shard(), prefetched.line, |data: &mut ShardData| {
         let found = prefetched.confirm(keyspace, data, db, key, [Kind::HashPacked; 2], listeners)?;
         if found.head.deadline_in(found.window).is_some_and(|deadline| keyspace.has_passed(deadline)) {
             return None;

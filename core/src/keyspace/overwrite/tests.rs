@@ -25,12 +25,12 @@ impl Ear {
 }
 
 impl Observer for Ear {
-    fn modified(&self, db: usize, key: &[u8]) {
-        self.hear(key, format!("modified in {db}"));
+    fn modified(&self, db: usize, key: &[u8], client: u64) {
+        self.hear(key, format!("modified in {db} by {client}"));
     }
 
     fn notified(&self, event: &Event<'_>) {
-        self.hear(event.key, format!("{} of {:?}", event.name, event.class));
+        self.hear(event.key, format!("{} of {:?} by {}", event.name, event.class, event.client));
     }
 }
 
@@ -191,8 +191,42 @@ fn listeners_come_and_go_at_any_time() {
     assert!(!db.engine().unobserve(&observer));
     set("after");
     assert_eq!(log.0.lock()[&b"k"[..]], ["SET k heard"]);
-    assert_eq!(ear.0.lock()[&b"k"[..]], ["modified in 0", "set of String"]);
+    assert_eq!(ear.0.lock()[&b"k"[..]], ["modified in 0 by 0", "set of String by 0"]);
     assert!(db.engine().inner.keyspace.hooks.are_silent());
+}
+
+#[test]
+fn listeners_hear_whose_change_it_is() {
+    for short_cuts in [true, false] {
+        let db = database("", short_cuts);
+        let ear = Arc::new(Ear::default());
+        db.engine().observe(ear.clone());
+        let (mut one, mut other) = (db.engine().session(Form::Resp), db.engine().session(Form::Resp));
+        assert_eq!((one.id(), other.id()), (1, 2));
+        // Twice: to a new key, and to one that is there.
+        for round in ["1", "2"] {
+            db.set("text", round).unwrap();
+            one.execute(&[b"SET", b"text", b"word"]);
+            other.execute(&[b"HSET", b"hash", b"field", round.as_bytes()]);
+            other.execute(&[b"INCR", b"number"]);
+            one.execute(&[b"MULTI"]);
+            one.execute(&[b"APPEND", b"text", b"s"]);
+            one.execute(&[b"EXEC"]);
+        }
+        other.execute(&[b"PEXPIRE", b"number", b"1"]);
+        db.engine().advance(Duration::from_millis(100));
+        let whose = |key: &str| -> Vec<String> {
+            let told = ear.0.lock()[key.as_bytes()].clone();
+            let modified = told.iter().filter_map(|told| told.strip_prefix("modified in 0 by "));
+            modified.map(str::to_owned).collect()
+        };
+        assert_eq!(whose("text"), ["0", "1", "1", "0", "1", "1"]);
+        assert_eq!(
+            (whose("hash"), whose("number")),
+            (vec!["2".into(); 2], ["2", "2", "2", "0"].map(String::from).to_vec())
+        );
+        assert_eq!(ear.0.lock()[&b"number"[..]].last().unwrap(), "expired of Expired by 0");
+    }
 }
 
 /// A log that is full, or breaks when it is waited for.

@@ -132,7 +132,7 @@ fn reads_alone_keep_an_engine_awake() {
 struct Listener(std::sync::Mutex<Sender<(String, Duration)>>, Timer);
 
 impl Observer for Listener {
-    fn modified(&self, _: usize, _: &[u8]) {}
+    fn modified(&self, _: usize, _: &[u8], _: u64) {}
     fn notified(&self, event: &Event<'_>) {
         if event.name == "expired" {
             let key = String::from_utf8(event.key.to_vec()).unwrap();
@@ -177,7 +177,7 @@ fn deadlines_of_a_sleeping_engine_are_kept() {
 fn an_engine_that_is_closed_by_its_own_observer_ends() {
     struct Closer(std::sync::Mutex<Option<Engine>>);
     impl Observer for Closer {
-        fn modified(&self, _: usize, _: &[u8]) {}
+        fn modified(&self, _: usize, _: &[u8], _: u64) {}
         fn notified(&self, event: &Event<'_>) {
             if event.name == "expired" {
                 drop(self.0.lock().unwrap().take());

@@ -1,0 +1,148 @@
+//! Commands that have to wait: threads wait without Python's lock, coroutines without their thread.
+//!
+//! What is waited for is the engine's affair. Coroutines wait in `keystead/_waiting.py`, by the steps of [`Later`], which [`crate::link`] has too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keystead::{Outcome as Step, Session, Wake};
+use parking_lot::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::exit::{detach, enter};
+use crate::hot::call_one;
+use crate::memory::copied;
+use crate::reply::{Style, decode_or_raise};
+
+/// Between two looks for signals, which no wait but Python's own is woken by.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Executes a command and waits for its reply, which the session shows.
+///
+/// # Errors
+/// What a signal handler raised meanwhile: nothing was done then.
+pub fn execute(py: Python<'_>, session: &mut Session, argv: &[&[u8]]) -> PyResult<()> {
+    match session.begin(argv) {
+        Step::Replied => Ok(()),
+        Step::Blocked => wait(py, session),
+    }
+}
+
+/// Waits for the reply of a command that has to wait, and lets signal handlers run meanwhile.
+///
+/// # Errors
+/// What one of them raised. The wait is over then.
+pub fn wait(py: Python<'_>, session: &mut Session) -> PyResult<()> {
+    let has_come = |session: &mut Session, time| Ok::<bool, PyErr>(session.wait(time));
+    while_signals(py, session, has_come).inspect_err(|_| {
+        session.cancel();
+    })
+}
+
+/// Waits for something at a session, and lets signal handlers run meanwhile. `look` waits so long at most, and says whether it has come.
+///
+/// # Errors
+/// What one of them raised, or `look`'s.
+pub fn while_signals<E: Into<PyErr> + Send>(
+    py: Python<'_>,
+    session: &mut Session,
+    mut look: impl FnMut(&mut Session, Option<Duration>) -> Result<bool, E> + Send,
+) -> PyResult<()> {
+    let threading = py.import("threading")?;
+    let is_main = threading.call_method0("main_thread")?.is(&threading.call_method0("current_thread")?);
+    let slice = is_main.then_some(SLICE);
+    while !detach(py, || look(session, slice)).map_err(Into::into)? {
+        py.check_signals()?;
+    }
+    Ok(())
+}
+
+/// Calls a function in an event loop when something has come for a session.
+struct InLoop {
+    on: Py<PyAny>,
+    wake: Py<PyAny>,
+    future: Py<PyAny>,
+}
+
+impl Wake for InLoop {
+    fn wake(&self) {
+        // At the end of Python there is nobody left to wake, nor in a loop that was closed.
+        let _ = Python::try_attach(|py| {
+            let Self { on, wake, future } = self;
+            drop(on.bind(py).call_method1("call_soon_threadsafe", (wake.bind(py), future.bind(py))));
+        });
+    }
+}
+
+/// Has `wake(future)` called in an event loop whenever something comes for a session; nothing any more without a loop.
+pub fn set_waker(session: &Session, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
+    let waker = on.map(|on| Arc::new(InLoop { on, wake, future }) as Arc<dyn Wake>);
+    session.set_waker(waker);
+}
+
+/// The reply of a command of a coroutine, which has yet to come. Awaiting it waits for it.
+#[pyclass(frozen, module = "keystead._keystead")]
+pub struct Later {
+    session: Mutex<Option<Session>>,
+    text: bool,
+    make_error: Option<Py<PyAny>>,
+    callback: Option<Py<PyAny>>,
+}
+
+impl Later {
+    /// The reply of a command that a session has begun, as `style` wants it; `callback` makes of it what the caller gets.
+    pub fn new(session: Session, style: &Style<'_, '_>, callback: Option<Py<PyAny>>) -> Self {
+        let make_error = style.error.map(|error| error.clone().unbind());
+        Self { session: Mutex::new(Some(session)), text: style.text, make_error, callback }
+    }
+}
+
+fn is_over() -> PyErr {
+    PyRuntimeError::new_err("cannot reuse already awaited reply")
+}
+
+#[pymethods]
+impl Later {
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let waiting = slf.py().import("keystead._waiting")?;
+        waiting.call_method1("reply_of", (slf,))?.call_method0("__await__")
+    }
+
+    /// Whether the reply has come.
+    fn ready(&self) -> PyResult<bool> {
+        Ok(self.session.lock().as_mut().ok_or_else(is_over)?.try_take())
+    }
+
+    /// Seconds until the reply comes at the latest; None: never.
+    fn left(&self) -> Option<f64> {
+        self.session.lock().as_ref()?.time_left().map(|left| left.as_secs_f64())
+    }
+
+    /// Has `wake(future)` called in the event loop once it has come.
+    fn wake(&self, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
+        if let Some(session) = &*self.session.lock() {
+            set_waker(session, on, wake, future);
+        }
+    }
+
+    /// Nobody waits any more.
+    fn cancel(&self) {
+        let session = self.session.lock().take();
+        drop(session);
+    }
+
+    /// The reply, which has come, or its error.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = enter(py)?;
+        let session = self.session.lock().take().ok_or_else(is_over)?;
+        let tape = copied(session.replies())?;
+        drop(session);
+        let make_error = self.make_error.as_ref().map(|error| error.bind(py));
+        let reply = decode_or_raise(py, &tape, &Style { text: self.text, error: make_error })?;
+        match &self.callback {
+            Some(callback) => Ok(call_one(callback.bind(py), &reply)?),
+            None => Ok(reply),
+        }
+    }
+}

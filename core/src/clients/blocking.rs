@@ -1,0 +1,33 @@
+//! A client that waits for the reply of its last command, as others see it: they may end the wait.
+//!
+//! What it waits for is [`crate::command::block`]'s affair, how it queues [`crate::keyspace::waiting`]'s.
+
+use crate::keyspace::Keyspace;
+use crate::keyspace::locks::Locks;
+
+/// How a wait ends if nobody serves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Its time is over, or somebody has it end as if it were.
+    TimedOut,
+    /// Somebody has it end with an error.
+    Unblocked,
+    /// Nobody wants the reply any more.
+    Gone,
+}
+
+/// A wait. Exactly one of those who would serve it or end it does.
+pub(crate) trait Blocking: Send + Sync {
+    /// Leaves all queues, by locks that are held and cover all its keys, or else by its own. Says whether the wait was on until now; the caller is
+    /// then the one to call [`Blocking::end`].
+    fn leave(&self, keyspace: &Keyspace, held: Option<&mut Locks<'_>>) -> bool;
+
+    /// Replies what such an end is replied with, and wakes the client. The caller holds no shard.
+    fn end(&self, how: Ending);
+
+    /// When its time is over, in unix milliseconds, if ever.
+    fn deadline_ms(&self) -> Option<u64>;
+
+    /// Whether it is this process that it waits in, and not the one that forked it.
+    fn is_here(&self) -> bool;
+}

@@ -1,0 +1,70 @@
+//! Tests of outboxes: order, bounds, wakers, parked threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn message(text: &str) -> Arc<[u8]> {
+    text.as_bytes().into()
+}
+
+#[test]
+fn messages_come_in_order_and_too_many_are_dropped_and_told() {
+    let outbox = Outbox::default();
+    assert!(outbox.push(&message("one"), 7) && outbox.push(&message("four"), 7));
+    assert_eq!((outbox.bytes(), outbox.len()), (7, 2));
+    assert_eq!(outbox.take_push(), Ok(Some(message("one"))));
+    assert!(!outbox.push(&message("fourteen"), 7));
+    assert_eq!((outbox.bytes(), outbox.len()), (0, 0));
+    assert!(outbox.push(&message("after"), 7));
+    assert_eq!(outbox.take_push(), Err(Lost));
+    assert_eq!(outbox.take_push(), Ok(Some(message("after"))));
+    assert_eq!(outbox.take_push(), Ok(None));
+    assert!(!outbox.push(&message("x"), 0));
+    outbox.forget_pushes();
+    assert_eq!(outbox.take_push(), Ok(None));
+}
+
+#[test]
+fn whatever_comes_wakes_the_client() {
+    let (outbox, bell) = (Outbox::default(), Arc::new(Bell::default()));
+    outbox.deliver(Late::default());
+    outbox.set_waker(Some(bell.clone()));
+    outbox.deliver(Late { bytes: b"late".to_vec(), error: None, is_unblocked: false });
+    outbox.push(&message("m"), 10);
+    outbox.nudge();
+    assert_eq!(bell.0.load(Ordering::Relaxed), 3);
+    outbox.set_waker(None);
+    outbox.nudge();
+    assert_eq!((bell.0.load(Ordering::Relaxed), Arc::strong_count(&bell)), (3, 1));
+    assert_eq!(outbox.take_late().unwrap().bytes, b"late");
+    assert!(outbox.take_late().is_none());
+}
+
+#[test]
+fn a_parked_thread_goes_on_when_something_comes() {
+    let outbox = Outbox::default();
+    // Nothing to wait for.
+    outbox.park(Awaited::Late, Some(Duration::ZERO));
+    outbox.push(&message("m"), 10);
+    outbox.park(Awaited::Push, None);
+    outbox.nudge();
+    outbox.park(Awaited::Late, None);
+    std::thread::scope(|scope| {
+        let parked = scope.spawn(|| {
+            outbox.park(Awaited::Late, None);
+            outbox.take_late().unwrap().bytes
+        });
+        outbox.deliver(Late { bytes: b"late".to_vec(), error: None, is_unblocked: false });
+        assert_eq!(parked.join().unwrap(), b"late");
+    });
+}

@@ -1,0 +1,338 @@
+//! Commands that may have to wait: what they do, what is kept of them meanwhile, and what they reply in the end.
+//!
+//! How waiters queue, and when they are served, is [`crate::keyspace::waiting`]'s affair. A command is attempted anew each time, with the words it
+//! came with, so there is one way to do it. What waits for no key, as WAIT, is never served: its time passes, or somebody unblocks it.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::reply::Form;
+use super::run::{self, Context, Found};
+use super::{Args, Parse, Reply};
+use crate::alloc;
+use crate::clients::{Blocked, Blocking, ClientInfo, Ending, Late, SessionState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::locks::Locks;
+use crate::keyspace::waiting::{Serve, Waiter};
+use crate::keyspace::{Db, Group, Key, Keyspace};
+use crate::local::Local;
+use crate::sync::{Arc, Mutex};
+
+/// Whether a command has replied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// The reply is written.
+    Replied,
+    /// The session waits: the reply comes later.
+    Blocked,
+}
+
+/// What an attempt at a command came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It is done, and its reply is written.
+    Done,
+    /// It has to wait: nothing was changed, nothing written.
+    Wait,
+}
+
+/// A command that waits for keys where it finds nothing.
+pub trait Block {
+    /// Does it, if it can. The shards of its keys are locked. Run again whenever one of the awaited keys was changed, perhaps by a thread of another
+    /// session. Effects that repeating its words would not have are put into the log by [`Db::propagate`].
+    ///
+    /// # Errors
+    /// The error reply; it must come before any change. A key of another type is no error for who waits already.
+    fn attempt(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<Attempt>;
+
+    /// How long it waits at most; for ever, if `None`.
+    fn patience(&self) -> Option<Duration>;
+
+    /// Writes the reply of a wait that was in vain, as of one that a transaction does not let begin.
+    fn give_up(&self, reply: &mut Reply) {
+        reply.null_array();
+    }
+
+    /// Calls `visit` for each key that it waits for. The shards of its other keys are locked as well when it is attempted.
+    fn each_awaited(&self, visit: &mut dyn FnMut(&[u8]));
+}
+
+/// Attempts a command anew; the derive knows how, since it takes the struct for any lifetime.
+pub type Again = for<'d, 'e, 'a> fn(&'d mut Db<'e>, &'a [&'a [u8]], &'d mut Reply) -> Result<Attempt>;
+
+/// [`Again`] of a command.
+///
+/// # Errors
+/// Those of [`Block::attempt`].
+pub fn again<'a, C: Parse<'a> + Block>(
+    db: &mut Db<'_>,
+    argv: &'a [&'a [u8]],
+    reply: &mut Reply,
+) -> Result<Attempt> {
+    let (name, arguments) = argv.split_at(C::NAME_WORDS);
+    let (seed, databases) = (db.keyspace().seed, db.keyspace().config.hot().databases());
+    let command = C::parse(&mut Args::new(arguments, C::SPEC, seed, databases).named(name))?;
+    command.attempt(db, reply)
+}
+
+/// Runs a command that may have to wait for keys.
+///
+/// # Errors
+/// Those of the command.
+pub fn block<'a, C: Parse<'a> + Block>(
+    context: &mut Context<'_, '_>,
+    argv: &'a [&'a [u8]],
+    reply: &mut Reply,
+    again: Again,
+) -> Result<()> {
+    let command: C = run::parse(context, argv)?;
+    let may_wait = context.transaction.is_none();
+    let keyspace = &context.engine.keyspace;
+    let deadline_ms = deadline_of(keyspace, command.patience());
+    let (origin, info) = (context.session.origin(), context.session.info.clone());
+    let mut pending = Pending::new(info, deadline_ms, reply);
+    command.give_up(&mut pending.given_up);
+    let mut blocked = None;
+    context.with_db(&command, argv, |db| {
+        if command.attempt(db, reply)? == Attempt::Done {
+            return Ok(());
+        }
+        if !may_wait {
+            command.give_up(reply);
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        let mut copied = Ok(());
+        command.each_awaited(&mut |key| match alloc::boxed(key) {
+            Ok(key) => keys.push(key),
+            Err(error) => copied = Err(error),
+        });
+        copied?;
+        let mut hashes: SmallVec<[u64; 8]> = SmallVec::new();
+        command.each_key(&mut |key: &Key<'_>| hashes.push(key.hash()));
+        let words = owned(argv)?;
+        pending.retry = Some(Retry { words: owned(argv)?, again });
+        let pending = Arc::new(pending);
+        let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
+        let wait = Arc::new(Wait { waiter: waiter.clone(), pending });
+        // Before anybody can serve it, so that nobody who does finds it missing.
+        wait.pending.info.set_blocking(Some(wait.clone()));
+        db.enqueue(&waiter);
+        blocked = Some((wait, words));
+        Ok(())
+    })?;
+    if let Some((wait, words)) = blocked {
+        context.session.block(of_session(wait, words));
+    }
+    Ok(())
+}
+
+impl Context<'_, '_> {
+    /// Has the session wait for so long, or for ever, and reply then what `give_up` writes; for nobody serves it. Says whether it does: a transaction
+    /// lets nothing wait.
+    ///
+    /// # Errors
+    /// The system has no memory.
+    pub(crate) fn wait_for_nobody(
+        &mut self,
+        argv: &[&[u8]],
+        patience: Option<Duration>,
+        reply: &Reply,
+        give_up: impl FnOnce(&mut Reply),
+    ) -> Result<bool> {
+        if self.transaction.is_some() {
+            return Ok(false);
+        }
+        let words = owned(argv)?;
+        let keyspace = &self.engine.keyspace;
+        let info = self.session.info.clone();
+        let mut pending = Pending::new(info, deadline_of(keyspace, patience), reply);
+        give_up(&mut pending.given_up);
+        let pending = Arc::new(pending);
+        let waiter = Waiter::new(&keyspace.arrivals, self.session.origin(), [], [], pending.clone());
+        let wait = Arc::new(Wait { waiter, pending });
+        wait.pending.info.set_blocking(Some(wait.clone()));
+        self.session.block(of_session(wait, words));
+        Ok(true)
+    }
+
+    /// Ends the wait of a client, if it waits for anything; says whether it did. Waits of a process that forked this one are not ended.
+    pub(crate) fn unblock(&mut self, client: &ClientInfo, how: Ending) -> bool {
+        let Some(blocking) = client.blocking() else { return false };
+        let keyspace = &self.engine.keyspace;
+        let Some(locked) = &mut self.transaction else {
+            let was_on = blocking.leave(keyspace, None);
+            if was_on {
+                blocking.end(how);
+            }
+            return was_on;
+        };
+        // The transaction holds every shard, and nobody may be woken under a lock.
+        let was_on = blocking.leave(keyspace, Some(locked.db.locks_mut()));
+        if was_on {
+            locked.db.after_unlock(Box::new(move || blocking.end(how)));
+        }
+        was_on
+    }
+}
+
+fn deadline_of(keyspace: &Keyspace, patience: Option<Duration>) -> Option<u64> {
+    let patience_ms = u64::try_from(patience?.as_millis()).unwrap_or(u64::MAX);
+    Some(keyspace.clock.now_ms().saturating_add(patience_ms))
+}
+
+fn owned(argv: &[&[u8]]) -> Result<Box<[Box<[u8]>]>> {
+    let mut words = alloc::with_room_for(argv.len())?;
+    for word in argv {
+        words.push(alloc::boxed(word)?);
+    }
+    Ok(words.into())
+}
+
+/// What the session keeps. Which command it is, and how long it ran, is filled in by who runs it.
+fn of_session(wait: Arc<Wait>, words: Box<[Box<[u8]>]>) -> Blocked {
+    Blocked { wait, command: 0, words, elapsed: Duration::ZERO, is_coming: false }
+}
+
+fn sink(form: Form, resp3: bool) -> Reply {
+    let mut reply = Reply::new(form);
+    reply.set_resp3(resp3);
+    reply
+}
+
+/// A command that waits, and its waiter.
+struct Wait {
+    waiter: Arc<Waiter>,
+    pending: Arc<Pending>,
+}
+
+/// What is kept of a command that waits.
+struct Pending {
+    info: Arc<ClientInfo>,
+    deadline_ms: Option<u64>,
+    form: Form,
+    resp3: bool,
+    /// The reply if it is not served.
+    given_up: Reply,
+    /// How it is attempted anew, if it waits for keys.
+    retry: Option<Retry>,
+    /// The reply from when it is served to when nothing is locked any more.
+    kept: Mutex<Option<Late>>,
+}
+
+struct Retry {
+    words: Box<[Box<[u8]>]>,
+    again: Again,
+}
+
+impl Pending {
+    /// One that replies as `reply` does.
+    fn new(info: Arc<ClientInfo>, deadline_ms: Option<u64>, reply: &Reply) -> Self {
+        let (form, resp3) = (reply.form(), reply.resp3());
+        let given_up = sink(form, resp3);
+        Self { info, deadline_ms, form, resp3, given_up, retry: None, kept: Mutex::default() }
+    }
+
+    fn failed(&self, error: Error) -> Late {
+        let mut reply = sink(self.form, self.resp3);
+        reply.error(&error);
+        Late { bytes: reply.as_bytes().to_vec(), error: Some(error), is_unblocked: false }
+    }
+
+    fn deliver(&self, late: Late) {
+        self.info.set_blocking(None);
+        self.info.outbox.deliver(late);
+    }
+}
+
+impl Serve for Pending {
+    fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
+        let Some(Retry { words, again }) = &self.retry else { return false };
+        let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
+        let mut reply = sink(self.form, self.resp3);
+        let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());
+        let index = db.index();
+        let attempt = db.brace(&argv).and_then(|()| again(db, &argv, &mut reply));
+        db.settle(index, &argv, effects);
+        let attempt = reply.end(outer).and(attempt);
+        reply.close_all();
+        let late = match attempt {
+            Ok(Attempt::Wait) => return false,
+            Err(error) if error.kind() == ErrorKind::WrongType => return false,
+            Ok(Attempt::Done) => Late { bytes: reply.as_bytes().to_vec(), error: None, is_unblocked: false },
+            Err(error) => self.failed(error),
+        };
+        *self.kept.lock() = Some(late);
+        true
+    }
+
+    fn served(&self, logged: Result<()>) {
+        let kept = self.kept.lock().take().unwrap_or_default();
+        self.deliver(match logged {
+            Ok(()) => kept,
+            Err(error) => self.failed(error),
+        });
+    }
+}
+
+impl Blocking for Wait {
+    fn leave(&self, keyspace: &Keyspace, held: Option<&mut Locks<'_>>) -> bool {
+        self.waiter.leave(keyspace, held)
+    }
+
+    fn end(&self, how: Ending) {
+        match how {
+            Ending::TimedOut => {
+                let bytes = self.pending.given_up.as_bytes().to_vec();
+                self.pending.deliver(Late { bytes, error: None, is_unblocked: false });
+            }
+            Ending::Unblocked => {
+                let text = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+                let late = self.pending.failed(Error::new(ErrorKind::Command, text));
+                self.pending.deliver(Late { is_unblocked: true, ..late });
+            }
+            Ending::Gone => self.pending.info.set_blocking(None),
+        }
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        self.pending.deadline_ms
+    }
+
+    fn is_here(&self) -> bool {
+        self.waiter.is_here()
+    }
+}
+
+/// Counts a command that had to wait, now that its reply has come, and appends the reply.
+pub(crate) fn finish(
+    engine: &Local,
+    session: &SessionState,
+    blocked: &Blocked,
+    found: &Found,
+    late: &Late,
+    reply: &mut Reply,
+) {
+    let argv: SmallVec<[&[u8]; 8]> = blocked.words.iter().map(|word| &**word).collect();
+    #[cfg(debug_assertions)]
+    if late.error.is_none() {
+        super::shape::check(found.spec, &late.bytes, reply.form());
+    }
+    reply.append(&late.bytes);
+    session.ended();
+    if late.is_unblocked {
+        abandoned(engine, session, blocked);
+        session.counters(&engine.stats).of(found.id).rejected();
+        late.error.iter().for_each(|error| engine.stats.count_error(error));
+        return;
+    }
+    run::count(engine, session, found, &argv, blocked.elapsed, late.bytes.len(), late.error.as_ref());
+}
+
+/// Counts a command that had to wait and has no reply of its own.
+pub(crate) fn abandoned(engine: &Local, session: &SessionState, blocked: &Blocked) {
+    let counters = session.counters(&engine.stats).of(blocked.command);
+    counters.called(blocked.elapsed, engine.config.hot().latency_tracking());
+}

@@ -1,0 +1,187 @@
+//! Sessions whose commands have to wait, and sessions that something is pushed to: what a face does until a reply or a message has come.
+//!
+//! What commands wait for is theirs to say ([`crate::command::block`]); here somebody waits with them, or does not.
+
+use std::time::Duration;
+
+use super::session::Session;
+use crate::clients::{Awaited, Ending, Wake};
+use crate::command::{Outcome, block};
+use crate::commands::table;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::read::BATCH;
+use crate::sync::{Arc, Ordering};
+
+impl Session {
+    /// Begins one command, and forgets the replies before it. Where it has [`Outcome::Replied`], [`Session::replies`] shows the reply; where it has
+    /// [`Outcome::Blocked`], that comes with [`Session::try_take`] or [`Session::wait`], and until then no other command is executed.
+    pub fn begin(&mut self, argv: &[&[u8]]) -> Outcome {
+        self.reply.clear();
+        self.run(argv)
+    }
+
+    /// [`Session::begin`] that appends to the replies.
+    pub fn begin_pipelined(&mut self, argv: &[&[u8]]) -> Outcome {
+        self.run(argv)
+    }
+
+    /// Begins commands in turn, as [`Session::execute_all`] does, until one has to wait, and returns how many it began. Their replies are appended.
+    pub fn begin_all<'w, C: AsRef<[&'w [u8]]>>(&mut self, commands: &[C]) -> usize {
+        if let Some(connection) = &mut self.connection {
+            let commands: Vec<&[&[u8]]> = commands.iter().map(AsRef::as_ref).collect();
+            connection.execute_all(&commands, &mut self.reply);
+            return commands.len();
+        }
+        let mut begun = 0;
+        for batch in commands.chunks(BATCH) {
+            self.prefetch(batch);
+            for argv in batch {
+                begun += 1;
+                if self.run(argv.as_ref()) == Outcome::Blocked {
+                    return begun;
+                }
+            }
+        }
+        begun
+    }
+
+    /// Whether the session waits for the reply of its last command.
+    #[inline]
+    pub fn is_blocked(&self) -> bool {
+        self.client.state.blocked.is_some()
+    }
+
+    #[cold]
+    pub(super) fn refuse_while_blocked(&mut self) -> Outcome {
+        self.reply
+            .error(&Error::new(ErrorKind::Usage, "ERR the session waits for the reply of its last command"));
+        Outcome::Replied
+    }
+
+    /// After how long to [`Session::try_take`] though nothing has come; `None` if never, or no reply is waited for. A clock that a test moves counts.
+    pub fn time_left(&self) -> Option<Duration> {
+        let blocked = self.client.state.blocked.as_ref().filter(|blocked| !blocked.is_coming)?;
+        let deadline_ms = blocked.wait.deadline_ms()?;
+        let now_us = self.client.engine.inner.keyspace.clock.now_us();
+        Some(Duration::from_micros(deadline_ms.saturating_mul(1000).saturating_sub(now_us)))
+    }
+
+    /// Appends the reply of a command that had to wait to [`Session::replies`], if it has come, or its time is over. Says whether the session waits no
+    /// longer.
+    pub fn try_take(&mut self) -> bool {
+        let Some(blocked) = &self.client.state.blocked else { return true };
+        let inner = &self.client.engine.inner;
+        let outbox = &self.client.state.info.outbox;
+        let mut late = outbox.take_late();
+        let is_over =
+            !blocked.wait.is_here() || blocked.is_coming || self.time_left() == Some(Duration::ZERO);
+        if late.is_none() && is_over {
+            // Who forked this process is served there.
+            if blocked.wait.leave(&inner.keyspace, None) {
+                blocked.wait.end(Ending::TimedOut);
+            }
+            late = outbox.take_late();
+        }
+        let Some(late) = late else {
+            self.client.state.blocked.iter_mut().for_each(|blocked| blocked.is_coming = is_over);
+            return false;
+        };
+        if let Some(blocked) = self.client.state.unblock() {
+            let found = &table::all()[blocked.command];
+            block::finish(inner, &self.client.state, &blocked, found, &late, &mut self.reply);
+            let now_ms = inner.keyspace.clock.coarse_ms();
+            self.client.state.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Parks this thread until the reply of a command that had to wait has come, for so long at most, if a time is given, and appends it to
+    /// [`Session::replies`]. Says whether the session waits no longer.
+    pub fn wait(&mut self, time: Option<Duration>) -> bool {
+        let clock = self.client.engine.inner.keyspace.clock.clone();
+        let timer = clock.timer();
+        loop {
+            if self.try_take() {
+                return true;
+            }
+            let left = time.map(|time| time.saturating_sub(timer.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return false;
+            }
+            // Whoever moves a clock by hand wakes those whose time is over.
+            let until = if clock.is_manual() { None } else { self.time_left() };
+            let until = left.into_iter().chain(until).min();
+            self.client.state.info.outbox.park(Awaited::Late, until);
+        }
+    }
+
+    /// Gives up waiting for the reply of a command: there will be none, and nothing was or will be done. False: too late, the reply has come, or is
+    /// about to.
+    pub fn cancel(&mut self) -> bool {
+        let Some(blocked) = &self.client.state.blocked else { return false };
+        let inner = &self.client.engine.inner;
+        let is_cancelled = blocked.wait.leave(&inner.keyspace, None);
+        if is_cancelled {
+            blocked.wait.end(Ending::Gone);
+            self.forget_blocked();
+        }
+        is_cancelled
+    }
+
+    /// Ends the wait for a reply that nobody will take.
+    pub(super) fn abandon(&mut self) {
+        self.cancel();
+        self.forget_blocked();
+    }
+
+    fn forget_blocked(&mut self) {
+        if let Some(blocked) = self.client.state.unblock() {
+            block::abandoned(&self.client.engine.inner, &self.client.state, &blocked);
+        }
+    }
+
+    /// Has `waker` called from now on whenever something has come for the session: the reply of a command that had to wait, or a message. With
+    /// `None` nothing is called any more.
+    pub fn set_waker(&self, waker: Option<Arc<dyn Wake>>) {
+        self.client.state.info.outbox.set_waker(waker);
+    }
+
+    /// Whether messages may come: the session monitors.
+    #[inline]
+    pub fn is_pushed_to(&self) -> bool {
+        self.client.state.info.is_monitor.load(Ordering::Relaxed)
+    }
+
+    /// Takes the oldest message, in the session's form, and waits for one that long at most; for ever, if no time is given.
+    ///
+    /// # Errors
+    /// There were more than the session may have waiting: those before this call were dropped. More come after it.
+    pub fn next_push(&mut self, time: Option<Duration>) -> Result<Option<Arc<[u8]>>> {
+        let timer = self.client.engine.inner.keyspace.clock.timer();
+        loop {
+            let outbox = &self.client.state.info.outbox;
+            let lost =
+                |_| Error::new(ErrorKind::Usage, "ERR messages were dropped: too many waited to be read");
+            if let Some(message) = outbox.take_push().map_err(lost)? {
+                return Ok(Some(message));
+            }
+            let left = time.map(|time| time.saturating_sub(timer.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            outbox.park(Awaited::Push, left);
+        }
+    }
+
+    /// Appends all messages to the replies.
+    #[cfg(feature = "listener")]
+    pub(crate) fn take_pushes(&mut self) {
+        // Of a connection that is too slow nothing is dropped: it is ended.
+        while let Ok(Some(message)) = self.client.state.info.outbox.take_push() {
+            self.reply.append(&message);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
