@@ -1,7 +1,8 @@
 //! The reply sink: every command writes its answer once into one flat, reusable buffer.
 //!
 //! The form of the bytes is chosen per session: RESP2 and RESP3 for sockets, a tape of fixed-width headers for
-//! bindings, which decode it after the shards are unlocked. Reading tapes is [`super::tape`]'s work.
+//! bindings, which decode it after the shards are unlocked. Reading tapes is [`super::tape`]'s work. It stays whole: each kind of
+//! reply stands in one place, in all forms.
 
 use crate::error::{Error, Result};
 use crate::keyspace::read::Sink;
