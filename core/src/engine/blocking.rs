@@ -173,13 +173,17 @@ impl Session {
         }
     }
 
-    /// Appends all messages to the replies.
+    /// Appends messages to the replies until these are so many bytes. Says whether more may be there: who pushes may be faster than who sends.
     #[cfg(feature = "listener")]
-    pub(crate) fn take_pushes(&mut self) {
-        // Of a connection that is too slow nothing is dropped: it is ended.
-        while let Ok(Some(message)) = self.client.state.info.outbox.take_push() {
-            self.reply.append(&message);
+    pub(crate) fn take_pushes(&mut self, most: usize) -> bool {
+        while self.reply.len() < most {
+            match self.client.state.info.outbox.take_push() {
+                Ok(Some(message)) => self.reply.append(&message),
+                // A connection that has lost any is being ended.
+                _ => return false,
+            }
         }
+        true
     }
 }
 

@@ -90,7 +90,7 @@ fn answer(
                             return Ok(Next::Drop);
                         }
                         if session.is_pushed_to() {
-                            session.take_pushes();
+                            session.take_pushes(FLUSH);
                         }
                     }
                     None => {}
@@ -116,9 +116,12 @@ fn answer(
 fn wait_for_reply(session: &mut Session, signal: &mut Signal, stream: &TcpStream) -> io::Result<bool> {
     signal.attach(session)?;
     loop {
-        session.take_pushes();
+        let has_more = session.take_pushes(FLUSH);
         if !session.replies().is_empty() {
             flush(session, stream)?;
+        }
+        if has_more {
+            continue;
         }
         if session.try_take() {
             return Ok(true);
@@ -140,9 +143,12 @@ fn send_pushes_until_readable(
     }
     signal.attach(session)?;
     loop {
-        session.take_pushes();
+        let has_more = session.take_pushes(FLUSH);
         if !session.replies().is_empty() {
             flush(session, stream)?;
+        }
+        if has_more {
+            continue;
         }
         match signal.wait_until_readable(stream)? {
             Woken::Readable => return Ok(true),
