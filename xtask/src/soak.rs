@@ -117,7 +117,7 @@ impl Programs {
         let folder = test::fresh_folder("soak")?;
         let [engine, engines] =
             ["unittests src/lib.rs", "tests/engines.rs"].map(|name| format!("Executable {name} ("));
-        let mut build = test::sanitized_cargo("asan", test::ADDRESS);
+        let mut build = test::sanitized_cargo("asan", test::ADDRESS, &["--test", "engines"]);
         let text = sh::run("soak", build.arg("--no-run"))?.ok("building the tests")?;
         let program = |start: &str, name: &str| {
             let line = text.lines().find_map(|line| line.trim_start().strip_prefix(start));
@@ -182,8 +182,8 @@ impl Programs {
     }
 }
 
-/// The sanitizer's runtime as a library.
-const RUNTIME: &str = "libasan.so";
+/// The sanitizer's runtime as a library. One named libasan.so it would take for a second runtime.
+const RUNTIME: &str = "libsanitizer.so";
 
 /// Makes a library of the compiler's own runtime of the address sanitizer, which it ships for programs only: Python must load it first.
 /// That of another compiler would do, but not all hold the allocator's locks across a fork.

@@ -336,20 +336,12 @@ fn tsan() -> Result<Outcome, String> {
     )
 }
 
-/// `cargo test` of the engine's own tests under a sanitizer, on the stable toolchain.
-pub fn sanitized_cargo(name: &str, flags: &str) -> Command {
-    let mut command = sh::cargo(&[
-        "test",
-        "-p",
-        "keystead",
-        "--lib",
-        "--tests",
-        "--target",
-        HOST,
-        "--profile",
-        "sanitized",
-    ]);
+/// `cargo test` of some of the engine's own tests under a sanitizer, on the stable toolchain.
+pub fn sanitized_cargo(name: &str, flags: &str, which: &[&str]) -> Command {
+    let mut command =
+        sh::cargo(&["test", "-p", "keystead", "--target", HOST, "--profile", "sanitized", "--lib"]);
     command
+        .args(which)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", sh::target().join(name));
@@ -368,7 +360,7 @@ pub fn sanitized_module() -> Result<PathBuf, String> {
 }
 
 fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outcome, String> {
-    let mut command = sanitized_cargo(name, flags);
+    let mut command = sanitized_cargo(name, flags, &["--tests"]);
     // Random tests run shorter: the sanitizers cost five to fifteen times.
     command.env("PROPTEST_CASES", "32").envs(variables.iter().copied());
     // Backtraces of expected panics are read through a cache that std guards by a mutex of its own.
