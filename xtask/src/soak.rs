@@ -153,7 +153,7 @@ impl Programs {
             }
             Job::Loads(count) => self.pytest(LOADS, &[("KEYSTEAD_REPEAT", *count)]),
             Job::Exits(count) => {
-                let ends = [("KEYSTEAD_ENDS", count.div_ceil(20)), ("KEYSTEAD_FORKS", *count)];
+                let ends = [("KEYSTEAD_ENDS", count.div_ceil(ROUNDS_OF_PYTHON)), ("KEYSTEAD_FORKS", *count)];
                 self.pytest(EXITS, &ends)
             }
         };
