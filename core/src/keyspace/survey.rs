@@ -34,6 +34,8 @@ pub(crate) struct DatabaseSurvey {
     pub(crate) keys: usize,
     /// Keys with a deadline.
     pub(crate) with_deadline: usize,
+    /// Keys with deadlines inside their values.
+    pub(crate) with_inside: usize,
     /// Sum of those deadlines, unix milliseconds.
     deadlines: u128,
     /// Bytes of the tables.
@@ -81,6 +83,7 @@ impl Db<'_> {
                 database.keys += space.table.len();
                 database.with_deadline += space.with_deadline;
                 database.deadlines += space.deadlines;
+                database.with_inside += space.with_inside;
                 database.table_bytes += table_bytes;
                 database.wheel_bytes += wheel_bytes;
             }

@@ -184,6 +184,7 @@ impl Local {
                 keys: database.keys as u64,
                 expires: database.with_deadline as u64,
                 avg_ttl: database.average_ttl(now_ms),
+                volatile_items: database.with_inside as u64,
             })
             .collect();
     }
