@@ -61,6 +61,8 @@ fn address(engine: &Local) -> usize {
 /// Takes every lock: first the registries, then engine by engine. Forks of several threads queue at the first. Before all of them ends the turn that
 /// some engine has in the background, which takes such locks.
 extern "C" fn before() {
+    #[cfg(test)]
+    forks::BEGUN.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     // A table that another thread is making at its first use would never be finished in the child.
     table::make();
     config::make_tables();
@@ -78,6 +80,23 @@ extern "C" fn before() {
 
 extern "C" fn after() {
     HELD.with(|place| place.borrow_mut().take());
+    #[cfg(test)]
+    forks::ENDED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Forks of this process, counted for tests: one holds all engines while it lasts.
+#[cfg(test)]
+pub(crate) mod forks {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    pub(super) static BEGUN: AtomicU64 = AtomicU64::new(0);
+    pub(super) static ENDED: AtomicU64 = AtomicU64::new(0);
+
+    /// How many have ended, where none is under way.
+    pub(crate) fn ended() -> Option<u64> {
+        let ended = ENDED.load(Ordering::SeqCst);
+        (BEGUN.load(Ordering::SeqCst) == ended).then_some(ended)
+    }
 }
 
 extern "C" fn after_in_child() {

@@ -175,9 +175,9 @@ impl ShardData {
         self.spaces.get(place).map_or(0, |space| space.table.home_count())
     }
 
-    /// One more than the highest number of a database that was ever used.
-    pub(crate) fn databases(&self) -> usize {
-        self.shared.databases()
+    /// The numbers of all databases that were ever used, in order.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = usize> + use<> {
+        self.shared.databases().into_iter()
     }
 
     /// The buckets of a space, to read.

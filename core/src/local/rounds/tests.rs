@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::background::{self, Work};
 use crate::clock::{Clock, Timer};
+use crate::fork;
 use crate::keyspace::{Event, Observer};
 use crate::sync::Arc;
 use crate::{Engine, Form, SetOptions, Ttl};
@@ -209,8 +210,11 @@ fn what_is_closed_is_gone_at_once() {
         let weak = Arc::downgrade(&engine.inner);
         set(&engine, "key", Ttl::After(Duration::from_millis(1 + round % 5)));
         std::thread::sleep(Duration::from_micros(100 * round));
+        let forks = fork::forks::ended();
         drop(engine);
-        assert_eq!(weak.strong_count(), 0);
+        let is_gone = weak.strong_count() == 0;
+        // A fork of another test keeps all engines while it lasts, and ends those that were closed meanwhile.
+        assert!(is_gone || forks.is_none() || fork::forks::ended() != forks);
     }
 }
 
