@@ -204,8 +204,7 @@ fn null(what: &str) -> Error {
 /// An empty vector with room for so many items.
 fn with_room_for<T>(items: usize) -> Result<Vec<T>, Error> {
     let mut all = Vec::new();
-    let reserved = all.try_reserve_exact(items);
-    reserved.map_err(|_| Error::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this"))?;
+    all.try_reserve_exact(items).map_err(|_| Error::no_memory())?;
     Ok(all)
 }
 
