@@ -60,7 +60,8 @@ mod tests {
         let mut info =
             |section: &[u8]| String::from_utf8(session.execute(&[b"INFO", section]).to_vec()).unwrap();
         assert!(
-            info(b"keyspace").contains("\r\ndb0:keys=4,expires=2,avg_ttl=1500,keys_with_volatile_items=0\r\n"),
+            info(b"keyspace")
+                .contains("\r\ndb0:keys=4,expires=2,avg_ttl=1500,keys_with_volatile_items=0\r\n"),
             "{}",
             info(b"keyspace")
         );
@@ -71,7 +72,8 @@ mod tests {
         );
         engine.advance(Duration::from_millis(600));
         assert!(
-            info(b"keyspace").contains("\r\ndb0:keys=3,expires=1,avg_ttl=1900,keys_with_volatile_items=0\r\n"),
+            info(b"keyspace")
+                .contains("\r\ndb0:keys=3,expires=1,avg_ttl=1900,keys_with_volatile_items=0\r\n"),
             "{}",
             info(b"keyspace")
         );
