@@ -66,7 +66,8 @@ pub(crate) fn overwrite_text_heard(
     value: &[u8],
     expiry: Option<Expiry>,
 ) -> Result<bool> {
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(false) };
+    let bytes = key.bytes().len() + value.len();
+    let Some(mut listeners) = Listeners::of(keyspace, bytes)? else { return Ok(false) };
     let deadline = expiry.map(|expiry| expiry.deadline);
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let written = overwrite(keyspace, db, key, value, expiry, &mut listeners);
@@ -133,7 +134,7 @@ pub(crate) fn add_in_place_heard(
     key: Key<'_>,
     by: i64,
 ) -> Result<Option<i64>> {
-    let Some(mut listeners) = Listeners::of(keyspace)? else { return Ok(None) };
+    let Some(mut listeners) = Listeners::of(keyspace, key.bytes().len())? else { return Ok(None) };
     listeners.log(|group| {
         group.push(db, [b"INCRBY", key.bytes(), itoa::Buffer::new().format(by).as_bytes()]);
     });
