@@ -98,6 +98,7 @@ impl From<ErrorKind> for ks_status {
 /// An engine. Opaque.
 pub struct ks_engine {
     engine: Engine,
+    /// Those that nearly everybody uses.
     databases: Vec<Database>,
 }
 
@@ -203,8 +204,7 @@ fn null(what: &str) -> Error {
 /// An empty vector with room for so many items.
 fn with_room_for<T>(items: usize) -> Result<Vec<T>, Error> {
     let mut all = Vec::new();
-    let reserved = all.try_reserve_exact(items);
-    reserved.map_err(|_| Error::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this"))?;
+    all.try_reserve_exact(items).map_err(|_| Error::no_memory())?;
     Ok(all)
 }
 
@@ -262,14 +262,38 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a [u8]> {
 /// # Safety
 /// `engine` is an open handle, or null.
 #[inline]
-unsafe fn database<'a>(engine: *const ks_engine, db: u32) -> Result<&'a Database, Error> {
+unsafe fn database<'a>(engine: *const ks_engine, db: u32) -> Result<Handle<'a>, Error> {
     // SAFETY: the caller's promise.
     unsafe { engine.as_ref() }.ok_or_else(|| null("the engine"))?.database(db)
 }
 
 impl ks_engine {
-    fn database(&self, index: u32) -> Result<&Database, Error> {
-        self.databases.get(index as usize).ok_or_else(|| Error::command("DB index is out of range"))
+    fn database(&self, index: u32) -> Result<Handle<'_>, Error> {
+        match self.databases.get(index as usize) {
+            Some(database) => Ok(Handle::Kept(database)),
+            None => self.engine.database(index as usize).map(Handle::Made),
+        }
+    }
+}
+
+/// Databases that an engine keeps handles of: there may be two thousand million.
+const KEPT: usize = 16;
+
+/// A database for one call.
+enum Handle<'a> {
+    Kept(&'a Database),
+    Made(Database),
+}
+
+impl std::ops::Deref for Handle<'_> {
+    type Target = Database;
+
+    #[inline]
+    fn deref(&self) -> &Database {
+        match self {
+            Self::Kept(database) => database,
+            Self::Made(database) => database,
+        }
     }
 }
 
@@ -353,7 +377,7 @@ pub unsafe extern "C" fn ks_open(options: *const ks_options, engine: *mut *mut k
             builder = builder.config(Config::from_text(config)?);
         }
         let engine = builder.open()?;
-        let databases = (0..).map_while(|index| engine.database(index).ok()).collect();
+        let databases = (0..KEPT).map_while(|index| engine.database(index).ok()).collect();
         *opened = Box::into_raw(Box::new(ks_engine { engine, databases }));
         Ok(ks_status::KS_OK)
     })

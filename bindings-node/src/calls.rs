@@ -383,12 +383,13 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     let (store, scratch) = call.isolate.store(handle)?;
     let mut packed = std::mem::take(&mut scratch.packed);
     packed.clear();
-    let words = scratch.words();
+    let words = scratch.words()?;
     let starts = std::iter::once(0).chain(ends.iter().copied());
     let commands: Vec<&[&[u8]]> = starts.zip(&ends).map(|(from, to)| &words[from..*to]).collect();
-    store.execute(&commands, |tape| packed.tape(tape, style & STRING_NUMBERS != 0));
+    let outcome = store.execute(&commands, |tape| packed.tape(tape, style & STRING_NUMBERS != 0));
     drop(words);
     scratch.packed = packed;
+    outcome?;
     call.env.undefined()
 }
 
@@ -571,16 +572,18 @@ fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys
     }
     let (store, scratch) = isolate.store(handle)?;
     let mut packed = std::mem::take(&mut scratch.packed);
-    let reply = store.execute(&[&scratch.words()[..]], |tape| {
+    let words = scratch.words()?;
+    let reply = store.execute(&[&words[..]], |tape| {
         let (item, _) = Item::read(tape).expect("the engine writes whole items");
         let is_packed = style & PACKED != 0 && matches!(item, Item::Array(_) | Item::Map(_) | Item::Set(_));
         if !is_packed || tape.len() > MOST_PACKED {
             return reply(env, &item, style);
         }
         packed.clear();
-        packed.tape(tape, style & STRING_NUMBERS != 0);
+        packed.tape(tape, style & STRING_NUMBERS != 0)?;
         env.undefined()
     });
+    drop(words);
     scratch.packed = packed;
     scratch.tidy();
     reply

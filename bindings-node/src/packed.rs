@@ -14,6 +14,7 @@
 
 use keystead::Item;
 
+use crate::outcome::{Outcome, out_of_memory};
 use crate::scratch::push_text;
 
 /// Codes of items, as in `lib/packed.cjs`.
@@ -44,26 +45,33 @@ impl Packed {
     }
 
     /// Appends the items of a tape.
-    pub fn tape(&mut self, mut tape: &[u8], integers_as_text: bool) {
+    ///
+    /// # Errors
+    /// There is no memory for them.
+    pub fn tape(&mut self, mut tape: &[u8], integers_as_text: bool) -> Outcome<()> {
         while !tape.is_empty() {
             let (item, rest) = Item::read(tape).expect("the engine writes whole items");
-            self.item(&item, integers_as_text);
+            self.item(&item, integers_as_text)?;
             tape = rest;
         }
+        Ok(())
     }
 
-    fn item(&mut self, item: &Item<'_>, integers_as_text: bool) {
+    fn item(&mut self, item: &Item<'_>, integers_as_text: bool) -> Outcome<()> {
+        /// The codes of an item without those within.
+        const CODES: usize = 3;
+        self.codes.try_reserve(CODES).map_err(out_of_memory)?;
         match item {
             Item::Null | Item::NullArray => self.codes.push(code::NULL),
             Item::Simple(bytes) | Item::Bulk(bytes) | Item::BigNumber(bytes) => {
-                self.string(code::TEXT, bytes)
+                self.string(code::TEXT, bytes)?;
             }
-            Item::Verbatim(bytes) => self.string(code::TEXT, bytes.get(4..).unwrap_or_default()),
+            Item::Verbatim(bytes) => self.string(code::TEXT, bytes.get(4..).unwrap_or_default())?,
             Item::Integer(number) => match i32::try_from(*number) {
                 Ok(small) if !integers_as_text => self.codes.extend([code::INTEGER, small as u32]),
                 _ => {
                     let code = if integers_as_text { code::TEXT } else { code::NUMBER };
-                    self.string(code, itoa::Buffer::new().format(*number).as_bytes());
+                    self.string(code, itoa::Buffer::new().format(*number).as_bytes())?;
                 }
             },
             Item::Double(number) => {
@@ -74,29 +82,31 @@ impl Packed {
                     number if number.is_infinite() => "Infinity".to_owned(),
                     number => number.to_string(),
                 };
-                self.string(code::NUMBER, text.as_bytes());
+                self.string(code::NUMBER, text.as_bytes())?;
             }
             Item::Boolean(value) => self.codes.extend([code::BOOLEAN, u32::from(*value)]),
             Item::Error { kind, text } => {
                 self.codes.extend([code::ERROR, u32::from(*kind)]);
-                self.append(text);
+                self.append(text)?;
             }
             Item::Array(items) | Item::Map(items) | Item::Set(items) | Item::Push(items) => {
                 self.codes.extend([code::ARRAY, items.len() as u32]);
-                items.iter().for_each(|item| self.item(item, integers_as_text));
+                items.iter().try_for_each(|item| self.item(item, integers_as_text))?;
             }
         }
+        Ok(())
     }
 
-    fn string(&mut self, code: u32, bytes: &[u8]) {
+    fn string(&mut self, code: u32, bytes: &[u8]) -> Outcome<()> {
         self.codes.push(code);
-        self.append(bytes);
+        self.append(bytes)
     }
 
-    fn append(&mut self, bytes: &[u8]) {
+    fn append(&mut self, bytes: &[u8]) -> Outcome<()> {
         let is_ascii = bytes.is_ascii();
         self.is_wide |= !is_ascii;
-        let length = push_text(bytes, is_ascii, &mut self.text);
+        let length = push_text(bytes, is_ascii, &mut self.text)?;
         self.codes.push(length);
+        Ok(())
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! How strings come from JavaScript and go back is `hot.rs`'s.
 
+use keystead::Error;
 use keystead::cache::codec::{self, Stored, tag};
 use smallvec::SmallVec;
 
 use crate::handles::Store;
-use crate::outcome::{Outcome, SURROGATE, out_of_memory, usage};
+use crate::outcome::{Failure, Outcome, SURROGATE, out_of_memory, usage};
 use crate::packed::Packed;
 
 /// What is used again from call to call.
@@ -71,9 +72,12 @@ impl Scratch {
     }
 
     /// The words of `key` that end at `ends`.
-    pub fn words(&self) -> SmallVec<[&[u8]; 16]> {
+    pub fn words(&self) -> Outcome<SmallVec<[&[u8]; 16]>> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(from, to)| &self.key[from..*to]).collect()
+        let mut words = SmallVec::new();
+        words.try_reserve_exact(self.ends.len()).map_err(no_memory)?;
+        words.extend(starts.zip(&self.ends).map(|(from, to)| &self.key[from..*to]));
+        Ok(words)
     }
 }
 
@@ -103,7 +107,13 @@ fn narrow(units: &[u16], out: &mut Vec<u8>) -> bool {
 
 #[cold]
 fn widen(units: &[u16], out: &mut Vec<u8>) -> Outcome<()> {
-    out.try_reserve(units.len() * 2).map_err(out_of_memory)?;
+    // Half of a surrogate pair takes two of its four bytes.
+    let bytes = |unit: &u16| match unit {
+        0..=0x7f => 1,
+        0x80..=0x7ff | 0xd800..=0xdfff => 2,
+        _ => 3,
+    };
+    out.try_reserve(units.iter().map(bytes).sum()).map_err(out_of_memory)?;
     let mut utf8 = [0; 4];
     for letter in char::decode_utf16(units.iter().copied()) {
         let letter = letter.map_err(|_| usage(SURROGATE))?;
@@ -132,6 +142,8 @@ pub fn split(lengths: &[u32], units: usize, scratch: &mut Scratch) -> Outcome<()
     }
     key.clear();
     ends.clear();
+    key.try_reserve(units).map_err(out_of_memory)?;
+    ends.try_reserve(lengths.len()).map_err(out_of_memory)?;
     if narrow(&all[..units], key) {
         ends.extend(lengths.iter().scan(0, |end, length| {
             *end += *length as usize;
@@ -155,28 +167,35 @@ const MOST_JOINED: usize = 1 << 28;
 
 /// Reads the keys that are the scratch's words into `scratch.found`; tells `answer` of each the length of its value in UTF-16 units, and
 /// its kind. Says whether all of it is ASCII; nothing if it is more than [`MOST_JOINED`].
+///
+/// # Errors
+/// There is no memory for it.
 pub fn many(
     store: &Store,
     is_typed: bool,
     scratch: &mut Scratch,
     mut answer: impl FnMut(usize, u32, Kind),
-) -> keystead::Result<Option<bool>> {
+) -> Outcome<Option<bool>> {
     let mut out = std::mem::take(&mut scratch.found);
     out.clear();
-    let (mut all_ascii, mut is_long) = (true, false);
-    let read = store.database().get_many_with(&scratch.words(), |at, found| {
+    let (mut all_ascii, mut is_long, mut outcome) = (true, false, Ok(()));
+    let read = store.database().get_many_with(&scratch.words()?, |at, found| {
         let Some(found) = found else { return answer(at, 0, Kind::Missing) };
         let (kind, text) =
             if is_typed { kind_of(&found.text, found.is_ascii) } else { (Kind::Text, &*found.text) };
         is_long |= text.len() > MOST_JOINED.saturating_sub(out.len());
-        if is_long {
+        if is_long || outcome.is_err() {
             return;
         }
         all_ascii &= found.is_ascii;
-        answer(at, push_text(text, found.is_ascii, &mut out), kind);
+        match push_text(text, found.is_ascii, &mut out) {
+            Ok(units) => answer(at, units, kind),
+            Err(failure) => outcome = Err(failure),
+        }
     });
     scratch.found = out;
-    read.map(|()| (!is_long).then_some(all_ascii))
+    read?;
+    outcome.map(|()| (!is_long).then_some(all_ascii))
 }
 
 fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
@@ -193,13 +212,27 @@ fn kind_of(text: &[u8], is_ascii: bool) -> (Kind, &[u8]) {
     }
 }
 
-/// Appends text and returns its length in UTF-16 units.
-pub fn push_text(text: &[u8], is_ascii: bool, out: &mut Vec<u8>) -> u32 {
+/// Appends text and returns its length in UTF-16 units. What is no UTF-8 becomes the replacement character.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn push_text(text: &[u8], is_ascii: bool, out: &mut Vec<u8>) -> Outcome<u32> {
+    out.try_reserve(text.len()).map_err(out_of_memory)?;
     if is_ascii {
         out.extend_from_slice(text);
-        return text.len() as u32;
+        return Ok(text.len() as u32);
     }
-    let text = String::from_utf8_lossy(text);
-    out.extend_from_slice(text.as_bytes());
-    text.encode_utf16().count() as u32
+    let mut units = 0;
+    for chunk in text.utf8_chunks() {
+        let replacement = if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
+        out.try_reserve(chunk.valid().len() + replacement.len()).map_err(out_of_memory)?;
+        out.extend_from_slice(chunk.valid().as_bytes());
+        out.extend_from_slice(replacement.as_bytes());
+        units += chunk.valid().encode_utf16().count() + replacement.len().min(1);
+    }
+    Ok(units as u32)
+}
+
+fn no_memory(_: smallvec::CollectionAllocErr) -> Failure {
+    Failure::Engine(Error::no_memory())
 }

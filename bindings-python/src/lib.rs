@@ -44,6 +44,7 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("within", loads::within(module.py())?)?;
     module.add_class::<loads::Found>()?;
     module.add_function(wrap_pyfunction!(loads::begin_load, module)?)?;
+    module.add_function(wrap_pyfunction!(loads::load_counts, module)?)?;
     module.add_function(wrap_pyfunction!(memo::cached, module)?)?;
     module.add_function(wrap_pyfunction!(memo::cached_object, module)?)?;
     module.add_function(wrap_pyfunction!(memo::arguments_key, module)?)?;

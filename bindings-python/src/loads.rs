@@ -215,6 +215,12 @@ pub struct Found {
     value: Py<PyTuple>,
 }
 
+/// `load_counts()`: how many loads of this process others began anew because they took too long, and how many callers wait for one at present. For tests.
+#[pyfunction]
+pub fn load_counts() -> (u64, usize) {
+    keystead::cache::load_counts()
+}
+
 /// `begin_load(cache, key, loop, refresh)`: a `Load`, a `Wait`, or a `Found`; with `refresh` a `Load` in any case. `loop` is where the caller runs; without
 /// one it is a thread that will block.
 #[pyfunction]

@@ -1,15 +1,27 @@
 """Fixtures of all tests: engines of their own, and redis-like clients."""
 
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 from keystead import Cache, Store
+from keystead._keystead import load_counts
 
 _numbers = itertools.count()
+
+#: How often each test runs: `cargo xtask test soak` has them run many times in one process.
+_TIMES = int(os.environ.get("KEYSTEAD_REPEAT", "1"))
+
+
+def pytest_generate_tests(metafunc):
+    if _TIMES > 1:
+        metafunc.fixturenames.append("_time")
+        metafunc.parametrize("_time", range(_TIMES))
 
 
 @pytest.fixture
@@ -27,6 +39,17 @@ def cache():
 @pytest.fixture
 def store():
     return Store()
+
+
+@pytest.fixture
+def until_others_wait():
+    """Holds a load until so many callers wait for one, however busy the machine is."""
+
+    def hold(count):
+        while load_counts()[1] < count:
+            time.sleep(0.001)
+
+    return hold
 
 
 @pytest.fixture

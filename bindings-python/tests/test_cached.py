@@ -9,7 +9,6 @@ import functools
 import gc
 import inspect
 import threading
-import time
 import weakref
 from array import array
 from collections import OrderedDict, deque
@@ -23,6 +22,7 @@ import pytest
 import keystead
 import keystead.asyncio
 from keystead import Cache
+from keystead._keystead import load_counts
 
 WAITERS = 32
 
@@ -129,13 +129,13 @@ def test_methods_and_generators(cache):
         cache.cached(ttl=0)(len)
 
 
-def test_one_computation_for_many_threads(cache):
+def test_one_computation_for_many_threads(cache, until_others_wait):
     calls, gate = [], threading.Barrier(WAITERS)
 
     @cache.cached(ttl=60)
     def slow(number):
         calls.append(threading.get_ident())
-        time.sleep(0.1)
+        until_others_wait(WAITERS - 1)
         return {"number": number}
 
     def ask(_):
@@ -147,13 +147,13 @@ def test_one_computation_for_many_threads(cache):
     assert results == [{"number": 7}] * WAITERS and len(calls) == 1
 
 
-def test_an_exception_reaches_all_threads_and_is_not_kept(cache):
+def test_an_exception_reaches_all_threads_and_is_not_kept(cache, until_others_wait):
     calls, gate = [], threading.Barrier(WAITERS)
 
     @cache.cached(ttl=60)
     def failing():
         calls.append(1)
-        time.sleep(0.1)
+        until_others_wait(WAITERS - 1 if len(calls) == 1 else 0)
         raise ZeroDivisionError("once for all")
 
     def ask(_):
@@ -239,7 +239,8 @@ def test_one_computation_for_loops_in_several_threads(cache):
     @cache.cached(ttl=60)
     async def slow():
         calls.append(1)
-        await asyncio.sleep(0.1)
+        while load_counts()[1] < 15:
+            await asyncio.sleep(0.001)
         return 5
 
     async def several():
@@ -254,13 +255,13 @@ def test_one_computation_for_loops_in_several_threads(cache):
     assert len(calls) == 1
 
 
-def test_two_caches_of_one_engine_share_a_load(name):
+def test_two_caches_of_one_engine_share_a_load(name, until_others_wait):
     calls, caches, gate = [], [Cache(name), Cache(name)], threading.Barrier(2)
 
     def ask(cache):
         def load():
             calls.append(1)
-            time.sleep(0.1)
+            until_others_wait(1)
             return "value"
 
         gate.wait()
@@ -570,12 +571,12 @@ def test_first_and_later_calls_return_the_same_form(cache):
     assert live.wrap("k", lambda: (1,)) is live.get("k")
 
 
-def test_waiters_get_results_of_their_own(cache):
+def test_waiters_get_results_of_their_own(cache, until_others_wait):
     gate = threading.Barrier(4)
 
     @cache.cached
     def slow():
-        time.sleep(0.1)
+        until_others_wait(3)
         return {"list": (1,)}
 
     def ask(_):

@@ -20,14 +20,21 @@ import pytest
 
 import keystead.asyncio
 from keystead import Cache, Store
+from keystead._keystead import load_counts
+
+#: Loads that signals end, fewer where the tests themselves run often.
+LOADS = 4000 if "KEYSTEAD_REPEAT" not in os.environ else 400
 
 
 @pytest.fixture
 def promptly():
-    """The test ends by itself, and not because those who wait lose their patience, which takes 2 seconds."""
-    begun = time.monotonic()
+    """The test ends by itself, and not because those who wait lose their patience, which takes 2 seconds.
+
+    On a busy machine all of it may take as long, so the engine's own count tells.
+    """
+    before = load_counts()[0]
     yield
-    assert time.monotonic() - begun < 1.9
+    assert load_counts()[0] == before
 
 
 prompt = pytest.mark.usefixtures("promptly")
@@ -52,7 +59,7 @@ def test_signal_handlers_that_raise_leave_no_load_behind(cache):
     old = signal.signal(signal.SIGALRM, handler)
     raised = 0
     try:
-        for number in range(4000):
+        for number in range(LOADS):
             try:
                 signal.setitimer(signal.ITIMER_REAL, 1e-6 + number % 40 * 1e-6)
                 cache.wrap(f"k{number}", lambda: 1)
@@ -66,15 +73,15 @@ def test_signal_handlers_that_raise_leave_no_load_behind(cache):
     finally:
         signal.signal(signal.SIGALRM, old)
     assert raised > 0
-    assert [cache.wrap(f"k{number}", lambda: 1) for number in range(4000)] == [1] * 4000
+    assert [cache.wrap(f"k{number}", lambda: 1) for number in range(LOADS)] == [1] * LOADS
 
 
-def test_a_signal_ends_a_wait(cache):
+def test_a_signal_ends_a_wait(cache, until_others_wait):
     gate, done = threading.Event(), threading.Event()
 
     def load():
         gate.set()
-        done.wait(5)
+        done.wait(100)
         return "late"
 
     thread = threading.Thread(target=lambda: cache.wrap("k", load))
@@ -84,12 +91,18 @@ def test_a_signal_ends_a_wait(cache):
     def handler(*_):
         raise TimeUp
 
+    def alarm():
+        until_others_wait(1)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
     old = signal.signal(signal.SIGALRM, handler)
+    killer = threading.Thread(target=alarm)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(TimeUp):
+            killer.start()
             cache.wrap("k", lambda: "own")
     finally:
+        killer.join()
         signal.signal(signal.SIGALRM, old)
         done.set()
         thread.join()
@@ -115,12 +128,12 @@ def test_whatever_a_loader_raises_ends_its_load(cache, error):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, StopIteration, KeyboardInterrupt])
-def test_who_waits_hears_of_exceptions_but_not_of_interruptions(cache, error):
+def test_who_waits_hears_of_exceptions_but_not_of_interruptions(cache, error, until_others_wait):
     gate = threading.Event()
 
     def load():
         gate.set()
-        time.sleep(0.1)
+        until_others_wait(2)
         raise error("x")
 
     def first():
@@ -227,7 +240,7 @@ def test_a_waiting_loop_that_is_closed_harms_nobody(cache):
 
     def load():
         gate.set()
-        done.wait(5)
+        done.wait(100)
         return 1
 
     thread = threading.Thread(target=lambda: cache.wrap("k", load))
@@ -340,10 +353,10 @@ async def test_tasks_and_threads_that_a_loader_awaits(cache):
 
 
 def test_a_loader_that_waits_for_a_thread_that_waits_for_it(cache):
-    begun = time.monotonic()
+    before = load_counts()[0]
     with ThreadPoolExecutor(1) as pool:
         assert cache.wrap("k", lambda: pool.submit(cache.wrap, "k", lambda: 5).result()) == 5
-    assert time.monotonic() - begun < 4
+    assert load_counts()[0] == before + 1
 
 
 async def test_waits_have_an_end(cache):
@@ -351,7 +364,7 @@ async def test_waits_have_an_end(cache):
 
     def stuck():
         loads.append(1)
-        stop.wait(10)
+        stop.wait(100)
         return "late"
 
     async def load():
@@ -360,10 +373,10 @@ async def test_waits_have_an_end(cache):
 
     thread = threading.Thread(target=lambda: cache.wrap("k", stuck))
     thread.start()
-    begun = time.monotonic()
+    before = load_counts()[0]
     waiting = [asyncio.to_thread(cache.wrap, "k", lambda: loads.append(1) or "in time") for _ in range(3)]
     results = await asyncio.gather(*[cache.wrap_async("k", load) for _ in range(20)], *waiting)
-    assert 1 < time.monotonic() - begun < 4
+    assert load_counts()[0] == before + 1
     stop.set()
     thread.join()
     # One of those who waited loaded for all of them, and what is older does not replace it.
@@ -425,7 +438,7 @@ def test_no_exception_is_reported_that_nobody_was_to_retrieve():
         asyncio.run(main())
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -491,13 +504,13 @@ async def test_who_comes_after_a_change_does_not_get_what_was_loaded_before(cach
     assert await first == "old" and await second == "new" == cache.get("k")
 
 
-def test_keys_are_bytes_whatever_they_are_spelled_as(name):
+def test_keys_are_bytes_whatever_they_are_spelled_as(name, until_others_wait):
     loads = []
 
     def ask(cache, key):
         def load():
             loads.append(key)
-            time.sleep(0.1)
+            until_others_wait(3)
             return "value"
 
         return lambda: cache.wrap(key, load)
@@ -583,14 +596,15 @@ def test_the_memory_of_a_private_engine_goes_with_its_last_handle():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_does_not_wait_for_loads_of_its_parent():
     code = """
-        import os, threading, time, keystead
+        import os, threading, keystead
+        from keystead._keystead import load_counts
 
         cache = keystead.Cache()
         begun, done = threading.Event(), threading.Event()
 
         def load():
             begun.set()
-            done.wait(20)
+            done.wait(100)
             return "parent"
 
         thread = threading.Thread(target=lambda: cache.wrap("k", load))
@@ -598,16 +612,15 @@ def test_a_forked_child_does_not_wait_for_loads_of_its_parent():
         begun.wait()
         child = os.fork()
         if child == 0:
-            start = time.monotonic()
             own = cache.wrap("k", lambda: "child")
-            os._exit(0 if own == "child" == cache.get("k") and time.monotonic() - start < 1.9 else 1)
+            os._exit(0 if own == "child" == cache.get("k") and load_counts() == (0, 0) else 1)
         status = os.waitpid(child, 0)[1]
         done.set()
         thread.join()
         print(os.waitstatus_to_exitcode(status), cache.get("k"))
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
     )
     assert (done.stdout, done.stderr) == ("0 parent\n", "")
 
@@ -634,6 +647,6 @@ def test_threads_that_load_when_the_interpreter_ends_do_no_harm(moment):
     """
     for _ in range(3):
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
         )
         assert (done.returncode, done.stderr) == (0, "")

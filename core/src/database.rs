@@ -311,6 +311,8 @@ impl Database {
                 Ttl::Keep => db.peek(key).and_then(|entry| entry.deadline()),
                 Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
             };
+            let bytes = pairs.iter().map(|(key, value)| key.as_ref().len() + value.as_ref().len()).sum();
+            db.brace_for(5 * pairs.len(), bytes)?;
             db.insert_strings(pairs.len(), string, deadline, |db, number, deadline| {
                 let (key, value) = string(number);
                 announce(db, key, deadline);
@@ -341,6 +343,7 @@ impl Database {
         }
         let keys = alloc::collected(keys.iter().map(|key| self.key(key.as_ref())))?;
         self.write_many(&keys, |db| {
+            db.brace_for(keys.len() + 1, keys.iter().map(|key| key.bytes().len()).sum())?;
             let removed = delete(db, &keys);
             if removed > 0 {
                 db.propagate(|| std::iter::once(&b"DEL"[..]).chain(keys.iter().map(Key::bytes)));

@@ -61,6 +61,8 @@ fn address(engine: &Local) -> usize {
 /// Takes every lock: first the registries, then engine by engine. Forks of several threads queue at the first. Before all of them ends the turn that
 /// some engine has in the background, which takes such locks.
 extern "C" fn before() {
+    #[cfg(test)]
+    forks::BEGUN.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     // A table that another thread is making at its first use would never be finished in the child.
     table::make();
     config::make_tables();
@@ -78,6 +80,23 @@ extern "C" fn before() {
 
 extern "C" fn after() {
     HELD.with(|place| place.borrow_mut().take());
+    #[cfg(test)]
+    forks::ENDED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Forks of this process, counted for tests: one holds all engines while it lasts.
+#[cfg(test)]
+pub(crate) mod forks {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    pub(super) static BEGUN: AtomicU64 = AtomicU64::new(0);
+    pub(super) static ENDED: AtomicU64 = AtomicU64::new(0);
+
+    /// How many have ended, where none is under way.
+    pub(crate) fn ended() -> Option<u64> {
+        let ended = ENDED.load(Ordering::SeqCst);
+        (BEGUN.load(Ordering::SeqCst) == ended).then_some(ended)
+    }
 }
 
 extern "C" fn after_in_child() {
@@ -111,7 +130,7 @@ mod tests {
             let expired = || (0..SHARDS).map(|shard| keyspace.lock(shard).stats.expired.get()).sum::<u64>();
             let already = expired();
             trail.step("to SET");
-            let reply = session.execute(&[b"SET", b"child", b"1", b"PX", b"100"]);
+            let reply = session.execute(&[b"SET", b"child", b"1", b"PX", b"20"]);
             let answered =
                 trail.check(&format!("SET: {}", String::from_utf8_lossy(reply)), reply == b"+OK\r\n");
             // Nobody asks for the key: only a background thread of the child can reclaim it, or evict it. On a busy machine it may have done so by now.
@@ -139,7 +158,7 @@ mod tests {
     #[test]
     #[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
     fn children_of_a_busy_process_live_and_work() {
-        survive(&Engine::new(), forks(200));
+        survive(&Engine::new(), forks(200), |_| true);
     }
 
     #[test]
@@ -148,8 +167,7 @@ mod tests {
         let words: [&[u8]; 4] = [b"--maxmemory", b"20kb", b"--maxmemory-policy", b"allkeys-adaptive"];
         let config = crate::Config::from_arguments(&words).unwrap();
         let engine = Engine::builder().config(config).open().unwrap();
-        survive(&engine, forks(50));
-        assert!(engine.inner.keyspace.evictor.counters.evicted() > 0);
+        survive(&engine, forks(50), |engine| engine.inner.keyspace.evictor.counters.evicted() > 0);
     }
 
     /// How often to fork: `cargo xtask test soak` has it done less often, but anew each time.
@@ -157,7 +175,8 @@ mod tests {
         std::env::var("KEYSTEAD_FORKS").map_or(usual, |forks| forks.parse().expect("a number"))
     }
 
-    fn survive(engine: &Engine, rounds: usize) {
+    /// Forks so often while other threads work, from the moment when they have come so far.
+    fn survive(engine: &Engine, rounds: usize, is_time: fn(&Engine) -> bool) {
         let stop = Arc::new(AtomicBool::new(false));
         let busy: Vec<_> = (0..3)
             .map(|thread| {
@@ -178,6 +197,9 @@ mod tests {
                 })
             })
             .collect();
+        while !is_time(engine) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         let alive = (0..rounds).filter(|_| child_survives(engine)).count();
         stop.store(true, Ordering::Relaxed);
         busy.into_iter().for_each(|thread| thread.join().unwrap());

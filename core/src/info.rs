@@ -166,9 +166,13 @@ fn write_latencies(s: &Snapshot, out: &mut String) {
 }
 
 fn write_keyspace(s: &Snapshot, out: &mut String) {
-    for DatabaseStats { index, keys, expires, avg_ttl } in &s.databases {
+    for DatabaseStats { index, keys, expires, avg_ttl, volatile_items } in &s.databases {
         if *keys > 0 || *expires > 0 {
-            write_line(out, format_args!("db{index}:keys={keys},expires={expires},avg_ttl={avg_ttl}"));
+            let ttl = format_args!("expires={expires},avg_ttl={avg_ttl}");
+            write_line(
+                out,
+                format_args!("db{index}:keys={keys},{ttl},keys_with_volatile_items={volatile_items}"),
+            );
         }
     }
 }
@@ -207,7 +211,7 @@ mod tests {
                 percentiles: vec![(50.0, 1), (99.0, 1003), (99.9, 2_555_903)],
             }],
             databases: vec![
-                DatabaseStats { index: 0, keys: 2, expires: 1, avg_ttl: 5 },
+                DatabaseStats { index: 0, keys: 2, expires: 1, avg_ttl: 5, volatile_items: 1 },
                 DatabaseStats { index: 1, ..Default::default() },
             ],
             ..Default::default()
@@ -242,7 +246,7 @@ mod tests {
             "cmdstat_config|set:calls=17,usec=626,usec_per_call=36.82,rejected_calls=1,failed_calls=12",
             "errorstat_ERR:count=426",
             "latency_percentiles_usec_set:p50=0.001,p99=1.003,p99.9=2555.903",
-            "db0:keys=2,expires=1,avg_ttl=5",
+            "db0:keys=2,expires=1,avg_ttl=5,keys_with_volatile_items=1",
             "used_memory_human:1.41M",
             "used_memory_peak_perc:0.27%",
             "used_memory_dataset:512912",

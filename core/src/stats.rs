@@ -5,7 +5,7 @@
 //! histograms cover every call. A stripe takes memory once a session that has it executes a command. Hits, misses and expirations are counted in the shards.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -22,6 +22,8 @@ pub(crate) struct Stats {
     commands: usize,
     stripes: Mutex<[Option<Arc<Stripe>>; STRIPES]>,
     errors: Mutex<BTreeMap<String, u64>>,
+    /// Whether histograms are kept: `latency-tracking`.
+    tracks: AtomicBool,
 }
 
 /// Counters of all commands, which some of the sessions count in.
@@ -62,7 +64,19 @@ const MAX_ERROR_CODES: usize = 128;
 impl Stats {
     /// Counters of so many commands.
     pub(crate) fn new(commands: usize) -> Self {
-        Self { commands, stripes: Mutex::default(), errors: Mutex::default() }
+        let tracks = AtomicBool::new(true);
+        Self { commands, stripes: Mutex::default(), errors: Mutex::default(), tracks }
+    }
+
+    /// Whether histograms are kept from now on. Calls that were not timed up to here count as before.
+    pub(crate) fn track(&self, tracks: bool) {
+        let tracked = self.tracks.swap(tracks, Ordering::Relaxed);
+        if tracked == tracks {
+            return;
+        }
+        for stripe in self.stripes() {
+            stripe.commands.iter().for_each(|counters| counters.settle(tracked));
+        }
     }
 
     /// The stripe that the session of this number counts in.
@@ -101,6 +115,7 @@ impl Stats {
     /// The sums of the command of this number.
     pub(crate) fn of(&self, command: usize) -> CommandStats {
         let mut sum = CommandStats::default();
+        let tracks = self.tracks.load(Ordering::Relaxed);
         for stripe in self.stripes() {
             let counters = stripe.of(command);
             let calls = counters.calls.load(Ordering::Relaxed);
@@ -113,7 +128,9 @@ impl Stats {
             if let Some(own) = &*counters.latency.lock() {
                 let latency = sum.latency.get_or_insert_default();
                 latency.merge(own);
-                latency.record(last, untimed);
+                if tracks {
+                    latency.record(last, untimed);
+                }
             }
         }
         sum
@@ -181,6 +198,20 @@ impl CommandCounters {
         }
     }
 
+    /// Has the calls that were not timed since the last one that was count as long as that.
+    fn settle(&self, track_latency: bool) {
+        let calls = self.calls.load(Ordering::Relaxed);
+        let untimed = calls.saturating_sub(self.timed.swap(calls, Ordering::Relaxed));
+        let last = self.last_nanoseconds.load(Ordering::Relaxed);
+        self.nanoseconds.fetch_add(last * untimed, Ordering::Relaxed);
+        if track_latency
+            && untimed > 0
+            && let Some(latency) = &mut *self.latency.lock()
+        {
+            latency.record(last, untimed);
+        }
+    }
+
     /// Counts a call that was not timed. It is taken to have been as long as the next one that is.
     #[inline]
     pub(crate) fn called_untimed(&self) {
@@ -238,5 +269,29 @@ mod tests {
         assert_eq!(sums(), (5, 10 + 4 * 20, 5));
         (5..SAMPLED).for_each(|_| counters.called_untimed());
         assert!(counters.is_due());
+    }
+
+    #[test]
+    fn only_calls_while_latencies_are_tracked_are_in_the_histogram() {
+        let stats = Stats::new(1);
+        let stripe = stats.stripe(0);
+        let counters = stripe.of(0);
+        let sums = || {
+            let sum = stats.of(0);
+            (sum.calls, sum.nanoseconds, sum.latency.map_or(0, |latency| latency.count()))
+        };
+        counters.called(Duration::from_nanos(10), true);
+        (0..3).for_each(|_| counters.called_untimed());
+        stats.track(false);
+        assert_eq!(sums(), (4, 40, 4), "those before");
+        (0..5).for_each(|_| counters.called_untimed());
+        assert_eq!(sums(), (9, 90, 4));
+        counters.called(Duration::from_nanos(20), false);
+        counters.called_untimed();
+        assert_eq!(sums(), (11, 40 + 6 * 20 + 20, 4));
+        stats.track(true);
+        assert_eq!(sums(), (11, 180, 4));
+        counters.called_untimed();
+        assert_eq!(sums(), (12, 200, 5));
     }
 }

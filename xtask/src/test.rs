@@ -159,7 +159,7 @@ fn property() -> Result<Outcome, String> {
 }
 
 /// An empty folder outside the source tree's packages.
-fn fresh_folder(name: &str) -> Result<PathBuf, String> {
+pub fn fresh_folder(name: &str) -> Result<PathBuf, String> {
     let folder = sh::target().join("xtask").join(name);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -336,28 +336,31 @@ fn tsan() -> Result<Outcome, String> {
     )
 }
 
-/// `cargo test` of the engine's own tests under a sanitizer, on the stable toolchain.
-pub fn sanitized_cargo(name: &str, flags: &str) -> Command {
-    let mut command = sh::cargo(&[
-        "test",
-        "-p",
-        "keystead",
-        "--lib",
-        "--tests",
-        "--target",
-        HOST,
-        "--profile",
-        "sanitized",
-    ]);
+/// `cargo test` of some of the engine's own tests under a sanitizer, on the stable toolchain.
+pub fn sanitized_cargo(name: &str, flags: &str, which: &[&str]) -> Command {
+    let mut command =
+        sh::cargo(&["test", "-p", "keystead", "--target", HOST, "--profile", "sanitized", "--lib"]);
     command
+        .args(which)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", sh::target().join(name));
     command
 }
 
+/// The Python module under the address sanitizer, whose runtime is loaded with the interpreter.
+pub fn sanitized_module() -> Result<PathBuf, String> {
+    let flags = format!("{ADDRESS} -Zexternal-clangrt");
+    let build = sh::target().join("asan-python");
+    let mut command =
+        sh::cargo(&["build", "-p", "keystead-python", "--target", HOST, "--profile", "sanitized"]);
+    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &build);
+    sh::run("soak", &mut command)?.ok("building the Python module")?;
+    Ok(build.join(HOST).join("sanitized/lib_keystead.so"))
+}
+
 fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outcome, String> {
-    let mut command = sanitized_cargo(name, flags);
+    let mut command = sanitized_cargo(name, flags, &["--tests"]);
     // Random tests run shorter: the sanitizers cost five to fifteen times.
     command.env("PROPTEST_CASES", "32").envs(variables.iter().copied());
     // Backtraces of expected panics are read through a cache that std guards by a mutex of its own.
@@ -370,7 +373,7 @@ fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outc
     }
 }
 
-fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+pub fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == extension));
@@ -386,7 +389,7 @@ fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn copy_files(from: &Path, to: &Path) -> Result<(), String> {
+pub fn copy_files(from: &Path, to: &Path) -> Result<(), String> {
     let copy = || -> std::io::Result<()> {
         std::fs::create_dir_all(to)?;
         for entry in std::fs::read_dir(from)? {

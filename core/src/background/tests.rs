@@ -213,8 +213,12 @@ fn a_use_that_is_told_during_the_last_turn_keeps_the_engine_awake() {
         may_go.lock().unwrap().recv().unwrap();
         Next { at: NEVER, is_idle: !was_told }
     });
+    // Its turn, at which the use is known, comes only once the thread is free.
+    let (other, _other_hears, other_may_go) = held_up();
     fake.task.tell();
     assert!(!fake.task.is_asleep() && fake.task.is_told());
+    other_may_go.send(()).unwrap();
+    leave(&other.task);
     assert!(hear.recv_timeout(SOME_TIME).unwrap());
     assert!(!fake.task.is_told(), "the next use is told again");
     hasten(fake.task.id, 0);

@@ -149,6 +149,8 @@ struct Table {
     /// What blocked threads wait for; more than one where a signal handler waits in the middle of a wait.
     blocked: HashMap<u64, Vec<LoadId>>,
     last: u64,
+    /// Loads that others began anew because they took too long.
+    overdue: u64,
     /// [`os::generation`] of the process whose loads these are.
     generation: u64,
 }
@@ -194,6 +196,7 @@ impl Leases {
             let is_outdated = other.changed.load(Ordering::Acquire);
             if is_overdue {
                 patience = (2 * other.patience).min(MOST_PATIENCE);
+                table.overdue += 1;
             }
             let is_reason = match over {
                 Over::Hopeless => true,
@@ -228,6 +231,12 @@ impl Leases {
             // Of the parent of this process.
             None => Some(Landing::Again),
         }
+    }
+
+    /// How many loads others began anew because they took too long, and how many wait at present.
+    pub(crate) fn counts(&self) -> (u64, usize) {
+        let table = self.lock();
+        (table.overdue, table.waits.len())
     }
 
     /// Has `waker` called when the load has ended, at once if it has.

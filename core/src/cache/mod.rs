@@ -14,6 +14,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// The least `maxmemory` of a cache, in bytes. Below it, what 256 shards keep for themselves could leave no room for a single key.
 pub const LEAST_MEMORY: u64 = 512 << 10;
 
+/// How many loads of this process others began anew because they took too long, and how many waits there are at present: by these, tests tell
+/// what happened without a look at the time.
+pub fn load_counts() -> (u64, usize) {
+    leases::LEASES.counts()
+}
+
 /// Refuses options with which a cache could end up full and empty.
 ///
 /// # Errors

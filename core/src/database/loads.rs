@@ -123,6 +123,7 @@ impl Load {
                 Ttl::Keep => db.peek(key).and_then(|entry| entry.deadline()),
                 Ttl::After(_) => ttl_ms.map(|ttl| db.now() + ttl),
             };
+            db.brace_for(5, key.bytes().len() + value.len())?;
             db.as_load(key, within, *id, |db| store(db, key, value, deadline))?;
             db.propagate_set(key, value, deadline);
             Ok(true)

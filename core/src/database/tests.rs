@@ -156,3 +156,43 @@ fn there_are_sixteen_databases() {
     let engine = Engine::new();
     assert!(engine.database(15).is_ok() && engine.database(16).is_err());
 }
+
+/// A log that keeps nothing.
+#[cfg(all(target_os = "linux", not(miri)))]
+struct Nothing;
+
+#[cfg(all(target_os = "linux", not(miri)))]
+impl crate::Journal for Nothing {
+    fn append(&self, _: &crate::Group) -> Result<crate::Ticket> {
+        Ok(crate::Ticket::default())
+    }
+}
+
+#[test]
+#[cfg(all(target_os = "linux", not(miri)))]
+#[cfg_attr(any(tsan, loom), ignore = "forks a process with threads")]
+fn without_memory_for_what_the_log_gets_nothing_changes() {
+    use crate::os::{in_fork, limit_address_space};
+    if std::env::var_os("ASAN_OPTIONS").is_some() {
+        // Its allocator ends a process that has no memory.
+        return;
+    }
+    let db = database();
+    db.set("k", "before").unwrap();
+    let long = "v".repeat(128 << 20);
+    db.engine().set_journal(Some(crate::sync::Arc::new(Nothing)));
+    assert!(in_fork(|| {
+        // Space for whatever is small; that for the value itself was reserved when the engine was opened.
+        let taken: u64 =
+            std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
+        let is_refused =
+            |result: Result<()>| result.is_err_and(|error| error.kind() == crate::ErrorKind::OutOfMemory);
+        limit_address_space(taken * 4096 + (32 << 20))
+            && is_refused(db.set("k", &long))
+            && is_refused(db.set_with("k", &long, SetOptions::new().keep_ttl()).map(drop))
+            && is_refused(db.set_many(&[("other", "1"), ("k", &long)], Ttl::None))
+            && is_refused(db.hset("hash", b"field", long.as_bytes()).map(drop))
+            && db.get("k").unwrap().as_deref() == Some(&b"before"[..])
+            && db.len().unwrap() == 1
+    }));
+}

@@ -65,17 +65,18 @@ pub(crate) fn reap_for(keyspace: &Keyspace, time: Duration) -> (usize, bool) {
 /// Reclaims some of what is due in a shard. Returns how many keys and fields went, and whether more are due.
 fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
     let mut reclaimed = 0;
-    let mut database = 0;
+    let databases = keyspace.shared.databases();
+    let mut at = 0;
     loop {
         let mut data = keyspace.lock(index);
-        if database >= data.databases() {
+        let Some(&database) = databases.get(at) else {
             // A look into the wheels at a time before the one they were advanced to would find nothing to wait for.
             data.note_next_deadline(keyspace.clock.now_ms());
             return (reclaimed, false);
-        }
+        };
         fetch_upcoming(keyspace, &data, index, database);
         let Some(mut wheel) = data.take_wheel(database) else {
-            database += 1;
+            at += 1;
             continue;
         };
         let mut db = Db::new(keyspace, (database, 0), Locks::One(index, data));
@@ -86,7 +87,7 @@ fn reap_shard(keyspace: &Keyspace, index: usize) -> (usize, bool) {
         if more {
             return (reclaimed, true);
         }
-        database += 1;
+        at += 1;
     }
 }
 

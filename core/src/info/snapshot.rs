@@ -342,4 +342,6 @@ pub(crate) struct DatabaseStats {
     pub(crate) expires: u64,
     /// Average time to live in milliseconds.
     pub(crate) avg_ttl: u64,
+    /// Keys some of whose fields have a deadline.
+    pub(crate) volatile_items: u64,
 }

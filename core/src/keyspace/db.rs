@@ -196,10 +196,11 @@ impl<'e> Db<'e> {
         Some(EntryMut { db: self, key: *key, at })
     }
 
-    /// As [`Db::lookup_mut`], for a collection: elements of it that have expired go first, lest a write finds them or leaves nothing else.
+    /// As [`Db::lookup_mut`], for a collection: elements of it that have expired go first, lest a write leaves nothing else. While nothing is reclaimed
+    /// they stay, and no write finds them.
     pub(super) fn lookup_collection<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
         let mut at = self.find_live(key)?;
-        if self.is_due_inside(key, at) {
+        if self.is_due_inside(key, at) && self.reclaims() {
             expire_elements(self, key);
             at = self.find_live(key)?;
         }
@@ -374,8 +375,19 @@ impl<'e> Db<'e> {
     }
 
     /// A copy of the value and the deadline of a key. O(size of the value), but at most of 64 KiB: what is larger is shared.
+    ///
+    /// While nothing is reclaimed the copy is without the elements that have expired, unless all have.
     pub(crate) fn copy(&mut self, key: &Key<'_>) -> Option<(Copied, Option<u64>)> {
-        self.copy_with(key, ShardData::share)
+        let at = self.find_live(key)?;
+        if self.reclaims() || !self.is_due_inside(key, at) {
+            return self.copy_with(key, ShardData::share);
+        }
+        let (now, seed) = (self.now(), &self.keyspace.seed);
+        self.copy_with(key, |shard, at| {
+            let mut copy = shard.share(at);
+            copy.take_expired(seed, now);
+            if copy.elements() > 0 { copy } else { shard.share(at) }
+        })
     }
 
     fn copy_with(

@@ -347,9 +347,9 @@ impl Evictor {
             }
         }
         if at.cursor == 0 {
-            at.db += 1;
-            if at.db >= guard.databases() {
-                *scan = at.next_shard();
+            match guard.databases().find(|db| *db > at.db) {
+                Some(next) => at.db = next,
+                None => *scan = at.next_shard(),
             }
         }
         drop(guard);
@@ -417,7 +417,7 @@ impl Keyspace {
     fn count_keys(&self, volatile: bool) -> usize {
         let count = |shard| {
             let guard = self.lock(shard);
-            let spaces = (0..guard.databases()).filter_map(|db| guard.space(db));
+            let spaces = guard.databases().filter_map(|db| guard.space(db));
             spaces.map(|space| if volatile { space.with_deadline } else { space.table.len() }).sum::<usize>()
         };
         self.made_shards().map(count).sum()

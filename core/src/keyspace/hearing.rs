@@ -6,6 +6,7 @@ use super::journal::Group;
 use super::shard::ShardData;
 use crate::error::Result;
 use crate::store::key::Key;
+use crate::value::MAX_IN_ARENA;
 
 /// Those who hear of one change that a short cut makes.
 pub(super) trait Hear {
@@ -40,12 +41,13 @@ pub(super) struct Listeners<'k> {
 }
 
 impl<'k> Listeners<'k> {
-    /// All listeners of a change that a session makes; `None` where no short cut is taken.
+    /// All listeners of a session's change by so many bytes of key and value; `None` where no short cut is taken. None writes what is long, and what the
+    /// log gets is put down before there is an error to return.
     ///
     /// # Errors
     /// The log refuses writes.
-    pub(super) fn of(keyspace: &'k Keyspace, client: u64) -> Result<Option<Self>> {
-        if !keyspace.hooks.allow_short_cuts() {
+    pub(super) fn of(keyspace: &'k Keyspace, client: u64, bytes: usize) -> Result<Option<Self>> {
+        if bytes > MAX_IN_ARENA || !keyspace.hooks.allow_short_cuts() {
             return Ok(None);
         }
         match keyspace.hooks.refusal() {

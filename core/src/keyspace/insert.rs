@@ -33,7 +33,8 @@ pub(crate) fn insert_text(
     if !keyspace.hooks.may_hear() {
         return insert(keyspace, db, key, value, deadline, &mut Nobody);
     }
-    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(false) };
+    let bytes = key.bytes().len() + value.len();
+    let Some(mut listeners) = Listeners::of(keyspace, client, bytes)? else { return Ok(false) };
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let is_stored = insert(keyspace, db, key, value, deadline, &mut listeners)?;
     if is_stored {

@@ -76,7 +76,8 @@ pub(crate) fn overwrite_text_heard(
     value: &[u8],
     expiry: Option<Expiry>,
 ) -> Result<bool> {
-    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(false) };
+    let bytes = key.bytes().len() + value.len();
+    let Some(mut listeners) = Listeners::of(keyspace, client, bytes)? else { return Ok(false) };
     let deadline = expiry.map(|expiry| expiry.deadline);
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let written = overwrite(keyspace, db, key, value, |_| expiry, &mut listeners);
@@ -144,7 +145,7 @@ pub(crate) fn add_in_place_heard(
     key: Key<'_>,
     by: i64,
 ) -> Result<Option<i64>> {
-    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(None) };
+    let Some(mut listeners) = Listeners::of(keyspace, client, key.bytes().len())? else { return Ok(None) };
     listeners.log(|group| {
         group.push(db, [b"INCRBY", key.bytes(), itoa::Buffer::new().format(by).as_bytes()]);
     });

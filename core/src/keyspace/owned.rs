@@ -184,7 +184,7 @@ impl ShardData {
         at: Ref,
         edit: impl FnOnce(&mut Owned, &HashSeed) -> (R, bool),
     ) -> Result<(Ref, R, bool), OutOfMemory> {
-        let head = self.head(at);
+        let (head, had_inside) = (self.head(at), self.has_inside(at));
         let mut owned = self.look_at(at, head);
         let place = self.wheel_place(at, head);
         owned.set_wheel(place.and_then(|place| self.wheels.take(place)));
@@ -205,6 +205,7 @@ impl ShardData {
                     self.wheels.vacate(place);
                 }
                 owned.set_left(true);
+                self.inside_changed(db, had_inside, self.has_inside(at));
                 Ok((at, result, changed))
             }
             Err(error) => {

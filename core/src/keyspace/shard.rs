@@ -51,6 +51,8 @@ pub(crate) struct Space {
     pub(crate) with_deadline: usize,
     /// Sum of the deadlines of all entries, for the average time to live.
     pub(crate) deadlines: u128,
+    /// Keys with deadlines inside their values.
+    pub(crate) with_inside: usize,
     /// No database has it any more: it is the snapshot's.
     is_retired: bool,
 }
@@ -64,6 +66,7 @@ impl Space {
             timers_kept: 0,
             with_deadline: 0,
             deadlines: 0,
+            with_inside: 0,
             is_retired: false,
         }
     }
@@ -93,7 +96,7 @@ impl Space {
 
     fn forget_deadlines(&mut self) {
         self.wheel = None;
-        (self.with_deadline, self.deadlines, self.timers_kept) = (0, 0, 0);
+        (self.with_deadline, self.deadlines, self.with_inside, self.timers_kept) = (0, 0, 0, 0);
     }
 }
 
@@ -172,9 +175,9 @@ impl ShardData {
         self.spaces.get(place).map_or(0, |space| space.table.home_count())
     }
 
-    /// One more than the highest number of a database that was ever used.
-    pub(crate) fn databases(&self) -> usize {
-        self.shared.databases()
+    /// The numbers of all databases that were ever used, in order.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = usize> + use<> {
+        self.shared.databases().into_iter()
     }
 
     /// The buckets of a space, to read.
@@ -243,6 +246,7 @@ impl ShardData {
     ) -> Result<Ref, OutOfMemory> {
         let number = self.number_of(db);
         let is_saved = self.is_born_ahead(number, key.hash());
+        let is_owned = matches!(value, NewValue::Owned(_));
         let at = self.store(key.bytes(), value, deadline, stamp, is_saved)?;
         let inserted = self.change_table(number, |table, stored| table.insert(stored, key.hash(), at));
         if let Err(error) = inserted {
@@ -254,6 +258,9 @@ impl ShardData {
             space.with_deadline += 1;
             space.deadlines += u128::from(deadline);
             self.arm(db, key.hash(), deadline);
+        }
+        if is_owned {
+            self.inside_changed(db, false, self.has_inside(at));
         }
         Ok(at)
     }
@@ -276,6 +283,7 @@ impl ShardData {
     pub(super) fn take_place(&mut self, db: usize, hash: u64, at: Ref, new: Ref) -> Option<Owned> {
         let deadline = |at| self.head(at).deadline(&self.arena, at);
         let (before, after) = (deadline(at), deadline(new));
+        self.inside_changed(db, self.has_inside(at), self.has_inside(new));
         self.refer(db, hash, at, new);
         let old = self.discard(at);
         self.deadline_changed(db, hash, before, after);
@@ -304,6 +312,7 @@ impl ShardData {
     ) -> Result<(Ref, Option<Owned>), OutOfMemory> {
         let head = self.head(at);
         let before = head.deadline(&self.arena, at);
+        let had_inside = self.has_inside(at);
         let encoded = self.encode(value, head.key_len)?;
         // The entry goes on owning what it owns unless another takes its place.
         let old = head.kind().owns().then(|| self.unload(at, head));
@@ -311,6 +320,7 @@ impl ShardData {
             Ok(at) => {
                 self.settle(encoded);
                 self.deadline_changed(db, hash, before, deadline);
+                self.inside_changed(db, had_inside, self.has_inside(at));
                 Ok((at, old))
             }
             Err(error) => {
@@ -451,6 +461,7 @@ impl ShardData {
         let removed =
             self.change_table(number, |table, stored| table.remove(stored, hash, |other| other == at));
         debug_assert_eq!(removed, Ok(Some(at)), "an entry that was found is in the table");
+        self.inside_changed(db, self.has_inside(at), false);
         let space = &mut self.spaces[number];
         if let Some(deadline) = deadline {
             space.with_deadline -= 1;

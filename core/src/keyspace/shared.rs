@@ -11,6 +11,7 @@ use crate::store::memory::{Buckets, Pool, Ref, Region};
 use crate::store::sequence::Sequence;
 use crate::store::table::{Homes, Index, Probe};
 use crate::sync::{Arc, AtomicU32, AtomicUsize, Mutex, Ordering};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 
 /// Databases that can be read without a lock: as many as the lengths of their tables fit a shard's line. The first that are used are;
@@ -224,9 +225,15 @@ impl Shared {
         self.put(&mut places, other, of_one);
     }
 
-    /// One more than the highest number of a database that was ever used.
-    pub(crate) fn databases(&self) -> usize {
-        self.databases.load(Ordering::Relaxed)
+    /// The numbers of all databases that were ever used, in order, and perhaps some more: their count does not grow with their numbers.
+    pub(crate) fn databases(&self) -> SmallVec<[usize; LISTED]> {
+        let end = self.databases.load(Ordering::Relaxed);
+        let mut numbers: SmallVec<[usize; LISTED]> = (0..end.min(LISTED)).collect();
+        if end > LISTED {
+            numbers.extend(self.places.lock().unlisted.keys().copied());
+            numbers[LISTED..].sort_unstable();
+        }
+        numbers
     }
 
     /// The home buckets at a place, which some database has.

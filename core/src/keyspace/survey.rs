@@ -25,17 +25,21 @@ pub(crate) struct Survey {
     pub(crate) watched: usize,
     /// Keys that somebody waits for.
     pub(crate) awaited: usize,
-    /// One for each database that was ever used.
+    /// One for each database that was ever used, in the order of their numbers.
     pub(crate) databases: Vec<DatabaseSurvey>,
 }
 
 /// Sums over one database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DatabaseSurvey {
+    /// Its number.
+    pub(crate) index: usize,
     /// Keys, expired ones that nobody reclaimed yet included.
     pub(crate) keys: usize,
     /// Keys with a deadline.
     pub(crate) with_deadline: usize,
+    /// Keys with deadlines inside their values.
+    pub(crate) with_inside: usize,
     /// Sum of those deadlines, unix milliseconds.
     deadlines: u128,
     /// Bytes of the tables.
@@ -67,8 +71,9 @@ impl Survey {
 impl Db<'_> {
     /// Looks at every shard. O(shards * databases).
     pub(crate) fn survey(&self) -> Survey {
-        let mut sum =
-            Survey { databases: vec![DatabaseSurvey::default(); self.databases()], ..Survey::default() };
+        let databases = self.databases().into_iter();
+        let databases = databases.map(|index| DatabaseSurvey { index, ..DatabaseSurvey::default() });
+        let mut sum = Survey { databases: databases.collect(), ..Survey::default() };
         (sum.hits, sum.misses) = self.keyspace.lookups.sum();
         for index in self.locks.indices() {
             let shard = self.locks.shard(index);
@@ -78,12 +83,13 @@ impl Db<'_> {
             sum.reserved += shard.reserved_bytes();
             sum.watched += shard.watchers.len();
             sum.awaited += shard.watchers.awaited();
-            for (db, database) in sum.databases.iter_mut().enumerate() {
-                let Some(space) = shard.space(db) else { continue };
-                let (table_bytes, wheel_bytes) = shard.overhead_bytes(db);
+            for database in &mut sum.databases {
+                let Some(space) = shard.space(database.index) else { continue };
+                let (table_bytes, wheel_bytes) = shard.overhead_bytes(database.index);
                 database.keys += space.table.len();
                 database.with_deadline += space.with_deadline;
                 database.deadlines += space.deadlines;
+                database.with_inside += space.with_inside;
                 database.table_bytes += table_bytes;
                 database.wheel_bytes += wheel_bytes;
             }

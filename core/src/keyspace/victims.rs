@@ -65,10 +65,10 @@ impl<'k> Victims<'k> {
             return None;
         }
         let guard = self.keyspace.lock(shard);
-        let lens: SmallVec<[usize; 16]> = (0..guard.databases()).map(|db| guard.len(db)).collect();
-        *self.fullest = (*self.fullest).max(lens.iter().sum());
+        let lens: SmallVec<[(usize, usize); 16]> = guard.databases().map(|db| (db, guard.len(db))).collect();
+        *self.fullest = (*self.fullest).max(lens.iter().map(|(_, len)| len).sum());
         let mut drawn = (random() % (*self.fullest).max(1) as u64) as usize;
-        for (db, len) in lens.into_iter().enumerate() {
+        for (db, len) in lens {
             if drawn < len {
                 let at = guard.random(db, &mut random)?;
                 let key = Key::new(guard.head(at).key(&guard.arena, at), &self.keyspace.seed);
@@ -116,7 +116,7 @@ impl Keys for Victims<'_> {
             }
             let count = |shard| {
                 let guard = self.keyspace.lock(shard);
-                (0..guard.databases()).map(|db| guard.len(db)).sum::<usize>()
+                guard.databases().map(|db| guard.len(db)).sum::<usize>()
             };
             *self.fullest = (0..SHARDS).map(count).max().unwrap_or(0);
             if *self.fullest == 0 {

@@ -22,7 +22,7 @@ impl Db<'_> {
 
     /// Removes every key of every database and returns how many there were. Time is O(buckets), O(keys) where values have memory of their own.
     pub(crate) fn clear_all(&mut self) -> usize {
-        let all: Vec<usize> = (0..self.databases()).collect();
+        let all = self.databases();
         let home = self.index();
         let count = all.iter().map(|db| {
             self.index = *db;
@@ -80,9 +80,9 @@ impl Db<'_> {
         self.effects.rare().drop_here = true;
     }
 
-    /// One more than the highest number of a database that was ever used.
-    pub(crate) fn databases(&self) -> usize {
-        self.locks.indices().into_iter().map(|index| self.locks.shard(index).databases()).max().unwrap_or(0)
+    /// The numbers of all databases that were ever used, in order.
+    pub(crate) fn databases(&self) -> Vec<usize> {
+        self.keyspace.shared.databases().to_vec()
     }
 
     /// All keys of a database, or of all of them, have changed.

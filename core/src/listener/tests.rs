@@ -56,6 +56,21 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn who_ends_its_own_connection_within_exec_hears_nothing_of_what_follows() {
+    let (engine, _listener, address) = listening();
+    let request =
+        b"MULTI\r\nSET a 1\r\nCLIENT KILL TYPE normal SKIPME no\r\nPING\r\nSET b 2\r\nEXEC\r\nSET c 3\r\n";
+    let queued = "+QUEUED\r\n".repeat(4);
+    assert_eq!(exchange(address, request), format!("+OK\r\n{queued}*4\r\n+OK\r\n:1\r\n"));
+    let db = engine.database(0).unwrap();
+    assert_eq!(
+        ["a", "b", "c"].map(|key| db.contains(key).unwrap()),
+        [true, true, false],
+        "all of it was done"
+    );
+}
+
+#[test]
 fn a_protocol_error_ends_the_connection_after_earlier_replies() {
     let (_, _listener, address) = listening();
     let reply = exchange(address, b"GET a\r\n*x\r\nGET a\r\n");

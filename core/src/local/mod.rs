@@ -55,13 +55,15 @@ impl Local {
         let clock = clock.unwrap_or_default();
         let config = Arc::new(config);
         let measures_all = if measures_all(&config) { MEASURED } else { 0 };
+        let stats = Stats::new(commands);
+        stats.track(config.hot().latency_tracking());
         Arc::new(Local {
             number: LAST.fetch_add(1, Ordering::Relaxed),
             started_ms: clock.now_ms(),
             keyspace: Keyspace::new(clock, config.clone(), seed),
             config,
             clients: Clients::default(),
-            stats: Stats::new(commands),
+            stats,
             command_logs: CommandLogs::default(),
             network: Network::default(),
             pulse: Pulse::default(),
@@ -103,6 +105,7 @@ impl Local {
     /// background thread.
     pub(crate) fn options_changed(&self) {
         self.set_measured(MEASURED, measures_all(&self.config));
+        self.stats.track(self.config.hot().latency_tracking());
         self.keyspace.evictor.adopt(&self.keyspace);
         self.keyspace.show_stamp();
         self.keyspace.report_all();

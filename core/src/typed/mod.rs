@@ -216,6 +216,7 @@ pub(crate) trait Typed {
             return Ok(is_new);
         }
         self.write(&key, |db, key| {
+            db.brace_for(4, key.bytes().len() + field.len() + value.len())?;
             let created = set_field(db, key, field, value)?;
             db.propagate(|| [b"HSET", key.bytes(), field, value]);
             Ok(created)
@@ -349,6 +350,7 @@ pub(crate) trait Typed {
                 Ttl::Keep => old.flatten(),
                 Ttl::After(_) => expiry.map(|expiry| expiry.deadline),
             };
+            db.brace_for(5, key.bytes().len() + value.len())?;
             store(db, key, value, deadline)?;
             db.propagate_set(key, value, deadline);
             Ok(true)

@@ -183,13 +183,14 @@ impl Local {
         snapshot.keyspace_misses = survey.misses;
         snapshot.expired_keys = survey.expired;
         snapshot.expired_fields = self.keyspace.expired_fields.load(Ordering::Relaxed);
-        let databases = survey.databases.iter().enumerate();
+        let databases = survey.databases.iter();
         snapshot.databases = databases
-            .map(|(index, database)| DatabaseStats {
-                index,
+            .map(|database| DatabaseStats {
+                index: database.index,
                 keys: database.keys as u64,
                 expires: database.with_deadline as u64,
                 avg_ttl: database.average_ttl(now_ms),
+                volatile_items: database.with_inside as u64,
             })
             .collect();
     }

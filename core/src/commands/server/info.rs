@@ -60,7 +60,8 @@ mod tests {
         let mut info =
             |section: &[u8]| String::from_utf8(session.execute(&[b"INFO", section]).to_vec()).unwrap();
         assert!(
-            info(b"keyspace").contains("\r\ndb0:keys=4,expires=2,avg_ttl=1500\r\n"),
+            info(b"keyspace")
+                .contains("\r\ndb0:keys=4,expires=2,avg_ttl=1500,keys_with_volatile_items=0\r\n"),
             "{}",
             info(b"keyspace")
         );
@@ -71,11 +72,50 @@ mod tests {
         );
         engine.advance(Duration::from_millis(600));
         assert!(
-            info(b"keyspace").contains("\r\ndb0:keys=3,expires=1,avg_ttl=1900\r\n"),
+            info(b"keyspace")
+                .contains("\r\ndb0:keys=3,expires=1,avg_ttl=1900,keys_with_volatile_items=0\r\n"),
             "{}",
             info(b"keyspace")
         );
         assert!(info(b"stats").contains("\r\nexpired_keys:1\r\n"));
+    }
+
+    #[test]
+    fn a_database_with_a_high_number_costs_no_more_than_another() {
+        let config = crate::Config::from_text(
+            b"databases 2147483647\nmaxmemory 20mb\nmaxmemory-policy allkeys-random\n",
+        );
+        let clock = Clock::manual(1_000_000);
+        let engine = Engine::builder().config(config.unwrap()).clock(clock).open().unwrap();
+        let mut session = engine.session(Form::Resp);
+        let mut ask = |words: &[&[u8]]| String::from_utf8_lossy(session.execute(words)).into_owned();
+        for (db, key) in [(&b"2147483646"[..], &b"last"[..]), (b"70", b"early"), (b"0", b"first")] {
+            assert_eq!(ask(&[b"SELECT", db]), "+OK\r\n");
+            assert_eq!(ask(&[b"SET", key, b"v", b"PX", b"1000"]), "+OK\r\n");
+        }
+        let keyspace = |names: &[&str]| {
+            let line =
+                |name: &&str| format!("{name}:keys=1,expires=1,avg_ttl=1000,keys_with_volatile_items=0\r\n");
+            names.iter().map(line).collect::<String>()
+        };
+        let info = ask(&[b"INFO", b"keyspace"]);
+        assert!(info.contains(&keyspace(&["db0", "db70", "db2147483646"])), "{info}");
+        assert_eq!(ask(&[b"SELECT", b"2147483647"]), "-ERR DB index is out of range\r\n");
+        assert_eq!(ask(&[b"SWAPDB", b"0", b"2147483646"]), "+OK\r\n");
+        assert_eq!(ask(&[b"EXISTS", b"last"]), ":1\r\n");
+        assert!(ask(&[b"MEMORY", b"STATS"]).contains("db.2147483646"));
+        engine.advance(Duration::from_millis(1_001));
+        assert!(!ask(&[b"INFO", b"keyspace"]).contains("db"), "all were reclaimed");
+        assert_eq!(ask(&[b"SELECT", b"2147483646"]), "+OK\r\n");
+        assert_eq!(ask(&[b"MSET", b"a", b"1", b"b", b"2"]), "+OK\r\n");
+        assert_eq!(ask(&[b"FLUSHALL"]), "+OK\r\n");
+        assert_eq!(ask(&[b"DBSIZE"]), ":0\r\n");
+        // Eviction looks into it, too.
+        let db = engine.database(2_147_483_646).unwrap();
+        for number in 0..40_000 {
+            db.set(format!("key:{number}"), "v".repeat(1000)).unwrap();
+        }
+        assert!(db.len().unwrap() < 40_000);
     }
 
     #[test]

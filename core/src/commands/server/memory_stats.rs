@@ -77,9 +77,8 @@ impl Rows<'_> {
     }
 
     fn databases(&mut self, survey: &Survey) {
-        for (index, database) in survey.databases.iter().enumerate().filter(|(_, database)| database.keys > 0)
-        {
-            self.name(&format!("db.{index}"));
+        for database in survey.databases.iter().filter(|database| database.keys > 0) {
+            self.name(&format!("db.{}", database.index));
             self.reply.map(2);
             for (name, bytes) in [("main", database.table_bytes), ("expires", database.wheel_bytes)] {
                 self.reply.bulk(format!("overhead.hashtable.{name}").as_bytes());

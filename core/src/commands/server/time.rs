@@ -1,8 +1,9 @@
 //! TIME, LASTSAVE, ROLE and LOLWUT: small questions to the engine.
 
-use crate::command::{Command, Context, Reply, Session};
-use crate::error::Result;
+use crate::command::{Args, Command, Context, Reply, Session, is_token};
+use crate::error::{Error, Result};
 use crate::info::VALKEY_VERSION;
+use crate::num::{parse_f64, parse_i64};
 
 /// Returns the engine's time.
 ///
@@ -72,11 +73,41 @@ impl Session for Role {
 #[command(
     name = "LOLWUT", group = Server, since = "5.0.0", complexity = "", arity = -1,
     flags(READONLY, FAST),
-    session, reply = "verbatim",
+    session, custom_parse, reply = "verbatim",
 )]
 pub struct Lolwut {
     #[arg(token = "VERSION")]
     version: Option<i64>,
+}
+
+impl Lolwut {
+    /// What the version's drawing takes is checked as there, though nothing is drawn.
+    fn parse_args(args: &mut Args<'_>) -> Result<Self> {
+        let words = args.take_rest();
+        let integer = |word: &[u8]| parse_i64(word).ok_or_else(Error::not_an_integer);
+        let (version, words) = match words {
+            [token, version, rest @ ..] if is_token(token, "VERSION") => (Some(integer(version)?), rest),
+            _ => (None, words),
+        };
+        let integers = |count: usize| words.iter().take(count).try_for_each(|word| integer(word).map(drop));
+        match version {
+            Some(5) => integers(3)?,
+            Some(6) => integers(2)?,
+            // The server looks at the first digit alone.
+            None | Some(9 | 90..=99 | 900..=999) => {
+                if !matches!(words.len(), 0 | 2 | 4) {
+                    return Err(Error::command("Syntax error. Use: LOLWUT [columns rows] [real imaginary]"));
+                }
+                integers(2)?;
+                let is_float = |word: &&[u8]| parse_f64(word).is_some();
+                if !words.iter().skip(2).all(is_float) {
+                    return Err(Error::not_a_float());
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(Self { version })
+    }
 }
 
 impl Session for Lolwut {

@@ -63,9 +63,17 @@ impl Context<'_, '_> {
         }
         let (mut effects, mut options_changed) = (Group::default(), false);
         reply.array(transaction.queue.len());
+        let mut last = None;
         for queued in &transaction.queue {
             let locked = Locked { db: &mut db, effects: &mut effects, options_changed: &mut options_changed };
             self.run_queued(queued, locked, reply);
+            if self.session.quitting {
+                last.get_or_insert(reply.len());
+            }
+        }
+        // Whoever has ended its own connection hears nothing of what came after that.
+        if let Some(last) = last {
+            reply.truncate(last);
         }
         let released = run::release(db, &effects);
         if options_changed {

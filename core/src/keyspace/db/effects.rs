@@ -140,13 +140,26 @@ impl Db<'_> {
         if self.keyspace.hooks.are_logged() { self.take_ballast(argv) } else { Ok(()) }
     }
 
+    /// [`Db::brace`] of words that are not there as such: how many, and their bytes.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub(crate) fn brace_for(&mut self, words: usize, bytes: usize) -> Result<()> {
+        if self.keyspace.hooks.are_logged() { self.take_ballast_of(words, bytes) } else { Ok(()) }
+    }
+
     fn take_ballast(&mut self, argv: &[&[u8]]) -> Result<()> {
+        self.take_ballast_of(argv.len(), argv.iter().map(|word| word.len()).sum())
+    }
+
+    fn take_ballast_of(&mut self, words: usize, bytes: usize) -> Result<()> {
         /// What small vectors take is not worth asking for.
         const WORTH: usize = 64 << 10;
-        let bytes: usize = argv.iter().map(|word| word.len() + 64).sum();
+        let bytes = bytes.saturating_add(words.saturating_mul(64));
         if bytes > WORTH {
             // Words may be copied, and are encoded then.
-            self.effects.rare().ballast = alloc::with_room_for(2 * bytes)?;
+            self.effects.rare().ballast = alloc::with_room_for(bytes.saturating_mul(2))?;
         }
         Ok(())
     }
@@ -168,7 +181,9 @@ impl Db<'_> {
     pub(crate) fn propagate_set(&mut self, key: &Key<'_>, value: &[u8], deadline: Option<u64>) {
         if self.keyspace.hooks.are_logged() {
             let db = self.index;
-            let group = self.effects.rare().rewritten.get_or_insert_default();
+            let rare = self.effects.rare();
+            rare.ballast = Vec::new();
+            let group = rare.rewritten.get_or_insert_default();
             log_set(group, db, key.bytes(), value, deadline);
         }
     }

@@ -39,7 +39,8 @@ pub(crate) fn set_field_in_place_heard(
     field: &[u8],
     value: &[u8],
 ) -> Result<Option<bool>> {
-    let Some(mut listeners) = Listeners::of(keyspace, client)? else { return Ok(None) };
+    let bytes = key.bytes().len() + field.len() + value.len();
+    let Some(mut listeners) = Listeners::of(keyspace, client, bytes)? else { return Ok(None) };
     listeners.log(|group| group.push(db, [b"HSET", key.bytes(), field, value]));
     let is_new = set_field(keyspace, db, key, field, value, &mut listeners);
     if is_new.is_some() {

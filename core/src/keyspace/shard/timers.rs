@@ -6,6 +6,7 @@ use super::ShardData;
 use crate::background::NEVER;
 use crate::keyspace::stored::rehash;
 use crate::store::key::timer_id;
+use crate::store::memory::Ref;
 use crate::store::wheel::Wheel;
 
 impl ShardData {
@@ -23,6 +24,22 @@ impl ShardData {
             && before.is_none_or(|before| after < before)
         {
             self.arm(db, hash, after);
+        }
+    }
+
+    /// Whether the value of the entry at `at` has deadlines inside.
+    #[inline]
+    pub(in crate::keyspace) fn has_inside(&self, at: Ref) -> bool {
+        let head = self.head(at);
+        head.kind().owns() && self.value_of(at, head).next_deadline().is_some()
+    }
+
+    /// Counts the keys with deadlines inside their values.
+    #[inline]
+    pub(in crate::keyspace) fn inside_changed(&mut self, db: usize, before: bool, after: bool) {
+        if before != after {
+            let count = &mut self.space_mut(db).with_inside;
+            *count = if after { *count + 1 } else { *count - 1 };
         }
     }
 

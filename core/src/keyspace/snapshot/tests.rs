@@ -80,7 +80,7 @@ fn present(keyspace: &Keyspace) -> State {
     let mut state = State::new();
     for index in keyspace.made_shards() {
         let shard = keyspace.lock(index);
-        for db in 0..shard.databases() {
+        for db in shard.databases() {
             shard.each(db, |at| {
                 let entry = Entry::at(&shard, at);
                 state.insert((db, entry.key().to_vec()), (dump(entry.value()), entry.deadline()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::background::{self, Work};
 use crate::clock::{Clock, Timer};
+use crate::fork;
 use crate::keyspace::{Event, Observer};
 use crate::sync::Arc;
 use crate::{Engine, Form, SetOptions, Ttl};
@@ -28,6 +29,16 @@ fn wait_for_sleep(engine: &Engine) {
     }
 }
 
+/// Waits until an engine without deadlines has no turns: one that falls asleep may still have memory to give back.
+fn wait_for_rest(engine: &Engine) {
+    wait_for_sleep(engine);
+    let start = timer();
+    while background::is_scheduled(engine.inner.task()) {
+        assert!(start.elapsed() < SOME_TIME, "it has turns without end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Milliseconds that the engine's clock is late by.
 fn lateness(engine: &Engine) -> u64 {
     let clock = &engine.inner.keyspace.clock;
@@ -41,13 +52,7 @@ fn an_engine_that_nobody_uses_has_no_rounds() {
     assert!(engine.inner.task().is_asleep());
     set(&engine, "key", Ttl::None);
     assert!(!engine.inner.task().is_asleep());
-    wait_for_sleep(&engine);
-    // One that falls asleep may still have memory to give back.
-    let start = timer();
-    while background::is_scheduled(engine.inner.task()) {
-        assert!(start.elapsed() < SOME_TIME, "it has turns without end");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_for_rest(&engine);
     let rounds = engine.inner.pulse.rounds();
     assert!(rounds >= 10, "{rounds}: as long as it may be used again");
     std::thread::sleep(Duration::from_millis(300));
@@ -77,7 +82,7 @@ fn whatever_uses_an_engine_after_a_sleep_finds_the_time_right() {
         set(&engine, "key", Ttl::None);
         db.incr("counter", 1).unwrap();
         for (what, act) in uses {
-            wait_for_sleep(&engine);
+            wait_for_rest(&engine);
             std::thread::sleep(Duration::from_millis(100));
             assert!(lateness(&engine) >= 90, "{what}: nobody keeps the clock");
             let clock = &engine.inner.keyspace.clock;
@@ -205,8 +210,11 @@ fn what_is_closed_is_gone_at_once() {
         let weak = Arc::downgrade(&engine.inner);
         set(&engine, "key", Ttl::After(Duration::from_millis(1 + round % 5)));
         std::thread::sleep(Duration::from_micros(100 * round));
+        let forks = fork::forks::ended();
         drop(engine);
-        assert_eq!(weak.strong_count(), 0);
+        let is_gone = weak.strong_count() == 0;
+        // A fork of another test keeps all engines while it lasts, and ends those that were closed meanwhile.
+        assert!(is_gone || forks.is_none() || fork::forks::ended() != forks);
     }
 }
 
@@ -218,7 +226,7 @@ fn switched_off_expiry_goes_on_once_it_is_switched_on() {
     let mut session = engine.session(Form::Resp);
     assert_eq!(session.execute(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"]), b"+OK\r\n");
     set(&engine, "key", Ttl::After(Duration::from_millis(20)));
-    wait_for_sleep(&engine);
+    wait_for_rest(&engine);
     assert_eq!(engine.database(0).unwrap().len().unwrap(), 1);
     let rounds = engine.inner.pulse.rounds();
     std::thread::sleep(Duration::from_millis(100));

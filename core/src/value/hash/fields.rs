@@ -186,7 +186,7 @@ impl Editing<'_, Hash> {
         names.iter().filter(|name| self.remove(name)).count()
     }
 
-    /// Removes a field and says whether it was there.
+    /// Removes a field and says whether it was there. One that has expired is not, and is left to those who reclaim.
     pub(crate) fn remove(&mut self, field: &[u8]) -> bool {
         let removed = match &mut self.form {
             Form::Packed(packed) => {
@@ -195,8 +195,7 @@ impl Editing<'_, Hash> {
                 patch.map(|patch| patch.apply_to(&mut **packed)).is_some()
             }
             _ => {
-                let was_live = self.get(field).is_some();
-                self.change(|hash, seed| hash.remove(seed, field)) == Some(true) && was_live
+                self.get(field).is_some() && self.change(|hash, seed| hash.remove(seed, field)) == Some(true)
             }
         };
         self.has_changed |= removed;
