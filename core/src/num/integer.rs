@@ -48,9 +48,9 @@ pub(crate) fn short_decimal(number: u32) -> (u64, usize) {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     // Two lanes of four digits, four of two, eight of one. In lanes of that size the products are exact divisions by 100 and by 10.
     let fours = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;
-    let hundreds = fours * 10_486 >> 20 & 0x0000_007f_0000_007f;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = hundreds | (fours - 100 * hundreds) << 16;
-    let tens = twos * 103 >> 10 & 0x000f_000f_000f_000f;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     let digits = tens | (twos - 10 * tens) << 8;
     // The last digit stays, even if it is 0.
     let leading_zeros = (digits | 1 << 56).trailing_zeros() / 8;
