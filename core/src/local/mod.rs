@@ -156,7 +156,7 @@ impl Local {
     /// Pushes a message to a client. One that has more of them than so many bytes waiting is too slow: its connection is ended, or, in process, it
     /// loses them. The caller holds no shard.
     pub(crate) fn push(&self, client: &ClientInfo, message: &Arc<[u8]>, limit: usize) {
-        if !client.outbox.push(message, limit) && client.has_connection() {
+        if !client.outbox.push(message, limit) && client.has_connection() && !client.is_cut() {
             self.network.too_slow.fetch_add(1, Ordering::Relaxed);
             client.cut();
         }
