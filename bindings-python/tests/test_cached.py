@@ -239,7 +239,7 @@ def test_one_computation_for_loops_in_several_threads(cache):
     @cache.cached(ttl=60)
     async def slow():
         calls.append(1)
-        while load_counts()[1] < 15:
+        while load_counts()[1] < 15:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.001)
         return 5
 
