@@ -205,7 +205,7 @@ async def test_a_cancelled_leader_hands_over(cache):
     @cache.cached(ttl=60)
     async def slow():
         calls.append(1)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(100 if len(calls) == 1 else 0)
         return "done"
 
     leader = asyncio.create_task(slow())
@@ -220,14 +220,17 @@ async def test_a_cancelled_leader_hands_over(cache):
 
 
 async def test_a_cancelled_waiter_leaves_the_others_alone(cache):
+    gate = asyncio.Event()
+
     @cache.cached(ttl=60)
     async def slow():
-        await asyncio.sleep(0.1)
+        await gate.wait()
         return "done"
 
     tasks = [asyncio.create_task(slow()) for _ in range(4)]
     await asyncio.sleep(0.01)
     tasks[2].cancel()
+    gate.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [results[index] for index in (0, 1, 3)] == ["done"] * 3
     assert isinstance(results[2], asyncio.CancelledError)
@@ -239,7 +242,7 @@ def test_one_computation_for_loops_in_several_threads(cache):
     @cache.cached(ttl=60)
     async def slow():
         calls.append(1)
-        while load_counts()[1] < 15:
+        while load_counts()[1] < 15:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.001)
         return 5
 

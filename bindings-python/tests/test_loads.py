@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -304,8 +303,10 @@ async def test_crossed_coroutines(cache):
 
 @prompt
 async def test_a_call_that_blocks_the_loop_does_not_wait_for_its_tasks(cache):
+    gate = asyncio.Event()
+
     async def load():
-        await asyncio.sleep(0.05)
+        await gate.wait()
         return "awaited"
 
     def elsewhere():
@@ -318,6 +319,7 @@ async def test_a_call_that_blocks_the_loop_does_not_wait_for_its_tasks(cache):
     await asyncio.sleep(0.01)
     assert cache.wrap("k", lambda: "at once") == "at once"
     assert cache.wrap("other", lambda: "at once") in ("at once", "awaited")
+    gate.set()
     assert await task == "awaited" and await thread in ("at once", "awaited")
 
 
