@@ -312,6 +312,7 @@ pub(crate) trait Typed {
         }
         self.write(&key, |db, key| {
             let deadline = expiry.map(|expiry| expiry.deadline);
+            db.brace_for(5, key.bytes().len() + value.len())?;
             store(db, key, value, deadline)?;
             db.propagate_set(key, value, deadline);
             Ok(())
