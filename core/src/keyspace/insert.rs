@@ -58,7 +58,7 @@ fn insert(
     let Lookup::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
     let stamp = keyspace.first_stamp();
     let data = &mut *shard;
-    data.create(db, key, encode(value), deadline, stamp)?;
+    data.create_plain(db, key, encode(value), deadline, stamp)?;
     data.stats.count_change();
     keyspace.evictor.note(key.hash(), Used::Created);
     keyspace.counters.bump(key.hash());

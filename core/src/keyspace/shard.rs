@@ -244,9 +244,28 @@ impl ShardData {
         deadline: Option<u64>,
         stamp: u32,
     ) -> Result<Ref, OutOfMemory> {
+        let is_owned = matches!(value, NewValue::Owned(_));
+        let at = self.create_plain(db, key, value, deadline, stamp)?;
+        if is_owned {
+            self.inside_changed(db, false, self.has_inside(at));
+        }
+        Ok(at)
+    }
+
+    /// [`ShardData::create`] of a value without deadlines inside.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn create_plain(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        stamp: u32,
+    ) -> Result<Ref, OutOfMemory> {
         let number = self.number_of(db);
         let is_saved = self.is_born_ahead(number, key.hash());
-        let is_owned = matches!(value, NewValue::Owned(_));
         let at = self.store(key.bytes(), value, deadline, stamp, is_saved)?;
         let inserted = self.change_table(number, |table, stored| table.insert(stored, key.hash(), at));
         if let Err(error) = inserted {
@@ -258,9 +277,6 @@ impl ShardData {
             space.with_deadline += 1;
             space.deadlines += u128::from(deadline);
             self.arm(db, key.hash(), deadline);
-        }
-        if is_owned {
-            self.inside_changed(db, false, self.has_inside(at));
         }
         Ok(at)
     }

@@ -142,6 +142,7 @@ struct Queue {
 pub(super) struct Queues(HashMap<u64, SmallVec<[Queue; 1]>>);
 
 impl Queues {
+    #[inline(never)]
     fn get(&self, db: usize, key: &Key<'_>) -> Option<&Queue> {
         let mut queues = self.0.get(&key.hash())?.iter();
         queues.find(|queue| queue.place.db == db && *queue.place.key == *key.bytes())

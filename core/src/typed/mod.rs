@@ -82,9 +82,14 @@ pub(crate) trait Typed {
     /// As [`Typed::elsewhere`], for who sets or removes a key: those who load it in this process must know.
     #[inline]
     fn elsewhere_to_change(&self, key: &[u8]) -> Option<Forward<'_>> {
-        let elsewhere = self.elsewhere()?;
+        if self.backend().is_some() { self.void_elsewhere(key) } else { None }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn void_elsewhere(&self, key: &[u8]) -> Option<Forward<'_>> {
         self.local().keyspace.void_loads(self.db(), &self.key(key));
-        Some(elsewhere)
+        self.elsewhere()
     }
 
     #[inline(always)]
@@ -297,9 +302,8 @@ pub(crate) trait Typed {
     fn put_otherwise(&self, key: &[u8], hash: u64, value: &[u8], ttl_ms: Option<u64>) -> Result<()> {
         if !self.local().is_calm() || value.len().max(key.len()) > ALWAYS_ALLOWED {
             self.admission(value.len().max(key.len())).check()?;
-            if let Some(elsewhere) = self.elsewhere_to_change(key) {
-                let ttl = ttl_ms.map_or(Ttl::None, |ttl| Ttl::After(Duration::from_millis(ttl)));
-                return elsewhere.set(key, value, ttl, Condition::Always).map(drop);
+            if self.backend().is_some() {
+                return self.put_elsewhere(key, value, ttl_ms);
             }
         }
         let keyspace = &self.local().keyspace;
@@ -310,7 +314,20 @@ pub(crate) trait Typed {
         {
             return Ok(());
         }
-        self.write(&key, |db, key| {
+        self.put_by_db(&key, value, expiry)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_elsewhere(&self, key: &[u8], value: &[u8], ttl_ms: Option<u64>) -> Result<()> {
+        let ttl = ttl_ms.map_or(Ttl::None, |ttl| Ttl::After(Duration::from_millis(ttl)));
+        let set = |elsewhere: Forward<'_>| elsewhere.set(key, value, ttl, Condition::Always).map(drop);
+        self.elsewhere_to_change(key).map_or(Ok(()), set)
+    }
+
+    #[inline(never)]
+    fn put_by_db(&self, key: &Key<'_>, value: &[u8], expiry: Option<Expiry>) -> Result<()> {
+        self.write(key, |db, key| {
             let deadline = expiry.map(|expiry| expiry.deadline);
             db.brace_for(5, key.bytes().len() + value.len())?;
             store(db, key, value, deadline)?;
