@@ -25,7 +25,9 @@ use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use keystead::{Condition, Config, Database, Engine, Error, ErrorKind, Form, Item, Session, SetOptions, Ttl};
+use keystead::{
+    Condition, Config, Databases, Engine, Error, ErrorKind, Form, Item, Numbered, Session, SetOptions, Ttl,
+};
 
 /// The outcome of a call: `KS_OK`, something that is no failure (negative), or an error (positive).
 #[repr(C)]
@@ -97,9 +99,7 @@ impl From<ErrorKind> for ks_status {
 
 /// An engine. Opaque.
 pub struct ks_engine {
-    engine: Engine,
-    /// Those that nearly everybody uses.
-    databases: Vec<Database>,
+    databases: Databases,
 }
 
 /// A session. Opaque.
@@ -262,39 +262,9 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a [u8]> {
 /// # Safety
 /// `engine` is an open handle, or null.
 #[inline]
-unsafe fn database<'a>(engine: *const ks_engine, db: u32) -> Result<Handle<'a>, Error> {
+unsafe fn database<'a>(engine: *const ks_engine, db: u32) -> Result<Numbered<'a>, Error> {
     // SAFETY: the caller's promise.
-    unsafe { engine.as_ref() }.ok_or_else(|| null("the engine"))?.database(db)
-}
-
-impl ks_engine {
-    fn database(&self, index: u32) -> Result<Handle<'_>, Error> {
-        match self.databases.get(index as usize) {
-            Some(database) => Ok(Handle::Kept(database)),
-            None => self.engine.database(index as usize).map(Handle::Made),
-        }
-    }
-}
-
-/// Databases that an engine keeps handles of: there may be two thousand million.
-const KEPT: usize = 16;
-
-/// A database for one call.
-enum Handle<'a> {
-    Kept(&'a Database),
-    Made(Database),
-}
-
-impl std::ops::Deref for Handle<'_> {
-    type Target = Database;
-
-    #[inline]
-    fn deref(&self) -> &Database {
-        match self {
-            Self::Kept(database) => database,
-            Self::Made(database) => database,
-        }
-    }
+    unsafe { engine.as_ref() }.ok_or_else(|| null("the engine"))?.databases.get(db as usize)
 }
 
 /// Text of this thread's last failure, valid until its next one. Never NULL.
@@ -377,8 +347,7 @@ pub unsafe extern "C" fn ks_open(options: *const ks_options, engine: *mut *mut k
             builder = builder.config(Config::from_text(config)?);
         }
         let engine = builder.open()?;
-        let databases = (0..KEPT).map_while(|index| engine.database(index).ok()).collect();
-        *opened = Box::into_raw(Box::new(ks_engine { engine, databases }));
+        *opened = Box::into_raw(Box::new(ks_engine { databases: Databases::of(&engine) }));
         Ok(ks_status::KS_OK)
     })
 }
@@ -408,7 +377,8 @@ pub unsafe extern "C" fn ks_session_open(
         // SAFETY: the caller's pointer is valid for writing, the handle open; or they are null.
         let (opened, engine) = unsafe { (out("session", session, std::ptr::null_mut())?, engine.as_ref()) };
         let engine = engine.ok_or_else(|| null("the engine"))?;
-        *opened = Box::into_raw(Box::new(ks_session { session: engine.engine.session(Form::Tape) }));
+        *opened =
+            Box::into_raw(Box::new(ks_session { session: engine.databases.engine().session(Form::Tape) }));
         Ok(ks_status::KS_OK)
     })
 }

@@ -6,16 +6,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use keystead::{Config, Database, Engine, Error, ErrorKind, Form, Result, Session, Versions};
+use keystead::{Config, Databases, Engine, Error, ErrorKind, Form, Numbered, Result, Session, Versions};
 use parking_lot::Mutex;
 
 use crate::loads::Loads;
 
 /// What a handle stands for: one client of an engine.
 pub struct Store {
-    engine: Engine,
-    /// Those that nearly everybody uses.
-    databases: Vec<Database>,
+    databases: Databases,
     /// The database that the session chose last.
     current: AtomicUsize,
     closed: AtomicBool,
@@ -28,10 +26,8 @@ pub struct Store {
 
 impl Store {
     fn new(engine: &Engine, name: Option<String>) -> Self {
-        let databases = (0..KEPT).map_while(|index| engine.database(index).ok()).collect();
         Self {
-            engine: engine.clone(),
-            databases,
+            databases: Databases::of(engine),
             current: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             session: Mutex::new(None),
@@ -43,18 +39,15 @@ impl Store {
 
     /// The database that typed calls go to.
     #[inline]
-    pub fn database(&self) -> Chosen<'_> {
-        let current = self.current.load(Ordering::Relaxed);
-        match self.databases.get(current) {
-            Some(database) => Chosen::Kept(database),
-            None => Chosen::Made(self.engine.database(current).expect("the session has chosen it")),
-        }
+    pub fn database(&self) -> Numbered<'_> {
+        let chosen = self.databases.get(self.current.load(Ordering::Relaxed));
+        chosen.expect("the session has chosen one that there is")
     }
 
     /// The versions of the engine's keys.
     #[inline]
     pub fn versions(&self) -> &Versions {
-        self.versions.get_or_init(|| self.engine.versions())
+        self.versions.get_or_init(|| self.databases.engine().versions())
     }
 
     /// Whether the handle was closed since it was looked up.
@@ -66,17 +59,18 @@ impl Store {
     /// Executes commands in the handle's session, which is made when first needed, and lets `read` see the tape of their replies.
     pub fn execute<'a, R>(&self, commands: &[&'a [&'a [u8]]], read: impl FnOnce(&[u8]) -> R) -> R {
         let mut session = self.session.lock();
-        let session = session.get_or_insert_with(|| self.engine.session(Form::Tape));
+        let session = session.get_or_insert_with(|| {
+            let mut session = self.databases.engine().session(Form::Tape);
+            session.refuse_pushes();
+            session
+        });
         session.clear_replies();
         let mut rest = commands;
         while !rest.is_empty() {
             rest = &rest[session.begin_all(rest)..];
-            // The isolate's thread must not wait, and nobody would read what is pushed: neither is done.
+            // The isolate's thread must not wait.
             if session.cancel() {
                 session.reply().error(&no_waiting());
-            }
-            if session.is_pushed_to() {
-                session.execute_pipelined(&[b"RESET"]);
             }
         }
         self.current.store(session.db(), Ordering::Relaxed);
@@ -86,27 +80,6 @@ impl Store {
 
 fn no_waiting() -> Error {
     Error::new(ErrorKind::Usage, "ERR the command would have to wait, which calls of this binding don't")
-}
-
-/// Databases that a store keeps handles of: there may be two thousand million.
-const KEPT: usize = 16;
-
-/// A database for one call.
-pub enum Chosen<'a> {
-    Kept(&'a Database),
-    Made(Database),
-}
-
-impl std::ops::Deref for Chosen<'_> {
-    type Target = Database;
-
-    #[inline]
-    fn deref(&self) -> &Database {
-        match self {
-            Self::Kept(database) => database,
-            Self::Made(database) => database,
-        }
-    }
 }
 
 /// Bits of a handle that say its place in the table; those above count how often the place was used.
@@ -211,7 +184,7 @@ pub fn duplicate(handle: u32) -> Result<u32> {
     let mut table = TABLE.lock();
     let table = table.get_or_insert_with(Table::default);
     let store = table.get(handle).ok_or_else(closed)?;
-    let (engine, name) = (store.engine.clone(), store.name.clone());
+    let (engine, name) = (store.databases.engine().clone(), store.name.clone());
     if let Some(named) = name.as_ref().and_then(|name| table.named.get_mut(name)) {
         named.handles += 1;
     }

@@ -270,6 +270,10 @@ test("errors carry the codes of the engine's table", () => {
   assert.throws(() => cache.hget("s", "f"), code("KS_ERR_WRONGTYPE"));
   assert.throws(() => cache.incr("s"), { code: "KS_ERR_COMMAND", message: "ERR value is not an integer or out of range" });
   assert.throws(() => cache.call("NOSUCH"), code("KS_ERR_COMMAND"));
+  // The isolate's thread does not wait, and nobody would read what a monitor is shown.
+  assert.throws(() => cache.call("WAIT", 1, 0), code("KS_ERR_USAGE"));
+  assert.throws(() => cache.call("MONITOR"), code("KS_ERR_USAGE"));
+  assert.equal(cache.call("WAIT", 0, 0), 0);
   for (const key of [1, null, undefined, {}, Symbol("s"), new Float64Array(1)]) {
     assert.throws(() => cache.get(key), code("KS_ERR_USAGE"));
     assert.throws(() => cache.delete(key), code("KS_ERR_USAGE"));

@@ -67,6 +67,8 @@ pub use command::tape::Item;
 pub use command::{Form, Outcome};
 pub use config::Config;
 #[doc(hidden)]
+pub use database::kept::{Databases, Numbered};
+#[doc(hidden)]
 pub use database::loads::{Begun, Load, Wait};
 pub use database::{Condition, Database, Found, SetOptions, Ttl};
 pub use engine::session::Session;

@@ -21,6 +21,8 @@ pub(crate) struct SessionState {
     pub(crate) watched: Vec<Watched>,
     /// The client asked to end (QUIT).
     pub(crate) quitting: bool,
+    /// Nobody reads what would be pushed to it.
+    pub(crate) refuses_pushes: bool,
     /// The command whose reply it waits for.
     pub(crate) blocked: Option<Blocked>,
     /// Lines about its commands that those who monitor have not got yet.
@@ -77,6 +79,7 @@ impl SessionState {
             watched: Vec::new(),
             quitting: false,
             is_plain: authenticated,
+            refuses_pushes: false,
             blocked: None,
             shown: Vec::new(),
             stripe: OnceCell::new(),

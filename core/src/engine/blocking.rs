@@ -146,6 +146,12 @@ impl Session {
         self.client.state.info.outbox.set_waker(waker);
     }
 
+    /// Has commands fail that would have messages pushed to the session, for a face that has no place for them.
+    #[doc(hidden)]
+    pub fn refuse_pushes(&mut self) {
+        self.client.state.refuses_pushes = true;
+    }
+
     /// Whether messages may come: the session monitors.
     #[inline]
     pub fn is_pushed_to(&self) -> bool {

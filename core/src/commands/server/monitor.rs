@@ -1,7 +1,7 @@
 //! MONITOR: shows the session each command that is executed.
 
 use crate::command::{Command, Context, Form, Reply, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Shows the session each command that any session executes, from now on until RESET.
 ///
@@ -19,6 +19,9 @@ impl Session for Monitor {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         if context.transaction.is_some() {
             return Err(Error::command("MONITOR isn't allowed for DENY BLOCKING client"));
+        }
+        if context.session.refuses_pushes {
+            return Err(Error::new(ErrorKind::Usage, "ERR nobody reads what is pushed to this session"));
         }
         let is_new = context.engine.set_monitor(&context.session.info, true);
         // A tape has one reply for each command.

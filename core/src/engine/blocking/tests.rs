@@ -522,6 +522,16 @@ fn a_monitor_in_the_process_reads_lines() {
 }
 
 #[test]
+fn a_session_without_a_reader_is_no_monitor() {
+    let engine = engine();
+    let mut session = engine.session(Form::Resp);
+    session.refuse_pushes();
+    assert_eq!(session.execute(&[b"MONITOR"]), b"-ERR nobody reads what is pushed to this session\r\n");
+    assert!(!session.is_pushed_to() && !engine.inner.is_monitored());
+    assert_eq!(session.execute(&[b"PING"]), b"+PONG\r\n");
+}
+
+#[test]
 fn a_monitor_that_does_not_read_loses_lines_and_is_told_so() {
     let config = Config::from_text(b"client-output-buffer-limit normal 1kb 0 0\n").unwrap();
     let engine = Engine::builder().clock(Clock::manual(1_000_000)).config(config).open().unwrap();
