@@ -394,8 +394,9 @@ fn waits_are_counted_when_they_end() {
     assert!(calls(&mut host).unwrap().starts_with("cmdstat_client:calls=2,"));
 }
 
-#[cfg(all(unix, not(miri)))]
+#[cfg(unix)]
 #[test]
+#[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
 fn a_forked_child_serves_nobody_who_waits_in_its_parent() {
     let engine = Engine::new();
     let mut own = blocked(&engine, "TAKE 0 k j");
