@@ -251,15 +251,18 @@ mod tests {
         assert_eq!((stats.of(ping).calls, stats.commands_processed()), (0, 0));
     }
 
+    /// Of the first command: calls, nanoseconds, and calls in the histogram.
+    fn sums(stats: &Stats) -> (u64, u64, u64) {
+        let sum = stats.of(0);
+        (sum.calls, sum.nanoseconds, sum.latency.map_or(0, |latency| latency.count()))
+    }
+
     #[test]
     fn calls_that_were_not_timed_count_as_long_as_one_that_was() {
         let stats = Stats::new(1);
         let stripe = stats.stripe(0);
         let counters = stripe.of(0);
-        let sums = || {
-            let sum = stats.of(0);
-            (sum.calls, sum.nanoseconds, sum.latency.map_or(0, |latency| latency.count()))
-        };
+        let sums = || sums(&stats);
         assert!(counters.is_due());
         counters.called(Duration::from_nanos(10), true);
         assert!(!counters.is_due());
@@ -276,10 +279,7 @@ mod tests {
         let stats = Stats::new(1);
         let stripe = stats.stripe(0);
         let counters = stripe.of(0);
-        let sums = || {
-            let sum = stats.of(0);
-            (sum.calls, sum.nanoseconds, sum.latency.map_or(0, |latency| latency.count()))
-        };
+        let sums = || sums(&stats);
         counters.called(Duration::from_nanos(10), true);
         (0..3).for_each(|_| counters.called_untimed());
         stats.track(false);

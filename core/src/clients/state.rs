@@ -164,7 +164,7 @@ impl SessionState {
     /// Ends a transaction and returns it.
     pub(crate) fn end_transaction(&mut self) -> Option<Transaction> {
         let ended = self.transaction.take();
-        self.is_plain = self.authenticated;
+        self.is_plain = self.would_be_plain();
         if ended.is_some() {
             self.info.queued.store(0, Ordering::Relaxed);
             self.info.in_transaction.store(false, Ordering::Relaxed);

@@ -111,18 +111,25 @@ fn answer(
     }
 }
 
-/// Waits for the reply of a command that has to wait, and sends meanwhile what is pushed. Says whether it has come: false, if the client has gone. What
-/// it has sent behind the command stays in its socket.
-fn wait_for_reply(session: &mut Session, signal: &mut Signal, stream: &TcpStream) -> io::Result<bool> {
-    signal.attach(session)?;
+/// Sends the messages that there are.
+fn send_pushes(session: &mut Session, stream: &TcpStream) -> io::Result<()> {
     loop {
         let has_more = session.take_pushes(FLUSH);
         if !session.replies().is_empty() {
             flush(session, stream)?;
         }
-        if has_more {
-            continue;
+        if !has_more {
+            return Ok(());
         }
+    }
+}
+
+/// Waits for the reply of a command that has to wait, and sends meanwhile what is pushed. Says whether it has come: false, if the client has gone. What
+/// it has sent behind the command stays in its socket.
+fn wait_for_reply(session: &mut Session, signal: &mut Signal, stream: &TcpStream) -> io::Result<bool> {
+    signal.attach(session)?;
+    loop {
+        send_pushes(session, stream)?;
         if session.try_take() {
             return Ok(true);
         }
@@ -143,13 +150,7 @@ fn send_pushes_until_readable(
     }
     signal.attach(session)?;
     loop {
-        let has_more = session.take_pushes(FLUSH);
-        if !session.replies().is_empty() {
-            flush(session, stream)?;
-        }
-        if has_more {
-            continue;
-        }
+        send_pushes(session, stream)?;
         match signal.wait_until_readable(stream)? {
             Woken::Readable => return Ok(true),
             Woken::Closed => return Ok(false),
