@@ -168,6 +168,32 @@ const TEMPLATES: &[&str] = &[
     "HPEXPIRE H 0 FIELDS 1 F",
     "HPERSIST H FIELDS 2 F F",
     "HPTTL H FIELDS 1 F",
+    "SADD U V",
+    "SADD U V V V",
+    "SADD U N N",
+    "SREM U V N",
+    "SMOVE U U V",
+    "SMOVE U U N",
+    "SPOP U",
+    "SPOP U 2",
+    "SPOP U 100",
+    "SPOP U 0",
+    "SRANDMEMBER U 2",
+    "SINTERSTORE U U U",
+    "SUNIONSTORE U U U",
+    "SDIFFSTORE U U U",
+    "SDIFFSTORE U U U U U",
+    "SUNIONSTORE K U",
+    "SINTER U U",
+    "SMEMBERS U",
+    "SSCAN U 0",
+    "DEL U",
+    "RENAME U U",
+    "COPY U U REPLACE",
+    "COPY U U DB D",
+    "MOVE U D",
+    "PEXPIRE U T",
+    "SET U V",
     "DEL H",
     "RENAME H H",
     "COPY H H REPLACE",
@@ -193,6 +219,7 @@ fn word(random: &mut Random, word: &str, now: u64) -> String {
         "K" => format!("key:{}", random.below(6)),
         "H" => format!("hash:{}", random.below(4)),
         "F" => format!("field:{}", random.below(5)),
+        "U" => format!("set:{}", random.below(4)),
         "V" => match random.below(8) {
             0 => "x".repeat(100),
             1..4 => random.below(100).to_string(),
@@ -265,6 +292,10 @@ fn state(engine: &Engine) -> State {
             let deadline = ask(session, &[b"PEXPIRETIME", &key]);
             let value = if kind.contains(&format!("{:?}", b"hash")) {
                 fields(session, &key)
+            } else if kind.contains(&format!("{:?}", b"set")) {
+                let mut members = texts(session, &[b"SMEMBERS", &key]);
+                members.sort();
+                format!("{members:?}")
             } else {
                 ask(session, &[b"GET", &key])
             };

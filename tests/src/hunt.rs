@@ -42,6 +42,7 @@ struct Setting {
     protocol: u8,
     listpack_entries: u32,
     listpack_value: u32,
+    intset_entries: u32,
 }
 
 /// Sends about that many random commands to both servers; stops at the first difference.
@@ -59,6 +60,7 @@ pub fn hunt(pair: &Pair, seed: u64, commands: usize, planted: Vec<Vec<u8>>) -> i
             protocol: 2 + rng.below(2) as u8,
             listpack_entries: [512, 4, 0][rng.below(3)],
             listpack_value: [64, 16][rng.below(2)],
+            intset_entries: [512, 5, 3][rng.below(3)],
         };
         let steps = random::sequence(&mut rng, SEQUENCE.min(commands));
         outcome.commands += steps.iter().map(|step| step.commands().count()).sum::<usize>();
@@ -193,7 +195,11 @@ fn shown(modes: &[Mode]) -> String {
 impl Setting {
     fn commands(self) -> [Vec<Vec<u8>>; 1] {
         let (entries, value) = (self.listpack_entries, self.listpack_value);
-        let line = format!("CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value}");
+        let line = format!(
+            "CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value} set-max-listpack-entries {entries} \
+             set-max-listpack-value {value} set-max-intset-entries {}",
+            self.intset_entries
+        );
         [line.split(' ').map(|word| word.as_bytes().to_vec()).collect()]
     }
 }
@@ -286,7 +292,11 @@ impl Side {
             let keys = compare::normal(&[Mode::Unordered], &client.call(&["KEYS", "*"])?);
             for key in keys.items().unwrap_or_default().iter().filter_map(Reply::text) {
                 let kind = client.call(&[b"TYPE".as_slice(), key])?;
-                let read: &[u8] = if kind.text() == Some(b"hash") { b"HGETALL" } else { b"GET" };
+                let (read, mode): (&[u8], _) = match kind.text() {
+                    Some(b"hash") => (b"HGETALL", Mode::Pairs),
+                    Some(b"set") => (b"SMEMBERS", Mode::Unordered),
+                    _ => (b"GET", Mode::Pairs),
+                };
                 let name = |what: &str| format!("database {database}, key {}: {what}", quote::quote(key));
                 state.push((name("TYPE"), Mode::Unordered, kind));
                 state.push((
@@ -299,7 +309,7 @@ impl Side {
                     Mode::Within(2000),
                     client.call(&[b"PEXPIRETIME".as_slice(), key])?,
                 ));
-                state.push((name("value"), Mode::Pairs, client.call(&[read, key])?));
+                state.push((name("value"), mode, client.call(&[read, key])?));
             }
         }
         Ok(())

@@ -33,7 +33,7 @@ pub const EXPIRY_WAIT_MS: u64 = 4;
 
 /// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
 /// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
-/// pattern, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
+/// pattern, `{u}` a member of a set, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
 /// (whether one relative deadline is greater than another can depend on a millisecond).
 const GRAMMAR: &[(usize, &str, &str)] = &[
     (8, "", "SET {k} {v}"),
@@ -180,6 +180,41 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "SCAN 0 TYPE {f}"),
     (1, "", "EXPIRE {k} {n} {e}"),
     (1, "", "PEXPIREAT {k} {n} {e}"),
+    (6, "", "SADD {k} {u}"),
+    (4, "", "SADD {k} {u} {u} {u}"),
+    (2, "", "SADD {k} {u} {u} {u} {u} {u} {u}"),
+    (3, "", "SREM {k} {u}"),
+    (2, "", "SREM {k} {u} {u} {u}"),
+    (2, "", "SCARD {k}"),
+    (1, "", "SISMEMBER {k} {u}"),
+    (1, "", "SMISMEMBER {k} {u} {u} {u}"),
+    (2, "any-order", "SMEMBERS {k}"),
+    (3, "", "SMOVE {k} {k} {u}"),
+    (1, "any-order", "SPOP {k} 10000"),
+    (1, "", "SPOP {k} 0"),
+    (1, "any-order", "SPOP {k} 2 {u}"),
+    (1, "shape", "SRANDMEMBER {k}"),
+    (1, "shape", "SRANDMEMBER {k} 2"),
+    (1, "shape", "SRANDMEMBER {k} -3"),
+    (1, "any-order", "SRANDMEMBER {k} 10000"),
+    (2, "any-order", "SINTER {k} {k}"),
+    (1, "any-order", "SINTER {k} {k} {k}"),
+    (1, "", "SINTERCARD 2 {k} {k}"),
+    (1, "", "SINTERCARD 2 {k} {k} LIMIT {n}"),
+    (1, "", "SINTERCARD {n} {k} {k}"),
+    (2, "", "SINTERSTORE {k} {k} {k}"),
+    (2, "any-order", "SUNION {k} {k}"),
+    (1, "any-order", "SUNION {k} {k} {k}"),
+    (2, "", "SUNIONSTORE {k} {k} {k}"),
+    (2, "any-order", "SDIFF {k} {k}"),
+    (1, "any-order", "SDIFF {k} {k} {k} {k}"),
+    (2, "", "SDIFFSTORE {k} {k} {k}"),
+    (1, "", "SDIFFSTORE {k} {k} {k} {k} {k}"),
+    (1, "deep", "SSCAN {k} 0 COUNT 10000"),
+    (1, "deep", "SSCAN {k} 0 COUNT 10000 MATCH {p}"),
+    (1, "deep", "SCAN 0 COUNT 10000 TYPE set"),
+    (1, "", "CONFIG SET set-max-intset-entries {n}"),
+    (1, "", "COMMAND GETKEYS SINTERCARD {n} {k} {k}"),
     (1, "", "SORT {k} BY {k} GET # GET {k} LIMIT {i} {i}"),
     (1, "", "SORT {k} ALPHA STORE {k}"),
     (1, "", "CLIENT SETINFO LIB-NAME {f}"),
@@ -229,6 +264,7 @@ const STRING_KEYS: &[&str] = &[
     "a-key-of-forty-bytes--------------------",
 ];
 const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\"", "FIELDS"];
+const SET_KEYS: &[&str] = &["s", "t", "u", "\"\\x01\\xff\""];
 const FIELDS: &[&str] =
     &["f", "g", "h", "i", "j", "k", "10", "\"\"", "\"\\xff\\x00\"", "a-long-field-name-beyond-16"];
 const VALUES: &[&str] = &[
@@ -262,6 +298,31 @@ const VALUES: &[&str] = &[
     "a-value-of-seventy-nine-bytes--------------------------------------------------",
     "a-value-of-one-hundred-and-twelve-bytes-------------------------------------------------------------------------",
     "a-value-that-is-longer-than-the-sixty-four-bytes-which-a-listpack-takes-by-default",
+];
+/// Many integers, so that intsets live for a while, of all widths.
+const MEMBERS: &[&str] = &[
+    "1",
+    "2",
+    "3",
+    "-4",
+    "50",
+    "40000",
+    "-40000",
+    "3000000000",
+    "-3000000000",
+    "1073741823",
+    "1073741824",
+    "36028797018963968",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "01",
+    "a",
+    "b",
+    "\"\"",
+    "\"\\xff\\x00\"",
+    "a-member-longer-than-sixteen-bytes",
+    "a-member-that-is-longer-than-the-sixty-four-bytes-which-a-listpack-takes-by-default",
 ];
 const INTEGERS: &[&str] =
     &["0", "1", "-1", "2", "7", "-100", "9223372036854775807", "-9223372036854775808", "4294967296"];
@@ -384,6 +445,7 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
             "{m}" => MILLIS,
             "{i}" => OFFSETS,
             "{p}" => PATTERNS,
+            "{u}" => MEMBERS,
             "{d}" => DATABASES,
             "{e}" => CONDITIONS,
             "{c}" => &CONDITIONS[..2],
@@ -394,9 +456,27 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
     Command { client, words: words.collect(), modes }
 }
 
-/// One in six keys is of the other kind.
+/// Beginnings of templates about sets.
+const ABOUT_SETS: &[&str] = &[
+    "SADD", "SREM", "SCARD", "SISMEMBER", "SMISMEMBER", "SMEMBERS", "SMOVE", "SPOP", "SRANDMEMBER", "SINTER", "SUNION",
+    "SDIFF", "SSCAN", "SORT", "COMMAND GETKEYS SINTER",
+];
+
+/// One in six keys is of another kind.
 fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
-    if template.starts_with('H') != rng.one_in(6) { HASH_KEYS } else { STRING_KEYS }
+    const KINDS: [&[&str]; 3] = [STRING_KEYS, HASH_KEYS, SET_KEYS];
+    if rng.one_in(6) {
+        return rng.pick(&KINDS);
+    }
+    if ABOUT_SETS.iter().any(|name| template.starts_with(name)) {
+        SET_KEYS
+    } else if template.starts_with('H') {
+        HASH_KEYS
+    } else if ["DEL", "RENAME", "COPY", "MOVE", "OBJECT", "EXPIRE"].iter().any(|name| template.starts_with(name)) {
+        rng.pick(&KINDS)
+    } else {
+        STRING_KEYS
+    }
 }
 
 fn unquoted(word: &str) -> Vec<u8> {
@@ -412,6 +492,12 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
     }
     // Another count would show what each server draws.
     if words[0] == b"HRANDFIELD" && at == 2 {
+        return;
+    }
+    if [&b"SRANDMEMBER"[..], b"SPOP"].contains(&&words[0][..]) {
+        if words.len() > 2 {
+            words.push(unquoted(rng.pick(JUNK)));
+        }
         return;
     }
     match rng.below(5) {
@@ -458,7 +544,7 @@ fn plain(rng: &mut Rng) -> Command {
 }
 
 fn expire(rng: &mut Rng) -> Step {
-    let kind = if rng.one_in(2) { HASH_KEYS } else { STRING_KEYS };
+    let kind = rng.pick(&[HASH_KEYS, STRING_KEYS, SET_KEYS]);
     let key = rng.pick(kind);
     let make = |rng: &mut Rng, template: &str| command(rng, 1, &template.replace("{key}", key), Vec::new());
     let set = if rng.one_in(2) { "PEXPIRE {key} 1" } else { "SET {key} {v} PX 1" };

@@ -86,6 +86,7 @@ pub(crate) struct Outer {
 enum Aggregate {
     Array,
     Map,
+    Set,
 }
 
 impl LeftOut {
@@ -493,7 +494,12 @@ impl Reply {
         self.open(Aggregate::Map)
     }
 
-    /// Ends what [`Reply::open_array`] (`len` elements) or [`Reply::open_map`] (`len` pairs) began.
+    /// Begins a set whose number of members only the end knows.
+    pub fn open_set(&mut self) -> Open {
+        self.open(Aggregate::Set)
+    }
+
+    /// Ends what [`Reply::open_array`], [`Reply::open_set`] (`len` elements) or [`Reply::open_map`] (`len` pairs) began.
     pub fn close(&mut self, open: Open, len: usize) {
         // What is full is replied as an error: its heads do not matter, and may not be there.
         if self.is_full() {
@@ -505,6 +511,8 @@ impl Reply {
                     Aggregate::Array => (tag::ARRAY, len),
                     Aggregate::Map if self.resp3 => (tag::MAP, len),
                     Aggregate::Map => (tag::ARRAY, len * 2),
+                    Aggregate::Set if self.resp3 => (tag::SET, len),
+                    Aggregate::Set => (tag::ARRAY, len),
                 };
                 self.buffer[open.at] = tag;
                 self.buffer[open.at + 1..open.at + 5].copy_from_slice(&(len as u32).to_le_bytes());
@@ -514,6 +522,7 @@ impl Reply {
                 match open.kind {
                     Aggregate::Array => self.array(len),
                     Aggregate::Map => self.map(len),
+                    Aggregate::Set => self.set(len),
                 }
                 let head = self.buffer.len() - end;
                 self.buffer[open.at..].rotate_right(head);

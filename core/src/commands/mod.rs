@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod hash;
 pub(crate) mod server;
+pub(crate) mod set;
 pub(crate) mod string;
 pub mod table;
 pub(crate) mod transactions;
@@ -79,6 +80,16 @@ commands! {
         monitor::Monitor,
         slowlog::SlowLog { slowlog::SlowLogGet, slowlog::SlowLogHelp, slowlog::SlowLogLen, slowlog::SlowLogReset },
         time::LastSave, time::Lolwut, time::Role, time::Time;
+    set:
+        add::SAdd,
+        get::SCard, get::SIsMember, get::SMIsMember, get::SMembers,
+        inter::SInter, inter::SInterCard, inter::SInterStore,
+        moving::SMove,
+        pop::SPop,
+        random::SRandMember,
+        remove::SRem,
+        scan::SScan,
+        union::SDiff, union::SDiffStore, union::SUnion, union::SUnionStore;
     string:
         append::Append,
         counter::Decr, counter::DecrBy, counter::Incr, counter::IncrBy,

@@ -150,7 +150,7 @@ impl<'d, 'e> Block<'d, 'e> {
     /// Ends the edit that has come to this.
     fn end<T: Collection>(mut self, edited: Edited<T>) -> Result<()> {
         if !edited.has_changed {
-            return Ok(());
+            return edited.unpacked.map_or(Ok(()), |large| self.entry.set_form(large.into()));
         }
         if edited.goes {
             self.entry.remove_emptied();

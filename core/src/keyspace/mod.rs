@@ -326,6 +326,11 @@ impl Keyspace {
         if self.config.hot().lazyfree_lazy_expire() { b"UNLINK" } else { b"DEL" }
     }
 
+    /// The command by which the log removes a key that another command does away with.
+    pub(crate) fn implied_delete_command(&self) -> &'static [u8] {
+        if self.config.hot().lazyfree_lazy_server_del() { b"UNLINK" } else { b"DEL" }
+    }
+
     /// The stamp of an entry created now, by the coarse clock.
     pub(crate) fn first_stamp(&self) -> u32 {
         self.recording().first(self.clock.coarse_ms())

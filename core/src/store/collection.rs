@@ -15,6 +15,8 @@
 //!           size; 27-42 the root of bucket pages; 43-58 that of block pages
 //! ```
 //!
+//! **Numbers.** A reference of the table names a block, or is an element itself: a number of 31 bits, which takes no block ([`Elements::NUMBERS`]).
+//!
 //! **Blocks** are named by the number of their first word plus one; each stands in one page, or, if it is longer, in a run of pages of its own. Freed
 //! blocks of a size form a list threaded through them, as an arena's do. A small collection has them in one list, for when it has pages, and is
 //! written anew when they are many ([`Collection::is_wasteful`]).
@@ -33,10 +35,18 @@ use super::memory::{OutOfMemory, PAGE, Pool, Ref};
 use super::table::{BUCKET, Table};
 use crate::sync::Arc;
 use editor::Editor;
-pub(crate) use view::View;
+pub(crate) use view::{Held, View};
 
 /// What elements are: bytes that tell their own length.
 pub(crate) trait Elements {
+    /// Whether some are numbers that stand in the table itself.
+    const NUMBERS: bool = false;
+
+    /// The hash of such a number.
+    fn hash_of_number(_: &HashSeed, number: u32) -> u64 {
+        unreachable!("{number}: none of these elements is a number");
+    }
+
     /// Bytes of the element that begins there. As many bytes as any head takes are there, or all that are left.
     fn size(head: &[u8]) -> usize;
 
@@ -58,6 +68,11 @@ const LISTS: usize = 9;
 const BUCKET_ROOT: usize = 27;
 const BLOCK_ROOT: usize = BUCKET_ROOT + ROOT_WORDS;
 const _: () = assert!(BLOCK_ROOT + ROOT_WORDS == PAGED);
+
+/// The bit of a reference that tells a number from a block.
+const NUMBER: u32 = 1 << 31;
+/// Runs of pages for blocks are fewer than this, so that no block's number has that bit.
+const MOST_RUNS: usize = (NUMBER as usize / PAGE_WORDS) - 1;
 
 /// Freed blocks of up to so many words have a list for each size, longer ones for each doubling.
 const EXACT: usize = 32;
@@ -270,6 +285,39 @@ impl Collection {
         removed.map(|_| self.free(block, size.div_ceil(8)))
     }
 
+    /// Adds a number of 31 bits that is not there. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn insert_number<E: Elements>(
+        &mut self,
+        seed: &HashSeed,
+        number: u32,
+    ) -> Result<(), OutOfMemory> {
+        let mut table = self.view().table();
+        let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
+        let inserted = table.insert(&mut editor, E::hash_of_number(seed, number), reference_of(number));
+        self.set_table(table);
+        inserted
+    }
+
+    /// Removes a number and says whether it was there. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] where its buckets are shared; nothing has changed.
+    pub(crate) fn remove_number<E: Elements>(
+        &mut self,
+        seed: &HashSeed,
+        number: u32,
+    ) -> Result<bool, OutOfMemory> {
+        let mut table = self.view().table();
+        let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
+        let wanted = reference_of(number);
+        let removed = table.remove(&mut editor, E::hash_of_number(seed, number), |other| other == wanted);
+        self.set_table(table);
+        removed.map(|removed| removed.is_some())
+    }
+
     /// A block with this content, which is in no table: whoever stores it keeps its number, and [frees](Self::free) it. O(length).
     ///
     /// # Errors
@@ -356,7 +404,7 @@ impl Collection {
     fn add_block_page(&mut self, pages: usize) -> Result<usize, OutOfMemory> {
         let (len, vacant) = (half(self.word(BLOCK_PAGES), false), half(self.word(BLOCK_PAGES), true));
         let index = vacant.checked_sub(1).unwrap_or(len);
-        if index >= 1 << 22 {
+        if index >= MOST_RUNS {
             return Err(OutOfMemory);
         }
         let next = if vacant > 0 { self.view().block_pages().marked(self.pool.region(), index) } else { 0 };
@@ -500,7 +548,10 @@ impl Collection {
             if homes > 0 {
                 self.add_bucket_page(0)?;
             }
-            self.add_block_page(1)
+            if blocks > 0 {
+                self.add_block_page(1)?;
+            }
+            Ok(())
         })();
         if let Err(error) = moved {
             self.release();
@@ -511,10 +562,11 @@ impl Collection {
         if let Some(page) = view.bucket_pages().words(self.pool.region(), 0) {
             page.copy_from(old.from(SMALL_HEAD), homes * 8);
         }
-        let page = view.block_pages().words(self.pool.region(), 0).expect("it was just added");
-        page.copy_from(old.from(SMALL_HEAD + homes * 8), blocks);
-        self.set_half(SPACE, false, blocks);
-        self.set_half(SPACE, true, PAGE_WORDS);
+        if let Some(page) = view.block_pages().words(self.pool.region(), 0) {
+            page.copy_from(old.from(SMALL_HEAD + homes * 8), blocks);
+            self.set_half(SPACE, false, blocks);
+            self.set_half(SPACE, true, PAGE_WORDS);
+        }
         self.set_half(COUNTS, true, blocks - given_up);
         let mut next = half(old.word(HOMES), true);
         while let Some(at) = next.checked_sub(1) {
@@ -581,6 +633,11 @@ fn free_word(words: usize, next: usize) -> u64 {
 
 fn block_at(at: usize) -> Ref {
     Ref::new(at as u32 + 1).expect("numbers are counted from one")
+}
+
+/// The reference that is a number itself.
+fn reference_of(number: u32) -> Ref {
+    Ref::new(number | NUMBER).expect("it has a bit")
 }
 
 /// The list of free blocks of so many words.

@@ -12,3 +12,5 @@ pub(crate) mod wheel;
 
 pub use key::{HashSeed, Key};
 pub(crate) use random::random;
+#[cfg(test)]
+pub(crate) use random::seed_random;

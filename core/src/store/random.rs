@@ -2,14 +2,21 @@
 
 use std::cell::Cell;
 
+thread_local! {
+    static STATE: Cell<u64> = Cell::new({
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(0) | 1
+    });
+}
+
+/// Has this thread draw the same numbers again and again.
+#[cfg(test)]
+pub(crate) fn seed_random(seed: u64) {
+    STATE.set(seed | 1);
+}
+
 /// 64 random bits from a per-thread xorshift generator (Marsaglia 2003): for sampling, never for secrets.
 pub(crate) fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new({
-            use std::hash::{BuildHasher, RandomState};
-            RandomState::new().hash_one(0) | 1
-        });
-    }
     STATE.with(|state| {
         let mut next = state.get();
         next ^= next << 13;

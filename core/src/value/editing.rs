@@ -67,7 +67,6 @@ pub(crate) trait Packed: Splice {
     fn kind(&self) -> Kind;
 
     /// Says that the bytes are to be packed in another way from now on. Whoever calls this splices all of them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for types that are packed in more than one way"))]
     fn set_kind(&mut self, kind: Kind);
 }
 
@@ -138,6 +137,7 @@ pub(crate) struct Around<'e, T: Collection> {
 
 /// What an edit has come to.
 pub(crate) struct Edited<T> {
+    /// Elements are other than before, or have another value or deadline.
     pub(crate) has_changed: bool,
     /// The key goes, since nothing is left.
     pub(crate) goes: bool,
@@ -251,13 +251,12 @@ impl<'e, T: Collection> Editing<'e, T> {
         changed.ok()
     }
 
-    /// Unpacks a packed collection.
+    /// Unpacks a packed collection. That changes none of its elements.
     pub(super) fn unpack(&mut self) {
         let Form::Packed(packed) = &self.form else { return };
         match T::unpack(packed.kind(), packed.bytes(), self.pool, self.seed) {
             Ok(large) => {
                 self.form = Form::Unpacked(large);
-                self.has_changed = true;
             }
             Err(OutOfMemory) => self.is_refused = true,
         }

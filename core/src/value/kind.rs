@@ -9,6 +9,7 @@ use super::hash::table::TableRef;
 use super::hash::{Hash, HashRef};
 use super::long::{self, LongString};
 use super::rooted::{Root, Rooted};
+use super::set::{self, Set, SetRef};
 use super::string;
 use crate::store::memory::Pool;
 use crate::store::memory::words::Words;
@@ -24,6 +25,8 @@ pub enum Value<'a> {
     Str(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
 }
 
 /// Types of values.
@@ -31,6 +34,7 @@ pub enum Value<'a> {
 pub(crate) enum Type {
     String,
     Hash,
+    Set,
 }
 
 impl Type {
@@ -39,6 +43,7 @@ impl Type {
         match self {
             Type::String => "string",
             Type::Hash => "hash",
+            Type::Set => "set",
         }
     }
 }
@@ -48,6 +53,7 @@ impl Value<'_> {
         match self {
             Value::Int(_) | Value::Str(_) => Type::String,
             Value::Hash(_) => Type::Hash,
+            Value::Set(_) => Type::Set,
         }
     }
 
@@ -211,12 +217,18 @@ encodings! {
         Embedded = 2: String, "embstr", Value::Str;
         /// String: bytes. Both kinds of text differ in the lowest bit alone, so that one comparison tells them from the rest.
         Raw = 3: String, "raw", Value::Str;
+        /// Set: an intset.
+        SetInts = 8: Set, "intset", |bytes| Value::Set(SetRef::ints(bytes));
+        /// Set: a listpack.
+        SetPacked = 9: Set, "listpack", |bytes| Value::Set(SetRef::packed(bytes));
     }
     rooted {
         /// String: bytes in pages of their own.
         Long(LongString) = 4: String, "raw", |root| Value::Str(long::text(root));
         /// Hash: a table.
         HashTable(Hash) = 5: Hash, "hashtable", |root| Value::Hash(HashRef::table(TableRef::new(root)));
+        /// Set: a table.
+        SetTable(Set) = 10: Set, "hashtable", |root| Value::Set(SetRef::table(set::TableRef::new(root)));
     }
 }
 
@@ -248,10 +260,20 @@ mod tests {
 
     #[test]
     fn numbers_of_kinds_stay_what_files_say() {
-        let numbers: Vec<_> = Kind::ALL.iter().map(|kind| (*kind as u64, format!("{kind:?}"))).collect();
-        let expected = ["Int", "HashPacked", "Embedded", "Raw", "Long", "HashTable"];
-        let expected: Vec<_> = (0..).zip(expected.map(String::from)).collect();
-        assert_eq!(numbers, expected);
+        let mut numbers: Vec<_> = Kind::ALL.iter().map(|kind| (*kind as u64, format!("{kind:?}"))).collect();
+        numbers.sort_unstable();
+        let expected = [
+            (0, "Int"),
+            (1, "HashPacked"),
+            (2, "Embedded"),
+            (3, "Raw"),
+            (4, "Long"),
+            (5, "HashTable"),
+            (8, "SetInts"),
+            (9, "SetPacked"),
+            (10, "SetTable"),
+        ];
+        assert_eq!(numbers, expected.map(|(number, name)| (number, String::from(name))));
         for kind in Kind::ALL {
             assert_eq!(Kind::from_bits(*kind as u64 | !Kind::MASK), *kind);
         }

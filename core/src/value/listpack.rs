@@ -40,7 +40,7 @@ const INLINE: u8 = 154;
 pub(crate) const EMPTY: [u8; COUNT_BYTES + 1] = [0; COUNT_BYTES + 1];
 
 /// An element as it is stored: integers come back as such.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Element<'a> {
     /// A string that reads as a 64-bit integer.
     Int(i64),
@@ -336,7 +336,12 @@ impl<'a> Listpack<'a> {
 
     /// The first element from index `start` on, in steps of `stride` (at least 1), that is this string: with 0 and 2 a hash's field.
     pub(crate) fn find(self, string: &[u8], start: usize, stride: usize) -> Option<Position> {
-        let wanted = Encoded::new(Element::Bytes(string));
+        self.find_element(Element::Bytes(string), start, stride)
+    }
+
+    /// As [`find`](Self::find), for an element of which an integer may be told as such.
+    pub(crate) fn find_element(self, element: Element<'_>, start: usize, stride: usize) -> Option<Position> {
+        let wanted = Encoded::new(element);
         let Position { mut joint, mut left, .. } = self.seek(start)?;
         let (mut next, len) = (start, self.len());
         for index in start..len {

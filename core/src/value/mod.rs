@@ -4,10 +4,12 @@
 
 pub(crate) mod editing;
 pub(crate) mod hash;
+pub(crate) mod intset;
 mod kind;
 pub(crate) mod listpack;
 pub(crate) mod long;
 mod rooted;
+pub(crate) mod set;
 pub(crate) mod string;
 
 use crate::error::{Error, Result};
@@ -16,6 +18,7 @@ pub use hash::HashRef;
 pub use kind::Value;
 pub(crate) use kind::{Kind, MAX_IN_ARENA, NewValue, Owned, Type};
 pub(crate) use rooted::{Root, Rooted};
+pub use set::SetRef;
 pub use string::Text;
 
 impl<'a> Value<'a> {

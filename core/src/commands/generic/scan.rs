@@ -51,6 +51,8 @@ pub(crate) enum Family {
     Keys,
     /// HSCAN: NOVALUES.
     Fields,
+    /// SSCAN: none.
+    Members,
 }
 
 /// Elements looked at per call unless COUNT says otherwise.

@@ -33,7 +33,7 @@ impl Write for HDel<'_> {
 pub(super) fn remove(db: &mut Db<'_>, key: &Key<'_>, names: &[&[u8]]) -> Result<usize> {
     let removed = edit(db, key, |fields| Ok(fields.remove_all(names)))?.unwrap_or_default();
     if removed > 0 {
-        db.notify(EventClass::Hash, "hdel", key.bytes());
+        db.notify_of_edit(EventClass::Hash, "hdel", key.bytes());
     }
     Ok(removed)
 }

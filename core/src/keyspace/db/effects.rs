@@ -66,6 +66,17 @@ impl Happened {
     }
 }
 
+/// How much a command had recorded at some point.
+#[derive(Clone, Copy)]
+pub(crate) struct Recorded {
+    changes: u64,
+    events: usize,
+}
+
+/// Events that wait for others to come first.
+#[must_use]
+pub(crate) struct Held(Vec<Happened>);
+
 /// What is left to do for a piece of work once nothing is locked: observers hear, garbage is dropped.
 pub(crate) struct Aftermath(Box<Rare>);
 
@@ -129,6 +140,44 @@ impl Db<'_> {
             let (db, client) = (self.index, self.client);
             self.effects.rare().events.push(Happened { class, name, db, key: key.into(), client });
         }
+    }
+
+    /// Announces what a command did to a collection, ahead of the `del` of a key that went with its last element.
+    pub(crate) fn notify_of_edit(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.notify(class, name, key);
+        let Some(rare) = &mut self.effects.rare else { return };
+        if let [.., before, _] = &rare.events[..]
+            && before.name == "del"
+            && (before.db, &*before.key) == (self.index, key)
+        {
+            let last = rare.events.len() - 1;
+            rare.events.swap(last - 1, last);
+        }
+    }
+
+    /// What was recorded so far, for [`Db::hold_events`] and [`Db::forget_since`].
+    pub(crate) fn recorded(&self) -> Recorded {
+        let events = self.effects.rare.as_ref().map_or(0, |rare| rare.events.len());
+        Recorded { changes: self.effects.changes, events }
+    }
+
+    /// Takes out the events that were announced since: others come first.
+    pub(crate) fn hold_events(&mut self, recorded: Recorded) -> Held {
+        let events = self.effects.rare.as_mut().map(|rare| rare.events.split_off(recorded.events));
+        Held(events.unwrap_or_default())
+    }
+
+    /// Announces the events that were held.
+    pub(crate) fn announce(&mut self, held: Held) {
+        if !held.0.is_empty() {
+            self.effects.rare().events.extend(held.0);
+        }
+    }
+
+    /// Forgets what was recorded since, of changes that were taken back. Who asked to hear of changes hears of them all the same.
+    pub(crate) fn forget_since(&mut self, recorded: Recorded) {
+        self.effects.changes = recorded.changes;
+        drop(self.hold_events(recorded));
     }
 
     /// Sees to it that there will be memory for what the log gets of a command of these words: errors come before changes.

@@ -169,6 +169,21 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     /// # Errors
     /// The system has no memory; nothing has changed.
     pub(crate) fn set_value(&mut self, value: NewValue<'_>) -> Result<()> {
+        self.store(value)?;
+        self.db.modified(&self.key);
+        Ok(())
+    }
+
+    /// Stores the collection of the entry in another form, with the same elements: to nobody it has changed.
+    ///
+    /// # Errors
+    /// As [`EntryMut::set_value`].
+    pub(in crate::keyspace) fn set_form(&mut self, form: Owned) -> Result<()> {
+        self.db.has_changed = true;
+        self.store(NewValue::Owned(form))
+    }
+
+    fn store(&mut self, value: NewValue<'_>) -> Result<()> {
         let deadline = self.deadline();
         self.db.preserve(&self.key, self.at);
         let value = if deadline.is_some() { over_deadline(self.key.bytes().len(), value) } else { value };
@@ -176,7 +191,6 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         let (at, old) = self.db.shard_mut(&self.key).replace(db, hash, at, value, deadline)?;
         self.at = at;
         self.db.effects.discard(old);
-        self.db.modified(&self.key);
         Ok(())
     }
 

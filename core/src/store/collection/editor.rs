@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 
-use super::{Collection, Elements, HOMES, OF_A_PAGE, SMALL, SMALL_HEAD};
+use super::{Collection, Elements, HOMES, Held, OF_A_PAGE, SMALL, SMALL_HEAD};
 use crate::store::key::HashSeed;
 use crate::store::memory::chunks::PAGE_WORDS;
 use crate::store::memory::{OutOfMemory, Ref};
@@ -67,7 +67,10 @@ impl<E: Elements> Storage for Editor<'_, E> {
     }
 
     fn hash(&self, entry: Ref) -> u64 {
-        self.seed.hash(E::key(self.collection.view().element::<E>(entry)))
+        match self.collection.view().held::<E>(entry) {
+            Held::Number(number) => E::hash_of_number(self.seed, number),
+            Held::Bytes(element) => self.seed.hash(E::key(element)),
+        }
     }
 
     fn own(&mut self, home: u32) -> Result<(), OutOfMemory> {

@@ -1,7 +1,8 @@
 //! A collection that is read, where its root stands. Changing one is the affair of [`super::Collection`].
 
 use super::{
-    BLOCK_PAGES, BLOCK_ROOT, BUCKET_ROOT, COUNTS, Elements, FORM, HOMES, OF_A_PAGE, Own, SMALL_HEAD, half,
+    BLOCK_PAGES, BLOCK_ROOT, BUCKET_ROOT, COUNTS, Elements, FORM, HOMES, NUMBER, OF_A_PAGE, Own, SMALL_HEAD,
+    half, reference_of,
 };
 use crate::store::key::HashSeed;
 use crate::store::memory::chunks::{Chunks, PAGE_WORDS, ROOT_WORDS};
@@ -14,6 +15,15 @@ use crate::store::table::{Bucket, Lines, Table};
 pub(crate) struct View<'a> {
     pub(super) root: Words<'a>,
     pub(super) region: &'a Region,
+}
+
+/// What a reference of the table stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held<'a> {
+    /// A number of 31 bits.
+    Number(u32),
+    /// An element, from its first byte to its last.
+    Bytes(&'a [u8]),
 }
 
 impl<'a> View<'a> {
@@ -95,13 +105,32 @@ impl<'a> View<'a> {
         head.get(..size).unwrap_or_else(|| bytes.bytes(0, size))
     }
 
+    /// The element, or the number, that a reference stands for.
+    #[inline]
+    pub(crate) fn held<E: Elements>(self, entry: Ref) -> Held<'a> {
+        if E::NUMBERS && entry.get() & NUMBER != 0 {
+            return Held::Number(entry.get() & !NUMBER);
+        }
+        Held::Bytes(self.element::<E>(entry))
+    }
+
     /// The element with this key. O(1).
     #[inline]
     pub(crate) fn find<E: Elements>(self, seed: &HashSeed, key: &[u8]) -> Option<(Ref, &'a [u8])> {
+        self.find_where::<E>(seed.hash(key), |element| E::key(element) == key)
+    }
+
+    /// The element of this hash for which `is_it` holds; numbers are not asked about. O(1).
+    #[inline]
+    pub(crate) fn find_where<E: Elements>(
+        self,
+        hash: u64,
+        mut is_it: impl FnMut(&'a [u8]) -> bool,
+    ) -> Option<(Ref, &'a [u8])> {
         let mut found = None;
-        let block = self.table().find(&self, seed.hash(key), |block| {
-            let element = self.element::<E>(block);
-            let is_it = E::key(element) == key;
+        let block = self.table().find(&self, hash, |block| {
+            let Held::Bytes(element) = self.held::<E>(block) else { return false };
+            let is_it = is_it(element);
             if is_it {
                 found = Some(element);
             }
@@ -110,9 +139,25 @@ impl<'a> View<'a> {
         Some((block, found?))
     }
 
+    /// Whether a number is there. O(1).
+    pub(crate) fn has_number<E: Elements>(self, seed: &HashSeed, number: u32) -> bool {
+        let wanted = reference_of(number);
+        self.table().find(&self, E::hash_of_number(seed, number), |entry| entry == wanted).is_some()
+    }
+
     /// Visits all elements, in no order.
     pub(crate) fn each<E: Elements>(self, mut visit: impl FnMut(&'a [u8])) {
         self.table().each(&self, |block| visit(self.element::<E>(block)));
+    }
+
+    /// Visits a few references and returns the cursor to go on with, as [`Table::scan`].
+    pub(crate) fn scan_references(self, cursor: u64, visit: impl FnMut(Ref)) -> u64 {
+        self.table().scan(&self, cursor, visit)
+    }
+
+    /// A uniformly random reference.
+    pub(crate) fn random_reference(self, rng: &mut impl FnMut() -> u64) -> Option<Ref> {
+        self.table().random(&self, rng)
     }
 
     /// Visits a few elements and returns the cursor to go on with, as [`Table::scan`].
