@@ -358,7 +358,11 @@ impl Collection {
         view.block_pages().own(&self.pool, index).is_ok()
     }
 
-    fn alloc(&mut self, words: usize) -> Result<Ref, OutOfMemory> {
+    /// A block of so many words, whatever stands in them, which is in no table. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn alloc(&mut self, words: usize) -> Result<Ref, OutOfMemory> {
         if !self.view().is_paged() {
             if self.root.len() + words <= SMALL {
                 let at = half(self.word(SPACE), false);

@@ -52,6 +52,11 @@ pub(crate) trait Collection: Rooted + Into<Owned> {
 
     /// Whether its memory is in pages, beside the root.
     fn is_in_pages(&self) -> bool;
+
+    /// The bytes that one packs into which has shrunk so much that it is to be packed again.
+    fn repack(&self, _: Self::Limits) -> Option<(Kind, Vec<u8>)> {
+        None
+    }
 }
 
 /// Bytes that can be spliced.
@@ -116,6 +121,8 @@ pub(crate) struct Editing<'e, T: Collection> {
     pub(super) has_changed: bool,
     /// There was no memory for something: nothing is changed from then on, and the edit fails.
     pub(super) is_refused: bool,
+    /// A large one has shrunk, and is packed again if it is small enough.
+    pub(super) may_repack: bool,
     /// What a large one was before several changes, while memory is short.
     before: Option<Box<T>>,
 }
@@ -141,8 +148,10 @@ pub(crate) struct Edited<T> {
     pub(crate) has_changed: bool,
     /// The key goes, since nothing is left.
     pub(crate) goes: bool,
-    /// What packed bytes were unpacked into: they are of no use any more.
+    /// What packed bytes were unpacked into: they are of no use any more. Where nothing `has_changed`, the elements are the same.
     pub(crate) unpacked: Option<T>,
+    /// What a large one was packed into, and is to be replaced by.
+    pub(crate) repacked: Option<(Kind, Vec<u8>)>,
 }
 
 impl<'e, T: Collection> Editing<'e, T> {
@@ -163,7 +172,17 @@ impl<'e, T: Collection> Editing<'e, T> {
 
     #[inline]
     fn of(form: Form<'e, T>, Around { limits, seed, pool, time }: Around<'e, T>) -> Self {
-        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, before: None }
+        Self {
+            form,
+            limits,
+            seed,
+            pool,
+            time,
+            has_changed: false,
+            is_refused: false,
+            may_repack: false,
+            before: None,
+        }
     }
 
     /// Whether it is packed still.
@@ -208,7 +227,7 @@ impl<'e, T: Collection> Editing<'e, T> {
         const AT_FIRST: usize = 64;
         let Form::Large(large) = &self.form else { return };
         let pages = changes * PAGES + bytes.div_ceil(PAGE) * 2 + AT_FIRST;
-        if !(large.is_in_pages() && self.pool.has_plenty(pages)) {
+        if self.before.is_none() && !(large.is_in_pages() && self.pool.has_plenty(pages)) {
             self.before = Some(Box::new(large.duplicate()));
         }
     }
@@ -217,18 +236,23 @@ impl<'e, T: Collection> Editing<'e, T> {
     #[inline]
     pub(crate) fn end(self) -> Edited<T> {
         let has_changed = self.has_changed;
+        let repack = |large: &T, goes: bool| {
+            if self.may_repack && !goes { large.repack(self.limits) } else { None }
+        };
         match self.form {
             Form::Packed(packed) => {
                 let goes = T::GOES_WHEN_EMPTY && T::is_empty(packed.kind(), packed.bytes());
-                Edited { has_changed, goes, unpacked: None }
+                Edited { has_changed, goes, unpacked: None, repacked: None }
             }
             Form::Unpacked(large) => {
                 let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
-                Edited { has_changed, goes, unpacked: Some(large) }
+                let repacked = repack(&large, goes);
+                let unpacked = if repacked.is_some() { None } else { Some(large) };
+                Edited { has_changed, goes, unpacked, repacked }
             }
             Form::Large(large) => {
                 let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
-                Edited { has_changed, goes, unpacked: None }
+                Edited { has_changed, goes, unpacked: None, repacked: repack(large, goes) }
             }
         }
     }

@@ -548,3 +548,5 @@ fn a_monitor_that_does_not_read_loses_lines_and_is_told_so() {
     assert!(monitor.next_push(None).unwrap().unwrap().ends_with(b"\"PING\"\r\n"));
     assert!(!monitor.is_quitting() && monitor.is_pushed_to());
 }
+
+mod lists;

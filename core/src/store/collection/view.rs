@@ -93,6 +93,12 @@ impl<'a> View<'a> {
         self.root.from(SMALL_HEAD + self.homes() * 8 + at)
     }
 
+    /// Bytes of a block, from byte `from` on. There are so many.
+    #[inline]
+    pub(crate) fn bytes(self, block: Ref, from: usize, len: usize) -> &'a [u8] {
+        Block::new(self.words(block)).bytes(from, len)
+    }
+
     /// An element, from its first byte to its last.
     #[inline]
     pub(crate) fn element<E: Elements>(self, block: Ref) -> &'a [u8] {
