@@ -36,6 +36,7 @@ fn relocate(
         list.push_moved(to, &element, is_from_nodes);
         Ok(())
     })?;
+    announce_push(db, destination, to);
     let popped = edit(db, source, |list| {
         list.remove_end(from);
         Ok(())
@@ -49,7 +50,6 @@ fn relocate(
         db.forget_since(before);
         return Err(error);
     }
-    announce_push(db, destination, to);
     announce_pop(db, source, from);
     Ok(true)
 }

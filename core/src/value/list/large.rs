@@ -6,7 +6,7 @@
 //!
 //! A list that is a listpack to the server, but too large for its entry here, is one node without a limit.
 
-use super::node::{self, Content, Head};
+use super::node::{self, Content, Growth, Head};
 use super::sizes::{self, Fill};
 use super::{End, Large};
 use crate::store::collection::tree::{Items, Place, Tree, TreeMut};
@@ -128,7 +128,7 @@ impl List {
         let elements = Listpack::new(pack);
         if !elements.is_empty() {
             let size = sizes::of_pack(elements);
-            let block = node::store_pack(&mut list.collection, pack, size, (true, true))?;
+            let block = node::store_pack(&mut list.collection, pack, size, Growth::Some { pages: 1 })?;
             list.insert_node(0, block, elements.len())?;
         }
         Ok(list)
@@ -187,6 +187,11 @@ impl List {
         self.as_ref().fill()
     }
 
+    /// What its nodes grow to.
+    fn growth(&self) -> Growth {
+        Growth::Some { pages: self.limit().pages() }
+    }
+
     fn is_large(&self, len: usize) -> bool {
         !self.as_ref().is_listpack() && self.limit().is_large(len)
     }
@@ -222,8 +227,8 @@ impl List {
 
     /// Inserts a node of one element.
     fn insert_one(&mut self, index: usize, element: &[u8]) -> Result<(), OutOfMemory> {
-        let is_plain = self.is_large(element.len());
-        let block = node::store_one(&mut self.collection, element, is_plain)?;
+        let growth = if self.is_large(element.len()) { None } else { Some(self.growth()) };
+        let block = node::store_one(&mut self.collection, element, growth)?;
         self.insert_node(index, block, 1)
     }
 
@@ -237,7 +242,8 @@ impl List {
     fn patch(&mut self, node: &Found, patch: &Patch, size: usize) -> Result<(), OutOfMemory> {
         let count = patch.count_after() as u32;
         self.edit().own(&node.place)?;
-        let block = node::patch(&mut self.collection, node.block, patch, size)?;
+        let growth = self.growth();
+        let block = node::patch(&mut self.collection, node.block, patch, (size, growth))?;
         self.edit().set(&node.place, block, count)?;
         if block != node.block {
             node::free(&mut self.collection, node.block);
@@ -326,9 +332,9 @@ impl List {
         size += elements.iter().copied().map(sizes::of_element).sum::<usize>();
         let empty = Listpack::new(&crate::value::listpack::EMPTY);
         empty.splice(empty.end(), 0, &elements).apply_to(&mut right);
-        let count = elements.len();
+        let (count, growth) = (elements.len(), self.growth());
         drop(elements);
-        let block = node::store_pack(&mut self.collection, &right, size, (true, true))?;
+        let block = node::store_pack(&mut self.collection, &right, size, growth)?;
         if let Err(error) = self.thin(node, offset, count) {
             node::free(&mut self.collection, block);
             return Err(error);
@@ -417,7 +423,7 @@ impl List {
         if node.head.is_plain {
             if is_large {
                 self.edit().own(&node.place)?;
-                let block = node::store_one(&mut self.collection, element, true)?;
+                let block = node::store_one(&mut self.collection, element, None)?;
                 self.edit().set(&node.place, block, 1)?;
                 node::free(&mut self.collection, node.block);
                 return Ok(());
@@ -501,15 +507,13 @@ impl List {
 
     fn take_over(&mut self, other: &Self) -> Result<(), OutOfMemory> {
         self.collection.set_own(FORM, other.collection.view().own(FORM));
-        let view = other.collection.view();
+        let (view, growth) = (other.collection.view(), Growth::None);
         let mut walk = other.as_ref().tree().walk(other.as_ref().tree().first());
         while let Some((block, count)) = walk.next() {
             let size = Head::of(view, block).size;
             let block = match Content::of(view, block) {
-                Content::Pack(pack) => {
-                    node::store_pack(&mut self.collection, pack.bytes(), size, (true, true))?
-                }
-                Content::Plain(bytes) => node::store_one(&mut self.collection, bytes, true)?,
+                Content::Pack(pack) => node::store_pack(&mut self.collection, pack.bytes(), size, growth)?,
+                Content::Plain(bytes) => node::store_one(&mut self.collection, bytes, None)?,
             };
             self.insert_node(self.as_ref().len(), block, count as usize)?;
         }

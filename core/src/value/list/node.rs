@@ -18,8 +18,6 @@ use crate::value::listpack::{Element, Listpack, Patch};
 const HEAD: usize = 16;
 const HEAD_WORDS: usize = HEAD / 8;
 const PLAIN: u32 = 1 << 31;
-/// Blocks of so many words are never given a smaller one.
-const SMALL: usize = 16;
 
 /// What stands before a node's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +60,9 @@ impl Head {
         (self.words - HEAD_WORDS) * 8
     }
 
-    /// Whether the block is far longer than it needs to be with a content of `len` bytes.
+    /// Whether the block is far longer than it needs to be with a content of `len` bytes: one of a smaller class would hold twice as much.
     fn is_roomy(self, len: usize) -> bool {
-        self.words > SMALL && len * 4 < self.room()
+        class_of(HEAD_WORDS + (2 * len).div_ceil(8)).is_some_and(|class| class < self.words)
     }
 }
 
@@ -107,31 +105,43 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Words of a block for so many bytes, with half as many more to grow into where it `grows`.
-fn words_for(len: usize, grows: bool) -> usize {
+/// Words of the blocks of short nodes. There are few classes, so that a block that a node has outgrown is the next node's.
+const CLASSES: [usize; 3] = [16, 64, 256];
+
+fn class_of(words: usize) -> Option<usize> {
+    CLASSES.into_iter().find(|class| words <= *class)
+}
+
+/// What a node is expected to grow to.
+#[derive(Clone, Copy)]
+pub(super) enum Growth {
+    /// Not beyond what it is.
+    None,
+    /// Some, at both ends. One that is no longer short gets so many pages at least.
+    Some { pages: usize },
+}
+
+/// Words of a block for so many bytes.
+fn words_for(len: usize, growth: Growth) -> usize {
     let exact = HEAD_WORDS + len.div_ceil(8);
-    let wanted = if grows { exact + exact / 2 } else { exact };
-    match exact {
-        ..=PAGE_WORDS => wanted.min(PAGE_WORDS),
+    match growth {
+        Growth::None if exact <= PAGE_WORDS => exact,
         // Runs are of whole pages.
-        _ => exact.next_multiple_of(PAGE_WORDS),
+        Growth::None => exact.next_multiple_of(PAGE_WORDS),
+        Growth::Some { pages } => class_of(exact)
+            .unwrap_or_else(|| exact.div_ceil(PAGE_WORDS).next_power_of_two().max(pages) * PAGE_WORDS),
     }
 }
 
-/// A node of a listpack, with room at both ends, or behind it alone.
+/// A node of a listpack, in the middle of its room.
 pub(super) fn store_pack(
     collection: &mut Collection,
     pack: &[u8],
     size: usize,
-    (in_front, behind): (bool, bool),
+    growth: Growth,
 ) -> Result<Ref, OutOfMemory> {
-    let words = words_for(pack.len(), in_front || behind);
-    let free = (words - HEAD_WORDS) * 8 - pack.len();
-    let start = match (in_front, behind) {
-        (true, true) => free / 2,
-        (true, false) => free,
-        _ => 0,
-    };
+    let words = words_for(pack.len(), growth);
+    let start = ((words - HEAD_WORDS) * 8 - pack.len()) / 2;
     let head = Head { start, len: pack.len(), size, words, is_plain: false };
     let block = collection.alloc(words)?;
     collection.write(block, 0, [&head.bytes()]);
@@ -139,24 +149,24 @@ pub(super) fn store_pack(
     Ok(block)
 }
 
-/// A node of one element, packed or not.
+/// A node of one element: packed, and expected to grow, or else too large for that.
 pub(super) fn store_one(
     collection: &mut Collection,
     element: &[u8],
-    is_plain: bool,
+    growth: Option<Growth>,
 ) -> Result<Ref, OutOfMemory> {
-    if is_plain {
-        let words = words_for(element.len(), false);
-        let head = Head { start: 0, len: element.len(), size: element.len(), words, is_plain };
+    let Some(growth) = growth else {
+        let words = words_for(element.len(), Growth::None);
+        let head = Head { start: 0, len: element.len(), size: element.len(), words, is_plain: true };
         let block = collection.alloc(words)?;
         collection.write(block, 0, [&head.bytes()[..], element]);
         return Ok(block);
-    }
+    };
     let element = Element::of(element);
     let empty = Listpack::new(&crate::value::listpack::EMPTY);
     let mut pack = crate::value::listpack::EMPTY.to_vec();
     empty.splice(empty.end(), 0, &[element]).apply_to(&mut pack);
-    store_pack(collection, &pack, sizes::EMPTY + sizes::of_element(element), (true, true))
+    store_pack(collection, &pack, sizes::EMPTY + sizes::of_element(element), growth)
 }
 
 /// Gives the block of a node back.
@@ -174,7 +184,7 @@ pub(super) fn patch(
     collection: &mut Collection,
     block: Ref,
     patch: &Patch,
-    size: usize,
+    (size, growth): (usize, Growth),
 ) -> Result<Ref, OutOfMemory> {
     let head = Head::of(collection.view(), block);
     let len = patch.len_after(head.len);
@@ -182,7 +192,7 @@ pub(super) fn patch(
     if !fits || head.is_roomy(len) {
         let mut pack = collection.view().bytes(block, HEAD + head.start, head.len).to_vec();
         patch.apply_to(&mut pack);
-        match store_pack(collection, &pack, size, (true, true)) {
+        match store_pack(collection, &pack, size, growth) {
             Ok(block) => return Ok(block),
             Err(error) if !fits => return Err(error),
             // What is only too long does as it is.
@@ -200,12 +210,12 @@ pub(super) fn patch(
 /// Gives a node that will not grow soon a block without much room, if it has one with more. Returns where it is, as [`patch`] does.
 pub(super) fn fit(collection: &mut Collection, block: Ref) -> Ref {
     let head = Head::of(collection.view(), block);
-    let words = words_for(head.len, false);
+    let words = words_for(head.len, Growth::None);
     if head.is_plain || head.words <= words + words / 8 {
         return block;
     }
     let pack = collection.view().bytes(block, HEAD + head.start, head.len).to_vec();
-    store_pack(collection, &pack, head.size, (false, false)).unwrap_or(block)
+    store_pack(collection, &pack, head.size, Growth::None).unwrap_or(block)
 }
 
 /// The listpack of a node where it stands, in a block of its list's own that is long enough for what becomes of it.
@@ -235,16 +245,13 @@ impl Splice for InBlock<'_> {
         let Head { start, len, .. } = self.head;
         let (behind, after) = (len - at - removed, len - removed + new.len());
         let grown = new.len() as isize - removed as isize;
-        // The shorter side moves, if it has somewhere to go.
-        let fits_in_front = start as isize >= grown;
-        let fits_behind = (start + len) as isize + grown <= self.head.room() as isize;
-        let to = match (fits_in_front, fits_behind) {
-            (true, true) if at <= behind => start.wrapping_add_signed(-grown),
-            (_, true) => start,
-            (true, false) => start.wrapping_add_signed(-grown),
-            // All moves: what is pushed to one end gets the room there.
-            (false, false) if at <= behind => self.head.room() - after,
-            (false, false) => 0,
+        // The shorter side moves, if it has somewhere to go; else all moves, and there is room on that side for a while.
+        let to = if at <= behind {
+            let fits = start as isize >= grown;
+            if fits { start.wrapping_add_signed(-grown) } else { self.head.room() - after }
+        } else {
+            let fits = (start + len) as isize + grown <= self.head.room() as isize;
+            if fits { start } else { 0 }
         };
         let old_rest = start + at + removed;
         let new_rest = to + at + new.len();

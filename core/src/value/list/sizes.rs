@@ -3,6 +3,7 @@
 //! The server counts bytes of its own listpacks. So that OBJECT ENCODING answers as it does, and so that nodes end where its nodes end, each node
 //! keeps the size that the server's would have.
 
+use crate::store::memory::PAGE;
 use crate::value::listpack::{Element, Listpack};
 
 /// Bytes of the server's listpack without elements.
@@ -49,6 +50,11 @@ impl Fill {
                 (LEVELS[level], usize::MAX)
             }
         }
+    }
+
+    /// Pages that a node is given when it is no longer short: one or two.
+    pub(super) fn pages(self) -> usize {
+        if self.limits().0 > PAGE && self.0 < 0 { 2 } else { 1 }
     }
 
     /// Whether a node of so many bytes and elements is more than one may be.

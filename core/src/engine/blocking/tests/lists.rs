@@ -260,7 +260,7 @@ fn elements_of_a_key_come_in_the_order_in_which_they_were_pushed() {
                             && !session.is_blocked()
                             && execute(&mut session, &format!("EXISTS {}", KEYS[at])) == ":0"
                         {
-                            return taken.into_inner();
+                            return std::mem::take(&mut *taken.lock());
                         }
                         session.clear_replies();
                     }
