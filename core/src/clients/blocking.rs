@@ -29,6 +29,9 @@ pub(crate) trait Blocking: Send + Sync {
     /// [left](Blocking::leave) too late. The caller holds no shard.
     fn refuse(&self, keyspace: &Keyspace);
 
+    /// Whether it waits for keys: the server counts such a command only when it has replied.
+    fn awaits_keys(&self) -> bool;
+
     /// Tells it from all other waits.
     fn number(&self) -> u64;
 

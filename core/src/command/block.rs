@@ -348,6 +348,10 @@ impl Blocking for Wait {
         }
     }
 
+    fn awaits_keys(&self) -> bool {
+        self.pending.retry.is_some()
+    }
+
     fn number(&self) -> u64 {
         self.pending.number
     }

@@ -141,7 +141,9 @@ impl Session {
     }
 
     fn forget_blocked(&mut self) {
-        if let Some(blocked) = self.client.state.unblock() {
+        if let Some(blocked) = self.client.state.unblock()
+            && !blocked.wait.awaits_keys()
+        {
             block::abandoned(&self.client.engine.inner, &self.client.state, &blocked);
         }
     }

@@ -173,8 +173,6 @@ impl Write for LTrim<'_> {
             let len = list.len();
             let (first, count) = range(self.start, self.stop, len);
             list.keep(first, count);
-            // To who watches the key it has changed, whatever was left.
-            list.touch();
             Ok(())
         })?;
         if trimmed.is_some() {

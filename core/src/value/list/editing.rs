@@ -302,9 +302,4 @@ impl Editing<'_, List> {
         self.may_repack = removed > 0;
         removed
     }
-
-    /// Notes a change though there was none.
-    pub(crate) fn touch(&mut self) {
-        self.has_changed = true;
-    }
 }
