@@ -15,7 +15,7 @@ use crate::hot::{Call, Isolate, JsEnv};
 pub use crate::loads::{
     begin_load, end_load, end_wait, land_value, landed_value, load_within, wait_left, wait_target, wake_after,
 };
-use crate::outcome::{MISUSED, Outcome, usage, whole};
+use crate::outcome::{MISUSED, Outcome, out_of_memory, usage, whole};
 use crate::packed::Packed;
 use crate::scratch::{Scratch, many, split, transcode};
 pub use crate::waits::{on_wake, reply_left, rest, take_reply, wake_on_reply};
@@ -368,12 +368,18 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     let style = call.env.u32(call.values[1])?;
     let table = call.env.numbers(call.values[3])?;
     let count = call.env.u32(call.values[4])? as usize;
-    let (mut at, mut ends, mut lengths) = (0, Vec::with_capacity(count), Vec::with_capacity(4 * count));
+    if count > table.len() {
+        return Err(usage("ERR the table is too short"));
+    }
+    let (mut at, mut ends, mut lengths, mut commands) = (0, Vec::new(), Vec::new(), Vec::<&[&[u8]]>::new());
+    ends.try_reserve_exact(count).map_err(out_of_memory)?;
+    commands.try_reserve_exact(count).map_err(out_of_memory)?;
     for _ in 0..count {
         let words = if at < table.len() { table.get(at) as usize } else { usize::MAX };
         if words >= table.len() - at {
             return Err(usage("ERR the table is too short"));
         }
+        lengths.try_reserve(words).map_err(out_of_memory)?;
         lengths.extend((at + 1..=at + words).map(|at| table.get(at)));
         ends.push(lengths.len());
         at += words + 1;
@@ -387,7 +393,7 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     packed.clear();
     let words = scratch.words()?;
     let starts = std::iter::once(0).chain(ends.iter().copied());
-    let commands: Vec<&[&[u8]]> = starts.zip(&ends).map(|(from, to)| &words[from..*to]).collect();
+    commands.extend(starts.zip(&ends).map(|(from, to)| &words[from..*to]));
     let outcome = store.execute(&commands, style & WAITS != 0, |tape, outcome| {
         packed.tape(tape, style & STRING_NUMBERS != 0)?;
         packed.outcome(outcome);

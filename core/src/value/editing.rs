@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Hot;
 use crate::error::Result;
 use crate::store::HashSeed;
-use crate::store::memory::{OutOfMemory, PAGE, Pool};
+use crate::store::memory::{Held, OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
 
 /// A type of collection, as its large values are.
@@ -117,8 +117,16 @@ pub(crate) struct Editing<'e, T: Collection> {
     pub(super) has_changed: bool,
     /// There was no memory for something: nothing is changed from then on, and the edit fails.
     pub(super) is_refused: bool,
-    /// What a large one was before several changes, while memory is short.
-    before: Option<Box<T>>,
+    /// What makes several changes of a large one all or nothing.
+    surety: Option<Box<Surety<'e, T>>>,
+}
+
+/// What makes several changes of a large collection all or nothing.
+enum Surety<'e, T> {
+    /// Memory for all of them is held.
+    Held(#[expect(dead_code, reason = "what counts is when it is dropped")] Held<'e>),
+    /// What it was before, while memory is short.
+    Before(T),
 }
 
 pub(super) enum Form<'e, T> {
@@ -163,7 +171,7 @@ impl<'e, T: Collection> Editing<'e, T> {
 
     #[inline]
     fn of(form: Form<'e, T>, Around { limits, seed, pool, time }: Around<'e, T>) -> Self {
-        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, before: None }
+        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, surety: None }
     }
 
     /// Whether it is packed still.
@@ -183,16 +191,18 @@ impl<'e, T: Collection> Editing<'e, T> {
         if !self.is_refused {
             return Ok(result);
         }
-        if let (Some(before), Form::Large(large)) = (self.before.take(), &mut self.form) {
-            large.become_again(*before);
+        if let (Some(surety), Form::Large(large)) = (self.surety.take(), &mut self.form)
+            && let Surety::Before(before) = *surety
+        {
+            large.become_again(before);
             self.has_changed = false;
         }
         Err(OutOfMemory.into())
     }
 
     /// Announces that so many elements are about to be changed, by so many bytes: all of them are, or none. Each single change undoes itself, and what is
-    /// packed is taken back whole; for several a large collection is shared with what it was, which costs a copy of each page that is written to. So it
-    /// is only done while memory is short.
+    /// packed is taken back whole; for several of a large collection memory is held. While that is short, it is shared with what it was instead, which
+    /// costs a copy of each page that is written to.
     #[inline]
     pub(crate) fn expect(&mut self, changes: usize, bytes: impl FnOnce() -> usize) {
         if changes > 1 {
@@ -208,9 +218,11 @@ impl<'e, T: Collection> Editing<'e, T> {
         const AT_FIRST: usize = 64;
         let Form::Large(large) = &self.form else { return };
         let pages = changes * PAGES + bytes.div_ceil(PAGE) * 2 + AT_FIRST;
-        if !(large.is_in_pages() && self.pool.has_plenty(pages)) {
-            self.before = Some(Box::new(large.duplicate()));
-        }
+        let held = if large.is_in_pages() { self.pool.hold(pages) } else { None };
+        self.surety = Some(Box::new(match held {
+            Some(held) => Surety::Held(held),
+            None => Surety::Before(large.duplicate()),
+        }));
     }
 
     /// Ends the edit.
