@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Hot;
 use crate::error::Result;
 use crate::store::HashSeed;
-use crate::store::memory::{OutOfMemory, PAGE, Pool};
+use crate::store::memory::{Held, OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
 
 /// A type of collection, as its large values are.
@@ -123,8 +123,16 @@ pub(crate) struct Editing<'e, T: Collection> {
     pub(super) is_refused: bool,
     /// A large one has shrunk, and is packed again if it is small enough.
     pub(super) may_repack: bool,
-    /// What a large one was before several changes, while memory is short.
-    before: Option<Box<T>>,
+    /// What makes several changes of a large one all or nothing.
+    surety: Option<Box<Surety<'e, T>>>,
+}
+
+/// What makes several changes of a large collection all or nothing.
+enum Surety<'e, T> {
+    /// Memory for all of them is held.
+    Held(#[expect(dead_code, reason = "what counts is when it is dropped")] Held<'e>),
+    /// What it was before, while memory is short.
+    Before(T),
 }
 
 pub(super) enum Form<'e, T> {
@@ -181,7 +189,7 @@ impl<'e, T: Collection> Editing<'e, T> {
             has_changed: false,
             is_refused: false,
             may_repack: false,
-            before: None,
+            surety: None,
         }
     }
 
@@ -202,16 +210,18 @@ impl<'e, T: Collection> Editing<'e, T> {
         if !self.is_refused {
             return Ok(result);
         }
-        if let (Some(before), Form::Large(large)) = (self.before.take(), &mut self.form) {
-            large.become_again(*before);
+        if let (Some(surety), Form::Large(large)) = (self.surety.take(), &mut self.form)
+            && let Surety::Before(before) = *surety
+        {
+            large.become_again(before);
             self.has_changed = false;
         }
         Err(OutOfMemory.into())
     }
 
     /// Announces that so many elements are about to be changed, by so many bytes: all of them are, or none. Each single change undoes itself, and what is
-    /// packed is taken back whole; for several a large collection is shared with what it was, which costs a copy of each page that is written to. So it
-    /// is only done while memory is short.
+    /// packed is taken back whole; for several of a large collection memory is held. While that is short, it is shared with what it was instead, which
+    /// costs a copy of each page that is written to.
     #[inline]
     pub(crate) fn expect(&mut self, changes: usize, bytes: impl FnOnce() -> usize) {
         if changes > 1 {
@@ -227,9 +237,15 @@ impl<'e, T: Collection> Editing<'e, T> {
         const AT_FIRST: usize = 64;
         let Form::Large(large) = &self.form else { return };
         let pages = changes * PAGES + bytes.div_ceil(PAGE) * 2 + AT_FIRST;
-        if self.before.is_none() && !(large.is_in_pages() && self.pool.has_plenty(pages)) {
-            self.before = Some(Box::new(large.duplicate()));
+        if self.surety.is_some() {
+            // Who announced the whole has seen to its parts.
+            return;
         }
+        let held = if large.is_in_pages() { self.pool.hold(pages) } else { None };
+        self.surety = Some(Box::new(match held {
+            Some(held) => Surety::Held(held),
+            None => Surety::Before(large.duplicate()),
+        }));
     }
 
     /// Ends the edit.
