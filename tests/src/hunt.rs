@@ -197,7 +197,8 @@ impl Setting {
         let (entries, value) = (self.listpack_entries, self.listpack_value);
         let line = format!(
             "CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value} set-max-listpack-entries {entries} \
-             set-max-listpack-value {value} set-max-intset-entries {}",
+             set-max-listpack-value {value} set-max-intset-entries {} zset-max-listpack-entries {entries} \
+             zset-max-listpack-value {value}",
             self.intset_entries
         );
         [line.split(' ').map(|word| word.as_bytes().to_vec()).collect()]
@@ -292,10 +293,11 @@ impl Side {
             let keys = compare::normal(&[Mode::Unordered], &client.call(&["KEYS", "*"])?);
             for key in keys.items().unwrap_or_default().iter().filter_map(Reply::text) {
                 let kind = client.call(&[b"TYPE".as_slice(), key])?;
-                let (read, mode): (&[u8], _) = match kind.text() {
-                    Some(b"hash") => (b"HGETALL", Mode::Pairs),
-                    Some(b"set") => (b"SMEMBERS", Mode::Unordered),
-                    _ => (b"GET", Mode::Pairs),
+                let (read, mode): (&[&[u8]], _) = match kind.text() {
+                    Some(b"hash") => (&[b"HGETALL", key], Mode::Pairs),
+                    Some(b"set") => (&[b"SMEMBERS", key], Mode::Unordered),
+                    Some(b"zset") => (&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], Mode::Within(0)),
+                    _ => (&[b"GET", key], Mode::Pairs),
                 };
                 let name = |what: &str| format!("database {database}, key {}: {what}", quote::quote(key));
                 state.push((name("TYPE"), Mode::Unordered, kind));
@@ -309,7 +311,7 @@ impl Side {
                     Mode::Within(2000),
                     client.call(&[b"PEXPIRETIME".as_slice(), key])?,
                 ));
-                state.push((name("value"), mode, client.call(&[read, key])?));
+                state.push((name("value"), mode, client.call(read)?));
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::keyspace::locks::Locks;
 use crate::keyspace::waiting::{Serve, Waiter};
 use crate::keyspace::{Db, Group, Key, Keyspace};
 use crate::local::Local;
+use crate::num::{self, LongDouble};
 use crate::sync::{Arc, Mutex};
 
 /// Whether a command has replied.
@@ -57,6 +58,24 @@ pub trait Block {
 
     /// Calls `visit` for each key that it waits for. The shards of its other keys are locked as well when it is attempted.
     fn each_awaited(&self, visit: &mut dyn FnMut(&[u8]));
+}
+
+/// A time to wait in seconds, as blocking commands take it; 0 is for ever (`None`).
+///
+/// # Errors
+/// No number, a negative one, or one that is too large.
+pub(crate) fn patience_of_seconds(text: &[u8]) -> Result<Option<Duration>> {
+    /// Milliseconds of a time are an `i64` for the server, and so is the end of the wait: this is some three centuries less.
+    const MOST: f64 = 9_223_362_000_000_000_000.0;
+    // The server's are long doubles: what a double does not hold is a number all the same.
+    LongDouble::parse(text).ok_or_else(|| Error::command("timeout is not a float or out of range"))?;
+    let seconds = num::parse_f64_bound(text).unwrap_or(0.0);
+    match (seconds * 1000.0).ceil() {
+        milliseconds if milliseconds < 0.0 => Err(Error::command("timeout is negative")),
+        milliseconds if milliseconds > MOST => Err(Error::command("timeout is out of range")),
+        0.0 => Ok(None),
+        milliseconds => Ok(Some(Duration::from_millis(milliseconds as u64))),
+    }
 }
 
 /// Attempts a command anew; the derive knows how, since it takes the struct for any lifetime.

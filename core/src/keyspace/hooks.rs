@@ -20,6 +20,7 @@ pub enum EventClass {
     String,
     Hash,
     Set,
+    ZSet,
     Expired,
     Evicted,
     New,

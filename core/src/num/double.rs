@@ -21,7 +21,6 @@ pub(crate) fn parse_f64(text: &[u8]) -> Option<f64> {
 /// Parses a bound of a score range (`ZRANGEBYSCORE`, `ZCOUNT`, ...; without its `(`), which is laxer than [`parse_f64`]:
 /// leading white space and the empty string (zero) pass, the text ends at its first NUL byte, and what does not
 /// fit becomes infinity or zero.
-#[cfg_attr(not(test), expect(dead_code, reason = "score ranges of sorted sets"))]
 pub(crate) fn parse_f64_bound(text: &[u8]) -> Option<f64> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {

@@ -11,6 +11,7 @@ use super::long::{self, LongString};
 use super::rooted::{Root, Rooted};
 use super::set::{self, Set, SetRef};
 use super::string;
+use super::zset::{TreeRef, ZSet, ZSetRef};
 use crate::store::memory::Pool;
 use crate::store::memory::words::Words;
 use crate::sync::Arc;
@@ -27,6 +28,8 @@ pub enum Value<'a> {
     Hash(HashRef<'a>),
     /// A set.
     Set(SetRef<'a>),
+    /// A sorted set.
+    ZSet(ZSetRef<'a>),
 }
 
 /// Types of values.
@@ -35,6 +38,7 @@ pub(crate) enum Type {
     String,
     Hash,
     Set,
+    ZSet,
 }
 
 impl Type {
@@ -44,6 +48,7 @@ impl Type {
             Type::String => "string",
             Type::Hash => "hash",
             Type::Set => "set",
+            Type::ZSet => "zset",
         }
     }
 }
@@ -54,6 +59,7 @@ impl Value<'_> {
             Value::Int(_) | Value::Str(_) => Type::String,
             Value::Hash(_) => Type::Hash,
             Value::Set(_) => Type::Set,
+            Value::ZSet(_) => Type::ZSet,
         }
     }
 
@@ -221,6 +227,8 @@ encodings! {
         SetInts = 8: Set, "intset", |bytes| Value::Set(SetRef::ints(bytes));
         /// Set: a listpack.
         SetPacked = 9: Set, "listpack", |bytes| Value::Set(SetRef::packed(bytes));
+        /// Sorted set: a listpack.
+        ZSetPacked = 11: ZSet, "listpack", |bytes| Value::ZSet(ZSetRef::packed(bytes));
     }
     rooted {
         /// String: bytes in pages of their own.
@@ -229,6 +237,8 @@ encodings! {
         HashTable(Hash) = 5: Hash, "hashtable", |root| Value::Hash(HashRef::table(TableRef::new(root)));
         /// Set: a table.
         SetTable(Set) = 10: Set, "hashtable", |root| Value::Set(SetRef::table(set::TableRef::new(root)));
+        /// Sorted set: a table and a tree.
+        ZSetTree(ZSet) = 12: ZSet, "skiplist", |root| Value::ZSet(ZSetRef::tree(TreeRef::new(root)));
     }
 }
 
@@ -272,6 +282,8 @@ mod tests {
             (8, "SetInts"),
             (9, "SetPacked"),
             (10, "SetTable"),
+            (11, "ZSetPacked"),
+            (12, "ZSetTree"),
         ];
         assert_eq!(numbers, expected.map(|(number, name)| (number, String::from(name))));
         for kind in Kind::ALL {

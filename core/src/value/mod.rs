@@ -11,6 +11,7 @@ pub(crate) mod long;
 mod rooted;
 pub(crate) mod set;
 pub(crate) mod string;
+pub(crate) mod zset;
 
 use crate::error::{Error, Result};
 
@@ -20,6 +21,7 @@ pub(crate) use kind::{Kind, MAX_IN_ARENA, NewValue, Owned, Type};
 pub(crate) use rooted::{Root, Rooted};
 pub use set::SetRef;
 pub use string::Text;
+pub use zset::ZSetRef;
 
 impl<'a> Value<'a> {
     /// The name that TYPE replies.

@@ -93,6 +93,12 @@ impl<'a> View<'a> {
         self.root.from(SMALL_HEAD + self.homes() * 8 + at)
     }
 
+    /// Word number `at` of a block. There are so many.
+    #[inline]
+    pub(crate) fn word_of(self, block: Ref, at: usize) -> u64 {
+        self.words(block).word(at)
+    }
+
     /// An element, from its first byte to its last.
     #[inline]
     pub(crate) fn element<E: Elements>(self, block: Ref) -> &'a [u8] {

@@ -322,7 +322,7 @@ fn insert(collection: &mut Collection, seed: &HashSeed, member: Element<'_>) -> 
     match Stored::new(member) {
         Stored::Number(number) => collection.insert_number::<Members>(seed, number),
         Stored::Block(block) => {
-            collection.insert::<Members, 2>(seed, block.key(), [block.head(), block.string])
+            collection.insert::<Members, 2>(seed, block.key(), [block.head(), block.string]).map(|_| ())
         }
     }
 }
