@@ -295,7 +295,6 @@ impl<'a> Listpack<'a> {
     }
 
     /// The element at an index. O(distance to the nearer end).
-    #[cfg_attr(not(test), expect(dead_code, reason = "elements of lists by index"))]
     pub(crate) fn get(self, index: usize) -> Option<Element<'a>> {
         self.element(self.seek(index)?)
     }
