@@ -203,7 +203,9 @@ fn ranges_of_members_in_both_encodings() {
     let bytes = packed(&pairs);
     let pool = Arc::<Pool>::default();
     let mut large = ZSet::new(&pool);
-    pairs.iter().for_each(|(member, score)| drop(large.set(&seed(), member, *score)));
+    for (member, score) in &pairs {
+        large.set(&seed(), member, *score).unwrap();
+    }
     let seed = seed();
     let both = [ZSetRef::packed(&bytes), ZSetRef::tree(large.as_ref(&seed))];
     let ends = || members.iter().flat_map(|member| [LexBound::Closed(member), LexBound::Open(member)]);
