@@ -273,7 +273,8 @@ impl PackedScore {
     fn new(score: f64) -> Self {
         /// All integers up to here, and no others above, are doubles.
         const EXACT: f64 = (1_u64 << 53) as f64;
-        let is_integer = score.trunc() == score && score.abs() <= EXACT && score.to_bits() != (-0.0_f64).to_bits();
+        // As in the server, a listpack has one zero.
+        let is_integer = score.trunc() == score && score.abs() <= EXACT;
         let mut bytes = [0; 9];
         bytes[..8].copy_from_slice(&score.to_le_bytes());
         let len = if parse_int(&bytes[..8]).is_some() { 9 } else { 8 };
