@@ -57,6 +57,28 @@ pub(crate) fn write_f64(buf: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Appends `value` with 17 significant digits and no trailing zeros, as C's `%.17g`: what ZSCAN tells of a large sorted set.
+pub(crate) fn write_f64_17(buf: &mut Vec<u8>, value: f64) {
+    const DIGITS: i32 = 17;
+    if !value.is_finite() || value == 0.0 {
+        return write_f64(buf, value);
+    }
+    let text = format!("{value:.16e}");
+    let (mantissa, exponent) = text.split_once('e').expect("the form has an exponent");
+    let exponent: i32 = exponent.parse().expect("it is a number");
+    let text = if (-4..DIGITS).contains(&exponent) {
+        format!("{value:.*}", (DIGITS - 1 - exponent) as usize)
+    } else {
+        mantissa.to_owned()
+    };
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    buf.extend_from_slice(text.as_bytes());
+    if !(-4..DIGITS).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        buf.extend_from_slice(format!("e{sign}{:02}", exponent.abs()).as_bytes());
+    }
+}
+
 fn place_digits(buf: &mut Vec<u8>, digits: &[u8], exponent: i32) {
     let count = digits.len() as i32;
     let scientific = exponent + count - 1;
@@ -122,6 +144,33 @@ mod tests {
             count += 1;
         }
         assert!(count > 300);
+    }
+
+    /// As `printf("%.17g")` writes them.
+    #[test]
+    fn seventeen_digits() {
+        for (value, text) in [
+            (0.1, "0.10000000000000001"),
+            (1e-5, "1.0000000000000001e-05"),
+            (1e-4, "0.0001"),
+            (0.000123, "0.00012300000000000001"),
+            (1e300, "1.0000000000000001e+300"),
+            (100.0, "100"),
+            (-2.25, "-2.25"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (123456789012345678.0, "1.2345678901234568e+17"),
+            (5e-324, "4.9406564584124654e-324"),
+            (0.3333333333333333, "0.33333333333333331"),
+            (-0.0, "-0"),
+            (0.0, "0"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let mut buf = Vec::new();
+            write_f64_17(&mut buf, value);
+            assert_eq!(String::from_utf8(buf).unwrap(), text);
+        }
     }
 
     #[test]

@@ -159,6 +159,9 @@ impl Request<'_> {
     fn sorted<'d>(&self, db: &'d Db<'_>) -> Result<Vec<Element<'d>>> {
         let value = db.lookup(self.key).map(|entry| entry.value());
         let source = Source::of(value)?;
+        if source.is_packed_zset() {
+            db.unpack_later(self.key.bytes());
+        }
         let range = self.range(source.len());
         let mut by = self.by.map(Pattern::new);
         let mut is_alpha = self.is_alpha;

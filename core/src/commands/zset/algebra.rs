@@ -311,7 +311,8 @@ fn store_found(
     let keyspace = db.keyspace();
     let mut new = New::new(keyspace.config.hot());
     let members = operation.find(db, keys, options)?.sorted();
-    new.expect(members.len());
+    // One that leaves its listpack while it is made would lose the sign of a zero.
+    new.expect(members.len(), members.iter().map(|(name, _)| name.bytes().len()).max().unwrap_or(0));
     for (name, score) in &members {
         new.append(&keyspace.shared.pool, &keyspace.seed, name.bytes(), *score)?;
     }

@@ -134,6 +134,16 @@ macro_rules! pop_command {
             count: Option<Positive>,
         }
 
+        impl<'a> $name<'a> {
+            fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+                let key = Key::parse(args)?;
+                if args.remaining() > 1 {
+                    return Err(Error::syntax());
+                }
+                Ok(Self { key, count: Option::parse(args)? })
+            }
+        }
+
         impl Write for $name<'_> {
             fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
                 pop(db, &self.key, $end, self.count, reply)
@@ -170,7 +180,7 @@ pop_command! {
     #[command(
         name = "ZPOPMIN", group = SortedSet, since = "5.0.0", complexity = "O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements popped.", arity = -2,
         flags(WRITE, FAST),
-        reply = "array(bulk | double | array(bulk | double))",
+        custom_parse, reply = "array(bulk | double | array(bulk | double))",
     )]
     ZPopMin, End::Min
 }
@@ -183,7 +193,7 @@ pop_command! {
     #[command(
         name = "ZPOPMAX", group = SortedSet, since = "5.0.0", complexity = "O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements popped.", arity = -2,
         flags(WRITE, FAST),
-        reply = "array(bulk | double | array(bulk | double))",
+        custom_parse, reply = "array(bulk | double | array(bulk | double))",
     )]
     ZPopMax, End::Max
 }

@@ -223,7 +223,8 @@ impl Write for ZRangeStore<'_> {
         if let Some(zset) = zset_of(db, &self.src)? {
             let keyspace = db.keyspace();
             let ranks = self.query.ranks(zset);
-            new.expect(ranks.len());
+            // The server knows how many there are of a range of ranks alone.
+            new.expect(if self.sortby.is_none() { ranks.len() } else { 0 }, 0);
             let mut appended = Ok(());
             zset.walk(ranks, false, |member, score| {
                 appended = member.with(|member| new.append(&keyspace.shared.pool, &keyspace.seed, member, score));

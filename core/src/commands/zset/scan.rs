@@ -76,12 +76,15 @@ impl Read for ZScan<'_> {
         reply.array(2);
         reply.bulk(next.to_string().as_bytes());
         reply.array(if self.noscores { found.len() } else { found.len() * 2 });
+        let is_packed = zset.is_none_or(|zset| zset.is_packed());
         let mut text = Vec::new();
         for (member, score) in found {
             member.with(|member| reply.bulk(member));
             if !self.noscores {
                 text.clear();
-                num::write_f64(&mut text, score);
+                // As in the server, which tells a listpack's scores as they stand there, and others by another function.
+                let write = if is_packed { num::write_f64 } else { num::write_f64_17 };
+                write(&mut text, score);
                 reply.bulk(&text);
             }
         }

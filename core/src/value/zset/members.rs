@@ -89,6 +89,11 @@ impl Editing<'_, ZSet> {
         }
     }
 
+    /// Leaves the listpack.
+    pub(crate) fn unpack_anyway(&mut self) {
+        self.unpack();
+    }
+
     /// Gives a member a score, whether or not it has one.
     pub(crate) fn set(&mut self, member: &[u8], score: f64) {
         if self.is_packed() && !self.is_refused {
@@ -190,9 +195,9 @@ impl New {
         Self { limits, len: 0, form: NewForm::Packed(listpack::EMPTY.to_vec()) }
     }
 
-    /// So many members are about to be added to an empty one.
-    pub(crate) fn expect(&mut self, members: usize) {
-        if members > self.limits.members {
+    /// So many members, of so many bytes at most, are about to be added to an empty one.
+    pub(crate) fn expect(&mut self, members: usize, longest: usize) {
+        if members > self.limits.members || longest > self.limits.bytes {
             self.form = NewForm::Expected;
         }
     }

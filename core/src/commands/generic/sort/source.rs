@@ -33,6 +33,11 @@ impl<'d> Source<'d> {
         }
     }
 
+    /// Whether it is a sorted set in a listpack, which the server unpacks to sort it.
+    pub(super) fn is_packed_zset(&self) -> bool {
+        matches!(self, Source::ZSet(zset) if zset.is_packed())
+    }
+
     /// Whether its elements have an order of their own, which they keep where nothing is to be sorted.
     pub(super) fn has_order(&self) -> bool {
         match self {
