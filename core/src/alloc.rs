@@ -45,6 +45,43 @@ pub(crate) fn with_room_for<T>(items: usize) -> Result<Vec<T>> {
     Ok(all)
 }
 
+/// Texts, one behind the other.
+#[derive(Default)]
+pub(crate) struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    /// Adds a copy of a text. O(length).
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn push(&mut self, text: &[u8]) -> Result<()> {
+        self.bytes.try_reserve(text.len()).map_err(|_| Error::no_memory())?;
+        self.ends.try_reserve(1).map_err(|_| Error::no_memory())?;
+        self.bytes.extend_from_slice(text);
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The sum of their lengths.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The texts in the order in which they were added.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        let start = |at: usize| at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        (0..self.ends.len()).map(move |at| &self.bytes[start(at)..self.ends[at]])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +91,9 @@ mod tests {
         assert!(with_room_for::<u64>(usize::MAX / 8).is_err());
         assert_eq!(copied(b"abc").unwrap(), b"abc");
         assert_eq!(&*boxed(b"").unwrap(), b"");
+        let mut texts = Texts::default();
+        [&b"ab"[..], b"", b"c"].into_iter().for_each(|text| texts.push(text).unwrap());
+        assert!(texts.iter().eq([&b"ab"[..], b"", b"c"]) && (texts.len(), texts.bytes()) == (3, 3));
         assert_eq!(collected((0..100).filter(|number| number % 3 == 0)).unwrap().len(), 34);
     }
 }

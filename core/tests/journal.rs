@@ -222,6 +222,37 @@ const TEMPLATES: &[&str] = &[
     "SINTER U U",
     "SMEMBERS U",
     "SSCAN U 0",
+    "ZADD Z N F N F",
+    "ZADD Z N V 1.5 V 0.25 F",
+    "ZADD Z NX CH N F",
+    "ZADD Z GT INCR N F",
+    "ZADD Z XX 3 F",
+    "ZINCRBY Z 0.1 F",
+    "ZREM Z F V",
+    "ZPOPMIN Z",
+    "ZPOPMAX Z 2",
+    "ZMPOP 2 Z Z MIN COUNT 2",
+    "BZPOPMIN Z Z 0.001",
+    "BZPOPMAX Z 0.001",
+    "BZMPOP 0.001 2 Z Z MAX",
+    "ZREMRANGEBYRANK Z 1 2",
+    "ZREMRANGEBYSCORE Z 3 5",
+    "ZREMRANGEBYLEX Z [field:1 [field:2",
+    "ZRANGESTORE Z Z 0 3",
+    "ZRANGESTORE Z Z 2 9 BYSCORE",
+    "ZUNIONSTORE Z 2 Z U",
+    "ZINTERSTORE Z 2 Z Z WEIGHTS 0.1 3",
+    "ZDIFFSTORE Z 2 Z Z",
+    "ZUNIONSTORE K 1 Z",
+    "ZRANDMEMBER Z 2",
+    "ZRANGE Z 0 -1",
+    "DEL Z",
+    "RENAME Z Z",
+    "COPY Z Z REPLACE",
+    "COPY Z Z DB D",
+    "MOVE Z D",
+    "PEXPIRE Z T",
+    "SET Z V",
     "DEL U",
     "RENAME U U",
     "COPY U U REPLACE",
@@ -256,6 +287,7 @@ fn word(random: &mut Random, word: &str, now: u64) -> String {
         "F" => format!("field:{}", random.below(5)),
         "L" => format!("list:{}", random.below(3)),
         "U" => format!("set:{}", random.below(4)),
+        "Z" => format!("zset:{}", random.below(4)),
         "V" => match random.below(8) {
             0 => "x".repeat(100),
             1..4 => random.below(100).to_string(),
@@ -334,6 +366,8 @@ fn state(engine: &Engine) -> State {
                 fields(session, &key)
             } else if kind.contains(&format!("{:?}", b"list")) {
                 format!("{:?}", texts(session, &[b"LRANGE", &key, b"0", b"-1"]))
+            } else if kind.contains(&format!("{:?}", b"zset")) {
+                format!("{:?}", texts(session, &[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]))
             } else if kind.contains(&format!("{:?}", b"set")) {
                 let mut members = texts(session, &[b"SMEMBERS", &key]);
                 members.sort();

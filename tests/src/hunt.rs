@@ -199,7 +199,8 @@ impl Setting {
         let (entries, value) = (self.listpack_entries, self.listpack_value);
         let line = format!(
             "CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value} set-max-listpack-entries {entries} \
-             set-max-listpack-value {value} set-max-intset-entries {} list-max-listpack-size {}",
+             set-max-listpack-value {value} set-max-intset-entries {} zset-max-listpack-entries {entries} \
+             zset-max-listpack-value {value} list-max-listpack-size {}",
             self.intset_entries, self.list_size
         );
         [line.split(' ').map(|word| word.as_bytes().to_vec()).collect()]
@@ -298,6 +299,7 @@ impl Side {
                     Some(b"hash") => (&[b"HGETALL", key], Mode::Pairs),
                     Some(b"list") => (&[b"LRANGE", key, b"0", b"-1"], Mode::Mask(Vec::new())),
                     Some(b"set") => (&[b"SMEMBERS", key], Mode::Unordered),
+                    Some(b"zset") => (&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], Mode::Within(0)),
                     _ => (&[b"GET", key], Mode::Pairs),
                 };
                 let name = |what: &str| format!("database {database}, key {}: {what}", quote::quote(key));

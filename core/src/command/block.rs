@@ -17,7 +17,7 @@ use crate::keyspace::locks::Locks;
 use crate::keyspace::waiting::{Serve, Waiter};
 use crate::keyspace::{Db, Group, Key, Keyspace};
 use crate::local::Local;
-use crate::num::{self, LongDouble};
+use crate::num::LongDouble;
 use crate::sync::{Arc, Mutex};
 
 /// Whether a command has replied.
@@ -77,10 +77,9 @@ pub trait Block {
 pub(crate) fn patience_of_seconds(text: &[u8]) -> Result<Option<Duration>> {
     /// Milliseconds of a time are an `i64` for the server, and so is the end of the wait: this is some three centuries less.
     const MOST: f64 = 9_223_362_000_000_000_000.0;
-    // The server's are long doubles: what a double does not hold is a number all the same.
-    LongDouble::parse(text).ok_or_else(|| Error::command("timeout is not a float or out of range"))?;
-    let seconds = num::parse_f64_bound(text).unwrap_or(0.0);
-    match (seconds * 1000.0).ceil() {
+    let seconds = LongDouble::parse(text);
+    let seconds = seconds.ok_or_else(|| Error::command("timeout is not a float or out of range"))?;
+    match (seconds.to_f64() * 1000.0).ceil() {
         milliseconds if milliseconds < 0.0 => Err(Error::command("timeout is negative")),
         milliseconds if milliseconds > MOST => Err(Error::command("timeout is out of range")),
         0.0 => Ok(None),

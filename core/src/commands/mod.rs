@@ -11,6 +11,7 @@ pub(crate) mod set;
 pub(crate) mod string;
 pub mod table;
 pub(crate) mod transactions;
+pub(crate) mod zset;
 #[cfg(test)]
 mod twins;
 
@@ -111,6 +112,15 @@ commands! {
         set::DelIfEq, set::GetSet, set::PSetEx, set::Set, set::SetEx, set::SetNx;
     transactions:
         exec::Exec, multi::Discard, multi::Multi, watch::Unwatch, watch::Watch;
+    zset:
+        add::ZAdd, add::ZIncrBy,
+        algebra::ZDiff, algebra::ZDiffStore, algebra::ZInter, algebra::ZInterCard, algebra::ZInterStore, algebra::ZUnion, algebra::ZUnionStore,
+        get::ZCard, get::ZCount, get::ZLexCount, get::ZMScore, get::ZRank, get::ZRevRank, get::ZScore,
+        pop::BZMPop, pop::BZPopMax, pop::BZPopMin, pop::ZMPop, pop::ZPopMax, pop::ZPopMin,
+        random::ZRandMember,
+        range::ZRange, range::ZRangeByLex, range::ZRangeByScore, range::ZRangeStore, range::ZRevRange, range::ZRevRangeByLex, range::ZRevRangeByScore,
+        remove::ZRem, remove::ZRemRangeByLex, remove::ZRemRangeByRank, remove::ZRemRangeByScore,
+        scan::ZScan;
 }
 
 /// Writes a container's HELP: its subcommands with a line about each.

@@ -21,6 +21,7 @@ pub enum EventClass {
     Hash,
     List,
     Set,
+    ZSet,
     Expired,
     Evicted,
     New,

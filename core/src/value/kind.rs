@@ -12,6 +12,7 @@ use super::long::{self, LongString};
 use super::rooted::{Root, Rooted};
 use super::set::{self, Set, SetRef};
 use super::string;
+use super::zset::{TreeRef, ZSet, ZSetRef};
 use crate::store::memory::Pool;
 use crate::store::memory::words::Words;
 use crate::sync::Arc;
@@ -30,6 +31,8 @@ pub enum Value<'a> {
     List(ListRef<'a>),
     /// A set.
     Set(SetRef<'a>),
+    /// A sorted set.
+    ZSet(ZSetRef<'a>),
 }
 
 /// Types of values.
@@ -39,6 +42,7 @@ pub(crate) enum Type {
     Hash,
     List,
     Set,
+    ZSet,
 }
 
 impl Type {
@@ -49,6 +53,7 @@ impl Type {
             Type::Hash => "hash",
             Type::List => "list",
             Type::Set => "set",
+            Type::ZSet => "zset",
         }
     }
 }
@@ -60,6 +65,7 @@ impl Value<'_> {
             Value::Hash(_) => Type::Hash,
             Value::List(_) => Type::List,
             Value::Set(_) => Type::Set,
+            Value::ZSet(_) => Type::ZSet,
         }
     }
 
@@ -229,6 +235,8 @@ encodings! {
         SetInts = 8: Set, "intset", |bytes| Value::Set(SetRef::ints(bytes));
         /// Set: a listpack.
         SetPacked = 9: Set, "listpack", |bytes| Value::Set(SetRef::packed(bytes));
+        /// Sorted set: a listpack.
+        ZSetPacked = 11: ZSet, "listpack", |bytes| Value::ZSet(ZSetRef::packed(bytes));
     }
     rooted {
         /// String: bytes in pages of their own.
@@ -239,6 +247,8 @@ encodings! {
         List(List) = 7: List, "quicklist", |root| Value::List(ListRef::large(Large::new(root)));
         /// Set: a table.
         SetTable(Set) = 10: Set, "hashtable", |root| Value::Set(SetRef::table(set::TableRef::new(root)));
+        /// Sorted set: a table and a tree.
+        ZSetTree(ZSet) = 12: ZSet, "skiplist", |root| Value::ZSet(ZSetRef::tree(TreeRef::new(root)));
     }
 }
 
@@ -284,6 +294,8 @@ mod tests {
             (8, "SetInts"),
             (9, "SetPacked"),
             (10, "SetTable"),
+            (11, "ZSetPacked"),
+            (12, "ZSetTree"),
         ];
         assert_eq!(numbers, expected.map(|(number, name)| (number, String::from(name))));
         for kind in Kind::ALL {

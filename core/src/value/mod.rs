@@ -12,6 +12,7 @@ pub(crate) mod long;
 mod rooted;
 pub(crate) mod set;
 pub(crate) mod string;
+pub(crate) mod zset;
 
 use crate::error::{Error, Result};
 
@@ -22,6 +23,7 @@ pub use list::ListRef;
 pub(crate) use rooted::{Root, Rooted};
 pub use set::SetRef;
 pub use string::Text;
+pub use zset::ZSetRef;
 
 impl<'a> Value<'a> {
     /// The name that TYPE replies.

@@ -1,12 +1,23 @@
 //! SORT and SORT_RO.
 //!
-//! They sort lists, sets and sorted sets, which come with the next types; of what exists today a missing key sorts to nothing
-//! and every other type is refused, as the server does.
+//! They sort whatever is a [`Source`], by the elements themselves or by what a [`Pattern`] leads to.
 
+mod pattern;
+mod source;
+
+use std::cmp::Ordering;
+use std::ops::{ControlFlow, Range};
+
+use crate::alloc::{self, Texts};
 use crate::command::spec::{BeginSearch, FindKeys};
 use crate::command::{Arg, Command, Read, Reply, Write};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, until_zero};
 use crate::keyspace::{Db, EventClass, Key};
+use crate::num::parse_f64;
+use crate::value::list::Collected;
+use crate::value::listpack::Element;
+use pattern::Pattern;
+use source::Source;
 
 #[derive(Arg, Clone, Copy)]
 enum Order {
@@ -51,18 +62,40 @@ pub struct Sort<'a> {
 
 impl Write for Sort<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        refuse_unsortable(db, &self.key)?;
+        let request = Request {
+            key: &self.key,
+            by: self.by_pattern,
+            limit: self.limit.as_ref(),
+            get: &self.get_pattern,
+            is_descending: matches!(self.order, Some(Order::Desc)),
+            is_alpha: self.sorting,
+            is_stored: self.destination.is_some(),
+        };
+        let sorted = request.sorted(db)?;
         match &self.destination {
+            None => request.reply(db, &sorted, reply),
             Some(destination) => {
-                if db.remove(destination) {
-                    db.notify(EventClass::Generic, "del", destination.bytes());
-                }
-                reply.integer(0);
+                let texts = request.texts(db, &sorted)?;
+                drop(sorted);
+                store(db, destination, &texts)?;
+                reply.count(texts.len());
+                Ok(())
             }
-            None => reply.array(0),
         }
-        Ok(())
     }
+}
+
+/// Stores what was sorted as a list, whatever was there before. Of nothing there is no list: the key goes.
+fn store(db: &mut Db<'_>, destination: &Key<'_>, texts: &Texts) -> Result<()> {
+    if texts.len() > 0 {
+        let keyspace = db.keyspace();
+        let list = Collected::new(texts.iter(), keyspace.config.hot(), &keyspace.shared.pool)?;
+        list.with(|value| db.insert(destination, value, None))?;
+        db.notify(EventClass::List, "sortstore", destination.bytes());
+    } else if db.remove(destination) {
+        db.notify(EventClass::Generic, "del", destination.bytes());
+    }
+    Ok(())
 }
 
 /// Sorts the elements of a list, a set or a sorted set.
@@ -91,12 +124,184 @@ pub struct SortRo<'a> {
 
 impl Read for SortRo<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        refuse_unsortable(db, &self.key)?;
-        reply.array(0);
-        Ok(())
+        let request = Request {
+            key: &self.key,
+            by: self.by_pattern,
+            limit: self.limit.as_ref(),
+            get: &self.get_pattern,
+            is_descending: matches!(self.order, Some(Order::Desc)),
+            is_alpha: self.sorting,
+            is_stored: false,
+        };
+        let sorted = request.sorted(db)?;
+        request.reply(db, &sorted, reply)
     }
 }
 
-fn refuse_unsortable(db: &Db<'_>, key: &Key<'_>) -> Result<()> {
-    if db.lookup(key).is_some() { Err(Error::wrong_type()) } else { Ok(()) }
+/// What is to be sorted, and how.
+struct Request<'r> {
+    key: &'r Key<'r>,
+    by: Option<&'r [u8]>,
+    limit: Option<&'r Limit>,
+    get: &'r [&'r [u8]],
+    is_descending: bool,
+    is_alpha: bool,
+    is_stored: bool,
+}
+
+/// What an element is sorted by.
+enum Weight<'d> {
+    Number(f64),
+    /// A text looked up for it; `None` comes first.
+    Text(Option<Element<'d>>),
+    Itself,
+}
+
+impl Request<'_> {
+    /// The elements in the order and within the limits that were asked for.
+    fn sorted<'d>(&self, db: &'d Db<'_>) -> Result<Vec<Element<'d>>> {
+        let value = db.lookup(self.key).map(|entry| entry.value());
+        let source = Source::of(value)?;
+        if source.is_packed_zset() {
+            db.unpack_later(self.key.bytes());
+        }
+        let range = self.range(source.len());
+        let mut by = self.by.map(Pattern::new);
+        let mut is_alpha = self.is_alpha;
+        if by.as_ref().is_some_and(|by| !by.names_keys()) {
+            if source.has_order() || !self.is_stored {
+                return self.unsorted(&source, range);
+            }
+            // What is stored must not depend on the order of a table.
+            (by, is_alpha) = (None, true);
+        }
+        let mut elements = alloc::with_room_for(source.len())?;
+        let mut are_numbers = true;
+        source.each_until(false, |element| {
+            let weight = match (&by, is_alpha) {
+                (None, true) => Weight::Itself,
+                (None, false) => number(Some(element), &mut are_numbers),
+                (Some(by), true) => Weight::Text(by.look_up(db, element)),
+                (Some(by), false) => number(by.look_up(db, element), &mut are_numbers),
+            };
+            elements.push((element, weight));
+            ControlFlow::Continue(())
+        });
+        if !are_numbers {
+            return Err(Error::command("One or more scores can't be converted into double"));
+        }
+        let order = |one: &(Element<'_>, Weight<'_>), other: &(Element<'_>, Weight<'_>)| {
+            let order = self.compare(one, other);
+            if self.is_descending { order.reverse() } else { order }
+        };
+        // Only what is asked for is sorted: the rest is on the right side of it.
+        if range.start > 0 && range.start < elements.len() {
+            elements.select_nth_unstable_by(range.start, order);
+        }
+        let rest = elements.get_mut(range.start..).unwrap_or_default();
+        if range.len() > 0 && range.len() < rest.len() {
+            rest.select_nth_unstable_by(range.len() - 1, order);
+        }
+        let wanted = &mut elements[range];
+        wanted.sort_unstable_by(order);
+        alloc::collected(wanted.iter().map(|(element, _)| *element))
+    }
+
+    /// The elements within the limits in the order that they have anyway.
+    fn unsorted<'d>(&self, source: &Source<'d>, range: Range<usize>) -> Result<Vec<Element<'d>>> {
+        let mut elements = alloc::with_room_for(range.len())?;
+        let mut at = 0;
+        source.each_until(self.is_descending, |element| {
+            if range.contains(&at) {
+                elements.push(element);
+            }
+            at += 1;
+            if at < range.end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        Ok(elements)
+    }
+
+    /// Which of so many elements are asked for.
+    fn range(&self, len: usize) -> Range<usize> {
+        let Some(limit) = self.limit else { return 0..len };
+        let at_most = |number: i64| usize::try_from(number).map_or(0, |number| number.min(len));
+        let start = at_most(limit.offset);
+        let end = if limit.count < 0 { len } else { (start + at_most(limit.count)).min(len) };
+        start..end
+    }
+
+    /// Elements of one weight are ordered by their texts, so that there is only one result.
+    fn compare(&self, one: &(Element<'_>, Weight<'_>), other: &(Element<'_>, Weight<'_>)) -> Ordering {
+        let by_text = || one.0.with(|one| other.0.with(|other| self.collate(one, other)));
+        let by_weight = match (&one.1, &other.1) {
+            (Weight::Number(one), Weight::Number(other)) => one.partial_cmp(other).unwrap_or(Ordering::Equal),
+            (Weight::Text(Some(one)), Weight::Text(Some(other))) => {
+                one.with(|one| other.with(|other| self.collate(one, other)))
+            }
+            (Weight::Text(one), Weight::Text(other)) => one.is_some().cmp(&other.is_some()),
+            _ => Ordering::Equal,
+        };
+        let is_number = matches!(one.1, Weight::Number(_));
+        let by_bytes = || one.0.with(|one| other.0.with(|other| one.cmp(other)));
+        by_weight.then_with(|| if is_number { Ordering::Equal } else { by_text() }).then_with(by_bytes)
+    }
+
+    /// As the server, which replies in the order of C's texts, which end at their first zero, and stores in that of all bytes.
+    fn collate(&self, one: &[u8], other: &[u8]) -> Ordering {
+        let text = |bytes| if self.is_stored { bytes } else { until_zero(bytes) };
+        text(one).cmp(text(other))
+    }
+
+    /// Visits what is asked for of each element: itself, or what each GET leads to.
+    fn each_text<'d>(
+        &self,
+        db: &'d Db<'_>,
+        sorted: &[Element<'d>],
+        mut visit: impl FnMut(Option<Element<'d>>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let patterns = alloc::collected(self.get.iter().map(|pattern| Pattern::new(pattern)))?;
+        let _ = sorted.iter().try_for_each(|element| {
+            if patterns.is_empty() {
+                return visit(Some(*element));
+            }
+            patterns.iter().try_for_each(|pattern| visit(pattern.look_up(db, *element)))
+        });
+        Ok(())
+    }
+
+    fn reply(&self, db: &Db<'_>, sorted: &[Element<'_>], reply: &mut Reply) -> Result<()> {
+        reply.array(sorted.len() * self.get.len().max(1));
+        self.each_text(db, sorted, |text| {
+            match text {
+                Some(text) => text.with(|text| reply.bulk(text)),
+                None => reply.null(),
+            }
+            if reply.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// Copies of what is asked for; what is missing is empty.
+    fn texts(&self, db: &Db<'_>, sorted: &[Element<'_>]) -> Result<Texts> {
+        let (mut texts, mut copied) = (Texts::default(), Ok(()));
+        self.each_text(db, sorted, |text| {
+            copied = text.unwrap_or(Element::Bytes(b"")).with(|text| texts.push(text));
+            if copied.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        copied.map(|()| texts)
+    }
+}
+
+/// The number that an element is sorted by: nothing is 0. What is none is noted.
+fn number<'d>(text: Option<Element<'_>>, are_numbers: &mut bool) -> Weight<'d> {
+    let number = match text {
+        None => Some(0.0),
+        Some(Element::Int(integer)) => Some(integer as f64),
+        Some(Element::Bytes(text)) => {
+            let text = until_zero(text);
+            // Decimal forms only, unlike scores.
+            if text.contains(&b'x') || text.contains(&b'X') { None } else { parse_f64(text) }
+        }
+    };
+    *are_numbers &= number.is_some();
+    Weight::Number(number.unwrap_or(0.0))
 }

@@ -1,7 +1,7 @@
 //! SPOP.
 
 use super::{remove, reply_member, set_to_change};
-use crate::alloc;
+use crate::alloc::{self, Texts};
 use crate::command::{Args, Command, Reply, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
@@ -47,29 +47,6 @@ impl Write for SPop<'_> {
     }
 }
 
-/// Names of members, one behind the other.
-#[derive(Default)]
-struct Names {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Names {
-    fn push(&mut self, name: &[u8]) -> Result<()> {
-        let no_memory = |_| Error::no_memory();
-        self.bytes.try_reserve(name.len()).map_err(no_memory)?;
-        self.ends.try_reserve(1).map_err(no_memory)?;
-        self.bytes.extend_from_slice(name);
-        self.ends.push(self.bytes.len());
-        Ok(())
-    }
-
-    fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        let start = |at: usize| at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        (0..self.ends.len()).map(move |at| &self.bytes[start(at)..self.ends[at]])
-    }
-}
-
 impl SPop<'_> {
     fn pop_one(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let Some(set) = set_to_change(db, &self.key)? else {
@@ -96,7 +73,7 @@ impl SPop<'_> {
             self.remove_all(db);
             return Ok(());
         }
-        let (mut names, mut named) = (Names::default(), Ok(()));
+        let (mut names, mut named) = (Texts::default(), Ok(()));
         set.draw(count, |member| {
             reply_member(reply, member);
             if named.is_ok() && !reply.is_full() {
@@ -105,7 +82,7 @@ impl SPop<'_> {
         })?;
         named?;
         reply.check()?;
-        db.brace_for(names.ends.len() + 2, names.bytes.len())?;
+        db.brace_for(names.len() + 2, names.bytes())?;
         self.remove(db, names.iter())
     }
 

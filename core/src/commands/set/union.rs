@@ -102,9 +102,13 @@ impl Read for SDiff<'_> {
         let _ = if by_removing {
             let mut left = HashSet::new();
             left.try_reserve(first.len()).map_err(|_| Error::no_memory())?;
-            first.each(|member| drop(left.insert(member)));
+            first.each(|member| {
+                left.insert(member);
+            });
             let _ = others.iter().try_for_each(|other| {
-                other.each(|member| drop(left.remove(&member)));
+                other.each(|member| {
+                    left.remove(&member);
+                });
                 if left.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             first.each_until(|member| {

@@ -309,7 +309,7 @@ impl Db<'_> {
 
     /// Closes one command: hands its effects to the log while the shards are still locked.
     pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Group) {
-        self.reclaim_stale();
+        self.settle_met();
         let changes = std::mem::take(&mut self.effects.changes);
         let mut rewritten = None;
         if let Some(rare) = &mut self.effects.rare {

@@ -99,6 +99,12 @@ impl<'a> View<'a> {
         Block::new(self.words(block)).bytes(from, len)
     }
 
+    /// Word number `at` of a block. There are so many.
+    #[inline]
+    pub(crate) fn word_of(self, block: Ref, at: usize) -> u64 {
+        self.words(block).word(at)
+    }
+
     /// An element, from its first byte to its last.
     #[inline]
     pub(crate) fn element<E: Elements>(self, block: Ref) -> &'a [u8] {

@@ -2,11 +2,13 @@
 //!
 //! A small list is a listpack in its entry; a larger one is a [`large::List`]. How either is changed is in [`editing`].
 
+mod collected;
 pub(crate) mod editing;
 pub(crate) mod large;
 mod node;
 mod sizes;
 
+pub(crate) use collected::Collected;
 pub(crate) use editing::Elements;
 pub(crate) use large::List;
 

@@ -71,6 +71,12 @@ impl Fill {
         bytes <= most_bytes / 2 && elements <= most_elements / 2
     }
 
+    /// The same for one that was made in one piece: by the limits.
+    pub(super) fn allows_listpack(self, bytes: usize, elements: usize) -> bool {
+        let (most_bytes, most_elements) = self.limits();
+        bytes <= most_bytes && elements <= most_elements
+    }
+
     /// Whether an element of so many bytes has a node to itself.
     pub(super) fn is_large(self, len: usize) -> bool {
         match self.limits() {

@@ -180,14 +180,6 @@ impl Limits {
 }
 
 impl Editing<'_, Set> {
-    fn as_ref(&self) -> SetRef<'_> {
-        match &self.form {
-            Form::Packed(packed) => of_packed(packed.kind(), packed.bytes()),
-            Form::Unpacked(set) => SetRef::table(set.as_ref(self.seed)),
-            Form::Large(set) => SetRef::table(set.as_ref(self.seed)),
-        }
-    }
-
     /// Adds members and says how many are new. As in the server, their number decides about the encoding before duplicates are known.
     pub(crate) fn add_all(&mut self, names: &[&[u8]]) -> usize {
         if let Some(first) = names.first() {

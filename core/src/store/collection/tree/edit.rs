@@ -52,11 +52,19 @@ impl<'c, I: Items> TreeMut<'c, I> {
         self.collection.set_own(WEIGHT, weight);
     }
 
-    /// Makes the nodes on the way to a place the tree's own, and no other's: changes there need no memory then, unless a node has to be split. O(log n).
+    /// Makes the nodes on the way to the item behind a place the tree's own, and no other's: changing or removing it needs no memory then, whatever is inserted
+    /// meanwhile. O(log n).
     ///
     /// # Errors
     /// [`OutOfMemory`]; nothing has changed but for who owns what.
+    ///
+    /// # Panics
+    /// If there is no item.
     pub(crate) fn own(&self, place: &Place) -> Result<(), OutOfMemory> {
+        self.own_way(&self.at_item(place))
+    }
+
+    fn own_way(&self, place: &Place) -> Result<(), OutOfMemory> {
         place.steps.iter().try_for_each(|step| self.collection.own(step.node))
     }
 
@@ -73,7 +81,7 @@ impl<'c, I: Items> TreeMut<'c, I> {
             self.add_weight(weight.into());
             return Ok(());
         };
-        self.own(&place)?;
+        self.own_way(&place)?;
         let mut new_nodes = self.new_nodes(&place)?.into_iter();
         let mut steps = place.steps.iter().rev();
         let is_at_end = (is_first(&place), place.before == self.as_ref().weight());
@@ -205,7 +213,7 @@ impl<'c, I: Items> TreeMut<'c, I> {
     /// If there is no item.
     pub(crate) fn set(&mut self, place: &Place, item: Ref, weight: u32) -> Result<(), OutOfMemory> {
         let place = self.at_item(place);
-        self.own(&place)?;
+        self.own_way(&place)?;
         let (step, above) = place.steps.split_last().expect("there is an item");
         let (leaf, at) = (self.leaf(step.node), step.at as usize);
         let change = u64::from(weight).wrapping_sub(leaf.weight(at));
@@ -232,7 +240,7 @@ impl<'c, I: Items> TreeMut<'c, I> {
     /// If there is no item.
     pub(crate) fn remove(&mut self, place: &Place) -> Result<(), OutOfMemory> {
         let place = self.at_item(place);
-        self.own(&place)?;
+        self.own_way(&place)?;
         let (step, above) = place.steps.split_last().expect("there is an item");
         let (leaf, at) = (self.leaf(step.node), step.at as usize);
         let weight = leaf.weight(at);

@@ -75,6 +75,19 @@ impl<const UNIT: bool> Tried<UNIT> {
         }
     }
 
+    /// Takes out a number that is there; what was owned before is removed whatever happens. False, and nothing, without memory.
+    fn take(&mut self, number: u32) -> bool {
+        let Ok(at) = self.model.binary_search_by_key(&number, |(number, _)| *number) else { return true };
+        let place = self.seek(number);
+        if self.edit().own(&place).is_err() {
+            return false;
+        }
+        refusal::set(true);
+        self.edit().remove(&place).expect("the way there is its own");
+        self.model.remove(at);
+        true
+    }
+
     /// Takes out the item that holds an element; false, and nothing, without memory.
     fn remove(&mut self, position: u64) -> bool {
         let Some((place, offset)) = self.tree().at(position) else { return true };
@@ -151,6 +164,7 @@ enum Op {
     Row(u32, bool),
     /// At a part of all elements, so many times.
     Remove(u32, usize),
+    Take(u32),
     /// The same done to the copy.
     Copy,
     Swap,
@@ -160,7 +174,8 @@ fn op() -> impl Strategy<Value = Op> {
     let number = prop_oneof![1..60_u32, 1..3_000_u32, 1..u32::MAX];
     prop_oneof![
         6 => (number.clone(), 1..9_u32).prop_map(|(number, weight)| Op::Put(number, weight)),
-        2 => (number, any::<bool>()).prop_map(|(number, up)| Op::Row(number, up)),
+        2 => (number.clone(), any::<bool>()).prop_map(|(number, up)| Op::Row(number, up)),
+        3 => number.clone().prop_map(Op::Take),
         4 => (any::<u32>(), 1..40_usize).prop_map(|(part, times)| Op::Remove(part, times)),
         1 => Just(Op::Copy),
         1 => Just(Op::Swap),
@@ -177,7 +192,9 @@ fn run<const UNIT: bool>(ops: &[(Op, usize)]) {
             refusal::after(*refused);
         }
         match op {
-            Op::Put(number, weight) => drop(tried.put(*number, *weight)),
+            Op::Put(number, weight) => {
+                tried.put(*number, *weight);
+            }
             Op::Row(start, up) => {
                 for step in 0..150 {
                     let step = if *up { step } else { 149 - step };
@@ -189,6 +206,12 @@ fn run<const UNIT: bool>(ops: &[(Op, usize)]) {
                     let position = u128::from(tried.tree().weight()) * u128::from(*part) >> 32;
                     tried.remove(position as u64);
                 }
+            }
+            Op::Take(number) => {
+                // One that is there, mostly.
+                let at = *number as usize % tried.model.len().max(1);
+                let number = tried.model.get(at).map_or(*number, |(number, _)| *number);
+                tried.take(number);
             }
             Op::Copy => copy = tried.share(),
             Op::Swap => std::mem::swap(&mut tried, &mut copy),

