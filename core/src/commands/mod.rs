@@ -5,6 +5,7 @@
 pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod hash;
+pub(crate) mod pubsub;
 pub(crate) mod server;
 pub(crate) mod string;
 pub mod table;
@@ -67,6 +68,10 @@ commands! {
         set::HMSet, set::HSet, set::HSetNx,
         setex::HSetEx,
         ttl::HExpireTime, ttl::HPExpireTime, ttl::HPTtl, ttl::HTtl;
+    pubsub:
+        info::PubSub { info::PubSubChannels, info::PubSubHelp, info::PubSubNumPat, info::PubSubNumSub, info::PubSubShardChannels, info::PubSubShardNumSub },
+        publish::Publish, publish::SPublish,
+        subscribe::PSubscribe, subscribe::PUnsubscribe, subscribe::SSubscribe, subscribe::SUnsubscribe, subscribe::Subscribe, subscribe::Unsubscribe;
     server:
         command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },
         commandlog::CommandLog { commandlog::CommandLogGet, commandlog::CommandLogHelp, commandlog::CommandLogLen, commandlog::CommandLogReset },

@@ -152,10 +152,11 @@ impl Session {
         self.client.state.refuses_pushes = true;
     }
 
-    /// Whether messages may come: the session monitors.
+    /// Whether messages may come: the session monitors, or is subscribed to something.
     #[inline]
     pub fn is_pushed_to(&self) -> bool {
-        self.client.state.info.is_monitor.load(Ordering::Relaxed)
+        let info = &self.client.state.info;
+        info.is_monitor.load(Ordering::Relaxed) || info.subscribed.is_any()
     }
 
     /// Takes the oldest message, in the session's form, and waits for one that long at most; for ever, if no time is given.
