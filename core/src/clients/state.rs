@@ -117,9 +117,14 @@ impl SessionState {
             && !self.may_only_subscribe()
     }
 
-    /// Whether a RESP2 connection is subscribed to anything: in its replies and messages nobody could tell the one from the other.
+    /// Whether it is subscribed to anything and speaks RESP2: its client takes all that comes for messages.
+    pub(crate) fn reads_messages_alone(&self) -> bool {
+        !self.subscriptions.are_none() && !self.info.resp3.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may do little but subscribe. Who reads tapes can tell replies from messages.
     pub(crate) fn may_only_subscribe(&self) -> bool {
-        !self.subscriptions.are_none() && !self.info.reads_tape && !self.info.resp3.load(Ordering::Relaxed)
+        self.reads_messages_alone() && !self.info.reads_tape
     }
 
     /// Chooses the protocol.

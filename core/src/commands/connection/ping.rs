@@ -10,7 +10,7 @@ use crate::error::Result;
 #[command(
     name = "PING", group = Connection, since = "1.0.0", complexity = "O(1)", arity = -1,
     flags(FAST), tips("request_policy:all_shards", "response_policy:all_succeeded"),
-    custom_parse, reply = "simple | bulk",
+    custom_parse, reply = "simple | bulk | array(bulk)",
 )]
 pub struct Ping<'a> {
     message: Option<&'a [u8]>,
@@ -26,9 +26,8 @@ impl<'a> Ping<'a> {
 impl Session for Ping<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         match self.message {
-            _ if context.session.may_only_subscribe() => {
+            _ if context.session.reads_messages_alone() => {
                 // As a message: that is all that such a client reads.
-                context.session.has_sent_messages = true;
                 reply.array(2);
                 reply.bulk(b"pong");
                 reply.bulk(self.message.unwrap_or_default());
