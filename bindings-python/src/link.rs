@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keystead::{Form, Outcome, Session};
 use parking_lot::Mutex;
@@ -44,7 +44,7 @@ impl Inner {
             self.behind.push_back(words);
             return Ok(());
         }
-        if self.session.begin(argv) == Outcome::Replied {
+        if self.session.begin(argv) == Outcome::Replied && !self.session.take_answered_by_messages() {
             self.replies.push_back(copied(self.session.replies())?);
         }
         Ok(())
@@ -90,18 +90,29 @@ impl Inner {
         self.session.is_blocked() || self.session.is_pushed_to()
     }
 
-    /// Waits, and lets signal handlers run meanwhile, until there is something to read, if anything may come.
-    fn wait(&mut self, py: Python<'_>) -> PyResult<()> {
+    /// Waits, and lets signal handlers run meanwhile, until there is something to read, if anything may come, or so long at most.
+    fn wait(&mut self, py: Python<'_>, time: Option<Duration>) -> PyResult<()> {
+        let start = Instant::now();
+        let left = || time.map(|time| time.saturating_sub(start.elapsed()));
+        let is_over = || left() == Some(Duration::ZERO);
+        let within = |slice: Option<Duration>| slice.into_iter().chain(left()).min();
         if self.session.is_blocked() {
-            waiting::wait(py, &mut self.session)?;
-            self.took()?;
+            let mut has_come = false;
+            waiting::while_signals(py, &mut self.session, |session, slice| {
+                has_come = session.wait(within(slice));
+                Ok::<bool, PyErr>(has_come || is_over())
+            })
+            .inspect_err(|_| _ = self.session.cancel())?;
+            if has_come {
+                self.took()?;
+            }
         } else if self.session.is_pushed_to() {
             let mut message = None;
-            waiting::while_signals(py, &mut self.session, |session, time| {
-                let next =
-                    session.next_push(time).map_err(|lost| PyConnectionError::new_err(lost.to_string()))?;
-                message = next;
-                Ok::<bool, PyErr>(message.is_some())
+            waiting::while_signals(py, &mut self.session, |session, slice| {
+                message = session
+                    .next_push(within(slice))
+                    .map_err(|lost| PyConnectionError::new_err(lost.to_string()))?;
+                Ok::<bool, PyErr>(message.is_some() || is_over())
             })?;
             if let Some(message) = message {
                 self.replies.push_back(copied(&message)?);
@@ -141,12 +152,13 @@ impl Link {
         decode(py, &tape, &Style { text, error: Some(self.make_error.bind(py)) })
     }
 
-    /// Whether a reply or a message waits.
-    fn can_read(&self) -> PyResult<bool> {
-        let mut guard = self.inner.lock();
-        let Some(inner) = guard.as_mut() else { return Ok(false) };
-        inner.look()?;
-        Ok(!inner.replies.is_empty())
+    /// Whether a reply or a message waits, or comes within so many seconds; None: some time.
+    #[pyo3(signature = (seconds = Some(0.0)))]
+    fn can_read(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<bool> {
+        let _inside = enter(py)?;
+        // A time beyond all times is none.
+        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        self.wait_and(py, time, |inner| !inner.replies.is_empty()).map(|found| found.unwrap_or(false))
     }
 
     /// Whether [`Link::read`] need not wait.
@@ -180,22 +192,33 @@ impl Link {
 impl Link {
     /// The oldest reply or message, once there is one; `None` if there will be none.
     fn next(&self, py: Python<'_>) -> PyResult<Option<Vec<u8>>> {
+        let next = self.wait_and(py, None, |inner| inner.replies.pop_front())?;
+        next.ok_or_else(closed)
+    }
+
+    /// Waits until there is something to read, if anything may come, or so long at most, and then looks; `None` once it was closed.
+    fn wait_and<R>(
+        &self,
+        py: Python<'_>,
+        time: Option<Duration>,
+        look: impl FnOnce(&mut Inner) -> R,
+    ) -> PyResult<Option<R>> {
         let mut guard = self.inner.lock();
-        let inner = guard.as_mut().ok_or_else(closed)?;
+        let Some(inner) = guard.as_mut() else { return Ok(None) };
         inner.look()?;
-        if !inner.replies.is_empty() || !inner.may_come() {
-            return Ok(inner.replies.pop_front());
+        if !inner.replies.is_empty() || !inner.may_come() || time == Some(Duration::ZERO) {
+            return Ok(Some(look(inner)));
         }
         // Nobody may hold the lock while others run.
         let waiting = guard.take();
         drop(guard);
-        let mut inner = waiting.ok_or_else(closed)?;
-        let waited = inner.wait(py);
-        let reply = inner.replies.pop_front();
+        let Some(mut inner) = waiting else { return Ok(None) };
+        let waited = inner.wait(py, time);
+        let found = look(&mut inner);
         if !self.is_closed.load(Ordering::Relaxed) {
             *self.inner.lock() = Some(inner);
         }
-        waited.map(|()| reply)
+        waited.map(|()| Some(found))
     }
 }
 

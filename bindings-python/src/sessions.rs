@@ -64,8 +64,15 @@ impl Sessions {
         self.db.load(Ordering::Relaxed)
     }
 
-    fn open(&self) -> Session {
+    /// One without its setup. It takes no messages: sessions are taken for one command each, so nobody could tell whose they are.
+    fn new_session(&self) -> Session {
         let mut session = self.engine.session(Form::Tape);
+        session.refuse_pushes();
+        session
+    }
+
+    fn open(&self) -> Session {
+        let mut session = self.new_session();
         for words in &self.setup {
             let argv: SmallVec<[&[u8]; 8]> = words.iter().map(Vec::as_slice).collect();
             session.execute(&argv);
@@ -328,7 +335,7 @@ impl Client {
     /// Executes the setup once, so that a wrong password or database is told at opening.
     /// Returns the database if the session may use it: typed calls ask for no password.
     fn check_setup(&self, py: Python<'_>) -> PyResult<Option<Database>> {
-        let mut session = self.sessions.engine.session(Form::Tape);
+        let mut session = self.sessions.new_session();
         let make = self.make_error.bind(py);
         for words in &self.sessions.setup {
             let argv: SmallVec<[&[u8]; 8]> = words.iter().map(Vec::as_slice).collect();

@@ -31,8 +31,9 @@ use crate::pattern::glob_matches;
 
 pub(crate) use args::args_to_text;
 pub(crate) use error::ConfigError;
+pub(crate) use events::KeyspaceEvents;
 pub(crate) use hot::Hot;
-pub(crate) use limits::BufferLimits;
+pub(crate) use limits::{BufferClass, BufferLimits, PushLimit};
 pub(crate) use policies::{EvictionPolicy, MAXMEMORY_POLICIES, POLICIES, Rule, Scope};
 pub(crate) use spec::{Applies, Kind, Mutability, OptionSpec};
 pub(crate) use table::{OPTIONS, make_tables};
@@ -104,15 +105,11 @@ impl Config {
         Some(self.values.lock()[index].to_text(&OPTIONS[index].kind))
     }
 
-    /// Bytes of messages that may wait for a client that monitors, as the server counts it among the normal ones: theirs, if they have a limit.
-    pub(crate) fn monitor_limit(&self) -> usize {
-        /// Where the server has no limit there must be one all the same: what waits is memory of the host.
-        const MOST: usize = 256 << 20;
+    /// What may wait of messages for a client of a class; a client that monitors is a normal one.
+    pub(crate) fn push_limit(&self, class: BufferClass) -> PushLimit {
         match self.value("client-output-buffer-limit") {
-            Some(Value::BufferLimits(limits)) if limits.normal() > 0 => {
-                usize::try_from(limits.normal()).map_or(MOST, |limit| limit.min(MOST))
-            }
-            _ => MOST,
+            Some(Value::BufferLimits(limits)) => limits.push_limit(class),
+            other => unreachable!("the option has limits, not {other:?}"),
         }
     }
 

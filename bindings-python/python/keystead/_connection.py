@@ -6,6 +6,7 @@ override how words are packed, sent and read, and leave everything else, from HE
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from keystead._engine import open_engine
@@ -46,8 +47,8 @@ class LinkParser:
             link.close()
 
     def can_read(self, timeout: float | None = 0) -> bool:
-        """Whether a reply or a message waits."""
-        return self._link is not None and self._link.can_read()
+        """Whether a reply or a message waits, or comes within so many seconds; None: some time."""
+        return self._link is not None and self._link.can_read(timeout)
 
     def read(self, disable_decoding: bool) -> Any:
         """The next reply."""
@@ -173,7 +174,10 @@ class AsyncConnectionMixin:
     ) -> Any:
         if self._link is None:
             raise ConnectionError("not connected")
-        if not self._link.ready():
+        if isinstance(timeout, (int, float)):
+            if not await _comes_within(self._link, timeout):
+                return None
+        elif not self._link.ready():
             await arrival(self._link)
         response = self._link.read(self.encoder.decode_responses and not disable_decoding)  # type: ignore[attr-defined]
         if isinstance(response, Exception):
@@ -185,6 +189,21 @@ class AsyncConnectionMixin:
 
     def _host_error(self) -> str:
         return "the engine in this process"
+
+
+async def _comes_within(link: Link, seconds: float) -> bool:
+    """Whether there is something to read by then."""
+    if link.can_read():
+        return True
+    if link.ready():
+        # Nothing will come.
+        await asyncio.sleep(seconds)
+        return False
+    try:
+        await asyncio.wait_for(arrival(link), seconds)
+    except asyncio.TimeoutError:
+        return False
+    return link.can_read()
 
 
 def session_setup(kwargs: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -1,10 +1,12 @@
 //! The clients of an engine: the registry of their sessions, what CLIENT INFO and CLIENT LIST tell about each, and what a session remembers
-//! (`state.rs`). What others have for a client is in `outbox.rs`, how they end its wait in `blocking.rs`, who sees all commands in `monitors.rs`.
+//! (`state.rs`, `subscriptions.rs`). Who hears what is published is in `channels.rs`, what others have for a client is in `outbox.rs`, how they end its wait in `blocking.rs`, who sees all commands in `monitors.rs`.
 
 mod blocking;
+mod channels;
 mod monitors;
 mod outbox;
 mod state;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
@@ -14,10 +16,12 @@ use crate::keyspace::watch::WatchFlag;
 use crate::os::{Frozen, Guard};
 use crate::sync::{Arc, Mutex};
 pub(crate) use blocking::{Blocking, Ending};
+pub(crate) use channels::{Channels, Kind as SubscriptionKind};
 use monitors::Monitors;
 pub use outbox::Wake;
 pub(crate) use outbox::{Awaited, Late, Outbox};
 pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
+use subscriptions::{Subscribed, Subscriptions};
 
 /// What others may know of a session. Written by the session itself, read by CLIENT LIST.
 pub(crate) struct ClientInfo {
@@ -51,6 +55,8 @@ pub(crate) struct ClientInfo {
     pub(crate) reads_tape: bool,
     /// It sees each command that is executed.
     pub(crate) is_monitor: AtomicBool,
+    /// What it is subscribed to.
+    pub(crate) subscribed: Subscribed,
     /// What other threads have for it.
     pub(crate) outbox: Outbox,
     /// Its wait for the reply of its last command.
@@ -124,6 +130,7 @@ pub(crate) struct Clients {
     next_id: AtomicU64,
     opened: AtomicU64,
     pub(crate) monitors: Monitors,
+    pub(crate) channels: Channels,
 }
 
 impl Clients {
@@ -156,6 +163,7 @@ impl Clients {
             watch_flag: WatchFlag::default(),
             reads_tape,
             is_monitor: AtomicBool::new(false),
+            subscribed: Subscribed::default(),
             outbox: Outbox::default(),
             blocking: Mutex::default(),
         });
@@ -175,6 +183,8 @@ impl Clients {
 
     /// Locks the registry, and the names, the wait and the outbox of every session: in a child, CLIENT LIST still reads of other threads' sessions.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        // Who publishes holds a channel while it fills outboxes.
+        self.channels.freeze(held);
         let open = self.open.lock();
         for info in open.values() {
             let names = Frozen::new(info.clone(), |info: &ClientInfo, held| {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Clock;
+use crate::config::PushLimit;
 use crate::error::Error;
 use crate::keyspace::waiting::Undo;
 use crate::os::Guard;
@@ -47,6 +48,8 @@ struct Inner {
     pushes: VecDeque<Arc<[u8]>>,
     /// Bytes of the messages.
     bytes: usize,
+    /// Since when they are above the soft limit, unix milliseconds; 0 if they are not.
+    above_since_ms: u64,
     /// There were more than fit; all were dropped.
     has_lost: bool,
     /// The client is to look again, though nothing has come.
@@ -109,21 +112,15 @@ impl Outbox {
         self.change(|inner| inner.nudged = true);
     }
 
-    /// Puts a message in, and says whether it fits into `limit` bytes. If not, all messages are dropped, and the client is told so. The caller
-    /// holds no shard.
-    pub(crate) fn push(&self, message: &Arc<[u8]>, limit: usize) -> bool {
-        let mut fits = false;
-        self.change(|inner| {
-            fits = message.len() <= limit.saturating_sub(inner.bytes) && inner.pushes.try_reserve(1).is_ok();
-            if fits {
-                inner.bytes += message.len();
-                inner.pushes.push_back(message.clone());
-            } else {
-                inner.drop_pushes();
-                inner.has_lost = true;
-            }
-        });
-        fits
+    /// Puts a message in, and says whether it fits into the limit. If not, all messages are dropped, and the client is told so. Nobody is woken: the
+    /// caller does that by [`Outbox::wake`] when it holds no lock.
+    pub(crate) fn put(&self, message: &Arc<[u8]>, limit: &PushLimit, now_ms: u64) -> bool {
+        self.inner.lock().put(message, limit, now_ms)
+    }
+
+    /// Wakes the client, for what was [put](Outbox::put) in. The caller holds no shard.
+    pub(crate) fn wake(&self) {
+        self.change(|_| ());
     }
 
     /// Takes the late reply out.
@@ -185,9 +182,29 @@ impl Outbox {
 }
 
 impl Inner {
+    fn put(&mut self, message: &Arc<[u8]>, limit: &PushLimit, now_ms: u64) -> bool {
+        let bytes = self.bytes.saturating_add(message.len());
+        if bytes <= limit.soft {
+            self.above_since_ms = 0;
+        } else if self.above_since_ms == 0 {
+            self.above_since_ms = now_ms;
+        }
+        let is_above_for_long =
+            self.above_since_ms > 0 && now_ms.saturating_sub(self.above_since_ms) > limit.soft_ms;
+        let fits = bytes <= limit.hard && !is_above_for_long && self.pushes.try_reserve(1).is_ok();
+        if fits {
+            self.bytes = bytes;
+            self.pushes.push_back(message.clone());
+        } else {
+            self.drop_pushes();
+            self.has_lost = true;
+        }
+        fits
+    }
+
     fn drop_pushes(&mut self) {
         self.pushes = VecDeque::new();
-        self.bytes = 0;
+        (self.bytes, self.above_since_ms) = (0, 0);
     }
 }
 

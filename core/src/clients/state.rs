@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Blocking, ClientInfo};
+use super::{Blocking, Channels, ClientInfo, SubscriptionKind, Subscriptions};
 use crate::alloc;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -23,11 +23,15 @@ pub(crate) struct SessionState {
     pub(crate) quitting: bool,
     /// Nobody reads what would be pushed to it.
     pub(crate) refuses_pushes: bool,
+    /// What it is subscribed to.
+    subscriptions: Subscriptions,
+    /// A command has replied with messages, and not with one reply of its shape.
+    pub(crate) has_sent_messages: bool,
     /// The command whose reply it waits for.
     pub(crate) blocked: Option<Blocked>,
     /// Lines about its commands that those who monitor have not got yet.
     pub(crate) shown: Vec<String>,
-    /// Follows from `authenticated`, `transaction` and `blocked`.
+    /// Follows from `authenticated`, `transaction`, `blocked`, and whether it may only subscribe.
     is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
@@ -80,6 +84,8 @@ impl SessionState {
             quitting: false,
             is_plain: authenticated,
             refuses_pushes: false,
+            subscriptions: Subscriptions::default(),
+            has_sent_messages: false,
             blocked: None,
             shown: Vec::new(),
             stripe: OnceCell::new(),
@@ -105,7 +111,78 @@ impl SessionState {
     }
 
     fn would_be_plain(&self) -> bool {
-        self.authenticated && self.transaction.is_none() && self.blocked.is_none()
+        self.authenticated
+            && self.transaction.is_none()
+            && self.blocked.is_none()
+            && !self.may_only_subscribe()
+    }
+
+    /// Whether it is subscribed to anything and speaks RESP2: its client takes all that comes for messages.
+    pub(crate) fn reads_messages_alone(&self) -> bool {
+        !self.subscriptions.are_none() && !self.info.resp3.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may do little but subscribe. Who reads tapes can tell replies from messages.
+    pub(crate) fn may_only_subscribe(&self) -> bool {
+        self.reads_messages_alone() && !self.info.reads_tape
+    }
+
+    /// Chooses the protocol.
+    pub(crate) fn set_resp3(&mut self, resp3: bool) {
+        self.info.resp3.store(resp3, Ordering::Relaxed);
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// What it is subscribed to.
+    pub(crate) fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// Subscribes, unless it is already. `tell` is called with the number of subscriptions by then, before any message comes of this one; it must wait
+    /// for nothing.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    pub(crate) fn subscribe(
+        &mut self,
+        channels: &Channels,
+        kind: SubscriptionKind,
+        name: &[u8],
+        tell: impl FnOnce(usize),
+    ) -> Result<()> {
+        let count = self.subscriptions.count(kind);
+        if self.subscriptions.of(kind).contains(name) {
+            tell(count);
+            return Ok(());
+        }
+        let own = alloc::boxed(name)?;
+        channels.subscribe(kind, name, &self.info, || tell(count + 1))?;
+        self.subscriptions.of_mut(kind).insert(own);
+        self.subscriptions_changed(kind);
+        Ok(())
+    }
+
+    /// Ends a subscription, if there is such a one.
+    pub(crate) fn unsubscribe(&mut self, channels: &Channels, kind: SubscriptionKind, name: &[u8]) {
+        if self.subscriptions.of_mut(kind).remove(name) {
+            channels.unsubscribe(kind, name, self.info.id);
+            self.subscriptions_changed(kind);
+        }
+    }
+
+    /// Ends all subscriptions.
+    pub(crate) fn unsubscribe_all(&mut self, channels: &Channels) {
+        for kind in SubscriptionKind::ALL {
+            for name in std::mem::take(self.subscriptions.of_mut(kind)) {
+                channels.unsubscribe(kind, &name, self.info.id);
+            }
+            self.subscriptions_changed(kind);
+        }
+    }
+
+    fn subscriptions_changed(&mut self, kind: SubscriptionKind) {
+        self.info.subscribed.set(kind, self.subscriptions.of(kind).len());
+        self.is_plain = self.would_be_plain();
     }
 
     /// The client has told who it is.
@@ -207,7 +284,7 @@ impl SessionState {
         self.end_transaction();
         self.unwatch(keyspace);
         self.select(0);
-        self.info.resp3.store(false, Ordering::Relaxed);
+        self.set_resp3(false);
         self.info.names.lock().name.clear();
     }
 

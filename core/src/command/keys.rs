@@ -21,7 +21,8 @@ pub fn each_position(spec: &Spec, argv: &[&[u8]], mut visit: impl FnMut(usize, K
 /// arguments decide. `None` as in [`each_position`].
 pub fn of_call(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
     let mut found = Vec::new();
-    for (index, key_spec) in spec.keys.iter().enumerate() {
+    let is_of_keys = |key_spec: &&KeySpec| !key_spec.flags.contains(KeyFlags::NOT_KEY);
+    for (index, key_spec) in spec.keys.iter().enumerate().filter(|(_, key_spec)| is_of_keys(key_spec)) {
         let flags = flags_of_call(spec, key_spec, argv);
         match key_spec.begin {
             BeginSearch::Unknown => {

@@ -7,6 +7,7 @@ pub mod arg;
 pub mod block;
 pub mod keys;
 mod monitor;
+mod publish;
 mod remarkable;
 pub mod reply;
 pub mod run;

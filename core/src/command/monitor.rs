@@ -9,6 +9,7 @@ use super::reply::Form;
 use super::run::{Context, Found};
 use super::spec::{Flags, shown};
 use crate::clients::ClientAddress;
+use crate::config::BufferClass;
 use crate::local::Local;
 use crate::sync::Arc;
 
@@ -52,7 +53,7 @@ impl Context<'_, '_> {
 impl Local {
     fn show(&self, lines: &[String]) {
         let monitors = self.monitors();
-        let limit = self.config.monitor_limit();
+        let limit = self.config.push_limit(BufferClass::Normal);
         for line in lines {
             let encoded = [Form::Resp, Form::Tape].map(|form| {
                 let mut reply = Reply::new(form);
@@ -61,7 +62,7 @@ impl Local {
             });
             for client in &monitors {
                 let [resp, tape] = &encoded;
-                self.push(client, if client.reads_tape { tape } else { resp }, limit);
+                self.push(client, if client.reads_tape { tape } else { resp }, &limit);
             }
         }
     }

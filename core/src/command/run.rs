@@ -67,12 +67,17 @@ pub(crate) fn execute(
     reply: &mut Reply,
 ) -> Outcome {
     let start = reply.len();
+    session.has_sent_messages = false;
     let mut context = Context { engine, session, transaction: None };
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);
         reply.error(&error);
     }
     reply.close_all();
+    if session.has_sent_messages {
+        // What came while it was subscribed, which it may no longer be.
+        session.take_messages(reply);
+    }
     if session.blocked.is_some() { Outcome::Blocked } else { Outcome::Replied }
 }
 
@@ -97,9 +102,10 @@ fn dispatch(
             if let Some(id) = id {
                 context.session.counters(stats).of(id).rejected();
             }
-            stats.count_error(&error);
             context.session.poison_transaction();
-            return Err(context.abort_if_exec(argv, error));
+            let error = context.abort_if_exec(argv, error);
+            context.engine.stats.count_error(&error);
+            return Err(error);
         }
     };
     if context.session.in_transaction() && is_queued(found.spec) {
@@ -150,7 +156,29 @@ fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
         // The server takes who monitors for a replica here.
         return Err(Error::command("Replica can't interact with the keyspace"));
     }
+    if context.session.may_only_subscribe() && !is_for_subscribers(found.spec.name) {
+        return Err(Error::command(format_args!(
+            "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            found.spec.name
+        )));
+    }
     Ok(())
+}
+
+/// Whether a RESP2 connection that is subscribed may execute a command.
+fn is_for_subscribers(name: &str) -> bool {
+    const COMMANDS: [&str; 9] = [
+        "subscribe",
+        "unsubscribe",
+        "psubscribe",
+        "punsubscribe",
+        "ssubscribe",
+        "sunsubscribe",
+        "ping",
+        "quit",
+        "reset",
+    ];
+    COMMANDS.contains(&name)
 }
 
 /// Runs an admitted command, measures it and counts it.
@@ -185,7 +213,7 @@ pub(crate) fn call(
     count(engine, context.session, found, argv, elapsed, replied, error);
     // Whoever ends its own connection within EXEC gets no more than it had by then.
     #[cfg(debug_assertions)]
-    if result.is_ok() && !context.session.quitting {
+    if result.is_ok() && !context.session.quitting && !context.session.has_sent_messages {
         super::shape::check(found.spec, &reply.as_bytes()[start..], reply.form());
     }
     result

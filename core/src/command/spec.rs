@@ -183,11 +183,11 @@ impl Group {
             Group::Bitmap => Categories::BITMAP,
             Group::HyperLogLog => Categories::HYPERLOGLOG,
             Group::Geo => Categories::GEO,
-            Group::PubSub => Categories::PUBSUB,
             Group::Transactions => Categories::TRANSACTION,
             Group::Scripting => Categories::SCRIPTING,
             Group::Connection => Categories::CONNECTION,
-            Group::Server => Categories::NONE,
+            // Those about messages have a flag, and its category.
+            Group::PubSub | Group::Server => Categories::NONE,
         }
     }
 }

@@ -6,14 +6,15 @@ pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod hash;
 pub(crate) mod list;
+pub(crate) mod pubsub;
 pub(crate) mod server;
 pub(crate) mod set;
 pub(crate) mod string;
 pub mod table;
 pub(crate) mod transactions;
-pub(crate) mod zset;
 #[cfg(test)]
 mod twins;
+pub(crate) mod zset;
 
 #[cfg(test)]
 use crate::command::Parse;
@@ -78,6 +79,10 @@ commands! {
         pop::BLPop, pop::BRPop, pop::LPop, pop::RPop,
         position::LPos,
         push::LPush, push::LPushX, push::RPush, push::RPushX;
+    pubsub:
+        info::PubSub { info::PubSubChannels, info::PubSubHelp, info::PubSubNumPat, info::PubSubNumSub, info::PubSubShardChannels, info::PubSubShardNumSub },
+        publish::Publish, publish::SPublish,
+        subscribe::PSubscribe, subscribe::PUnsubscribe, subscribe::SSubscribe, subscribe::SUnsubscribe, subscribe::Subscribe, subscribe::Unsubscribe;
     server:
         command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },
         commandlog::CommandLog { commandlog::CommandLogGet, commandlog::CommandLogHelp, commandlog::CommandLogLen, commandlog::CommandLogReset },

@@ -73,6 +73,12 @@ impl KeyspaceEvents {
         self.0 & other.0 == other.0
     }
 
+    /// Whether any event is published: it needs a class, and a channel to be published on.
+    pub(crate) const fn is_any_published(self) -> bool {
+        let channels = Self::KEYSPACE.0 | Self::KEYEVENT.0;
+        self.0 & channels != 0 && self.0 & !channels != 0
+    }
+
     /// Parses letters in any order.
     ///
     /// # Errors

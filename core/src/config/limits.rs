@@ -18,9 +18,26 @@ pub(crate) struct BufferLimit {
     pub(crate) soft_seconds: i64,
 }
 
+/// What may wait of messages for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PushLimit {
+    /// Bytes that are never passed.
+    pub(crate) hard: usize,
+    /// Bytes that may be passed for so many milliseconds; `usize::MAX` where there is no such limit.
+    pub(crate) soft: usize,
+    pub(crate) soft_ms: u64,
+}
+
 /// Limits of normal clients, replicas and subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BufferLimits([BufferLimit; 3]);
+
+/// The classes that clients here can be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BufferClass {
+    Normal = 0,
+    PubSub = 2,
+}
 
 const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
 
@@ -35,9 +52,17 @@ impl Default for BufferLimits {
 }
 
 impl BufferLimits {
-    /// The hard limit of normal clients, in bytes; 0 means none.
-    pub(crate) fn normal(&self) -> u64 {
-        self.0[0].hard
+    /// What may wait for a client of a class.
+    pub(crate) fn push_limit(&self, class: BufferClass) -> PushLimit {
+        /// Where the server has no limit there must be one all the same: what waits is memory of the host.
+        const MOST: usize = 256 << 20;
+        let BufferLimit { hard, soft, soft_seconds } = self.0[class as usize];
+        let bytes = |limit: u64| usize::try_from(limit).ok().filter(|limit| *limit > 0);
+        PushLimit {
+            hard: bytes(hard).map_or(MOST, |limit| limit.min(MOST)),
+            soft: bytes(soft).unwrap_or(usize::MAX),
+            soft_ms: u64::try_from(soft_seconds).unwrap_or(0).saturating_mul(1000),
+        }
     }
 
     /// These limits with the classes named in `args` replaced.

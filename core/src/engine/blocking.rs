@@ -160,10 +160,19 @@ impl Session {
         self.client.state.refuses_pushes = true;
     }
 
-    /// Whether messages may come: the session monitors.
+    /// Whether messages may come, or wait: the session monitors, is subscribed to something, or has just been.
     #[inline]
     pub fn is_pushed_to(&self) -> bool {
-        self.client.state.info.is_monitor.load(Ordering::Relaxed)
+        let info = &self.client.state.info;
+        let may_come = info.is_monitor.load(Ordering::Relaxed) || info.subscribed.is_any();
+        // What ends the subscriptions of others is in their replies.
+        may_come || info.reads_tape && info.outbox.len() > 0
+    }
+
+    /// Whether the last command has answered by messages, and is replied `OK` on the tape beside them; asked once. For a face whose users read both alike.
+    #[doc(hidden)]
+    pub fn take_answered_by_messages(&mut self) -> bool {
+        std::mem::take(&mut self.client.state.has_sent_messages)
     }
 
     /// Takes the oldest message, in the session's form, and waits for one that long at most; for ever, if no time is given.

@@ -2,6 +2,7 @@
 //!
 //! It is below the commands, which run in it; opening and closing are [`crate::engine`]'s.
 
+mod notifier;
 mod rounds;
 
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::clients::{ClientInfo, Clients};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
-use crate::config::Config;
+use crate::config::{Config, PushLimit};
 use crate::keyspace::evictor::Room;
 use crate::keyspace::{HashSeed, Keyspace};
 use crate::latency::LatencyMonitor;
@@ -20,6 +21,7 @@ use crate::os::Guard;
 use crate::pulse::Pulse;
 use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
+use notifier::Notifier;
 use rounds::Rounds;
 
 /// Why no command may take the short way.
@@ -46,6 +48,8 @@ pub(crate) struct Local {
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
     rounds: Rounds,
+    /// Publishes keyspace events.
+    notifier: Notifier,
 }
 
 impl Local {
@@ -57,7 +61,7 @@ impl Local {
         let measures_all = if measures_all(&config) { MEASURED } else { 0 };
         let stats = Stats::new(commands);
         stats.track(config.hot().latency_tracking());
-        Arc::new(Local {
+        let local = Arc::new_cyclic(|own| Local {
             number: LAST.fetch_add(1, Ordering::Relaxed),
             started_ms: clock.now_ms(),
             keyspace: Keyspace::new(clock, config.clone(), seed),
@@ -71,7 +75,10 @@ impl Local {
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
             rounds: Rounds::default(),
-        })
+            notifier: Notifier::new(own.clone()),
+        });
+        local.notifier.adopt(&local);
+        local
     }
 
     /// Locks everything: the shards first, since whoever holds one may take the others, never the other way round.
@@ -85,6 +92,7 @@ impl Local {
         held.push(Box::new(self.latency.lock()));
         self.network.freeze(held);
         self.pulse.freeze(held);
+        self.notifier.freeze(held);
     }
 
     /// Tells the background thread that the engine is in use, if it does not know. What depends on the clock comes after it.
@@ -111,6 +119,7 @@ impl Local {
         self.keyspace.report_all();
         self.make_room();
         self.network.look();
+        self.notifier.adopt(self);
     }
 
     /// Whether each command has to be timed and measured. One load.
@@ -153,13 +162,20 @@ impl Local {
         self.clients.monitors.all(|is_monitored| self.set_measured(MONITORED, is_monitored))
     }
 
-    /// Pushes a message to a client. One that has more of them than so many bytes waiting is too slow: its connection is ended, or, in process, it
-    /// loses them. The caller holds no shard.
-    pub(crate) fn push(&self, client: &ClientInfo, message: &Arc<[u8]>, limit: usize) {
-        if !client.outbox.push(message, limit) && client.has_connection() && !client.is_cut() {
+    /// Pushes a message to a client. The caller holds no shard.
+    pub(crate) fn push(&self, client: &ClientInfo, message: &Arc<[u8]>, limit: &PushLimit) {
+        let fits = client.outbox.put(message, limit, self.keyspace.clock.coarse_ms());
+        self.pushed(client, fits);
+    }
+
+    /// Wakes a client that a message was put into the outbox of. One for which it did not fit is too slow: its connection is ended, or, in process, it
+    /// has lost what waited. The caller holds no shard.
+    pub(crate) fn pushed(&self, client: &ClientInfo, fits: bool) {
+        if !fits && client.has_connection() && !client.is_cut() {
             self.network.too_slow.fetch_add(1, Ordering::Relaxed);
             client.cut();
         }
+        client.outbox.wake();
     }
 
     /// Whether a write may begin without making room and without an error of the log.

@@ -17,19 +17,29 @@ fn message(text: &str) -> Arc<[u8]> {
     text.as_bytes().into()
 }
 
+fn limit(hard: usize) -> PushLimit {
+    PushLimit { hard, soft: usize::MAX, soft_ms: 0 }
+}
+
+fn push(outbox: &Outbox, text: &str, limit: &PushLimit) -> bool {
+    let fits = outbox.put(&message(text), limit, 1);
+    outbox.wake();
+    fits
+}
+
 #[test]
 fn messages_come_in_order_and_too_many_are_dropped_and_told() {
     let outbox = Outbox::default();
-    assert!(outbox.push(&message("one"), 7) && outbox.push(&message("four"), 7));
+    assert!(push(&outbox, "one", &limit(7)) && push(&outbox, "four", &limit(7)));
     assert_eq!((outbox.bytes(), outbox.len()), (7, 2));
     assert_eq!(outbox.take_push(), Ok(Some(message("one"))));
-    assert!(!outbox.push(&message("fourteen"), 7));
+    assert!(!push(&outbox, "fourteen", &limit(7)));
     assert_eq!((outbox.bytes(), outbox.len()), (0, 0));
-    assert!(outbox.push(&message("after"), 7));
+    assert!(push(&outbox, "after", &limit(7)));
     assert_eq!(outbox.take_push(), Err(Lost));
     assert_eq!(outbox.take_push(), Ok(Some(message("after"))));
     assert_eq!(outbox.take_push(), Ok(None));
-    assert!(!outbox.push(&message("x"), 0));
+    assert!(!push(&outbox, "x", &limit(0)));
     outbox.forget_pushes();
     assert_eq!(outbox.take_push(), Ok(None));
 }
@@ -40,7 +50,7 @@ fn whatever_comes_wakes_the_client() {
     assert!(outbox.deliver(1, Late::default()).is_none());
     outbox.set_waker(Some(bell.clone()));
     assert!(outbox.deliver(2, Late { bytes: b"late".to_vec(), ..Late::default() }).is_none());
-    outbox.push(&message("m"), 10);
+    push(&outbox, "m", &limit(10));
     outbox.nudge();
     assert_eq!(bell.0.load(Ordering::Relaxed), 3);
     outbox.set_waker(None);
@@ -55,7 +65,7 @@ fn a_parked_thread_goes_on_when_something_comes() {
     let outbox = Outbox::default();
     // Nothing to wait for.
     outbox.park(Awaited::Late, Some(Duration::ZERO));
-    outbox.push(&message("m"), 10);
+    push(&outbox, "m", &limit(10));
     outbox.park(Awaited::Push, None);
     outbox.nudge();
     outbox.park(Awaited::Late, None);
@@ -81,4 +91,19 @@ fn a_refused_reply_comes_back_now_or_later() {
     assert_eq!(outbox.deliver(2, Late { bytes: b"two".to_vec(), ..Late::default() }).unwrap().bytes, b"two");
     assert_eq!(outbox.take_late().unwrap().bytes, b"three");
     assert!(outbox.deliver(2, Late::default()).is_none(), "once");
+}
+
+#[test]
+fn the_soft_limit_may_be_passed_for_a_while() {
+    let limit = PushLimit { hard: 100, soft: 4, soft_ms: 1000 };
+    let outbox = Outbox::default();
+    let put = |text: &str, now_ms| outbox.put(&message(text), &limit, now_ms);
+    assert!(put("four", 5_000) && put("five", 10_000) && put("six", 11_000));
+    assert!(!put("seven", 11_001) && outbox.bytes() == 0);
+    assert_eq!(outbox.take_push(), Err(Lost));
+    // Below it the time begins anew.
+    assert!(put("eight", 12_000) && put("nine", 12_500));
+    (0..2).for_each(|_| assert!(outbox.take_push().unwrap().is_some()));
+    assert!(put("one", 13_400) && put("two", 13_500) && put("x", 14_400));
+    assert!(!put("y", 14_501));
 }

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use crate::clients::ClientAddress;
-use crate::clients::ClientInfo;
+use crate::clients::{ClientAddress, ClientInfo, SubscriptionKind};
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::commands::table;
 use crate::error::{Error, Result, until_zero};
@@ -180,9 +179,10 @@ impl<'a> ClientList<'a> {
         // Nobody is without a name by being called "": the server knows no empty names.
         let is = |wanted: &[u8], own: &str| !own.is_empty() && wanted == own.as_bytes();
         let has = |wanted: &[u8], own: &str| wanted.iter().all(|letter| own.as_bytes().contains(letter));
-        // There are no links of replication, subscribers are not told apart, and no client has a capability.
-        self.client_type.is_none_or(|wanted| wanted == ClientType::Normal)
-            && self.not_client_type.is_none_or(|other| other != ClientType::Normal)
+        // There are no links of replication, and no client has a capability.
+        let client_type = if client.subscribed.is_any() { ClientType::PubSub } else { ClientType::Normal };
+        self.client_type.is_none_or(|wanted| wanted == client_type)
+            && self.not_client_type.is_none_or(|other| other != client_type)
             && self.client_id.as_ref().is_none_or(|ids| ids.contains(&id))
             && self.not_client_id.as_ref().is_none_or(|ids| !ids.contains(&id))
             && self.username.is_none_or(|user| user == ONLY_USER)
@@ -295,10 +295,11 @@ pub(super) fn addresses(client: &ClientInfo) -> (&str, &str) {
     }
 }
 
-/// The flags of a client, in the server's order: it monitors, is in a transaction, waits for a reply, is about to see a transaction fail.
+/// The flags of a client, in the server's order: it monitors, is subscribed, is in a transaction, waits for a reply, is about to see a transaction fail.
 fn flags(client: &ClientInfo) -> String {
     let has = [
         ('O', client.is_monitor.load(Ordering::Relaxed)),
+        ('P', client.subscribed.is_any()),
         ('x', client.in_transaction.load(Ordering::Relaxed)),
         ('b', client.blocking().is_some()),
         ('d', client.has_lost()),
@@ -319,7 +320,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
     // Writing to a string can't fail.
     let _ = writeln!(
         line,
-        "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa= db={} sub=0 psub=0 ssub=0 \
+        "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa= db={} sub={} psub={} ssub={} \
          multi={queued} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
          events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
          tot-cmds={}",
@@ -329,6 +330,9 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         seconds_since(client.last_seen_ms.load(Ordering::Relaxed)),
         flags(client),
         client.db.load(Ordering::Relaxed),
+        client.subscribed.count(SubscriptionKind::Channel),
+        client.subscribed.count(SubscriptionKind::Pattern),
+        client.subscribed.count(SubscriptionKind::ShardChannel),
         client.watched(),
         client.outbox.len(),
         client.outbox.bytes(),

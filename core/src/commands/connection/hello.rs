@@ -1,7 +1,5 @@
 //! HELLO and AUTH: protocol and identity.
 
-use std::sync::atomic::Ordering;
-
 use super::client::check_name;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -122,7 +120,7 @@ impl Session for Hello<'_> {
         if let Some(wishes) = &self.arguments {
             let resp3 = wishes.protover == 3;
             reply.set_resp3(resp3);
-            context.session.info.resp3.store(resp3, Ordering::Relaxed);
+            context.session.set_resp3(resp3);
         }
         introduce(context, reply);
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::Result;
 #[command(
     name = "PING", group = Connection, since = "1.0.0", complexity = "O(1)", arity = -1,
     flags(FAST), tips("request_policy:all_shards", "response_policy:all_succeeded"),
-    custom_parse, reply = "simple | bulk",
+    custom_parse, reply = "simple | bulk | array(bulk)",
 )]
 pub struct Ping<'a> {
     message: Option<&'a [u8]>,
@@ -24,8 +24,14 @@ impl<'a> Ping<'a> {
 }
 
 impl Session for Ping<'_> {
-    fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         match self.message {
+            _ if context.session.reads_messages_alone() => {
+                // As a message: that is all that such a client reads.
+                reply.array(2);
+                reply.bulk(b"pong");
+                reply.bulk(self.message.unwrap_or_default());
+            }
             Some(message) => reply.bulk(message),
             None => reply.simple("PONG"),
         }
@@ -115,8 +121,12 @@ pub struct Reset {}
 impl Session for Reset {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         context.engine.set_monitor(&context.session.info, false);
+        context.session.unsubscribe_all(&context.engine.clients.channels);
+        context.session.take_messages(reply);
+        context.session.info.outbox.forget_pushes();
         context.session.reset(&context.engine.keyspace, &context.engine.config);
         reply.set_resp3(false);
+        context.session.has_sent_messages |= !reply.is_empty();
         reply.simple("RESET");
         Ok(())
     }

@@ -74,7 +74,7 @@ impl Session for CommandGetKeysAndFlags<'_> {
 fn keys_of<'a>(command: &'a [u8], arguments: &[&'a [u8]]) -> Result<Vec<(&'a [u8], KeyFlags)>> {
     let argv: Vec<&[u8]> = std::iter::once(command).chain(arguments.iter().copied()).collect();
     let found = table::find(&argv).ok_or_else(|| Error::command("Invalid command specified"))?;
-    if found.spec.keys.is_empty() {
+    if found.spec.keys.iter().all(|key_spec| key_spec.flags.contains(KeyFlags::NOT_KEY)) {
         return Err(Error::command("The command has no key arguments"));
     }
     if !found.spec.arity_allows(argv.len()) {

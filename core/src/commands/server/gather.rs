@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use crate::clients::ClientInfo;
+use crate::clients::{ClientInfo, SubscriptionKind};
 use crate::commands::table;
 use crate::config::{MAXMEMORY_POLICIES, Value};
 use crate::info::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
@@ -63,6 +63,7 @@ impl Local {
         let watching = clients.iter().filter(|client| client.watched() > 0);
         snapshot.watching_clients = watching.count() as u64;
         snapshot.connected_clients = clients.len() as u64;
+        snapshot.pubsub_clients = clients.iter().filter(|client| client.subscribed.is_any()).count() as u64;
         let waits: Vec<_> = clients.iter().filter_map(|client| client.blocking()).collect();
         snapshot.blocked_clients = waits.len() as u64;
         snapshot.clients_in_timeout_table =
@@ -127,6 +128,10 @@ impl Local {
         self.sample_pace();
         let (network, rates) = (&self.network, self.pulse.rates());
         snapshot.total_connections_received = self.clients.opened();
+        let channels = &self.clients.channels;
+        snapshot.pubsub_channels = channels.count(SubscriptionKind::Channel) as u64;
+        snapshot.pubsubshard_channels = channels.count(SubscriptionKind::ShardChannel) as u64;
+        snapshot.pubsub_patterns = channels.patterns() as u64;
         snapshot.total_commands_processed = self.stats.commands_processed();
         snapshot.instantaneous_ops_per_sec = rates.commands as u64;
         snapshot.total_net_input_bytes = load(&network.input);

@@ -99,7 +99,9 @@ impl SPop<'_> {
         let mut names = names;
         while names.len() > 0 {
             let batch = names.by_ref().take(BATCH);
-            db.propagate(|| [&b"SREM"[..], self.key.bytes()].into_iter().chain(batch.map(|name| -> &[u8] { name })));
+            db.propagate(|| {
+                [&b"SREM"[..], self.key.bytes()].into_iter().chain(batch.map(|name| -> &[u8] { name }))
+            });
         }
         Ok(())
     }

@@ -64,7 +64,9 @@ fn draws_are_fair() {
     let names = encodings(&mut session, MEMBERS).map(|(key, _)| key);
     // One member, several different ones, most of them, and some with repeats; each with members of the same chance.
     for key in names {
-        for command in ["SRANDMEMBER", "SRANDMEMBER 7", "SRANDMEMBER 45", "SRANDMEMBER -5", "SPOP", "SPOP 7", "SPOP 45"] {
+        for command in
+            ["SRANDMEMBER", "SRANDMEMBER 7", "SRANDMEMBER 45", "SRANDMEMBER -5", "SPOP", "SPOP 7", "SPOP 45"]
+        {
             let (mut hits, mut pairs) = (BTreeMap::new(), BTreeMap::new());
             let (name, count) = command.split_once(' ').unwrap_or((command, ""));
             let line = format!("{name} copy {count}");
@@ -72,7 +74,11 @@ fn draws_are_fair() {
                 run(&mut session, &format!("COPY {key} copy REPLACE"));
                 let drawn = texts(&mut session, line.trim());
                 if !command.contains('-') {
-                    assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), drawn.len(), "{command}: all differ");
+                    assert_eq!(
+                        drawn.iter().collect::<BTreeSet<_>>().len(),
+                        drawn.len(),
+                        "{command}: all differ"
+                    );
                 }
                 for member in &drawn {
                     *hits.entry(member.clone()).or_insert(0) += 1;
@@ -249,7 +255,9 @@ fn a_reply_without_a_bound_is_an_error_and_takes_no_memory() {
         run(&mut session, &format!("SADD s {long}"));
         run(&mut session, "SADD i 1 2 3");
         let names: Vec<String> = (0..3000).map(|number| format!("{long}{number}")).collect();
-        names.chunks(100).for_each(|names| drop(run(&mut session, &format!("SADD large {}", names.join(" ")))));
+        names
+            .chunks(100)
+            .for_each(|names| drop(run(&mut session, &format!("SADD large {}", names.join(" ")))));
         let mut fails = |line: &str| {
             let reply = run(&mut session, line);
             assert!(reply.len() < 5000, "{line}");
@@ -311,7 +319,9 @@ fn where_memory_is_refused_nothing_has_changed() {
         });
         (members, run(session, "DBSIZE"))
     };
-    let middle = |prefix: &str| (5000..5080).map(|n| format!("{prefix}{n}{}", "y".repeat(90))).collect::<Vec<_>>().join(" ");
+    let middle = |prefix: &str| {
+        (5000..5080).map(|n| format!("{prefix}{n}{}", "y".repeat(90))).collect::<Vec<_>>().join(" ")
+    };
     let commands = [
         format!("SADD words x {long} y w1 {}", middle("a")),
         format!("SADD ints 5000 {long} 6000 {}", middle("")),
@@ -362,20 +372,28 @@ fn where_memory_is_refused_nothing_has_changed() {
         engine.set_journal(None);
     }
     let names: Vec<_> = refused.keys().copied().collect();
-    assert_eq!(names, ["SADD", "SDIFFSTORE", "SINTERSTORE", "SMOVE", "SPOP", "SREM", "SUNIONSTORE"], "{refused:?}");
+    assert_eq!(
+        names,
+        ["SADD", "SDIFFSTORE", "SINTERSTORE", "SMOVE", "SPOP", "SREM", "SUNIONSTORE"],
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn a_scan_meets_every_member_that_is_there_throughout() {
     let engine = engine("");
     let mut session = engine.session(Form::Tape);
-    let names = |from: usize, to: usize| (from..to).map(|n| if n % 2 == 0 { n.to_string() } else { format!("m{n}") }).collect::<Vec<_>>();
+    let names = |from: usize, to: usize| {
+        (from..to).map(|n| if n % 2 == 0 { n.to_string() } else { format!("m{n}") }).collect::<Vec<_>>()
+    };
     // Growing and shrinking meanwhile.
     for grows in [true, false] {
         run(&mut session, "DEL s");
         run(&mut session, &format!("SADD s {}", names(0, 600).join(" ")));
         if !grows {
-            names(600, 9000).chunks(100).for_each(|names| drop(run(&mut session, &format!("SADD s {}", names.join(" ")))));
+            names(600, 9000)
+                .chunks(100)
+                .for_each(|names| drop(run(&mut session, &format!("SADD s {}", names.join(" ")))));
         }
         let (mut seen, mut cursor, mut step) = (BTreeSet::new(), 0_u64, 600);
         loop {
