@@ -216,7 +216,7 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "CONFIG SET set-max-intset-entries {n}"),
     (1, "", "COMMAND GETKEYS SINTERCARD {n} {k} {k}"),
     (1, "shape", "SORT {k} BY {k} GET # GET {k} LIMIT {i} {i}"),
-    (1, "", "SORT {f} ALPHA STORE {k}"),
+    (1, "", "SORT missing ALPHA STORE {k}"),
     (1, "", "SORT {k} ALPHA DESC"),
     (1, "", "SORT {k} ALPHA LIMIT {i} {i} GET # GET key:* GET *"),
     (1, "", "SORT {k} BY key:* GET # GET *->f"),
@@ -463,8 +463,21 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
 
 /// Beginnings of templates about sets.
 const ABOUT_SETS: &[&str] = &[
-    "SADD", "SREM", "SCARD", "SISMEMBER", "SMISMEMBER", "SMEMBERS", "SMOVE", "SPOP", "SRANDMEMBER", "SINTER", "SUNION",
-    "SDIFF", "SSCAN", "SORT", "COMMAND GETKEYS SINTER",
+    "SADD",
+    "SREM",
+    "SCARD",
+    "SISMEMBER",
+    "SMISMEMBER",
+    "SMEMBERS",
+    "SMOVE",
+    "SPOP",
+    "SRANDMEMBER",
+    "SINTER",
+    "SUNION",
+    "SDIFF",
+    "SSCAN",
+    "SORT",
+    "COMMAND GETKEYS SINTER",
 ];
 
 /// One in six keys is of another kind.
@@ -477,7 +490,10 @@ fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
         SET_KEYS
     } else if template.starts_with('H') {
         HASH_KEYS
-    } else if ["DEL", "RENAME", "COPY", "MOVE", "OBJECT", "EXPIRE"].iter().any(|name| template.starts_with(name)) {
+    } else if ["DEL", "RENAME", "COPY", "MOVE", "OBJECT", "EXPIRE"]
+        .iter()
+        .any(|name| template.starts_with(name))
+    {
         rng.pick(&KINDS)
     } else {
         STRING_KEYS

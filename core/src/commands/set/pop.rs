@@ -98,7 +98,9 @@ impl SPop<'_> {
         db.notify_of_edit(EventClass::Set, "spop", self.key.bytes());
         for start in (0..names.len()).step_by(BATCH) {
             let batch = names.clone().skip(start).take(BATCH);
-            db.propagate(|| [&b"SREM"[..], self.key.bytes()].into_iter().chain(batch.map(|name| -> &[u8] { name })));
+            db.propagate(|| {
+                [&b"SREM"[..], self.key.bytes()].into_iter().chain(batch.map(|name| -> &[u8] { name }))
+            });
         }
         Ok(())
     }

@@ -39,11 +39,7 @@ impl<'d> Source<'d> {
     }
 
     /// Visits the elements until `visit` breaks; those with an order of their own backwards, if that is asked for.
-    pub(super) fn each_until(
-        &self,
-        _is_backwards: bool,
-        visit: impl FnMut(Element<'d>) -> ControlFlow<()>,
-    ) {
+    pub(super) fn each_until(&self, _is_backwards: bool, visit: impl FnMut(Element<'d>) -> ControlFlow<()>) {
         match self {
             Source::Nothing => {}
             Source::Set(set) => {
