@@ -8,6 +8,6 @@ mod integer;
 mod long_double;
 mod strtod;
 
-pub(crate) use double::{parse_f64, write_f64};
+pub(crate) use double::{parse_f64, parse_f64_bound, write_f64, write_f64_17};
 pub(crate) use integer::{MOST_SHORT, parse_i64, parse_u64, short_decimal};
 pub(crate) use long_double::LongDouble;

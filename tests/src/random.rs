@@ -33,7 +33,7 @@ pub const EXPIRY_WAIT_MS: u64 = 4;
 
 /// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
 /// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
-/// pattern, `{u}` a member of a set, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
+/// pattern, `{u}` a member of a set, `{w}` a score, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
 /// (whether one relative deadline is greater than another can depend on a millisecond).
 const GRAMMAR: &[(usize, &str, &str)] = &[
     (8, "", "SET {k} {v}"),
@@ -180,6 +180,45 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "SCAN 0 TYPE {f}"),
     (1, "", "EXPIRE {k} {n} {e}"),
     (1, "", "PEXPIREAT {k} {n} {e}"),
+    (5, "", "RPUSH {k} {v}"),
+    (4, "", "RPUSH {k} {v} {v} {v}"),
+    (4, "", "LPUSH {k} {v}"),
+    (4, "", "LPUSH {k} {v} {v} {v} {v}"),
+    (1, "", "LPUSHX {k} {v} {v}"),
+    (1, "", "RPUSHX {k} {v}"),
+    (3, "", "LPOP {k}"),
+    (2, "", "RPOP {k}"),
+    (1, "", "LPOP {k} {n}"),
+    (1, "", "LPOP {k} 2"),
+    (1, "", "RPOP {k} 3"),
+    (2, "", "LLEN {k}"),
+    (2, "", "LINDEX {k} {i}"),
+    (3, "", "LRANGE {k} {i} {i}"),
+    (1, "", "LRANGE {k} 0 -1"),
+    (3, "", "LSET {k} {i} {v}"),
+    (4, "", "LINSERT {k} BEFORE {v} {v}"),
+    (4, "", "LINSERT {k} AFTER {v} {v}"),
+    (2, "", "LREM {k} {n} {v}"),
+    (1, "", "LREM {k} 0 {v}"),
+    (2, "", "LTRIM {k} {i} {i}"),
+    (1, "", "LTRIM {k} 1 -2"),
+    (1, "", "LPOS {k} {v}"),
+    (1, "", "LPOS {k} {v} RANK {n} COUNT {n} MAXLEN {n}"),
+    (1, "", "LPOS {k} {v} RANK -1 COUNT 0"),
+    (2, "", "LMOVE {k} {k} LEFT RIGHT"),
+    (1, "", "LMOVE {k} {k} RIGHT RIGHT"),
+    (2, "", "RPOPLPUSH {k} {k}"),
+    (2, "", "LMPOP 2 {k} {k} LEFT"),
+    (1, "", "LMPOP 1 {k} RIGHT COUNT 2"),
+    (1, "", "LMPOP {n} {k} {k} RIGHT COUNT {n}"),
+    (2, "", "BLPOP {k} {k} 0.001"),
+    (1, "", "BRPOP {k} 0.001"),
+    (1, "", "BLMOVE {k} {k} LEFT LEFT 0.001"),
+    (1, "", "BRPOPLPUSH {k} {k} 0.001"),
+    (1, "", "BLMPOP 0.001 2 {k} {k} LEFT COUNT 2"),
+    (2, "", "OBJECT ENCODING {k}"),
+    (1, "deep", "SCAN 0 COUNT 10000 TYPE list"),
+    (1, "", "COMMAND GETKEYS LMPOP {n} {k} {k} LEFT"),
     (6, "", "SADD {k} {u}"),
     (4, "", "SADD {k} {u} {u} {u}"),
     (2, "", "SADD {k} {u} {u} {u} {u} {u} {u}"),
@@ -215,8 +254,83 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "deep", "SCAN 0 COUNT 10000 TYPE set"),
     (1, "", "CONFIG SET set-max-intset-entries {n}"),
     (1, "", "COMMAND GETKEYS SINTERCARD {n} {k} {k}"),
+    (9, "", "ZADD {k} {w} {f}"),
+    (5, "", "ZADD {k} {w} {f} {w} {f} {w} {f}"),
+    (3, "", "ZADD {k} {w} {f} {w} {v} {w} {f} {w} {f} {w} {f} {w} {f}"),
+    (2, "", "ZADD {k} {e} {w} {f} {w} {f}"),
+    (2, "", "ZADD {k} {e} CH {w} {f} {w} {f}"),
+    (1, "", "ZADD {k} {e} {e} INCR {w} {f}"),
+    (1, "", "ZADD {k} CH {w} {v}"),
+    (4, "", "ZINCRBY {k} {w} {f}"),
+    (1, "", "ZINCRBY {k} {x} {f}"),
+    (4, "", "ZREM {k} {f}"),
+    (2, "", "ZREM {k} {f} {v} {f}"),
+    (1, "", "ZCARD {k}"),
+    (2, "", "ZSCORE {k} {f}"),
+    (1, "", "ZMSCORE {k} {f} {v} {f}"),
+    (2, "", "ZRANK {k} {f}"),
+    (1, "", "ZRANK {k} {f} WITHSCORE"),
+    (1, "", "ZREVRANK {k} {f} WITHSCORE"),
+    (2, "", "ZCOUNT {k} {r} {r}"),
+    (3, "", "ZRANGE {k} {i} {i}"),
+    (2, "", "ZRANGE {k} {i} {i} WITHSCORES"),
+    (2, "", "ZRANGE {k} {i} {i} REV WITHSCORES"),
+    (2, "", "ZRANGE {k} {r} {r} BYSCORE WITHSCORES"),
+    (1, "", "ZRANGE {k} {r} {r} BYSCORE REV"),
+    (2, "", "ZRANGE {k} {r} {r} BYSCORE LIMIT {i} {i}"),
+    (1, "", "ZRANGE {k} {r} {r} REV BYSCORE LIMIT {i} {i} WITHSCORES"),
+    (1, "", "ZREVRANGE {k} {i} {i}"),
+    (1, "", "ZRANGEBYSCORE {k} {r} {r}"),
+    (1, "", "ZRANGEBYSCORE {k} {r} {r} WITHSCORES LIMIT {i} {i}"),
+    (1, "", "ZREVRANGEBYSCORE {k} {r} {r} LIMIT {i} {i}"),
+    (1, "", "ZRANGESTORE {k} {k} {i} {i}"),
+    (1, "", "ZRANGESTORE {k} {k} {r} {r} BYSCORE LIMIT {i} {i}"),
+    (2, "", "ZREMRANGEBYRANK {k} {i} {i}"),
+    (2, "", "ZREMRANGEBYSCORE {k} {r} {r}"),
+    (2, "", "ZPOPMIN {k}"),
+    (1, "", "ZPOPMAX {k} {n}"),
+    (1, "", "ZMPOP 2 {k} {k} MIN"),
+    (1, "", "ZMPOP 2 {k} {k} MAX COUNT {n}"),
+    (1, "", "BZPOPMIN {k} {k} 0.001"),
+    (1, "", "BZPOPMAX {k} 0.001"),
+    (1, "", "BZMPOP 0.001 2 {k} {k} MAX COUNT 2"),
+    (1, "shape", "ZRANDMEMBER {k}"),
+    (1, "shape", "ZRANDMEMBER {k} 2"),
+    (1, "shape", "ZRANDMEMBER {k} -3 WITHSCORES"),
+    (1, "pairs", "ZRANDMEMBER {k} 10000 WITHSCORES"),
+    (1, "deep", "ZSCAN {k} 0 COUNT 10000"),
+    (1, "deep", "ZSCAN {k} 0 COUNT 10000 MATCH {p} NOSCORES"),
+    (1, "deep", "SCAN 0 COUNT 10000 TYPE zset"),
+    (2, "", "ZUNION 2 {k} {k} WITHSCORES"),
+    (1, "", "ZUNION 3 {k} {k} {k} WEIGHTS {w} {w} {w} AGGREGATE MAX WITHSCORES"),
+    (1, "", "ZUNION 3 {k} {k} {k} WEIGHTS {w} {w} {w} WITHSCORES"),
+    (1, "", "ZINTER 2 {k} {k} WITHSCORES"),
+    (1, "", "ZINTER 2 {k} {k} WEIGHTS {w} {w} AGGREGATE MIN WITHSCORES"),
+    (1, "", "ZINTER 3 {k} {k} {k} WEIGHTS {w} {w} {w} WITHSCORES"),
+    (1, "", "ZDIFF 2 {k} {k} WITHSCORES"),
+    (1, "", "ZDIFF 3 {k} {k} {k}"),
+    (2, "", "ZUNIONSTORE {k} 2 {k} {k}"),
+    (1, "", "ZUNIONSTORE {k} 3 {k} {k} {k} WEIGHTS {w} {w} {w} AGGREGATE MIN"),
+    (1, "", "ZINTERSTORE {k} 2 {k} {k} AGGREGATE MAX"),
+    (1, "", "ZDIFFSTORE {k} 2 {k} {k}"),
+    (1, "", "ZINTERCARD 2 {k} {k}"),
+    (1, "", "ZINTERCARD 2 {k} {k} LIMIT {n}"),
+    (1, "", "ZUNION {n} {k} {k}"),
+    (1, "", "COMMAND GETKEYS ZUNIONSTORE {k} {n} {k} {k}"),
+    (4, "", "ZADD {l} 0 {f}"),
+    (3, "", "ZADD {l} 0 {f} 0 {v} 0 {u} 0 {u}"),
+    (1, "", "ZREM {l} {f} {u}"),
+    (1, "", "ZLEXCOUNT {l} {b} {b}"),
+    (1, "", "ZRANGE {l} {b} {b} BYLEX"),
+    (1, "", "ZRANGE {l} {b} {b} BYLEX REV LIMIT {i} {i}"),
+    (1, "", "ZRANGEBYLEX {l} {b} {b} LIMIT {i} {i}"),
+    (1, "", "ZREVRANGEBYLEX {l} {b} {b}"),
+    (1, "", "ZRANGESTORE {k} {l} {b} {b} BYLEX"),
+    (1, "", "ZREMRANGEBYLEX {l} {b} {b}"),
     (1, "shape", "SORT {k} BY {k} GET # GET {k} LIMIT {i} {i}"),
     (1, "", "SORT missing ALPHA STORE {k}"),
+    (2, "", "SORT {k} ALPHA STORE {k}"),
+    (1, "", "SORT {k} BY nosort GET # GET key:* STORE {k} LIMIT {i} {i}"),
     (1, "", "SORT {k} ALPHA DESC"),
     (1, "", "SORT {k} ALPHA LIMIT {i} {i} GET # GET key:* GET *"),
     (1, "", "SORT {k} BY key:* GET # GET *->f"),
@@ -269,7 +383,11 @@ const STRING_KEYS: &[&str] = &[
     "a-key-of-forty-bytes--------------------",
 ];
 const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\"", "FIELDS"];
+const LIST_KEYS: &[&str] = &["l", "m", "n", "\"\\x03\\xff\""];
 const SET_KEYS: &[&str] = &["s", "t", "u", "\"\\x01\\xff\""];
+const ZSET_KEYS: &[&str] = &["z", "zz", "scores", "\"\\x02\\xff\""];
+/// Sorted sets all of whose members have one score: what ranges of members are defined for.
+const LEX_KEYS: &[&str] = &["lex:1", "lex:2"];
 const FIELDS: &[&str] =
     &["f", "g", "h", "i", "j", "k", "10", "\"\"", "\"\\xff\\x00\"", "a-long-field-name-beyond-16"];
 const VALUES: &[&str] = &[
@@ -333,6 +451,12 @@ const INTEGERS: &[&str] =
     &["0", "1", "-1", "2", "7", "-100", "9223372036854775807", "-9223372036854775808", "4294967296"];
 const FLOATS: &[&str] =
     &["0", "1", "-1", "0.1", "1.5", "-2.25", "3.0", "1e2", "1e-3", "100000000", "0.3333333333333333"];
+const SCORES: &[&str] = &[
+    "0", "1", "2", "3", "-1", "1", "2", "1.5", "-0", "0.1", "0.2", "-2.25", "100", "1e300", "-1e300", "inf", "-inf", "nan",
+    "9007199254740993", "1e-5",
+];
+const SCORE_BOUNDS: &[&str] = &["-inf", "+inf", "-inf", "inf", "0", "1", "(1", "2", "(2", "-1", "(-1", "1.5", "100", "(inf", "(-inf", "-0"];
+const LEX_BOUNDS: &[&str] = &["-", "+", "-", "+", "[f", "(f", "[h", "(j", "[10", "[", "(", "[a", "(v", "\"[\\xff\"", "f"];
 const TIMES: &[&str] = &["100000", "200000", "300000", "0", "-1", "-100000", "9223372036854775807"];
 const SECONDS: &[&str] = &["4102444800", "4102444801", "4200000000", "1", "0", "-1", "1000000000"];
 const MILLIS: &[&str] = &["4102444800123", "4102444800124", "4200000000999", "1", "0", "-1", "1000000000000"];
@@ -451,6 +575,10 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
             "{i}" => OFFSETS,
             "{p}" => PATTERNS,
             "{u}" => MEMBERS,
+            "{w}" => SCORES,
+            "{r}" => SCORE_BOUNDS,
+            "{l}" => LEX_KEYS,
+            "{b}" => LEX_BOUNDS,
             "{d}" => DATABASES,
             "{e}" => CONDITIONS,
             "{c}" => &CONDITIONS[..2],
@@ -460,6 +588,27 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
     });
     Command { client, words: words.collect(), modes }
 }
+
+/// Beginnings of templates about lists.
+const ABOUT_LISTS: &[&str] = &[
+    "RPUSH",
+    "LPUSH",
+    "LPOP",
+    "RPOP",
+    "LLEN",
+    "LINDEX",
+    "LRANGE",
+    "LSET",
+    "LINSERT",
+    "LREM",
+    "LTRIM",
+    "LPOS",
+    "LMOVE",
+    "LMPOP",
+    "BL",
+    "BR",
+    "COMMAND GETKEYS LMPOP",
+];
 
 /// Beginnings of templates about sets.
 const ABOUT_SETS: &[&str] = &[
@@ -482,12 +631,18 @@ const ABOUT_SETS: &[&str] = &[
 
 /// One in six keys is of another kind.
 fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
-    const KINDS: [&[&str]; 3] = [STRING_KEYS, HASH_KEYS, SET_KEYS];
+    const KINDS: [&[&str]; 5] = [STRING_KEYS, HASH_KEYS, LIST_KEYS, SET_KEYS, ZSET_KEYS];
     if rng.one_in(6) {
         return rng.pick(&KINDS);
     }
     if ABOUT_SETS.iter().any(|name| template.starts_with(name)) {
         SET_KEYS
+    } else if ABOUT_LISTS.iter().any(|name| template.starts_with(name)) {
+        LIST_KEYS
+    } else if ["ZUNION", "ZINTER", "ZDIFF"].iter().any(|name| template.starts_with(name)) && rng.one_in(4) {
+        SET_KEYS
+    } else if ["Z", "BZ", "COMMAND GETKEYS Z"].iter().any(|name| template.starts_with(name)) {
+        ZSET_KEYS
     } else if template.starts_with('H') {
         HASH_KEYS
     } else if ["DEL", "RENAME", "COPY", "MOVE", "OBJECT", "EXPIRE"]
@@ -512,7 +667,20 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
         return;
     }
     // Another count would show what each server draws.
-    if words[0] == b"HRANDFIELD" && at == 2 {
+    let draws = [&b"HRANDFIELD"[..], b"ZRANDMEMBER"].contains(&&words[0][..]);
+    if draws && at == 2 {
+        return;
+    }
+    // By another pattern, or none, members of a set come in the order of a table.
+    if words[0].starts_with(b"SORT") {
+        return;
+    }
+    // Another time might be for ever.
+    if words[0].starts_with(b"BZ") {
+        return;
+    }
+    // Another score, and the order of members would be that of scores.
+    if words[0] == b"ZADD" && words[1].starts_with(b"lex") {
         return;
     }
     if [&b"SRANDMEMBER"[..], b"SPOP"].contains(&&words[0][..]) {
@@ -523,7 +691,7 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
     }
     match rng.below(5) {
         // Without WITHVALUES what comes back are no pairs.
-        0 if words.len() > 1 && words[0] != b"HRANDFIELD" => {
+        0 if words.len() > 1 && !draws => {
             words.remove(words.len() - 1);
         }
         1 => words.push(unquoted(rng.pick(JUNK))),
@@ -565,7 +733,7 @@ fn plain(rng: &mut Rng) -> Command {
 }
 
 fn expire(rng: &mut Rng) -> Step {
-    let kind = rng.pick(&[HASH_KEYS, STRING_KEYS, SET_KEYS]);
+    let kind = rng.pick(&[HASH_KEYS, STRING_KEYS, LIST_KEYS, SET_KEYS, ZSET_KEYS]);
     let key = rng.pick(kind);
     let make = |rng: &mut Rng, template: &str| command(rng, 1, &template.replace("{key}", key), Vec::new());
     let set = if rng.one_in(2) { "PEXPIRE {key} 1" } else { "SET {key} {v} PX 1" };

@@ -277,7 +277,7 @@ fn numbered(call: &Call, i: u32) -> Call {
     Call { words: call.words.iter().map(number).collect(), ..call.clone() }
 }
 
-/// Iterates SCAN or HSCAN from the cursor in the command until it comes back as 0; all the elements, once each.
+/// Iterates SCAN or one of its relatives from the cursor in the command until it comes back as 0; all the elements, once each.
 fn scan(client: &mut Client, words: &[Vec<u8>]) -> io::Result<Reply> {
     let at = if words[0].eq_ignore_ascii_case(b"SCAN") { 1 } else { 2 };
     let step = if is_field_value_scan(words) { 2 } else { 1 };
@@ -301,8 +301,9 @@ fn scan(client: &mut Client, words: &[Vec<u8>]) -> io::Result<Reply> {
 }
 
 fn is_field_value_scan(words: &[Vec<u8>]) -> bool {
-    words[0].eq_ignore_ascii_case(b"HSCAN")
-        && !words.iter().any(|word| word.eq_ignore_ascii_case(b"NOVALUES"))
+    let has = |token: &[u8]| words.iter().any(|word| word.eq_ignore_ascii_case(token));
+    words[0].eq_ignore_ascii_case(b"HSCAN") && !has(b"NOVALUES")
+        || words[0].eq_ignore_ascii_case(b"ZSCAN") && !has(b"NOSCORES")
 }
 
 fn both<T>(oracle: io::Result<T>, subject: io::Result<T>) -> Result<(T, T), String> {

@@ -5,11 +5,13 @@
 pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod hash;
+pub(crate) mod list;
 pub(crate) mod server;
 pub(crate) mod set;
 pub(crate) mod string;
 pub mod table;
 pub(crate) mod transactions;
+pub(crate) mod zset;
 #[cfg(test)]
 mod twins;
 
@@ -68,6 +70,14 @@ commands! {
         set::HMSet, set::HSet, set::HSetNx,
         setex::HSetEx,
         ttl::HExpireTime, ttl::HPExpireTime, ttl::HPTtl, ttl::HTtl;
+    list:
+        change::LInsert, change::LRem, change::LSet, change::LTrim,
+        get::LIndex, get::LLen, get::LRange,
+        moving::BLMove, moving::BRPopLPush, moving::LMove, moving::RPopLPush,
+        mpop::BLMPop, mpop::LMPop,
+        pop::BLPop, pop::BRPop, pop::LPop, pop::RPop,
+        position::LPos,
+        push::LPush, push::LPushX, push::RPush, push::RPushX;
     server:
         command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },
         commandlog::CommandLog { commandlog::CommandLogGet, commandlog::CommandLogHelp, commandlog::CommandLogLen, commandlog::CommandLogReset },
@@ -102,6 +112,15 @@ commands! {
         set::DelIfEq, set::GetSet, set::PSetEx, set::Set, set::SetEx, set::SetNx;
     transactions:
         exec::Exec, multi::Discard, multi::Multi, watch::Unwatch, watch::Watch;
+    zset:
+        add::ZAdd, add::ZIncrBy,
+        algebra::ZDiff, algebra::ZDiffStore, algebra::ZInter, algebra::ZInterCard, algebra::ZInterStore, algebra::ZUnion, algebra::ZUnionStore,
+        get::ZCard, get::ZCount, get::ZLexCount, get::ZMScore, get::ZRank, get::ZRevRank, get::ZScore,
+        pop::BZMPop, pop::BZPopMax, pop::BZPopMin, pop::ZMPop, pop::ZPopMax, pop::ZPopMin,
+        random::ZRandMember,
+        range::ZRange, range::ZRangeByLex, range::ZRangeByScore, range::ZRangeStore, range::ZRevRange, range::ZRevRangeByLex, range::ZRevRangeByScore,
+        remove::ZRem, remove::ZRemRangeByLex, remove::ZRemRangeByRank, remove::ZRemRangeByScore,
+        scan::ZScan;
 }
 
 /// Writes a container's HELP: its subcommands with a line about each.

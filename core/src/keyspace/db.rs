@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use smallvec::SmallVec;
 
 use super::Keyspace;
-use super::collection::expire_elements;
+use super::collection::{self, expire_elements};
 use super::entry::Head;
 use super::evictor::Created;
 use super::hooks::EventClass;
@@ -28,6 +28,7 @@ use crate::sync::Ordering;
 use crate::value::editing::LazyTime;
 use crate::value::long::LongString;
 use crate::value::string::{is_embedded, over_deadline};
+use crate::value::zset::members::Members;
 use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
@@ -43,12 +44,20 @@ pub struct Db<'e> {
     /// Unix milliseconds, read once per command and only when a deadline has to be judged; 0 is "not yet".
     now: Cell<u64>,
     pub(super) locks: Locks<'e>,
-    /// Expired keys that reads met; reclaimed once the command is done.
-    stale: RefCell<Vec<(usize, Box<[u8]>)>>,
+    /// Keys that reads met and that are seen to once the command is done.
+    met: RefCell<Vec<Met>>,
     /// Something was changed, so the shards' memory has to be reported.
     has_changed: bool,
     // Declared behind the locks: what is dropped here is dropped after the unlock.
     pub(super) effects: Effects,
+}
+
+/// A key that a read met.
+struct Met {
+    db: usize,
+    key: Box<[u8]>,
+    /// It has expired, and is reclaimed; otherwise its sorted set was sorted, and leaves its listpack as the server's does.
+    is_stale: bool,
 }
 
 impl<'e> Db<'e> {
@@ -60,7 +69,7 @@ impl<'e> Db<'e> {
             client,
             now: Cell::new(0),
             locks,
-            stale: RefCell::default(),
+            met: RefCell::default(),
             has_changed: false,
             effects: Effects::default(),
         }
@@ -161,7 +170,12 @@ impl<'e> Db<'e> {
 
     /// Has a key that was met and had expired reclaimed when the command has ended.
     pub(crate) fn found_stale(&self, key: &[u8]) {
-        self.stale.borrow_mut().push((self.index, key.into()));
+        self.met.borrow_mut().push(Met { db: self.index, key: key.into(), is_stale: true });
+    }
+
+    /// Has the sorted set of a key leave its listpack when the command has ended. Its members stay the same.
+    pub(crate) fn unpack_later(&self, key: &[u8]) {
+        self.met.borrow_mut().push(Met { db: self.index, key: key.into(), is_stale: false });
     }
 
     /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).
@@ -467,13 +481,21 @@ impl<'e> Db<'e> {
         self.shard(key).preserve(self.index, key.hash(), at);
     }
 
-    /// Reclaims the expired keys that reads met.
-    fn reclaim_stale(&mut self) {
+    /// Sees to the keys that reads met.
+    fn settle_met(&mut self) {
         let home = self.index;
-        for (db, name) in std::mem::take(self.stale.get_mut()) {
+        for Met { db, key, is_stale } in std::mem::take(self.met.get_mut()) {
             self.index = db;
-            let key = self.key(&name);
-            self.find_live(&key);
+            let key = self.key(&key);
+            if is_stale {
+                self.find_live(&key);
+            } else {
+                // Without memory it stays packed.
+                let _ = collection::edit(self, &key, |members: &mut Members<'_>| {
+                    members.unpack_anyway();
+                    Ok(())
+                });
+            }
         }
         self.index = home;
     }

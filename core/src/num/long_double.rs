@@ -41,6 +41,12 @@ impl LongDouble {
         Self(Double::from_bits(u128::from(value.to_bits())).convert(&mut false).value)
     }
 
+    /// The nearest double; infinity and zero where their range ends.
+    pub(crate) fn to_f64(self) -> f64 {
+        let double: Double = self.0.convert(&mut false).value;
+        f64::from_bits(double.to_bits() as u64)
+    }
+
     /// The sum, rounded to nearest, ties to even. The sum of infinities of opposite sign is NaN, which
     /// [`LongDouble::is_finite`] says no to as well.
     pub(crate) fn add(self, other: Self) -> Self {

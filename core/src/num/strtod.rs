@@ -1,6 +1,6 @@
 //! The grammar of C's `strtod` and `strtold`, as a scanner that says what a text is before anyone computes its value.
 //!
-//! What out-of-range values and white space mean is decided by the callers in `double.rs` and `long_double.rs`.
+//! What out-of-range values mean is decided by the callers in `double.rs` and `long_double.rs`.
 
 use rustc_apfloat::{Float, Round, ieee::Double};
 
@@ -18,11 +18,6 @@ enum Form<'a> {
     Infinity,
     Decimal { mantissa: &'a str, exponent: i64 },
     Hexadecimal { mantissa: &'a str, exponent: i64 },
-}
-
-/// White space of C's locale "C".
-pub(super) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 /// Reads all of `text`, or nothing. NaN in any spelling is no number here.
@@ -77,6 +72,11 @@ fn parse_exponent(text: &str) -> Option<i64> {
 }
 
 impl Number<'_> {
+    /// Whether the text is in the hexadecimal form.
+    pub(super) fn is_hexadecimal(&self) -> bool {
+        matches!(self.form, Form::Hexadecimal { .. })
+    }
+
     /// Whether the text spells infinity (and is not merely too large).
     pub(super) fn is_infinity(&self) -> bool {
         matches!(self.form, Form::Infinity)

@@ -23,6 +23,7 @@
 //! written anew when they are many ([`Collection::is_wasteful`]).
 
 mod editor;
+pub(crate) mod tree;
 mod view;
 
 use std::marker::PhantomData;
@@ -225,7 +226,7 @@ impl Collection {
         given_up > 8 && given_up * 2 > blocks
     }
 
-    /// Adds an element that is not there, in parts. O(1).
+    /// Adds an element that is not there, in parts, and returns where it is. O(1).
     ///
     /// # Errors
     /// [`OutOfMemory`]; nothing has changed.
@@ -234,13 +235,19 @@ impl Collection {
         seed: &HashSeed,
         key: &[u8],
         parts: [&[u8]; N],
-    ) -> Result<(), OutOfMemory> {
+    ) -> Result<Ref, OutOfMemory> {
         let block = self.store(parts)?;
         let mut table = self.view().table();
         let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
         let inserted = table.insert(&mut editor, seed.hash(key), block);
         self.set_table(table);
-        inserted.inspect_err(|_| self.free(block, words_in(&parts)))
+        match inserted {
+            Ok(()) => Ok(block),
+            Err(error) => {
+                self.free(block, words_in(&parts));
+                Err(error)
+            }
+        }
     }
 
     /// Writes another element of the same key over the one at `block`, whose bytes are so many. Returns where it is now. O(1).
@@ -354,11 +361,30 @@ impl Collection {
         Ok(())
     }
 
-    /// A block with this content.
-    fn store<const N: usize>(&mut self, parts: [&[u8]; N]) -> Result<Ref, OutOfMemory> {
+    /// A block with this content, which is in no table: whoever stores it keeps its number, and [frees](Self::free) it. O(length).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn store<const N: usize>(&mut self, parts: [&[u8]; N]) -> Result<Ref, OutOfMemory> {
         let block = self.alloc(words_in(&parts))?;
         self.view().words(block).write(0, parts);
         Ok(block)
+    }
+
+    /// Makes a block the collection's own, so that it can be written to. O(1), or O(length) of a shared one above a page.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed but for who owns what.
+    pub(crate) fn own(&self, block: Ref) -> Result<(), OutOfMemory> {
+        if self.view().is_paged() {
+            self.view().block_pages().own(&self.pool, (block.get() as usize - 1) / PAGE_WORDS)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `parts`, one after the other, from byte `from` of a block on, which is its [own](Self::own) and long enough.
+    pub(crate) fn write<const N: usize>(&mut self, block: Ref, from: usize, parts: [&[u8]; N]) {
+        self.view().words(block).write(from, parts);
     }
 
     /// Makes the words of a block the collection's own; false if they can't be, or if that would be dearer than another block.
@@ -375,7 +401,11 @@ impl Collection {
         view.block_pages().own(&self.pool, index).is_ok()
     }
 
-    fn alloc(&mut self, words: usize) -> Result<Ref, OutOfMemory> {
+    /// A block of so many words, whatever stands in them, which is in no table. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn alloc(&mut self, words: usize) -> Result<Ref, OutOfMemory> {
         if !self.view().is_paged() {
             if self.root.len() + words <= SMALL {
                 let at = half(self.word(SPACE), false);
@@ -452,8 +482,8 @@ impl Collection {
         self.set_half(COUNTS, false, half(self.word(COUNTS), false).wrapping_add_signed(change));
     }
 
-    /// Gives a block back.
-    fn free(&mut self, block: Ref, words: usize) {
+    /// Gives a block of so many words back, which nothing refers to any more.
+    pub(crate) fn free(&mut self, block: Ref, words: usize) {
         let at = block.get() as usize - 1;
         if !self.view().is_paged() {
             let used = half(self.word(SPACE), false);

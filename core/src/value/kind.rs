@@ -7,10 +7,12 @@ use std::ops::{Deref, DerefMut};
 
 use super::hash::table::TableRef;
 use super::hash::{Hash, HashRef};
+use super::list::{Large, List, ListRef};
 use super::long::{self, LongString};
 use super::rooted::{Root, Rooted};
 use super::set::{self, Set, SetRef};
 use super::string;
+use super::zset::{TreeRef, ZSet, ZSetRef};
 use crate::store::memory::Pool;
 use crate::store::memory::words::Words;
 use crate::sync::Arc;
@@ -25,8 +27,12 @@ pub enum Value<'a> {
     Str(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A set.
     Set(SetRef<'a>),
+    /// A sorted set.
+    ZSet(ZSetRef<'a>),
 }
 
 /// Types of values.
@@ -34,7 +40,9 @@ pub enum Value<'a> {
 pub(crate) enum Type {
     String,
     Hash,
+    List,
     Set,
+    ZSet,
 }
 
 impl Type {
@@ -43,7 +51,9 @@ impl Type {
         match self {
             Type::String => "string",
             Type::Hash => "hash",
+            Type::List => "list",
             Type::Set => "set",
+            Type::ZSet => "zset",
         }
     }
 }
@@ -53,7 +63,9 @@ impl Value<'_> {
         match self {
             Value::Int(_) | Value::Str(_) => Type::String,
             Value::Hash(_) => Type::Hash,
+            Value::List(_) => Type::List,
             Value::Set(_) => Type::Set,
+            Value::ZSet(_) => Type::ZSet,
         }
     }
 
@@ -217,18 +229,26 @@ encodings! {
         Embedded = 2: String, "embstr", Value::Str;
         /// String: bytes. Both kinds of text differ in the lowest bit alone, so that one comparison tells them from the rest.
         Raw = 3: String, "raw", Value::Str;
+        /// List: a listpack.
+        ListPacked = 6: List, "listpack", |bytes| Value::List(ListRef::packed(bytes));
         /// Set: an intset.
         SetInts = 8: Set, "intset", |bytes| Value::Set(SetRef::ints(bytes));
         /// Set: a listpack.
         SetPacked = 9: Set, "listpack", |bytes| Value::Set(SetRef::packed(bytes));
+        /// Sorted set: a listpack.
+        ZSetPacked = 11: ZSet, "listpack", |bytes| Value::ZSet(ZSetRef::packed(bytes));
     }
     rooted {
         /// String: bytes in pages of their own.
         Long(LongString) = 4: String, "raw", |root| Value::Str(long::text(root));
         /// Hash: a table.
         HashTable(Hash) = 5: Hash, "hashtable", |root| Value::Hash(HashRef::table(TableRef::new(root)));
+        /// List: listpacks in sequence.
+        List(List) = 7: List, "quicklist", |root| Value::List(ListRef::large(Large::new(root)));
         /// Set: a table.
         SetTable(Set) = 10: Set, "hashtable", |root| Value::Set(SetRef::table(set::TableRef::new(root)));
+        /// Sorted set: a table and a tree.
+        ZSetTree(ZSet) = 12: ZSet, "skiplist", |root| Value::ZSet(ZSetRef::tree(TreeRef::new(root)));
     }
 }
 
@@ -269,9 +289,13 @@ mod tests {
             (3, "Raw"),
             (4, "Long"),
             (5, "HashTable"),
+            (6, "ListPacked"),
+            (7, "List"),
             (8, "SetInts"),
             (9, "SetPacked"),
             (10, "SetTable"),
+            (11, "ZSetPacked"),
+            (12, "ZSetTree"),
         ];
         assert_eq!(numbers, expected.map(|(number, name)| (number, String::from(name))));
         for kind in Kind::ALL {

@@ -6,20 +6,24 @@ pub(crate) mod editing;
 pub(crate) mod hash;
 pub(crate) mod intset;
 mod kind;
+pub(crate) mod list;
 pub(crate) mod listpack;
 pub(crate) mod long;
 mod rooted;
 pub(crate) mod set;
 pub(crate) mod string;
+pub(crate) mod zset;
 
 use crate::error::{Error, Result};
 
 pub use hash::HashRef;
 pub use kind::Value;
 pub(crate) use kind::{Kind, MAX_IN_ARENA, NewValue, Owned, Type};
+pub use list::ListRef;
 pub(crate) use rooted::{Root, Rooted};
 pub use set::SetRef;
 pub use string::Text;
+pub use zset::ZSetRef;
 
 impl<'a> Value<'a> {
     /// The name that TYPE replies.

@@ -41,6 +41,7 @@ pub(crate) struct ScanOptions<'a> {
     pub(crate) pattern: Option<&'a [u8]>,
     pub(crate) count: usize,
     pub(crate) type_name: Option<&'a [u8]>,
+    /// Without values, or scores.
     pub(crate) novalues: bool,
 }
 
@@ -53,6 +54,8 @@ pub(crate) enum Family {
     Fields,
     /// SSCAN: none.
     Members,
+    /// ZSCAN: NOSCORES.
+    Scores,
 }
 
 /// Elements looked at per call unless COUNT says otherwise.
@@ -106,6 +109,8 @@ impl<'a> ScanOptions<'a> {
                 }
                 b"novalues" if family == Family::Fields => options.novalues = true,
                 b"novalues" => return Err(Error::command("NOVALUES option can only be used in HSCAN")),
+                b"noscores" if family == Family::Scores => options.novalues = true,
+                b"noscores" => return Err(Error::command("NOSCORES option can only be used in ZSCAN")),
                 _ => return Err(Error::syntax()),
             }
         }

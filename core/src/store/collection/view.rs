@@ -95,6 +95,18 @@ impl<'a> View<'a> {
         self.root.from(SMALL_HEAD + self.homes() * 8 + at)
     }
 
+    /// Bytes of a block, from byte `from` on. There are so many.
+    #[inline]
+    pub(crate) fn bytes(self, block: Ref, from: usize, len: usize) -> &'a [u8] {
+        Block::new(self.words(block)).bytes(from, len)
+    }
+
+    /// Word number `at` of a block. There are so many.
+    #[inline]
+    pub(crate) fn word_of(self, block: Ref, at: usize) -> u64 {
+        self.words(block).word(at)
+    }
+
     /// An element, from its first byte to its last.
     #[inline]
     pub(crate) fn element<E: Elements>(self, block: Ref) -> &'a [u8] {

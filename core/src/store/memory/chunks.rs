@@ -37,11 +37,14 @@ pub(crate) fn zeroed(pool: &Pool) -> Result<Run, OutOfMemory> {
     Ok(run)
 }
 
-fn slot(words: Words<'_>, index: usize) -> u32 {
+/// Half of a word: number `index` of all halves.
+#[inline]
+pub(crate) fn slot(words: Words<'_>, index: usize) -> u32 {
     (words.word(index / 2) >> (index % 2 * 32)) as u32
 }
 
-fn set_slot(words: Words<'_>, index: usize, value: u32) {
+#[inline]
+pub(crate) fn set_slot(words: Words<'_>, index: usize, value: u32) {
     let shift = index % 2 * 32;
     let other = words.word(index / 2) & !(0xffff_ffff << shift);
     words.set_word(index / 2, other | u64::from(value) << shift);

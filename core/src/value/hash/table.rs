@@ -208,7 +208,9 @@ impl Hash {
             Some((block, size, _)) => {
                 self.collection.replace::<Fields, 3>(seed, field, (block, size), [head, field, value])?;
             }
-            None => self.collection.insert::<Fields, 3>(seed, field, [head, field, value])?,
+            None => {
+                self.collection.insert::<Fields, 3>(seed, field, [head, field, value])?;
+            }
         }
         self.deadline_changed(seed.hash(field), old.and_then(|(.., deadline)| deadline), deadline);
         self.tidy(seed);
