@@ -33,7 +33,7 @@ pub const EXPIRY_WAIT_MS: u64 = 4;
 
 /// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
 /// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
-/// pattern, `{u}` a member of a set, `{w}` a score, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
+/// pattern, `{u}` a member of a set, `{w}` a score, `{o}` degrees, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
 /// (whether one relative deadline is greater than another can depend on a millisecond).
 const GRAMMAR: &[(usize, &str, &str)] = &[
     (8, "", "SET {k} {v}"),
@@ -317,6 +317,19 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "ZINTERCARD 2 {k} {k} LIMIT {n}"),
     (1, "", "ZUNION {n} {k} {k}"),
     (1, "", "COMMAND GETKEYS ZUNIONSTORE {k} {n} {k} {k}"),
+    (2, "", "GEOADD {k} {o} {o} {f} {o} {o} {f}"),
+    (1, "", "GEOADD {k} {c} CH {o} {o} {f}"),
+    (1, "", "GEOPOS {k} {f} {f}"),
+    (1, "", "GEOHASH {k} {f}"),
+    (1, "", "GEODIST {k} {f} {f} km"),
+    (1, "", "GEOSEARCH {k} FROMLONLAT {o} {o} BYRADIUS 5000 km WITHDIST WITHCOORD ASC"),
+    (1, "", "GEOSEARCH {k} FROMMEMBER {f} BYBOX 3000 9000 km COUNT {n}"),
+    (1, "", "GEOSEARCH {k} BYPOLYGON 3 {o} {o} {o} {o} {o} {o}"),
+    (1, "", "GEOSEARCHSTORE {k} {k} FROMLONLAT {o} {o} BYRADIUS 9000 km STOREDIST"),
+    (1, "", "GEORADIUS {k} {o} {o} 4000 mi WITHHASH STORE {k}"),
+    (1, "", "GEORADIUS {k} {o} {o} 4000 mi STORE {k}"),
+    (1, "", "GEORADIUSBYMEMBER {k} {f} 9000 km DESC"),
+    (1, "", "GEORADIUSBYMEMBER_RO {k} {f} 1e7 ft COUNT 2 ANY"),
     (4, "", "ZADD {l} 0 {f}"),
     (3, "", "ZADD {l} 0 {f} 0 {v} 0 {u} 0 {u}"),
     (1, "", "ZREM {l} {f} {u}"),
@@ -473,6 +486,22 @@ const SCORES: &[&str] = &[
     "9007199254740993",
     "1e-5",
 ];
+/// Degrees, of which few are no latitude.
+const DEGREES: &[&str] = &[
+    "0",
+    "1",
+    "1.5",
+    "-1",
+    "10.25",
+    "-33.333333",
+    "60",
+    "-70.5",
+    "84",
+    "85.05112878",
+    "13.361389",
+    "38.115556",
+    "86",
+];
 const SCORE_BOUNDS: &[&str] = &[
     "-inf", "+inf", "-inf", "inf", "0", "1", "(1", "2", "(2", "-1", "(-1", "1.5", "100", "(inf", "(-inf",
     "-0",
@@ -598,6 +627,7 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
             "{p}" => PATTERNS,
             "{u}" => MEMBERS,
             "{w}" => SCORES,
+            "{o}" => DEGREES,
             "{r}" => SCORE_BOUNDS,
             "{l}" => LEX_KEYS,
             "{b}" => LEX_BOUNDS,
@@ -663,7 +693,7 @@ fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
         LIST_KEYS
     } else if ["ZUNION", "ZINTER", "ZDIFF"].iter().any(|name| template.starts_with(name)) && rng.one_in(4) {
         SET_KEYS
-    } else if ["Z", "BZ", "COMMAND GETKEYS Z"].iter().any(|name| template.starts_with(name)) {
+    } else if ["Z", "BZ", "GEO", "COMMAND GETKEYS Z"].iter().any(|name| template.starts_with(name)) {
         ZSET_KEYS
     } else if template.starts_with('H') {
         HASH_KEYS

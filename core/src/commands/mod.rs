@@ -4,6 +4,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod generic;
+pub(crate) mod geo;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod pubsub;
@@ -59,6 +60,11 @@ commands! {
         sort::Sort, sort::SortRo,
         ttl::ExpireTime, ttl::PExpireTime, ttl::PTtl, ttl::Persist, ttl::Ttl,
         wait::Wait, wait::WaitAof;
+    geo:
+        add::GeoAdd,
+        get::GeoDist, get::GeoHash, get::GeoPos,
+        radius::GeoRadius, radius::GeoRadiusByMember, radius::GeoRadiusByMemberRo, radius::GeoRadiusRo,
+        search::GeoSearch, search::GeoSearchStore;
     hash:
         all::HGetAll, all::HKeys, all::HVals,
         delete::HDel, delete::HGetDel,
