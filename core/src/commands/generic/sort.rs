@@ -205,7 +205,7 @@ impl Request<'_> {
             elements.select_nth_unstable_by(range.start, order);
         }
         let rest = elements.get_mut(range.start..).unwrap_or_default();
-        if range.len() > 0 && range.len() < rest.len() {
+        if !range.is_empty() && range.len() < rest.len() {
             rest.select_nth_unstable_by(range.len() - 1, order);
         }
         let wanted = &mut elements[range];
