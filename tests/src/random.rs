@@ -283,13 +283,14 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "GEOPOS {k} {f} {f}"),
     (1, "", "GEOHASH {k} {f}"),
     (1, "", "GEODIST {k} {f} {f} km"),
-    (1, "", "GEOSEARCH {k} FROMLONLAT {o} {o} BYRADIUS 5000 km WITHDIST WITHCOORD ASC"),
-    (1, "", "GEOSEARCH {k} FROMMEMBER {f} BYBOX 3000 9000 km COUNT {n}"),
+    (1, "any-order", "GEOSEARCH {k} FROMLONLAT {o} {o} BYRADIUS 5000 km WITHDIST WITHCOORD ASC"),
+    (1, "", "GEOSEARCH {k} FROMLONLAT {o} {o} BYRADIUS 9000 km WITHDIST WITHCOORD"),
+    (1, "shape", "GEOSEARCH {k} FROMMEMBER {f} BYBOX 3000 9000 km COUNT {n}"),
     (1, "", "GEOSEARCH {k} BYPOLYGON 3 {o} {o} {o} {o} {o} {o}"),
     (1, "", "GEOSEARCHSTORE {k} {k} FROMLONLAT {o} {o} BYRADIUS 9000 km STOREDIST"),
     (1, "", "GEORADIUS {k} {o} {o} 4000 mi WITHHASH STORE {k}"),
     (1, "", "GEORADIUS {k} {o} {o} 4000 mi STORE {k}"),
-    (1, "", "GEORADIUSBYMEMBER {k} {f} 9000 km DESC"),
+    (1, "any-order", "GEORADIUSBYMEMBER {k} {f} 9000 km DESC"),
     (1, "", "GEORADIUSBYMEMBER_RO {k} {f} 1e7 ft COUNT 2 ANY"),
     (4, "", "ZADD {l} 0 {f}"),
     (3, "", "ZADD {l} 0 {f} 0 {v} 0 {u} 0 {u}"),
@@ -608,6 +609,10 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
     }
     // By another pattern, or none, members of a set come in the order of a table.
     if words[0].starts_with(b"SORT") {
+        return;
+    }
+    // For a number of keys that is none the server reads the words by other rules.
+    if words[0] == b"COMMAND" && words.get(2).is_some_and(|name| name == b"ZUNIONSTORE") {
         return;
     }
     // Another time might be for ever.
