@@ -212,6 +212,16 @@ static void messages(ks_engine *engine) {
   CHECK(reply != NULL && strstr(reply->str, "[0 unix:in-process] \"WAIT\" \"1\" \"1\"") != NULL);
   ks_free_reply(reply);
   CHECK(ks_next(monitor, 1, &reply) == KS_MISSING && reply == NULL);
+  /* So has one that waits for a list, until its time is over or there is one. */
+  reply = ks_command(other, "BLPOP waited-for 0.01");
+  CHECK(reply != NULL && reply->type_ == KS_REPLY_NIL);
+  ks_free_reply(reply);
+  reply = ks_command(other, "RPUSH waited-for element");
+  CHECK(reply != NULL && reply->type_ == KS_REPLY_INTEGER && reply->integer == 1);
+  ks_free_reply(reply);
+  reply = ks_command(other, "BLPOP none waited-for 0");
+  CHECK(reply != NULL && reply->type_ == KS_REPLY_ARRAY && reply->elements == 2 && text_is(reply->element[1], KS_REPLY_STRING, "element"));
+  ks_free_reply(reply);
   CHECK(ks_next(NULL, 0, &reply) == KS_ERR_USAGE && ks_next(monitor, 0, NULL) == KS_ERR_USAGE);
   ks_session_close(monitor);
   ks_session_close(other);

@@ -4,8 +4,12 @@
 
 const native = require("./native.cjs");
 const { configOf } = require("./cache.cjs");
+const { BLOCKED } = require("./packed.cjs");
 const { pipelineClass } = require("./pipeline.cjs");
-const { BUFFERS, HOT, LONG, STRING_NUMBERS, addPrefix, execute, executeStrings, transformed, wordsOf } = require("./shortcuts.cjs");
+const { awaitReply } = require("./replies.cjs");
+const {
+  BUFFERS, HOT, LONG, STRING_NUMBERS, addPrefix, execute, executeStrings, packedStyle, transformed, wordsOf,
+} = require("./shortcuts.cjs");
 const { text } = require("./usage.cjs");
 
 function loadIORedis() {
@@ -60,8 +64,12 @@ class Redis extends IORedis {
     /** Whether short cuts lead to the same as the long way: not if somebody looks at the commands that are sent. */
     this.hasShortcuts = typeof this.prefix === "string" && this.sendCommand === ownSendCommand
       && !this.options.showFriendlyErrorStack;
-    /** Whether they may be taken now: connected, and not between MULTI and EXEC. */
+    /** Whether they may be taken now: connected, not between MULTI and EXEC, and not while a command waits. */
     this.isDirect = false;
+    /** The command that waits, with what ends that. */
+    this.waiting = undefined;
+    /** What is to be done when it has its reply. */
+    this.line = undefined;
     if (!this.wantsLazyConnect) this.connect().catch(() => {});
   }
 
@@ -119,8 +127,14 @@ class Redis extends IORedis {
   release() {
     this.isDirect = false;
     if (this.handle === undefined) return;
+    const { waiting, line } = this;
+    this.waiting = this.line = undefined;
+    waiting?.end();
     native.close(this.handle);
     this.handle = undefined;
+    waiting?.command.reject(new Error(CLOSED));
+    // There is no connection any more: each fails.
+    line?.forEach((run) => run());
   }
 
   disconnect(reconnect = false) {
@@ -148,18 +162,64 @@ class Redis extends IORedis {
       command.reject(new Error(CLOSED));
       return command.promise;
     }
+    if (this.line !== undefined) {
+      this.line.push(() => ownSendCommand.call(this, command));
+      this.limit(command);
+      return command.promise;
+    }
     const reply = this.run(command);
-    if (reply instanceof Error) command.reject(replyError(reply, command.name, command.args));
-    else command.resolve(reply);
+    if (reply === BLOCKED) return this.blockOn(command);
+    settle(command, reply);
     if (command.name.length <= 7) this.follow(command.name.toLowerCase(), reply);
     return command.promise;
   }
 
   /** @ignore */
   run({ name, args, replyEncoding }) {
-    const reply = execute(this.handle, this.style | (replyEncoding === "utf8" ? 0 : BUFFERS), name, args);
+    const reply = execute(this.handle, this.styleOf(replyEncoding), name, args);
     if (!Array.isArray(reply) || !isExec(name)) return reply;
     return reply.map((item) => (item instanceof Error ? replyError(item, name, args) : item));
+  }
+
+  /** @ignore */
+  styleOf(replyEncoding) {
+    return this.style | (replyEncoding === "utf8" ? 0 : BUFFERS);
+  }
+
+  /** The promise of a command that the session waits for; what comes after it stands in line. @ignore */
+  blockOn(command) {
+    this.line = [];
+    this.isDirect = false;
+    const end = awaitReply(this.handle, packedStyle(this.styleOf(command.replyEncoding)), (reply) => {
+      this.waiting = undefined;
+      settle(command, reply);
+      this.advance();
+    });
+    this.waiting = { command, end };
+    this.limit(command);
+    return command.promise;
+  }
+
+  /** Does what stands in line, until a command has to wait again. @ignore */
+  advance() {
+    const { line } = this;
+    this.line = undefined;
+    this.isDirect = this.hasShortcuts;
+    for (let at = 0; at < line.length; at += 1) {
+      line[at]();
+      if (this.line !== undefined) {
+        // What the last one still has to do comes first.
+        for (const run of line.slice(at + 1)) this.line.push(run);
+        return;
+      }
+    }
+  }
+
+  /** Ends the command's promise after the times that the options give, as ioredis does; the command itself goes on. @ignore */
+  limit(command) {
+    if (typeof this.options.commandTimeout === "number") command.setTimeout(this.options.commandTimeout);
+    const time = this.getBlockingTimeoutInMs?.(command);
+    if (time !== undefined) command.setBlockingTimeout(time);
   }
 
   /** @ignore */
@@ -214,6 +274,7 @@ function general(name, style, long) {
       return long.apply(this, args);
     }
     const reply = executeStrings(this.handle, this.style | style, name, words);
+    if (reply === BLOCKED) return this.blockOn(commandOf(name, style, words));
     if (reply instanceof Error) return Promise.reject(replyError(reply, name, words));
     try {
       return Promise.resolve(transformed(Command, name, reply));
@@ -248,7 +309,17 @@ for (const name of IORedis.prototype.getBuiltinCommands()) {
 }
 
 const ownSendCommand = Redis.prototype.sendCommand;
-const Pipeline = pipelineClass(ioredis, replyError);
+const Pipeline = pipelineClass(ioredis, replyError, commandOf);
+
+function settle(command, reply) {
+  if (reply instanceof Error) command.reject(replyError(reply, command.name, command.args));
+  else command.resolve(reply);
+}
+
+/** A command whose promise is wanted after all. */
+function commandOf(name, style, words) {
+  return new Command(name, words, { replyEncoding: style & BUFFERS ? null : "utf8" });
+}
 
 function isExec(name) {
   return name.length === 4 && name.toLowerCase() === "exec";

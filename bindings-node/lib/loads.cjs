@@ -5,6 +5,7 @@
 const { AsyncLocalStorage } = require("node:async_hooks");
 const native = require("./native.cjs");
 const { pendingValue, prepare } = require("./values.cjs");
+const { wakes } = require("./wakes.cjs");
 
 /** How a load ends without a value; what `endWait` tells besides. */
 const AGAIN = 0;
@@ -30,10 +31,6 @@ function rest() {
   resting = undefined;
   if (local.size === 0) within.disable();
 }
-
-/** What to call when the load has ended that a wait is for, by the wait's number. */
-const wakes = new Map();
-native.onWake((wait) => wakes.get(wait)?.());
 
 /** A value as `getValue` told it; null stands for what a codec must read. */
 const read = (value, codec) => (value === null ? pendingValue(codec) : value);

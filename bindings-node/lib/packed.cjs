@@ -12,6 +12,9 @@ const INTEGER = 2;
 const ARRAY = 3;
 const NUMBER = 4;
 const BOOLEAN = 5;
+const ERROR = 6;
+/** In the place of a reply that has not come: its command waits, and those behind it were not executed. */
+const BLOCKED = Symbol("blocked");
 /** By the number of their kind. */
 const ERROR_CODES = [undefined, ...native.errorCodes()];
 /** Commands executed in one call. */
@@ -68,13 +71,15 @@ function next() {
       position += 1;
       return value;
     }
-    default: {
+    case ERROR: {
       const kind = table[position];
       position += 1;
       const error = new Error(slice());
       error.code = ERROR_CODES[kind];
       return error;
     }
+    default:
+      return BLOCKED;
   }
 }
 
@@ -88,7 +93,7 @@ function unpack() {
 
 /**
  * Executes commands, each given by its name and its words, in one call for many. Undefined, and nothing executed, if a word is no string or
- * has no UTF-8 form.
+ * has no UTF-8 form. Where one has to wait, the replies end with BLOCKED in its place.
  */
 function executeMany(handle, style, names, argvs) {
   for (const words of argvs) {
@@ -112,7 +117,13 @@ function executeMany(handle, style, names, argvs) {
     }
     native.executeMany(handle, style, joined, table, to - from);
     fetch();
-    for (let index = from; index < to; index += 1) replies[index] = next();
+    for (let index = from; index < to; index += 1) {
+      replies[index] = next();
+      if (replies[index] === BLOCKED) {
+        text = "";
+        return replies.slice(0, index + 1);
+      }
+    }
     text = "";
   }
   return replies;
@@ -124,4 +135,4 @@ function grown(length) {
   return longer;
 }
 
-module.exports = { executeMany, unpack };
+module.exports = { BLOCKED, executeMany, unpack };

@@ -2,8 +2,8 @@
 // Whatever that can't express (callbacks, scripts, MULTI within a pipeline) makes it a pipeline of ioredis's own, which runs as ever.
 "use strict";
 
-const { executeMany } = require("./packed.cjs");
-const { BUFFERS, HOT, LONG, addPrefix, execute, executeStrings, transformed, wordsOf } = require("./shortcuts.cjs");
+const { BLOCKED, executeMany } = require("./packed.cjs");
+const { BUFFERS, HOT, LONG, WAITS, addPrefix, execute, executeStrings, transformed, wordsOf } = require("./shortcuts.cjs");
 
 /** Calls back as ioredis does: an exception of the callback is nobody's here. */
 function nodeify(promise, callback) {
@@ -34,8 +34,8 @@ class Call {
   }
 }
 
-/** The class of pipelines, on the classes of an ioredis; `replyError` makes errors as the client does. */
-function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, replyError) {
+/** The class of pipelines, on the classes of an ioredis; `replyError` makes errors as the client does, `commandOf` commands with promises. */
+function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, replyError, commandOf) {
   const closed = () => new Error("Connection is closed.");
 
   /** Not by `class`: the parent's constructor costs more than the commands of a short pipeline. */
@@ -66,7 +66,7 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
       const { redis, queue } = this;
       this.heavy = this.isTransaction ? IORedis.prototype.multi.call(redis) : IORedis.prototype.pipeline.call(redis);
       for (const call of queue) {
-        this.heavy.sendCommand(new Command(call.name, call.argv, { replyEncoding: call.style & BUFFERS ? null : "utf8" }));
+        this.heavy.sendCommand(commandOf(call.name, call.style, call.argv));
       }
       return this.heavy;
     },
@@ -95,10 +95,15 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
     runAll() {
       const { redis, queue } = this;
       if (redis.status === "wait") redis.connect().catch(() => {});
-      const { handle, isDirect } = redis;
-      if (handle === undefined) return queue.map(() => [closed()]);
-      const results = new Array(queue.length);
-      let from = 0;
+      return this.runFrom(0, new Array(queue.length));
+    },
+
+    /** The results, with those of the commands from one on; a promise, if any has to wait. @ignore */
+    runFrom(from, results) {
+      const { redis, queue } = this;
+      const { handle, isDirect, line } = redis;
+      if (line !== undefined) return new Promise((resolve) => line.push(() => resolve(this.runFrom(from, results))));
+      if (handle === undefined) return results.fill(undefined, from).map((result) => result ?? [closed()]);
       while (from < queue.length) {
         const call = queue[from];
         if (isDirect && call.run !== undefined) {
@@ -109,17 +114,41 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
         // As many as follow each other go in one call.
         let to = from + 1;
         while (to < queue.length && queue[to].style === call.style && !(isDirect && queue[to].run !== undefined)) to += 1;
-        runMany(handle, queue.slice(from, to), isDirect).forEach((result, at) => (results[from + at] = result));
-        from = to;
+        for (const result of runMany(handle, queue.slice(from, to), isDirect)) {
+          results[from] = result;
+          from += 1;
+        }
+        if (results[from - 1] === BLOCKED) return this.waitAt(from - 1, results);
       }
       return results;
+    },
+
+    /** The results from a command on that has to wait. @ignore */
+    waitAt(at, results) {
+      const { name, style, argv } = this.queue[at];
+      const replied = this.redis.blockOn(commandOf(name, style, argv)).then(
+        (reply) => (results[at] = [null, reply]),
+        (error) => (results[at] = [error]),
+      );
+      return Promise.all([replied, this.runFrom(at + 1, results)]).then(() => results);
     },
 
     /** @ignore */
     runTransaction() {
       const { redis, queue } = this;
       if (redis.status === "wait") redis.connect().catch(() => {});
-      const { handle } = redis;
+      const { handle, line } = redis;
+      if (line !== undefined) {
+        return new Promise((resolve, reject) => {
+          line.push(() => {
+            try {
+              resolve(this.runTransaction());
+            } catch (error) {
+              reject(error);
+            }
+          });
+        });
+      }
       if (handle === undefined) throw closed();
       const argvs = queue.map((call) => call.argv);
       const { replies, style } = runAtOnce(handle, queue, argvs) ?? runInTurn(handle, queue, argvs);
@@ -165,13 +194,25 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
     return call === undefined ? replyError(reply, "multi", []) : replyError(reply, call.name, call.argv);
   }
 
-  /** Runs commands of one style by their words. */
+  /** Runs commands by their words, until one has to wait. */
+  function runEach(handle, calls, isDirect) {
+    const results = [];
+    for (const call of calls) {
+      const result = runWords(handle, call, isDirect);
+      results.push(result);
+      if (result === BLOCKED) break;
+    }
+    return results;
+  }
+
+  /** Runs commands of one style by their words, until one has to wait. */
   function runMany(handle, calls, isDirect) {
-    if (calls.length === 1 || calls[0].style & BUFFERS) return calls.map((call) => runWords(handle, call, isDirect));
+    if (calls.length === 1 || calls[0].style & BUFFERS) return runEach(handle, calls, isDirect);
     const argvs = calls.map((call) => call.argv);
-    const replies = executeMany(handle, calls[0].style, calls.map((call) => call.name), argvs);
-    if (replies === undefined) return calls.map((call) => runWords(handle, call, isDirect));
+    const replies = executeMany(handle, calls[0].style | WAITS, calls.map((call) => call.name), argvs);
+    if (replies === undefined) return runEach(handle, calls, isDirect);
     return replies.map((reply, at) => {
+      if (reply === BLOCKED) return BLOCKED;
       const { name } = calls[at];
       return reply instanceof Error ? [replyError(reply, name, argvs[at])] : pair(name, reply);
     });
@@ -191,6 +232,7 @@ function pipelineClass({ Pipeline: IORedisPipeline, Redis: IORedis, Command }, r
     const { name, style } = call;
     const words = call.argv;
     const reply = (isDirect ? executeStrings : execute)(handle, style, name, words);
+    if (reply === BLOCKED) return BLOCKED;
     if (reply instanceof Error) return [replyError(reply, name, words)];
     return pair(name, reply);
   }

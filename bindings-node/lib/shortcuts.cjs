@@ -11,6 +11,8 @@ const BUFFERS = 1;
 const STRING_NUMBERS = 2;
 /** Arrays come packed. */
 const PACKED = 4;
+/** A command that has to wait does, and its reply comes later. */
+const WAITS = 16;
 /** Words given to a call directly; more go in an array. */
 const MOST_WORDS = 4000;
 /** The longest time, in seconds, that is surely one to the engine too. */
@@ -94,10 +96,13 @@ function wordsOf(Command, name, args) {
   return words.map((word) => (isWord(word) ? word : word === null || word === undefined ? "" : String(word)));
 }
 
-/** The reply to a command; an error is returned, not thrown. */
+/** How replies are made: arrays come packed, unless Buffers are wanted. */
+const packedStyle = (style) => (style & BUFFERS ? style : style | PACKED);
+
+/** The reply to a command, or BLOCKED if it waits; an error is returned, not thrown. */
 function execute(handle, style, name, words) {
   try {
-    const reply = direct(handle, style & BUFFERS ? style : style | PACKED, name, words);
+    const reply = direct(handle, packedStyle(style) | WAITS, name, words);
     return reply === undefined ? unpack() : reply;
   } catch (error) {
     return error;
@@ -169,4 +174,4 @@ function addPrefix(handle, prefix, name, words) {
   return true;
 }
 
-module.exports = { BUFFERS, HOT, LONG, STRING_NUMBERS, addPrefix, execute, executeStrings, transformed, wordsOf };
+module.exports = { BUFFERS, HOT, LONG, STRING_NUMBERS, WAITS, addPrefix, execute, executeStrings, packedStyle, transformed, wordsOf };

@@ -15,8 +15,10 @@ use crate::hot::{Call, Isolate, JsEnv};
 pub use crate::loads::{
     begin_load, end_load, end_wait, land_value, landed_value, load_within, wait_left, wait_target, wake_after,
 };
-use crate::outcome::{MISUSED, Outcome, usage, whole};
+use crate::outcome::{MISUSED, Outcome, out_of_memory, usage, whole};
+use crate::packed::Packed;
 use crate::scratch::{Scratch, many, split, transcode};
+pub use crate::waits::{on_wake, reply_left, rest, take_reply, wake_on_reply};
 
 /// `getString(handle, key)`: a string or undefined.
 #[inline]
@@ -366,12 +368,18 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     let style = call.env.u32(call.values[1])?;
     let table = call.env.numbers(call.values[3])?;
     let count = call.env.u32(call.values[4])? as usize;
-    let (mut at, mut ends, mut lengths) = (0, Vec::with_capacity(count), Vec::with_capacity(4 * count));
+    if count > table.len() {
+        return Err(usage("ERR the table is too short"));
+    }
+    let (mut at, mut ends, mut lengths, mut commands) = (0, Vec::new(), Vec::new(), Vec::<&[&[u8]]>::new());
+    ends.try_reserve_exact(count).map_err(out_of_memory)?;
+    commands.try_reserve_exact(count).map_err(out_of_memory)?;
     for _ in 0..count {
         let words = if at < table.len() { table.get(at) as usize } else { usize::MAX };
         if words >= table.len() - at {
             return Err(usage("ERR the table is too short"));
         }
+        lengths.try_reserve(words).map_err(out_of_memory)?;
         lengths.extend((at + 1..=at + words).map(|at| table.get(at)));
         ends.push(lengths.len());
         at += words + 1;
@@ -385,8 +393,12 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     packed.clear();
     let words = scratch.words()?;
     let starts = std::iter::once(0).chain(ends.iter().copied());
-    let commands: Vec<&[&[u8]]> = starts.zip(&ends).map(|(from, to)| &words[from..*to]).collect();
-    let outcome = store.execute(&commands, |tape| packed.tape(tape, style & STRING_NUMBERS != 0));
+    commands.extend(starts.zip(&ends).map(|(from, to)| &words[from..*to]));
+    let outcome = store.execute(&commands, style & WAITS != 0, |tape, outcome| {
+        packed.tape(tape, style & STRING_NUMBERS != 0)?;
+        packed.outcome(outcome);
+        Outcome::Ok(())
+    });
     drop(words);
     scratch.packed = packed;
     outcome?;
@@ -573,20 +585,36 @@ fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys
     let (store, scratch) = isolate.store(handle)?;
     let mut packed = std::mem::take(&mut scratch.packed);
     let words = scratch.words()?;
-    let reply = store.execute(&[&words[..]], |tape| {
-        let (item, _) = Item::read(tape).expect("the engine writes whole items");
-        let is_packed = style & PACKED != 0 && matches!(item, Item::Array(_) | Item::Map(_) | Item::Set(_));
-        if !is_packed || tape.len() > MOST_PACKED {
-            return reply(env, &item, style);
-        }
-        packed.clear();
-        packed.tape(tape, style & STRING_NUMBERS != 0)?;
-        env.undefined()
+    let reply = store.execute(&[&words[..]], style & WAITS != 0, |tape, outcome| {
+        one_reply(env, &mut packed, tape, outcome, style)
     });
     drop(words);
     scratch.packed = packed;
     scratch.tidy();
     reply
+}
+
+/// The reply of one command as a value; `undefined` if it is packed, or has not come.
+pub fn one_reply(
+    env: JsEnv,
+    packed: &mut Packed,
+    tape: &[u8],
+    outcome: keystead::Outcome,
+    style: u32,
+) -> Outcome {
+    if outcome == keystead::Outcome::Blocked {
+        packed.clear();
+        packed.outcome(outcome);
+        return env.undefined();
+    }
+    let Some((item, _)) = Item::read(tape) else { return Err(usage("ERR no reply is waited for")) };
+    let is_packed = style & PACKED != 0 && matches!(item, Item::Array(_) | Item::Map(_) | Item::Set(_));
+    if !is_packed || tape.len() > MOST_PACKED {
+        return reply(env, &item, style);
+    }
+    packed.clear();
+    packed.tape(tape, style & STRING_NUMBERS != 0)?;
+    env.undefined()
 }
 
 /// Strings of replies become Buffers.
@@ -597,6 +625,8 @@ const PACKED: u32 = 4;
 const MOST_PACKED: usize = 1 << 16;
 /// Integers of replies become strings.
 const STRING_NUMBERS: u32 = 2;
+/// A command that has to wait does; its reply comes with `takeReply`. Otherwise it fails.
+const WAITS: u32 = 16;
 /// Integers that numbers can't hold become BigInts.
 const EXACT: u32 = 8;
 

@@ -5,8 +5,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use keystead::{Config, Databases, Engine, Error, ErrorKind, Form, Numbered, Result, Session, Versions};
+use keystead::{
+    Config, Databases, Engine, Error, ErrorKind, Form, Numbered, Outcome, Result, Session, Versions, Wake,
+};
 use parking_lot::Mutex;
 
 use crate::loads::Loads;
@@ -56,8 +59,14 @@ impl Store {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Executes commands in the handle's session, which is made when first needed, and lets `read` see the tape of their replies.
-    pub fn execute<'a, R>(&self, commands: &[&'a [&'a [u8]]], read: impl FnOnce(&[u8]) -> R) -> R {
+    /// Executes commands in the handle's session, which is made when first needed, and lets `read` see the tape of their replies. One that has to wait
+    /// fails, or, if it `may_wait`, ends the commands: its reply comes with [`Store::take_reply`].
+    pub fn execute<'a, R>(
+        &self,
+        commands: &[&'a [&'a [u8]]],
+        may_wait: bool,
+        read: impl FnOnce(&[u8], Outcome) -> R,
+    ) -> R {
         let mut session = self.session.lock();
         let session = session.get_or_insert_with(|| {
             let mut session = self.databases.engine().session(Form::Tape);
@@ -68,18 +77,52 @@ impl Store {
         let mut rest = commands;
         while !rest.is_empty() {
             rest = &rest[session.begin_all(rest)..];
-            // The isolate's thread must not wait.
-            if session.cancel() {
+            if session.is_blocked() {
+                if may_wait {
+                    break;
+                }
+                // The isolate's thread must not.
+                session.cancel();
                 session.reply().error(&no_waiting());
             }
         }
         self.current.store(session.db(), Ordering::Relaxed);
-        read(session.replies())
+        let outcome = if session.is_blocked() { Outcome::Blocked } else { Outcome::Replied };
+        read(session.replies(), outcome)
+    }
+
+    /// Lets `read` see the reply of the command that had to wait, if it has come or its time is over.
+    pub fn take_reply<R>(&self, read: impl FnOnce(&[u8], Outcome) -> R) -> R {
+        let mut session = self.session.lock();
+        let Some(session) = session.as_mut().filter(|session| session.is_blocked()) else {
+            return read(&[], Outcome::Replied);
+        };
+        session.clear_replies();
+        let outcome = if session.try_take() { Outcome::Replied } else { Outcome::Blocked };
+        if outcome == Outcome::Replied {
+            session.set_waker(None);
+        }
+        read(session.replies(), outcome)
+    }
+
+    /// Has the session call `waker` when the reply of the command that had to wait has come.
+    pub fn wake_by(&self, waker: Arc<dyn Wake>) {
+        if let Some(session) = &*self.session.lock() {
+            session.set_waker(Some(waker));
+        }
+    }
+
+    /// After how long to look for the reply though nothing has come, if ever.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.session.lock().as_ref()?.time_left()
     }
 }
 
 fn no_waiting() -> Error {
-    Error::new(ErrorKind::Usage, "ERR the command would have to wait, which calls of this binding don't")
+    Error::new(
+        ErrorKind::Usage,
+        "ERR the command would have to wait, which this call does not: the client of keystead/ioredis does",
+    )
 }
 
 /// Bits of a handle that say its place in the table; those above count how often the place was used.

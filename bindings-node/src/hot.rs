@@ -20,10 +20,13 @@ use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ThreadId;
 
 use keystead::{Error, ErrorKind, Versions};
-use napi::bindgen_prelude::{Env, Object};
-use napi::{JsValue, sys};
+use napi::bindgen_prelude::{Env, FnArgs, FromNapiValue, Function, Object};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{JsValue, Status, sys};
 use smallvec::SmallVec;
 
 use crate::calls;
@@ -39,6 +42,8 @@ pub struct Isolate {
     /// The handles that were opened here.
     pub owned: HashSet<u32>,
     pub scratch: Scratch,
+    /// How other threads wake it.
+    pub bell: Option<Arc<Bell>>,
 }
 
 impl Drop for Isolate {
@@ -77,6 +82,14 @@ impl Isolate {
         }
         self.stores[place] = Some((handle, store));
         Ok(())
+    }
+
+    /// How other threads wake it.
+    ///
+    /// # Errors
+    /// Nothing was given that they could call.
+    pub fn bell(&self) -> Outcome<Arc<Bell>> {
+        self.bell.clone().ok_or_else(|| usage("ERR the isolate has nothing to be woken by"))
     }
 
     /// Drops what is kept for a handle that was closed.
@@ -182,6 +195,54 @@ impl Target {
             // SAFETY: that many bytes follow the offset, and none of them are the engine's or the scratch's.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.data.add(offset), bytes.len()) };
         }
+    }
+}
+
+/// Wakes an isolate from any thread: a function of its JavaScript is called there. It does not keep the isolate alive, but from when the isolate's own
+/// thread has rung to when the function was called: the loop of events could end in between.
+pub struct Bell {
+    function: Ringing,
+    env: usize,
+    thread: ThreadId,
+    /// How often the own thread has rung and not rested yet.
+    held: AtomicUsize,
+}
+
+type Ringing = ThreadsafeFunction<FnArgs<(f64, bool)>, (), FnArgs<(f64, bool)>, Status, false, true>;
+
+impl Bell {
+    /// Has the function called with a number, and with whether that keeps the isolate alive until it [rests](Self::rest).
+    pub fn ring(&self, id: u64) {
+        let is_own = std::thread::current().id() == self.thread;
+        if is_own && self.held.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.keep_alive(true);
+        }
+        // An isolate that has ended wants no waking.
+        let _ = self.function.call((id as f64, is_own).into(), ThreadsafeFunctionCallMode::NonBlocking);
+    }
+
+    /// Ends what one ring of the own thread began.
+    pub fn rest(&self) {
+        if std::thread::current().id() == self.thread && self.held.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.keep_alive(false);
+        }
+    }
+
+    /// The caller is the isolate's own thread.
+    fn keep_alive(&self, keep: bool) {
+        let (env, function) = (self.env as sys::napi_env, self.function.raw());
+        self.function.handle.with_read_aborted(|has_ended| {
+            if !has_ended {
+                // SAFETY: the function has not ended, so its env has not; both are of this thread, which is where they may be asked for this.
+                unsafe {
+                    if keep {
+                        sys::napi_ref_threadsafe_function(env, function);
+                    } else {
+                        sys::napi_unref_threadsafe_function(env, function);
+                    }
+                }
+            }
+        });
     }
 }
 
@@ -374,6 +435,17 @@ impl JsEnv {
         Ok(value)
     }
 
+    /// What wakes this isolate by a function.
+    pub fn bell(self, function: sys::napi_value) -> Outcome<Bell> {
+        // SAFETY: both are of the callback under way; what is no function is refused below.
+        let function = unsafe { Function::<'_, FnArgs<(f64, bool)>, ()>::from_napi_value(self.0, function) };
+        let function = function
+            .and_then(|function| function.build_threadsafe_function().weak::<true>().build())
+            .map_err(|_| usage("ERR a function was expected"))?;
+        let thread = std::thread::current().id();
+        Ok(Bell { function, env: self.0 as usize, thread, held: AtomicUsize::new(0) })
+    }
+
     /// The elements of an array.
     pub fn elements(self, array: sys::napi_value) -> Outcome<Vec<sys::napi_value>> {
         let mut count = 0;
@@ -556,7 +628,7 @@ macro_rules! callbacks {
 callbacks! {
     get_string get_into set_raw get_value get_versioned versions versions_id pending_tag pending_text pending_into set_value set_values remove has incr incr_exact hget hset expire ttl
     size get_many execute execute_list execute_many packed count clear page begin_load load_within land_value end_load wait_target
-    wait_left wake_after end_wait landed_value own forget noop panic_for_tests
+    wait_left wake_after end_wait landed_value take_reply wake_on_reply reply_left on_wake rest own forget noop panic_for_tests
 }
 
 /// `get_string` as `getString`.

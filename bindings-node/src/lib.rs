@@ -10,10 +10,11 @@ mod loads;
 mod outcome;
 mod packed;
 mod scratch;
+mod waits;
 
 use keystead::cache::check_options;
 use keystead::{Config, Error, ErrorKind};
-use napi::bindgen_prelude::{Env, FnArgs, Function, Object};
+use napi::bindgen_prelude::{Env, Object};
 use napi_derive::napi;
 
 /// Adds the functions of [`calls`] to an object: the module's own, once per isolate.
@@ -56,13 +57,6 @@ pub fn duplicate(handle: u32) -> napi::Result<u32, String> {
 #[napi(catch_unwind)]
 pub fn close(handle: u32) -> bool {
     handles::close(handle)
-}
-
-/// What is called in this isolate with the number of a wait whose load has ended.
-#[napi(catch_unwind)]
-#[allow(clippy::needless_pass_by_value, reason = "Node-API's arguments are values")]
-pub fn on_wake(callback: Function<'_, FnArgs<(f64,)>, ()>) -> napi::Result<()> {
-    loads::wake_by(&callback)
 }
 
 /// The constants of the kinds of errors, the first of which has number 1.

@@ -3,22 +3,19 @@
 //! Who loads and who waits is the engine's affair (`keystead::cache`). JavaScript knows its loads and waits by numbers; they stand in the store of
 //! their handle, so that closing it, or the end of its worker, ends them.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use keystead::cache::{Caller, Landing, this_thread};
 use keystead::{Begun, Load, Wait};
-use napi::bindgen_prelude::{FnArgs, Function};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Status, sys};
+use napi::sys;
 use parking_lot::Mutex;
 
 use crate::calls::{encode, ttl_and_condition, value_of};
 use crate::hot::{Call, JsEnv};
 use crate::outcome::Outcome;
 use crate::scratch::Scratch;
+use crate::waits::next_wait;
 
 /// The loads and waits of one handle.
 #[derive(Default)]
@@ -37,23 +34,6 @@ impl Loads {
     }
 }
 
-/// Wakes an isolate, whatever thread calls it.
-type Wake = ThreadsafeFunction<FnArgs<(f64,)>, (), FnArgs<(f64,)>, Status, false, true>;
-
-thread_local! {
-    static WAKE: RefCell<Option<Arc<Wake>>> = const { RefCell::new(None) };
-}
-
-/// Has this isolate woken by a function of its own, which gets the number of a wait whose load has ended.
-///
-/// # Errors
-/// Node refuses.
-pub fn wake_by(callback: &Function<'_, FnArgs<(f64,)>, ()>) -> napi::Result<()> {
-    let wake = callback.build_threadsafe_function().weak::<true>().build()?;
-    WAKE.with(|place| *place.borrow_mut() = Some(Arc::new(wake)));
-    Ok(())
-}
-
 /// A number of a load or a wait.
 fn number(env: JsEnv, value: sys::napi_value) -> Outcome<u64> {
     Ok(env.f64(value)? as u64)
@@ -62,7 +42,6 @@ fn number(env: JsEnv, value: sys::napi_value) -> Outcome<u64> {
 /// `beginLoad(handle, key, within)`: the number of a load that is the caller's, or of a wait, then negative. `within` has the numbers of the loads that the
 /// caller belongs to.
 pub fn begin_load(call: &mut Call<'_, 3>) -> Outcome {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
     let handle = call.handle_and_key()?;
     let env = call.env;
     let within = env.elements(call.values[2])?;
@@ -76,7 +55,7 @@ pub fn begin_load(call: &mut Call<'_, 3>) -> Outcome {
             id as f64
         }
         Begun::Wait(wait) => {
-            let id = NEXT.fetch_add(1, Ordering::Relaxed);
+            let id = next_wait();
             store.loads.waits.lock().insert(id, wait);
             -(id as f64)
         }
@@ -154,13 +133,8 @@ pub fn wait_left(call: &mut Call<'_, 2>) -> Outcome {
 /// `wakeAfter(handle, wait)`: has what `onWake` was given called once the load has ended.
 pub fn wake_after(call: &mut Call<'_, 2>) -> Outcome {
     let id = number(call.env, call.values[1])?;
-    let wake = WAKE.with(|place| place.borrow().clone());
-    on_wait(call, |wait| {
-        wait.on_landing(move || {
-            // An isolate that has ended wants no waking.
-            let _ = wake.map(|wake| wake.call((id as f64,).into(), ThreadsafeFunctionCallMode::NonBlocking));
-        });
-    })?;
+    let bell = call.isolate.bell()?;
+    on_wait(call, |wait| wait.on_landing(move || bell.ring(id)))?;
     call.env.undefined()
 }
 

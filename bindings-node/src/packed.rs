@@ -10,6 +10,7 @@
 //! boolean           0 or 1
 //! array             number of items, which follow
 //! error             kind, length of its text
+//! blocked           nothing; it is the last: the reply has not come
 //! ```
 
 use keystead::Item;
@@ -26,6 +27,7 @@ mod code {
     pub const NUMBER: u32 = 4;
     pub const BOOLEAN: u32 = 5;
     pub const ERROR: u32 = 6;
+    pub const BLOCKED: u32 = 7;
 }
 
 /// Replies being packed.
@@ -55,6 +57,13 @@ impl Packed {
             tape = rest;
         }
         Ok(())
+    }
+
+    /// Appends what a command came to, if that is no reply.
+    pub fn outcome(&mut self, outcome: keystead::Outcome) {
+        if outcome == keystead::Outcome::Blocked {
+            self.codes.push(code::BLOCKED);
+        }
     }
 
     fn item(&mut self, item: &Item<'_>, integers_as_text: bool) -> Outcome<()> {

@@ -390,6 +390,10 @@ test("arguments of the native functions are checked", () => {
     () => native.getMany(handle, "abc", new Uint32Array([3, 0]), 2),
     () => native.getMany(handle, "abc", [1, 0], 1),
     () => native.executeList(handle, 0, "GET k"),
+    () => native.executeMany(handle, 0, "GETk", new Uint32Array([2, 3, 1]), 2 ** 32 - 1),
+    () => native.executeMany(handle, 0, "GETk", new Uint32Array([2, 3, 1]), 2),
+    () => native.takeReply(handle, 0),
+    () => native.onWake("no function"),
     () => native.setRaw(handle, "k", "v", 1, 7),
   ]) {
     assert.throws(call, code("KS_ERR_USAGE"));

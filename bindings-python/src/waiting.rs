@@ -35,9 +35,8 @@ pub fn execute(py: Python<'_>, session: &mut Session, argv: &[&[u8]]) -> PyResul
 /// What one of them raised. The wait is over then.
 pub fn wait(py: Python<'_>, session: &mut Session) -> PyResult<()> {
     let has_come = |session: &mut Session, time| Ok::<bool, PyErr>(session.wait(time));
-    while_signals(py, session, has_come).inspect_err(|_| {
-        session.cancel();
-    })
+    // Too late to cancel or not: what was popped for it is not lost.
+    while_signals(py, session, has_come).inspect_err(|_| session.abandon())
 }
 
 /// Waits for something at a session, and lets signal handlers run meanwhile. `look` waits so long at most, and says whether it has come.

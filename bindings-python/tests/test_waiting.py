@@ -148,3 +148,118 @@ def test_monitor_of_valkey_py():
         thread.start()
         assert monitor.next_command()["command"] == "PING"
         thread.join()
+
+
+def test_lists_are_waited_for_by_threads():
+    client = Valkey()
+    other = Valkey(client.engine)
+    assert client.blpop("k", timeout=0.01) is None
+    assert client.rpush("k", "a", "b", "c") == 3
+    assert client.blpop(["none", "k"], timeout=0) == (b"k", b"a")
+    assert client.brpop("k") == (b"k", b"c")
+    assert client.blmove("k", "j", 0.01, "LEFT", "RIGHT") == b"b"
+    assert client.blmpop(0.01, 2, "k", "j", direction="LEFT", count=5) == [b"j", [b"b"]]
+    assert client.brpoplpush("k", "j", timeout=0.01) is None
+    replies = []
+    threads = [threading.Thread(target=lambda: replies.append(other.blpop("k", timeout=0))) for _ in range(2)]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        waiting(Store(client.engine), number)
+    assert client.rpush("k", "1", "2") == 2
+    for thread in threads:
+        thread.join()
+    assert sorted(replies) == [(b"k", b"1"), (b"k", b"2")]
+    assert client.exists("k") == 0
+    with client.pipeline() as pipe:
+        assert pipe.blpop("k", timeout=0).rpush("k", "x").blpop("k", timeout=0).execute() == [None, 1, (b"k", b"x")]
+
+
+def test_a_signal_loses_no_element(store):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        store.execute("RPUSH", "k", "kept")
+        raise Stop
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        thread = threading.Thread(target=lambda: (waiting(store), os.kill(os.getpid(), signal.SIGUSR1)))
+        thread.start()
+        # The handler itself pushes what is waited for, before it raises.
+        with pytest.raises(Stop):
+            store.execute("BLPOP", "k", 0)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert store.execute("LRANGE", "k", 0, -1) == [b"kept"]
+
+
+def test_coroutines_that_are_cancelled_lose_no_element():
+    async def main():
+        client = AsyncValkey()
+        assert await client.blpop("k", timeout=0.01) is None
+        await client.rpush("k", "a", "b")
+        assert await client.blpop(["none", "k"], timeout=0) == (b"k", b"a")
+        assert await client.brpop("k", timeout=0) == (b"k", b"b")
+        pusher = Store(client.engine)
+        for round in range(50):
+            task = asyncio.ensure_future(client.blpop("k", timeout=0))
+            await until(lambda: ids(pusher))
+            # It is served, and cancelled before it runs again.
+            pusher.execute("RPUSH", "k", round)
+            if round % 2:
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                taken = [(await task)[1]]
+            except asyncio.CancelledError:
+                taken = []
+            left = pusher.execute("LRANGE", "k", 0, -1)
+            assert taken + left == [str(round).encode()]
+            pusher.execute("DEL", "k")
+        # What a cancelled one had is the next one's.
+        first = asyncio.ensure_future(client.blpop("k", timeout=0))
+        await until(lambda: len(ids(pusher)) == 1)
+        second = asyncio.ensure_future(client.blpop("k", timeout=0))
+        await until(lambda: len(ids(pusher)) == 2)
+        pusher.execute("RPUSH", "k", "x")
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await second == (b"k", b"x")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(client.blpop("k", timeout=0), 0.01)
+        assert not ids(pusher)
+
+    asyncio.run(main())
+
+
+def test_workers_as_threads_and_tasks_take_each_job_once():
+    client = Valkey(decode_responses=True)
+    jobs, done = 300, []
+
+    def work():
+        own = Valkey(client.engine, decode_responses=True)
+        while (job := own.blpop(["high", "low"], timeout=5))[1] != "stop":
+            done.append(job[1])
+
+    async def tasks():
+        own = AsyncValkey(client.engine, decode_responses=True)
+
+        async def one():
+            while (job := await own.blpop(["high", "low"], timeout=5))[1] != "stop":
+                done.append(job[1])
+
+        await asyncio.gather(*(one() for _ in range(4)))
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    workers.append(threading.Thread(target=lambda: asyncio.run(tasks())))
+    for worker in workers:
+        worker.start()
+    for number in range(jobs):
+        client.rpush(("high", "low")[number % 2], number)
+    client.rpush("low", *["stop"] * 7)
+    for worker in workers:
+        worker.join()
+    assert sorted(map(int, done)) == list(range(jobs))

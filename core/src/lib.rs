@@ -46,6 +46,8 @@ mod loom_models;
 mod network;
 mod num;
 mod os;
+#[cfg(test)]
+mod patience;
 mod pattern;
 mod process;
 mod pulse;

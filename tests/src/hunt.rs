@@ -43,6 +43,7 @@ struct Setting {
     listpack_entries: u32,
     listpack_value: u32,
     intset_entries: u32,
+    list_size: i32,
 }
 
 /// Sends about that many random commands to both servers; stops at the first difference.
@@ -61,6 +62,7 @@ pub fn hunt(pair: &Pair, seed: u64, commands: usize, planted: Vec<Vec<u8>>) -> i
             listpack_entries: [512, 4, 0][rng.below(3)],
             listpack_value: [64, 16][rng.below(2)],
             intset_entries: [512, 5, 3][rng.below(3)],
+            list_size: [-2, 2, 3, 5, -1][rng.below(5)],
         };
         let steps = random::sequence(&mut rng, SEQUENCE.min(commands));
         outcome.commands += steps.iter().map(|step| step.commands().count()).sum::<usize>();
@@ -198,8 +200,8 @@ impl Setting {
         let line = format!(
             "CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value} set-max-listpack-entries {entries} \
              set-max-listpack-value {value} set-max-intset-entries {} zset-max-listpack-entries {entries} \
-             zset-max-listpack-value {value}",
-            self.intset_entries
+             zset-max-listpack-value {value} list-max-listpack-size {}",
+            self.intset_entries, self.list_size
         );
         [line.split(' ').map(|word| word.as_bytes().to_vec()).collect()]
     }
@@ -295,6 +297,7 @@ impl Side {
                 let kind = client.call(&[b"TYPE".as_slice(), key])?;
                 let (read, mode): (&[&[u8]], _) = match kind.text() {
                     Some(b"hash") => (&[b"HGETALL", key], Mode::Pairs),
+                    Some(b"list") => (&[b"LRANGE", key, b"0", b"-1"], Mode::Mask(Vec::new())),
                     Some(b"set") => (&[b"SMEMBERS", key], Mode::Unordered),
                     Some(b"zset") => (&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], Mode::Within(0)),
                     _ => (&[b"GET", key], Mode::Pairs),

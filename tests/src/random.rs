@@ -180,6 +180,45 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "SCAN 0 TYPE {f}"),
     (1, "", "EXPIRE {k} {n} {e}"),
     (1, "", "PEXPIREAT {k} {n} {e}"),
+    (5, "", "RPUSH {k} {v}"),
+    (4, "", "RPUSH {k} {v} {v} {v}"),
+    (4, "", "LPUSH {k} {v}"),
+    (4, "", "LPUSH {k} {v} {v} {v} {v}"),
+    (1, "", "LPUSHX {k} {v} {v}"),
+    (1, "", "RPUSHX {k} {v}"),
+    (3, "", "LPOP {k}"),
+    (2, "", "RPOP {k}"),
+    (1, "", "LPOP {k} {n}"),
+    (1, "", "LPOP {k} 2"),
+    (1, "", "RPOP {k} 3"),
+    (2, "", "LLEN {k}"),
+    (2, "", "LINDEX {k} {i}"),
+    (3, "", "LRANGE {k} {i} {i}"),
+    (1, "", "LRANGE {k} 0 -1"),
+    (3, "", "LSET {k} {i} {v}"),
+    (4, "", "LINSERT {k} BEFORE {v} {v}"),
+    (4, "", "LINSERT {k} AFTER {v} {v}"),
+    (2, "", "LREM {k} {n} {v}"),
+    (1, "", "LREM {k} 0 {v}"),
+    (2, "", "LTRIM {k} {i} {i}"),
+    (1, "", "LTRIM {k} 1 -2"),
+    (1, "", "LPOS {k} {v}"),
+    (1, "", "LPOS {k} {v} RANK {n} COUNT {n} MAXLEN {n}"),
+    (1, "", "LPOS {k} {v} RANK -1 COUNT 0"),
+    (2, "", "LMOVE {k} {k} LEFT RIGHT"),
+    (1, "", "LMOVE {k} {k} RIGHT RIGHT"),
+    (2, "", "RPOPLPUSH {k} {k}"),
+    (2, "", "LMPOP 2 {k} {k} LEFT"),
+    (1, "", "LMPOP 1 {k} RIGHT COUNT 2"),
+    (1, "", "LMPOP {n} {k} {k} RIGHT COUNT {n}"),
+    (2, "", "BLPOP {k} {k} 0.001"),
+    (1, "", "BRPOP {k} 0.001"),
+    (1, "", "BLMOVE {k} {k} LEFT LEFT 0.001"),
+    (1, "", "BRPOPLPUSH {k} {k} 0.001"),
+    (1, "", "BLMPOP 0.001 2 {k} {k} LEFT COUNT 2"),
+    (2, "", "OBJECT ENCODING {k}"),
+    (1, "deep", "SCAN 0 COUNT 10000 TYPE list"),
+    (1, "", "COMMAND GETKEYS LMPOP {n} {k} {k} LEFT"),
     (6, "", "SADD {k} {u}"),
     (4, "", "SADD {k} {u} {u} {u}"),
     (2, "", "SADD {k} {u} {u} {u} {u} {u} {u}"),
@@ -304,6 +343,8 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "ZREMRANGEBYLEX {l} {b} {b}"),
     (1, "shape", "SORT {k} BY {k} GET # GET {k} LIMIT {i} {i}"),
     (1, "", "SORT missing ALPHA STORE {k}"),
+    (2, "", "SORT {k} ALPHA STORE {k}"),
+    (1, "", "SORT {k} BY nosort GET # GET key:* STORE {k} LIMIT {i} {i}"),
     (1, "", "SORT {k} ALPHA DESC"),
     (1, "", "SORT {k} ALPHA LIMIT {i} {i} GET # GET key:* GET *"),
     (1, "", "SORT {k} BY key:* GET # GET *->f"),
@@ -356,6 +397,7 @@ const STRING_KEYS: &[&str] = &[
     "a-key-of-forty-bytes--------------------",
 ];
 const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\"", "FIELDS"];
+const LIST_KEYS: &[&str] = &["l", "m", "n", "\"\\x03\\xff\""];
 const SET_KEYS: &[&str] = &["s", "t", "u", "\"\\x01\\xff\""];
 const ZSET_KEYS: &[&str] = &["z", "zz", "scores", "\"\\x02\\xff\""];
 /// Sorted sets all of whose members have one score: what ranges of members are defined for.
@@ -564,27 +606,66 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
     Command { client, words: words.collect(), modes }
 }
 
+/// Beginnings of templates about lists.
+const ABOUT_LISTS: &[&str] = &[
+    "RPUSH",
+    "LPUSH",
+    "LPOP",
+    "RPOP",
+    "LLEN",
+    "LINDEX",
+    "LRANGE",
+    "LSET",
+    "LINSERT",
+    "LREM",
+    "LTRIM",
+    "LPOS",
+    "LMOVE",
+    "LMPOP",
+    "BL",
+    "BR",
+    "COMMAND GETKEYS LMPOP",
+];
+
 /// Beginnings of templates about sets.
 const ABOUT_SETS: &[&str] = &[
-    "SADD", "SREM", "SCARD", "SISMEMBER", "SMISMEMBER", "SMEMBERS", "SMOVE", "SPOP", "SRANDMEMBER", "SINTER", "SUNION",
-    "SDIFF", "SSCAN", "SORT", "COMMAND GETKEYS SINTER",
+    "SADD",
+    "SREM",
+    "SCARD",
+    "SISMEMBER",
+    "SMISMEMBER",
+    "SMEMBERS",
+    "SMOVE",
+    "SPOP",
+    "SRANDMEMBER",
+    "SINTER",
+    "SUNION",
+    "SDIFF",
+    "SSCAN",
+    "SORT",
+    "COMMAND GETKEYS SINTER",
 ];
 
 /// One in six keys is of another kind.
 fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
-    const KINDS: [&[&str]; 4] = [STRING_KEYS, HASH_KEYS, SET_KEYS, ZSET_KEYS];
+    const KINDS: [&[&str]; 5] = [STRING_KEYS, HASH_KEYS, LIST_KEYS, SET_KEYS, ZSET_KEYS];
     if rng.one_in(6) {
         return rng.pick(&KINDS);
     }
     if ABOUT_SETS.iter().any(|name| template.starts_with(name)) {
         SET_KEYS
+    } else if ABOUT_LISTS.iter().any(|name| template.starts_with(name)) {
+        LIST_KEYS
     } else if ["ZUNION", "ZINTER", "ZDIFF"].iter().any(|name| template.starts_with(name)) && rng.one_in(4) {
         SET_KEYS
     } else if ["Z", "BZ", "GEO", "COMMAND GETKEYS Z"].iter().any(|name| template.starts_with(name)) {
         ZSET_KEYS
     } else if template.starts_with('H') {
         HASH_KEYS
-    } else if ["DEL", "RENAME", "COPY", "MOVE", "OBJECT", "EXPIRE"].iter().any(|name| template.starts_with(name)) {
+    } else if ["DEL", "RENAME", "COPY", "MOVE", "OBJECT", "EXPIRE"]
+        .iter()
+        .any(|name| template.starts_with(name))
+    {
         rng.pick(&KINDS)
     } else {
         STRING_KEYS
@@ -673,7 +754,7 @@ fn plain(rng: &mut Rng) -> Command {
 }
 
 fn expire(rng: &mut Rng) -> Step {
-    let kind = rng.pick(&[HASH_KEYS, STRING_KEYS, SET_KEYS, ZSET_KEYS]);
+    let kind = rng.pick(&[HASH_KEYS, STRING_KEYS, LIST_KEYS, SET_KEYS, ZSET_KEYS]);
     let key = rng.pick(kind);
     let make = |rng: &mut Rng, template: &str| command(rng, 1, &template.replace("{key}", key), Vec::new());
     let set = if rng.one_in(2) { "PEXPIRE {key} 1" } else { "SET {key} {v} PX 1" };

@@ -7,7 +7,8 @@ from typing import Any
 
 
 async def reply_of(later: Any) -> Any:
-    """The reply, once it has come. A coroutine that is cancelled has waited for nothing: the command is not executed any more."""
+    """The reply, once it has come. A coroutine that is cancelled has waited for nothing: the command is not executed any more, and what it has popped
+    meanwhile is put back."""
     try:
         await arrival(later)
         return later.take()

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
+use crate::patience::{SOME_TIME, wait_until};
 
 /// An engine whose turns are what a test says.
 struct Fake {
@@ -38,17 +39,6 @@ impl Fake {
 }
 
 const DONE: Next = Next { at: NEVER, is_idle: true };
-/// As long as anything takes that has to come, on a busy machine.
-const SOME_TIME: Duration = Duration::from_secs(20);
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let start = Clock::system().timer();
-    while !is_so() {
-        assert!(start.elapsed() < SOME_TIME, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// Turns that stand still until they are let go: what the test hears of, and says.
 fn held_up() -> (Arc<Fake>, Receiver<()>, Sender<()>) {
     let ((begun, hear), (let_go, may_go)) = (channel(), channel::<()>());

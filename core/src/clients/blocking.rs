@@ -25,6 +25,16 @@ pub(crate) trait Blocking: Send + Sync {
     /// Replies what such an end is replied with, and wakes the client. The caller holds no shard.
     fn end(&self, how: Ending);
 
+    /// Takes no reply any more, not one that has come either: what was done for it is put back, now or by whoever is about to deliver it. For one that
+    /// [left](Blocking::leave) too late. The caller holds no shard.
+    fn refuse(&self, keyspace: &Keyspace);
+
+    /// Whether it waits for keys: the server counts such a command only when it has replied.
+    fn awaits_keys(&self) -> bool;
+
+    /// Tells it from all other waits.
+    fn number(&self) -> u64;
+
     /// When its time is over, in unix milliseconds, if ever.
     fn deadline_ms(&self) -> Option<u64>;
 

@@ -80,6 +80,15 @@ impl ClientInfo {
         drop(before);
     }
 
+    /// It no longer waits, if the wait of this number is the one that is on.
+    pub(crate) fn end_blocking(&self, number: u64) {
+        let mut blocking = self.blocking.lock();
+        let ended = blocking.take_if(|wait| wait.number() == number);
+        drop(blocking);
+        // Outside, as above.
+        drop(ended);
+    }
+
     /// Ends its connection.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);

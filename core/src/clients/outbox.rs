@@ -6,8 +6,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::keyspace::waiting::Undo;
 use crate::os::Guard;
 use crate::sync::{Arc, Condvar, Mutex};
 
@@ -25,6 +28,8 @@ pub(crate) struct Late {
     pub(crate) error: Option<Error>,
     /// The error is that somebody else ended the wait.
     pub(crate) is_unblocked: bool,
+    /// Puts back what it alone has, where nobody takes it.
+    pub(crate) undo: Option<Undo>,
 }
 
 /// See the module's text.
@@ -37,6 +42,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Inner {
     late: Option<Late>,
+    /// Waits whose replies nobody takes any more, though they are about to come.
+    refused: SmallVec<[u64; 1]>,
     pushes: VecDeque<Arc<[u8]>>,
     /// Bytes of the messages.
     bytes: usize,
@@ -77,9 +84,24 @@ impl Outbox {
         }
     }
 
-    /// Puts a late reply in. The caller holds no shard.
-    pub(crate) fn deliver(&self, late: Late) {
-        self.change(|inner| inner.late = Some(late));
+    /// Puts the late reply of a wait in, or returns it if it was [refused](Self::refuse). The caller holds no shard.
+    pub(crate) fn deliver(&self, wait: u64, late: Late) -> Option<Late> {
+        let mut late = Some(late);
+        self.change(|inner| match inner.refused.iter().position(|refused| *refused == wait) {
+            Some(at) => drop(inner.refused.swap_remove(at)),
+            None => inner.late = late.take(),
+        });
+        late
+    }
+
+    /// Takes the late reply of a wait out, or sees to it that it does not get in: its one reply has come, or is about to. Nobody waits for another.
+    pub(crate) fn refuse(&self, wait: u64) -> Option<Late> {
+        let mut inner = self.inner.lock();
+        let late = inner.late.take();
+        if late.is_none() {
+            inner.refused.push(wait);
+        }
+        late
     }
 
     /// Has the client look again.

@@ -41,19 +41,29 @@ pub enum Attempt {
 
 /// A command that waits for keys where it finds nothing.
 pub trait Block {
+    /// The type that it waits for, as TYPE calls it: it is attempted anew when an awaited key has a value of that type, and an error then is its reply.
+    /// `None`: any type, and one that it cannot use is no error for who waits already.
+    const AWAITED: Option<&'static str> = None;
+
     /// Does it, if it can. The shards of its keys are locked. Run again whenever one of the awaited keys was changed, perhaps by a thread of another
-    /// session. Effects that repeating its words would not have are put into the log by [`Db::propagate`].
+    /// session. Effects that repeating its words would not have are put into the log by [`Db::propagate`]. What only the reply has from then on can be
+    /// put back by [`Db::can_undo`].
     ///
     /// # Errors
-    /// The error reply; it must come before any change. A key of another type is no error for who waits already.
+    /// The error reply; it must come before any change.
     fn attempt(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<Attempt>;
 
     /// How long it waits at most; for ever, if `None`.
     fn patience(&self) -> Option<Duration>;
 
-    /// Writes the reply of a wait that was in vain, as of one that a transaction does not let begin.
+    /// Writes the reply of a wait that was in vain.
     fn give_up(&self, reply: &mut Reply) {
         reply.null_array();
+    }
+
+    /// Writes the reply of one that a transaction does not let begin.
+    fn decline(&self, reply: &mut Reply) {
+        self.give_up(reply);
     }
 
     /// Calls `visit` for each key that it waits for. The shards of its other keys are locked as well when it is attempted.
@@ -110,7 +120,7 @@ pub fn block<'a, C: Parse<'a> + Block>(
     let keyspace = &context.engine.keyspace;
     let deadline_ms = deadline_of(keyspace, command.patience());
     let (origin, info) = (context.session.origin(), context.session.info.clone());
-    let mut pending = Pending::new(info, deadline_ms, reply);
+    let mut pending = Pending::new(keyspace, info, deadline_ms, reply);
     command.give_up(&mut pending.given_up);
     let mut blocked = None;
     context.with_db(&command, argv, |db| {
@@ -118,7 +128,7 @@ pub fn block<'a, C: Parse<'a> + Block>(
             return Ok(());
         }
         if !may_wait {
-            command.give_up(reply);
+            command.decline(reply);
             return Ok(());
         }
         let mut keys = Vec::new();
@@ -131,7 +141,7 @@ pub fn block<'a, C: Parse<'a> + Block>(
         let mut hashes: SmallVec<[u64; 8]> = SmallVec::new();
         command.each_key(&mut |key: &Key<'_>| hashes.push(key.hash()));
         let words = owned(argv)?;
-        pending.retry = Some(Retry { words: owned(argv)?, again });
+        pending.retry = Some(Retry { words: owned(argv)?, again, awaited: C::AWAITED });
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
         let wait = Arc::new(Wait { waiter: waiter.clone(), pending });
@@ -166,7 +176,7 @@ impl Context<'_, '_> {
         let words = owned(argv)?;
         let keyspace = &self.engine.keyspace;
         let info = self.session.info.clone();
-        let mut pending = Pending::new(info, deadline_of(keyspace, patience), reply);
+        let mut pending = Pending::new(keyspace, info, deadline_of(keyspace, patience), reply);
         give_up(&mut pending.given_up);
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&keyspace.arrivals, self.session.origin(), [], [], pending.clone());
@@ -228,6 +238,8 @@ struct Wait {
 
 /// What is kept of a command that waits.
 struct Pending {
+    /// Tells it from all other waits.
+    number: u64,
     info: Arc<ClientInfo>,
     deadline_ms: Option<u64>,
     form: Form,
@@ -243,31 +255,38 @@ struct Pending {
 struct Retry {
     words: Box<[Box<[u8]>]>,
     again: Again,
+    awaited: Option<&'static str>,
 }
 
 impl Pending {
     /// One that replies as `reply` does.
-    fn new(info: Arc<ClientInfo>, deadline_ms: Option<u64>, reply: &Reply) -> Self {
+    fn new(keyspace: &Keyspace, info: Arc<ClientInfo>, deadline_ms: Option<u64>, reply: &Reply) -> Self {
         let (form, resp3) = (reply.form(), reply.resp3());
-        let given_up = sink(form, resp3);
-        Self { info, deadline_ms, form, resp3, given_up, retry: None, kept: Mutex::default() }
+        let (given_up, number) = (sink(form, resp3), keyspace.arrivals.number());
+        Self { number, info, deadline_ms, form, resp3, given_up, retry: None, kept: Mutex::default() }
     }
 
     fn failed(&self, error: Error) -> Late {
         let mut reply = sink(self.form, self.resp3);
         reply.error(&error);
-        Late { bytes: reply.as_bytes().to_vec(), error: Some(error), is_unblocked: false }
+        Late { bytes: reply.as_bytes().to_vec(), error: Some(error), ..Late::default() }
     }
 
-    fn deliver(&self, late: Late) {
-        self.info.set_blocking(None);
-        self.info.outbox.deliver(late);
+    /// Hands the reply over, unless nobody wants it any more: then it comes back.
+    fn deliver(&self, late: Late) -> Option<Late> {
+        self.info.end_blocking(self.number);
+        self.info.outbox.deliver(self.number, late)
     }
 }
 
 impl Serve for Pending {
+    fn awaits(&self, type_name: &str) -> bool {
+        let awaited = self.retry.as_ref().and_then(|retry| retry.awaited);
+        awaited.is_none_or(|awaited| awaited == type_name)
+    }
+
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
-        let Some(Retry { words, again }) = &self.retry else { return false };
+        let Some(Retry { words, again, awaited }) = &self.retry else { return false };
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
         let mut reply = sink(self.form, self.resp3);
         let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());
@@ -276,22 +295,26 @@ impl Serve for Pending {
         db.settle(index, &argv, effects);
         let attempt = reply.end(outer).and(attempt);
         reply.close_all();
+        let undo = db.take_undo();
         let late = match attempt {
             Ok(Attempt::Wait) => return false,
-            Err(error) if error.kind() == ErrorKind::WrongType => return false,
-            Ok(Attempt::Done) => Late { bytes: reply.as_bytes().to_vec(), error: None, is_unblocked: false },
+            Err(error) if error.kind() == ErrorKind::WrongType && awaited.is_none() => return false,
+            Ok(Attempt::Done) => Late { bytes: reply.as_bytes().to_vec(), undo, ..Late::default() },
             Err(error) => self.failed(error),
         };
         *self.kept.lock() = Some(late);
         true
     }
 
-    fn served(&self, logged: Result<()>) {
+    fn served(&self, keyspace: &Keyspace, logged: Result<()>) {
         let kept = self.kept.lock().take().unwrap_or_default();
-        self.deliver(match logged {
+        let refused = self.deliver(match logged {
             Ok(()) => kept,
             Err(error) => self.failed(error),
         });
+        if let Some(undo) = refused.and_then(|late| late.undo) {
+            undo.run(keyspace);
+        }
     }
 }
 
@@ -301,18 +324,35 @@ impl Blocking for Wait {
     }
 
     fn end(&self, how: Ending) {
+        // Nothing was done: if nobody wants the reply, there is nothing to put back.
         match how {
             Ending::TimedOut => {
                 let bytes = self.pending.given_up.as_bytes().to_vec();
-                self.pending.deliver(Late { bytes, error: None, is_unblocked: false });
+                drop(self.pending.deliver(Late { bytes, ..Late::default() }));
             }
             Ending::Unblocked => {
                 let text = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
                 let late = self.pending.failed(Error::new(ErrorKind::Command, text));
-                self.pending.deliver(Late { is_unblocked: true, ..late });
+                drop(self.pending.deliver(Late { is_unblocked: true, ..late }));
             }
-            Ending::Gone => self.pending.info.set_blocking(None),
+            Ending::Gone => self.pending.info.end_blocking(self.pending.number),
         }
+    }
+
+    fn refuse(&self, keyspace: &Keyspace) {
+        self.pending.info.end_blocking(self.pending.number);
+        let late = self.pending.info.outbox.refuse(self.pending.number);
+        if let Some(undo) = late.and_then(|late| late.undo) {
+            undo.run(keyspace);
+        }
+    }
+
+    fn awaits_keys(&self) -> bool {
+        self.pending.retry.is_some()
+    }
+
+    fn number(&self) -> u64 {
+        self.pending.number
     }
 
     fn deadline_ms(&self) -> Option<u64> {

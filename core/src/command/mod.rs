@@ -17,6 +17,7 @@ pub mod tape;
 /// The words of a command.
 pub type Argv = Vec<Vec<u8>>;
 pub use arg::{Arg, Args, DbIndex, Positive, is_token};
+pub(crate) use block::patience_of_seconds;
 pub use block::{Attempt, Block, Outcome};
 pub use keystead_macros::{Arg, Command};
 pub use reply::{Form, Reply};

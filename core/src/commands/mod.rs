@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod geo;
 pub(crate) mod hash;
+pub(crate) mod list;
 pub(crate) mod server;
 pub(crate) mod set;
 pub(crate) mod string;
@@ -75,6 +76,14 @@ commands! {
         set::HMSet, set::HSet, set::HSetNx,
         setex::HSetEx,
         ttl::HExpireTime, ttl::HPExpireTime, ttl::HPTtl, ttl::HTtl;
+    list:
+        change::LInsert, change::LRem, change::LSet, change::LTrim,
+        get::LIndex, get::LLen, get::LRange,
+        moving::BLMove, moving::BRPopLPush, moving::LMove, moving::RPopLPush,
+        mpop::BLMPop, mpop::LMPop,
+        pop::BLPop, pop::BRPop, pop::LPop, pop::RPop,
+        position::LPos,
+        push::LPush, push::LPushX, push::RPush, push::RPushX;
     server:
         command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },
         commandlog::CommandLog { commandlog::CommandLogGet, commandlog::CommandLogHelp, commandlog::CommandLogLen, commandlog::CommandLogReset },

@@ -116,7 +116,7 @@ impl Session {
     }
 
     /// Gives up waiting for the reply of a command: there will be none, and nothing was or will be done. False: too late, the reply has come, or is
-    /// about to.
+    /// about to. See [`Session::abandon`].
     pub fn cancel(&mut self) -> bool {
         let Some(blocked) = &self.client.state.blocked else { return false };
         let inner = &self.client.engine.inner;
@@ -128,14 +128,22 @@ impl Session {
         is_cancelled
     }
 
-    /// Ends the wait for a reply that nobody will take.
-    pub(super) fn abandon(&mut self) {
-        self.cancel();
-        self.forget_blocked();
+    /// Gives up waiting for the reply of a command, whether or not it has come: there will be none. What the command has taken out of the data for
+    /// nobody else to see, as BLPOP does, is put back where it was, and served to whoever waits for it next. Dropping a session does the same.
+    pub fn abandon(&mut self) {
+        let Some(wait) = self.client.state.blocked.as_ref().map(|blocked| blocked.wait.clone()) else {
+            return;
+        };
+        if !self.cancel() {
+            self.forget_blocked();
+            wait.refuse(&self.client.engine.inner.keyspace);
+        }
     }
 
     fn forget_blocked(&mut self) {
-        if let Some(blocked) = self.client.state.unblock() {
+        if let Some(blocked) = self.client.state.unblock()
+            && !blocked.wait.awaits_keys()
+        {
             block::abandoned(&self.client.engine.inner, &self.client.state, &blocked);
         }
     }

@@ -59,13 +59,14 @@ fn run<T: Collection, R>(
             None => Editing::unpacked(around),
         };
         let result = editing.run(edit)?;
-        let Edited { has_changed, goes, unpacked } = editing.end();
+        let Edited { has_changed, goes, unpacked, repacked } = editing.end();
         db.remember_time(&time);
         if has_changed && !goes {
             let is_large = unpacked.is_some();
             let large = unpacked.map(|large| NewValue::Owned(large.into()));
+            let again = || repacked.as_ref().map(|(kind, bytes)| NewValue::Bytes(*kind, bytes));
             let packed = || fresh.as_ref().map(|fresh| NewValue::Bytes(fresh.kind, &fresh.bytes));
-            db.insert(key, large.or_else(packed).expect("it is large or packed"), None)?;
+            db.insert(key, large.or_else(again).or_else(packed).expect("it is large or packed"), None)?;
             if is_large {
                 db.arm_inside(key);
             }
@@ -97,16 +98,19 @@ fn run<T: Collection, R>(
         let large = T::of_owned(value).expect("the type was checked");
         let mut editing = Editing::large(large, around);
         let result = editing.run(edit);
-        let Edited { has_changed, goes, .. } = editing.end();
-        ((result, large.timer_to_arm(), goes), has_changed)
+        let Edited { has_changed, goes, repacked, .. } = editing.end();
+        ((result, large.timer_to_arm(), goes, repacked), has_changed)
     })?;
     entry.db().remember_time(&time);
-    let (result, timer, goes) = edited.expect("the kind says that it owns something");
+    let (result, timer, goes, repacked) = edited.expect("the kind says that it owns something");
     if let Some(timer) = timer {
         entry.arm(timer);
     }
     if goes {
         entry.remove_emptied();
+    } else if let Some((kind, bytes)) = repacked {
+        // Without memory for that it stays large.
+        let _ = entry.set_form(NewValue::Bytes(kind, &bytes));
     }
     result.map(Some)
 }
@@ -150,17 +154,20 @@ impl<'d, 'e> Block<'d, 'e> {
     /// Ends the edit that has come to this.
     fn end<T: Collection>(mut self, edited: Edited<T>) -> Result<()> {
         if !edited.has_changed {
-            return edited.unpacked.map_or(Ok(()), |large| self.entry.set_form(large.into()));
+            return edited
+                .unpacked
+                .map_or(Ok(()), |large| self.entry.set_form(NewValue::Owned(large.into())));
         }
         if edited.goes {
             self.entry.remove_emptied();
             return Ok(());
         }
         let is_large = edited.unpacked.is_some();
-        let value = match (edited.unpacked, &self.copy) {
-            (Some(large), _) => NewValue::Owned(large.into()),
-            (None, Some(copy)) => NewValue::Bytes(self.kind, copy),
-            (None, None) => {
+        let value = match (edited.unpacked, &edited.repacked, &self.copy) {
+            (Some(large), ..) => NewValue::Owned(large.into()),
+            (None, Some((kind, bytes)), _) => NewValue::Bytes(*kind, bytes),
+            (None, None, Some(copy)) => NewValue::Bytes(self.kind, copy),
+            (None, None, None) => {
                 self.entry.modified();
                 return Ok(());
             }

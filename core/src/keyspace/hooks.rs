@@ -19,6 +19,7 @@ pub enum EventClass {
     Generic,
     String,
     Hash,
+    List,
     Set,
     ZSet,
     Expired,

@@ -40,8 +40,37 @@ pub(crate) trait Serve: Send + Sync {
     /// nothing has changed. What is replied is kept for [`Serve::served`]. `db` works for the waiter's session meanwhile.
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool;
 
+    /// Whether a value of a type, as TYPE calls it, is what it waits for.
+    fn awaits(&self, _type_name: &str) -> bool {
+        true
+    }
+
     /// It was done, and nothing is locked any more: wakes the waiter. `logged`: whether the log could keep the effects.
-    fn served(&self, logged: Result<()>);
+    fn served(&self, keyspace: &Keyspace, logged: Result<()>);
+}
+
+/// Puts back what was taken for a waiter which will never know of it.
+pub(crate) struct Undo {
+    db: usize,
+    /// The hash of the key that it is put back to.
+    hash: u64,
+    act: Box<dyn FnOnce(&mut Db<'_>) -> Result<()> + Send>,
+}
+
+impl std::fmt::Debug for Undo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Undo").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+impl Undo {
+    /// Does it, and serves whoever waits for that. The caller holds no shard. Without memory, or where the key has another type by now, it is lost.
+    pub(crate) fn run(self, keyspace: &Keyspace) {
+        let mut db = Db::new(keyspace, (self.db, 0), Locks::one_with_waiters(keyspace, self.hash));
+        // Nobody is left to be told.
+        let _ = (self.act)(&mut db);
+        db.finish_unasked(self.db);
+    }
 }
 
 /// A key of a database.
@@ -71,6 +100,13 @@ pub(crate) struct Waiter {
 #[derive(Default)]
 pub(crate) struct Arrivals(AtomicU64);
 
+impl Arrivals {
+    /// A number that no other has.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 impl Waiter {
     /// One that waits for keys of a session's database, and may touch all keys of these hashes, theirs among them.
     pub(crate) fn new(
@@ -84,7 +120,7 @@ impl Waiter {
         places.sort_unstable();
         places.dedup();
         Arc::new(Waiter {
-            ticket: arrivals.0.fetch_add(1, Ordering::Relaxed),
+            ticket: arrivals.number(),
             origin,
             places: places.into(),
             hashes: hashes.into_iter().collect(),
@@ -279,9 +315,9 @@ pub(super) struct Served {
 
 impl Served {
     /// Wakes it, once the log is as safe as it promises. The caller holds no shard.
-    pub(super) fn tell(self) {
+    pub(super) fn tell(self, keyspace: &Keyspace) {
         let logged = self.appended.and_then(|appended| appended.map_or(Ok(()), Appended::wait));
-        self.waiter.serve.served(logged);
+        self.waiter.serve.served(keyspace, logged);
     }
 }
 
@@ -313,6 +349,27 @@ impl Db<'_> {
             let key = Key::new(&place.key, &keyspace.seed);
             self.locks.shard_mut(key.shard()).watchers.enqueue(&keyspace.hooks, place, key.hash(), waiter);
         }
+    }
+
+    /// Whether it works for a waiter.
+    pub(crate) fn serves_waiter(&self) -> bool {
+        self.effects.rare.as_ref().is_some_and(|rare| rare.serves)
+    }
+
+    /// Has `act` put back to a key what was just taken from it for a waiter, if that is never told of it. Where it changes anything, it says what the log
+    /// gets ([`Db::propagate`]).
+    pub(crate) fn can_undo(
+        &mut self,
+        key: &Key<'_>,
+        act: impl FnOnce(&mut Db<'_>) -> Result<()> + Send + 'static,
+    ) {
+        let (db, hash) = (self.index, key.hash());
+        self.effects.rare().undo = Some(Undo { db, hash, act: Box::new(act) });
+    }
+
+    /// Takes out how to put back what was taken.
+    pub(crate) fn take_undo(&mut self) -> Option<Undo> {
+        self.effects.rare.as_mut()?.undo.take()
     }
 
     /// Has those who wait for a key served at the end of the work, if there are any.
@@ -370,12 +427,16 @@ impl Db<'_> {
                 return self.effects.rare().later.push(place);
             }
             self.index = place.db;
-            if !self.contains(&key) {
-                return;
+            let Some(entry) = self.peek(&key) else { return };
+            if !waiter.serve.awaits(entry.value().type_name()) {
+                continue;
             }
             (self.index, self.client) = waiter.origin;
             let mut effects = Group::default();
-            if waiter.serve.serve(self, &mut effects) && waiter.claim() {
+            self.effects.rare().serves = true;
+            let is_served = waiter.serve.serve(self, &mut effects);
+            self.effects.rare().serves = false;
+            if is_served && waiter.claim() {
                 waiter.dequeue(keyspace, &mut self.locks);
                 let appended = keyspace.hooks.append(&effects);
                 self.effects.rare().served.push(Served { waiter, appended });

@@ -432,6 +432,25 @@ fn clients_that_go_while_they_wait_are_noticed() {
 }
 
 #[test]
+fn a_client_that_dies_while_it_waits_takes_no_element_along() {
+    let (engine, _listener, address) = listening();
+    let mut host = engine.session(Form::Resp);
+    for number in 0..20 {
+        let mut dying = TcpStream::connect(address).unwrap();
+        dying.write_all(b"BLPOP k 0\r\n").unwrap();
+        await_info(&engine, "blocked_clients:1");
+        drop(dying);
+        await_info(&engine, "blocked_clients:0");
+        let element = number.to_string();
+        assert_eq!(host.execute(&[b"RPUSH", b"k", element.as_bytes()]), b":1\r\n");
+        let mut living = TcpStream::connect(address).unwrap();
+        living.write_all(b"BLPOP k 0\r\nQUIT\r\n").unwrap();
+        let reply = format!("*2\r\n$1\r\nk\r\n${}\r\n{element}\r\n+OK\r\n", element.len());
+        assert_eq!(rest(&mut living), reply);
+    }
+}
+
+#[test]
 fn clients_that_wait_or_monitor_are_not_idle() {
     let (engine, _listener, address) = listening();
     let mut waiting = TcpStream::connect(address).unwrap();

@@ -15,7 +15,8 @@
 //!           size; 27-42 the root of bucket pages; 43-58 that of block pages
 //! ```
 //!
-//! **Numbers.** A reference of the table names a block, or is an element itself: a number of 31 bits, which takes no block ([`Elements::NUMBERS`]).
+//! **References** of the table name blocks. Where a type has marked ones ([`Elements::MARKED`]), a reference may also be an element itself, a number of 30
+//! bits, which takes no block; or name a block that is filled by a text of whole words, and tell its length, so that there is no head.
 //!
 //! **Blocks** are named by the number of their first word plus one; each stands in one page, or, if it is longer, in a run of pages of its own. Freed
 //! blocks of a size form a list threaded through them, as an arena's do. A small collection has them in one list, for when it has pages, and is
@@ -39,10 +40,10 @@ pub(crate) use view::{Held, View};
 
 /// What elements are: bytes that tell their own length.
 pub(crate) trait Elements {
-    /// Whether some are numbers that stand in the table itself.
-    const NUMBERS: bool = false;
+    /// Whether there are marked references.
+    const MARKED: bool = false;
 
-    /// The hash of such a number.
+    /// The hash of a number that stands in the table itself.
     fn hash_of_number(_: &HashSeed, number: u32) -> u64 {
         unreachable!("{number}: none of these elements is a number");
     }
@@ -69,10 +70,16 @@ const BUCKET_ROOT: usize = 27;
 const BLOCK_ROOT: usize = BUCKET_ROOT + ROOT_WORDS;
 const _: () = assert!(BLOCK_ROOT + ROOT_WORDS == PAGED);
 
-/// The bit of a reference that tells a number from a block.
-const NUMBER: u32 = 1 << 31;
-/// Runs of pages for blocks are fewer than this, so that no block's number has that bit.
-const MOST_RUNS: usize = (NUMBER as usize / PAGE_WORDS) - 1;
+/// The bit of a marked reference: a number, or, if the next bit is set as well, a block without a head.
+const MARKED: u32 = 1 << 31;
+const WHOLE: u32 = 1 << 30;
+/// Runs of pages for blocks are fewer than this, so that no block's number has the mark.
+const MOST_RUNS: usize = (MARKED as usize / PAGE_WORDS) - 1;
+/// Bits of a number that is an element itself.
+pub(crate) const NUMBER_BITS: u32 = 30;
+/// A block without a head is told by a number of so many bits; its length in words, less one, stands above that.
+const WHOLE_BITS: u32 = 27;
+const LONGEST_WHOLE: usize = 8 << (NUMBER_BITS - WHOLE_BITS);
 
 /// Freed blocks of up to so many words have a list for each size, longer ones for each doubling.
 const EXACT: usize = 32;
@@ -285,7 +292,7 @@ impl Collection {
         removed.map(|_| self.free(block, size.div_ceil(8)))
     }
 
-    /// Adds a number of 31 bits that is not there. O(1).
+    /// Adds a number of [`NUMBER_BITS`] that is not there. O(1).
     ///
     /// # Errors
     /// [`OutOfMemory`]; nothing has changed.
@@ -301,21 +308,57 @@ impl Collection {
         inserted
     }
 
-    /// Removes a number and says whether it was there. O(1).
+    /// Adds a text that is not there in a block without a head, if it [can have](can_be_whole) one; false if not. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn insert_whole<E: Elements>(
+        &mut self,
+        seed: &HashSeed,
+        text: &[u8],
+    ) -> Result<bool, OutOfMemory> {
+        if !can_be_whole(text.len()) {
+            return Ok(false);
+        }
+        let (block, words) = (self.store([text])?, text.len() / 8);
+        if block.get() >> WHOLE_BITS != 0 {
+            // In a collection of more than a gigabyte.
+            self.free(block, words);
+            return Ok(false);
+        }
+        let reference = block.get() | (words as u32 - 1) << WHOLE_BITS | WHOLE | MARKED;
+        let reference = Ref::new(reference).expect("it has a bit");
+        let mut table = self.view().table();
+        let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
+        let inserted = table.insert(&mut editor, seed.hash(text), reference);
+        self.set_table(table);
+        inserted.inspect_err(|_| self.free(block, words)).map(|()| true)
+    }
+
+    /// Removes the element of a reference, whose hash this is. O(1).
     ///
     /// # Errors
     /// [`OutOfMemory`] where its buckets are shared; nothing has changed.
-    pub(crate) fn remove_number<E: Elements>(
+    pub(crate) fn remove_reference<E: Elements>(
         &mut self,
         seed: &HashSeed,
-        number: u32,
-    ) -> Result<bool, OutOfMemory> {
+        hash: u64,
+        reference: Ref,
+    ) -> Result<(), OutOfMemory> {
+        let freed = match self.view().held::<E>(reference) {
+            Held::Number(_) => None,
+            Held::Whole(text) => Some((whole_block(reference), text.len() / 8)),
+            Held::Bytes(element) => Some((reference, element.len().div_ceil(8))),
+        };
         let mut table = self.view().table();
         let mut editor = Editor::<E> { collection: self, seed, elements: PhantomData };
-        let wanted = reference_of(number);
-        let removed = table.remove(&mut editor, E::hash_of_number(seed, number), |other| other == wanted);
+        let removed = table.remove(&mut editor, hash, |other| other == reference);
         self.set_table(table);
-        removed.map(|removed| removed.is_some())
+        removed?;
+        if let Some((block, words)) = freed {
+            self.free(block, words);
+        }
+        Ok(())
     }
 
     /// A block with this content, which is in no table: whoever stores it keeps its number, and [frees](Self::free) it. O(length).
@@ -358,7 +401,11 @@ impl Collection {
         view.block_pages().own(&self.pool, index).is_ok()
     }
 
-    fn alloc(&mut self, words: usize) -> Result<Ref, OutOfMemory> {
+    /// A block of so many words, whatever stands in them, which is in no table. O(1).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn alloc(&mut self, words: usize) -> Result<Ref, OutOfMemory> {
         if !self.view().is_paged() {
             if self.root.len() + words <= SMALL {
                 let at = half(self.word(SPACE), false);
@@ -637,7 +684,18 @@ fn block_at(at: usize) -> Ref {
 
 /// The reference that is a number itself.
 fn reference_of(number: u32) -> Ref {
-    Ref::new(number | NUMBER).expect("it has a bit")
+    Ref::new(number | MARKED).expect("it has a bit")
+}
+
+/// Whether a text of that length fills a block without a head.
+pub(crate) fn can_be_whole(len: usize) -> bool {
+    (8..=LONGEST_WHOLE).contains(&len) && len.is_multiple_of(8)
+}
+
+/// The block of a reference to one without a head.
+#[inline]
+fn whole_block(reference: Ref) -> Ref {
+    Ref::new(reference.get() & ((1 << WHOLE_BITS) - 1)).expect("blocks are counted from one")
 }
 
 /// The list of free blocks of so many words.

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Hot;
 use crate::error::Result;
 use crate::store::HashSeed;
-use crate::store::memory::{OutOfMemory, PAGE, Pool};
+use crate::store::memory::{Held, OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
 
 /// A type of collection, as its large values are.
@@ -52,6 +52,11 @@ pub(crate) trait Collection: Rooted + Into<Owned> {
 
     /// Whether its memory is in pages, beside the root.
     fn is_in_pages(&self) -> bool;
+
+    /// The bytes that one packs into which has shrunk so much that it is to be packed again.
+    fn repack(&self, _: Self::Limits) -> Option<(Kind, Vec<u8>)> {
+        None
+    }
 }
 
 /// Bytes that can be spliced.
@@ -116,8 +121,18 @@ pub(crate) struct Editing<'e, T: Collection> {
     pub(super) has_changed: bool,
     /// There was no memory for something: nothing is changed from then on, and the edit fails.
     pub(super) is_refused: bool,
-    /// What a large one was before several changes, while memory is short.
-    before: Option<Box<T>>,
+    /// A large one has shrunk, and is packed again if it is small enough.
+    pub(super) may_repack: bool,
+    /// What makes several changes of a large one all or nothing.
+    surety: Option<Box<Surety<'e, T>>>,
+}
+
+/// What makes several changes of a large collection all or nothing.
+enum Surety<'e, T> {
+    /// Memory for all of them is held.
+    Held(#[expect(dead_code, reason = "what counts is when it is dropped")] Held<'e>),
+    /// What it was before, while memory is short.
+    Before(T),
 }
 
 pub(super) enum Form<'e, T> {
@@ -141,8 +156,10 @@ pub(crate) struct Edited<T> {
     pub(crate) has_changed: bool,
     /// The key goes, since nothing is left.
     pub(crate) goes: bool,
-    /// What packed bytes were unpacked into: they are of no use any more.
+    /// What packed bytes were unpacked into: they are of no use any more. Where nothing `has_changed`, the elements are the same.
     pub(crate) unpacked: Option<T>,
+    /// What a large one was packed into, and is to be replaced by.
+    pub(crate) repacked: Option<(Kind, Vec<u8>)>,
 }
 
 impl<'e, T: Collection> Editing<'e, T> {
@@ -163,7 +180,17 @@ impl<'e, T: Collection> Editing<'e, T> {
 
     #[inline]
     fn of(form: Form<'e, T>, Around { limits, seed, pool, time }: Around<'e, T>) -> Self {
-        Self { form, limits, seed, pool, time, has_changed: false, is_refused: false, before: None }
+        Self {
+            form,
+            limits,
+            seed,
+            pool,
+            time,
+            has_changed: false,
+            is_refused: false,
+            may_repack: false,
+            surety: None,
+        }
     }
 
     /// Whether it is packed still.
@@ -183,16 +210,18 @@ impl<'e, T: Collection> Editing<'e, T> {
         if !self.is_refused {
             return Ok(result);
         }
-        if let (Some(before), Form::Large(large)) = (self.before.take(), &mut self.form) {
-            large.become_again(*before);
+        if let (Some(surety), Form::Large(large)) = (self.surety.take(), &mut self.form)
+            && let Surety::Before(before) = *surety
+        {
+            large.become_again(before);
             self.has_changed = false;
         }
         Err(OutOfMemory.into())
     }
 
     /// Announces that so many elements are about to be changed, by so many bytes: all of them are, or none. Each single change undoes itself, and what is
-    /// packed is taken back whole; for several a large collection is shared with what it was, which costs a copy of each page that is written to. So it
-    /// is only done while memory is short.
+    /// packed is taken back whole; for several of a large collection memory is held. While that is short, it is shared with what it was instead, which
+    /// costs a copy of each page that is written to.
     #[inline]
     pub(crate) fn expect(&mut self, changes: usize, bytes: impl FnOnce() -> usize) {
         if changes > 1 {
@@ -208,27 +237,38 @@ impl<'e, T: Collection> Editing<'e, T> {
         const AT_FIRST: usize = 64;
         let Form::Large(large) = &self.form else { return };
         let pages = changes * PAGES + bytes.div_ceil(PAGE) * 2 + AT_FIRST;
-        if !(large.is_in_pages() && self.pool.has_plenty(pages)) {
-            self.before = Some(Box::new(large.duplicate()));
+        if self.surety.is_some() {
+            // Who announced the whole has seen to its parts.
+            return;
         }
+        let held = if large.is_in_pages() { self.pool.hold(pages) } else { None };
+        self.surety = Some(Box::new(match held {
+            Some(held) => Surety::Held(held),
+            None => Surety::Before(large.duplicate()),
+        }));
     }
 
     /// Ends the edit.
     #[inline]
     pub(crate) fn end(self) -> Edited<T> {
         let has_changed = self.has_changed;
+        let repack = |large: &T, goes: bool| {
+            if self.may_repack && !goes { large.repack(self.limits) } else { None }
+        };
         match self.form {
             Form::Packed(packed) => {
                 let goes = T::GOES_WHEN_EMPTY && T::is_empty(packed.kind(), packed.bytes());
-                Edited { has_changed, goes, unpacked: None }
+                Edited { has_changed, goes, unpacked: None, repacked: None }
             }
             Form::Unpacked(large) => {
                 let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
-                Edited { has_changed, goes, unpacked: Some(large) }
+                let repacked = repack(&large, goes);
+                let unpacked = if repacked.is_some() { None } else { Some(large) };
+                Edited { has_changed, goes, unpacked, repacked }
             }
             Form::Large(large) => {
                 let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
-                Edited { has_changed, goes, unpacked: None }
+                Edited { has_changed, goes, unpacked: None, repacked: repack(large, goes) }
             }
         }
     }

@@ -178,7 +178,8 @@ mod tests {
 
     fn integer() -> impl Strategy<Value = i64> {
         let around = |border: i64| (border.saturating_sub(3)..=border.saturating_add(3)).boxed();
-        let borders = [0, i16::MIN.into(), i16::MAX.into(), i32::MIN.into(), i32::MAX.into(), i64::MIN, i64::MAX];
+        let borders =
+            [0, i16::MIN.into(), i16::MAX.into(), i32::MIN.into(), i32::MAX.into(), i64::MIN, i64::MAX];
         prop_oneof![Union::new(borders.map(around)), -40_i64..40, any::<i64>()]
     }
 

@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::hash::table::TableRef;
 use super::hash::{Hash, HashRef};
+use super::list::{Large, List, ListRef};
 use super::long::{self, LongString};
 use super::rooted::{Root, Rooted};
 use super::set::{self, Set, SetRef};
@@ -26,6 +27,8 @@ pub enum Value<'a> {
     Str(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A set.
     Set(SetRef<'a>),
     /// A sorted set.
@@ -37,6 +40,7 @@ pub enum Value<'a> {
 pub(crate) enum Type {
     String,
     Hash,
+    List,
     Set,
     ZSet,
 }
@@ -47,6 +51,7 @@ impl Type {
         match self {
             Type::String => "string",
             Type::Hash => "hash",
+            Type::List => "list",
             Type::Set => "set",
             Type::ZSet => "zset",
         }
@@ -58,6 +63,7 @@ impl Value<'_> {
         match self {
             Value::Int(_) | Value::Str(_) => Type::String,
             Value::Hash(_) => Type::Hash,
+            Value::List(_) => Type::List,
             Value::Set(_) => Type::Set,
             Value::ZSet(_) => Type::ZSet,
         }
@@ -223,6 +229,8 @@ encodings! {
         Embedded = 2: String, "embstr", Value::Str;
         /// String: bytes. Both kinds of text differ in the lowest bit alone, so that one comparison tells them from the rest.
         Raw = 3: String, "raw", Value::Str;
+        /// List: a listpack.
+        ListPacked = 6: List, "listpack", |bytes| Value::List(ListRef::packed(bytes));
         /// Set: an intset.
         SetInts = 8: Set, "intset", |bytes| Value::Set(SetRef::ints(bytes));
         /// Set: a listpack.
@@ -235,6 +243,8 @@ encodings! {
         Long(LongString) = 4: String, "raw", |root| Value::Str(long::text(root));
         /// Hash: a table.
         HashTable(Hash) = 5: Hash, "hashtable", |root| Value::Hash(HashRef::table(TableRef::new(root)));
+        /// List: listpacks in sequence.
+        List(List) = 7: List, "quicklist", |root| Value::List(ListRef::large(Large::new(root)));
         /// Set: a table.
         SetTable(Set) = 10: Set, "hashtable", |root| Value::Set(SetRef::table(set::TableRef::new(root)));
         /// Sorted set: a table and a tree.
@@ -279,6 +289,8 @@ mod tests {
             (3, "Raw"),
             (4, "Long"),
             (5, "HashTable"),
+            (6, "ListPacked"),
+            (7, "List"),
             (8, "SetInts"),
             (9, "SetPacked"),
             (10, "SetTable"),

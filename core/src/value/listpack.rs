@@ -277,6 +277,16 @@ impl<'a> Listpack<'a> {
         u32::from_le_bytes(count) as usize
     }
 
+    /// The bytes.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Length in bytes. O(1).
+    pub(crate) fn bytes_len(self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether there are no elements. O(1).
     pub(crate) fn is_empty(self) -> bool {
         self.len() == 0
@@ -292,6 +302,11 @@ impl<'a> Listpack<'a> {
     /// The elements from a position on.
     pub(crate) fn iter_from(self, at: Position) -> Iter<'a> {
         Iter { front: (at.joint, at.left), left: self.len() - at.index, ..self.iter() }
+    }
+
+    /// The elements before a position.
+    pub(crate) fn iter_until(self, at: Position) -> Iter<'a> {
+        Iter { back: (at.joint, self.bytes[at.joint] ^ at.left), left: at.index, ..self.iter() }
     }
 
     /// The element at an index. O(distance to the nearer end).

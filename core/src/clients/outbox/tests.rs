@@ -37,9 +37,9 @@ fn messages_come_in_order_and_too_many_are_dropped_and_told() {
 #[test]
 fn whatever_comes_wakes_the_client() {
     let (outbox, bell) = (Outbox::default(), Arc::new(Bell::default()));
-    outbox.deliver(Late::default());
+    assert!(outbox.deliver(1, Late::default()).is_none());
     outbox.set_waker(Some(bell.clone()));
-    outbox.deliver(Late { bytes: b"late".to_vec(), error: None, is_unblocked: false });
+    assert!(outbox.deliver(2, Late { bytes: b"late".to_vec(), ..Late::default() }).is_none());
     outbox.push(&message("m"), 10);
     outbox.nudge();
     assert_eq!(bell.0.load(Ordering::Relaxed), 3);
@@ -64,7 +64,21 @@ fn a_parked_thread_goes_on_when_something_comes() {
             outbox.park(Awaited::Late, None);
             outbox.take_late().unwrap().bytes
         });
-        outbox.deliver(Late { bytes: b"late".to_vec(), error: None, is_unblocked: false });
+        assert!(outbox.deliver(2, Late { bytes: b"late".to_vec(), ..Late::default() }).is_none());
         assert_eq!(parked.join().unwrap(), b"late");
     });
+}
+
+#[test]
+fn a_refused_reply_comes_back_now_or_later() {
+    let outbox = Outbox::default();
+    assert!(outbox.deliver(1, Late { bytes: b"one".to_vec(), ..Late::default() }).is_none());
+    assert_eq!(outbox.refuse(1).unwrap().bytes, b"one");
+    assert!(outbox.take_late().is_none());
+    // It is still to come, and the session waits for another by then.
+    assert!(outbox.refuse(2).is_none());
+    assert!(outbox.deliver(3, Late { bytes: b"three".to_vec(), ..Late::default() }).is_none());
+    assert_eq!(outbox.deliver(2, Late { bytes: b"two".to_vec(), ..Late::default() }).unwrap().bytes, b"two");
+    assert_eq!(outbox.take_late().unwrap().bytes, b"three");
+    assert!(outbox.deliver(2, Late::default()).is_none(), "once");
 }

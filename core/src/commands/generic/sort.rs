@@ -14,6 +14,7 @@ use crate::command::{Arg, Command, Read, Reply, Write};
 use crate::error::{Error, Result, until_zero};
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num::parse_f64;
+use crate::value::list::Collected;
 use crate::value::listpack::Element;
 use pattern::Pattern;
 use source::Source;
@@ -87,9 +88,11 @@ impl Write for Sort<'_> {
 /// Stores what was sorted as a list, whatever was there before. Of nothing there is no list: the key goes.
 fn store(db: &mut Db<'_>, destination: &Key<'_>, texts: &Texts) -> Result<()> {
     if texts.len() > 0 {
-        return Err(Error::command("there are no lists yet to store what was sorted in"));
-    }
-    if db.remove(destination) {
+        let keyspace = db.keyspace();
+        let list = Collected::new(texts.iter(), keyspace.config.hot(), &keyspace.shared.pool)?;
+        list.with(|value| db.insert(destination, value, None))?;
+        db.notify(EventClass::List, "sortstore", destination.bytes());
+    } else if db.remove(destination) {
         db.notify(EventClass::Generic, "del", destination.bytes());
     }
     Ok(())

@@ -69,7 +69,8 @@ impl<'a> SInterCard<'a> {
         let numkeys = num::parse_i64(args.required()?).filter(|count| *count > 0);
         let numkeys = numkeys.ok_or_else(|| Error::command("numkeys should be greater than 0"))?;
         let keys = usize::try_from(numkeys).ok().filter(|count| *count <= args.remaining());
-        let keys = keys.ok_or_else(|| Error::command("Number of keys can't be greater than number of args"))?;
+        let keys =
+            keys.ok_or_else(|| Error::command("Number of keys can't be greater than number of args"))?;
         let key = alloc::collected(args.take(keys).iter().map(|bytes| args.key(bytes)))?;
         let mut limit = None;
         while args.remaining() > 0 {

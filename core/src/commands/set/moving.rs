@@ -41,7 +41,7 @@ impl Write for SMove<'_> {
 }
 
 impl SMove<'_> {
-    /// Adds before it removes: what was added can be taken back, since its memory is there.
+    /// Adds before it removes: what was added can be taken back, since its memory is there. A set that was unpacked for it stays so.
     fn move_it(&self, db: &mut Db<'_>) -> Result<()> {
         let before = db.recorded();
         let is_new = collection::edit_or_create(db, &self.destination, |members: &mut Members<'_>| {

@@ -96,10 +96,11 @@ impl SPop<'_> {
         const BATCH: usize = 1024;
         remove::remove(db, &self.key, names.clone())?;
         db.notify_of_edit(EventClass::Set, "spop", self.key.bytes());
-        let mut names = names;
-        while names.len() > 0 {
-            let batch = names.by_ref().take(BATCH);
-            db.propagate(|| [&b"SREM"[..], self.key.bytes()].into_iter().chain(batch.map(|name| -> &[u8] { name })));
+        for start in (0..names.len()).step_by(BATCH) {
+            let batch = names.clone().skip(start).take(BATCH);
+            db.propagate(|| {
+                [&b"SREM"[..], self.key.bytes()].into_iter().chain(batch.map(|name| -> &[u8] { name }))
+            });
         }
         Ok(())
     }

@@ -34,7 +34,8 @@ impl<'a> SRandMember<'a> {
         if args.remaining() > 1 {
             return Err(Error::syntax());
         }
-        let count = args.next().map(|text| num::parse_i64(text).ok_or_else(Error::not_an_integer)).transpose()?;
+        let count =
+            args.next().map(|text| num::parse_i64(text).ok_or_else(Error::not_an_integer)).transpose()?;
         if count.is_some_and(|count| count < LEAST) {
             return Err(Error::command(format_args!(
                 "value is out of range, value must between {LEAST} and {}",

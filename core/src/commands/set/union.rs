@@ -99,26 +99,27 @@ impl Read for SDiff<'_> {
             count += 1;
             until_full(reply)
         };
-        let _ = if by_removing {
-            let mut left = HashSet::new();
-            left.try_reserve(first.len()).map_err(|_| Error::no_memory())?;
-            first.each(|member| {
-                left.insert(member);
-            });
-            let _ = others.iter().try_for_each(|other| {
-                other.each(|member| {
-                    left.remove(&member);
+        let _ =
+            if by_removing {
+                let mut left = HashSet::new();
+                left.try_reserve(first.len()).map_err(|_| Error::no_memory())?;
+                first.each(|member| {
+                    left.insert(member);
                 });
-                if left.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            first.each_until(|member| {
-                if left.contains(&member) { write(member) } else { ControlFlow::Continue(()) }
-            })
-        } else {
-            first.each_until(|member| {
-                if is_in_none(&others, member) { write(member) } else { ControlFlow::Continue(()) }
-            })
-        };
+                let _ = others.iter().try_for_each(|other| {
+                    other.each(|member| {
+                        left.remove(&member);
+                    });
+                    if left.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                first.each_until(|member| {
+                    if left.contains(&member) { write(member) } else { ControlFlow::Continue(()) }
+                })
+            } else {
+                first.each_until(|member| {
+                    if is_in_none(&others, member) { write(member) } else { ControlFlow::Continue(()) }
+                })
+            };
         reply.close(open, count);
         Ok(())
     }

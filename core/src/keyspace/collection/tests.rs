@@ -382,7 +382,7 @@ fn what_is_packed_in_another_way_is_stored_as_such_or_not_at_all() {
                 block.undo();
                 return Ok(());
             }
-            block.end(Edited::<Hash> { has_changed: true, goes: false, unpacked: None })
+            block.end(Edited::<Hash> { has_changed: true, goes: false, unpacked: None, repacked: None })
         })
     };
     repack(true).unwrap();

@@ -11,7 +11,7 @@ use crate::keyspace::evictor::Created;
 use crate::keyspace::hearing::log_set;
 use crate::keyspace::hooks::{Appended, Event, EventClass};
 use crate::keyspace::journal::Group;
-use crate::keyspace::waiting::{Place, Ready, Served, serve_later};
+use crate::keyspace::waiting::{Place, Ready, Served, Undo, serve_later};
 use crate::store::key::Key;
 use crate::value::Owned;
 
@@ -43,6 +43,10 @@ pub(in crate::keyspace) struct Rare {
     pub(in crate::keyspace) ready: Ready,
     /// Those whose waiters are served after the unlock.
     pub(in crate::keyspace) later: Vec<Place>,
+    /// A waiter is being served.
+    pub(in crate::keyspace) serves: bool,
+    /// How to put back what was taken for it.
+    pub(in crate::keyspace) undo: Option<Undo>,
     /// Who was served, and is told so after the unlock.
     pub(in crate::keyspace) served: Vec<Served>,
     /// What is to be done after the unlock beside all that.
@@ -99,7 +103,7 @@ impl Rare {
             keyspace.hooks.tell_flushed(&self.flushed);
         }
         self.afterwards.into_iter().for_each(|act| act());
-        self.served.into_iter().for_each(Served::tell);
+        self.served.into_iter().for_each(|served| served.tell(keyspace));
         self.later.iter().for_each(|place| serve_later(keyspace, place));
         if self.drop_here {
             drop(self.garbage);

@@ -74,7 +74,10 @@ impl<'d> Entry<'d> {
 
     /// The name that OBJECT ENCODING replies.
     pub(crate) fn encoding(&self) -> &'static str {
-        apart_from_key(&self.shard.head(self.at)).encoding()
+        match self.value() {
+            Value::List(list) if list.is_listpack() => Kind::ListPacked.encoding(),
+            _ => apart_from_key(&self.shard.head(self.at)).encoding(),
+        }
     }
 
     /// A copy, which shares what is larger than 64 KiB. O(length).
@@ -178,9 +181,9 @@ impl<'d, 'e> EntryMut<'d, 'e> {
     ///
     /// # Errors
     /// As [`EntryMut::set_value`].
-    pub(in crate::keyspace) fn set_form(&mut self, form: Owned) -> Result<()> {
+    pub(in crate::keyspace) fn set_form(&mut self, form: NewValue<'_>) -> Result<()> {
         self.db.has_changed = true;
-        self.store(NewValue::Owned(form))
+        self.store(form)
     }
 
     fn store(&mut self, value: NewValue<'_>) -> Result<()> {

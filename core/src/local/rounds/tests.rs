@@ -7,11 +7,10 @@ use crate::background::{self, Work};
 use crate::clock::{Clock, Timer};
 use crate::fork;
 use crate::keyspace::{Event, Observer};
+use crate::patience::wait_until;
 use crate::sync::Arc;
 use crate::{Engine, Form, SetOptions, Ttl};
 use std::sync::mpsc::{Sender, channel};
-
-const SOME_TIME: Duration = Duration::from_secs(20);
 
 fn timer() -> Timer {
     Clock::system().timer()
@@ -22,21 +21,13 @@ fn set(engine: &Engine, key: &str, ttl: Ttl) {
 }
 
 fn wait_for_sleep(engine: &Engine) {
-    let start = timer();
-    while !engine.inner.task().is_asleep() {
-        assert!(start.elapsed() < SOME_TIME, "it does not fall asleep");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("it falls asleep", || engine.inner.task().is_asleep());
 }
 
 /// Waits until an engine without deadlines has no turns: one that falls asleep may still have memory to give back.
 fn wait_for_rest(engine: &Engine) {
     wait_for_sleep(engine);
-    let start = timer();
-    while background::is_scheduled(engine.inner.task()) {
-        assert!(start.elapsed() < SOME_TIME, "it has turns without end");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("its turns end", || !background::is_scheduled(engine.inner.task()));
 }
 
 /// Milliseconds that the engine's clock is late by.
@@ -166,7 +157,11 @@ fn deadlines_of_a_sleeping_engine_are_kept() {
     drop(session);
     wait_for_sleep(&engine);
     // On a busy machine several may be reclaimed at once, in any order.
-    let when: HashMap<String, Duration> = (0..3).map(|_| heard.recv_timeout(SOME_TIME).unwrap()).collect();
+    let mut when: HashMap<String, Duration> = HashMap::new();
+    wait_until("three keys expire", || {
+        when.extend(heard.try_iter());
+        when.len() == 3
+    });
     let late = |(key, ms)| when[key].saturating_sub(Duration::from_millis(ms));
     let mut lateness: Vec<_> = [("early", 600), ("late", 1_700), ("later", 1_720)].map(late).to_vec();
     assert!(engine.inner.task().is_asleep(), "nobody has used it");
@@ -195,11 +190,7 @@ fn an_engine_that_is_closed_by_its_own_observer_ends() {
     engine.observe(closer.clone());
     set(&engine, "key", Ttl::After(Duration::from_millis(50)));
     *closer.0.lock().unwrap() = Some(engine);
-    let start = timer();
-    while weak.strong_count() > 0 {
-        assert!(start.elapsed() < SOME_TIME, "it does not end");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("it ends", || weak.strong_count() == 0);
 }
 
 #[test]
@@ -232,9 +223,5 @@ fn switched_off_expiry_goes_on_once_it_is_switched_on() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(engine.inner.pulse.rounds(), rounds, "nothing is due as long as it is off");
     assert_eq!(session.execute(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1"]), b"+OK\r\n");
-    let start = timer();
-    while !engine.database(0).unwrap().is_empty().unwrap() {
-        assert!(start.elapsed() < SOME_TIME, "it is not reclaimed");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("it is reclaimed", || engine.database(0).unwrap().is_empty().unwrap());
 }

@@ -69,6 +69,7 @@ impl<E: Elements> Storage for Editor<'_, E> {
     fn hash(&self, entry: Ref) -> u64 {
         match self.collection.view().held::<E>(entry) {
             Held::Number(number) => E::hash_of_number(self.seed, number),
+            Held::Whole(text) => self.seed.hash(text),
             Held::Bytes(element) => self.seed.hash(E::key(element)),
         }
     }

@@ -1,8 +1,8 @@
 //! A collection that is read, where its root stands. Changing one is the affair of [`super::Collection`].
 
 use super::{
-    BLOCK_PAGES, BLOCK_ROOT, BUCKET_ROOT, COUNTS, Elements, FORM, HOMES, NUMBER, OF_A_PAGE, Own, SMALL_HEAD,
-    half, reference_of,
+    BLOCK_PAGES, BLOCK_ROOT, BUCKET_ROOT, COUNTS, Elements, FORM, HOMES, MARKED, OF_A_PAGE, Own, SMALL_HEAD,
+    WHOLE, WHOLE_BITS, half, whole_block,
 };
 use crate::store::key::HashSeed;
 use crate::store::memory::chunks::{Chunks, PAGE_WORDS, ROOT_WORDS};
@@ -20,8 +20,10 @@ pub(crate) struct View<'a> {
 /// What a reference of the table stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held<'a> {
-    /// A number of 31 bits.
+    /// A number.
     Number(u32),
+    /// A text that has a block without a head.
+    Whole(&'a [u8]),
     /// An element, from its first byte to its last.
     Bytes(&'a [u8]),
 }
@@ -93,6 +95,12 @@ impl<'a> View<'a> {
         self.root.from(SMALL_HEAD + self.homes() * 8 + at)
     }
 
+    /// Bytes of a block, from byte `from` on. There are so many.
+    #[inline]
+    pub(crate) fn bytes(self, block: Ref, from: usize, len: usize) -> &'a [u8] {
+        Block::new(self.words(block)).bytes(from, len)
+    }
+
     /// Word number `at` of a block. There are so many.
     #[inline]
     pub(crate) fn word_of(self, block: Ref, at: usize) -> u64 {
@@ -114,29 +122,27 @@ impl<'a> View<'a> {
     /// The element, or the number, that a reference stands for.
     #[inline]
     pub(crate) fn held<E: Elements>(self, entry: Ref) -> Held<'a> {
-        if E::NUMBERS && entry.get() & NUMBER != 0 {
-            return Held::Number(entry.get() & !NUMBER);
+        if E::MARKED && entry.get() & MARKED != 0 {
+            return self.marked(entry);
         }
         Held::Bytes(self.element::<E>(entry))
+    }
+
+    fn marked(self, entry: Ref) -> Held<'a> {
+        if entry.get() & WHOLE == 0 {
+            return Held::Number(entry.get() & !MARKED);
+        }
+        let words = ((entry.get() & !(MARKED | WHOLE)) >> WHOLE_BITS) as usize + 1;
+        Held::Whole(Block::new(self.words(whole_block(entry))).bytes(0, words * 8))
     }
 
     /// The element with this key. O(1).
     #[inline]
     pub(crate) fn find<E: Elements>(self, seed: &HashSeed, key: &[u8]) -> Option<(Ref, &'a [u8])> {
-        self.find_where::<E>(seed.hash(key), |element| E::key(element) == key)
-    }
-
-    /// The element of this hash for which `is_it` holds; numbers are not asked about. O(1).
-    #[inline]
-    pub(crate) fn find_where<E: Elements>(
-        self,
-        hash: u64,
-        mut is_it: impl FnMut(&'a [u8]) -> bool,
-    ) -> Option<(Ref, &'a [u8])> {
         let mut found = None;
-        let block = self.table().find(&self, hash, |block| {
-            let Held::Bytes(element) = self.held::<E>(block) else { return false };
-            let is_it = is_it(element);
+        let block = self.table().find(&self, seed.hash(key), |block| {
+            let element = self.element::<E>(block);
+            let is_it = E::key(element) == key;
             if is_it {
                 found = Some(element);
             }
@@ -145,10 +151,14 @@ impl<'a> View<'a> {
         Some((block, found?))
     }
 
-    /// Whether a number is there. O(1).
-    pub(crate) fn has_number<E: Elements>(self, seed: &HashSeed, number: u32) -> bool {
-        let wanted = reference_of(number);
-        self.table().find(&self, E::hash_of_number(seed, number), |entry| entry == wanted).is_some()
+    /// The reference of this hash for whose element `is_it` holds. O(1).
+    #[inline]
+    pub(crate) fn find_held<E: Elements>(
+        self,
+        hash: u64,
+        mut is_it: impl FnMut(Held<'a>) -> bool,
+    ) -> Option<Ref> {
+        self.table().find(&self, hash, |entry| is_it(self.held::<E>(entry)))
     }
 
     /// Visits all elements, in no order.

@@ -14,6 +14,6 @@ pub(crate) mod words;
 
 pub(crate) use arena::Arena;
 pub(crate) use buckets::Buckets;
-pub(crate) use pool::{Pace, Pages, Pool};
+pub(crate) use pool::{Held, Pace, Pages, Pool};
 pub(crate) use refusal::OutOfMemory;
 pub(crate) use region::{Line, PAGE, Ref, Region};

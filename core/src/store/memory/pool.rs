@@ -20,6 +20,7 @@
 //! The pool is a leaf among locks: whoever holds it takes no other.
 
 mod bits;
+mod held;
 mod pages;
 mod run;
 mod shareable;
@@ -32,6 +33,7 @@ use super::region::{HUGE_PAGE, PAGE, Region};
 use crate::os::Guard;
 use crate::sync::Mutex;
 use bits::{Bits, parts};
+pub(crate) use held::Held;
 pub(crate) use pages::Pages;
 pub(crate) use run::Run;
 
@@ -98,6 +100,8 @@ struct State {
     calm: u32,
     /// Chunks looked at in a row of which none was to become a huge page.
     passed_over: usize,
+    /// Chunks at the end that are [held](Held) for some threads.
+    held: usize,
     /// Pages that are taken in pieces, and which of these are in use, as bits.
     in_pieces: Vec<(u32, u8)>,
 }
@@ -183,16 +187,6 @@ impl Pool {
         run
     }
 
-    /// Whether so many pages could be taken now and a chunk's more by others meanwhile, in runs of any length: they are committed, and nobody has used
-    /// them yet.
-    pub(crate) fn has_plenty(&self, pages: usize) -> bool {
-        if super::refusal::is_near() {
-            return false;
-        }
-        let chunks = self.state.lock().chunks.len() + 1 + pages.div_ceil(PAGES);
-        self.region.commit(chunks * HUGE_PAGE).is_ok()
-    }
-
     /// Takes an eighth of a page: what the first few blocks of a shard need. A small engine has one for each shard that it has keys in.
     ///
     /// # Errors
@@ -219,7 +213,7 @@ impl Pool {
         if state.ready >= state.wanted() {
             return false;
         }
-        let Ok(number) = state.raw_chunk() else { return false };
+        let Ok(number) = state.raw_chunk(&self.region) else { return false };
         if self.region.commit((number + 1) * HUGE_PAGE).is_err() {
             return false;
         }
@@ -400,7 +394,8 @@ impl State {
     }
 
     fn take(&mut self, pages: usize, region: &Region) -> Result<Run, OutOfMemory> {
-        let (number, first) = if pages <= PAGES { self.room(pages)? } else { (self.long_room(pages)?, 0) };
+        let (number, first) =
+            if pages <= PAGES { self.room(pages, region)? } else { (self.long_room(pages, region)?, 0) };
         let first = number * PAGES + first;
         region.commit((first + pages) * PAGE)?;
         if pages > PAGES {
@@ -453,7 +448,7 @@ impl State {
     }
 
     /// The lowest chunk in use that has room for so many pages, or else one that is ready, or a raw one; and where in it.
-    fn room(&mut self, pages: usize) -> Result<(usize, usize), OutOfMemory> {
+    fn room(&mut self, pages: usize, region: &Region) -> Result<(usize, usize), OutOfMemory> {
         let log = pages.next_power_of_two().ilog2();
         let vacancy = |number: usize| {
             let chunk = &self.chunks[number];
@@ -462,7 +457,7 @@ impl State {
         let found = (self.hints[log as usize]..self.chunks.len()).find_map(vacancy);
         let place = match found.or_else(|| Some((self.ready().next()?, 0))) {
             Some(place) => place,
-            None => (self.raw_chunk()?, 0),
+            None => (self.raw_chunk(region)?, 0),
         };
         if found.is_none() {
             self.hints.iter_mut().for_each(|hint| *hint = (*hint).min(place.0));
@@ -473,7 +468,7 @@ impl State {
     }
 
     /// The first of as many chunks in a row as so many pages take, which nobody uses.
-    fn long_room(&mut self, pages: usize) -> Result<usize, OutOfMemory> {
+    fn long_room(&mut self, pages: usize, region: &Region) -> Result<usize, OutOfMemory> {
         let count = pages.div_ceil(PAGES);
         let is_free = |chunk: &Chunk| chunk.taken == Bits::default() && chunk.stage != Stage::Preparing;
         let mut free = 0;
@@ -484,29 +479,31 @@ impl State {
             }
         }
         let first = self.chunks.len() - free;
-        if first + count > self.most {
-            return Err(OutOfMemory);
-        }
-        self.add_chunks(first + count);
+        self.add_chunks(first + count, region)?;
         Ok(first)
     }
 
     /// The lowest raw chunk.
-    fn raw_chunk(&mut self) -> Result<usize, OutOfMemory> {
+    fn raw_chunk(&mut self, region: &Region) -> Result<usize, OutOfMemory> {
         if let Some(number) = self.chunks.iter().position(|chunk| chunk.stage == Stage::Raw) {
             return Ok(number);
         }
         let number = self.chunks.len();
-        if number == self.most {
-            return Err(OutOfMemory);
-        }
-        self.add_chunks(number + 1);
+        self.add_chunks(number + 1, region)?;
         Ok(number)
     }
 
-    /// Makes them so many.
-    fn add_chunks(&mut self, count: usize) {
+    /// Makes them so many, and leaves what is held for other threads.
+    fn add_chunks(&mut self, count: usize, region: &Region) -> Result<(), OutOfMemory> {
+        let of_others = self.held - held::of_this_thread();
+        if count + of_others > self.most {
+            return Err(OutOfMemory);
+        }
+        if of_others > 0 {
+            region.commit((count + of_others) * HUGE_PAGE)?;
+        }
         self.chunks.resize(count, Chunk::default());
+        Ok(())
     }
 
     fn give(&mut self, run: Run) {

@@ -174,7 +174,8 @@ impl Limits {
 
     /// Whether these integers may be a listpack, with a member more.
     fn allow_pack_of(self, ints: Intset<'_>, member: Element<'_>) -> bool {
-        let longest = ints.bounds().map_or(0, |(first, last)| Element::Int(first).len().max(Element::Int(last).len()));
+        let longest =
+            ints.bounds().map_or(0, |(first, last)| Element::Int(first).len().max(Element::Int(last).len()));
         ints.len() < self.members && member.len().max(longest) <= self.bytes
     }
 }
@@ -192,7 +193,8 @@ impl Editing<'_, Set> {
     /// Adds a member and says whether it is new.
     pub(crate) fn add_one(&mut self, name: &[u8]) -> bool {
         let member = Element::of(name);
-        if matches!(&self.form, Form::Packed(packed) if <Set as Collection>::is_empty(packed.kind(), packed.bytes())) {
+        if matches!(&self.form, Form::Packed(packed) if <Set as Collection>::is_empty(packed.kind(), packed.bytes()))
+        {
             self.announce(member, 1);
         }
         self.add(member)

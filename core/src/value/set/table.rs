@@ -1,7 +1,7 @@
 //! The table encoding of a set: a collection of members.
 //!
-//! A member that reads as an integer of 31 bits stands in the table itself and takes no block: a set of a thousand integers takes 8 bytes a member then,
-//! where blocks would double that. All others have a block.
+//! A member that reads as an integer of 30 bits stands in the table itself and takes no block: a set of a thousand integers takes 8 bytes a member then,
+//! where blocks would double that. A string of 8, 16, ... 64 bytes has a block without a head. All others have one with a head:
 //!
 //! ```text
 //! byte 0     0-239 the length of a string that follows; else
@@ -13,7 +13,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::store::collection::{Collection, Elements, Held, View};
+use crate::store::collection::{Collection, Elements, Held, NUMBER_BITS, View, can_be_whole};
 use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, PAGE, Pool, Ref};
 use crate::store::{HashSeed, random};
@@ -26,14 +26,11 @@ const LENGTH_8: u8 = 241;
 const INTEGER_7: u8 = 242;
 const INTEGER_8: u8 = 243;
 
-/// Bits of an integer that stands in the table itself.
-const SHORT_BITS: u32 = 31;
-
 /// Members.
 struct Members;
 
 impl Elements for Members {
-    const NUMBERS: bool = true;
+    const MARKED: bool = true;
 
     fn hash_of_number(seed: &HashSeed, number: u32) -> u64 {
         seed.hash(&number.to_le_bytes())
@@ -66,9 +63,17 @@ fn payload(head: &[u8]) -> (usize, usize) {
     }
 }
 
-/// The member that a block holds.
+/// The member that a reference stands for.
 #[inline]
-fn member_of(element: &[u8]) -> Element<'_> {
+fn member_of(held: Held<'_>) -> Element<'_> {
+    match held {
+        Held::Number(number) => Element::Int(integer_of(number)),
+        Held::Whole(string) => Element::Bytes(string),
+        Held::Bytes(element) => member_of_block(element),
+    }
+}
+
+fn member_of_block(element: &[u8]) -> Element<'_> {
     let (from, len) = payload(element);
     let payload = &element[from..from + len];
     if element[0] < INTEGER_7 {
@@ -81,7 +86,7 @@ fn member_of(element: &[u8]) -> Element<'_> {
 
 /// The integer that a number in the table stands for.
 fn integer_of(number: u32) -> i64 {
-    const UNUSED: u32 = 64 - SHORT_BITS;
+    const UNUSED: u32 = 64 - NUMBER_BITS;
     i64::from(number) << UNUSED >> UNUSED
 }
 
@@ -98,6 +103,15 @@ struct Block<'m> {
     string: &'m [u8],
     /// What it is hashed by begins there in its head; a string stands behind that.
     key_at: usize,
+}
+
+impl Stored<'_> {
+    fn hash(&self, seed: &HashSeed) -> u64 {
+        match self {
+            Stored::Number(number) => Members::hash_of_number(seed, *number),
+            Stored::Block(block) => seed.hash(block.key()),
+        }
+    }
 }
 
 impl Block<'_> {
@@ -117,8 +131,8 @@ impl<'m> Stored<'m> {
     fn new(member: Element<'m>) -> Self {
         let mut head = [0; 9];
         match member {
-            Element::Int(integer) if bits_of(integer) <= SHORT_BITS => {
-                Stored::Number(integer as u32 & ((1 << SHORT_BITS) - 1))
+            Element::Int(integer) if bits_of(integer) <= NUMBER_BITS => {
+                Stored::Number(integer as u32 & ((1 << NUMBER_BITS) - 1))
             }
             Element::Int(integer) => {
                 let len = if bits_of(integer) <= 56 { 7 } else { 8 };
@@ -164,19 +178,16 @@ impl<'a> TableRef<'a> {
         Self { view: View::new(root.words, root.region), seed: root.seed }
     }
 
-    /// Where a member that has this block stands, and how many bytes it takes.
-    fn find(&self, member: Element<'_>, block: &Block<'_>) -> Option<(Ref, usize)> {
-        let hash = self.seed.hash(block.key());
-        let found = self.view.find_where::<Members>(hash, |element| member_of(element) == member);
-        found.map(|(at, element)| (at, element.len()))
+    /// The reference of a member, and its hash.
+    fn find(&self, member: Element<'_>) -> Option<(Ref, u64)> {
+        let hash = Stored::new(member).hash(self.seed);
+        let found = self.view.find_held::<Members>(hash, |held| member_of(held) == member);
+        found.map(|reference| (reference, hash))
     }
 
     /// Whether a member is there: one that reads as an integer is told as such. O(1).
     pub(crate) fn contains(&self, member: Element<'_>) -> bool {
-        match Stored::new(member) {
-            Stored::Number(number) => self.view.has_number::<Members>(self.seed, number),
-            Stored::Block(block) => self.find(member, &block).is_some(),
-        }
+        self.find(member).is_some()
     }
 
     /// Number of members. O(1).
@@ -185,10 +196,7 @@ impl<'a> TableRef<'a> {
     }
 
     fn member(&self, entry: Ref) -> Element<'a> {
-        match self.view.held::<Members>(entry) {
-            Held::Number(number) => Element::Int(integer_of(number)),
-            Held::Bytes(element) => member_of(element),
-        }
+        member_of(self.view.held::<Members>(entry))
     }
 
     /// Visits members, in no order, until `visit` breaks.
@@ -278,24 +286,10 @@ impl Set {
     /// # Errors
     /// [`OutOfMemory`] where its memory is shared; nothing has changed.
     pub(crate) fn remove(&mut self, seed: &HashSeed, member: Element<'_>) -> Result<bool, OutOfMemory> {
-        let removed = match Stored::new(member) {
-            Stored::Number(number) => {
-                let view = self.collection.view();
-                view.has_number::<Members>(seed, number)
-                    && self.collection.remove_number::<Members>(seed, number)?
-            }
-            Stored::Block(block) => match self.as_ref(seed).find(member, &block) {
-                Some(found) => {
-                    self.collection.remove::<Members>(seed, block.key(), found)?;
-                    true
-                }
-                None => false,
-            },
-        };
-        if removed {
-            self.tidy(seed);
-        }
-        Ok(removed)
+        let Some((reference, hash)) = self.as_ref(seed).find(member) else { return Ok(false) };
+        self.collection.remove_reference::<Members>(seed, hash, reference)?;
+        self.tidy(seed);
+        Ok(true)
     }
 
     /// Writes a set anew that is short and mostly holes.
@@ -322,7 +316,11 @@ fn insert(collection: &mut Collection, seed: &HashSeed, member: Element<'_>) -> 
     match Stored::new(member) {
         Stored::Number(number) => collection.insert_number::<Members>(seed, number),
         Stored::Block(block) => {
-            collection.insert::<Members, 2>(seed, block.key(), [block.head(), block.string]).map(|_| ())
+            if can_be_whole(block.string.len()) && collection.insert_whole::<Members>(seed, block.string)? {
+                return Ok(());
+            }
+            collection.insert::<Members, 2>(seed, block.key(), [block.head(), block.string])?;
+            Ok(())
         }
     }
 }

@@ -33,7 +33,9 @@ impl<'p> Pattern<'p> {
         let arrow = text[star + 1..].windows(2).position(|pair| pair == b"->");
         // Without a name behind it, it is part of the key's.
         match arrow.filter(|arrow| text.len() > star + 1 + arrow + 2) {
-            Some(arrow) => Pattern::Key { before, behind: &behind[..arrow], field: Some(&behind[arrow + 2..]) },
+            Some(arrow) => {
+                Pattern::Key { before, behind: &behind[..arrow], field: Some(&behind[arrow + 2..]) }
+            }
             None => Pattern::Key { before, behind, field: None },
         }
     }

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 
 use crate::error::{Error, Result};
 use crate::value::listpack::Element;
-use crate::value::{SetRef, Value, ZSetRef};
+use crate::value::{ListRef, SetRef, Value, ZSetRef};
 
 /// A value whose elements are sorted. A key that does not exist has none.
 pub(super) enum Source<'d> {
     Nothing,
+    List(ListRef<'d>),
     Set(SetRef<'d>),
     ZSet(ZSetRef<'d>),
 }
@@ -19,6 +20,7 @@ impl<'d> Source<'d> {
     pub(super) fn of(value: Option<Value<'d>>) -> Result<Self> {
         match value {
             None => Ok(Source::Nothing),
+            Some(Value::List(list)) => Ok(Source::List(list)),
             Some(Value::Set(set)) => Ok(Source::Set(set)),
             Some(Value::ZSet(zset)) => Ok(Source::ZSet(zset)),
             Some(_) => Err(Error::wrong_type()),
@@ -28,6 +30,7 @@ impl<'d> Source<'d> {
     pub(super) fn len(&self) -> usize {
         match self {
             Source::Nothing => 0,
+            Source::List(list) => list.len(),
             Source::Set(set) => set.len(),
             Source::ZSet(zset) => zset.len(),
         }
@@ -41,7 +44,7 @@ impl<'d> Source<'d> {
     /// Whether its elements have an order of their own, which they keep where nothing is to be sorted.
     pub(super) fn has_order(&self) -> bool {
         match self {
-            Source::Nothing | Source::ZSet(_) => true,
+            Source::Nothing | Source::List(_) | Source::ZSet(_) => true,
             Source::Set(_) => false,
         }
     }
@@ -54,6 +57,10 @@ impl<'d> Source<'d> {
     ) {
         match self {
             Source::Nothing => {}
+            Source::List(list) => {
+                let first = if is_backwards { list.len() - 1 } else { 0 };
+                list.each_from(first, is_backwards, |element| visit(element).is_continue());
+            }
             Source::Set(set) => {
                 let _ = set.each_until(visit);
             }

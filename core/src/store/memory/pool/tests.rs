@@ -336,3 +336,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_held_is_left_to_its_thread() {
+    const CHUNKS: usize = 4;
+    let pool = Pool::of(CHUNKS * HUGE_PAGE);
+    let first = pool.take(1).unwrap();
+    let held = pool.hold(PAGES + 1).expect("there are three more");
+    assert!(pool.hold(1).is_none(), "a thread holds once");
+    let taken = std::thread::scope(|scope| {
+        let others = || {
+            assert!(pool.hold(2 * PAGES).is_none(), "two of three are held");
+            let mut taken = Vec::new();
+            while let Ok(run) = pool.take(1) {
+                taken.push(run);
+            }
+            assert!(pool.take(PAGES + 1).is_err());
+            taken
+        };
+        scope.spawn(others).join().unwrap()
+    });
+    assert_eq!(taken.len(), 2 * PAGES - 1, "the rest of the first, and one chunk");
+    let own = pool.take(PAGES).unwrap();
+    assert!(std::thread::scope(|scope| scope.spawn(|| pool.take(1).is_err()).join().unwrap()));
+    let last = pool.take(1).unwrap();
+    drop(held);
+    let more = std::thread::scope(|scope| scope.spawn(|| pool.take(1).unwrap()).join().unwrap());
+    pool.give(taken.into_iter().chain([first, own, last, more]));
+    pool.check();
+    assert_eq!(pool.used_bytes(), 0);
+}
