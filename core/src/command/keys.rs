@@ -28,7 +28,8 @@ pub fn of_call(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
                 found.extend(behind_token(spec, index, argv).map(|position| (position, flags)))
             }
             BeginSearch::Keyword(..) if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS) => {
-                let last = behind_last_keyword(spec, argv).filter(|(index_of_last, _)| *index_of_last == index);
+                let last =
+                    behind_last_keyword(spec, argv).filter(|(index_of_last, _)| *index_of_last == index);
                 found.extend(last.map(|(_, position)| (position, flags)));
             }
             _ => found.extend(positions(key_spec, argv)?.map(|position| (position, flags))),

@@ -12,9 +12,9 @@ pub(crate) mod set;
 pub(crate) mod string;
 pub mod table;
 pub(crate) mod transactions;
-pub(crate) mod zset;
 #[cfg(test)]
 mod twins;
+pub(crate) mod zset;
 
 #[cfg(test)]
 use crate::command::Parse;

@@ -136,7 +136,9 @@ pub(super) enum Family {
     Search,
     SearchStore,
     /// GEORADIUS and GEORADIUSBYMEMBER, which may store or not.
-    Radius { may_store: bool },
+    Radius {
+        may_store: bool,
+    },
 }
 
 impl Family {
@@ -334,7 +336,11 @@ impl<'a> Reading<'a, '_> {
         let With { distance, hash, place } = self.request.with;
         let stores = self.family == Family::SearchStore || self.request.destination.key.is_some();
         if stores && (distance || hash || place) {
-            let what = if self.family == Family::SearchStore { "GEOSEARCHSTORE" } else { "STORE option in GEORADIUS" };
+            let what = if self.family == Family::SearchStore {
+                "GEOSEARCHSTORE"
+            } else {
+                "STORE option in GEORADIUS"
+            };
             return Err(Error::command(format_args!(
                 "{what} is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
             )));
@@ -483,7 +489,8 @@ impl<'a> Request<'a> {
         });
         new.expect(found.len(), found.iter().map(|one| one.member.len()).max().unwrap_or(0));
         for one in &found {
-            one.member.with(|member| new.append(&keyspace.shared.pool, &keyspace.seed, member, score(one)))?;
+            one.member
+                .with(|member| new.append(&keyspace.shared.pool, &keyspace.seed, member, score(one)))?;
         }
         Ok(new)
     }
@@ -533,7 +540,17 @@ impl<'a> GeoSearch<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
         let (name, key, from) = (args.spelled(), Key::parse(args)?, From::parse(args)?);
         let (withcoord, withdist, withhash) = (false, false, false);
-        Ok(Self { key, from, by: By, order: Order, count_block: CountBlock, withcoord, withdist, withhash, name })
+        Ok(Self {
+            key,
+            from,
+            by: By,
+            order: Order,
+            count_block: CountBlock,
+            withcoord,
+            withdist,
+            withhash,
+            name,
+        })
     }
 }
 

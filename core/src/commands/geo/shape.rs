@@ -3,8 +3,8 @@
 //! An area is covered by the cell of its middle and the eight around it, of as many halvings as make them no smaller than the area; those that lie beyond its
 //! bounding box are left out. What is found in them is then judged one by one. Members come in the order of these cells, as the server's do.
 
-use super::hash::{Cell, Degrees, Position, STEPS};
 use super::Unit;
+use super::hash::{Cell, Degrees, Position, STEPS};
 
 /// The mean radius of the earth in metres.
 const EARTH: f64 = 6_372_797.560856;
@@ -64,7 +64,9 @@ impl Radians for f64 {
 pub(super) fn centroid(places: &[Position]) -> Position {
     let count = places.len() as f64;
     let mean = |part: fn(f64, f64) -> f64| {
-        let parts = places.iter().map(|place| part(place.longitude.to_radians_as_server(), place.latitude.to_radians_as_server()));
+        let parts = places
+            .iter()
+            .map(|place| part(place.longitude.to_radians_as_server(), place.latitude.to_radians_as_server()));
         parts.sum::<f64>() / count
     };
     let x = mean(|longitude, latitude| latitude.cos() * longitude.cos());
@@ -134,9 +136,9 @@ impl Shape {
             }
             Form::Polygon(_) => {
                 let (longitudes, latitudes) = self.bounds();
-                let corners = [longitudes.min, longitudes.max]
-                    .into_iter()
-                    .flat_map(|longitude| [latitudes.min, latitudes.max].map(|latitude| Position { longitude, latitude }));
+                let corners = [longitudes.min, longitudes.max].into_iter().flat_map(|longitude| {
+                    [latitudes.min, latitudes.max].map(|latitude| Position { longitude, latitude })
+                });
                 corners.map(|corner| distance(self.centre, corner)).fold(0.0, f64::max)
             }
         }

@@ -21,7 +21,13 @@ fn scores_and_texts_are_those_of_the_server() {
 
 #[test]
 fn distances_are_rounded_to_four_digits() {
-    for (value, text) in [(0.0, "0.0000"), (190442.42984775784, "190442.4298"), (0.00004, "0.0000"), (0.00016, "0.0002"), (12.3, "12.3000")] {
+    for (value, text) in [
+        (0.0, "0.0000"),
+        (190442.42984775784, "190442.4298"),
+        (0.00004, "0.0000"),
+        (0.00016, "0.0002"),
+        (12.3, "12.3000"),
+    ] {
         assert_eq!(distance_text(value), text);
     }
 }
