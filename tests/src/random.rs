@@ -33,7 +33,7 @@ pub const EXPIRY_WAIT_MS: u64 = 4;
 
 /// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
 /// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
-/// pattern, `{u}` a member of a set, `{w}` a score, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
+/// pattern, `{u}` a member of a set, `{w}` a score, `{o}` degrees, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
 /// (whether one relative deadline is greater than another can depend on a millisecond).
 const GRAMMAR: &[(usize, &str, &str)] = &[
     (8, "", "SET {k} {v}"),
@@ -316,6 +316,20 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "ZINTERCARD 2 {k} {k} LIMIT {n}"),
     (1, "", "ZUNION {n} {k} {k}"),
     (1, "", "COMMAND GETKEYS ZUNIONSTORE {k} {n} {k} {k}"),
+    (2, "", "GEOADD {k} {o} {o} {f} {o} {o} {f}"),
+    (1, "", "GEOADD {k} {c} CH {o} {o} {f}"),
+    (1, "", "GEOPOS {k} {f} {f}"),
+    (1, "", "GEOHASH {k} {f}"),
+    (1, "", "GEODIST {k} {f} {f} km"),
+    (1, "any-order", "GEOSEARCH {k} FROMLONLAT {o} {o} BYRADIUS 5000 km WITHDIST WITHCOORD ASC"),
+    (1, "", "GEOSEARCH {k} FROMLONLAT {o} {o} BYRADIUS 9000 km WITHDIST WITHCOORD"),
+    (1, "shape", "GEOSEARCH {k} FROMMEMBER {f} BYBOX 3000 9000 km COUNT {n}"),
+    (1, "", "GEOSEARCH {k} BYPOLYGON 3 {o} {o} {o} {o} {o} {o}"),
+    (1, "", "GEOSEARCHSTORE {k} {k} FROMLONLAT {o} {o} BYRADIUS 9000 km STOREDIST"),
+    (1, "", "GEORADIUS {k} {o} {o} 4000 mi WITHHASH STORE {k}"),
+    (1, "", "GEORADIUS {k} {o} {o} 4000 mi STORE {k}"),
+    (1, "any-order", "GEORADIUSBYMEMBER {k} {f} 9000 km DESC"),
+    (1, "", "GEORADIUSBYMEMBER_RO {k} {f} 1e7 ft COUNT 2 ANY"),
     (4, "", "ZADD {l} 0 {f}"),
     (3, "", "ZADD {l} 0 {f} 0 {v} 0 {u} 0 {u}"),
     (1, "", "ZREM {l} {f} {u}"),
@@ -451,11 +465,49 @@ const INTEGERS: &[&str] =
 const FLOATS: &[&str] =
     &["0", "1", "-1", "0.1", "1.5", "-2.25", "3.0", "1e2", "1e-3", "100000000", "0.3333333333333333"];
 const SCORES: &[&str] = &[
-    "0", "1", "2", "3", "-1", "1", "2", "1.5", "-0", "0.1", "0.2", "-2.25", "100", "1e300", "-1e300", "inf", "-inf", "nan",
-    "9007199254740993", "1e-5",
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "1",
+    "2",
+    "1.5",
+    "-0",
+    "0.1",
+    "0.2",
+    "-2.25",
+    "100",
+    "1e300",
+    "-1e300",
+    "inf",
+    "-inf",
+    "nan",
+    "9007199254740993",
+    "1e-5",
 ];
-const SCORE_BOUNDS: &[&str] = &["-inf", "+inf", "-inf", "inf", "0", "1", "(1", "2", "(2", "-1", "(-1", "1.5", "100", "(inf", "(-inf", "-0"];
-const LEX_BOUNDS: &[&str] = &["-", "+", "-", "+", "[f", "(f", "[h", "(j", "[10", "[", "(", "[a", "(v", "\"[\\xff\"", "f"];
+/// Degrees, of which few are no latitude.
+const DEGREES: &[&str] = &[
+    "0",
+    "1",
+    "1.5",
+    "-1",
+    "10.25",
+    "-33.333333",
+    "60",
+    "-70.5",
+    "84",
+    "85.05112878",
+    "13.361389",
+    "38.115556",
+    "86",
+];
+const SCORE_BOUNDS: &[&str] = &[
+    "-inf", "+inf", "-inf", "inf", "0", "1", "(1", "2", "(2", "-1", "(-1", "1.5", "100", "(inf", "(-inf",
+    "-0",
+];
+const LEX_BOUNDS: &[&str] =
+    &["-", "+", "-", "+", "[f", "(f", "[h", "(j", "[10", "[", "(", "[a", "(v", "\"[\\xff\"", "f"];
 const TIMES: &[&str] = &["100000", "200000", "300000", "0", "-1", "-100000", "9223372036854775807"];
 const SECONDS: &[&str] = &["4102444800", "4102444801", "4200000000", "1", "0", "-1", "1000000000"];
 const MILLIS: &[&str] = &["4102444800123", "4102444800124", "4200000000999", "1", "0", "-1", "1000000000000"];
@@ -575,6 +627,7 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
             "{p}" => PATTERNS,
             "{u}" => MEMBERS,
             "{w}" => SCORES,
+            "{o}" => DEGREES,
             "{r}" => SCORE_BOUNDS,
             "{l}" => LEX_KEYS,
             "{b}" => LEX_BOUNDS,
@@ -640,7 +693,7 @@ fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
         LIST_KEYS
     } else if ["ZUNION", "ZINTER", "ZDIFF"].iter().any(|name| template.starts_with(name)) && rng.one_in(4) {
         SET_KEYS
-    } else if ["Z", "BZ", "COMMAND GETKEYS Z"].iter().any(|name| template.starts_with(name)) {
+    } else if ["Z", "BZ", "GEO", "COMMAND GETKEYS Z"].iter().any(|name| template.starts_with(name)) {
         ZSET_KEYS
     } else if template.starts_with('H') {
         HASH_KEYS
@@ -672,6 +725,10 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
     }
     // By another pattern, or none, members of a set come in the order of a table.
     if words[0].starts_with(b"SORT") {
+        return;
+    }
+    // For a number of keys that is none the server reads the words by other rules.
+    if words[0] == b"COMMAND" && words.get(2).is_some_and(|name| name == b"ZUNIONSTORE") {
         return;
     }
     // Another time might be for ever.

@@ -27,6 +27,11 @@ pub fn of_call(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
             BeginSearch::Unknown => {
                 found.extend(behind_token(spec, index, argv).map(|position| (position, flags)))
             }
+            BeginSearch::Keyword(..) if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS) => {
+                let last =
+                    behind_last_keyword(spec, argv).filter(|(index_of_last, _)| *index_of_last == index);
+                found.extend(last.map(|(_, position)| (position, flags)));
+            }
             _ => found.extend(positions(key_spec, argv)?.map(|position| (position, flags))),
         }
     }
@@ -42,6 +47,20 @@ fn flags_of_call(spec: &Spec, key_spec: &KeySpec, argv: &[&[u8]]) -> KeyFlags {
         return read.with(KeyFlags::UPDATE);
     }
     key_spec.flags.without(KeyFlags::INCOMPLETE.with(KeyFlags::VARIABLE_FLAGS))
+}
+
+/// The key behind the last of the keywords that a command may name one key by, and the spec that it is of: GEORADIUS stores once.
+fn behind_last_keyword(spec: &Spec, argv: &[&[u8]]) -> Option<(usize, usize)> {
+    let last_of = |(index, key_spec): (usize, &KeySpec)| match key_spec.begin {
+        BeginSearch::Keyword(keyword, from) if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS) => {
+            // The server looks a word earlier than it says.
+            let from = usize::try_from(from).unwrap_or(0).min(5);
+            let is_keyword = |at: &usize| argv[*at].eq_ignore_ascii_case(keyword.as_bytes());
+            (from..argv.len().saturating_sub(1)).rev().find(is_keyword).map(|at| (index, at + 1))
+        }
+        _ => None,
+    };
+    spec.keys.iter().enumerate().filter_map(last_of).max_by_key(|(_, position)| *position)
 }
 
 /// The key of an argument that may stand anywhere, behind its token; the last one counts.

@@ -452,6 +452,16 @@ impl Reply {
         }
     }
 
+    /// A double as the server writes what it holds as a long double, such as a coordinate: up to 17 digits behind the point. It is finite.
+    pub(crate) fn long_double(&mut self, value: f64) {
+        if (self.form, self.resp3) == (Form::Tape, true) {
+            return self.tape_word(tag::DOUBLE, value.to_bits());
+        }
+        let mut text = Vec::with_capacity(24);
+        crate::num::LongDouble::from_f64(value).write_human(&mut text);
+        if self.resp3 { self.line(b',', &text) } else { self.bulk(&text) }
+    }
+
     /// A boolean; in RESP2 the integer 0 or 1.
     pub fn boolean(&mut self, value: bool) {
         match (self.form, self.resp3) {

@@ -4,6 +4,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod generic;
+pub(crate) mod geo;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod server;
@@ -11,9 +12,9 @@ pub(crate) mod set;
 pub(crate) mod string;
 pub mod table;
 pub(crate) mod transactions;
-pub(crate) mod zset;
 #[cfg(test)]
 mod twins;
+pub(crate) mod zset;
 
 #[cfg(test)]
 use crate::command::Parse;
@@ -58,6 +59,11 @@ commands! {
         sort::Sort, sort::SortRo,
         ttl::ExpireTime, ttl::PExpireTime, ttl::PTtl, ttl::Persist, ttl::Ttl,
         wait::Wait, wait::WaitAof;
+    geo:
+        add::GeoAdd,
+        get::GeoDist, get::GeoHash, get::GeoPos,
+        radius::GeoRadius, radius::GeoRadiusByMember, radius::GeoRadiusByMemberRo, radius::GeoRadiusRo,
+        search::GeoSearch, search::GeoSearchStore;
     hash:
         all::HGetAll, all::HKeys, all::HVals,
         delete::HDel, delete::HGetDel,

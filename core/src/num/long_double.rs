@@ -36,7 +36,6 @@ impl LongDouble {
     }
 
     /// The same number in the wider format, exactly: what `GEOPOS` prints its coordinates through.
-    #[cfg_attr(not(test), expect(dead_code, reason = "GEOPOS prints through it"))]
     pub(crate) fn from_f64(value: f64) -> Self {
         Self(Double::from_bits(u128::from(value.to_bits())).convert(&mut false).value)
     }

@@ -8,8 +8,9 @@ use crate::keyspace::{Db, EventClass, Key};
 use crate::num;
 use crate::value::zset::members::Members;
 
+/// Which members are set.
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
-enum Condition {
+pub(crate) enum Condition {
     #[arg(token = "NX")]
     Nx,
     #[arg(token = "XX")]
@@ -135,7 +136,7 @@ impl Write for ZAdd<'_> {
 }
 
 /// What becomes of members.
-struct Rules {
+pub(crate) struct Rules {
     condition: Option<Condition>,
     comparison: Option<Comparison>,
     is_increment: bool,
@@ -143,15 +144,24 @@ struct Rules {
 
 /// What was done.
 #[derive(Default)]
-struct Done {
-    added: usize,
-    changed: usize,
+pub(crate) struct Done {
+    pub(crate) added: usize,
+    pub(crate) changed: usize,
     /// The score of the last member, unless it was left as it was.
     score: Option<f64>,
 }
 
 impl Rules {
-    fn apply<'m, P: Iterator<Item = (&'m [u8], f64)>>(
+    /// Those of GEOADD.
+    pub(crate) fn of(condition: Option<Condition>) -> Self {
+        Self { condition, comparison: None, is_increment: false }
+    }
+
+    /// Gives members scores as far as they are to get them.
+    ///
+    /// # Errors
+    /// WRONGTYPE, a sum that is no number, or no memory; nothing has changed.
+    pub(crate) fn apply<'m, P: Iterator<Item = (&'m [u8], f64)>>(
         &self,
         db: &mut Db<'_>,
         key: &Key<'_>,
@@ -219,7 +229,7 @@ impl Rules {
 #[command(
     name = "ZINCRBY", group = SortedSet, since = "1.2.0", complexity = "O(log(N)) where N is the number of elements in the sorted set.", arity = 4,
     flags(WRITE, DENYOOM, FAST),
-    reply = "double",
+    custom_parse, reply = "double",
 )]
 pub struct ZIncrBy<'a> {
     #[key(RW, ACCESS, UPDATE)]
@@ -227,6 +237,20 @@ pub struct ZIncrBy<'a> {
     #[arg(kind = Integer)]
     increment: &'a [u8],
     member: &'a [u8],
+}
+
+impl<'a> ZIncrBy<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let (key, pair) = (Key::parse(args)?, args.rest());
+        // For the server it is ZADD, and an option in its place leaves half a pair.
+        Options::parse(args);
+        if args.remaining() < pair.len() {
+            return Err(Error::syntax());
+        }
+        let (increment, member) = (args.required()?, args.required()?);
+        args.finish()?;
+        Ok(Self { key, increment, member })
+    }
 }
 
 impl Write for ZIncrBy<'_> {

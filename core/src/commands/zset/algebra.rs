@@ -208,9 +208,7 @@ impl<'d> Found<'d> {
     /// In the order of a sorted set.
     fn sorted(mut self) -> Vec<(Name<'d>, f64)> {
         self.members.sort_unstable_by(|(one, its), (other, others)| {
-            its.partial_cmp(others)
-                .expect("scores are numbers")
-                .then_with(|| one.bytes().cmp(other.bytes()))
+            its.partial_cmp(others).expect("scores are numbers").then_with(|| one.bytes().cmp(other.bytes()))
         });
         self.members
     }
@@ -225,7 +223,8 @@ impl Operation {
         let inputs = keys.iter().map(|key| Input::of(db, key)).collect::<Result<Vec<_>>>()?;
         let options = options.as_ref().map_err(Clone::clone)?;
         let weight = |place: usize| options.factors.get(place).copied().unwrap_or(1.0);
-        let mut inputs: Vec<_> = inputs.into_iter().enumerate().map(|(place, input)| (input, weight(place))).collect();
+        let mut inputs: Vec<_> =
+            inputs.into_iter().enumerate().map(|(place, input)| (input, weight(place))).collect();
         if self != Operation::Diff {
             // Sums of doubles depend on their order: it is that of the server.
             inputs.sort_by_key(|(input, _)| input.len());
@@ -247,7 +246,8 @@ impl Operation {
                 let mut failed = Ok(());
                 first.walk(|member, score| {
                     let name = Name::of(member);
-                    let others = others.iter().map(|(other, weight)| Some(weight * other.score(name.bytes())?));
+                    let others =
+                        others.iter().map(|(other, weight)| Some(weight * other.score(name.bytes())?));
                     let start = Some(number_or_zero(weight * score));
                     let all = others.fold(start, |all, score| Some(aggregate.of(all?, score?)));
                     if let Some(score) = all {

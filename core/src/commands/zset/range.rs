@@ -110,7 +110,9 @@ impl<'a> Query<'a> {
         let offset = match usize::try_from(offset) {
             Ok(offset) => Some(offset),
             Err(_) if zset.is_packed() => None,
-            Err(_) => (ranks.len() as i64).checked_add(offset).and_then(|offset| usize::try_from(offset).ok()),
+            Err(_) => {
+                (ranks.len() as i64).checked_add(offset).and_then(|offset| usize::try_from(offset).ok())
+            }
         };
         let Some(offset) = offset.filter(|offset| *offset < ranks.len()) else { return 0..0 };
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(ranks.len() - offset);
@@ -227,7 +229,8 @@ impl Write for ZRangeStore<'_> {
             new.expect(if self.sortby.is_none() { ranks.len() } else { 0 }, 0);
             let mut appended = Ok(());
             zset.walk(ranks, false, |member, score| {
-                appended = member.with(|member| new.append(&keyspace.shared.pool, &keyspace.seed, member, score));
+                appended =
+                    member.with(|member| new.append(&keyspace.shared.pool, &keyspace.seed, member, score));
                 if appended.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             appended?;

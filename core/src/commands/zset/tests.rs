@@ -111,7 +111,8 @@ fn small_sorted_sets_take_no_more_than_the_servers() {
     let engine = engine("");
     let mut session = engine.session(Form::Resp);
     let members: Vec<String> = (0..10).map(|number| format!("{} member:{number:09}", number * 10)).collect();
-    (0..2000).for_each(|number| drop(run(&mut session, &format!("ZADD z:{number:08} {}", members.join(" ")))));
+    (0..2000)
+        .for_each(|number| drop(run(&mut session, &format!("ZADD z:{number:08} {}", members.join(" ")))));
     let reply = run(&mut session, "MEMORY USAGE z:00000007");
     let bytes: usize = reply.trim_start_matches(':').trim_end().parse().unwrap();
     assert!(bytes <= 297, "{bytes}");
@@ -149,7 +150,10 @@ fn a_reply_without_a_bound_is_an_error_and_takes_no_memory() {
             assert!(fails(line), "{line}");
         }
         assert!(!fails("ZRANDMEMBER small -3") && !fails("ZPOPMIN large 3") && !fails("ZRANGE large 0 3"));
-        assert!(form == Form::Tape || run(&mut session, "ZCARD large") == ":2997\r\n", "nothing else was taken");
+        assert!(
+            form == Form::Tape || run(&mut session, "ZCARD large") == ":2997\r\n",
+            "nothing else was taken"
+        );
     }
 }
 
@@ -161,9 +165,17 @@ fn where_memory_is_refused_nothing_has_changed() {
     let mut session = engine.session(Form::Resp);
     let long = "l".repeat(9000);
     let pairs = |from: usize, to: usize, name: &str| {
-        (from..to).map(|number| format!("{} {name}{number}", number * 7919 % 3001)).collect::<Vec<_>>().join(" ")
+        (from..to)
+            .map(|number| format!("{} {name}{number}", number * 7919 % 3001))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
-    let middle = |name: &str| (0..80).map(|number| format!("{number}.5 {name}{number}{}", "y".repeat(90))).collect::<Vec<_>>().join(" ");
+    let middle = |name: &str| {
+        (0..80)
+            .map(|number| format!("{number}.5 {name}{number}{}", "y".repeat(90)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let setup = [
         format!("ZADD large {}", pairs(0, 3000, "w")),
         format!("ZADD other {}", pairs(2000, 2500, "w")),
@@ -182,7 +194,10 @@ fn where_memory_is_refused_nothing_has_changed() {
     };
     let state = |session: &mut Session| {
         let members = keys.map(|key| {
-            (run(session, &format!("ZRANGE {key} 0 -1 WITHSCORES")), run(session, &format!("OBJECT ENCODING {key}")))
+            (
+                run(session, &format!("ZRANGE {key} 0 -1 WITHSCORES")),
+                run(session, &format!("OBJECT ENCODING {key}")),
+            )
         });
         (members, run(session, "DBSIZE"))
     };
@@ -240,8 +255,20 @@ fn where_memory_is_refused_nothing_has_changed() {
         engine.set_journal(None);
     }
     let all = [
-        "BZMPOP", "BZPOPMIN", "ZADD", "ZDIFFSTORE", "ZINCRBY", "ZINTERSTORE", "ZMPOP", "ZPOPMAX", "ZPOPMIN", "ZRANGESTORE", "ZREM",
-        "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE", "ZUNIONSTORE",
+        "BZMPOP",
+        "BZPOPMIN",
+        "ZADD",
+        "ZDIFFSTORE",
+        "ZINCRBY",
+        "ZINTERSTORE",
+        "ZMPOP",
+        "ZPOPMAX",
+        "ZPOPMIN",
+        "ZRANGESTORE",
+        "ZREM",
+        "ZREMRANGEBYRANK",
+        "ZREMRANGEBYSCORE",
+        "ZUNIONSTORE",
     ];
     assert!(all.iter().all(|name| refused.contains_key(name)), "{refused:?}");
 }

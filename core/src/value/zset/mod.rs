@@ -141,7 +141,9 @@ impl<'a> ZSetRef<'a> {
                     }
                 }
             }
-            Encoding::Tree(zset) => zset.walk(ranks, reverse, |member, score| visit(Element::Bytes(member), score)),
+            Encoding::Tree(zset) => {
+                zset.walk(ranks, reverse, |member, score| visit(Element::Bytes(member), score))
+            }
         }
     }
 
@@ -175,9 +177,7 @@ impl<'a> ZSetRef<'a> {
                 let mut elements = pack.iter_from(at);
                 Some((elements.next()?, score_of(elements.next()?)))
             }
-            Encoding::Tree(zset) => {
-                zset.random().map(|(member, score)| (Element::Bytes(member), score))
-            }
+            Encoding::Tree(zset) => zset.random().map(|(member, score)| (Element::Bytes(member), score)),
         }
     }
 

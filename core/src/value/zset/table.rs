@@ -137,7 +137,8 @@ impl<'a> TreeRef<'a> {
 
     /// The ranks of a range that is not empty. O(log n).
     pub(crate) fn ranks_of_scores(&self, range: &ScoreRange) -> Range<usize> {
-        let before = |score: f64, with_equal: bool| self.order().seek(hint(score), |_| with_equal).before() as usize;
+        let before =
+            |score: f64, with_equal: bool| self.order().seek(hint(score), |_| with_equal).before() as usize;
         let start = before(range.min.score, range.min.is_open);
         start..before(range.max.score, !range.max.is_open).max(start)
     }
@@ -239,7 +240,8 @@ impl ZSet {
     /// [`OutOfMemory`]; nothing has changed.
     pub(crate) fn set(&mut self, seed: &HashSeed, member: &[u8], score: f64) -> Result<bool, OutOfMemory> {
         let view = self.as_ref(seed);
-        let found = view.view.find::<Members>(seed, member).map(|(block, element)| (block, score_of(element)));
+        let found =
+            view.view.find::<Members>(seed, member).map(|(block, element)| (block, score_of(element)));
         let place = view.place(member, score);
         match found {
             Some((block, old)) => self.update(seed, (block, member), (old, score), place)?,

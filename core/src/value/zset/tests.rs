@@ -43,7 +43,8 @@ fn packed(members: &[(&[u8], f64)]) -> Vec<u8> {
 #[test]
 fn scores_come_back_from_a_listpack_bit_by_bit() {
     // The bytes of some doubles read as an integer.
-    let digits = ["12345678", "-1234567", "99999999", "10000000"].map(|text| f64::from_le_bytes(text.as_bytes().try_into().unwrap()));
+    let digits = ["12345678", "-1234567", "99999999", "10000000"]
+        .map(|text| f64::from_le_bytes(text.as_bytes().try_into().unwrap()));
     for score in NUMBERS.iter().copied().chain(digits) {
         let bytes = packed(&[(b"m", score)]);
         let found = ZSetRef::packed(&bytes).score(b"m").unwrap();
@@ -64,7 +65,9 @@ fn seed() -> HashSeed {
 }
 
 fn sort(model: &mut Model) {
-    model.sort_by(|(one, member), (other, others)| one.partial_cmp(other).unwrap().then_with(|| member.cmp(others)));
+    model.sort_by(|(one, member), (other, others)| {
+        one.partial_cmp(other).unwrap().then_with(|| member.cmp(others))
+    });
 }
 
 /// A large sorted set and what it should hold.
@@ -125,7 +128,10 @@ impl Tried {
         for (rank, (score, member)) in self.model.iter().enumerate() {
             assert_eq!(zset.rank(member), Some((rank, *score)));
         }
-        let range = ScoreRange { min: ScoreBound { score: -1.0, is_open: true }, max: ScoreBound { score: 2.0, is_open: false } };
+        let range = ScoreRange {
+            min: ScoreBound { score: -1.0, is_open: true },
+            max: ScoreBound { score: 2.0, is_open: false },
+        };
         let ranks = zset.ranks_of_scores(&range);
         let expected = self.model.iter().filter(|(score, _)| *score > -1.0 && *score <= 2.0);
         assert!(self.model[ranks].iter().eq(expected));
@@ -209,7 +215,8 @@ fn ranges_of_members_in_both_encodings() {
     let seed = seed();
     let both = [ZSetRef::packed(&bytes), ZSetRef::tree(large.as_ref(&seed))];
     let ends = || members.iter().flat_map(|member| [LexBound::Closed(member), LexBound::Open(member)]);
-    let bounds: Vec<_> = ends().chain([LexBound::Lowest, LexBound::Highest, LexBound::Closed(b"zz")]).collect();
+    let bounds: Vec<_> =
+        ends().chain([LexBound::Lowest, LexBound::Highest, LexBound::Closed(b"zz")]).collect();
     for min in &bounds {
         for max in &bounds {
             let range = LexRange { min: *min, max: *max };

@@ -159,12 +159,7 @@ impl Inner<'_> {
     }
 
     pub(super) fn get(self, at: usize) -> Child {
-        Child {
-            node: self.child(at),
-            first: self.first(at),
-            hint: self.hint(at),
-            weight: self.weight(at),
-        }
+        Child { node: self.child(at), first: self.first(at), hint: self.hint(at), weight: self.weight(at) }
     }
 
     pub(super) fn set_len(self, len: usize) {

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::memory::{Pool, refusal};
 use crate::store::collection::Collection;
+use crate::store::memory::{Pool, refusal};
 use crate::sync::Arc;
 
 /// Items are numbers, ordered by themselves; their hints are what is left of them when the last four bits are off, so some are equal.
@@ -97,7 +97,10 @@ impl<const UNIT: bool> Tried<UNIT> {
             position < before
         });
         let at = at.unwrap();
-        assert_eq!((place.before(), offset), (before - self.model[at].1, position + self.model[at].1 - before));
+        assert_eq!(
+            (place.before(), offset),
+            (before - self.model[at].1, position + self.model[at].1 - before)
+        );
         let is_done = self.edit().remove(&place).is_ok();
         if is_done {
             self.model.remove(at);
@@ -249,8 +252,11 @@ proptest! {
 fn a_tree_of_many_levels_keeps_its_order() {
     let count: u32 = if cfg!(miri) { 300 } else { 40_000 };
     let pool = Arc::<Pool>::default();
-    let orders: [fn(u32, u32) -> u32; 3] =
-        [|at, _| at, |at, count| count - 1 - at, |at, count| (u64::from(at) * 7_919 % u64::from(count)) as u32];
+    let orders: [fn(u32, u32) -> u32; 3] = [
+        |at, _| at,
+        |at, count| count - 1 - at,
+        |at, count| (u64::from(at) * 7_919 % u64::from(count)) as u32,
+    ];
     for order in orders {
         let mut tried = Tried::<true>::new(&pool);
         for at in 0..count {
