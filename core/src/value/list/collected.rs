@@ -36,8 +36,7 @@ impl Collected {
     }
 
     fn of(mut list: List, fill: Fill) -> Self {
-        let is_listpack =
-            |size: usize, pack: &[u8]| fill.allows_listpack(size, Listpack::new(pack).len());
+        let is_listpack = |size: usize, pack: &[u8]| fill.allows_listpack(size, Listpack::new(pack).len());
         match list.only_pack() {
             Some((size, pack)) if is_listpack(size, pack) && pack.len() <= MAX_IN_ARENA => {
                 Self::Packed(pack.to_vec())
