@@ -202,7 +202,7 @@ impl Setting {
         let line = format!(
             "CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value} set-max-listpack-entries {entries} \
              set-max-listpack-value {value} set-max-intset-entries {} zset-max-listpack-entries {entries} \
-             zset-max-listpack-value {value} list-max-listpack-size {}",
+             zset-max-listpack-value {value} list-max-listpack-size {} hz 500",
             self.intset_entries, self.list_size
         );
         [line.split(' ').map(|word| word.as_bytes().to_vec()).collect()]

@@ -211,7 +211,7 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (2, "", "LMPOP 2 {k} {k} LEFT"),
     (1, "", "LMPOP 1 {k} RIGHT COUNT 2"),
     (1, "", "LMPOP {n} {k} {k} RIGHT COUNT {n}"),
-    (2, "", "BLPOP {k} {k} 0.001"),
+    (1, "", "BLPOP {k} {k} 0.001"),
     (1, "", "BRPOP {k} 0.001"),
     (1, "", "BLMOVE {k} {k} LEFT LEFT 0.001"),
     (1, "", "BRPOPLPUSH {k} {k} 0.001"),
