@@ -10,6 +10,7 @@ const { awaitReply } = require("./replies.cjs");
 const {
   BUFFERS, HOT, LONG, STRING_NUMBERS, addPrefix, execute, executeStrings, packedStyle, transformed, wordsOf,
 } = require("./shortcuts.cjs");
+const { Subscriber, beginningOf } = require("./subscriber.cjs");
 const { text } = require("./usage.cjs");
 
 function loadIORedis() {
@@ -70,6 +71,8 @@ class Redis extends IORedis {
     this.waiting = undefined;
     /** What is to be done when it has its reply. */
     this.line = undefined;
+    /** Its subscriptions, from the first on. */
+    this.subscriber = undefined;
     if (!this.wantsLazyConnect) this.connect().catch(() => {});
   }
 
@@ -127,11 +130,12 @@ class Redis extends IORedis {
   release() {
     this.isDirect = false;
     if (this.handle === undefined) return;
-    const { waiting, line } = this;
-    this.waiting = this.line = undefined;
+    const { waiting, line, subscriber } = this;
+    this.waiting = this.line = this.subscriber = undefined;
     waiting?.end();
     native.close(this.handle);
     this.handle = undefined;
+    subscriber?.end(new Error(CLOSED));
     waiting?.command.reject(new Error(CLOSED));
     // There is no connection any more: each fails.
     line?.forEach((run) => run());
@@ -165,6 +169,17 @@ class Redis extends IORedis {
     if (this.line !== undefined) {
       this.line.push(() => ownSendCommand.call(this, command));
       this.limit(command);
+      return command.promise;
+    }
+    const kind = beginningOf(command.name);
+    if (kind !== undefined) {
+      this.subscriber ??= new Subscriber(this);
+      const error = this.subscriber.send(command, kind);
+      if (error !== undefined) settle(command, error);
+      return command.promise;
+    }
+    if (this.condition.subscriber && !Command.checkFlag("VALID_IN_SUBSCRIBER_MODE", command.name)) {
+      command.reject(new Error("Connection in subscriber mode, only subscriber commands may be used"));
       return command.promise;
     }
     const reply = this.run(command);
@@ -204,7 +219,7 @@ class Redis extends IORedis {
   advance() {
     const { line } = this;
     this.line = undefined;
-    this.isDirect = this.hasShortcuts;
+    this.noteTransactionEnded();
     for (let at = 0; at < line.length; at += 1) {
       line[at]();
       if (this.line !== undefined) {
@@ -224,7 +239,13 @@ class Redis extends IORedis {
 
   /** @ignore */
   noteTransactionEnded() {
-    this.isDirect = this.hasShortcuts && this.handle !== undefined;
+    this.isDirect = this.hasShortcuts && this.handle !== undefined && !this.condition.subscriber;
+  }
+
+  /** It is in subscriber mode from now on, or no longer. @ignore */
+  follows(subscriber) {
+    this.condition.subscriber = subscriber;
+    this.noteTransactionEnded();
   }
 
   pipeline(commands) {
@@ -254,9 +275,16 @@ class Redis extends IORedis {
       case "multi":
         if (!failed) this.isDirect = false;
         break;
+      case "reset":
+        if (!failed) {
+          this.subscriber?.end(new Error(CLOSED));
+          this.subscriber = undefined;
+          this.condition.subscriber = false;
+        }
+        this.noteTransactionEnded();
+        break;
       case "exec":
       case "discard":
-      case "reset":
         this.noteTransactionEnded();
         break;
       case "quit":

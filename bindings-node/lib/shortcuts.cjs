@@ -13,6 +13,8 @@ const STRING_NUMBERS = 2;
 const PACKED = 4;
 /** A command that has to wait does, and its reply comes later. */
 const WAITS = 16;
+/** A command that has messages pushed to the session may. */
+const PUSHES = 32;
 /** Words given to a call directly; more go in an array. */
 const MOST_WORDS = 4000;
 /** The longest time, in seconds, that is surely one to the engine too. */
@@ -77,7 +79,10 @@ const HOT = {
 };
 
 /** Commands that change what the client may do next, or that ioredis handles itself. */
-const LONG = new Set(["multi", "exec", "discard", "reset", "quit", "monitor", "hello", "himport"]);
+const LONG = new Set([
+  "multi", "exec", "discard", "reset", "quit", "monitor", "hello", "himport",
+  "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe",
+]);
 
 /** Words as ioredis would send them; undefined if there is a callback. Arrays among the arguments are spread, objects transformed. */
 function wordsOf(Command, name, args) {
@@ -174,4 +179,4 @@ function addPrefix(handle, prefix, name, words) {
   return true;
 }
 
-module.exports = { BUFFERS, HOT, LONG, STRING_NUMBERS, WAITS, addPrefix, execute, executeStrings, packedStyle, transformed, wordsOf };
+module.exports = { BUFFERS, HOT, LONG, PUSHES, STRING_NUMBERS, WAITS, addPrefix, execute, executeStrings, packedStyle, transformed, wordsOf };

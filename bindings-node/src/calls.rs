@@ -11,6 +11,7 @@ use keystead::cache::codec::{self, Stored, tag};
 use keystead::{Condition, ErrorKind, Found, Item, SetOptions, Ttl};
 use napi::sys;
 
+use crate::handles::Expected;
 use crate::hot::{Call, Isolate, JsEnv};
 pub use crate::loads::{
     begin_load, end_load, end_wait, land_value, landed_value, load_within, wait_left, wait_target, wake_after,
@@ -18,7 +19,7 @@ pub use crate::loads::{
 use crate::outcome::{MISUSED, Outcome, out_of_memory, usage, whole};
 use crate::packed::Packed;
 use crate::scratch::{Scratch, many, split, transcode};
-pub use crate::waits::{on_wake, reply_left, rest, take_reply, wake_on_reply};
+pub use crate::waits::{hold, on_wake, reply_left, rest, take_push, take_reply, wake_on_reply};
 
 /// `getString(handle, key)`: a string or undefined.
 #[inline]
@@ -394,7 +395,7 @@ pub fn execute_many(call: &mut Call<'_, 5>) -> Outcome {
     let words = scratch.words()?;
     let starts = std::iter::once(0).chain(ends.iter().copied());
     commands.extend(starts.zip(&ends).map(|(from, to)| &words[from..*to]));
-    let outcome = store.execute(&commands, style & WAITS != 0, |tape, outcome| {
+    let outcome = store.execute(&commands, expected(style), |tape, outcome| {
         packed.tape(tape, style & STRING_NUMBERS != 0)?;
         packed.outcome(outcome);
         Outcome::Ok(())
@@ -585,7 +586,7 @@ fn run(env: JsEnv, isolate: &mut Isolate, handle: u32, style: u32, values: &[sys
     let (store, scratch) = isolate.store(handle)?;
     let mut packed = std::mem::take(&mut scratch.packed);
     let words = scratch.words()?;
-    let reply = store.execute(&[&words[..]], style & WAITS != 0, |tape, outcome| {
+    let reply = store.execute(&[&words[..]], expected(style), |tape, outcome| {
         one_reply(env, &mut packed, tape, outcome, style)
     });
     drop(words);
@@ -618,7 +619,7 @@ pub fn one_reply(
 }
 
 /// Strings of replies become Buffers.
-const BUFFERS: u32 = 1;
+pub const BUFFERS: u32 = 1;
 /// Arrays are packed, for `packed` to fetch; `undefined` says so.
 const PACKED: u32 = 4;
 /// Longer replies are made through Node-API: whoever keeps one string of a packed one keeps them all.
@@ -627,11 +628,17 @@ const MOST_PACKED: usize = 1 << 16;
 const STRING_NUMBERS: u32 = 2;
 /// A command that has to wait does; its reply comes with `takeReply`. Otherwise it fails.
 const WAITS: u32 = 16;
+/// A command that has messages pushed may; they come with `takePush`.
+const PUSHES: u32 = 32;
 /// Integers that numbers can't hold become BigInts.
 const EXACT: u32 = 8;
 
+fn expected(style: u32) -> Expected {
+    Expected { waits: style & WAITS != 0, pushes: style & PUSHES != 0 }
+}
+
 /// A reply as a value; errors are made, not thrown.
-fn reply(env: JsEnv, item: &Item<'_>, style: u32) -> Outcome {
+pub fn reply(env: JsEnv, item: &Item<'_>, style: u32) -> Outcome {
     match item {
         Item::Null | Item::NullArray => env.null(),
         Item::Simple(bytes) | Item::Bulk(bytes) | Item::BigNumber(bytes) => text(env, bytes, style),

@@ -14,6 +14,13 @@ use parking_lot::Mutex;
 
 use crate::loads::Loads;
 
+/// What a caller can do with: commands that wait, and messages.
+#[derive(Clone, Copy, Default)]
+pub struct Expected {
+    pub waits: bool,
+    pub pushes: bool,
+}
+
 /// What a handle stands for: one client of an engine.
 pub struct Store {
     databases: Databases,
@@ -60,31 +67,37 @@ impl Store {
     }
 
     /// Executes commands in the handle's session, which is made when first needed, and lets `read` see the tape of their replies. One that has to wait
-    /// fails, or, if it `may_wait`, ends the commands: its reply comes with [`Store::take_reply`].
+    /// fails, or, if that is `expected`, ends the commands: its reply comes with [`Store::take_reply`]. One that has messages pushed fails unless they are.
     pub fn execute<'a, R>(
         &self,
         commands: &[&'a [&'a [u8]]],
-        may_wait: bool,
+        expected: Expected,
         read: impl FnOnce(&[u8], Outcome) -> R,
     ) -> R {
         let mut session = self.session.lock();
         let session = session.get_or_insert_with(|| {
             let mut session = self.databases.engine().session(Form::Tape);
-            session.refuse_pushes();
+            session.refuse_pushes(true);
             session
         });
         session.clear_replies();
+        if expected.pushes {
+            session.refuse_pushes(false);
+        }
         let mut rest = commands;
         while !rest.is_empty() {
             rest = &rest[session.begin_all(rest)..];
             if session.is_blocked() {
-                if may_wait {
+                if expected.waits {
                     break;
                 }
                 // The isolate's thread must not.
                 session.cancel();
                 session.reply().error(&no_waiting());
             }
+        }
+        if expected.pushes {
+            session.refuse_pushes(true);
         }
         self.current.store(session.db(), Ordering::Relaxed);
         let outcome = if session.is_blocked() { Outcome::Blocked } else { Outcome::Replied };
@@ -99,13 +112,20 @@ impl Store {
         };
         session.clear_replies();
         let outcome = if session.try_take() { Outcome::Replied } else { Outcome::Blocked };
-        if outcome == Outcome::Replied {
-            session.set_waker(None);
-        }
         read(session.replies(), outcome)
     }
 
-    /// Has the session call `waker` when the reply of the command that had to wait has come.
+    /// Lets `read` see the oldest message pushed to the session; not if there is none.
+    ///
+    /// # Errors
+    /// There were too many: those before this call were dropped.
+    pub fn take_push<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        let mut session = self.session.lock();
+        let Some(session) = session.as_mut() else { return Ok(None) };
+        Ok(session.next_push(Some(Duration::ZERO))?.map(|message| read(&message)))
+    }
+
+    /// Has the session call `waker` when the reply of the command that had to wait has come, or a message.
     pub fn wake_by(&self, waker: Arc<dyn Wake>) {
         if let Some(session) = &*self.session.lock() {
             session.set_waker(Some(waker));

@@ -214,14 +214,21 @@ impl Bell {
     /// Has the function called with a number, and with whether that keeps the isolate alive until it [rests](Self::rest).
     pub fn ring(&self, id: u64) {
         let is_own = std::thread::current().id() == self.thread;
-        if is_own && self.held.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.keep_alive(true);
+        if is_own {
+            self.hold();
         }
         // An isolate that has ended wants no waking.
         let _ = self.function.call((id as f64, is_own).into(), ThreadsafeFunctionCallMode::NonBlocking);
     }
 
-    /// Ends what one ring of the own thread began.
+    /// Keeps the isolate alive until it [rests](Self::rest). The caller is its own thread.
+    pub fn hold(&self) {
+        if std::thread::current().id() == self.thread && self.held.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.keep_alive(true);
+        }
+    }
+
+    /// Ends what one ring of the own thread, or a [hold](Self::hold), began.
     pub fn rest(&self) {
         if std::thread::current().id() == self.thread && self.held.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.keep_alive(false);
@@ -628,7 +635,7 @@ macro_rules! callbacks {
 callbacks! {
     get_string get_into set_raw get_value get_versioned versions versions_id pending_tag pending_text pending_into set_value set_values remove has incr incr_exact hget hset expire ttl
     size get_many execute execute_list execute_many packed count clear page begin_load load_within land_value end_load wait_target
-    wait_left wake_after end_wait landed_value take_reply wake_on_reply reply_left on_wake rest own forget noop panic_for_tests
+    wait_left wake_after end_wait landed_value take_reply wake_on_reply reply_left take_push on_wake hold rest own forget noop panic_for_tests
 }
 
 /// `get_string` as `getString`.

@@ -1,12 +1,12 @@
-//! Waiting for what comes from elsewhere: the reply of a command that had to wait (`lib/replies.cjs`), and the call that wakes this isolate
-//! (`lib/wakes.cjs`).
+//! Waiting for what comes from elsewhere: the reply of a command that had to wait (`lib/replies.cjs`), messages (`lib/subscriber.cjs`), and the call that
+//! wakes this isolate (`lib/wakes.cjs`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use keystead::Wake;
+use keystead::{Item, Wake};
 
-use crate::calls::one_reply;
+use crate::calls::{BUFFERS, one_reply, reply};
 use crate::hot::{Bell, Call};
 use crate::outcome::Outcome;
 
@@ -18,7 +18,20 @@ pub fn take_reply(call: &mut Call<'_, 2>) -> Outcome {
     store.take_reply(|tape, outcome| one_reply(env, &mut scratch.packed, tape, outcome, style))
 }
 
-/// `wakeOnReply(handle)`: has what `onWake` was given called when the reply of the command that had to wait comes, with the number that is returned.
+/// `takePush(handle)`: the oldest message pushed to the session, as an array of Buffers and numbers; null if there is none. An error is thrown where some
+/// were dropped, since too many waited.
+pub fn take_push(call: &mut Call<'_, 1>) -> Outcome {
+    let env = call.env;
+    let (store, _) = call.isolate.store(call.env.u32(call.values[0])?)?;
+    let message = store.take_push(|tape| match Item::read(tape) {
+        Some((item, _)) => reply(env, &item, BUFFERS),
+        None => env.null(),
+    })?;
+    message.unwrap_or_else(|| env.null())
+}
+
+/// `wakeOnReply(handle)`: has what `onWake` was given called when the reply of the command that had to wait comes, or a message, with the number that is
+/// returned.
 pub fn wake_on_reply(call: &mut Call<'_, 1>) -> Outcome {
     let bell = call.isolate.bell()?;
     let (store, _) = call.isolate.store(call.env.u32(call.values[0])?)?;
@@ -37,6 +50,12 @@ pub fn reply_left(call: &mut Call<'_, 1>) -> Outcome {
 /// `onWake(callback)`: what is called in this isolate with the number of a wait that is over, and whether `rest` is to be called then.
 pub fn on_wake(call: &mut Call<'_, 1>) -> Outcome {
     call.isolate.bell = Some(Arc::new(call.env.bell(call.values[0])?));
+    call.env.undefined()
+}
+
+/// `hold()`: keeps the isolate alive until `rest`.
+pub fn hold(call: &mut Call<'_, 1>) -> Outcome {
+    call.isolate.bell()?.hold();
     call.env.undefined()
 }
 

@@ -67,7 +67,7 @@ impl Sessions {
     /// One without its setup. It takes no messages: sessions are taken for one command each, so nobody could tell whose they are.
     fn new_session(&self) -> Session {
         let mut session = self.engine.session(Form::Tape);
-        session.refuse_pushes();
+        session.refuse_pushes(true);
         session
     }
 

@@ -154,10 +154,10 @@ impl Session {
         self.client.state.info.outbox.set_waker(waker);
     }
 
-    /// Has commands fail that would have messages pushed to the session, for a face that has no place for them.
+    /// Has commands fail that would have messages pushed to the session, for a face that has no place for them, or no longer.
     #[doc(hidden)]
-    pub fn refuse_pushes(&mut self) {
-        self.client.state.refuses_pushes = true;
+    pub fn refuse_pushes(&mut self, refuse: bool) {
+        self.client.state.refuses_pushes = refuse;
     }
 
     /// Whether messages may come, or wait: the session monitors, is subscribed to something, or has just been.

@@ -527,7 +527,7 @@ fn a_monitor_in_the_process_reads_lines() {
 fn a_session_without_a_reader_is_no_monitor() {
     let engine = engine();
     let mut session = engine.session(Form::Resp);
-    session.refuse_pushes();
+    session.refuse_pushes(true);
     assert_eq!(session.execute(&[b"MONITOR"]), b"-ERR nobody reads what is pushed to this session\r\n");
     assert!(!session.is_pushed_to() && !engine.inner.is_monitored());
     assert_eq!(session.execute(&[b"PING"]), b"+PONG\r\n");
