@@ -36,8 +36,8 @@ impl<'a> Words<'a> {
     fn read(args: &mut Args<'a>, may_store: bool) -> Self {
         let words = args.take_rest();
         let stores = |word: &[u8]| is_token(word, "STORE") || is_token(word, "STOREDIST");
-        let pairs = words.array_windows().filter(|[word, _]| may_store && stores(word));
-        let keys = pairs.map(|[_, key]| args.key(key)).collect();
+        let pairs = words.windows(2).filter(|pair| may_store && stores(pair[0]));
+        let keys = pairs.map(|pair| args.key(pair[1])).collect();
         Self { words, keys }
     }
 

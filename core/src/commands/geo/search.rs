@@ -19,7 +19,7 @@ use crate::num;
 use crate::value::ZSetRef;
 use crate::value::listpack::Element;
 use crate::value::zset::bounds::{ScoreBound, ScoreRange};
-use crate::value::zset::members::New;
+use crate::value::zset::members::Builder;
 
 const fn double(name: &'static str) -> ArgSpec {
     ArgSpec { name, kind: ArgKind::Double, ..ArgSpec::PLAIN }
@@ -478,9 +478,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// There is no memory.
-    pub(super) fn collect(&self, db: &Db<'_>, zset: Option<ZSetRef<'_>>) -> Result<New> {
+    pub(super) fn collect(&self, db: &Db<'_>, zset: Option<ZSetRef<'_>>) -> Result<Builder> {
         let keyspace = db.keyspace();
-        let mut new = New::new(keyspace.config.hot());
+        let mut new = Builder::new(keyspace.config.hot());
         let mut found = zset.map(|zset| self.find(zset)).transpose()?.unwrap_or_default();
         let score = |one: &Found<'_>| if self.destination.is_distance { one.distance } else { one.score };
         found.sort_by(|one, other| {

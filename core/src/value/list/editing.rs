@@ -106,7 +106,8 @@ impl Editing<'_, List> {
         let fill = self.limits;
         match &self.form {
             Form::Packed(packed) => {
-                if sizes::outgrows(fill, Listpack::new(packed.bytes()), bytes, elements) {
+                let has_room = !sizes::outgrows(fill, Listpack::new(packed.bytes()), bytes, elements);
+                if !has_room {
                     self.unpack_as(false);
                 }
             }
