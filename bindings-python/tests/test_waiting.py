@@ -218,6 +218,13 @@ def test_coroutines_that_are_cancelled_lose_no_element():
             left = pusher.execute("LRANGE", "k", 0, -1)
             assert taken + left == [str(round).encode()]
             pusher.execute("DEL", "k")
+        # One that never ran has waited for nothing, however long it is known.
+        never = asyncio.ensure_future(client.blpop("k", timeout=0))
+        never.cancel()
+        pusher.execute("RPUSH", "k", "x")
+        with pytest.raises(asyncio.CancelledError):
+            await never
+        assert pusher.execute("LPOP", "k") == b"x"
         # What a cancelled one had is the next one's.
         first = asyncio.ensure_future(client.blpop("k", timeout=0))
         await until(lambda: len(ids(pusher)) == 1)

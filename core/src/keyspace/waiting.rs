@@ -54,8 +54,11 @@ pub(crate) struct Undo {
     db: usize,
     /// The hash of the key that it is put back to.
     hash: u64,
-    act: Box<dyn FnOnce(&mut Db<'_>) -> Result<()> + Send>,
+    act: Act,
 }
+
+/// What puts it back.
+type Act = Box<dyn FnOnce(&mut Db<'_>) -> Result<()> + Send>;
 
 impl std::fmt::Debug for Undo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
