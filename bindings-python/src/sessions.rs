@@ -120,7 +120,7 @@ impl Sessions {
     ) -> Outcome<'py> {
         let (session, step) = self.begin(py, argv);
         if step == Step::Blocked {
-            return Ok(Bound::new(py, Later::new(session, style, callback()?))?.into_any());
+            return Ok(Bound::new(py, Later::new(session, argv, style, callback()?)?)?.into_any());
         }
         self.read(py, session, style)
     }

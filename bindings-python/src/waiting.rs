@@ -81,9 +81,14 @@ pub fn set_waker(session: &Session, on: Option<Py<PyAny>>, wake: Py<PyAny>, futu
 }
 
 /// The reply of a command of a coroutine, which has yet to come. Awaiting it waits for it.
+///
+/// A command that waits for keys is begun anew when it is awaited, and queues from then on: of a task that is cancelled before it runs nobody knows when
+/// this goes, and it would take what others wait for.
 #[pyclass(frozen, module = "keystead._keystead")]
 pub struct Later {
     session: Mutex<Option<Session>>,
+    /// The command, if it is still to be begun.
+    words: Mutex<Option<Vec<Vec<u8>>>>,
     text: bool,
     make_error: Option<Py<PyAny>>,
     callback: Option<Py<PyAny>>,
@@ -91,9 +96,27 @@ pub struct Later {
 
 impl Later {
     /// The reply of a command that a session has begun, as `style` wants it; `callback` makes of it what the caller gets.
-    pub fn new(session: Session, style: &Style<'_, '_>, callback: Option<Py<PyAny>>) -> Self {
+    ///
+    /// # Errors
+    /// There is no memory for its words.
+    pub fn new(
+        mut session: Session,
+        argv: &[&[u8]],
+        style: &Style<'_, '_>,
+        callback: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let make_error = style.error.map(|error| error.clone().unbind());
-        Self { session: Mutex::new(Some(session)), text: style.text, make_error, callback }
+        let words = argv.iter().map(|word| copied(word)).collect::<PyResult<Vec<_>>>()?;
+        let words = Mutex::new(session.postpone().then_some(words));
+        Ok(Self { session: Mutex::new(Some(session)), words, text: style.text, make_error, callback })
+    }
+
+    /// Begins the command that is still to be begun.
+    fn begin(&self, session: &mut Session) {
+        if let Some(words) = self.words.lock().take() {
+            let argv: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let _ = session.begin(&argv);
+        }
     }
 }
 
@@ -110,7 +133,10 @@ impl Later {
 
     /// Whether the reply has come.
     fn ready(&self) -> PyResult<bool> {
-        Ok(self.session.lock().as_mut().ok_or_else(is_over)?.try_take())
+        let mut guard = self.session.lock();
+        let session = guard.as_mut().ok_or_else(is_over)?;
+        self.begin(session);
+        Ok(session.try_take())
     }
 
     /// Seconds until the reply comes at the latest; None: never.

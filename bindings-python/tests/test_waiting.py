@@ -171,7 +171,11 @@ def test_lists_are_waited_for_by_threads():
     assert sorted(replies) == [(b"k", b"1"), (b"k", b"2")]
     assert client.exists("k") == 0
     with client.pipeline() as pipe:
-        assert pipe.blpop("k", timeout=0).rpush("k", "x").blpop("k", timeout=0).execute() == [None, 1, (b"k", b"x")]
+        assert pipe.blpop("k", timeout=0).rpush("k", "x").blpop("k", timeout=0).execute() == [
+            None,
+            1,
+            (b"k", b"x"),
+        ]
 
 
 def test_a_signal_loses_no_element(store):
@@ -218,6 +222,13 @@ def test_coroutines_that_are_cancelled_lose_no_element():
             left = pusher.execute("LRANGE", "k", 0, -1)
             assert taken + left == [str(round).encode()]
             pusher.execute("DEL", "k")
+        # One that never ran has waited for nothing, however long it is known.
+        never = asyncio.ensure_future(client.blpop("k", timeout=0))
+        never.cancel()
+        pusher.execute("RPUSH", "k", "x")
+        with pytest.raises(asyncio.CancelledError):
+            await never
+        assert pusher.execute("LPOP", "k") == b"x"
         # What a cancelled one had is the next one's.
         first = asyncio.ensure_future(client.blpop("k", timeout=0))
         await until(lambda: len(ids(pusher)) == 1)

@@ -128,6 +128,13 @@ impl Session {
         is_cancelled
     }
 
+    /// Takes back a command that waits for keys, so that it may be begun at another time: it leaves its queues, and is counted as if it had not been begun.
+    /// False, and all is as before: its reply has come, or is about to, or it waits for something else.
+    pub fn postpone(&mut self) -> bool {
+        let blocked = self.client.state.blocked.as_ref();
+        blocked.is_some_and(|blocked| blocked.wait.awaits_keys()) && self.cancel()
+    }
+
     /// Gives up waiting for the reply of a command, whether or not it has come: there will be none. What the command has taken out of the data for
     /// nobody else to see, as BLPOP does, is put back where it was, and served to whoever waits for it next. Dropping a session does the same.
     pub fn abandon(&mut self) {

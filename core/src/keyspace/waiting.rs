@@ -57,6 +57,7 @@ pub(crate) struct Undo {
     act: Act,
 }
 
+/// What puts it back.
 type Act = Box<dyn FnOnce(&mut Db<'_>) -> Result<()> + Send>;
 
 impl std::fmt::Debug for Undo {

@@ -105,12 +105,10 @@ impl Editing<'_, List> {
     pub(crate) fn make_room(&mut self, elements: usize, bytes: usize) {
         let fill = self.limits;
         match &self.form {
-            Form::Packed(packed) => {
-                let has_room = !sizes::outgrows(fill, Listpack::new(packed.bytes()), bytes, elements);
-                if !has_room {
-                    self.unpack_as(false);
-                }
+            Form::Packed(packed) if sizes::outgrows(fill, Listpack::new(packed.bytes()), bytes, elements) => {
+                self.unpack_as(false);
             }
+            Form::Packed(_) => {}
             _ if self.as_ref().is_listpack() => {
                 let outgrows = |list: &mut List| {
                     let (size, len) = (list.only_pack().map_or(0, |(size, _)| size), list.as_ref().len());
@@ -189,7 +187,7 @@ impl Editing<'_, List> {
             return self.splice(start, count, &[]);
         }
         if count > 1 {
-            self.expect_nodes(0);
+            self.expect_nodes(count);
         }
         self.change_nodes(|list| list.remove_range(start, count));
         self.may_repack = true;
@@ -207,7 +205,7 @@ impl Editing<'_, List> {
         let behind = self.len() - end;
         if first > 0 && behind > 0 && !self.is_packed() {
             // Both ends, or neither.
-            self.expect_nodes(0);
+            self.expect_nodes(first + behind);
         }
         self.remove_range(end, behind);
         self.remove_range(0, first);
@@ -226,11 +224,12 @@ impl Editing<'_, List> {
         self.may_repack |= !self.is_packed();
     }
 
-    /// Announces a change of many nodes, and of so many bytes.
-    fn expect_nodes(&mut self, bytes: usize) {
+    /// Announces that so many elements go, at most.
+    fn expect_nodes(&mut self, elements: usize) {
         if let Form::Large(list) = &self.form {
-            let pages = list.pages();
-            self.expect_several(pages, bytes);
+            // A page is copied once, however many nodes it has.
+            let pages = elements.min(list.pages());
+            self.expect_several(pages, 0);
         }
     }
 
@@ -297,7 +296,7 @@ impl Editing<'_, List> {
             self.splice(0, pack.len(), &kept);
             return pack.len() - kept.len();
         }
-        self.expect_nodes(0);
+        self.expect_nodes(most.min(self.len()));
         let removed = self.change(|list, _| list.remove_equal(end, element, most)).unwrap_or_default();
         self.has_changed |= removed > 0;
         self.may_repack = removed > 0;
