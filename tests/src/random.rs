@@ -1,6 +1,7 @@
 //! Makes random command sequences from a grammar of templates, over an alphabet small enough that keys and types collide.
 //!
-//! Running and shrinking them is `hunt.rs`'s work. Sequences are free of races: no deadline falls between two commands.
+//! Running and shrinking them is `hunt.rs`'s work. Sequences are free of races: no deadline falls between two commands. It stays whole: the grammar is one
+//! list, beside the words that it draws from.
 
 use crate::quote;
 use crate::rng::Rng;

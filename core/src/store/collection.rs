@@ -1,5 +1,5 @@
 //! The storage of a collection: elements in blocks of words, found through a bucket table. A large collection is a small arena.
-//! What elements are is left to their type, which says how long one is and what it is hashed by ([`Elements`]).
+//! What elements are is left to their type, which says how long one is and what it is hashed by ([`Elements`]). It stays whole: all of it reads and writes the numbers of one root.
 //!
 //! **Root.** All that a collection is hangs from its root, a few words that stand in the entry of its key: numbers, no pointers. While the collection
 //! is small, buckets and blocks stand there, too; one that outgrows a page has both in pages of its own ([`super::memory::chunks`]), and a root of fixed

@@ -2,6 +2,8 @@
 //!
 //! What their words mean can't be said without the key: the server looks up members while it reads them, and tells first what it comes upon first. So they
 //! are read when the command runs ([`Request::read`]).
+//!
+//! It stays whole: what is read of the words, what is looked for, and what is replied are parts of one request.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
