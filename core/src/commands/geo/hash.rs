@@ -117,7 +117,7 @@ fn whole(score: f64) -> u64 {
 /// The same with a sign.
 pub(super) fn whole_signed(score: f64) -> i64 {
     const HALF: f64 = (1_u64 << 63) as f64;
-    if score >= -HALF && score < HALF { score as i64 } else { i64::MIN }
+    if (-HALF..HALF).contains(&score) { score as i64 } else { i64::MIN }
 }
 
 /// The score of a position.

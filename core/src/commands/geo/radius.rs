@@ -1,7 +1,8 @@
 //! GEORADIUS and GEORADIUSBYMEMBER, the older names of GEOSEARCH by a radius, and those that only read.
 
+use super::arguments::{ANY, COUNT, Order, UNIT};
 use super::position;
-use super::search::{ANY, COUNT, Family, Order, Request, UNIT, circle, place_of};
+use super::search::{Family, Request, circle, place_of};
 use super::shape::Shape;
 use crate::command::spec::{ArgKind, ArgSpec, BeginSearch, FindKeys};
 use crate::command::{Arg, Args, Argv, Command, Read, Reply, Write, is_token};
@@ -36,8 +37,8 @@ impl<'a> Words<'a> {
     fn read(args: &mut Args<'a>, may_store: bool) -> Self {
         let words = args.take_rest();
         let stores = |word: &[u8]| is_token(word, "STORE") || is_token(word, "STOREDIST");
-        let pairs = words.array_windows().filter(|[word, _]| may_store && stores(word));
-        let keys = pairs.map(|[_, key]| args.key(key)).collect();
+        let pairs = words.windows(2).filter(|pair| may_store && stores(pair[0]));
+        let keys = pairs.map(|pair| args.key(pair[1])).collect();
         Self { words, keys }
     }
 

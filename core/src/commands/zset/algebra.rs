@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::keyspace::{Db, HashSeed, Key};
 use crate::num;
 use crate::value::listpack::Element;
-use crate::value::zset::members::New;
+use crate::value::zset::members::Builder;
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
 enum Aggregate {
@@ -309,7 +309,7 @@ fn store_found(
     event: &'static str,
 ) -> Result<usize> {
     let keyspace = db.keyspace();
-    let mut new = New::new(keyspace.config.hot());
+    let mut new = Builder::new(keyspace.config.hot());
     let members = operation.find(db, keys, options)?.sorted();
     // One that leaves its listpack while it is made would lose the sign of a zero.
     new.expect(members.len(), members.iter().map(|(name, _)| name.bytes().len()).max().unwrap_or(0));

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::keyspace::{Db, EventClass, Key, collection};
 use crate::value::ZSetRef;
 use crate::value::listpack::Element;
-use crate::value::zset::members::{Members, New};
+use crate::value::zset::members::{Builder, Members};
 
 /// The sorted set of a key, for reading; counts a hit or a miss.
 ///
@@ -58,7 +58,7 @@ fn edit_or_create<R>(
 ///
 /// # Errors
 /// Out of memory; nothing has changed.
-pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, new: New, event: &'static str) -> Result<usize> {
+pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, new: Builder, event: &'static str) -> Result<usize> {
     let len = new.len();
     if len > 0 {
         new.with(|value| db.insert(key, value, None))?;

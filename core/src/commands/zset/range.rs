@@ -8,7 +8,7 @@ use crate::command::{Arg, Args, Command, Read, Reply, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 use crate::value::ZSetRef;
-use crate::value::zset::members::New;
+use crate::value::zset::members::Builder;
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
 enum SortBy {
@@ -221,7 +221,7 @@ impl<'a> ZRangeStore<'a> {
 
 impl Write for ZRangeStore<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let mut new = New::new(db.keyspace().config.hot());
+        let mut new = Builder::new(db.keyspace().config.hot());
         if let Some(zset) = zset_of(db, &self.src)? {
             let keyspace = db.keyspace();
             let ranks = self.query.ranks(zset);

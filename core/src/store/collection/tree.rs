@@ -257,7 +257,6 @@ impl<I: Items> Walk<'_, I> {
     }
 
     /// The item behind the place, with its weight; the place is behind it then.
-    #[expect(clippy::should_implement_trait, reason = "it goes both ways over one place: no iterator does")]
     pub(crate) fn next(&mut self) -> Option<(Ref, u64)> {
         let at = self.place.steps.last()?.at as usize;
         if at == self.leaf?.len() && !self.turn(true) {

@@ -175,7 +175,7 @@ impl Editing<'_, ZSet> {
 }
 
 /// A sorted set that is being made of members in order.
-pub(crate) struct New {
+pub(crate) struct Builder {
     limits: Limits,
     len: usize,
     form: NewForm,
@@ -188,7 +188,7 @@ enum NewForm {
     Large(ZSet),
 }
 
-impl New {
+impl Builder {
     /// An empty one.
     pub(crate) fn new(options: &Hot) -> Self {
         let limits = <ZSet as Collection>::limits(options);

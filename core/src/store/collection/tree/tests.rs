@@ -201,12 +201,12 @@ fn run<const UNIT: bool>(ops: &[(Op, usize)]) {
             Op::Row(start, up) => {
                 for step in 0..150 {
                     let step = if *up { step } else { 149 - step };
-                    tried.put(start.saturating_add(step * 3).min(u32::MAX), 1 + step % 4);
+                    tried.put(start.saturating_add(step * 3), 1 + step % 4);
                 }
             }
             Op::Remove(part, times) => {
                 for _ in 0..*times {
-                    let position = u128::from(tried.tree().weight()) * u128::from(*part) >> 32;
+                    let position = (u128::from(tried.tree().weight()) * u128::from(*part)) >> 32;
                     tried.remove(position as u64);
                 }
             }
