@@ -207,6 +207,21 @@ fn loom_whoever_waits_is_served_or_has_cancelled() {
 }
 
 #[test]
+fn loom_whoever_abandons_a_wait_loses_no_element() {
+    model(|| {
+        let ([a, b], engine) = (keys(), engine());
+        let mut waiting = engine.session(Form::Resp);
+        assert_eq!(waiting.begin(&[b"BLPOP", a, b, b"0"]), Outcome::Blocked);
+        let pusher = spawn(&engine, move |session| run(session, &[b"RPUSH", b, b"v"]));
+        waiting.abandon();
+        assert!(!waiting.is_blocked());
+        assert_eq!(pusher.join().unwrap(), ":1\r\n");
+        // Popped for it or not, and put back by whichever of both threads.
+        assert_eq!(run(&mut engine.session(Form::Resp), &[b"LRANGE", b, b"0", b"-1"]), "*1\r\n$1\r\nv\r\n");
+    });
+}
+
+#[test]
 fn loom_a_parked_waiter_is_woken() {
     model(|| {
         let ([a, _], engine) = (keys(), engine());

@@ -157,6 +157,9 @@ enum Weight<'d> {
     Itself,
 }
 
+/// An element with what it is sorted by, and its place among those of one weight.
+type Weighed<'d> = (Element<'d>, Weight<'d>, usize);
+
 impl Request<'_> {
     /// The elements in the order and within the limits that were asked for.
     fn sorted<'d>(&self, db: &'d Db<'_>) -> Result<Vec<Element<'d>>> {
@@ -184,27 +187,30 @@ impl Request<'_> {
                 (Some(by), true) => Weight::Text(by.look_up(db, element)),
                 (Some(by), false) => number(by.look_up(db, element), &mut are_numbers),
             };
-            elements.push((element, weight));
+            elements.push((element, weight, elements.len()));
             ControlFlow::Continue(())
         });
         if !are_numbers {
             return Err(Error::command("One or more scores can't be converted into double"));
         }
-        let order = |one: &(Element<'_>, Weight<'_>), other: &(Element<'_>, Weight<'_>)| {
-            let order = self.compare(one, other);
-            if self.is_descending { order.reverse() } else { order }
+        // What is alike stays in its order, unless that is a table's: what is stored must not depend on it.
+        let has_places = source.has_places();
+        let order = |one: &Weighed<'_>, other: &Weighed<'_>| {
+            let by_weight = self.compare(one, other);
+            let by_weight = if self.is_descending { by_weight.reverse() } else { by_weight };
+            by_weight.then_with(|| if has_places { one.2.cmp(&other.2) } else { by_bytes(one, other) })
         };
         // Only what is asked for is sorted: the rest is on the right side of it.
         if range.start > 0 && range.start < elements.len() {
             elements.select_nth_unstable_by(range.start, order);
         }
         let rest = elements.get_mut(range.start..).unwrap_or_default();
-        if range.len() > 0 && range.len() < rest.len() {
+        if !range.is_empty() && range.len() < rest.len() {
             rest.select_nth_unstable_by(range.len() - 1, order);
         }
         let wanted = &mut elements[range];
         wanted.sort_unstable_by(order);
-        alloc::collected(wanted.iter().map(|(element, _)| *element))
+        alloc::collected(wanted.iter().map(|(element, ..)| *element))
     }
 
     /// The elements within the limits in the order that they have anyway.
@@ -230,26 +236,26 @@ impl Request<'_> {
         start..end
     }
 
-    /// Elements of one weight are ordered by their texts, so that there is only one result.
-    fn compare(&self, one: &(Element<'_>, Weight<'_>), other: &(Element<'_>, Weight<'_>)) -> Ordering {
-        let by_text = || one.0.with(|one| other.0.with(|other| self.collate(one, other)));
-        let by_weight = match (&one.1, &other.1) {
-            (Weight::Number(one), Weight::Number(other)) => one.partial_cmp(other).unwrap_or(Ordering::Equal),
-            (Weight::Text(Some(one)), Weight::Text(Some(other))) => {
-                one.with(|one| other.with(|other| self.collate(one, other)))
+    /// Numbers that are alike are ordered by the elements' texts.
+    fn compare(&self, one: &Weighed<'_>, other: &Weighed<'_>) -> Ordering {
+        match (&one.1, &other.1) {
+            (Weight::Number(lower), Weight::Number(higher)) => {
+                lower.partial_cmp(higher).unwrap_or(Ordering::Equal).then_with(|| by_bytes(one, other))
             }
+            (Weight::Text(Some(one)), Weight::Text(Some(other))) => self.collate(*one, *other),
             (Weight::Text(one), Weight::Text(other)) => one.is_some().cmp(&other.is_some()),
-            _ => Ordering::Equal,
-        };
-        let is_number = matches!(one.1, Weight::Number(_));
-        let by_bytes = || one.0.with(|one| other.0.with(|other| one.cmp(other)));
-        by_weight.then_with(|| if is_number { Ordering::Equal } else { by_text() }).then_with(by_bytes)
+            _ => self.collate(one.0, other.0),
+        }
     }
 
     /// As the server, which replies in the order of C's texts, which end at their first zero, and stores in that of all bytes.
-    fn collate(&self, one: &[u8], other: &[u8]) -> Ordering {
-        let text = |bytes| if self.is_stored { bytes } else { until_zero(bytes) };
-        text(one).cmp(text(other))
+    fn collate(&self, one: Element<'_>, other: Element<'_>) -> Ordering {
+        one.with(|one| {
+            other.with(|other| match self.is_stored {
+                true => one.cmp(other),
+                false => until_zero(one).cmp(until_zero(other)),
+            })
+        })
     }
 
     /// Visits what is asked for of each element: itself, or what each GET leads to.
@@ -289,6 +295,10 @@ impl Request<'_> {
         })?;
         copied.map(|()| texts)
     }
+}
+
+fn by_bytes(one: &Weighed<'_>, other: &Weighed<'_>) -> Ordering {
+    one.0.with(|one| other.0.with(|other| one.cmp(other)))
 }
 
 /// The number that an element is sorted by: nothing is 0. What is none is noted.

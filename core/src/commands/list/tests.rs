@@ -293,8 +293,8 @@ fn elements_may_be_of_any_length() {
 }
 
 #[test]
-fn a_million_elements_are_found_by_their_index() {
-    const ELEMENTS: usize = if cfg!(miri) { 2_000 } else { 1_000_000 };
+fn many_elements_are_found_by_their_index() {
+    const ELEMENTS: usize = if cfg!(miri) { 2_000 } else { 300_000 };
     let engine = engine("");
     let mut session = engine.session(Form::Resp);
     let texts: Vec<Vec<u8>> =

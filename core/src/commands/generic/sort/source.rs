@@ -49,6 +49,11 @@ impl<'d> Source<'d> {
         }
     }
 
+    /// Whether its elements are visited in an order that follows from what was done to it, as that of a table does not.
+    pub(super) fn has_places(&self) -> bool {
+        !matches!(self, Source::Set(set) if !set.is_packed())
+    }
+
     /// Visits the elements until `visit` breaks; those with an order of their own backwards, if that is asked for.
     pub(super) fn each_until(
         &self,
