@@ -3,6 +3,7 @@
 //! How positions become scores is in [`hash`], what areas are and which cells they cover in [`shape`].
 
 pub(crate) mod add;
+mod arguments;
 pub(crate) mod get;
 pub(crate) mod hash;
 pub(crate) mod radius;

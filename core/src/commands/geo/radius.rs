@@ -1,7 +1,8 @@
 //! GEORADIUS and GEORADIUSBYMEMBER, the older names of GEOSEARCH by a radius, and those that only read.
 
+use super::arguments::{ANY, COUNT, Order, UNIT};
 use super::position;
-use super::search::{ANY, COUNT, Family, Order, Request, UNIT, circle, place_of};
+use super::search::{Family, Request, circle, place_of};
 use super::shape::Shape;
 use crate::command::spec::{ArgKind, ArgSpec, BeginSearch, FindKeys};
 use crate::command::{Arg, Args, Argv, Command, Read, Reply, Write, is_token};
