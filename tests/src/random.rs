@@ -1,6 +1,7 @@
 //! Makes random command sequences from a grammar of templates, over an alphabet small enough that keys and types collide.
 //!
-//! Running and shrinking them is `hunt.rs`'s work. Sequences are free of races: no deadline falls between two commands.
+//! Running and shrinking them is `hunt.rs`'s work. Sequences are free of races: no deadline falls between two commands. The file stays whole: grammar and
+//! alphabets are one table.
 
 use crate::quote;
 use crate::rng::Rng;
