@@ -92,7 +92,7 @@ impl Store {
                     break;
                 }
                 // The isolate's thread must not.
-                session.cancel();
+                session.abandon();
                 session.reply().error(&no_waiting());
             }
         }

@@ -160,6 +160,28 @@ test("a worker that is ended while its client waits leaves nothing behind", asyn
   redis.disconnect();
 });
 
+test("elements come to who waits, in order, and none is lost with who goes", async () => {
+  const first = fresh();
+  const others = [first.duplicate(), first.duplicate(), first.duplicate()];
+  const [later, leaver, pusher] = others;
+  const replies = [first.blpop("a", "b", 0), later.brpopBuffer("b", 0)];
+  const left = leaver.blpop("b", 0);
+  assert.equal(await pusher.rpush("b", "1", "2", "3"), 3);
+  leaver.disconnect();
+  await assert.rejects(left, { message: "Connection is closed." });
+  assert.deepEqual(await replies[0], ["b", "1"]);
+  assert.deepEqual(await replies[1], [Buffer.from("b"), Buffer.from("3")]);
+  // What was popped for who has gone was put back.
+  assert.deepEqual(await pusher.lrange("b", 0, -1), ["2"]);
+  assert.equal(await first.blpop("none", 0.01), null);
+  assert.deepEqual(await first.blmove("b", "c", "LEFT", "RIGHT", 0), "2");
+  assert.deepEqual(await first.bzpopmin("z", 0.01), null);
+  await pusher.zadd("z", 1.5, "m");
+  assert.deepEqual(await first.bzpopmin("z", 0), ["z", "m", "1.5"]);
+  assert.throws(() => new Cache({ name: `waiting ${number}` }).call("BLPOP", "none", 0), { code: "KS_ERR_USAGE" });
+  for (const client of [first, ...others]) client.disconnect();
+});
+
 test("Cache.call does not wait", () => {
   const cache = new Cache();
   assert.throws(() => cache.call("WAIT", 1, 0), { code: "KS_ERR_USAGE" });

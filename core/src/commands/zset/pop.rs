@@ -1,8 +1,9 @@
 //! ZPOPMIN, ZPOPMAX and ZMPOP, and BZPOPMIN, BZPOPMAX and BZMPOP, which wait where there is nothing to take.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
+use super::add::{Condition, Rules};
 use super::{edit, reply_ranks};
 use crate::alloc;
 use crate::command::arg::Positive;
@@ -65,6 +66,12 @@ fn take(
     let ranks = end.ranks(count, zset.len());
     write(reply, zset, ranks.clone());
     reply.check()?;
+    // For a waiter that may have gone: what it gets can be given back.
+    let given = if db.serves_waiter() {
+        Some((alloc::boxed(key.bytes())?, copies(zset, ranks.clone())?))
+    } else {
+        None
+    };
     let count = ranks.len();
     if count > 0 {
         edit(db, key, |members| {
@@ -72,8 +79,43 @@ fn take(
             Ok(())
         })?;
         db.notify_of_edit(EventClass::ZSet, end.event(), key.bytes());
+        if let Some((name, given)) = given {
+            db.can_undo(key, move |db| give_back(db, &name, &given));
+        }
     }
     Ok(Some(count))
+}
+
+/// The members of these ranks with their scores.
+fn copies(zset: ZSetRef<'_>, ranks: Range<usize>) -> Result<Vec<(Box<[u8]>, f64)>> {
+    let mut all = alloc::with_room_for(ranks.len())?;
+    let mut copied = Ok(());
+    zset.walk(ranks, false, |member, score| {
+        match member.with(alloc::boxed) {
+            Ok(member) => all.push((member, score)),
+            Err(error) => copied = Err(error),
+        }
+        if copied.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    copied.map(|()| all)
+}
+
+/// Puts members back where they were taken, but for those that are there anew.
+fn give_back(db: &mut Db<'_>, key: &[u8], taken: &[(Box<[u8]>, f64)]) -> Result<()> {
+    let key = db.key(key);
+    let pairs = || taken.iter().map(|(member, score)| (&**member, *score));
+    let done = Rules::of(Some(Condition::Nx)).apply(db, &key, pairs)?;
+    if done.added > 0 {
+        let text = |score| {
+            let mut text = Vec::new();
+            num::write_f64(&mut text, score);
+            text
+        };
+        let scores: Vec<Vec<u8>> = taken.iter().map(|(_, score)| text(*score)).collect();
+        let words = || scores.iter().zip(taken).flat_map(|(score, (member, _))| [&**score, &**member]);
+        db.propagate(|| [&b"ZADD"[..], key.bytes(), b"NX"].into_iter().chain(words()));
+    }
+    Ok(())
 }
 
 /// As [`take`], out of the first of several sorted sets that there is: replies its name and what was taken. Returns whether there was any.
@@ -306,6 +348,8 @@ impl<'a> BZMPop<'a> {
 }
 
 impl Block for BZMPop<'_> {
+    const AWAITED: Option<&'static str> = Some("zset");
+
     fn attempt(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<Attempt> {
         let is_done = take_first(db, &self.key, (self.r#where, most(self.count)), reply)?;
         Ok(if is_done { Attempt::Done } else { Attempt::Wait })
@@ -346,6 +390,8 @@ macro_rules! blocking_pop_command {
         }
 
         impl Block for $name<'_> {
+            const AWAITED: Option<&'static str> = Some("zset");
+
             fn attempt(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<Attempt> {
                 let is_done = take_one(db, &self.key, $end, reply)?;
                 Ok(if is_done { Attempt::Done } else { Attempt::Wait })

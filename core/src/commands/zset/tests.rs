@@ -7,7 +7,7 @@ use crate::keyspace::{Event, Group, Journal, Observer, Ticket};
 use crate::store::HashSeed;
 use crate::store::memory::refusal;
 use crate::sync::Mutex;
-use crate::{Clock, Config, Engine, Form, Session};
+use crate::{Clock, Config, Engine, Form, Outcome, Session};
 
 fn engine(config: &str) -> Engine {
     let config = Config::from_text(config.as_bytes()).unwrap();
@@ -291,4 +291,40 @@ fn a_waiter_is_served_once_and_logged() {
     assert_eq!(waiting.replies(), b"*3\r\n$1\r\nz\r\n$1\r\nb\r\n$1\r\n2\r\n");
     assert_eq!(*log.0.lock(), ["ZADD z 1 a 2 b", "ZPOPMAX z"]);
     assert_eq!(run(&mut session, "ZRANGE z 0 -1"), "*1\r\n$1\r\na\r\n");
+}
+
+#[test]
+fn what_was_popped_for_who_has_gone_is_put_back() {
+    let engine = Engine::new();
+    let mut session = engine.session(Form::Resp);
+    let mut run = |line: &str| {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        String::from_utf8(session.execute(&words).to_vec()).unwrap()
+    };
+    for wait in ["BZPOPMIN z 0", "BZPOPMAX none z 0", "BZMPOP 0 1 z MIN COUNT 5"] {
+        let mut gone = engine.session(Form::Tape);
+        let words: Vec<&[u8]> = wait.split(' ').map(str::as_bytes).collect();
+        assert_eq!(gone.begin(&words), Outcome::Blocked);
+        assert_eq!(run("ZADD z 1.5 a -inf b 0.1 c"), ":3\r\n");
+        assert_ne!(run("ZCARD z"), ":3\r\n", "{wait}");
+        // Who adds it anew keeps it.
+        if wait == "BZPOPMAX none z 0" {
+            run("ZADD z 7 a");
+        }
+        drop(gone);
+        let score = if wait == "BZPOPMAX none z 0" { "$1\r\n7" } else { "$3\r\n1.5" };
+        let all = format!("*6\r\n$1\r\nb\r\n$4\r\n-inf\r\n$1\r\nc\r\n$3\r\n0.1\r\n$1\r\na\r\n{score}\r\n");
+        assert_eq!(run("ZRANGE z 0 -1 WITHSCORES"), all, "{wait}");
+        run("DEL z");
+    }
+    // The next who waits gets it.
+    let (mut gone, mut next) = (engine.session(Form::Tape), engine.session(Form::Resp));
+    for waiter in [&mut gone, &mut next] {
+        assert_eq!(waiter.begin(&[b"BZPOPMIN", b"z", b"0"]), Outcome::Blocked);
+    }
+    run("ZADD z 1 m");
+    assert!(!next.try_take());
+    drop(gone);
+    assert!(next.try_take());
+    assert_eq!(next.replies(), b"*3\r\n$1\r\nz\r\n$1\r\nm\r\n$1\r\n1\r\n");
 }
