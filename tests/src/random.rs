@@ -728,11 +728,13 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
         return;
     }
     // For a number of keys that is none the server reads the words by other rules.
-    if words[0] == b"COMMAND" && words.get(2).is_some_and(|name| name == b"ZUNIONSTORE") {
+    if words[0] == b"COMMAND"
+        && words.get(2).is_some_and(|name| [&b"ZUNIONSTORE"[..], b"LMPOP"].contains(&&name[..]))
+    {
         return;
     }
     // Another time might be for ever.
-    if words[0].starts_with(b"BZ") {
+    if [&b"BL"[..], b"BR", b"BZ"].iter().any(|blocks| words[0].starts_with(blocks)) {
         return;
     }
     // Another score, and the order of members would be that of scores.
