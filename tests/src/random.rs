@@ -729,7 +729,9 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
     }
     // For a number of keys that is none the server reads the words by other rules.
     if words[0] == b"COMMAND"
-        && words.get(2).is_some_and(|name| [&b"ZUNIONSTORE"[..], b"LMPOP"].contains(&&name[..]))
+        && words
+            .get(2)
+            .is_some_and(|name| [&b"ZUNIONSTORE"[..], b"LMPOP", b"SINTERCARD"].contains(&&name[..]))
     {
         return;
     }
