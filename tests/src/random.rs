@@ -699,7 +699,7 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
         return;
     }
     // Another time might be for ever.
-    if words[0].starts_with(b"BZ") {
+    if [&b"BL"[..], b"BR", b"BZ"].iter().any(|beginning| words[0].starts_with(beginning)) {
         return;
     }
     // Another score, and the order of members would be that of scores.
