@@ -19,7 +19,7 @@ use crate::store::HashSeed;
 use crate::sync::{Arc, Mutex};
 
 /// Channels with a lock of their own, as near as makes no difference.
-const STRIPES: usize = 64;
+const STRIPES: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// What is subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Stripe {
 /// See the module's text.
 pub(crate) struct Channels {
     seed: HashSeed,
-    stripes: [Mutex<Stripe>; STRIPES],
+    stripes: Box<[Mutex<Stripe>]>,
     patterns: Mutex<Patterns>,
     /// How many patterns there are, so that who publishes need not lock them where there are none.
     pattern_count: AtomicUsize,
@@ -79,7 +79,7 @@ impl Default for Channels {
     fn default() -> Self {
         Self {
             seed: HashSeed::random(),
-            stripes: std::array::from_fn(|_| Mutex::default()),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             patterns: Mutex::default(),
             pattern_count: AtomicUsize::new(0),
         }
@@ -196,7 +196,7 @@ impl Channels {
     /// The channels that have subscribers, in no order. O(channels).
     pub(crate) fn names(&self, kind: Kind, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<Box<[u8]>> {
         let mut names = Vec::new();
-        for stripe in &self.stripes {
+        for stripe in &*self.stripes {
             for (name, subscribers) in &*stripe.lock().of(kind) {
                 if is_wanted(name) && subscribers.iter().any(Subscriber::is_here) {
                     names.push(name.clone());
