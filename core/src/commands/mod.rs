@@ -7,6 +7,7 @@ pub(crate) mod generic;
 pub(crate) mod geo;
 pub(crate) mod hash;
 pub(crate) mod list;
+mod pops;
 pub(crate) mod pubsub;
 pub(crate) mod server;
 pub(crate) mod set;

@@ -4,48 +4,13 @@ use std::time::Duration;
 
 use super::Side;
 use super::pop::{command_of, reply_popped, take};
-use crate::alloc;
 use crate::command::spec::FindKeys;
-use crate::command::{Arg, Args, Attempt, Block, Command, Reply, Write, patience_of_seconds};
-use crate::error::{Error, Result};
+use crate::command::{Args, Attempt, Block, Command, Reply, Write, patience_of_seconds};
+use crate::commands::pops::{MultiPop, most};
+use crate::error::Result;
 use crate::keyspace::{Db, Key};
-use crate::num;
 use crate::value::ListRef;
 use crate::value::list::End;
-
-/// Keys, an end and a count, as both commands have them.
-struct Clause<'a> {
-    numkeys: i64,
-    key: Vec<Key<'a>>,
-    side: Side,
-    count: Option<i64>,
-}
-
-impl<'a> Clause<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<Self> {
-        let positive = |text: &[u8], name: &str| {
-            num::parse_i64(text)
-                .filter(|number| *number > 0)
-                .ok_or_else(|| Error::command(format_args!("{name} should be greater than 0")))
-        };
-        let numkeys = positive(args.required()?, "numkeys")?;
-        let keys = usize::try_from(numkeys).unwrap_or(usize::MAX);
-        if keys >= args.remaining() {
-            return Err(Error::syntax());
-        }
-        let mut key = alloc::with_room_for(keys)?;
-        for _ in 0..keys {
-            key.push(Key::parse(args)?);
-        }
-        let side = Side::parse(args)?;
-        let mut count = None;
-        if args.remaining() > 1 && args.skip_token("COUNT") {
-            count = Some(positive(args.value()?, "count")?);
-        }
-        args.finish()?;
-        Ok(Self { numkeys, key, side, count })
-    }
-}
 
 /// Pops elements of the first of these lists that there is; says whether there was one.
 fn take_first(
@@ -54,7 +19,7 @@ fn take_first(
     (side, count): (Side, Option<i64>),
     reply: &mut Reply,
 ) -> Result<bool> {
-    let (end, most) = (End::from(side), usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX));
+    let (end, most) = (End::from(side), most(count));
     for key in keys {
         let write = |reply: &mut Reply, list: ListRef<'_>, count| {
             reply.array(2);
@@ -90,8 +55,8 @@ pub struct LMPop<'a> {
 
 impl<'a> LMPop<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        let Clause { numkeys, key, side, count } = Clause::parse(args)?;
-        Ok(Self { numkeys, key, r#where: side, count })
+        let MultiPop { numkeys, key, end, count } = MultiPop::parse(args)?;
+        Ok(Self { numkeys, key, r#where: end, count })
     }
 }
 
@@ -131,9 +96,9 @@ impl<'a> BLMPop<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
         let timeout = args.required()?;
         // What is wrong with the rest is told first.
-        let Clause { numkeys, key, side, count } = Clause::parse(args)?;
+        let MultiPop { numkeys, key, end, count } = MultiPop::parse(args)?;
         let patience = patience_of_seconds(timeout)?;
-        Ok(Self { timeout, numkeys, key, r#where: side, count, patience })
+        Ok(Self { timeout, numkeys, key, r#where: end, count, patience })
     }
 }
 

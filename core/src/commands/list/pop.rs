@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{announce_pop, announce_push, edit, list_to_change, reply_element, reply_elements};
 use crate::alloc;
 use crate::command::{Arg, Args, Attempt, Block, Command, Reply, Write, patience_of_seconds};
+use crate::commands::pops::blocking_pop_command;
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key, collection};
 use crate::num;
@@ -167,49 +168,6 @@ pop_command! {
     RPop, End::Right
 }
 
-/// Declares BLPOP or BRPOP.
-macro_rules! blocking_pop_command {
-    ($(#[$attribute:meta])* $name:ident, $end:expr) => {
-        $(#[$attribute])*
-        pub struct $name<'a> {
-            #[key(RW, ACCESS, DELETE, last = -2)]
-            #[arg(key_spec = 0)]
-            key: Vec<Key<'a>>,
-            #[arg(kind = Double)]
-            timeout: &'a [u8],
-            #[arg(hidden)]
-            patience: Option<Duration>,
-        }
-
-        impl<'a> $name<'a> {
-            fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-                let mut key = alloc::with_room_for(args.remaining())?;
-                while args.remaining() > 1 {
-                    key.push(Key::parse(args)?);
-                }
-                let timeout = args.required()?;
-                Ok(Self { key, timeout, patience: patience_of_seconds(timeout)? })
-            }
-        }
-
-        impl Block for $name<'_> {
-            const AWAITED: Option<&'static str> = Some("list");
-
-            fn attempt(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<Attempt> {
-                take_first(db, &self.key, $end, reply)
-            }
-
-            fn patience(&self) -> Option<Duration> {
-                self.patience
-            }
-
-            fn each_awaited(&self, visit: &mut dyn FnMut(&[u8])) {
-                self.key.iter().for_each(|key| visit(key.bytes()));
-            }
-        }
-    };
-}
-
 /// Pops an element of the first of these lists that there is.
 fn take_first(db: &mut Db<'_>, keys: &[Key<'_>], end: End, reply: &mut Reply) -> Result<Attempt> {
     for key in keys {
@@ -237,7 +195,7 @@ blocking_pop_command! {
         history(("6.0.0", "`timeout` is interpreted as a double instead of an integer.")),
         custom_parse, reply = "array(bulk) | nullarray",
     )]
-    BLPop, End::Left
+    BLPop, "list", take_first, End::Left
 }
 
 blocking_pop_command! {
@@ -251,5 +209,5 @@ blocking_pop_command! {
         history(("6.0.0", "`timeout` is interpreted as a double instead of an integer.")),
         custom_parse, reply = "array(bulk) | nullarray",
     )]
-    BRPop, End::Right
+    BRPop, "list", take_first, End::Right
 }

@@ -10,6 +10,7 @@ use crate::command::arg::Positive;
 use crate::command::block::patience_of_seconds;
 use crate::command::spec::FindKeys;
 use crate::command::{Arg, Args, Attempt, Block, Command, Reply, Write};
+use crate::commands::pops::{MultiPop, blocking_pop_command, most};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num;
@@ -146,8 +147,8 @@ fn take_first(
     Ok(false)
 }
 
-/// As [`take`], one member of the first of several sorted sets that there is: replies key, member and score. Returns whether there was any.
-fn take_one(db: &mut Db<'_>, keys: &[Key<'_>], end: End, reply: &mut Reply) -> Result<bool> {
+/// As [`take`], one member of the first of several sorted sets that there is: replies key, member and score.
+fn take_one(db: &mut Db<'_>, keys: &[Key<'_>], end: End, reply: &mut Reply) -> Result<Attempt> {
     for key in keys {
         let taken = take(db, key, (end, 1), reply, |reply, zset, ranks| {
             reply.array(3);
@@ -160,10 +161,10 @@ fn take_one(db: &mut Db<'_>, keys: &[Key<'_>], end: End, reply: &mut Reply) -> R
         })?;
         if taken.is_some() {
             db.propagate(|| [end.command(), key.bytes()]);
-            return Ok(true);
+            return Ok(Attempt::Done);
         }
     }
-    Ok(false)
+    Ok(Attempt::Wait)
 }
 
 /// Declares ZPOPMIN or ZPOPMAX.
@@ -240,45 +241,6 @@ pop_command! {
     ZPopMax, End::Max
 }
 
-/// The words behind the timeout of BZMPOP, which are all of ZMPOP's.
-struct Clause<'a> {
-    numkeys: i64,
-    key: Vec<Key<'a>>,
-    end: End,
-    count: Option<i64>,
-}
-
-impl<'a> Clause<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<Self> {
-        let positive = |text: &[u8], name: &str| {
-            num::parse_i64(text)
-                .filter(|number| *number > 0)
-                .ok_or_else(|| Error::command(format_args!("{name} should be greater than 0")))
-        };
-        let numkeys = positive(args.required()?, "numkeys")?;
-        let keys = usize::try_from(numkeys).unwrap_or(usize::MAX);
-        if keys >= args.remaining() {
-            return Err(Error::syntax());
-        }
-        let mut key = alloc::with_room_for(keys)?;
-        for _ in 0..keys {
-            key.push(Key::parse(args)?);
-        }
-        let end = End::parse(args)?;
-        let count = if args.remaining() > 1 && args.skip_token("COUNT") {
-            Some(positive(args.value()?, "count")?)
-        } else {
-            None
-        };
-        args.finish()?;
-        Ok(Self { numkeys, key, end, count })
-    }
-}
-
-fn most(count: Option<i64>) -> usize {
-    usize::try_from(count.unwrap_or(1)).unwrap_or(usize::MAX)
-}
-
 /// Takes the members with the lowest or the highest scores out of the first of several sorted sets that there is.
 ///
 /// Returns the key, and members with their scores, up to COUNT of them or one. Returns null where there is no such key.
@@ -300,7 +262,7 @@ pub struct ZMPop<'a> {
 
 impl<'a> ZMPop<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        let Clause { numkeys, key, end, count } = Clause::parse(args)?;
+        let MultiPop { numkeys, key, end, count } = MultiPop::parse(args)?;
         Ok(Self { numkeys, key, r#where: end, count })
     }
 }
@@ -340,10 +302,10 @@ pub struct BZMPop<'a> {
 impl<'a> BZMPop<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
         let timeout = args.required()?;
-        let patience = patience_of_seconds(timeout);
-        // A wrong number of keys is told first, and a wrong time before all else.
-        let Clause { numkeys, key, end, count } = Clause::parse(args)?;
-        Ok(Self { timeout, numkeys, key, r#where: end, count, patience: patience? })
+        // What is wrong with the rest is told first.
+        let MultiPop { numkeys, key, end, count } = MultiPop::parse(args)?;
+        let patience = patience_of_seconds(timeout)?;
+        Ok(Self { timeout, numkeys, key, r#where: end, count, patience })
     }
 }
 
@@ -364,50 +326,6 @@ impl Block for BZMPop<'_> {
     }
 }
 
-/// Declares BZPOPMIN or BZPOPMAX.
-macro_rules! blocking_pop_command {
-    ($(#[$attribute:meta])* $name:ident, $end:expr) => {
-        $(#[$attribute])*
-        pub struct $name<'a> {
-            #[key(RW, ACCESS, DELETE, last = -2)]
-            #[arg(key_spec = 0)]
-            key: Vec<Key<'a>>,
-            #[arg(kind = Double)]
-            timeout: &'a [u8],
-            #[arg(hidden)]
-            patience: Option<Duration>,
-        }
-
-        impl<'a> $name<'a> {
-            fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-                let mut key = alloc::with_room_for(args.remaining())?;
-                while args.remaining() > 1 {
-                    key.push(Key::parse(args)?);
-                }
-                let timeout = args.required()?;
-                Ok(Self { key, timeout, patience: patience_of_seconds(timeout)? })
-            }
-        }
-
-        impl Block for $name<'_> {
-            const AWAITED: Option<&'static str> = Some("zset");
-
-            fn attempt(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<Attempt> {
-                let is_done = take_one(db, &self.key, $end, reply)?;
-                Ok(if is_done { Attempt::Done } else { Attempt::Wait })
-            }
-
-            fn patience(&self) -> Option<Duration> {
-                self.patience
-            }
-
-            fn each_awaited(&self, visit: &mut dyn FnMut(&[u8])) {
-                self.key.iter().for_each(|key| visit(key.bytes()));
-            }
-        }
-    };
-}
-
 blocking_pop_command! {
     /// Takes the member with the lowest score out of the first of several sorted sets that there is, or waits for one.
     ///
@@ -419,7 +337,7 @@ blocking_pop_command! {
         history(("6.0.0", "`timeout` is interpreted as a double instead of an integer.")),
         custom_parse, reply = "nullarray | array(bulk | double)",
     )]
-    BZPopMin, End::Min
+    BZPopMin, "zset", take_one, End::Min
 }
 
 blocking_pop_command! {
@@ -433,5 +351,5 @@ blocking_pop_command! {
         history(("6.0.0", "`timeout` is interpreted as a double instead of an integer.")),
         custom_parse, reply = "nullarray | array(bulk | double)",
     )]
-    BZPopMax, End::Max
+    BZPopMax, "zset", take_one, End::Max
 }
