@@ -234,6 +234,37 @@ impl<'a> Arg<'a> for Positive {
     }
 }
 
+/// A count whose sign says whether draws may repeat: the sign can be changed. It is judged before what stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedCount(pub i64);
+
+impl TryFrom<i64> for SignedCount {
+    type Error = Error;
+
+    fn try_from(count: i64) -> Result<Self> {
+        const LEAST: i64 = -i64::MAX;
+        if count < LEAST {
+            return Err(Error::command(format_args!(
+                "value is out of range, value must between {LEAST} and {}",
+                i64::MAX
+            )));
+        }
+        Ok(Self(count))
+    }
+}
+
+impl<'a> Arg<'a> for SignedCount {
+    const SPEC: ArgSpec = <i64 as Arg<'a>>::SPEC;
+
+    fn parse(args: &mut Args<'a>) -> Result<Self> {
+        i64::parse(args)?.try_into()
+    }
+
+    fn encode(&self, out: &mut Argv) {
+        self.0.encode(out);
+    }
+}
+
 /// The number of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DbIndex(pub usize);

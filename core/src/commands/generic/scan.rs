@@ -45,6 +45,28 @@ pub(crate) struct ScanOptions<'a> {
     pub(crate) novalues: bool,
 }
 
+/// The words of HSCAN, SSCAN and ZSCAN.
+pub(crate) struct ValueScan<'a> {
+    pub(crate) key: Key<'a>,
+    pub(crate) cursor: &'a [u8],
+    pub(crate) options: ScanOptions<'a>,
+    /// Wrong options are told only where there is something to scan.
+    pub(crate) refused: Option<Error>,
+}
+
+impl<'a> ValueScan<'a> {
+    pub(crate) fn parse(args: &mut Args<'a>, family: Family) -> Result<Self> {
+        let key = args.required()?;
+        let key = args.key(key);
+        let cursor = args.required()?;
+        let number = parse_cursor(cursor)?;
+        Ok(match ScanOptions::parse(number, args.take_rest(), family) {
+            Ok(options) => Self { key, cursor, options, refused: None },
+            Err(error) => Self { key, cursor, options: ScanOptions::new(number), refused: Some(error) },
+        })
+    }
+}
+
 /// Which of the options beside MATCH and COUNT a command of the family takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -59,7 +81,18 @@ pub(crate) enum Family {
 }
 
 /// Elements looked at per call unless COUNT says otherwise.
-const DEFAULT_COUNT: i64 = 10;
+const DEFAULT_COUNT: usize = 10;
+
+fn count_of(count: Option<i64>) -> usize {
+    count.and_then(|count| usize::try_from(count).ok()).unwrap_or(DEFAULT_COUNT)
+}
+
+/// Opens the reply of a SCAN: the cursor for the next call, and so many words.
+pub(crate) fn open_page(reply: &mut Reply, next: u64, len: usize) {
+    reply.array(2);
+    reply.bulk(next.to_string().as_bytes());
+    reply.array(len);
+}
 
 /// The cursor of a SCAN, as text.
 pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64> {
@@ -89,9 +122,12 @@ fn lenient_cursor(text: &[u8]) -> Option<u64> {
 }
 
 impl<'a> ScanOptions<'a> {
+    fn new(cursor: u64) -> Self {
+        Self { cursor, pattern: None, count: DEFAULT_COUNT, type_name: None, novalues: false }
+    }
+
     pub(crate) fn parse(cursor: u64, words: &[&'a [u8]], family: Family) -> Result<Self> {
-        let mut options =
-            Self { cursor, pattern: None, count: DEFAULT_COUNT as usize, type_name: None, novalues: false };
+        let mut options = Self::new(cursor);
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().copied().ok_or_else(Error::syntax);
@@ -116,6 +152,11 @@ impl<'a> ScanOptions<'a> {
         }
         options.pattern = options.pattern.filter(|pattern| *pattern != b"*");
         Ok(options)
+    }
+
+    /// What HSCAN and its like have kept of their words; of `count` that it is positive.
+    pub(crate) fn of(cursor: &[u8], pattern: Option<&'a [u8]>, count: Option<i64>) -> Result<Self> {
+        Ok(Self { pattern, count: count_of(count), ..Self::new(parse_cursor(cursor)?) })
     }
 
     pub(crate) fn matches(&self, name: &[u8]) -> bool {
@@ -168,7 +209,7 @@ impl<'a> Scan<'a> {
 
 impl Read for Scan<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        let count = self.count.unwrap_or(DEFAULT_COUNT) as usize;
+        let count = count_of(self.count);
         let mut found = Vec::new();
         let next = scan::scan(db, parse_cursor(self.cursor)?, count, |entry, is_live| {
             let of_type = self
@@ -182,9 +223,7 @@ impl Read for Scan<'_> {
                 }
             }
         });
-        reply.array(2);
-        reply.bulk(next.to_string().as_bytes());
-        reply.array(found.len());
+        open_page(reply, next, found.len());
         found.into_iter().for_each(|key| reply.bulk(key));
         Ok(())
     }

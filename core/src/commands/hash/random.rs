@@ -1,40 +1,18 @@
 //! HRANDFIELD.
 
 use super::hash_of;
-use crate::command::spec::ArgSpec;
-use crate::command::{Arg, Args, Argv, Command, Read, Reply};
+use crate::command::arg::SignedCount;
+use crate::command::{Arg, Command, Read, Reply};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 use crate::store::random;
 use crate::value::HashRef;
 use crate::value::listpack::Element;
 
-/// A count whose sign can be changed; judged before what stands behind it.
-struct Count(i64);
-
-impl<'a> Arg<'a> for Count {
-    const SPEC: ArgSpec = <i64 as Arg<'a>>::SPEC;
-
-    fn parse(args: &mut Args<'a>) -> Result<Self> {
-        const LEAST: i64 = -i64::MAX;
-        match i64::parse(args)? {
-            count if count < LEAST => Err(Error::command(format_args!(
-                "value is out of range, value must between {LEAST} and {}",
-                i64::MAX
-            ))),
-            count => Ok(Self(count)),
-        }
-    }
-
-    fn encode(&self, out: &mut Argv) {
-        self.0.encode(out);
-    }
-}
-
 #[derive(Arg)]
 struct Options {
     #[arg(name = "count")]
-    count: Count,
+    count: SignedCount,
     #[arg(token = "WITHVALUES", once)]
     withvalues: bool,
 }

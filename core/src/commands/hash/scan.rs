@@ -2,7 +2,7 @@
 
 use super::hash_of;
 use crate::command::{Args, Command, Read, Reply};
-use crate::commands::generic::scan::{Family, ScanOptions, parse_cursor};
+use crate::commands::generic::scan::{Family, ScanOptions, ValueScan, open_page};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 use crate::value::listpack::Element;
@@ -35,18 +35,10 @@ pub struct HScan<'a> {
 
 impl<'a> HScan<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        let key = args.required()?;
-        let key = args.key(key);
-        let cursor = args.required()?;
-        let parsed = ScanOptions::parse(parse_cursor(cursor)?, args.take_rest(), Family::Fields);
-        Ok(match parsed {
-            Ok(ScanOptions { pattern, count, novalues, .. }) => {
-                Self { key, cursor, pattern, count: Some(count as i64), novalues, refused: None }
-            }
-            Err(error) => {
-                Self { key, cursor, pattern: None, count: None, novalues: false, refused: Some(error) }
-            }
-        })
+        let ValueScan { key, cursor, options, refused } = ValueScan::parse(args, Family::Fields)?;
+        let ScanOptions { pattern, count, novalues, .. } = options;
+        let count = Some(count as i64);
+        Ok(Self { key, cursor, pattern, count, novalues, refused })
     }
 }
 
@@ -57,26 +49,18 @@ impl Read for HScan<'_> {
             return Err(error.clone());
         }
         let mut found: Vec<Element<'_>> = Vec::new();
-        let options = ScanOptions {
-            cursor: parse_cursor(self.cursor)?,
-            pattern: self.pattern,
-            count: self.count.unwrap_or(10) as usize,
-            type_name: None,
-            novalues: self.novalues,
-        };
+        let options = ScanOptions::of(self.cursor, self.pattern, self.count)?;
         let next = hash.map_or(0, |hash| {
             hash.scan(options.cursor, options.count, db.now(), |field, value| {
                 if field.with(|field| options.matches(field)) {
                     found.push(field);
-                    if !options.novalues {
+                    if !self.novalues {
                         found.push(value);
                     }
                 }
             })
         });
-        reply.array(2);
-        reply.bulk(next.to_string().as_bytes());
-        reply.array(found.len());
+        open_page(reply, next, found.len());
         found.into_iter().for_each(|element| element.with(|bytes| reply.bulk(bytes)));
         Ok(())
     }

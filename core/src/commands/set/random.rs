@@ -1,6 +1,7 @@
 //! SRANDMEMBER.
 
 use super::{reply_member, set_of, until_full};
+use crate::command::arg::SignedCount;
 use crate::command::{Args, Command, Read, Reply};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
@@ -28,7 +29,6 @@ pub struct SRandMember<'a> {
 
 impl<'a> SRandMember<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        const LEAST: i64 = -i64::MAX;
         let key = args.required()?;
         let key = args.key(key);
         if args.remaining() > 1 {
@@ -36,12 +36,7 @@ impl<'a> SRandMember<'a> {
         }
         let count =
             args.next().map(|text| num::parse_i64(text).ok_or_else(Error::not_an_integer)).transpose()?;
-        if count.is_some_and(|count| count < LEAST) {
-            return Err(Error::command(format_args!(
-                "value is out of range, value must between {LEAST} and {}",
-                i64::MAX
-            )));
-        }
+        let count = count.map(SignedCount::try_from).transpose()?.map(|count| count.0);
         Ok(Self { key, count })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{reply_member, set_of};
 use crate::command::{Args, Command, Read, Reply};
-use crate::commands::generic::scan::{Family, ScanOptions, parse_cursor};
+use crate::commands::generic::scan::{Family, ScanOptions, ValueScan, open_page};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 use crate::value::listpack::Element;
@@ -33,16 +33,10 @@ pub struct SScan<'a> {
 
 impl<'a> SScan<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        let key = args.required()?;
-        let key = args.key(key);
-        let cursor = args.required()?;
-        let parsed = ScanOptions::parse(parse_cursor(cursor)?, args.take_rest(), Family::Members);
-        Ok(match parsed {
-            Ok(ScanOptions { pattern, count, .. }) => {
-                Self { key, cursor, pattern, count: Some(count as i64), refused: None }
-            }
-            Err(error) => Self { key, cursor, pattern: None, count: None, refused: Some(error) },
-        })
+        let ValueScan { key, cursor, options, refused } = ValueScan::parse(args, Family::Members)?;
+        let ScanOptions { pattern, count, .. } = options;
+        let count = Some(count as i64);
+        Ok(Self { key, cursor, pattern, count, refused })
     }
 }
 
@@ -52,13 +46,7 @@ impl Read for SScan<'_> {
         if let (Some(_), Some(error)) = (set, &self.refused) {
             return Err(error.clone());
         }
-        let options = ScanOptions {
-            cursor: parse_cursor(self.cursor)?,
-            pattern: self.pattern,
-            count: self.count.unwrap_or(10) as usize,
-            type_name: None,
-            novalues: false,
-        };
+        let options = ScanOptions::of(self.cursor, self.pattern, self.count)?;
         let mut found: Vec<Element<'_>> = Vec::new();
         let next = set.map_or(0, |set| {
             set.scan(options.cursor, options.count, |member| {
@@ -67,9 +55,7 @@ impl Read for SScan<'_> {
                 }
             })
         });
-        reply.array(2);
-        reply.bulk(next.to_string().as_bytes());
-        reply.array(found.len());
+        open_page(reply, next, found.len());
         found.into_iter().for_each(|member| reply_member(reply, member));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::zset_of;
 use crate::command::{Args, Command, Read, Reply};
-use crate::commands::generic::scan::{Family, ScanOptions, parse_cursor};
+use crate::commands::generic::scan::{Family, ScanOptions, ValueScan, open_page};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 use crate::num;
@@ -37,18 +37,10 @@ pub struct ZScan<'a> {
 
 impl<'a> ZScan<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
-        let key = args.required()?;
-        let key = args.key(key);
-        let cursor = args.required()?;
-        let parsed = ScanOptions::parse(parse_cursor(cursor)?, args.take_rest(), Family::Scores);
-        Ok(match parsed {
-            Ok(ScanOptions { pattern, count, novalues, .. }) => {
-                Self { key, cursor, pattern, count: Some(count as i64), noscores: novalues, refused: None }
-            }
-            Err(error) => {
-                Self { key, cursor, pattern: None, count: None, noscores: false, refused: Some(error) }
-            }
-        })
+        let ValueScan { key, cursor, options, refused } = ValueScan::parse(args, Family::Scores)?;
+        let ScanOptions { pattern, count, novalues, .. } = options;
+        let count = Some(count as i64);
+        Ok(Self { key, cursor, pattern, count, noscores: novalues, refused })
     }
 }
 
@@ -58,13 +50,7 @@ impl Read for ZScan<'_> {
         if let (Some(_), Some(error)) = (zset, &self.refused) {
             return Err(error.clone());
         }
-        let options = ScanOptions {
-            cursor: parse_cursor(self.cursor)?,
-            pattern: self.pattern,
-            count: self.count.unwrap_or(10) as usize,
-            type_name: None,
-            novalues: self.noscores,
-        };
+        let options = ScanOptions::of(self.cursor, self.pattern, self.count)?;
         let mut found: Vec<Member<'_>> = Vec::new();
         let next = zset.map_or(0, |zset| {
             zset.scan(options.cursor, options.count, |member, score| {
@@ -73,9 +59,7 @@ impl Read for ZScan<'_> {
                 }
             })
         });
-        reply.array(2);
-        reply.bulk(next.to_string().as_bytes());
-        reply.array(if self.noscores { found.len() } else { found.len() * 2 });
+        open_page(reply, next, if self.noscores { found.len() } else { found.len() * 2 });
         let is_packed = zset.is_none_or(|zset| zset.is_packed());
         let mut text = Vec::new();
         for (member, score) in found {
