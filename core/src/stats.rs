@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::alloc;
 use crate::error::Error;
 use crate::latency::Histogram;
 use crate::os::{Frozen, Guard};
@@ -79,13 +80,22 @@ impl Stats {
         }
     }
 
-    /// The stripe that the session of this number counts in.
+    /// The stripe that the session of this number counts in: its own, or, where there is no memory for that, another's.
+    ///
+    /// The first of an engine is made whatever it takes.
     pub(crate) fn stripe(&self, session: u64) -> Arc<Stripe> {
-        let make = || {
-            let commands = (0..self.commands).map(|_| CommandCounters::default()).collect();
-            Arc::new(Stripe { commands })
-        };
-        self.stripes.lock()[session as usize % STRIPES].get_or_insert_with(make).clone()
+        let mut stripes = self.stripes.lock();
+        let at = session as usize % STRIPES;
+        if stripes[at].is_none() {
+            let counters = (0..self.commands).map(|_| CommandCounters::default());
+            let commands = match (alloc::collected(counters.clone()), stripes.iter().flatten().next()) {
+                (Ok(commands), _) => commands,
+                (Err(_), Some(other)) => return other.clone(),
+                (Err(_), None) => counters.collect(),
+            };
+            stripes[at] = Some(Arc::new(Stripe { commands: commands.into_boxed_slice() }));
+        }
+        stripes[at].clone().expect("made above")
     }
 
     /// The stripes that there are.
@@ -249,6 +259,15 @@ mod tests {
         assert_eq!((sum.latency.unwrap().count(), stats.stripes().len()), (16, STRIPES));
         stats.reset();
         assert_eq!((stats.of(ping).calls, stats.commands_processed()), (0, 0));
+    }
+
+    #[test]
+    fn a_session_for_whose_stripe_there_is_no_memory_counts_in_another() {
+        let mut stats = Stats::new(1);
+        let first = stats.stripe(3);
+        stats.commands = usize::MAX / 1024;
+        assert!(Arc::ptr_eq(&stats.stripe(4), &first) && Arc::ptr_eq(&stats.stripe(3), &first));
+        assert_eq!(stats.stripes().len(), 1);
     }
 
     /// Of the first command: calls, nanoseconds, and calls in the histogram.
