@@ -74,6 +74,7 @@ pub use database::kept::{Databases, Numbered};
 pub use database::loads::{Begun, Load, Wait};
 pub use database::{Condition, Database, Found, SetOptions, Ttl};
 pub use engine::session::Session;
+pub use engine::tasks::{Execution, NextPush};
 pub use engine::{Builder, Engine};
 pub use error::{Error, ErrorKind, Result};
 pub use keyspace::{Effect, Event, EventClass, Group, Interest, Journal, Observer, Ticket};

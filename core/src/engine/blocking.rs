@@ -60,10 +60,15 @@ impl Session {
 
     /// After how long to [`Session::try_take`] though nothing has come; `None` if never, or no reply is waited for. A clock that a test moves counts.
     pub fn time_left(&self) -> Option<Duration> {
-        let blocked = self.client.state.blocked.as_ref().filter(|blocked| !blocked.is_coming)?;
-        let deadline_ms = blocked.wait.deadline_ms()?;
+        let deadline_ms = self.deadline_ms()?;
         let now_us = self.client.engine.inner.keyspace.clock.now_us();
         Some(Duration::from_micros(deadline_ms.saturating_mul(1000).saturating_sub(now_us)))
+    }
+
+    /// When the time of a command that waits is over, unix milliseconds.
+    fn deadline_ms(&self) -> Option<u64> {
+        let blocked = self.client.state.blocked.as_ref().filter(|blocked| !blocked.is_coming)?;
+        blocked.wait.deadline_ms()
     }
 
     /// Appends the reply of a command that had to wait to [`Session::replies`], if it has come, or its time is over. Says whether the session waits no
@@ -86,6 +91,8 @@ impl Session {
             self.client.state.blocked.iter_mut().for_each(|blocked| blocked.is_coming = is_over);
             return false;
         };
+        self.clear_alarm();
+        let inner = &self.client.engine.inner;
         if let Some(blocked) = self.client.state.unblock() {
             let found = &table::all()[blocked.command];
             block::finish(inner, &self.client.state, &blocked, found, &late, &mut self.reply);
@@ -148,6 +155,7 @@ impl Session {
     }
 
     fn forget_blocked(&mut self) {
+        self.clear_alarm();
         if let Some(blocked) = self.client.state.unblock()
             && !blocked.wait.awaits_keys()
         {
@@ -159,6 +167,27 @@ impl Session {
     /// `None` nothing is called any more.
     pub fn set_waker(&self, waker: Option<Arc<dyn Wake>>) {
         self.client.state.info.outbox.set_waker(waker);
+    }
+
+    /// Has the waker called as well when the time is over of the command that the session waits with, within some 10 ms: for who has no clock. To be asked
+    /// for anew with each command.
+    pub fn set_alarm(&mut self) {
+        let at = self.deadline_ms();
+        if at == self.alarm {
+            return;
+        }
+        self.clear_alarm();
+        if let Some(at) = at {
+            let local = &self.client.engine.inner;
+            local.alarms.set(at, &self.client.state.info, &local.keyspace.task);
+            self.alarm = Some(at);
+        }
+    }
+
+    fn clear_alarm(&mut self) {
+        if let Some(at) = self.alarm.take() {
+            self.client.engine.inner.alarms.clear(at, &self.client.state.info);
+        }
     }
 
     /// Has commands fail that would have messages pushed to the session, for a face that has no place for them, or no longer.

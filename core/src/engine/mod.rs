@@ -5,6 +5,7 @@
 
 pub(crate) mod blocking;
 pub(crate) mod session;
+pub(crate) mod tasks;
 
 use std::collections::HashMap;
 #[cfg(feature = "listener")]

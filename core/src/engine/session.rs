@@ -25,6 +25,8 @@ pub struct Session {
     /// The client that it has elsewhere, if the engine is there.
     pub(super) connection: Option<Box<dyn Connection>>,
     pub(super) reply: Reply,
+    /// When it is woken though nothing has come, unix milliseconds.
+    pub(super) alarm: Option<u64>,
 }
 
 /// A session without its replies.
@@ -74,7 +76,7 @@ impl Session {
         let info = engine.inner.clients.register(address, socket, form == Form::Tape, now_ms);
         let state = SessionState::new(info, &engine.inner.config);
         let connection = engine.backend().map(Backend::connect);
-        Self { client: Client { engine, state }, connection, reply: Reply::new(form) }
+        Self { client: Client { engine, state }, connection, reply: Reply::new(form), alarm: None }
     }
 
     /// Executes one command and returns the reply, in the form that the session was opened with. A command that has to wait keeps the calling

@@ -2,6 +2,7 @@
 //!
 //! It is below the commands, which run in it; opening and closing are [`crate::engine`]'s.
 
+mod alarms;
 mod notifier;
 mod rounds;
 
@@ -21,6 +22,7 @@ use crate::os::Guard;
 use crate::pulse::Pulse;
 use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
+use alarms::Alarms;
 use notifier::Notifier;
 use rounds::Rounds;
 
@@ -48,6 +50,8 @@ pub(crate) struct Local {
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
     rounds: Rounds,
+    /// Tasks whose time may be over before anything comes.
+    pub(crate) alarms: Alarms,
     /// Publishes keyspace events.
     notifier: Notifier,
 }
@@ -75,6 +79,7 @@ impl Local {
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
             rounds: Rounds::default(),
+            alarms: Alarms::default(),
             notifier: Notifier::new(own.clone()),
         });
         local.notifier.adopt(&local);
@@ -93,6 +98,7 @@ impl Local {
         self.network.freeze(held);
         self.pulse.freeze(held);
         self.notifier.freeze(held);
+        self.alarms.freeze(held);
     }
 
     /// Tells the background thread that the engine is in use, if it does not know. What depends on the clock comes after it.
