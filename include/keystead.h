@@ -300,6 +300,44 @@ struct ks_reply *ks_command_argv(struct ks_session *session,
                                  const size_t *lengths);
 
 /**
+ * Begins a command, given as to ks_command_argv, and waits for nothing. A session that waits for a reply takes no other command: to that
+ * KS_REPLY_ERROR is the reply.
+ *
+ * Returns KS_OK, with the reply in `*reply`, to be freed with ks_free_reply; KS_MISSING where the command has to wait, and `*reply` is NULL: ks_take
+ * gives the reply later; or KS_ERR_USAGE or KS_ERR_OOM.
+ */
+enum ks_status ks_begin_argv(struct ks_session *session,
+                             size_t count,
+                             const char *const *words,
+                             const size_t *lengths,
+                             struct ks_reply **reply);
+
+/**
+ * Takes the reply of a command that had to wait, and waits for it that long at most, in milliseconds; for ever, if negative. Gives it through `*reply`, to
+ * be freed with ks_free_reply.
+ *
+ * Returns KS_OK; KS_MISSING if it has not come, and `*reply` is NULL; KS_ERR_USAGE, also where the session waits for no reply; or KS_ERR_OOM.
+ */
+enum ks_status ks_take(struct ks_session *session,
+                       int64_t timeout_ms,
+                       struct ks_reply **reply);
+
+/**
+ * Gives up the command that a session waits with, if there is one: no reply comes any more. What was popped for it is put back where it was.
+ *
+ * Returns KS_OK or KS_ERR_USAGE.
+ */
+enum ks_status ks_cancel(struct ks_session *session);
+
+/**
+ * A descriptor for poll, select or epoll, which can be read from when ks_take or ks_next may have something, and until one of them has said KS_MISSING. The
+ * end of a command's time is told within some 10 ms. It is the session's: neither read from it nor close it. The same at each call.
+ *
+ * Returns -1 on an error, as ks_last_error() tells.
+ */
+int ks_descriptor(struct ks_session *session);
+
+/**
  * Takes the oldest message that was pushed to a session, as MONITOR's lines are, and waits for one that long at most, in milliseconds; for ever, if
  * negative. Gives it through `*reply`, to be freed with ks_free_reply.
  *

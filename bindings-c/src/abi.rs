@@ -21,13 +21,17 @@
 )]
 
 use std::cell::RefCell;
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keystead::{
-    Condition, Config, Databases, Engine, Error, ErrorKind, Form, Item, Numbered, Session, SetOptions, Ttl,
+    Condition, Config, Databases, Engine, Error, ErrorKind, Form, Item, Numbered, Outcome, Session,
+    SetOptions, Ttl,
 };
+
+use crate::bell::Bell;
 
 /// The outcome of a call: `KS_OK`, something that is no failure (negative), or an error (positive).
 #[repr(C)]
@@ -105,6 +109,8 @@ pub struct ks_engine {
 /// A session. Opaque.
 pub struct ks_session {
     session: Session,
+    /// What its user polls, once that was asked for.
+    bell: Option<Bell>,
 }
 
 /// How to open an engine. Set `size` to sizeof(struct ks_options), and what you don't need to zero.
@@ -377,8 +383,8 @@ pub unsafe extern "C" fn ks_session_open(
         // SAFETY: the caller's pointer is valid for writing, the handle open; or they are null.
         let (opened, engine) = unsafe { (out("session", session, std::ptr::null_mut())?, engine.as_ref()) };
         let engine = engine.ok_or_else(|| null("the engine"))?;
-        *opened =
-            Box::into_raw(Box::new(ks_session { session: engine.databases.engine().session(Form::Tape) }));
+        let session = engine.databases.engine().session(Form::Tape);
+        *opened = Box::into_raw(Box::new(ks_session { session, bell: None }));
         Ok(ks_status::KS_OK)
     })
 }
@@ -409,32 +415,107 @@ pub unsafe extern "C" fn ks_command_argv(
 ) -> *mut ks_reply {
     let mut reply = std::ptr::null_mut();
     guarded(|| {
-        // SAFETY: null, or open and used by this thread alone.
-        let session = unsafe { session.as_mut() }.ok_or_else(|| null("the session"))?;
-        if count == 0 {
-            return Err(usage("ERR a command needs at least one word"));
-        }
-        if words.is_null() {
-            return Err(null("words"));
-        }
-        let mut argv: Vec<&[u8]> = with_room_for(count)?;
-        for index in 0..count {
-            // SAFETY: both arrays have `count` members, and the words are as long as they say.
-            argv.push(unsafe {
-                let word = *words.add(index);
-                if lengths.is_null() {
-                    text(word).ok_or_else(|| null("a word"))?
-                } else {
-                    slice("a word", word.cast(), *lengths.add(index))?
-                }
-            });
-        }
-        let tape = session.session.execute(&argv);
-        let (item, _) = Item::read(tape).ok_or_else(Error::no_memory)?;
-        reply = reply_of(&item)?;
+        // SAFETY: null, or open and used by this thread alone; the arrays and words are as long as they say.
+        let (session, argv) = unsafe { (self::session(session)?, words_of(count, words, lengths)?) };
+        reply = reply_in(session.session.execute(&argv))?;
         Ok(ks_status::KS_OK)
     });
     reply
+}
+
+/// Begins a command, given as to ks_command_argv, and waits for nothing. A session that waits for a reply takes no other command: to that
+/// KS_REPLY_ERROR is the reply.
+///
+/// Returns KS_OK, with the reply in `*reply`, to be freed with ks_free_reply; KS_MISSING where the command has to wait, and `*reply` is NULL: ks_take
+/// gives the reply later; or KS_ERR_USAGE or KS_ERR_OOM.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_begin_argv(
+    session: *mut ks_session,
+    count: usize,
+    words: *const *const c_char,
+    lengths: *const usize,
+    reply: *mut *mut ks_reply,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: null, or open and used by this thread alone; the arrays and words are as long as they say; the place is valid for writing, or null.
+        let (reply, session, argv) = unsafe {
+            (
+                out("reply", reply, std::ptr::null_mut())?,
+                self::session(session)?,
+                words_of(count, words, lengths)?,
+            )
+        };
+        if session.session.begin(&argv) == Outcome::Blocked {
+            session.session.set_alarm();
+            return Ok(ks_status::KS_MISSING);
+        }
+        *reply = reply_in(session.session.replies())?;
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Takes the reply of a command that had to wait, and waits for it that long at most, in milliseconds; for ever, if negative. Gives it through `*reply`, to
+/// be freed with ks_free_reply.
+///
+/// Returns KS_OK; KS_MISSING if it has not come, and `*reply` is NULL; KS_ERR_USAGE, also where the session waits for no reply; or KS_ERR_OOM.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_take(
+    session: *mut ks_session,
+    timeout_ms: i64,
+    reply: *mut *mut ks_reply,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: null, or open and used by this thread alone; the place is valid for writing, or null.
+        let (reply, session) =
+            unsafe { (out("reply", reply, std::ptr::null_mut())?, self::session(session)?) };
+        if !session.session.is_blocked() {
+            return Err(usage("ERR the session waits for no reply"));
+        }
+        if session.look(timeout_ms, |session, time| Ok(session.wait(time).then_some(())))?.is_none() {
+            session.session.set_alarm();
+            return Ok(ks_status::KS_MISSING);
+        }
+        *reply = reply_in(session.session.replies())?;
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Gives up the command that a session waits with, if there is one: no reply comes any more. What was popped for it is put back where it was.
+///
+/// Returns KS_OK or KS_ERR_USAGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_cancel(session: *mut ks_session) -> ks_status {
+    guarded(|| {
+        // SAFETY: null, or open and used by this thread alone.
+        unsafe { self::session(session)? }.session.abandon();
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// A descriptor for poll, select or epoll, which can be read from when ks_take or ks_next may have something, and until one of them has said KS_MISSING. The
+/// end of a command's time is told within some 10 ms. It is the session's: neither read from it nor close it. The same at each call.
+///
+/// Returns -1 on an error, as ks_last_error() tells.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_descriptor(session: *mut ks_session) -> c_int {
+    let mut descriptor = -1;
+    guarded(|| {
+        // SAFETY: null, or open and used by this thread alone.
+        let session = unsafe { self::session(session)? };
+        let bell = match &mut session.bell {
+            Some(bell) => bell,
+            none => {
+                let (bell, clapper) = Bell::new()?;
+                // What has come before rings now.
+                keystead::Wake::wake(&clapper);
+                session.session.set_waker(Some(Arc::new(clapper)));
+                none.insert(bell)
+            }
+        };
+        descriptor = bell.descriptor();
+        Ok(ks_status::KS_OK)
+    });
+    descriptor
 }
 
 /// Takes the oldest message that was pushed to a session, as MONITOR's lines are, and waits for one that long at most, in milliseconds; for ever, if
@@ -450,18 +531,79 @@ pub unsafe extern "C" fn ks_next(
 ) -> ks_status {
     guarded(|| {
         // SAFETY: null, or open and used by this thread alone; the place is valid for writing, or null.
-        let (session, reply) = unsafe { (session.as_mut(), out("reply", reply, std::ptr::null_mut())?) };
-        let session = session.ok_or_else(|| null("the session"))?;
-        let time = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        match session.session.next_push(time)? {
+        let (reply, session) =
+            unsafe { (out("reply", reply, std::ptr::null_mut())?, self::session(session)?) };
+        match session.look(timeout_ms, Session::next_push)? {
             None => Ok(ks_status::KS_MISSING),
             Some(message) => {
-                let (item, _) = Item::read(&message).ok_or_else(Error::no_memory)?;
-                *reply = reply_of(&item)?;
+                *reply = reply_in(&message)?;
                 Ok(ks_status::KS_OK)
             }
         }
     })
+}
+
+impl ks_session {
+    /// Looks for something, and waits for it that many milliseconds at most, or for ever. The bell is silent afterwards if there is nothing.
+    fn look<T>(
+        &mut self,
+        timeout_ms: i64,
+        mut find: impl FnMut(&mut Session, Option<Duration>) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let time = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        let found = find(&mut self.session, time)?;
+        match &mut self.bell {
+            Some(bell) if found.is_none() => {
+                bell.silence();
+                // What has come since then may have rung before.
+                find(&mut self.session, Some(Duration::ZERO))
+            }
+            _ => Ok(found),
+        }
+    }
+}
+
+/// # Safety
+/// `session` is open and used by this thread alone, or null.
+unsafe fn session<'a>(session: *mut ks_session) -> Result<&'a mut ks_session, Error> {
+    // SAFETY: the caller's promise.
+    unsafe { session.as_mut() }.ok_or_else(|| null("the session"))
+}
+
+/// The words of a command.
+///
+/// # Safety
+/// `words` has `count` members, and so has `lengths`, or that is null and all words end with a zero; the words are as long as they say.
+unsafe fn words_of<'a>(
+    count: usize,
+    words: *const *const c_char,
+    lengths: *const usize,
+) -> Result<Vec<&'a [u8]>, Error> {
+    if count == 0 {
+        return Err(usage("ERR a command needs at least one word"));
+    }
+    if words.is_null() {
+        return Err(null("words"));
+    }
+    let mut argv: Vec<&[u8]> = with_room_for(count)?;
+    for index in 0..count {
+        // SAFETY: the caller's promise.
+        argv.push(unsafe {
+            let word = *words.add(index);
+            if lengths.is_null() {
+                text(word).ok_or_else(|| null("a word"))?
+            } else {
+                slice("a word", word.cast(), *lengths.add(index))?
+            }
+        });
+    }
+    Ok(argv)
+}
+
+/// The reply on a tape.
+fn reply_in(tape: &[u8]) -> Result<*mut ks_reply, Error> {
+    let (item, _) = Item::read(tape).ok_or_else(Error::no_memory)?;
+    reply_of(&item)
 }
 
 /// A reply as a tree that the caller frees.

@@ -3,3 +3,4 @@
 //! The header is printed from [`abi`] by cbindgen (`cargo xtask gen`) and checked in. Behaviour lives in the engine.
 
 pub mod abi;
+mod bell;

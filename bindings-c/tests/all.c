@@ -1,6 +1,7 @@
 /* Tests of the C interface: every function, every type of reply, the errors, and the printf-style command.
  * Built with -Wall -Wextra -Werror and run under valgrind by `cargo xtask test c`. */
 #include <keystead.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -227,6 +228,114 @@ static void messages(ks_engine *engine) {
   ks_session_close(other);
 }
 
+/* Whether a descriptor can be read from within so many milliseconds; -1: some time. */
+static int rings(int descriptor, int milliseconds) {
+  struct pollfd place = {.fd = descriptor, .events = POLLIN};
+  return poll(&place, 1, milliseconds) == 1;
+}
+
+static ks_status begin(ks_session *session, const char *key, const char *seconds, ks_reply **reply) {
+  const char *argv[] = {"BLPOP", key, seconds};
+  return ks_begin_argv(session, 3, argv, NULL, reply);
+}
+
+static void expect_integer(ks_session *session, const char *command, int64_t expected) {
+  ks_reply *reply = ks_command(session, command);
+  CHECK(reply != NULL && reply->type_ == KS_REPLY_INTEGER && reply->integer == expected);
+  ks_free_reply(reply);
+}
+
+/* Commands that wait beside a loop of the program's own. */
+static void waiting(ks_engine *engine) {
+  ks_session *waits = NULL, *other = NULL;
+  ks_reply *reply = NULL;
+  int descriptor;
+  const char *get[] = {"GET", "none"};
+  CHECK(ks_session_open(engine, &waits) == KS_OK && ks_session_open(engine, &other) == KS_OK);
+  descriptor = ks_descriptor(waits);
+  CHECK(descriptor >= 0 && ks_descriptor(waits) == descriptor && ks_descriptor(NULL) == -1);
+  CHECK(ks_begin_argv(waits, 2, get, NULL, &reply) == KS_OK && reply != NULL && reply->type_ == KS_REPLY_NIL);
+  ks_free_reply(reply);
+  CHECK(ks_take(waits, 0, &reply) == KS_ERR_USAGE && reply == NULL);
+
+  CHECK(begin(waits, "jobs", "0", &reply) == KS_MISSING && reply == NULL);
+  CHECK(ks_take(waits, 1, &reply) == KS_MISSING && reply == NULL && !rings(descriptor, 0));
+  CHECK(ks_begin_argv(waits, 2, get, NULL, &reply) == KS_OK && reply != NULL && reply->type_ == KS_REPLY_ERROR);
+  ks_free_reply(reply);
+  expect_integer(other, "RPUSH jobs one two", 2);
+  CHECK(rings(descriptor, -1) && ks_take(waits, 0, &reply) == KS_OK);
+  CHECK(reply != NULL && reply->elements == 2 && text_is(reply->element[1], KS_REPLY_STRING, "one"));
+  ks_free_reply(reply);
+  expect_integer(other, "LREM jobs 0 two", 1);
+
+  /* The end of its time rings as well. */
+  CHECK(begin(waits, "jobs", "0.05", &reply) == KS_MISSING);
+  do {
+    CHECK(rings(descriptor, -1));
+  } while (ks_take(waits, 0, &reply) == KS_MISSING);
+  CHECK(reply != NULL && reply->type_ == KS_REPLY_NIL);
+  ks_free_reply(reply);
+
+  /* What was popped for somebody who has given up is put back. */
+  CHECK(begin(waits, "jobs", "0", &reply) == KS_MISSING);
+  expect_integer(other, "RPUSH jobs kept", 1);
+  CHECK(ks_cancel(waits) == KS_OK && ks_cancel(waits) == KS_OK && ks_cancel(NULL) == KS_ERR_USAGE);
+  CHECK(ks_take(waits, 0, &reply) == KS_ERR_USAGE);
+  expect_integer(other, "LLEN jobs", 1);
+  CHECK(begin(waits, "none", "0", &reply) == KS_MISSING);
+  ks_session_close(waits);
+  expect_integer(other, "RPUSH none kept", 1);
+
+  CHECK(ks_begin_argv(NULL, 2, get, NULL, &reply) == KS_ERR_USAGE && ks_begin_argv(other, 2, get, NULL, NULL) == KS_ERR_USAGE);
+  CHECK(ks_begin_argv(other, 0, get, NULL, &reply) == KS_ERR_USAGE && ks_take(NULL, 0, &reply) == KS_ERR_USAGE);
+  ks_session_close(other);
+}
+
+static void expect_message(ks_session *session, const char *kind, const char *word) {
+  ks_reply *reply = NULL;
+  CHECK(ks_next(session, -1, &reply) == KS_OK && reply != NULL && reply->elements >= 3);
+  CHECK(reply != NULL && text_is(reply->element[0], KS_REPLY_STRING, kind));
+  if (reply != NULL && reply->element[reply->elements - 1]->type_ == KS_REPLY_STRING) {
+    CHECK(text_is(reply->element[reply->elements - 1], KS_REPLY_STRING, word));
+  }
+  ks_free_reply(reply);
+}
+
+static void publishing(ks_engine *engine) {
+  ks_session *hears = NULL, *tells = NULL;
+  ks_reply *reply = NULL;
+  int descriptor;
+  CHECK(ks_session_open(engine, &hears) == KS_OK && ks_session_open(engine, &tells) == KS_OK);
+  descriptor = ks_descriptor(hears);
+  reply = ks_command(hears, "SUBSCRIBE news");
+  CHECK(text_is(reply, KS_REPLY_STATUS, "OK"));
+  ks_free_reply(reply);
+  reply = ks_command(hears, "PSUBSCRIBE n*");
+  ks_free_reply(reply);
+  expect_message(hears, "subscribe", "");
+  expect_message(hears, "psubscribe", "");
+  while (ks_next(hears, 0, &reply) != KS_MISSING) ks_free_reply(reply);
+  CHECK(!rings(descriptor, 0));
+  expect_integer(tells, "PUBLISH news one", 2);
+  expect_integer(tells, "PUBLISH nothing two", 1);
+  expect_integer(tells, "PUBLISH other three", 0);
+  CHECK(rings(descriptor, -1));
+  expect_message(hears, "message", "one");
+  /* It rings until somebody has seen that there is no more. */
+  CHECK(rings(descriptor, 0));
+  expect_message(hears, "pmessage", "one");
+  expect_message(hears, "pmessage", "two");
+  CHECK(ks_next(hears, 0, &reply) == KS_MISSING && !rings(descriptor, 0));
+  reply = ks_command(hears, "UNSUBSCRIBE news");
+  ks_free_reply(reply);
+  expect_message(hears, "unsubscribe", "");
+  expect_integer(tells, "PUBLISH news four", 1);
+  expect_message(hears, "pmessage", "four");
+  ks_session_close(hears);
+  expect_integer(tells, "PUBLISH news five", 0);
+  ks_session_close(tells);
+}
+
 int main(void) {
   ks_engine *engine = NULL;
   ks_session *session = NULL;
@@ -243,6 +352,8 @@ int main(void) {
   transactions(session);
   threads(engine);
   messages(engine);
+  waiting(engine);
+  publishing(engine);
   reply = ks_command_argv(session, 2, argv, NULL);
   CHECK(text_is(reply, KS_REPLY_STRING, "hello"));
   ks_free_reply(reply);
