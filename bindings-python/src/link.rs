@@ -3,8 +3,9 @@
 //! Pipelines, WATCH and everything else that must stay on one connection go through it. The connection classes are in Python.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keystead::{Form, Outcome, Session};
 use parking_lot::Mutex;
@@ -58,13 +59,22 @@ impl Inner {
             }
             self.took()?;
         }
-        while self.session.is_pushed_to() && self.receive(Some(Duration::ZERO))? {}
+        while self.session.is_pushed_to()
+            && let Some(message) = received(&mut self.session, Some(Duration::ZERO))?
+        {
+            self.replies.push_back(copied(&message)?);
+        }
         Ok(())
     }
 
-    /// The reply of a command that had to wait has come: those behind it are executed, until another has to.
+    /// The reply of a command that had to wait has come.
     fn took(&mut self) -> PyResult<()> {
         self.replies.push_back(copied(self.session.replies())?);
+        self.go_on()
+    }
+
+    /// Executes the commands behind one that had to wait, until another has to.
+    fn go_on(&mut self) -> PyResult<()> {
         while !self.session.is_blocked()
             && let Some(words) = self.behind.pop_front()
         {
@@ -74,17 +84,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Waits so long at most for a message; says whether one has come.
-    fn receive(&mut self, time: Option<Duration>) -> PyResult<bool> {
-        let message = self.session.next_push(time);
-        let message = message.map_err(|lost| PyConnectionError::new_err(lost.to_string()))?;
-        let has_come = message.is_some();
-        if let Some(message) = message {
-            self.replies.push_back(copied(&message)?);
-        }
-        Ok(has_come)
-    }
-
     /// Whether something may come that is not there yet.
     fn may_come(&self) -> bool {
         self.session.is_blocked() || self.session.is_pushed_to()
@@ -92,34 +91,26 @@ impl Inner {
 
     /// Waits, and lets signal handlers run meanwhile, until there is something to read, if anything may come, or so long at most.
     fn wait(&mut self, py: Python<'_>, time: Option<Duration>) -> PyResult<()> {
-        let start = Instant::now();
-        let left = || time.map(|time| time.saturating_sub(start.elapsed()));
-        let is_over = || left() == Some(Duration::ZERO);
-        let within = |slice: Option<Duration>| slice.into_iter().chain(left()).min();
         if self.session.is_blocked() {
-            let mut has_come = false;
-            waiting::while_signals(py, &mut self.session, |session, slice| {
-                has_come = session.wait(within(slice));
-                Ok::<bool, PyErr>(has_come || is_over())
-            })
-            .inspect_err(|_| _ = self.session.cancel())?;
-            if has_come {
-                self.took()?;
+            match waiting::wait(py, &mut self.session, time) {
+                Ok(true) => self.took(),
+                Ok(false) => Ok(()),
+                Err(error) => self.go_on().and(Err(error)),
             }
         } else if self.session.is_pushed_to() {
-            let mut message = None;
-            waiting::while_signals(py, &mut self.session, |session, slice| {
-                message = session
-                    .next_push(within(slice))
-                    .map_err(|lost| PyConnectionError::new_err(lost.to_string()))?;
-                Ok::<bool, PyErr>(message.is_some() || is_over())
-            })?;
-            if let Some(message) = message {
+            if let Some(message) = waiting::while_signals(py, &mut self.session, time, received)? {
                 self.replies.push_back(copied(&message)?);
             }
+            Ok(())
+        } else {
+            Ok(())
         }
-        Ok(())
     }
+}
+
+/// The next message, if one comes within so long.
+fn received(session: &mut Session, time: Option<Duration>) -> PyResult<Option<Arc<[u8]>>> {
+    session.next_push(time).map_err(|lost| PyConnectionError::new_err(lost.to_string()))
 }
 
 #[pymethods]
@@ -213,12 +204,11 @@ impl Link {
         let waiting = guard.take();
         drop(guard);
         let Some(mut inner) = waiting else { return Ok(None) };
-        let waited = inner.wait(py, time);
-        let found = look(&mut inner);
+        let found = inner.wait(py, time).map(|()| Some(look(&mut inner)));
         if !self.is_closed.load(Ordering::Relaxed) {
             *self.inner.lock() = Some(inner);
         }
-        waited.map(|()| Some(found))
+        found
     }
 }
 

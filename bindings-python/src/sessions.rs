@@ -101,7 +101,7 @@ impl Sessions {
     pub fn execute<'py>(&self, py: Python<'py>, argv: &[&[u8]], style: &Style<'_, 'py>) -> Outcome<'py> {
         let (mut session, step) = self.begin(py, argv);
         if step == Step::Blocked {
-            waiting::wait(py, &mut session)?;
+            waiting::wait(py, &mut session, None)?;
         }
         self.read(py, session, style)
     }
@@ -164,7 +164,7 @@ impl Sessions {
         while !rest.is_empty() {
             rest = &rest[session.begin_all(rest)..];
             if session.is_blocked() {
-                waiting::wait(py, &mut session)?;
+                waiting::wait(py, &mut session, None)?;
             }
         }
         let tape = copied(session.replies());

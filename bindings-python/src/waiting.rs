@@ -3,7 +3,7 @@
 //! What is waited for is the engine's affair. Coroutines wait in `keystead/_waiting.py`, by the steps of [`Later`], which [`crate::link`] has too.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keystead::{Outcome as Step, Session, Wake};
 use parking_lot::Mutex;
@@ -25,36 +25,44 @@ const SLICE: Duration = Duration::from_millis(50);
 pub fn execute(py: Python<'_>, session: &mut Session, argv: &[&[u8]]) -> PyResult<()> {
     match session.begin(argv) {
         Step::Replied => Ok(()),
-        Step::Blocked => wait(py, session),
+        Step::Blocked => wait(py, session, None).map(drop),
     }
 }
 
-/// Waits for the reply of a command that has to wait, and lets signal handlers run meanwhile.
+/// Waits for the reply of a command that has to wait, so long at most, and lets signal handlers run meanwhile; says whether it has come.
 ///
 /// # Errors
 /// What one of them raised. The wait is over then.
-pub fn wait(py: Python<'_>, session: &mut Session) -> PyResult<()> {
-    let has_come = |session: &mut Session, time| Ok::<bool, PyErr>(session.wait(time));
+pub fn wait(py: Python<'_>, session: &mut Session, time: Option<Duration>) -> PyResult<bool> {
+    let look = |session: &mut Session, time| Ok::<_, PyErr>(session.wait(time).then_some(()));
+    let has_come = while_signals(py, session, time, look);
     // Too late to cancel or not: what was popped for it is not lost.
-    while_signals(py, session, has_come).inspect_err(|_| session.abandon())
+    has_come.map(|come| come.is_some()).inspect_err(|_| session.abandon())
 }
 
-/// Waits for something at a session, and lets signal handlers run meanwhile. `look` waits so long at most, and says whether it has come.
+/// Waits for something at a session, so long at most, and lets signal handlers run meanwhile. `look` waits as long as it is told, and returns what has come.
 ///
 /// # Errors
 /// What one of them raised, or `look`'s.
-pub fn while_signals<E: Into<PyErr> + Send>(
+pub fn while_signals<R: Send, E: Into<PyErr> + Send>(
     py: Python<'_>,
     session: &mut Session,
-    mut look: impl FnMut(&mut Session, Option<Duration>) -> Result<bool, E> + Send,
-) -> PyResult<()> {
+    time: Option<Duration>,
+    mut look: impl FnMut(&mut Session, Option<Duration>) -> Result<Option<R>, E> + Send,
+) -> PyResult<Option<R>> {
     let threading = py.import("threading")?;
     let is_main = threading.call_method0("main_thread")?.is(&threading.call_method0("current_thread")?);
     let slice = is_main.then_some(SLICE);
-    while !detach(py, || look(session, slice)).map_err(Into::into)? {
+    let start = Instant::now();
+    loop {
+        let left = time.map(|time| time.saturating_sub(start.elapsed()));
+        let within = slice.into_iter().chain(left).min();
+        let come = detach(py, || look(session, within)).map_err(Into::into)?;
+        if come.is_some() || left == Some(Duration::ZERO) {
+            return Ok(come);
+        }
         py.check_signals()?;
     }
-    Ok(())
 }
 
 /// Calls a function in an event loop when something has come for a session.

@@ -1,7 +1,9 @@
 """Fixtures of all tests: engines of their own, and redis-like clients."""
 
+import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -64,3 +66,30 @@ def run():
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The port of a real server."""
+    program = os.environ.get("KEYSTEAD_ORACLE")
+    if not program:
+        pytest.skip("KEYSTEAD_ORACLE names no server")
+    valkey = pytest.importorskip("valkey")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = str(tmp_path_factory.mktemp("server"))
+    words = [program, "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", folder]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    try:
+        client = valkey.Valkey(port=port)
+        for _ in range(500):
+            with contextlib.suppress(valkey.ConnectionError):
+                client.ping()
+                break
+            time.sleep(0.02)
+        client.close()
+        yield port
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,12 +1,7 @@
 """The clients on valkey-py and redis-py: the same program on Keystead and, where there is one, on a real server."""
 
 import asyncio
-import contextlib
-import os
-import socket
-import subprocess
 import threading
-import time
 
 import pytest
 
@@ -20,41 +15,6 @@ import valkey.asyncio  # noqa: E402, F811
 
 import keystead.redis  # noqa: E402
 import keystead.valkey  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The port of a real server."""
-    program = os.environ.get("KEYSTEAD_ORACLE")
-    if not program:
-        pytest.skip("KEYSTEAD_ORACLE names no server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        program,
-        "--port",
-        str(port),
-        "--save",
-        "",
-        "--bind",
-        "127.0.0.1",
-        "--dir",
-        str(tmp_path_factory.mktemp("server")),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        client = valkey.Valkey(port=port)
-        for _ in range(200):
-            with contextlib.suppress(valkey.ConnectionError):
-                client.ping()
-                break
-            time.sleep(0.02)
-        client.close()
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def outcome(call):

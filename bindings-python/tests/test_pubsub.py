@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
-import subprocess
 import threading
 import time
 
@@ -19,33 +16,6 @@ redis = pytest.importorskip("redis")
 
 import keystead.redis  # noqa: E402
 import keystead.valkey  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    """The port of a real server."""
-    program = os.environ.get("KEYSTEAD_ORACLE")
-    if not program:
-        pytest.skip("KEYSTEAD_ORACLE names no server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = str(tmp_path_factory.mktemp("server"))
-    words = [program, "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", folder]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-    try:
-        client = valkey.Valkey(port=port)
-        for _ in range(500):
-            with contextlib.suppress(valkey.ConnectionError):
-                client.ping()
-                break
-            time.sleep(0.02)
-        client.close()
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
 
 #: Makers of clients here and of clients of a server, by the library and the protocol.
 KINDS = {
@@ -101,12 +71,12 @@ def everything(client):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", [False, True], ids=["bytes", "text"])
-def test_a_program_sees_what_it_would_on_a_server(kind, text, port):
+def test_a_program_sees_what_it_would_on_a_server(kind, text, server):
     here, there = KINDS[kind]
-    ours, theirs = here(decode_responses=False), there(port, decode_responses=False)
+    ours, theirs = here(decode_responses=False), there(server, decode_responses=False)
     if text:
         # Not of bytes that are no text.
-        ours, theirs = here(decode_responses=True), there(port, decode_responses=True)
+        ours, theirs = here(decode_responses=True), there(server, decode_responses=True)
         for client in (ours, theirs):
             publish = client.publish
             client.publish = lambda channel, message, publish=publish: publish(

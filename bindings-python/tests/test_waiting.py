@@ -199,6 +199,31 @@ def test_a_signal_loses_no_element(store):
     assert store.execute("LRANGE", "k", 0, -1) == [b"kept"]
 
 
+def test_a_connection_goes_on_after_a_signal(store):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        store.execute("RPUSH", "k", "kept")
+        raise Stop
+
+    client = Valkey(store.engine)
+    connection = client.connection_pool.get_connection("BLPOP")
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        thread = threading.Thread(target=lambda: (waiting(store), os.kill(os.getpid(), signal.SIGUSR1)))
+        thread.start()
+        connection.send_command("BLPOP", "k", 0)
+        connection.send_command("LRANGE", "k", 0, -1)
+        # There is no reply of what the signal has ended; what was sent behind it is executed.
+        with pytest.raises(Stop):
+            connection.read_response(disconnect_on_error=False)
+        assert connection.read_response() == [b"kept"]
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_coroutines_that_are_cancelled_lose_no_element():
     async def main():
         client = AsyncValkey()
