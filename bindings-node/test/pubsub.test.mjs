@@ -1,16 +1,14 @@
 // Publishing and subscribing through ioredis's client: promises, events, subscriber mode, workers; beside a real server where there is one.
 
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import IORedis from "ioredis";
 import { Cache } from "keystead";
 import { Redis } from "keystead/ioredis";
+import { path, skip } from "./oracle.mjs";
 
 let number = 0;
 const fresh = (options) => new Redis({ name: `pubsub ${(number += 1)}`, ...options });
@@ -44,11 +42,7 @@ async function program(hears, tells) {
 /** In no order: a message comes by events, beside replies. */
 const sorted = (seen) => seen.map((words) => JSON.stringify(words)).sort();
 
-test("a program sees what it would on a server", async (t) => {
-  const binary = process.env.KEYSTEAD_ORACLE;
-  if (!binary) return t.skip("KEYSTEAD_ORACLE names no server");
-  const path = join(mkdtempSync(join(tmpdir(), "keystead-")), "socket");
-  const server = spawn(binary, ["--port", "0", "--unixsocket", path, "--save", ""], { stdio: "ignore" });
+test("a program sees what it would on a server", { skip }, async () => {
   const theirs = [0, 1].map(() => new IORedis(path, { protocol: 2 }));
   const ours = [fresh()];
   ours.push(ours[0].duplicate());
@@ -58,8 +52,6 @@ test("a program sees what it would on a server", async (t) => {
     assert.deepEqual(sorted(await program(...ours)), sorted(await program(...theirs)));
   } finally {
     for (const client of [...theirs, ...ours]) client.disconnect();
-    server.kill();
-    await once(server, "exit");
   }
 });
 
