@@ -16,6 +16,7 @@ type Prepare = fn(&Path) -> Result<Command, String>;
 const EXAMPLES: &[(&str, Prepare)] = &[
     ("flask-valuation", python),
     ("property-cache", node),
+    ("queue-service", python),
     ("c-file-digests", c),
     ("rust-word-counts", rust),
 ];
@@ -24,6 +25,7 @@ const EXAMPLES: &[(&str, Prepare)] = &[
 const COLUMNS: &[(&str, &str)] = &[
     ("scenario", "scenario"),
     ("requests", "requests"),
+    ("per_second", "per second"),
     ("hit_rate", "hit rate"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),
@@ -46,7 +48,7 @@ pub fn run() -> Result<(), String> {
     }
     let head: Vec<&str> =
         std::iter::once("example").chain(COLUMNS.iter().map(|(_, heading)| *heading)).collect();
-    println!("\n{}", table(&head, &rows, &[2, 3, 4, 5, 6, 7]));
+    println!("\n{}", table(&head, &rows, &[2, 3, 4, 5, 6, 7, 8]));
     if bad.is_empty() { Ok(()) } else { Err(format!("did not run: {}", bad.join(", "))) }
 }
 
@@ -138,7 +140,7 @@ mod tests {
     fn reads_a_demo_line() {
         let line = r#"DEMO {"scenario": "areas", "requests": 5000, "hit_rate": 0.98, "p50_ms":0.05,"p99_without_ms": 90.5}"#;
         let cells = row("x", line).unwrap();
-        assert_eq!(cells, ["x", "areas", "5000", "98.0 %", "0.05", "-", "-", "90.5"]);
+        assert_eq!(cells, ["x", "areas", "5000", "-", "98.0 %", "0.05", "-", "-", "90.5"]);
         assert_eq!(row("x", "other output"), None);
     }
 }
