@@ -35,7 +35,7 @@ pub(super) fn ones(bytes: &[u8]) -> u64 {
     for block in blocks {
         let (words, _) = block.as_chunks::<8>();
         let lanes =
-            |at: usize| -> Lanes { std::array::from_fn(|lane| u64::from_ne_bytes(words[at * LANES + lane])) };
+            |at: usize| -> Lanes { std::array::from_fn(|lane| u64::from_le_bytes(words[at * LANES + lane])) };
         let mut carried_eights = [[0; LANES]; 2];
         for (half, carried_eight) in carried_eights.iter_mut().enumerate() {
             let mut carried_fours = [[0; LANES]; 2];
@@ -53,7 +53,7 @@ pub(super) fn ones(bytes: &[u8]) -> u64 {
         sixteens += ones_of(carried);
     }
     let (words, bytes) = rest.as_chunks::<8>();
-    let left: u64 = words.iter().map(|word| u64::from(u64::from_ne_bytes(*word).count_ones())).sum();
+    let left: u64 = words.iter().map(|word| u64::from(u64::from_le_bytes(*word).count_ones())).sum();
     let last: u64 = bytes.iter().map(|byte| u64::from(byte.count_ones())).sum();
     16 * sixteens + 8 * ones_of(eights) + 4 * ones_of(fours) + 2 * ones_of(twos) + ones_of(ones) + left + last
 }

@@ -82,9 +82,11 @@ impl Width {
         }
     }
 
-    /// What a word for a new value stands for: without a sign a negative one is far beyond all that fit.
+    /// What a word for a new value stands for. Without a sign a negative one is far beyond all that fit; so is, as to the server, one from which the
+    /// greatest that fits is farther than 63 bits can say.
     pub(super) fn asked(self, value: i64) -> i128 {
-        if self.is_signed { i128::from(value) } else { i128::from(value as u64) }
+        let is_far = self.bits < 64 && ((1_i64 << (self.bits - 1)) - 1).checked_sub(value).is_none();
+        if self.is_signed && !is_far { i128::from(value) } else { i128::from(value as u64) }
     }
 }
 

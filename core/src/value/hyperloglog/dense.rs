@@ -78,10 +78,10 @@ pub(super) fn merge(packed: &[u8], into: &mut Registers) {
         }
         words[BATCH - 1] >>= 8 * (8 - GROUP_BYTES);
         for word in &mut words {
-            *word = spread(*word & GROUP_MASK).to_le();
+            *word = spread(*word & GROUP_MASK);
         }
         for (group, word) in registers.as_chunks_mut::<GROUP>().0.iter_mut().zip(words) {
-            for (register, rank) in group.iter_mut().zip(word.to_ne_bytes()) {
+            for (register, rank) in group.iter_mut().zip(word.to_le_bytes()) {
                 *register = (*register).max(rank);
             }
         }
