@@ -34,9 +34,44 @@ pub const EXPIRY_WAIT_MS: u64 = 4;
 
 /// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
 /// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
-/// pattern, `{u}` a member of a set, `{w}` a score, `{o}` degrees, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
+/// pattern, `{u}` a member of a set, `{w}` a score, `{o}` degrees, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{q}` the offset of a bit, `{g}` one of an integer of the type `{y}`, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
 /// (whether one relative deadline is greater than another can depend on a millisecond).
 const GRAMMAR: &[(usize, &str, &str)] = &[
+    (4, "", "SETBIT {k} {q} 1"),
+    (2, "", "SETBIT {k} {q} 0"),
+    (2, "", "GETBIT {k} {q}"),
+    (1, "", "BITCOUNT {k}"),
+    (1, "", "BITCOUNT {k} {i}"),
+    (1, "", "BITCOUNT {k} {i} {i}"),
+    (1, "", "BITCOUNT {k} {i} {i} BIT"),
+    (1, "", "BITPOS {k} 0"),
+    (1, "", "BITPOS {k} 1 {i}"),
+    (1, "", "BITPOS {k} 0 {i} {i} BYTE"),
+    (1, "", "BITPOS {k} 1 {i} {i} BIT"),
+    (1, "", "BITOP AND {k} {k} {k}"),
+    (1, "", "BITOP OR {k} {k} {k}"),
+    (1, "", "BITOP XOR {k} {k} {k} {k}"),
+    (1, "", "BITOP NOT {k} {k}"),
+    (1, "", "BITFIELD {k} GET {y} {g}"),
+    // A string that got longer, and has no other bits, is none that the server tells watchers of; Keystead does. A kind of comparison keeps these out of
+    // transactions.
+    (2, "any-order", "BITFIELD {k} SET {y} {g} {n}"),
+    (2, "any-order", "BITFIELD {k} INCRBY {y} {g} {n}"),
+    (1, "any-order", "BITFIELD {k} OVERFLOW SAT INCRBY {y} {g} {n}"),
+    (1, "any-order", "BITFIELD {k} OVERFLOW FAIL INCRBY {y} {g} {n}"),
+    (1, "any-order", "BITFIELD {k} OVERFLOW SAT SET {y} {g} {n}"),
+    (1, "", "BITFIELD_RO {k} GET {y} {g} GET {y} {g}"),
+    (5, "", "PFADD {k} {u}"),
+    (3, "", "PFADD {k} {u} {f} {v}"),
+    (1, "", "PFADD {k}"),
+    (3, "", "PFCOUNT {k}"),
+    (1, "", "PFCOUNT {k} {k}"),
+    (2, "", "PFMERGE {k} {k}"),
+    (1, "", "PFMERGE {k} {k} {k}"),
+    (1, "", "PFMERGE {k}"),
+    (1, "", "PFDEBUG ENCODING {k}"),
+    (1, "", "PFDEBUG DECODE {k}"),
+    (1, "any-order", "PFDEBUG TODENSE {k}"),
     (8, "", "SET {k} {v}"),
     (2, "", "SET {k} {v} NX"),
     (2, "", "SET {k} {v} XX"),
@@ -400,6 +435,8 @@ const HASH_KEYS: &[&str] = &["h", "i", "\"\\x00\\xff\"", "FIELDS"];
 const LIST_KEYS: &[&str] = &["l", "m", "n", "\"\\x03\\xff\""];
 const SET_KEYS: &[&str] = &["s", "t", "u", "\"\\x01\\xff\""];
 const ZSET_KEYS: &[&str] = &["z", "zz", "scores", "\"\\x02\\xff\""];
+/// Mostly for HyperLogLogs: what changes a string otherwise seldom makes one corrupt.
+const LOG_KEYS: &[&str] = &["log:1", "log:2", "\"\\x04\\xff\""];
 /// Sorted sets all of whose members have one score: what ranges of members are defined for.
 const LEX_KEYS: &[&str] = &["lex:1", "lex:2"];
 const FIELDS: &[&str] =
@@ -513,6 +550,10 @@ const TIMES: &[&str] = &["100000", "200000", "300000", "0", "-1", "-100000", "92
 const SECONDS: &[&str] = &["4102444800", "4102444801", "4200000000", "1", "0", "-1", "1000000000"];
 const MILLIS: &[&str] = &["4102444800123", "4102444800124", "4200000000999", "1", "0", "-1", "1000000000000"];
 const OFFSETS: &[&str] = &["0", "1", "2", "3", "-1", "-2", "5", "10", "-100", "100", "43", "45"];
+const BIT_OFFSETS: &[&str] =
+    &["0", "1", "2", "6", "7", "8", "9", "13", "31", "64", "100", "400", "-1", "#0", "#1", "#3", "#10"];
+const BIT_TYPES: &[&str] =
+    &["u1", "i1", "u4", "i5", "u8", "i8", "u16", "i16", "u31", "i32", "u63", "i64", "u64"];
 const PATTERNS: &[&str] = &["*", "a", "?", "[a-c]", "[^a]*", "key*", "*1", "\\\\*", "\"\"", "*-*"];
 const DATABASES: &[&str] = &["0", "1", "2", "0", "16"];
 const CONDITIONS: &[&str] = &["NX", "XX", "GT", "LT", "nx", "gt"];
@@ -635,6 +676,9 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
             "{d}" => DATABASES,
             "{e}" => CONDITIONS,
             "{c}" => &CONDITIONS[..2],
+            "{q}" => &BIT_OFFSETS[..BIT_OFFSETS.len() - 4],
+            "{g}" => BIT_OFFSETS,
+            "{y}" => BIT_TYPES,
             plain => return plain.as_bytes().to_vec(),
         };
         unquoted(rng.pick(choices))
@@ -688,7 +732,9 @@ fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
     if rng.one_in(6) {
         return rng.pick(&KINDS);
     }
-    if ABOUT_SETS.iter().any(|name| template.starts_with(name)) {
+    if template.starts_with("PF") {
+        LOG_KEYS
+    } else if ABOUT_SETS.iter().any(|name| template.starts_with(name)) {
         SET_KEYS
     } else if ABOUT_LISTS.iter().any(|name| template.starts_with(name)) {
         LIST_KEYS
@@ -702,7 +748,7 @@ fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
         .iter()
         .any(|name| template.starts_with(name))
     {
-        rng.pick(&KINDS)
+        if rng.one_in(6) { LOG_KEYS } else { rng.pick(&KINDS) }
     } else {
         STRING_KEYS
     }

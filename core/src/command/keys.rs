@@ -47,7 +47,27 @@ fn flags_of_call(spec: &Spec, key_spec: &KeySpec, argv: &[&[u8]]) -> KeyFlags {
         let read = if has_get() { KeyFlags::RW.with(KeyFlags::ACCESS) } else { KeyFlags::OW };
         return read.with(KeyFlags::UPDATE);
     }
+    let get_block = |arg: &ArgSpec| arg.args.iter().any(|arg| arg.token == Some("GET"));
+    if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS)
+        && spec.args.iter().any(get_block)
+        && only_gets(argv.get(2..).unwrap_or_default())
+    {
+        return KeyFlags::RO.with(KeyFlags::ACCESS);
+    }
     key_spec.flags.without(KeyFlags::INCOMPLETE.with(KeyFlags::VARIABLE_FLAGS))
+}
+
+/// Whether BITFIELD's operations only read.
+fn only_gets(mut words: &[&[u8]]) -> bool {
+    let is = |word: &[u8], token: &str| word.eq_ignore_ascii_case(token.as_bytes());
+    loop {
+        words = match words {
+            [] => return true,
+            [get, _, _, rest @ ..] if is(get, "GET") => rest,
+            [overflow, _, rest @ ..] if is(overflow, "OVERFLOW") => rest,
+            _ => return false,
+        };
+    }
 }
 
 /// The key behind the last of the keywords that a command may name one key by, and the spec that it is of: GEORADIUS stores once.

@@ -162,6 +162,15 @@ impl Reply {
         if self.left_out == LeftOut::Nothing { Ok(()) } else { Err(self.left_out.error()) }
     }
 
+    /// Sees to it that so many bytes more will find their place, for whoever makes changes while it replies.
+    ///
+    /// # Errors
+    /// As [`Reply::check`].
+    pub(crate) fn reserve(&mut self, len: usize) -> Result<()> {
+        self.fits(len);
+        self.check()
+    }
+
     /// Whether the reply that was [begun](Reply::begin) last has no room for what was to be written: whoever writes a long one may stop.
     #[inline]
     pub fn is_full(&self) -> bool {

@@ -2,10 +2,12 @@
 //!
 //! [`LIST`] names every command once; whatever needs to know what commands there are reads it.
 
+pub(crate) mod bitmap;
 pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod geo;
 pub(crate) mod hash;
+pub(crate) mod hyperloglog;
 pub(crate) mod list;
 mod pops;
 pub(crate) mod pubsub;
@@ -48,6 +50,12 @@ macro_rules! commands {
 }
 
 commands! {
+    bitmap:
+        bit::GetBit, bit::SetBit,
+        count::BitCount,
+        field::BitField, field::BitFieldRo,
+        op::BitOp,
+        position::BitPos;
     connection:
         client::Client { client::ClientGetName, client::ClientHelp, client::ClientId, client::ClientInfo, client_kill::ClientKill, client_list::ClientList, client::ClientSetInfo, client::ClientSetName, client_unblock::ClientUnblock },
         hello::Auth, hello::Hello,
@@ -78,6 +86,11 @@ commands! {
         set::HMSet, set::HSet, set::HSetNx,
         setex::HSetEx,
         ttl::HExpireTime, ttl::HPExpireTime, ttl::HPTtl, ttl::HTtl;
+    hyperloglog:
+        add::PfAdd,
+        count::PfCount,
+        debug::PfDebug, debug::PfSelfTest,
+        merge::PfMerge;
     list:
         change::LInsert, change::LRem, change::LSet, change::LTrim,
         get::LIndex, get::LLen, get::LRange,

@@ -5,6 +5,7 @@
 //! any of it. What to lock is decided in `command::run`, how an entry is stored in [`super::shard`].
 
 mod effects;
+mod met;
 mod several;
 mod views;
 
@@ -13,25 +14,26 @@ use std::cell::{Cell, RefCell};
 use smallvec::SmallVec;
 
 use super::Keyspace;
-use super::collection::{self, expire_elements};
+use super::collection::expire_elements;
 use super::entry::Head;
 use super::evictor::Created;
 use super::hooks::EventClass;
 use super::locks::Locks;
 use super::shard::ShardData;
+use crate::alloc;
 use crate::error::Result;
 use crate::evict::Event as Use;
 use crate::store::key;
 use crate::store::key::Key;
-use crate::store::memory::Ref;
+use crate::store::memory::{PAGE, Ref};
 use crate::sync::Ordering;
 use crate::value::editing::LazyTime;
 use crate::value::long::LongString;
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::zset::members::Members;
 use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
+use met::Met;
 pub(crate) use views::Copied;
 pub use views::{Entry, EntryMut};
 
@@ -50,14 +52,6 @@ pub struct Db<'e> {
     has_changed: bool,
     // Declared behind the locks: what is dropped here is dropped after the unlock.
     pub(super) effects: Effects,
-}
-
-/// A key that a read met.
-struct Met {
-    db: usize,
-    key: Box<[u8]>,
-    /// It has expired, and is reclaimed; otherwise its sorted set was sorted, and leaves its listpack as the server's does.
-    is_stale: bool,
 }
 
 impl<'e> Db<'e> {
@@ -168,16 +162,6 @@ impl<'e> Db<'e> {
         Some(Entry { shard, at })
     }
 
-    /// Has a key that was met and had expired reclaimed when the command has ended.
-    pub(crate) fn found_stale(&self, key: &[u8]) {
-        self.met.borrow_mut().push(Met { db: self.index, key: key.into(), is_stale: true });
-    }
-
-    /// Has the sorted set of a key leave its listpack when the command has ended. Its members stay the same.
-    pub(crate) fn unpack_later(&self, key: &[u8]) {
-        self.met.borrow_mut().push(Met { db: self.index, key: key.into(), is_stale: false });
-    }
-
     /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).
     pub fn lookup_untouched(&self, key: &Key<'_>) -> Option<Entry<'_>> {
         let found = self.peek(key);
@@ -275,6 +259,27 @@ impl<'e> Db<'e> {
         let mut string = LongString::new(&self.keyspace.shared.pool, &[], len)?;
         string.write(zeroes, text)?;
         self.insert(key, NewValue::Owned(string.into()), None)
+    }
+
+    /// A string of so many bytes, to be inserted. `fill` writes a part of it, which begins at some byte; parts come in order. O(length).
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn filled(&self, len: usize, mut fill: impl FnMut(usize, &mut [u8])) -> Result<Copied> {
+        if len <= MAX_IN_ARENA {
+            let mut whole = alloc::with_room_for(len)?;
+            whole.resize(len, 0);
+            fill(0, &mut whole);
+            return Ok(Copied::Bytes(Kind::Raw, whole));
+        }
+        let mut string = LongString::new(&self.keyspace.shared.pool, &[], len)?;
+        let mut part = [0; PAGE];
+        for start in (0..len).step_by(PAGE) {
+            let part = &mut part[..PAGE.min(len - start)];
+            fill(start, part);
+            string.write(start, part)?;
+        }
+        Ok(Copied::Owned(Some(string.into())))
     }
 
     /// Stores a value that comes from another key: in Valkey it takes the place of an entry, not of a value. Else as [`Db::insert`].
@@ -479,25 +484,6 @@ impl<'e> Db<'e> {
     #[inline]
     fn preserve(&self, key: &Key<'_>, at: Ref) {
         self.shard(key).preserve(self.index, key.hash(), at);
-    }
-
-    /// Sees to the keys that reads met.
-    fn settle_met(&mut self) {
-        let home = self.index;
-        for Met { db, key, is_stale } in std::mem::take(self.met.get_mut()) {
-            self.index = db;
-            let key = self.key(&key);
-            if is_stale {
-                self.find_live(&key);
-            } else {
-                // Without memory it stays packed.
-                let _ = collection::edit(self, &key, |members: &mut Members<'_>| {
-                    members.unpack_anyway();
-                    Ok(())
-                });
-            }
-        }
-        self.index = home;
     }
 
     /// Records a change of a key: for WATCH, for the log, for observers.

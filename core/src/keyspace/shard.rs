@@ -522,8 +522,8 @@ impl ShardData {
     pub(crate) fn edit_string(&mut self, at: Ref, from: usize, bytes: &[u8]) {
         let head = self.head(at);
         self.arena.write(at, head.value_at() + from, [bytes]);
-        let ascii = head.value(&self.arena, at).is_ascii();
-        entry::set_ascii(&self.arena, at, ascii);
+        // Whether the last other byte has gone is not worth a look at all of them.
+        entry::set_ascii(&self.arena, at, head.ascii() && bytes.is_ascii());
     }
 
     /// Puts `new` in the place of `removed` bytes of a packed collection from `from` on. Its block [has room](Head::has_room_for) for what it becomes.

@@ -4,6 +4,7 @@
 
 pub(crate) mod editing;
 pub(crate) mod hash;
+pub(crate) mod hyperloglog;
 pub(crate) mod intset;
 mod kind;
 pub(crate) mod list;

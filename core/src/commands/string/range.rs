@@ -1,6 +1,6 @@
 //! GETRANGE, its old name SUBSTR, and SETRANGE.
 
-use super::check_length;
+use super::{check_length, write_over};
 use crate::command::{Command, Read, Reply, Write};
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, EventClass, Key};
@@ -59,7 +59,7 @@ fn range(db: &Db<'_>, key: &Key<'_>, start: i64, end: i64, reply: &mut Reply) ->
 }
 
 /// The part of `0..len` that inclusive positions name, negative ones counting from the end.
-fn clamp(start: i64, end: i64, len: usize) -> std::ops::Range<usize> {
+pub(crate) fn clamp(start: i64, end: i64, len: usize) -> std::ops::Range<usize> {
     let len = len as i64;
     if start < 0 && end < 0 && start > end {
         return 0..0;
@@ -98,19 +98,10 @@ impl Write for SetRange<'_> {
         }
         let end = offset.saturating_add(self.value.len());
         check_length(db, end)?;
-        self.write(db, offset)?;
+        write_over(db, &self.key, offset, self.value)?;
         db.notify(EventClass::String, "setrange", self.key.bytes());
         reply.count(end.max(old.unwrap_or(0)));
         Ok(())
-    }
-}
-
-impl SetRange<'_> {
-    fn write(&self, db: &mut Db<'_>, offset: usize) -> Result<()> {
-        let Some(mut entry) = db.lookup_mut(&self.key) else {
-            return db.insert_padded(&self.key, offset, self.value);
-        };
-        entry.write_string(offset, self.value)
     }
 }
 

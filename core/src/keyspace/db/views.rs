@@ -1,6 +1,7 @@
 //! Entries as commands see them: read, changed, and copied. How they are stored is the affair of [`super::super::shard`].
 
 use super::{Db, apart_from_key};
+use crate::alloc;
 use crate::error::{Error, Result};
 use crate::keyspace::EventClass;
 use crate::keyspace::entry::Head;
@@ -177,7 +178,20 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         Ok(())
     }
 
-    /// Stores the collection of the entry in another form, with the same elements: to nobody it has changed.
+    /// Has a string stand as one that is written to where it is, as the server's does from the first write on. To nobody it has changed. O(length), once.
+    ///
+    /// # Errors
+    /// WRONGTYPE, or the system has no memory; nothing has changed.
+    pub(crate) fn make_raw(&mut self) -> Result<()> {
+        let text = self.value().text()?;
+        if self.kind() == Kind::Raw || self.kind().owns() {
+            return Ok(());
+        }
+        let text = alloc::copied(&text)?;
+        self.set_form(NewValue::Bytes(Kind::Raw, &text))
+    }
+
+    /// Stores the value of the entry in another form, with the same elements: to nobody it has changed.
     ///
     /// # Errors
     /// As [`EntryMut::set_value`].

@@ -1,0 +1,67 @@
+//! Tests of HyperLogLog commands: what the log and the watchers get of an estimate that is kept, and refusals of memory.
+
+use crate::store::memory::refusal;
+use crate::{Clock, Engine, Form, Session};
+
+fn run(session: &mut Session, line: &str) -> String {
+    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    String::from_utf8_lossy(session.execute(&words)).trim_end().to_owned()
+}
+
+fn engine() -> Engine {
+    Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap()
+}
+
+/// Adds elements by the thousand.
+fn fill(session: &mut Session, key: &str, elements: std::ops::Range<u32>) {
+    let elements: Vec<String> = elements.map(|element| format!("element:{element}")).collect();
+    for some in elements.chunks(1000) {
+        run(session, &format!("PFADD {key} {}", some.join(" ")));
+    }
+}
+
+#[test]
+fn a_count_that_is_kept_is_a_change_and_any_further_is_none() {
+    let engine = engine();
+    let (mut one, mut other) = (engine.session(Form::Resp), engine.session(Form::Resp));
+    run(&mut one, "PFADD k a b c");
+    for (counts, is_null) in [(1, true), (1, false)] {
+        run(&mut other, "WATCH k");
+        for _ in 0..counts {
+            assert_eq!(run(&mut one, "PFCOUNT k"), ":3");
+        }
+        run(&mut other, "MULTI");
+        assert_eq!(run(&mut other, "EXEC") == "*-1", is_null);
+    }
+}
+
+#[test]
+fn without_memory_nothing_is_added_and_what_is_dense_needs_none() {
+    let engine = engine();
+    let mut session = engine.session(Form::Resp);
+    run(&mut session, "CONFIG SET enable-debug-command yes");
+    run(&mut session, "CONFIG SET hll-sparse-max-bytes 0");
+    fill(&mut session, "dense", 0..3000);
+    run(&mut session, "CONFIG SET hll-sparse-max-bytes 3000");
+    fill(&mut session, "sparse", 0..50);
+    // What was appended to stands in pages of its own, which a copy shares.
+    let text = session.execute(&[b"GET", b"dense"]).to_vec();
+    let text = &text[b"$12304\r\n".len()..][..12_304];
+    session.execute(&[b"SET", b"pages", &text[..4000]]);
+    session.execute(&[b"APPEND", b"pages", &text[4000..]]);
+    run(&mut session, "COPY pages shared");
+    let digest = run(&mut session, "DEBUG DIGEST");
+    refusal::set(true);
+    let refused =
+        [run(&mut session, "PFADD shared some new elements"), run(&mut session, "PFMERGE new dense sparse")];
+    let counted = [run(&mut session, "PFCOUNT dense sparse"), run(&mut session, "PFCOUNT shared")];
+    refusal::set(false);
+    assert!(refused.iter().all(|reply| reply.starts_with("-OOM")), "{refused:?}");
+    assert!(counted.iter().all(|reply| reply == ":3002"), "{counted:?}");
+    assert_eq!(run(&mut session, "DEBUG DIGEST"), digest);
+    refusal::set(true);
+    let added = run(&mut session, "PFADD dense some new elements or other");
+    refusal::set(false);
+    assert_eq!(added, ":1");
+    assert_ne!(run(&mut session, "DEBUG DIGEST"), digest);
+}
