@@ -127,7 +127,7 @@ pub(super) fn reply_streams<'k, 'a: 'k>(
 
 /// Reads several streams from IDs on, or waits until one of them has more.
 ///
-/// Returns the names of those that have, each with its entries. `$` is the last entry that there is now, `+` asks for that one itself. A time of 0
+/// Returns the names of those that have, each with its entries. `$` is the last entry that there is now, `+` asks for that one itself, unless it was deleted. A time of 0
 /// milliseconds is for ever.
 #[derive(Command)]
 #[command(
@@ -157,10 +157,11 @@ impl<'a> XRead<'a> {
     fn behind(stream: Option<StreamRef<'_>>, text: &[u8]) -> Result<Id> {
         match until_zero(text) {
             b"$" => Ok(stream.map_or(Id::MIN, |stream| stream.last_id())),
-            b"+" => {
-                let last = stream.and_then(|stream| stream.last()).and_then(|entry| entry.id.previous());
-                Ok(last.unwrap_or_else(|| stream.map_or(Id::MIN, |stream| stream.last_id())))
-            }
+            // The entry of the last ID, if there is one: where it was deleted there is nothing to read.
+            b"+" => Ok(stream.map_or(Id::MIN, |stream| match stream.len() {
+                0 => stream.last_id(),
+                _ => stream.last_id().previous().unwrap_or_default(),
+            })),
             b">" => Err(Error::command(
                 "The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
             )),
