@@ -66,7 +66,8 @@ impl Journal for Recorder {
     }
 }
 
-/// Templates: K is a key, B one of bitmaps, P one of HyperLogLogs, F a field, V a value, N a small number, T a time to live in ms, S one in seconds, A a deadline in ms,
+/// Templates: K is a key, B one of bitmaps, P one of HyperLogLogs, X one of streams, I an ID, F a field, V a value, N a small number, T a time to live in ms, S one in seconds,
+/// A a deadline in ms,
 /// D a database.
 const TEMPLATES: &[&str] = &[
     "SET K V",
@@ -246,6 +247,49 @@ const TEMPLATES: &[&str] = &[
     "SINTER U U",
     "SMEMBERS U",
     "SSCAN U 0",
+    "XADD X I F V F V",
+    "XADD X I F V",
+    "XADD X * F V",
+    "XADD X N-* F V",
+    "XADD X NOMKSTREAM MAXLEN N * F V",
+    "XADD X MAXLEN ~ 3 I F V",
+    "XADD X MAXLEN ~ 3 LIMIT 2 * F V",
+    "XADD X MINID N I F V",
+    "XADD X MINID ~ N * F V",
+    "XDEL X I I",
+    "XTRIM X MAXLEN 3",
+    "XTRIM X MAXLEN ~ 3",
+    "XTRIM X MINID N",
+    "XTRIM X MINID ~ I",
+    "XSETID X I",
+    "XSETID X 30 ENTRIESADDED 100 MAXDELETEDID I",
+    "XGROUP CREATE X F I MKSTREAM",
+    "XGROUP CREATE X F $ ENTRIESREAD N",
+    "XGROUP SETID X F I",
+    "XGROUP SETID X F I ENTRIESREAD N",
+    "XGROUP DESTROY X F",
+    "XGROUP CREATECONSUMER X F V",
+    "XGROUP DELCONSUMER X F N",
+    "XREADGROUP GROUP F N COUNT 2 STREAMS X >",
+    "XREADGROUP GROUP F N STREAMS X >",
+    "XREADGROUP GROUP F N NOACK STREAMS X >",
+    "XREADGROUP GROUP F N STREAMS X X > 0",
+    "XREADGROUP GROUP F N BLOCK 5 STREAMS X X > >",
+    "XREAD BLOCK 5 COUNT 2 STREAMS X $",
+    "XACK X F I I",
+    "XCLAIM X F N 0 I I",
+    "XCLAIM X F N 0 I FORCE JUSTID LASTID I",
+    "XCLAIM X F N 50 I I TIME 5 RETRYCOUNT N",
+    "XAUTOCLAIM X F N 0 0 COUNT 2",
+    "XAUTOCLAIM X F N 50 I JUSTID",
+    "XRANGE X - +",
+    "DEL X",
+    "RENAME X X",
+    "COPY X X REPLACE",
+    "COPY X X DB D",
+    "MOVE X D",
+    "PEXPIRE X T",
+    "SET X V",
     "ZADD Z N F N F",
     "ZADD Z N V 1.5 V 0.25 F",
     "ZADD Z NX CH N F",
@@ -319,6 +363,9 @@ fn word(random: &mut Random, word: &str, now: u64) -> String {
         "L" => format!("list:{}", random.below(3)),
         "U" => format!("set:{}", random.below(4)),
         "Z" => format!("zset:{}", random.below(4)),
+        "X" => format!("stream:{}", random.below(3)),
+        "I" => format!("{}-{}", random.below(20), random.below(3)),
+        "N-*" => format!("{}-*", random.below(20)),
         "V" => match random.below(8) {
             0 => "x".repeat(100),
             1..4 => random.below(100).to_string(),
@@ -397,6 +444,8 @@ fn state(engine: &Engine) -> State {
                 fields(session, &key)
             } else if kind.contains(&format!("{:?}", b"list")) {
                 format!("{:?}", texts(session, &[b"LRANGE", &key, b"0", b"-1"]))
+            } else if kind.contains(&format!("{:?}", b"stream")) {
+                told_of_stream(session, &key)
             } else if kind.contains(&format!("{:?}", b"zset")) {
                 format!("{:?}", texts(session, &[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]))
             } else if kind.contains(&format!("{:?}", b"set")) {
@@ -410,6 +459,21 @@ fn state(engine: &Engine) -> State {
         }
     }
     all
+}
+
+/// Entries, groups and what is pending. That a consumer was there, and how often it has looked at what is its own anyway, is in no log, as with the server.
+fn told_of_stream(session: &mut Session, key: &[u8]) -> String {
+    let mut told = ask(session, &[b"XRANGE", key, b"-", b"+"]);
+    let groups = ask(session, &[b"XINFO", b"GROUPS", key]);
+    let full = ask(session, &[b"XINFO", b"STREAM", key]);
+    // The names of consumers are numbers, and how many there are is left out.
+    for name in 0..5 {
+        let name = format!("field:{name}");
+        told += &ask(session, &[b"XPENDING", key, name.as_bytes()]);
+    }
+    let consumers = format!("Bulk({:?}), Integer(", b"consumers");
+    let without = groups.split(&consumers).map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    format!("{told} {} {full}", without.collect::<String>())
 }
 
 fn fields(session: &mut Session, key: &[u8]) -> String {

@@ -41,6 +41,7 @@ pub fn normal(modes: &[Mode], reply: &Reply) -> Reply {
             Mode::Keys => keys(reply),
             Mode::Without(names) => left_out(reply, names),
             Mode::Mask(positions) => masked(reply, positions),
+            Mode::Times => timeless(reply),
             Mode::CommandInfo => command_infos(reply),
             Mode::CommandDocs => command_docs(reply),
             Mode::Within(_) | Mode::Outcome | Mode::OneOf(_) => reply,
@@ -192,6 +193,32 @@ fn masked(reply: Reply, positions: &[usize]) -> Reply {
                 other => other,
             };
             Reply::Array(items.into_iter().map(element).collect())
+        }
+        other => other,
+    }
+}
+
+/// Without times of the present, in milliseconds, and the ages that XINFO names. Negative ones are codes.
+fn timeless(reply: Reply) -> Reply {
+    const PRESENT: std::ops::Range<i64> = 1_600_000_000_000..9_000_000_000_000;
+    let is_age = |name: &Reply| matches!(name.text(), Some(b"idle" | b"inactive"));
+    let age = |value: Reply| if matches!(value, Reply::Int(0..)) { shape(value) } else { value };
+    match reply {
+        Reply::Int(number) if PRESENT.contains(&number) => Reply::Int(0),
+        Reply::Array(items) => {
+            let mut was_age = false;
+            let each = |item: Reply| {
+                let item = if std::mem::replace(&mut was_age, is_age(&item)) { age(item) } else { item };
+                timeless(item)
+            };
+            Reply::Array(items.into_iter().map(each).collect())
+        }
+        Reply::Map(pairs) => {
+            let each = |(key, value)| {
+                let value = if is_age(&key) { age(value) } else { value };
+                (key, timeless(value))
+            };
+            Reply::Map(pairs.into_iter().map(each).collect())
         }
         other => other,
     }

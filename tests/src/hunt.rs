@@ -44,6 +44,7 @@ struct Setting {
     listpack_value: u32,
     intset_entries: u32,
     list_size: i32,
+    stream_entries: u32,
 }
 
 /// Sends about that many random commands to both servers; stops at the first difference.
@@ -65,6 +66,7 @@ pub fn hunt(pair: &Pair, seed: u64, commands: usize, planted: Vec<Vec<u8>>) -> i
             // With fewer integers than members of a listpack the encoding of a union would depend on the order of a table.
             intset_entries: if listpack_entries == 512 { 512 } else { [512, 5][rng.below(2)] },
             list_size: [-2, 2, 3, 5, -1][rng.below(5)],
+            stream_entries: [100, 3, 2][rng.below(3)],
         };
         let steps = random::sequence(&mut rng, SEQUENCE.min(commands));
         outcome.commands += steps.iter().map(|step| step.commands().count()).sum::<usize>();
@@ -202,8 +204,9 @@ impl Setting {
         let line = format!(
             "CONFIG SET hash-max-listpack-entries {entries} hash-max-listpack-value {value} set-max-listpack-entries {entries} \
              set-max-listpack-value {value} set-max-intset-entries {} zset-max-listpack-entries {entries} \
-             zset-max-listpack-value {value} list-max-listpack-size {} hz 500",
-            self.intset_entries, self.list_size
+             zset-max-listpack-value {value} list-max-listpack-size {} \
+             stream-node-max-entries {} hz 500",
+            self.intset_entries, self.list_size, self.stream_entries
         );
         [line.split(' ').map(|word| word.as_bytes().to_vec()).collect()]
     }
@@ -301,6 +304,7 @@ impl Side {
                     Some(b"hash") => (&[b"HGETALL", key], Mode::Pairs),
                     Some(b"list") => (&[b"LRANGE", key, b"0", b"-1"], Mode::Mask(Vec::new())),
                     Some(b"set") => (&[b"SMEMBERS", key], Mode::Unordered),
+                    Some(b"stream") => (&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"], Mode::Times),
                     Some(b"zset") => (&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], Mode::Within(0)),
                     _ => (&[b"GET", key], Mode::Pairs),
                 };

@@ -34,12 +34,13 @@ pub const EXPIRY_WAIT_MS: u64 = 4;
 
 /// Weight, comparison, template. `{k}` a key, `{f}` a field, `{v}` a value, `{n}` an integer, `{x}` a float, `{t}` a time to
 /// live (good in seconds and milliseconds), `{s}` and `{m}` deadlines in seconds and milliseconds, `{i}` an offset, `{p}` a
-/// pattern, `{u}` a member of a set, `{w}` a score, `{o}` degrees, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{q}` the offset of a bit, `{g}` one of an integer of the type `{y}`, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
+/// pattern, `{u}` a member of a set, `{w}` a score, `{o}` degrees, `{r}` a bound of scores, `{l}` a key of members of one score, `{b}` a bound of these, `{z}` the offset of a bit, `{j}` one of an
+/// integer of the type `{y}`, `{a}` the ID of a new entry of a stream, `{q}` any ID, `{g}` a group, `{h}` a consumer, `{d}` a database, `{e}` one of NX XX GT LT, `{c}` NX or XX
 /// (whether one relative deadline is greater than another can depend on a millisecond).
 const GRAMMAR: &[(usize, &str, &str)] = &[
-    (4, "", "SETBIT {k} {q} 1"),
-    (2, "", "SETBIT {k} {q} 0"),
-    (2, "", "GETBIT {k} {q}"),
+    (4, "", "SETBIT {k} {z} 1"),
+    (2, "", "SETBIT {k} {z} 0"),
+    (2, "", "GETBIT {k} {z}"),
     (1, "", "BITCOUNT {k}"),
     (1, "", "BITCOUNT {k} {i}"),
     (1, "", "BITCOUNT {k} {i} {i}"),
@@ -52,15 +53,15 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "BITOP OR {k} {k} {k}"),
     (1, "", "BITOP XOR {k} {k} {k} {k}"),
     (1, "", "BITOP NOT {k} {k}"),
-    (1, "", "BITFIELD {k} GET {y} {g}"),
+    (1, "", "BITFIELD {k} GET {y} {j}"),
     // A string that got longer, and has no other bits, is none that the server tells watchers of; Keystead does. A kind of comparison keeps these out of
     // transactions.
-    (2, "any-order", "BITFIELD {k} SET {y} {g} {n}"),
-    (2, "any-order", "BITFIELD {k} INCRBY {y} {g} {n}"),
-    (1, "any-order", "BITFIELD {k} OVERFLOW SAT INCRBY {y} {g} {n}"),
-    (1, "any-order", "BITFIELD {k} OVERFLOW FAIL INCRBY {y} {g} {n}"),
-    (1, "any-order", "BITFIELD {k} OVERFLOW SAT SET {y} {g} {n}"),
-    (1, "", "BITFIELD_RO {k} GET {y} {g} GET {y} {g}"),
+    (2, "any-order", "BITFIELD {k} SET {y} {j} {n}"),
+    (2, "any-order", "BITFIELD {k} INCRBY {y} {j} {n}"),
+    (1, "any-order", "BITFIELD {k} OVERFLOW SAT INCRBY {y} {j} {n}"),
+    (1, "any-order", "BITFIELD {k} OVERFLOW FAIL INCRBY {y} {j} {n}"),
+    (1, "any-order", "BITFIELD {k} OVERFLOW SAT SET {y} {j} {n}"),
+    (1, "", "BITFIELD_RO {k} GET {y} {j} GET {y} {j}"),
     (5, "", "PFADD {k} {u}"),
     (3, "", "PFADD {k} {u} {f} {v}"),
     (1, "", "PFADD {k}"),
@@ -376,6 +377,61 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "", "ZREVRANGEBYLEX {l} {b} {b}"),
     (1, "", "ZRANGESTORE {k} {l} {b} {b} BYLEX"),
     (1, "", "ZREMRANGEBYLEX {l} {b} {b}"),
+    (9, "", "XADD {k} {a} {f} {v}"),
+    (4, "", "XADD {k} {a} {f} {v} {f} {v}"),
+    (2, "", "XADD {k} {a} f {v} g {v}"),
+    (1, "", "XADD {k} NOMKSTREAM {a} {f} {v}"),
+    (1, "", "XADD {k} {q} {f} {v}"),
+    (2, "", "XADD {k} MAXLEN {n} {a} {f} {v}"),
+    (1, "", "XADD {k} MAXLEN ~ {n} LIMIT {n} {a} {f} {v}"),
+    (1, "", "XADD {k} MAXLEN ~ 4 {a} {f} {v}"),
+    (1, "", "XADD {k} MINID {q} {a} {f} {v}"),
+    (1, "", "XADD {k} MINID ~ {q} {a} {f} {v}"),
+    (2, "", "XLEN {k}"),
+    (3, "", "XRANGE {k} {q} {q}"),
+    (1, "", "XRANGE {k} - + COUNT {n}"),
+    (2, "", "XREVRANGE {k} {q} {q}"),
+    (1, "", "XREVRANGE {k} + - COUNT {n}"),
+    (4, "", "XDEL {k} {q} {q}"),
+    (1, "", "XTRIM {k} MAXLEN {n}"),
+    (1, "", "XTRIM {k} MAXLEN ~ {n}"),
+    (1, "", "XTRIM {k} MAXLEN ~ {n} LIMIT {n}"),
+    (1, "", "XTRIM {k} MINID {q}"),
+    (1, "", "XTRIM {k} MINID ~ {q}"),
+    (1, "", "XSETID {k} {q}"),
+    (1, "", "XSETID {k} {q} ENTRIESADDED {n} MAXDELETEDID {q}"),
+    (5, "", "XGROUP CREATE {k} {g} {q} MKSTREAM"),
+    (2, "", "XGROUP CREATE {k} {g} $ ENTRIESREAD {n}"),
+    (2, "", "XGROUP SETID {k} {g} {q}"),
+    (1, "", "XGROUP SETID {k} {g} {q} ENTRIESREAD {n}"),
+    (1, "", "XGROUP DESTROY {k} {g}"),
+    (1, "", "XGROUP CREATECONSUMER {k} {g} {h}"),
+    (1, "", "XGROUP DELCONSUMER {k} {g} {h}"),
+    (7, "", "XREADGROUP GROUP {g} {h} COUNT 3 STREAMS {k} >"),
+    (2, "", "XREADGROUP GROUP {g} {h} STREAMS {k} {k} > >"),
+    (1, "", "XREADGROUP GROUP {g} {h} NOACK STREAMS {k} >"),
+    (3, "", "XREADGROUP GROUP {g} {h} STREAMS {k} {q}"),
+    (1, "", "XREADGROUP GROUP {g} {h} COUNT {n} BLOCK 1 STREAMS {k} {k} > {q}"),
+    (3, "", "XREAD COUNT {n} STREAMS {k} {k} {q} {q}"),
+    (1, "", "XREAD STREAMS {k} $"),
+    (1, "", "XREAD STREAMS {k} +"),
+    (1, "", "XREAD BLOCK 1 STREAMS {k} {k} $ {q}"),
+    (4, "", "XACK {k} {g} {q} {q}"),
+    (1, "", "XPENDING {k} {g}"),
+    (2, "ages", "XPENDING {k} {g} - + 10"),
+    (1, "ages", "XPENDING {k} {g} IDLE 100000 {q} {q} {n} {h}"),
+    (3, "", "XCLAIM {k} {g} {h} 0 {q} {q}"),
+    (1, "", "XCLAIM {k} {g} {h} 100000 {q} {q} FORCE JUSTID"),
+    (2, "", "XCLAIM {k} {g} {h} 0 {q} TIME 1000 RETRYCOUNT {n} FORCE"),
+    (1, "", "XCLAIM {k} {g} {h} 0 {q} IDLE 5000 LASTID {q}"),
+    (2, "", "XAUTOCLAIM {k} {g} {h} 0 {q}"),
+    (1, "", "XAUTOCLAIM {k} {g} {h} 100000 - COUNT 2 JUSTID"),
+    (3, "times", "XINFO STREAM {k}"),
+    (2, "times", "XINFO STREAM {k} FULL COUNT 2"),
+    (1, "times", "XINFO STREAM {k} FULL"),
+    (2, "", "XINFO GROUPS {k}"),
+    (1, "times", "XINFO CONSUMERS {k} {g}"),
+    (1, "deep", "SCAN 0 COUNT 10000 TYPE stream"),
     (1, "shape", "SORT {k} BY {k} GET # GET {k} LIMIT {i} {i}"),
     (1, "", "SORT missing ALPHA STORE {k}"),
     (2, "", "SORT {k} ALPHA STORE {k}"),
@@ -439,6 +495,14 @@ const ZSET_KEYS: &[&str] = &["z", "zz", "scores", "\"\\x02\\xff\""];
 const LOG_KEYS: &[&str] = &["log:1", "log:2", "\"\\x04\\xff\""];
 /// Sorted sets all of whose members have one score: what ranges of members are defined for.
 const LEX_KEYS: &[&str] = &["lex:1", "lex:2"];
+const STREAM_KEYS: &[&str] = &["x", "y", "events", "\"\\x05\\xff\""];
+const NEW_IDS: &[&str] = &["1-*", "2-*", "5-*", "9-*", "9-*", "9-*", "10-1", "9-20", "11-*", "3-3"];
+const IDS: &[&str] = &[
+    "0", "1", "1-1", "2", "2-0", "3-3", "5", "5-0", "5-1", "9-0", "9-1", "9-2", "9-3", "9-4", "9-5", "9-6",
+    "9-20", "10-1", "11-0", "12", "-", "+", "(5-0", "(9-1", "(9-3", "0-0",
+];
+const GROUPS: &[&str] = &["g", "g", "h"];
+const CONSUMERS: &[&str] = &["c", "d", "\"\""];
 const FIELDS: &[&str] =
     &["f", "g", "h", "i", "j", "k", "10", "\"\"", "\"\\xff\\x00\"", "a-long-field-name-beyond-16"];
 const VALUES: &[&str] = &[
@@ -650,6 +714,8 @@ fn modes(name: &str) -> Vec<Mode> {
         "seconds" => vec![Mode::Within(1)],
         "millis" => vec![Mode::Within(2000)],
         "outcome" => vec![Mode::Outcome],
+        "times" => vec![Mode::Times],
+        "ages" => vec![Mode::Mask(vec![2])],
         _ => unreachable!("the grammar uses known modes"),
     }
 }
@@ -673,11 +739,15 @@ fn command(rng: &mut Rng, client: usize, template: &str, modes: Vec<Mode>) -> Co
             "{r}" => SCORE_BOUNDS,
             "{l}" => LEX_KEYS,
             "{b}" => LEX_BOUNDS,
+            "{a}" => NEW_IDS,
+            "{q}" => IDS,
+            "{g}" => GROUPS,
+            "{h}" => CONSUMERS,
             "{d}" => DATABASES,
             "{e}" => CONDITIONS,
             "{c}" => &CONDITIONS[..2],
-            "{q}" => &BIT_OFFSETS[..BIT_OFFSETS.len() - 4],
-            "{g}" => BIT_OFFSETS,
+            "{z}" => &BIT_OFFSETS[..BIT_OFFSETS.len() - 4],
+            "{j}" => BIT_OFFSETS,
             "{y}" => BIT_TYPES,
             plain => return plain.as_bytes().to_vec(),
         };
@@ -728,7 +798,7 @@ const ABOUT_SETS: &[&str] = &[
 
 /// One in six keys is of another kind.
 fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
-    const KINDS: [&[&str]; 5] = [STRING_KEYS, HASH_KEYS, LIST_KEYS, SET_KEYS, ZSET_KEYS];
+    const KINDS: [&[&str]; 6] = [STRING_KEYS, HASH_KEYS, LIST_KEYS, SET_KEYS, ZSET_KEYS, STREAM_KEYS];
     if rng.one_in(6) {
         return rng.pick(&KINDS);
     }
@@ -742,6 +812,8 @@ fn keys(rng: &mut Rng, template: &str) -> &'static [&'static str] {
         SET_KEYS
     } else if ["Z", "BZ", "GEO", "COMMAND GETKEYS Z"].iter().any(|name| template.starts_with(name)) {
         ZSET_KEYS
+    } else if template.starts_with('X') {
+        STREAM_KEYS
     } else if template.starts_with('H') {
         HASH_KEYS
     } else if ["DEL", "RENAME", "COPY", "MOVE", "OBJECT", "EXPIRE"]
@@ -783,7 +855,7 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
         return;
     }
     // Another time might be for ever.
-    if [&b"BL"[..], b"BR", b"BZ"].iter().any(|blocking| words[0].starts_with(blocking)) {
+    if [&b"BL"[..], b"BR", b"BZ", b"XREAD"].iter().any(|blocking| words[0].starts_with(blocking)) {
         return;
     }
     // Another score, and the order of members would be that of scores.

@@ -87,6 +87,8 @@ pub enum Mode {
     Without(Vec<Vec<u8>>),
     /// In each element, the values at these positions are compared by type only.
     Mask(Vec<usize>),
+    /// Times of the present, and ages by their names, are compared by type only, on all levels.
+    Times,
     /// Only these names in INFO or CLIENT LIST text, with their values (but for the microseconds in INFO commandstats).
     Only(Vec<Vec<u8>>),
     /// COMMAND INFO: order of flags, categories and subcommands does not matter, notes are dropped.
@@ -202,6 +204,7 @@ fn mode(text: &str) -> Result<Mode, String> {
         b"docs" => Mode::CommandDocs,
         b"only" => Mode::Only(rest),
         b"keys" => Mode::Keys,
+        b"times" => Mode::Times,
         b"oneof" => Mode::OneOf(rest),
         b"without" => Mode::Without(rest),
         b"mask" => {

@@ -17,7 +17,7 @@ use crate::keyspace::locks::Locks;
 use crate::keyspace::waiting::{Serve, Waiter};
 use crate::keyspace::{Db, Group, Key, Keyspace};
 use crate::local::Local;
-use crate::num::LongDouble;
+use crate::num::{self, LongDouble};
 use crate::sync::{Arc, Mutex};
 
 /// Whether a command has replied.
@@ -45,6 +45,9 @@ pub trait Block {
     /// `None`: any type, and one that it cannot use is no error for who waits already.
     const AWAITED: Option<&'static str> = None;
 
+    /// Whether it is attempted anew as well when an awaited key is gone, or has a value of another type.
+    const AWAITS_LOSS: bool = false;
+
     /// Does it, if it can. The shards of its keys are locked. Run again whenever one of the awaited keys was changed, perhaps by a thread of another
     /// session. Effects that repeating its words would not have are put into the log by [`Db::propagate`]. What only the reply has from then on can be
     /// put back by [`Db::can_undo`].
@@ -66,8 +69,33 @@ pub trait Block {
         self.give_up(reply);
     }
 
+    /// Puts other words in the place of those that would mean something else when it is attempted anew. `words`: all of them, the command's name included.
+    ///
+    /// # Errors
+    /// The system has no memory.
+    fn settle_words(&self, _: &Db<'_>, _words: &mut [Box<[u8]>]) -> Result<()> {
+        Ok(())
+    }
+
     /// Calls `visit` for each key that it waits for. The shards of its other keys are locked as well when it is attempted.
     fn each_awaited(&self, visit: &mut dyn FnMut(&[u8]));
+}
+
+/// Milliseconds of a time are an `i64` for the server, and so is the end of the wait: this is some three centuries less.
+const MOST_MS: i64 = 9_223_362_000_000_000_000;
+
+/// A time to wait in milliseconds, as commands on streams take it; 0 is for ever (`None`).
+///
+/// # Errors
+/// No integer, a negative one, or one that is too large.
+pub(crate) fn patience_of_milliseconds(text: &[u8]) -> Result<Option<Duration>> {
+    let wrong = || Error::command("timeout is not an integer or out of range");
+    match num::parse_i64(text).ok_or_else(wrong)? {
+        ..0 => Err(Error::command("timeout is negative")),
+        milliseconds if milliseconds > MOST_MS => Err(Error::command("timeout is out of range")),
+        0 => Ok(None),
+        milliseconds => Ok(Some(Duration::from_millis(milliseconds as u64))),
+    }
 }
 
 /// A time to wait in seconds, as blocking commands take it; 0 is for ever (`None`).
@@ -75,8 +103,7 @@ pub trait Block {
 /// # Errors
 /// No number, a negative one, or one that is too large.
 pub(crate) fn patience_of_seconds(text: &[u8]) -> Result<Option<Duration>> {
-    /// Milliseconds of a time are an `i64` for the server, and so is the end of the wait: this is some three centuries less.
-    const MOST: f64 = 9_223_362_000_000_000_000.0;
+    const MOST: f64 = MOST_MS as f64;
     let seconds = LongDouble::parse(text);
     let seconds = seconds.ok_or_else(|| Error::command("timeout is not a float or out of range"))?;
     match (seconds.to_f64() * 1000.0).ceil() {
@@ -141,7 +168,10 @@ pub fn block<'a, C: Parse<'a> + Block>(
         let mut hashes: SmallVec<[u64; 8]> = SmallVec::new();
         command.each_key(&mut |key: &Key<'_>| hashes.push(key.hash()));
         let words = owned(argv)?;
-        pending.retry = Some(Retry { words: owned(argv)?, again, awaited: C::AWAITED });
+        let mut settled = owned(argv)?;
+        command.settle_words(db, &mut settled)?;
+        pending.retry =
+            Some(Retry { words: settled, again, awaited: C::AWAITED, awaits_loss: C::AWAITS_LOSS });
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
         let wait = Arc::new(Wait { waiter: waiter.clone(), pending });
@@ -256,6 +286,7 @@ struct Retry {
     words: Box<[Box<[u8]>]>,
     again: Again,
     awaited: Option<&'static str>,
+    awaits_loss: bool,
 }
 
 impl Pending {
@@ -280,13 +311,13 @@ impl Pending {
 }
 
 impl Serve for Pending {
-    fn awaits(&self, type_name: &str) -> bool {
-        let awaited = self.retry.as_ref().and_then(|retry| retry.awaited);
-        awaited.is_none_or(|awaited| awaited == type_name)
+    fn awaits(&self, type_name: Option<&str>) -> bool {
+        let Some(retry) = &self.retry else { return type_name.is_some() };
+        retry.awaits_loss || type_name.is_some_and(|name| retry.awaited.is_none_or(|awaited| awaited == name))
     }
 
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
-        let Some(Retry { words, again, awaited }) = &self.retry else { return false };
+        let Some(Retry { words, again, awaited, .. }) = &self.retry else { return false };
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
         let mut reply = sink(self.form, self.resp3);
         let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());

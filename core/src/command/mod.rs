@@ -18,8 +18,8 @@ pub mod tape;
 /// The words of a command.
 pub type Argv = Vec<Vec<u8>>;
 pub use arg::{Arg, Args, DbIndex, Positive, is_token};
-pub(crate) use block::patience_of_seconds;
 pub use block::{Attempt, Block, Outcome};
+pub(crate) use block::{patience_of_milliseconds, patience_of_seconds};
 pub use keystead_macros::{Arg, Command};
 pub use reply::{Form, Reply};
 pub use run::Context;

@@ -13,6 +13,7 @@ mod pops;
 pub(crate) mod pubsub;
 pub(crate) mod server;
 pub(crate) mod set;
+pub(crate) mod stream;
 pub(crate) mod string;
 pub mod table;
 pub(crate) mod transactions;
@@ -125,6 +126,18 @@ commands! {
         remove::SRem,
         scan::SScan,
         union::SDiff, union::SDiffStore, union::SUnion, union::SUnionStore;
+    stream:
+        add::XAdd,
+        autoclaim::XAutoClaim,
+        claim::XClaim,
+        delete::XDel, delete::XSetId,
+        group::XGroup { group::XGroupCreate, group::XGroupCreateConsumer, group::XGroupDelConsumer, group::XGroupDestroy, group::XGroupHelp, group::XGroupSetId },
+        info::XInfo { info::XInfoConsumers, info::XInfoGroups, info::XInfoHelp, info::XInfoStream },
+        pending::XAck, pending::XPending,
+        range::XLen, range::XRange, range::XRevRange,
+        read::XRead,
+        readgroup::XReadGroup,
+        trim::XTrim;
     string:
         append::Append,
         counter::Decr, counter::DecrBy, counter::Incr, counter::IncrBy,

@@ -59,7 +59,7 @@ fn run<T: Collection, R>(
             None => Editing::unpacked(around),
         };
         let result = editing.run(edit)?;
-        let Edited { has_changed, goes, unpacked, repacked } = editing.end();
+        let Edited { has_changed, goes, unpacked, repacked, .. } = editing.end();
         db.remember_time(&time);
         if has_changed && !goes {
             let is_large = unpacked.is_some();
@@ -98,11 +98,15 @@ fn run<T: Collection, R>(
         let large = T::of_owned(value).expect("the type was checked");
         let mut editing = Editing::large(large, around);
         let result = editing.run(edit);
-        let Edited { has_changed, goes, repacked, .. } = editing.end();
-        ((result, large.timer_to_arm(), goes, repacked), has_changed)
+        let Edited { has_changed, is_unheard, goes, repacked, .. } = editing.end();
+        let is_unheard = is_unheard && !has_changed;
+        ((result, large.timer_to_arm(), is_unheard, goes, repacked), has_changed)
     })?;
     entry.db().remember_time(&time);
-    let (result, timer, goes, repacked) = edited.expect("the kind says that it owns something");
+    let (result, timer, is_unheard, goes, repacked) = edited.expect("the kind says that it owns something");
+    if is_unheard {
+        entry.modified_unheard();
+    }
     if let Some(timer) = timer {
         entry.arm(timer);
     }

@@ -495,6 +495,12 @@ impl<'e> Db<'e> {
         self.mark(key);
     }
 
+    /// Records a change of a key that only the log hears of: WATCH and those who wait for the key do not.
+    pub(super) fn modified_unheard(&mut self, key: &Key<'_>) {
+        self.effects.changes += 1;
+        self.shard(key).stats.count_change();
+    }
+
     #[inline]
     fn mark(&mut self, key: &Key<'_>) {
         let db = self.index;

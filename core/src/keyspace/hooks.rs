@@ -22,6 +22,7 @@ pub enum EventClass {
     List,
     Set,
     ZSet,
+    Stream,
     Expired,
     Evicted,
     New,

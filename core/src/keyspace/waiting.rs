@@ -40,9 +40,9 @@ pub(crate) trait Serve: Send + Sync {
     /// nothing has changed. What is replied is kept for [`Serve::served`]. `db` works for the waiter's session meanwhile.
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool;
 
-    /// Whether a value of a type, as TYPE calls it, is what it waits for.
-    fn awaits(&self, _type_name: &str) -> bool {
-        true
+    /// Whether a value of a type, as TYPE calls it, is what it waits for; `None`: that the key is gone.
+    fn awaits(&self, type_name: Option<&str>) -> bool {
+        type_name.is_some()
     }
 
     /// It was done, and nothing is locked any more: wakes the waiter. `logged`: whether the log could keep the effects.
@@ -376,7 +376,7 @@ impl Db<'_> {
     }
 
     /// Has those who wait for a key served at the end of the work, if there are any.
-    pub(super) fn note_ready(&mut self, key: &Key<'_>) {
+    pub(crate) fn note_ready(&mut self, key: &Key<'_>) {
         let db = self.index;
         if self.locks.shard(key.shard()).watchers.is_awaited(db, key) {
             self.effects.rare().ready.note(&Place { db, key: key.bytes().into() });
@@ -430,8 +430,8 @@ impl Db<'_> {
                 return self.effects.rare().later.push(place);
             }
             self.index = place.db;
-            let Some(entry) = self.peek(&key) else { return };
-            if !waiter.serve.awaits(entry.value().type_name()) {
+            let type_name = self.peek(&key).map(|entry| entry.value().type_name());
+            if !waiter.serve.awaits(type_name) {
                 continue;
             }
             (self.index, self.client) = waiter.origin;

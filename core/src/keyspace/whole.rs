@@ -17,6 +17,7 @@ impl Db<'_> {
             let garbage = place.map(|place| self.locks.shard_mut(index).clear(place));
             self.effects.discard(garbage.into_iter().flatten());
         }
+        self.note_all_ready(&[db]);
         self.emptied(Some(db), count)
     }
 
@@ -40,6 +41,7 @@ impl Db<'_> {
             let garbage = self.locks.shard_mut(index).clear_all();
             self.effects.discard(garbage);
         }
+        self.note_all_ready(&all);
         self.emptied(None, count)
     }
 

@@ -81,6 +81,7 @@ fn class_of(class: EventClass) -> KeyspaceEvents {
         EventClass::List => KeyspaceEvents::LIST,
         EventClass::Set => KeyspaceEvents::SET,
         EventClass::ZSet => KeyspaceEvents::ZSET,
+        EventClass::Stream => KeyspaceEvents::STREAM,
         EventClass::Expired => KeyspaceEvents::EXPIRED,
         EventClass::Evicted => KeyspaceEvents::EVICTED,
         EventClass::New => KeyspaceEvents::NEW,

@@ -482,6 +482,24 @@ impl Collection {
         self.set_half(COUNTS, false, half(self.word(COUNTS), false).wrapping_add_signed(change));
     }
 
+    /// Lengthens a block of so many words by some more where it stands, if it is the last of a small collection that has room. Says whether it did.
+    pub(crate) fn extend(&mut self, block: Ref, words: usize, more: usize) -> bool {
+        let used = half(self.word(SPACE), false);
+        let is_last = block.get() as usize - 1 + words == used;
+        if self.view().is_paged() || !is_last || self.root.len() + more > SMALL {
+            return false;
+        }
+        self.root.extend((0..more).map(|_| AtomicU64::new(0)));
+        self.set_half(SPACE, false, used + more);
+        true
+    }
+
+    /// Gives the end of a block of so many words back, which is not longer than a page: from word `kept` on.
+    pub(crate) fn shorten(&mut self, block: Ref, words: usize, kept: usize) {
+        debug_assert!(kept < words && words <= PAGE_WORDS, "runs of pages are given back whole");
+        self.free(block_at(block.get() as usize - 1 + kept), words - kept);
+    }
+
     /// Gives a block of so many words back, which nothing refers to any more.
     pub(crate) fn free(&mut self, block: Ref, words: usize) {
         let at = block.get() as usize - 1;

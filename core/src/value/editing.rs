@@ -119,6 +119,8 @@ pub(crate) struct Editing<'e, T: Collection> {
     pool: &'e Arc<Pool>,
     time: &'e LazyTime<'e>,
     pub(super) has_changed: bool,
+    /// Something was changed that only the log is to hear of.
+    pub(super) is_unheard: bool,
     /// There was no memory for something: nothing is changed from then on, and the edit fails.
     pub(super) is_refused: bool,
     /// A large one has shrunk, and is packed again if it is small enough.
@@ -154,6 +156,8 @@ pub(crate) struct Around<'e, T: Collection> {
 pub(crate) struct Edited<T> {
     /// Elements are other than before, or have another value or deadline.
     pub(crate) has_changed: bool,
+    /// Something else was changed, of which only the log is to hear.
+    pub(crate) is_unheard: bool,
     /// The key goes, since nothing is left.
     pub(crate) goes: bool,
     /// What packed bytes were unpacked into: they are of no use any more. Where nothing `has_changed`, the elements are the same.
@@ -187,6 +191,7 @@ impl<'e, T: Collection> Editing<'e, T> {
             pool,
             time,
             has_changed: false,
+            is_unheard: false,
             is_refused: false,
             may_repack: false,
             surety: None,
@@ -215,6 +220,7 @@ impl<'e, T: Collection> Editing<'e, T> {
         {
             large.become_again(before);
             self.has_changed = false;
+            self.is_unheard = false;
         }
         Err(OutOfMemory.into())
     }
@@ -251,24 +257,24 @@ impl<'e, T: Collection> Editing<'e, T> {
     /// Ends the edit.
     #[inline]
     pub(crate) fn end(self) -> Edited<T> {
-        let has_changed = self.has_changed;
+        let (has_changed, is_unheard) = (self.has_changed, self.is_unheard);
         let repack = |large: &T, goes: bool| {
             if self.may_repack && !goes { large.repack(self.limits) } else { None }
         };
         match self.form {
             Form::Packed(packed) => {
                 let goes = T::GOES_WHEN_EMPTY && T::is_empty(packed.kind(), packed.bytes());
-                Edited { has_changed, goes, unpacked: None, repacked: None }
+                Edited { has_changed, is_unheard, goes, unpacked: None, repacked: None }
             }
             Form::Unpacked(large) => {
                 let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
                 let repacked = repack(&large, goes);
                 let unpacked = if repacked.is_some() { None } else { Some(large) };
-                Edited { has_changed, goes, unpacked, repacked }
+                Edited { has_changed, is_unheard, goes, unpacked, repacked }
             }
             Form::Large(large) => {
                 let goes = T::GOES_WHEN_EMPTY && large.elements() == 0;
-                Edited { has_changed, goes, unpacked: None, repacked: repack(large, goes) }
+                Edited { has_changed, is_unheard, goes, unpacked: None, repacked: repack(large, goes) }
             }
         }
     }

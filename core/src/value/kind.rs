@@ -11,6 +11,7 @@ use super::list::{Large, List, ListRef};
 use super::long::{self, LongString};
 use super::rooted::{Root, Rooted};
 use super::set::{self, Set, SetRef};
+use super::stream::{Stream, StreamRef};
 use super::string;
 use super::zset::{TreeRef, ZSet, ZSetRef};
 use crate::store::memory::Pool;
@@ -33,6 +34,8 @@ pub enum Value<'a> {
     Set(SetRef<'a>),
     /// A sorted set.
     ZSet(ZSetRef<'a>),
+    /// A stream.
+    Stream(StreamRef<'a>),
 }
 
 /// Types of values.
@@ -43,6 +46,7 @@ pub(crate) enum Type {
     List,
     Set,
     ZSet,
+    Stream,
 }
 
 impl Type {
@@ -54,6 +58,7 @@ impl Type {
             Type::List => "list",
             Type::Set => "set",
             Type::ZSet => "zset",
+            Type::Stream => "stream",
         }
     }
 }
@@ -66,6 +71,7 @@ impl Value<'_> {
             Value::List(_) => Type::List,
             Value::Set(_) => Type::Set,
             Value::ZSet(_) => Type::ZSet,
+            Value::Stream(_) => Type::Stream,
         }
     }
 
@@ -249,6 +255,8 @@ encodings! {
         SetTable(Set) = 10: Set, "hashtable", |root| Value::Set(SetRef::table(set::TableRef::new(root)));
         /// Sorted set: a table and a tree.
         ZSetTree(ZSet) = 12: ZSet, "skiplist", |root| Value::ZSet(ZSetRef::tree(TreeRef::new(root)));
+        /// Stream: trees of listpacks, groups, consumers and what is pending.
+        Stream(Stream) = 13: Stream, "stream", |root| Value::Stream(StreamRef::new(root));
     }
 }
 
@@ -296,6 +304,7 @@ mod tests {
             (10, "SetTable"),
             (11, "ZSetPacked"),
             (12, "ZSetTree"),
+            (13, "Stream"),
         ];
         assert_eq!(numbers, expected.map(|(number, name)| (number, String::from(name))));
         for kind in Kind::ALL {

@@ -12,6 +12,7 @@ pub(crate) mod listpack;
 pub(crate) mod long;
 mod rooted;
 pub(crate) mod set;
+pub(crate) mod stream;
 pub(crate) mod string;
 pub(crate) mod zset;
 
@@ -23,6 +24,7 @@ pub(crate) use kind::{Kind, MAX_IN_ARENA, NewValue, Owned, Type};
 pub use list::ListRef;
 pub(crate) use rooted::{Root, Rooted};
 pub use set::SetRef;
+pub use stream::StreamRef;
 pub use string::Text;
 pub use zset::ZSetRef;
 

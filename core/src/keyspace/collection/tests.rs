@@ -382,7 +382,13 @@ fn what_is_packed_in_another_way_is_stored_as_such_or_not_at_all() {
                 block.undo();
                 return Ok(());
             }
-            block.end(Edited::<Hash> { has_changed: true, goes: false, unpacked: None, repacked: None })
+            block.end(Edited::<Hash> {
+                has_changed: true,
+                is_unheard: false,
+                goes: false,
+                unpacked: None,
+                repacked: None,
+            })
         })
     };
     repack(true).unwrap();

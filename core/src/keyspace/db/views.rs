@@ -163,6 +163,11 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         self.db.modified(&self.key);
     }
 
+    /// The same of what only the log hears of.
+    pub(in crate::keyspace) fn modified_unheard(&mut self) {
+        self.db.modified_unheard(&self.key);
+    }
+
     /// The database, for its clock, log and events.
     pub fn db(&mut self) -> &mut Db<'e> {
         self.db
@@ -265,6 +270,8 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         let (db, hash, at) = (self.db.index, self.key.hash(), self.at);
         let (at, result, changed) = self.db.shard_mut(&self.key).edit_owned(db, hash, at, edit)?;
         self.at = at;
+        // What changes nothing may take memory all the same, as a consumer that reads nothing.
+        self.db.has_changed = true;
         if changed {
             self.db.modified(&self.key);
         }

@@ -7,14 +7,15 @@
 //! an item itself is only looked at where hints are equal.
 //!
 //! ```text
-//! root      the collection's first own number: the top node, above it the height; the second: the weight of all
+//! anchor    the collection's first own number, or a word of a block: the top node, above it the height, and the words of a top leaf that is short; the
+//!           second number, or the next word: the weight of all
 //! leaf      count (u32) | items (u32 each)                                   of unit weight
 //!           count (u64) | item (u32), weight (u32) | ...                     else
 //! inner     count (u64) | child (u32), first item (u32) | ... | weights (u64 each) | hints (u64 each)
 //! ```
 //!
 //! **Shape.** A node that is full is split in halves; at either end of the tree it stays full and the item begins a node of its own, so that what is filled in
-//! order leaves no gaps. A node that falls below a quarter is merged with a neighbour if both fill three quarters of one, and an empty one goes. So all
+//! order leaves no gaps. The first leaf begins short and doubles, so that a tree of few items is small. A node that falls below a quarter is merged with a neighbour if both fill three quarters of one, and an empty one goes. So all
 //! operations are O(log n), and each writes to one node a level, to twice as many where nodes are split or merged.
 //!
 //! **Sharing and memory.** Whoever changes the tree makes the nodes from the root to the place its own first, and takes the blocks that new nodes need;
@@ -37,6 +38,17 @@ use node::{Inner, Leaf};
 /// The top node, and above it the height: 0 if that is a leaf.
 const ROOT: Own = Own::First;
 const WEIGHT: Own = Own::Second;
+/// From this bit on the words of a top leaf that is shorter than others.
+const SHORT_LEAF: u32 = 40;
+
+/// Where it is noted which node is the top one, and the weight of all. A collection can have many trees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Anchor {
+    /// In the collection's own numbers.
+    Own,
+    /// In two words of a block, from this one on. They are zero while the tree is empty.
+    In(Ref, usize),
+}
 
 /// What the items of a tree are.
 pub(crate) trait Items {
@@ -72,6 +84,7 @@ impl Place {
 /// A tree to read. See the module's text.
 pub(crate) struct Tree<'a, I> {
     view: View<'a>,
+    anchor: Anchor,
     items: PhantomData<I>,
 }
 
@@ -84,20 +97,43 @@ impl<I> Clone for Tree<'_, I> {
 impl<I> Copy for Tree<'_, I> {}
 
 impl<'a, I: Items> Tree<'a, I> {
-    /// The tree of a collection.
+    /// The one tree of a collection.
     pub(crate) fn new(view: View<'a>) -> Self {
-        Self { view, items: PhantomData }
+        Self::anchored(view, Anchor::Own)
+    }
+
+    /// One of several trees.
+    pub(crate) fn anchored(view: View<'a>, anchor: Anchor) -> Self {
+        Self { view, anchor, items: PhantomData }
     }
 
     /// The weight of all items. O(1).
     pub(crate) fn weight(self) -> u64 {
-        self.view.own(WEIGHT)
+        match self.anchor {
+            Anchor::Own => self.view.own(WEIGHT),
+            Anchor::In(block, at) => self.view.word_of(block, at + 1),
+        }
+    }
+
+    fn root_word(self) -> u64 {
+        match self.anchor {
+            Anchor::Own => self.view.own(ROOT),
+            Anchor::In(block, at) => self.view.word_of(block, at),
+        }
     }
 
     /// The top node and the height.
     fn root(self) -> Option<(Ref, u32)> {
-        let word = self.view.own(ROOT);
-        Some((Ref::new(word as u32)?, (word >> 32) as u32))
+        let word = self.root_word();
+        Some((Ref::new(word as u32)?, (word >> 32) as u32 & 0xff))
+    }
+
+    /// Words of the top node, if it is a leaf.
+    fn top_leaf_words(self) -> usize {
+        match self.root_word() >> SHORT_LEAF {
+            0 => node::LEAF_WORDS,
+            words => words as usize,
+        }
     }
 
     fn inner(self, node: Ref) -> Inner<'a> {

@@ -6,7 +6,7 @@ mod collected;
 pub(crate) mod editing;
 pub(crate) mod large;
 mod node;
-mod sizes;
+pub(in crate::value) mod sizes;
 
 pub(crate) use collected::Collected;
 pub(crate) use editing::Elements;

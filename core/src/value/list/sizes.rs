@@ -7,7 +7,7 @@ use crate::store::memory::PAGE;
 use crate::value::listpack::{Element, Listpack};
 
 /// Bytes of the server's listpack without elements.
-pub(super) const EMPTY: usize = 7;
+pub(in crate::value) const EMPTY: usize = 7;
 
 /// Bytes above which a node is full where its elements are counted, and an element has a node to itself.
 const SAFETY: usize = 8192;
@@ -97,7 +97,7 @@ impl Fill {
 }
 
 /// Bytes of an element in the server's listpack.
-pub(super) fn of_element(element: Element<'_>) -> usize {
+pub(in crate::value) fn of_element(element: Element<'_>) -> usize {
     let encoded = match element {
         Element::Int(0..=127) => 1,
         Element::Int(-4096..=4095) => 2,

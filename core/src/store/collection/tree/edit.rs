@@ -4,14 +4,16 @@ use std::marker::PhantomData;
 
 use smallvec::SmallVec;
 
-use super::node::{CHILDREN, Child, INNER_WORDS, Inner, LEAF_WORDS, Leaf};
-use super::{Items, Place, ROOT, Step, Tree, WEIGHT};
+use super::node::{CHILDREN, Child, FIRST_LEAF_WORDS, INNER_WORDS, Inner, LEAF_WORDS, Leaf};
+use super::{Anchor, Items, Place, ROOT, SHORT_LEAF, Step, Tree, WEIGHT};
 use crate::store::collection::Collection;
+use crate::store::collection::Own;
 use crate::store::memory::{OutOfMemory, Ref};
 
 /// A tree to change. See the module's text.
 pub(crate) struct TreeMut<'c, I> {
     collection: &'c mut Collection,
+    anchor: Anchor,
     items: PhantomData<I>,
 }
 
@@ -24,14 +26,19 @@ struct Note {
 }
 
 impl<'c, I: Items> TreeMut<'c, I> {
-    /// The tree of a collection.
+    /// The one tree of a collection.
     pub(crate) fn new(collection: &'c mut Collection) -> Self {
-        Self { collection, items: PhantomData }
+        Self::anchored(collection, Anchor::Own)
+    }
+
+    /// One of several trees.
+    pub(crate) fn anchored(collection: &'c mut Collection, anchor: Anchor) -> Self {
+        Self { collection, anchor, items: PhantomData }
     }
 
     /// The tree to read.
     pub(crate) fn as_ref(&self) -> Tree<'_, I> {
-        Tree::new(self.collection.view())
+        Tree::anchored(self.collection.view(), self.anchor)
     }
 
     fn inner(&self, node: Ref) -> Inner<'_> {
@@ -44,12 +51,36 @@ impl<'c, I: Items> TreeMut<'c, I> {
 
     fn set_root(&mut self, root: Option<Ref>, height: u32) {
         let number = root.map_or(0, Ref::get);
-        self.collection.set_own(ROOT, u64::from(height) << 32 | u64::from(number));
+        self.note(ROOT, u64::from(height) << 32 | u64::from(number));
+    }
+
+    /// Has the tree be one leaf of so many words.
+    fn set_top_leaf(&mut self, leaf: Ref, words: usize) {
+        let short = if words < LEAF_WORDS { words as u64 } else { 0 };
+        self.note(ROOT, short << SHORT_LEAF | u64::from(leaf.get()));
     }
 
     fn add_weight(&mut self, change: u64) {
         let weight = self.as_ref().weight().wrapping_add(change);
-        self.collection.set_own(WEIGHT, weight);
+        self.note(WEIGHT, weight);
+    }
+
+    /// Writes one of the two numbers of the anchor, which is the tree's own.
+    fn note(&mut self, which: Own, value: u64) {
+        match self.anchor {
+            Anchor::Own => self.collection.set_own(which, value),
+            Anchor::In(block, at) => {
+                let at = if matches!(which, Own::First) { at } else { at + 1 };
+                self.collection.view().words(block).set_word(at, value);
+            }
+        }
+    }
+
+    fn own_anchor(&self) -> Result<(), OutOfMemory> {
+        match self.anchor {
+            Anchor::Own => Ok(()),
+            Anchor::In(block, _) => self.collection.own(block),
+        }
     }
 
     /// Makes the nodes on the way to the item behind a place the tree's own, and no other's: changing or removing it needs no memory then, whatever is inserted
@@ -65,6 +96,7 @@ impl<'c, I: Items> TreeMut<'c, I> {
     }
 
     fn own_way(&self, place: &Place) -> Result<(), OutOfMemory> {
+        self.own_anchor()?;
         place.steps.iter().try_for_each(|step| self.collection.own(step.node))
     }
 
@@ -72,16 +104,18 @@ impl<'c, I: Items> TreeMut<'c, I> {
     ///
     /// # Errors
     /// [`OutOfMemory`]; nothing has changed.
-    pub(crate) fn insert(&mut self, place: Place, item: Ref, weight: u32) -> Result<(), OutOfMemory> {
+    pub(crate) fn insert(&mut self, mut place: Place, item: Ref, weight: u32) -> Result<(), OutOfMemory> {
         let Some((root, height)) = self.as_ref().root() else {
-            let leaf = self.collection.alloc(LEAF_WORDS)?;
+            self.own_anchor()?;
+            let leaf = self.collection.alloc(FIRST_LEAF_WORDS)?;
             self.leaf(leaf).set_len(0);
             self.leaf(leaf).insert(0, item, weight);
-            self.set_root(Some(leaf), 0);
+            self.set_top_leaf(leaf, FIRST_LEAF_WORDS);
             self.add_weight(weight.into());
             return Ok(());
         };
         self.own_way(&place)?;
+        let root = if height == 0 { self.lengthen(root, &mut place)? } else { root };
         let mut new_nodes = self.new_nodes(&place)?.into_iter();
         let mut steps = place.steps.iter().rev();
         let is_at_end = (is_first(&place), place.before == self.as_ref().weight());
@@ -101,6 +135,21 @@ impl<'c, I: Items> TreeMut<'c, I> {
         }
         self.add_weight(weight.into());
         Ok(())
+    }
+
+    /// Has the one leaf that there is be longer, if it is short and full. Returns which it is then.
+    fn lengthen(&mut self, leaf: Ref, place: &mut Place) -> Result<Ref, OutOfMemory> {
+        let words = self.as_ref().top_leaf_words();
+        if words == LEAF_WORDS || self.leaf(leaf).len() < Leaf::<I>::most_in(words) {
+            return Ok(leaf);
+        }
+        let longer = self.collection.alloc(2 * words)?;
+        self.leaf(longer).set_len(0);
+        self.leaf(leaf).move_to(0, self.leaf(longer));
+        self.set_top_leaf(longer, 2 * words);
+        self.collection.free(leaf, words);
+        place.steps[0].node = longer;
+        Ok(longer)
     }
 
     /// Blocks for the nodes that an insertion at a place makes: all of them, or none is taken. In the order in which they are needed.
@@ -316,8 +365,9 @@ impl<'c, I: Items> TreeMut<'c, I> {
         while let Some((root, height)) = self.as_ref().root() {
             if height == 0 {
                 if self.leaf(root).len() == 0 {
+                    let words = self.as_ref().top_leaf_words();
                     self.set_root(None, 0);
-                    self.collection.free(root, LEAF_WORDS);
+                    self.collection.free(root, words);
                 }
                 return;
             }

@@ -9,6 +9,8 @@ use crate::store::memory::words::Words;
 
 /// Words of a leaf: 63 items of unit weight, 31 of others. Four cache lines; other lengths have not been measured yet.
 pub(super) const LEAF_WORDS: usize = 32;
+/// Words of the first leaf of a tree, while it has few items. Doubled until it is as long as others.
+pub(super) const FIRST_LEAF_WORDS: usize = 4;
 /// Children of an inner node.
 pub(super) const CHILDREN: usize = 21;
 /// Words of an inner node.
@@ -34,10 +36,15 @@ fn reference(number: u32) -> Ref {
 
 impl<'a, I: Items> Leaf<'a, I> {
     /// Items of a full one.
-    pub(super) const MOST: usize = if I::UNIT { LEAF_WORDS * 2 - 1 } else { LEAF_WORDS - 1 };
+    pub(super) const MOST: usize = Self::most_in(LEAF_WORDS);
+
+    /// Items of a full one of so many words.
+    pub(super) const fn most_in(words: usize) -> usize {
+        if I::UNIT { words * 2 - 1 } else { words - 1 }
+    }
 
     pub(super) fn new(words: Words<'a>) -> Self {
-        Self { words: words.first(LEAF_WORDS), items: PhantomData }
+        Self { words, items: PhantomData }
     }
 
     #[inline]

@@ -1,0 +1,30 @@
+//! Streams: reading one. How entries are stored is told in [`large`] and [`node`], groups in [`groups`], how either is changed in [`editing`].
+
+pub(crate) mod editing;
+pub(crate) mod groups;
+mod id;
+mod large;
+mod node;
+mod radix;
+
+pub(crate) use editing::Entries;
+pub(crate) use id::Id;
+pub use large::StreamRef;
+pub(crate) use large::{NodeLimits, Stream, Trim};
+pub(crate) use node::Entry;
+
+use super::Value;
+use crate::error::{Error, Result};
+
+impl<'a> Value<'a> {
+    /// The stream.
+    ///
+    /// # Errors
+    /// WRONGTYPE for any other type.
+    pub fn stream(&self) -> Result<StreamRef<'a>> {
+        match *self {
+            Value::Stream(stream) => Ok(stream),
+            _ => Err(Error::wrong_type()),
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! The nodes of a stream: blocks of its collection, each with the entries that one node of the server's has.
+//! Which nodes there are is [`super::large`]'s affair.
+//!
+//! ```text
+//! words 0-1  the node's ID: that of the entry that it began with
+//! words 2-3  the last ID that was added to it
+//! word 4     bytes of the listpack, above them the words of the block
+//! word 5     bytes of the server's listpack without its two counts, above them the entries that were deleted
+//! listpack   number of fields | fields | entries
+//! entry      time and number, as differences to the node's ID | 0 | values                                | elements before this one
+//!            time and number, as differences to the node's ID | number of fields | field, value, ...      | elements before this one
+//! ```
+//! The fields that a node begins with are those of its first entry; an entry that has the same ones does not repeat them. A deleted entry leaves nothing but
+//! its share in word 5: the server goes on counting it.
+
+use smallvec::SmallVec;
+
+use super::id::Id;
+use crate::store::collection::{Collection, View};
+use crate::store::memory::chunks::PAGE_WORDS;
+use crate::store::memory::{OutOfMemory, Ref};
+use crate::value::editing::Splice;
+use crate::value::list::sizes;
+use crate::value::listpack::{self, Element, Iter, Listpack, Patch};
+
+const HEAD_WORDS: usize = 6;
+const HEAD: usize = HEAD_WORDS * 8;
+/// Elements of an entry beside its fields and values: two of the ID, how many fields, how many elements.
+const AROUND: usize = 4;
+
+/// What stands before the listpack of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) id: Id,
+    pub(super) last: Id,
+    len: usize,
+    pub(super) words: usize,
+    body: usize,
+    deleted: usize,
+}
+
+impl Head {
+    pub(super) fn of(view: View<'_>, block: Ref) -> Self {
+        let word = |at| u64::from_le(view.word_of(block, at));
+        let low = |at| word(at) as u32 as usize;
+        let high = |at| (word(at) >> 32) as usize;
+        Self {
+            id: Id { ms: word(0), seq: word(1) },
+            last: Id { ms: word(2), seq: word(3) },
+            len: low(4),
+            words: high(4),
+            body: low(5),
+            deleted: high(5),
+        }
+    }
+
+    fn bytes(self) -> [u8; HEAD] {
+        let both = |low: usize, high: usize| low as u64 | (high as u64) << 32;
+        let words = [
+            self.id.ms,
+            self.id.seq,
+            self.last.ms,
+            self.last.seq,
+            both(self.len, self.words),
+            both(self.body, self.deleted),
+        ];
+        let mut bytes = [0; HEAD];
+        bytes.chunks_exact_mut(8).zip(words).for_each(|(to, word)| to.copy_from_slice(&word.to_le_bytes()));
+        bytes
+    }
+
+    /// Words that the block needs.
+    pub(super) fn needed_words(self) -> usize {
+        HEAD_WORDS + self.len.div_ceil(8)
+    }
+
+    /// Bytes of the server's listpack, if so many entries are left.
+    pub(super) fn server_bytes(self, live: u64) -> usize {
+        let of = |count: usize| sizes::of_element(Element::Int(count as i64));
+        self.body + of(live as usize) + of(self.deleted)
+    }
+
+    /// Entries that it has had, if so many are left.
+    pub(super) fn entries(self, live: u64) -> u64 {
+        self.deleted as u64 + live
+    }
+}
+
+/// The ID of a node.
+pub(super) fn id_of(view: View<'_>, block: Ref) -> Id {
+    let word = |at| u64::from_le(view.word_of(block, at));
+    Id { ms: word(0), seq: word(1) }
+}
+
+/// A node that is read.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'a> {
+    pub(super) head: Head,
+    pack: Listpack<'a>,
+    /// Fields that it begins with.
+    fields: usize,
+}
+
+fn number(element: Element<'_>) -> i64 {
+    match element {
+        Element::Int(number) => number,
+        Element::Bytes(_) => unreachable!("what an entry is told by are numbers"),
+    }
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn of(view: View<'a>, block: Ref) -> Self {
+        let head = Head::of(view, block);
+        let pack = Listpack::new(view.bytes(block, HEAD, head.len));
+        let fields = pack.iter().next().map_or(0, number) as usize;
+        Self { head, pack, fields }
+    }
+
+    /// The fields that it begins with.
+    fn names(&self) -> impl Iterator<Item = Element<'a>> + use<'a> {
+        self.pack.iter().skip(1).take(self.fields)
+    }
+
+    /// Whether these are the fields that it begins with. `fields`: fields and values, in turn.
+    fn has_fields(&self, fields: &[&[u8]]) -> bool {
+        fields.len() == 2 * self.fields
+            && self.names().zip(fields.iter().step_by(2)).all(|(name, field)| name == Element::of(field))
+    }
+
+    /// The entries, from either end.
+    pub(super) fn entries(&self) -> Entries<'a> {
+        let mut iter = self.pack.iter();
+        iter.by_ref().take(1 + self.fields).for_each(|_| ());
+        Entries { iter, node: *self }
+    }
+
+    /// Which element the entry of this ID begins with, how many it has, and how many entries are before it. O(elements).
+    fn find(&self, id: Id) -> Option<(usize, usize)> {
+        let mut entries = self.entries();
+        loop {
+            let at = self.pack.len() - entries.iter.len();
+            let entry = entries.next()?;
+            if entry.id == id {
+                return Some((at, self.pack.len() - entries.iter.len() - at));
+            }
+            if entry.id > id {
+                return None;
+            }
+        }
+    }
+
+    /// Elements of the first entries.
+    fn elements_of_first(&self, count: usize) -> usize {
+        let mut entries = self.entries();
+        let before = entries.iter.len();
+        entries.by_ref().take(count).for_each(drop);
+        before - entries.iter.len()
+    }
+}
+
+/// The entries of a node.
+#[derive(Clone)]
+pub(super) struct Entries<'a> {
+    iter: Iter<'a>,
+    node: Node<'a>,
+}
+
+type Elements<'a> = SmallVec<[Element<'a>; 12]>;
+
+impl<'a> Entries<'a> {
+    fn id(&self, ms: Element<'_>, seq: Element<'_>) -> Id {
+        let Id { ms: base_ms, seq: base_seq } = self.node.head.id;
+        Id { ms: base_ms.wrapping_add(number(ms) as u64), seq: base_seq.wrapping_add(number(seq) as u64) }
+    }
+
+    fn entry(&self, id: Id, fields: usize, values: Elements<'a>) -> Entry<'a> {
+        Entry { id, node: (fields == 0).then_some(self.node), values }
+    }
+
+    /// Leaves out the entries before an ID. O(elements).
+    pub(super) fn skip_before(&mut self, from: Id) {
+        loop {
+            let mut ahead = self.iter.clone();
+            let (Some(ms), Some(seq), Some(fields)) = (ahead.next(), ahead.next(), ahead.next()) else {
+                return;
+            };
+            if self.id(ms, seq) >= from {
+                return;
+            }
+            ahead.by_ref().take(self.values(number(fields) as usize) + 1).for_each(|_| ());
+            self.iter = ahead;
+        }
+    }
+
+    /// Elements between the head of an entry and its end.
+    fn values(&self, fields: usize) -> usize {
+        if fields == 0 { self.node.fields } else { 2 * fields }
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let ms = self.iter.next()?;
+        let (seq, fields) = (self.iter.next()?, number(self.iter.next()?) as usize);
+        let count = self.values(fields);
+        let values = self.iter.by_ref().take(count).collect();
+        self.iter.next();
+        Some(self.entry(self.id(ms, seq), fields, values))
+    }
+}
+
+impl<'a> DoubleEndedIterator for Entries<'a> {
+    fn next_back(&mut self) -> Option<Entry<'a>> {
+        let count = number(self.iter.next_back()?) as usize;
+        let mut values: Elements<'a> = self.iter.by_ref().rev().take(count).collect();
+        let (ms, seq, fields) = (values.pop()?, values.pop()?, number(values.pop()?) as usize);
+        values.reverse();
+        Some(self.entry(self.id(ms, seq), fields, values))
+    }
+}
+
+/// An entry of a stream.
+pub(crate) struct Entry<'a> {
+    pub(crate) id: Id,
+    /// Where its fields are, if not among the values.
+    node: Option<Node<'a>>,
+    values: Elements<'a>,
+}
+
+impl<'a> Entry<'a> {
+    /// Fields and values together.
+    pub(crate) fn len(&self) -> usize {
+        if self.node.is_some() { 2 * self.values.len() } else { self.values.len() }
+    }
+
+    /// Visits fields and values, in turn.
+    pub(crate) fn each(&self, mut visit: impl FnMut(Element<'a>)) {
+        match &self.node {
+            None => self.values.iter().copied().for_each(visit),
+            Some(node) => node.names().zip(&self.values).for_each(|(name, value)| {
+                visit(name);
+                visit(*value);
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut all = f.debug_list();
+        all.entry(&self.id);
+        self.each(|element| {
+            all.entry(&element);
+        });
+        all.finish()
+    }
+}
+
+/// The elements of an entry, and the bytes that the server's listpack has of it.
+///
+/// # Errors
+/// [`OutOfMemory`].
+fn encode<'w>(
+    head: &Head,
+    id: Id,
+    fields: &[&'w [u8]],
+    is_same: bool,
+) -> Result<(Vec<Element<'w>>, usize), OutOfMemory> {
+    let int = |number: u64| Element::Int(number as i64);
+    let (ms, seq) = (id.ms.wrapping_sub(head.id.ms), id.seq.wrapping_sub(head.id.seq));
+    let pairs = fields.len() / 2;
+    let (told, step, from) = if is_same { (0, 2, 1) } else { (pairs, 1, 0) };
+    let values = fields.iter().skip(from).step_by(step).map(|value| Element::of(value));
+    let mut elements = with_room_for(AROUND + fields.len())?;
+    elements.extend([int(ms), int(seq), int(told as u64)]);
+    elements.extend(values);
+    let server = |element: Element<'_>| sizes::of_element(element);
+    // Its flags, the ID, what is said, and the number of all that; the number of fields only where they are.
+    let mut size = server(Element::Int(if is_same { 2 } else { 0 })) + server(int(ms)) + server(int(seq));
+    size += elements[3..].iter().copied().map(server).sum::<usize>();
+    let mut count = elements.len();
+    if !is_same {
+        size += server(int(pairs as u64));
+        count += 1;
+    }
+    size += server(int(count as u64));
+    elements.push(int(elements.len() as u64));
+    Ok((elements, size))
+}
+
+/// A node with one entry, in a block of at least so many words, if it is not longer than a page.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub(super) fn create(
+    collection: &mut Collection,
+    id: Id,
+    fields: &[&[u8]],
+    room: usize,
+) -> Result<Ref, OutOfMemory> {
+    let mut head = Head { id, last: id, len: 0, words: 0, body: 0, deleted: 0 };
+    let names = || fields.iter().step_by(2).map(|name| Element::of(name));
+    let count = Element::Int((fields.len() / 2) as i64);
+    let (entry, size) = encode(&head, id, fields, true)?;
+    // The server ends the fields with a zero.
+    let around = sizes::of_element(count) + sizes::of_element(Element::Int(0));
+    head.body = sizes::EMPTY + around + names().map(sizes::of_element).sum::<usize>() + size;
+    let mut elements = with_room_for(1 + fields.len() + AROUND)?;
+    elements.push(count);
+    elements.extend(names());
+    elements.extend(entry);
+    let empty = Listpack::new(&listpack::EMPTY);
+    let patch = empty.splice(empty.end(), 0, &elements);
+    head.len = patch.len_after(listpack::EMPTY.len());
+    let mut pack = with_room_for(head.len)?;
+    pack.extend_from_slice(&listpack::EMPTY);
+    patch.apply_to(&mut pack);
+    let needed = head.needed_words();
+    head.words = if needed > PAGE_WORDS {
+        needed.next_multiple_of(PAGE_WORDS)
+    } else {
+        needed.max(room.min(PAGE_WORDS))
+    };
+    store(collection, head, &pack)
+}
+
+fn with_room_for<T>(items: usize) -> Result<Vec<T>, OutOfMemory> {
+    crate::alloc::with_room_for(items).map_err(|_| OutOfMemory)
+}
+
+fn store(collection: &mut Collection, head: Head, pack: &[u8]) -> Result<Ref, OutOfMemory> {
+    let block = collection.alloc(head.words)?;
+    collection.write(block, 0, [&head.bytes()[..], pack]);
+    Ok(block)
+}
+
+/// Adds an entry behind the others. A node that outgrows its block gets another that is about as long as nodes become: `usual` knows. Returns where the node is: the same block, or another one; then the old one is as it was, and the caller's to free.
+///
+/// # Errors
+/// [`OutOfMemory`]; nothing has changed.
+pub(super) fn append(
+    collection: &mut Collection,
+    block: Ref,
+    (id, fields): (Id, &[&[u8]]),
+    usual: fn(View<'_>) -> usize,
+) -> Result<Ref, OutOfMemory> {
+    let node = Node::of(collection.view(), block);
+    let (elements, size) = encode(&node.head, id, fields, node.has_fields(fields))?;
+    let head = Head { last: id, body: node.head.body + size, ..node.head };
+    let patch = node.pack.splice(node.pack.end(), 0, &elements);
+    change(collection, block, head, (&patch, usual))
+}
+
+/// Takes an entry out of a node that has others, as [`append`] does. `None`: it is not there.
+///
+/// # Errors
+/// As there.
+pub(super) fn delete(collection: &mut Collection, block: Ref, id: Id) -> Result<Option<Ref>, OutOfMemory> {
+    let node = Node::of(collection.view(), block);
+    let Some((at, count)) = node.find(id) else { return Ok(None) };
+    take(collection, block, (at, count), 1).map(Some)
+}
+
+/// Whether a node has an entry. O(elements).
+pub(super) fn has(view: View<'_>, block: Ref, id: Id) -> bool {
+    let node = Node::of(view, block);
+    let mut entries = node.entries();
+    entries.skip_before(id);
+    entries.next().is_some_and(|entry| entry.id == id)
+}
+
+/// Takes the first entries out of a node, as [`append`] does: so many.
+///
+/// # Errors
+/// As there.
+pub(super) fn delete_first(
+    collection: &mut Collection,
+    block: Ref,
+    entries: usize,
+) -> Result<Ref, OutOfMemory> {
+    let node = Node::of(collection.view(), block);
+    let (at, count) = (1 + node.fields, node.elements_of_first(entries));
+    take(collection, block, (at, count), entries)
+}
+
+fn take(
+    collection: &mut Collection,
+    block: Ref,
+    (at, count): (usize, usize),
+    entries: usize,
+) -> Result<Ref, OutOfMemory> {
+    let node = Node::of(collection.view(), block);
+    let patch = node.pack.splice(node.pack.seek(at).expect("the elements are there"), count, &[]);
+    let head = Head { deleted: node.head.deleted + entries, ..node.head };
+    change(collection, block, head, (&patch, |_| 0))
+}
+
+/// Words of a block for a node that has outgrown one.
+fn grown(needed: usize, is_small: bool) -> usize {
+    match needed {
+        // It can be lengthened again where it stands.
+        _ if is_small => needed + (needed / 16).max(2),
+        ..=PAGE_WORDS => (needed + needed / 4).clamp(16, PAGE_WORDS),
+        _ => (needed + needed / 2).next_multiple_of(PAGE_WORDS),
+    }
+}
+
+/// Changes the listpack of a node, whose head is to be this one, but for its lengths.
+fn change(
+    collection: &mut Collection,
+    block: Ref,
+    mut head: Head,
+    (patch, usual): (&Patch, fn(View<'_>) -> usize),
+) -> Result<Ref, OutOfMemory> {
+    let before = head.len;
+    head.len = patch.len_after(before);
+    let needed = head.needed_words();
+    if needed > head.words {
+        let words = grown(needed, !collection.is_in_pages());
+        if !collection.extend(block, head.words, words - head.words) {
+            head.words = grown(needed, false).max(usual(collection.view()).min(PAGE_WORDS));
+            return store_anew(collection, block, head, (patch, before));
+        }
+        head.words = words;
+    } else if head.len < before
+        && needed * 3 < head.words
+        && let Ok(shorter) =
+            store_anew(collection, block, Head { words: rounded(needed), ..head }, (patch, before))
+    {
+        return Ok(shorter);
+    }
+    collection.own(block)?;
+    let mut at = InBlock { collection, block, len: before };
+    patch.apply_to(&mut at);
+    collection.write(block, 0, [&head.bytes()]);
+    Ok(block)
+}
+
+fn rounded(needed: usize) -> usize {
+    if needed > PAGE_WORDS { needed.next_multiple_of(PAGE_WORDS) } else { needed }
+}
+
+fn store_anew(
+    collection: &mut Collection,
+    block: Ref,
+    head: Head,
+    (patch, before): (&Patch, usize),
+) -> Result<Ref, OutOfMemory> {
+    let mut pack = with_room_for(before.max(head.len))?;
+    pack.extend_from_slice(collection.view().bytes(block, HEAD, before));
+    patch.apply_to(&mut pack);
+    store(collection, head, &pack)
+}
+
+/// Gives a node that will not grow any more no more room than it needs. Returns the words of its block. The way to it is the tree's own.
+pub(super) fn fit(collection: &mut Collection, block: Ref) -> usize {
+    let mut head = Head::of(collection.view(), block);
+    let (words, needed) = (head.words, head.needed_words());
+    if words > PAGE_WORDS || needed == words || collection.own(block).is_err() {
+        return needed;
+    }
+    head.words = needed;
+    collection.write(block, 0, [&head.bytes()]);
+    collection.shorten(block, words, needed);
+    needed
+}
+
+/// A copy of a node of another collection.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub(super) fn copy(view: View<'_>, block: Ref, to: &mut Collection) -> Result<Ref, OutOfMemory> {
+    let head = Head::of(view, block);
+    let head = Head { words: rounded(head.needed_words()), ..head };
+    store(to, head, view.bytes(block, HEAD, head.len))
+}
+
+/// Gives the block of a node back.
+pub(super) fn free(collection: &mut Collection, block: Ref) {
+    let words = Head::of(collection.view(), block).words;
+    collection.free(block, words);
+}
+
+/// The listpack of a node where it stands, in a block of its stream's own that is long enough for what becomes of it.
+struct InBlock<'c> {
+    collection: &'c mut Collection,
+    block: Ref,
+    len: usize,
+}
+
+impl InBlock<'_> {
+    /// Moves `len` bytes, a piece at a time, from the end that is not written over.
+    fn shift(&mut self, from: usize, to: usize, len: usize) {
+        const PIECE: usize = 1024;
+        let mut moved = 0;
+        while moved < len && from != to {
+            let piece = PIECE.min(len - moved);
+            let at = if to < from { moved } else { len - moved - piece };
+            let bytes: SmallVec<[u8; PIECE]> =
+                SmallVec::from_slice(self.collection.view().bytes(self.block, HEAD + from + at, piece));
+            self.collection.write(self.block, HEAD + to + at, [&bytes]);
+            moved += piece;
+        }
+    }
+}
+
+impl Splice for InBlock<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.collection.view().bytes(self.block, HEAD, self.len)
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, new: &[u8]) {
+        self.shift(at + removed, at + new.len(), self.len - at - removed);
+        self.collection.write(self.block, HEAD + at, [new]);
+        self.len = self.len - removed + new.len();
+    }
+}
