@@ -3,7 +3,7 @@
 //! The house rules themselves are in `tidy.rs`, the generators in `gen.rs`.
 
 use crate::count::Count;
-use crate::{r#gen, setup, sh, tidy};
+use crate::{r#gen, setup, sh, test, tidy};
 
 /// Runs every check; fails if one does.
 pub fn run() -> Result<(), String> {
@@ -25,6 +25,7 @@ const CHECKS: &[Check] = &[
     ("generated files", generated),
     ("clippy", clippy),
     ("features", features),
+    ("commands", commands),
     ("deny", deny),
     ("ruff", ruff),
     ("mypy", mypy),
@@ -78,6 +79,13 @@ fn features() -> Option<Result<(), String>> {
     let alone =
         |features: &str| cargo(&["clippy", "-p", "keystead", "--features", features, "--", "-D", "warnings"]);
     Some(["", "listener", "redis", "cli"].into_iter().try_for_each(alone))
+}
+
+/// What is said of each command, beside a real server; what differs is in `tests/command_differences.txt` with its reason.
+fn commands() -> Option<Result<(), String>> {
+    let run = |mut command| sh::run("check", &mut command)?.ok("the comparison of commands").map(drop);
+    let compared = test::beside_oracle("check", &["commands"]).transpose()?;
+    Some(compared.and_then(run))
 }
 
 /// The advisory database lies in a git repository that an offline machine cannot reach; the other checks need no network.

@@ -130,24 +130,29 @@ fn rust() -> Result<Outcome, String> {
 }
 
 /// Builds the `keystead` command; nothing if the engine has none yet.
-pub fn keystead() -> Result<Option<PathBuf>, String> {
+fn keystead(log: &str) -> Result<Option<PathBuf>, String> {
     if !sh::root().join("core/src/bin/keystead.rs").is_file() {
         return Ok(None);
     }
     let arguments = ["build", "-p", "keystead", "--features", "cli", "--bin", "keystead"];
-    sh::run("compat", &mut sh::cargo(&arguments))?.ok("building keystead")?;
+    sh::run(log, &mut sh::cargo(&arguments))?.ok("building keystead")?;
     Ok(Some(sh::target().join("debug/keystead")))
 }
 
-/// Runs test targets of `tests/` with both servers named.
-fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
-    let Some(keystead) = keystead()? else {
-        return Ok(Outcome::Missing("there is no core/src/bin/keystead.rs".into()));
-    };
+/// The command that runs test targets of `tests/` with both servers named; nothing if the engine has no command yet.
+pub fn beside_oracle(log: &str, targets: &[&str]) -> Result<Option<Command>, String> {
+    let Some(keystead) = keystead(log)? else { return Ok(None) };
     let mut command = sh::cargo(&["test", "-p", "keystead-tests", "--no-fail-fast"]);
     command.args(targets.iter().flat_map(|target| ["--test", target]));
     command.env("KEYSTEAD_ORACLE", setup::oracle()?).env("KEYSTEAD_BIN", keystead);
-    Ok(Outcome::Ran(tests(stage, &mut command)?))
+    Ok(Some(command))
+}
+
+fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
+    match beside_oracle(stage, targets)? {
+        Some(mut command) => Ok(Outcome::Ran(tests(stage, &mut command)?)),
+        None => Ok(Outcome::Missing("there is no core/src/bin/keystead.rs".into())),
+    }
 }
 
 fn compat() -> Result<Outcome, String> {
