@@ -25,6 +25,7 @@ const CHECKS: &[Check] = &[
     ("generated files", generated),
     ("clippy", clippy),
     ("features", features),
+    ("fuzz targets", fuzz_targets),
     ("commands", commands),
     ("deny", deny),
     ("ruff", ruff),
@@ -78,7 +79,20 @@ fn clippy() -> Option<Result<(), String>> {
 fn features() -> Option<Result<(), String>> {
     let alone =
         |features: &str| cargo(&["clippy", "-p", "keystead", "--features", features, "--", "-D", "warnings"]);
-    Some(["", "listener", "redis", "cli"].into_iter().try_for_each(alone))
+    Some(["", "listener", "redis", "cli", "fuzzing"].into_iter().try_for_each(alone))
+}
+
+/// They are a workspace of their own, which the checks of the other do not see.
+fn fuzz_targets() -> Option<Result<(), String>> {
+    const MANIFEST: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
+    let fmt = || cargo(&["fmt", MANIFEST[0], MANIFEST[1], "--check"]);
+    let clippy = || {
+        let mut command =
+            sh::cargo(&["clippy", MANIFEST[0], MANIFEST[1], "--locked", "--", "-D", "warnings"]);
+        let build = sh::target().join("fuzz");
+        sh::run("check", command.env("CARGO_TARGET_DIR", build))?.ok("cargo clippy").map(drop)
+    };
+    Some(fmt().and_then(|()| clippy()))
 }
 
 /// What is said of each command, beside a real server; what differs is in `tests/command_differences.txt` with its reason.
