@@ -7,8 +7,9 @@
 //! Order is held where it is promised. What was popped for somebody who has gone is put back where it stood, but others may have popped what stands behind
 //! meanwhile (ARCHITECTURE.md, "Who waits"). So there are three kinds of keys, each as a list and as a sorted set:
 //!
-//! * **Solo**: one pusher and one popper, who cancels, abandons what has come, and dies, all the time. Nobody else can pop in between: the elements come
-//!   exactly in the order in which they were pushed, none missing.
+//! * **Solo**: one pusher and one popper, who cancels, abandons what has come, and dies, all the time. When it has gone it lets a push end that is under way,
+//!   since that is who puts back what is about to come. Nobody else can pop in between: the elements come exactly in the order in which they were pushed,
+//!   none missing.
 //! * **Calm**: many pushers and poppers. Poppers cancel (and take what has come nevertheless), time out and are unblocked, so nothing is put back: each popper
 //!   gets the elements of each pusher in their order.
 //! * **Wild**: many of both. Poppers also abandon what has come, drop their sessions, and pop from the other end; clients on TCP close their half of the
@@ -161,8 +162,8 @@ fn push(session: &mut Session, key: &str, elements: &[Element], in_transaction: 
     }
 }
 
-/// Pushes to keys that it chooses each time, until all is over; returns how many elements.
-fn pusher(engine: &Engine, shared: &Shared, source: usize, keys: &[String]) -> u64 {
+/// Pushes to keys that it chooses each time, until all is over; returns how many elements. It holds `gate` while it pushes.
+fn pusher(engine: &Engine, shared: &Shared, source: usize, keys: &[String], gate: &Mutex<()>) -> u64 {
     let (mut random, mut session, mut pushed) = (Random::new(source), engine.session(Form::Resp), 0);
     loop {
         let elements: Vec<Element> =
@@ -170,8 +171,10 @@ fn pusher(engine: &Engine, shared: &Shared, source: usize, keys: &[String]) -> u
         if !shared.note(&elements) {
             return pushed;
         }
-        let key = &keys[random.below(keys.len())];
-        push(&mut session, key, &elements, random.below(4) == 0);
+        let (key, in_transaction) = (&keys[random.below(keys.len())], random.below(4) == 0);
+        let pushing = gate.lock();
+        push(&mut session, key, &elements, in_transaction);
+        drop(pushing);
         pushed += elements.len() as u64;
         if random.below(6) == 0 {
             std::thread::sleep(random.moment());
@@ -180,7 +183,7 @@ fn pusher(engine: &Engine, shared: &Shared, source: usize, keys: &[String]) -> u
 }
 
 /// The only one who pops a key, whose elements are those of one source. Returns the number that comes next.
-fn solo(engine: &Engine, shared: &Shared, source: usize, key: &str) -> u64 {
+fn solo(engine: &Engine, shared: &Shared, source: usize, key: &str, gate: &Mutex<()>) -> u64 {
     let (mut random, mut session, mut next) = (Random::new(source + 100), engine.session(Form::Resp), 0);
     while !shared.is_over() {
         let line = match (key.contains("zset"), random.below(3)) {
@@ -191,7 +194,9 @@ fn solo(engine: &Engine, shared: &Shared, source: usize, key: &str) -> u64 {
         };
         if session.begin(&argv(&line)) == Outcome::Blocked {
             count(&shared.waited);
-            give_up_or_wait(&mut session, engine, shared, &mut random);
+            if give_up_or_wait(&mut session, engine, shared, &mut random) {
+                drop(gate.lock());
+            }
         }
         for (from, number) in shared.take(session.replies()) {
             assert_eq!((from, number), (source, next), "{key} is popped in order");
@@ -202,27 +207,32 @@ fn solo(engine: &Engine, shared: &Shared, source: usize, key: &str) -> u64 {
     next
 }
 
-/// Does one of the things that somebody does who waits.
-fn give_up_or_wait(session: &mut Session, engine: &Engine, shared: &Shared, random: &mut Random) {
+/// Does one of the things that somebody does who waits. Says whether it has gone without a look at what has come, or is about to.
+fn give_up_or_wait(session: &mut Session, engine: &Engine, shared: &Shared, random: &mut Random) -> bool {
     match random.below(7) {
-        0 => {
+        way @ 0..3 => {
+            if way > 0 && session.wait(Some(random.moment())) {
+                return false;
+            }
             count(&shared.abandoned);
             session.abandon();
-        }
-        1 | 2 => {
-            if !session.wait(Some(random.moment())) {
-                count(&shared.abandoned);
-                session.abandon();
-            }
+            true
         }
         3 => {
             // Asleep, so that nobody looks whether something has come.
             std::thread::sleep(random.moment());
             count(&shared.died);
             *session = engine.session(Form::Resp);
+            true
         }
-        4 => cancel(session, shared, random),
-        _ => assert!(session.wait(None)),
+        4 => {
+            cancel(session, shared, random);
+            false
+        }
+        _ => {
+            assert!(session.wait(None));
+            false
+        }
     }
 }
 
@@ -462,14 +472,18 @@ fn every_element_that_is_pushed_is_popped_once_and_in_order() {
     let mut poppers = Vec::new();
     let mut solo_poppers = Vec::new();
     for source in 0..PUSHERS {
-        let keys = many.clone();
-        pushers.push(spawn(&engine, &shared, move |engine, shared| pusher(engine, shared, source, &keys)));
+        let (keys, gate) = (many.clone(), Mutex::default());
+        let work = move |engine: &Engine, shared: &Shared| pusher(engine, shared, source, &keys, &gate);
+        pushers.push(spawn(&engine, &shared, work));
     }
     for (at, key) in solos.iter().enumerate() {
-        let (source, keys) = (PUSHERS + at, [key.clone()]);
-        pushers.push(spawn(&engine, &shared, move |engine, shared| pusher(engine, shared, source, &keys)));
-        let key = key.clone();
-        solo_poppers.push(spawn(&engine, &shared, move |engine, shared| solo(engine, shared, source, &key)));
+        let (source, keys, key) = (PUSHERS + at, [key.clone()], key.clone());
+        let gate = Arc::new(Mutex::default());
+        let its_gate = gate.clone();
+        let work = move |engine: &Engine, shared: &Shared| pusher(engine, shared, source, &keys, &its_gate);
+        pushers.push(spawn(&engine, &shared, work));
+        let work = move |engine: &Engine, shared: &Shared| solo(engine, shared, source, &key, &gate);
+        solo_poppers.push(spawn(&engine, &shared, work));
     }
     poppers.extend(
         (0..CALM).map(|own| spawn(&engine, &shared, move |engine, shared| calm(engine, shared, own))),
