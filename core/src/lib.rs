@@ -33,6 +33,9 @@ mod error;
 mod evict;
 mod expire;
 mod fork;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod info;
 #[doc(hidden)]
 pub mod keyspace;

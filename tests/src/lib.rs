@@ -1,7 +1,8 @@
-//! The judge's tools: a RESP client, server processes, the script format and the comparison of replies.
+//! The judge's tools: a RESP client, server processes, the script format and the comparison of replies and of what is said of commands.
 //!
 //! What is judged stands elsewhere: scripts in `compat/*.txt`, random sequences in `property/`.
 
+pub mod commands;
 pub mod compare;
 pub mod hunt;
 pub mod quote;

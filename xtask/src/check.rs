@@ -3,7 +3,7 @@
 //! The house rules themselves are in `tidy.rs`, the generators in `gen.rs`.
 
 use crate::count::Count;
-use crate::{r#gen, setup, sh, tidy};
+use crate::{r#gen, setup, sh, test, tidy};
 
 /// Runs every check; fails if one does.
 pub fn run() -> Result<(), String> {
@@ -25,6 +25,8 @@ const CHECKS: &[Check] = &[
     ("generated files", generated),
     ("clippy", clippy),
     ("features", features),
+    ("fuzz targets", fuzz_targets),
+    ("commands", commands),
     ("deny", deny),
     ("ruff", ruff),
     ("mypy", mypy),
@@ -77,7 +79,27 @@ fn clippy() -> Option<Result<(), String>> {
 fn features() -> Option<Result<(), String>> {
     let alone =
         |features: &str| cargo(&["clippy", "-p", "keystead", "--features", features, "--", "-D", "warnings"]);
-    Some(["", "listener", "redis", "cli"].into_iter().try_for_each(alone))
+    Some(["", "listener", "redis", "cli", "fuzzing"].into_iter().try_for_each(alone))
+}
+
+/// They are a workspace of their own, which the checks of the other do not see.
+fn fuzz_targets() -> Option<Result<(), String>> {
+    const MANIFEST: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
+    let fmt = || cargo(&["fmt", MANIFEST[0], MANIFEST[1], "--check"]);
+    let clippy = || {
+        let mut command =
+            sh::cargo(&["clippy", MANIFEST[0], MANIFEST[1], "--locked", "--", "-D", "warnings"]);
+        let build = sh::target().join("fuzz");
+        sh::run("check", command.env("CARGO_TARGET_DIR", build))?.ok("cargo clippy").map(drop)
+    };
+    Some(fmt().and_then(|()| clippy()))
+}
+
+/// What is said of each command, beside a real server; what differs is in `tests/command_differences.txt` with its reason.
+fn commands() -> Option<Result<(), String>> {
+    let run = |mut command| sh::run("check", &mut command)?.ok("the comparison of commands").map(drop);
+    let compared = test::beside_oracle("check", &["commands"]).transpose()?;
+    Some(compared.and_then(run))
 }
 
 /// The advisory database lies in a git repository that an offline machine cannot reach; the other checks need no network.

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod count;
 mod demo;
+mod fuzz;
 mod r#gen;
 mod instructions;
 mod setup;
@@ -30,7 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Runs the test stages in order (all of them, or those named) and prints a table
+    /// Runs the test stages in order (all but `long` and `soak`, or those named) and prints a table
     Test {
         /// Names of stages; none means all
         stages: Vec<String>,

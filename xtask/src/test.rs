@@ -4,7 +4,7 @@
 
 use crate::count::{Count, count};
 use crate::table::table;
-use crate::{check, setup, sh, soak};
+use crate::{check, fuzz, setup, sh, soak};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ struct Stage {
 
 /// The stage that runs only if it is named, since it takes hours.
 const SOAK: &str = "soak";
+/// Stages that run only if they are named, since each takes longer than all others together.
+const NAMED: &[Stage] = &[Stage { name: "long", run: long }];
 
 /// What a stage that could run has to say.
 enum Outcome {
@@ -24,7 +26,7 @@ enum Outcome {
     Missing(String),
 }
 
-/// Cheap and telling first. `asan`, `tsan` and `loom` each build the engine's dependencies anew, hence last.
+/// Cheap and telling first. `fuzz`, `asan`, `tsan` and `loom` each build the engine's dependencies anew, hence last.
 const STAGES: &[Stage] = &[
     Stage { name: "check", run: check },
     Stage { name: "rust", run: rust },
@@ -35,23 +37,25 @@ const STAGES: &[Stage] = &[
     Stage { name: "node", run: node },
     Stage { name: "c", run: c },
     Stage { name: "loom", run: loom },
+    Stage { name: "fuzz", run: fuzz },
     Stage { name: "asan", run: asan },
     Stage { name: "tsan", run: tsan },
 ];
 
-const HOST: &str = "x86_64-unknown-linux-gnu";
+/// What is built with a sanitizer is built for this by name, so that build scripts and macros are not.
+pub const HOST: &str = "x86_64-unknown-linux-gnu";
 /// The client whose face the Node package has; the version is that of its development dependency.
 const IOREDIS: &str = "ioredis@6.0.0";
 
-/// Runs all stages, or those named; `soak` so many rounds.
+/// Runs all ordinary stages, or those named; `soak` so many rounds.
 pub fn run(names: &[String], complete: bool, rounds: usize) -> Result<(), String> {
-    let is_known = |name: &str| name == SOAK || STAGES.iter().any(|stage| stage.name == name);
-    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
-        let known: Vec<&str> = STAGES.iter().map(|stage| stage.name).chain([SOAK]).collect();
+    let known: Vec<&str> = STAGES.iter().chain(NAMED).map(|stage| stage.name).chain([SOAK]).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("no stage {unknown}; there are {}", known.join(", ")));
     }
-    let chosen =
-        STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.name));
+    let is_named = |stage: &&Stage| names.iter().any(|name| name == stage.name);
+    let chosen = STAGES.iter().filter(|stage| names.is_empty() || is_named(stage));
+    let chosen = chosen.chain(NAMED.iter().filter(is_named));
     let chosen =
         chosen.map(|stage| (stage.name, Box::new(stage.run) as Box<dyn Fn() -> Result<Outcome, String>>));
     let soak = || soak::run(rounds).map(Outcome::Ran);
@@ -130,24 +134,29 @@ fn rust() -> Result<Outcome, String> {
 }
 
 /// Builds the `keystead` command; nothing if the engine has none yet.
-pub fn keystead() -> Result<Option<PathBuf>, String> {
+fn keystead(log: &str) -> Result<Option<PathBuf>, String> {
     if !sh::root().join("core/src/bin/keystead.rs").is_file() {
         return Ok(None);
     }
     let arguments = ["build", "-p", "keystead", "--features", "cli", "--bin", "keystead"];
-    sh::run("compat", &mut sh::cargo(&arguments))?.ok("building keystead")?;
+    sh::run(log, &mut sh::cargo(&arguments))?.ok("building keystead")?;
     Ok(Some(sh::target().join("debug/keystead")))
 }
 
-/// Runs test targets of `tests/` with both servers named.
-fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
-    let Some(keystead) = keystead()? else {
-        return Ok(Outcome::Missing("there is no core/src/bin/keystead.rs".into()));
-    };
+/// The command that runs test targets of `tests/` with both servers named; nothing if the engine has no command yet.
+pub fn beside_oracle(log: &str, targets: &[&str]) -> Result<Option<Command>, String> {
+    let Some(keystead) = keystead(log)? else { return Ok(None) };
     let mut command = sh::cargo(&["test", "-p", "keystead-tests", "--no-fail-fast"]);
     command.args(targets.iter().flat_map(|target| ["--test", target]));
     command.env("KEYSTEAD_ORACLE", setup::oracle()?).env("KEYSTEAD_BIN", keystead);
-    Ok(Outcome::Ran(tests(stage, &mut command)?))
+    Ok(Some(command))
+}
+
+fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
+    match beside_oracle(stage, targets)? {
+        Some(mut command) => Ok(Outcome::Ran(tests(stage, &mut command)?)),
+        None => Ok(Outcome::Missing("there is no core/src/bin/keystead.rs".into())),
+    }
 }
 
 fn compat() -> Result<Outcome, String> {
@@ -324,6 +333,23 @@ fn loom() -> Result<Outcome, String> {
     } else {
         Ok(Outcome::Ran(count))
     }
+}
+
+/// Each fuzz target for a short while.
+fn fuzz() -> Result<Outcome, String> {
+    fuzz::run("fuzz", fuzz::SHORT).map(Outcome::Ran)
+}
+
+/// What finds more the longer it runs: those who push, pop, cancel and die, and each fuzz target, ten minutes each.
+fn long() -> Result<Outcome, String> {
+    const TIME: Duration = Duration::from_secs(600);
+    let arguments =
+        ["test", "--profile", "quick", "-p", "keystead", "--features", "listener", "--test", "blocking"];
+    let mut stress = sh::cargo(&arguments);
+    stress.env("KEYSTEAD_STRESS_SECONDS", TIME.as_secs().to_string());
+    let mut sum = tests("long", &mut stress)?;
+    sum += fuzz::run("long", TIME)?;
+    Ok(Outcome::Ran(sum))
 }
 
 /// The compiler's flag for the address sanitizer.

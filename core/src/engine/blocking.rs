@@ -10,6 +10,7 @@ use crate::command::{Outcome, block};
 use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::read::BATCH;
+use crate::keyspace::waiting::Undo;
 use crate::sync::{Arc, Ordering};
 
 impl Session {
@@ -74,7 +75,12 @@ impl Session {
     /// Appends the reply of a command that had to wait to [`Session::replies`], if it has come, or its time is over. Says whether the session waits no
     /// longer.
     pub fn try_take(&mut self) -> bool {
-        let Some(blocked) = &self.client.state.blocked else { return true };
+        self.try_take_with_undo().is_some()
+    }
+
+    /// [`Session::try_take`] for a face that may fail to hand the reply on: where the session waits no longer, with what puts back what the reply alone has.
+    pub(crate) fn try_take_with_undo(&mut self) -> Option<Option<Undo>> {
+        let Some(blocked) = &self.client.state.blocked else { return Some(None) };
         let inner = &self.client.engine.inner;
         let outbox = &self.client.state.info.outbox;
         let mut late = outbox.take_late();
@@ -89,7 +95,7 @@ impl Session {
         }
         let Some(late) = late else {
             self.client.state.blocked.iter_mut().for_each(|blocked| blocked.is_coming = is_over);
-            return false;
+            return None;
         };
         self.clear_alarm();
         let inner = &self.client.engine.inner;
@@ -99,7 +105,7 @@ impl Session {
             let now_ms = inner.keyspace.clock.coarse_ms();
             self.client.state.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
         }
-        true
+        Some(late.undo)
     }
 
     /// Parks this thread until the reply of a command that had to wait has come, for so long at most, if a time is given, and appends it to

@@ -124,14 +124,20 @@ fn send_pushes(session: &mut Session, stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Waits for the reply of a command that has to wait, and sends meanwhile what is pushed. Says whether it has come: false, if the client has gone. What
-/// it has sent behind the command stays in its socket.
+/// Waits for the reply of a command that has to wait, and sends it, and meanwhile what is pushed. Says whether it has come: false, if the client has gone.
+/// What it has sent behind the command stays in its socket.
 fn wait_for_reply(session: &mut Session, signal: &mut Signal, stream: &TcpStream) -> io::Result<bool> {
     signal.attach(session)?;
     loop {
         send_pushes(session, stream)?;
-        if session.try_take() {
-            return Ok(true);
+        if let Some(undo) = session.try_take_with_undo() {
+            let sent = flush(session, stream);
+            // The connection may have ended since the command was served: what it has popped is put back then. The reply is the last that was written,
+            // so it has not been sent whole.
+            if let (Err(_), Some(undo)) = (&sent, undo) {
+                undo.run(&session.engine().inner.keyspace);
+            }
+            return sent.map(|()| true);
         }
         if signal.wait_unless_closed(stream, session.time_left())? == Woken::Closed {
             return Ok(false);

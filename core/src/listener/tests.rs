@@ -451,6 +451,34 @@ fn a_client_that_dies_while_it_waits_takes_no_element_along() {
 }
 
 #[test]
+fn what_was_popped_for_a_client_that_is_killed_before_its_reply_is_sent_is_put_back() {
+    let (engine, _listener, address) = listening();
+    let mut host = engine.session(Form::Resp);
+    for command in ["BLPOP k 0", "BZPOPMIN k 0"] {
+        let push = if command == "BLPOP k 0" { "RPUSH k" } else { "ZADD k 1" };
+        for number in 0..50 {
+            let mut killed = TcpStream::connect(address).unwrap();
+            let id = ask(&mut killed, "CLIENT ID").trim_start_matches(':').trim_end().to_owned();
+            killed.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+            await_info(&engine, "blocked_clients:1");
+            let mut run = |line: &str| {
+                let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+                String::from_utf8(host.execute(&argv).to_vec()).unwrap()
+            };
+            // Its thread has hardly been woken when it is killed.
+            assert_eq!(run(&format!("{push} e{number}")), ":1\r\n");
+            run(&format!("CLIENT KILL ID {id}"));
+            let reply = rest(&mut killed);
+            // Its thread needs a moment to put it back.
+            let next = if reply.is_empty() { command.replace(" 0", " 20") } else { "EXISTS k".to_owned() };
+            let left = run(&next);
+            let has = |text: &str| text.contains(&format!("e{number}\r\n"));
+            assert!(has(&reply) != has(&left), "the reply is {reply:?}, and {left:?} is left");
+        }
+    }
+}
+
+#[test]
 fn clients_that_wait_or_monitor_are_not_idle() {
     let (engine, _listener, address) = listening();
     let mut waiting = TcpStream::connect(address).unwrap();

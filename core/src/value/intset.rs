@@ -148,12 +148,14 @@ pub(crate) fn of_sorted(integers: &[i64]) -> Vec<u8> {
     bytes
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
+    use proptest::strategy::Union;
 
+    use super::model::{Op, run};
     use super::*;
 
     fn integers(bytes: &[u8]) -> Vec<i64> {
@@ -183,30 +185,19 @@ mod tests {
         prop_oneof![Union::new(borders.map(around)), -40_i64..40, any::<i64>()]
     }
 
-    use proptest::strategy::Union;
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            3 => integer().prop_map(Op::Insert),
+            2 => integer().prop_map(Op::Remove),
+            1 => any::<usize>().prop_map(Op::RemoveAt),
+        ]
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 200 }))]
         #[test]
-        fn as_a_set_of_integers(steps in prop::collection::vec((any::<bool>(), integer()), 0..80)) {
-            let (mut bytes, mut model) = (EMPTY.to_vec(), BTreeSet::new());
-            for (adds, integer) in steps {
-                let expected = Intset::new(&bytes).len_with(integer);
-                if adds {
-                    let is_new = insert(&mut bytes, integer);
-                    prop_assert_eq!(is_new, model.insert(integer));
-                    prop_assert!(!is_new || bytes.len() == expected);
-                } else {
-                    prop_assert_eq!(remove(&mut bytes, integer), model.remove(&integer));
-                }
-                let set = Intset::new(&bytes);
-                prop_assert!(set.iter().eq(model.iter().copied()));
-                prop_assert_eq!((set.len(), set.is_empty()), (model.len(), model.is_empty()));
-                prop_assert_eq!(set.contains(integer), adds);
-                prop_assert_eq!(set.bounds(), model.first().copied().zip(model.last().copied()));
-            }
-            let sorted: Vec<i64> = model.into_iter().collect();
-            prop_assert_eq!(integers(&of_sorted(&sorted)), sorted);
+        fn as_a_set_of_integers(ops in prop::collection::vec(op(), 0..80)) {
+            run(ops);
         }
     }
 }

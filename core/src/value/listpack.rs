@@ -55,7 +55,10 @@ impl<'a> Element<'a> {
     }
 
     /// Appends the string.
-    #[cfg_attr(not(test), expect(dead_code, reason = "elements of lists and sorted sets"))]
+    #[cfg_attr(
+        not(any(test, feature = "fuzzing")),
+        expect(dead_code, reason = "elements of lists and sorted sets")
+    )]
     pub(crate) fn write_to(self, out: &mut Vec<u8>) {
         self.with(|bytes| out.extend_from_slice(bytes));
     }
@@ -70,7 +73,10 @@ impl<'a> Element<'a> {
     }
 
     /// Whether it is this string.
-    #[cfg_attr(not(test), expect(dead_code, reason = "elements of lists and sorted sets"))]
+    #[cfg_attr(
+        not(any(test, feature = "fuzzing")),
+        expect(dead_code, reason = "elements of lists and sorted sets")
+    )]
     pub(crate) fn eq(self, string: &[u8]) -> bool {
         self.with(|bytes| bytes == string)
     }
@@ -248,7 +254,10 @@ impl<'a> Listpack<'a> {
     }
 
     /// Reads bytes from anywhere: None unless this module could have written them. O(n).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for listpacks that come from files"))]
+    #[cfg_attr(
+        not(any(test, feature = "fuzzing")),
+        expect(dead_code, reason = "for listpacks that come from files")
+    )]
     pub(crate) fn validate(bytes: &'a [u8]) -> Option<Self> {
         let count = bytes.get(..COUNT_BYTES)?;
         let count = u32::from_le_bytes(count.try_into().ok()?);
@@ -537,5 +546,7 @@ impl Patch {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
     ("api", &["database", "persist", "remote"]),
-    ("faces", &["listener", "share", "monitor", "redis", "bin", "lib", "loom_models"]),
+    ("faces", &["listener", "share", "monitor", "redis", "bin", "lib", "loom_models", "fuzzing"]),
 ];
 
 /// One module's use of another.

@@ -16,15 +16,16 @@ const SET: i64 = 1;
 const DELETED: i64 = 2;
 const NO_DEADLINE: i64 = -1;
 
-/// Declares one of the four commands; they differ in the unit and origin of the time.
+/// Declares one of the four commands; they differ in the unit and origin of the time, and in what the server's manual says of the conditions.
 macro_rules! expire_command {
-    ($(#[$attribute:meta])* $name:ident, $time:ident, $kind:ident, $unit:ident) => {
+    ($(#[$attribute:meta])* $name:ident, $time:ident, $unit:ident $(, since $since:literal)?) => {
         $(#[$attribute])*
         pub struct $name<'a> {
             #[key(RW, UPDATE)]
             key: Key<'a>,
-            #[arg(kind = $kind)]
+            #[arg(kind = Integer)]
             $time: Late<'a>,
+            $(#[arg(since = $since)])?
             condition: Conditions,
             fields: FieldNames<'a>,
         }
@@ -55,7 +56,7 @@ expire_command! {
         flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
-    HExpire, seconds, Integer, Seconds
+    HExpire, seconds, Seconds
 }
 
 expire_command! {
@@ -68,7 +69,7 @@ expire_command! {
         flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
-    HPExpire, milliseconds, Integer, Milliseconds
+    HPExpire, milliseconds, Milliseconds, since "9.0.0"
 }
 
 expire_command! {
@@ -81,7 +82,7 @@ expire_command! {
         flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
-    HExpireAt, unix_time_seconds, UnixTime, UnixSeconds
+    HExpireAt, unix_time_seconds, UnixSeconds, since "9.0.0"
 }
 
 expire_command! {
@@ -94,7 +95,7 @@ expire_command! {
         flags(WRITE, FAST), custom_parse,
         reply = "array(int)",
     )]
-    HPExpireAt, unix_time_milliseconds, UnixTime, UnixMilliseconds
+    HPExpireAt, unix_time_milliseconds, UnixMilliseconds, since "9.0.0"
 }
 
 /// What the four commands have in common: `key time [conditions] FIELDS count field ...`.

@@ -7,7 +7,9 @@ use crate::error::{Error, Result};
 use crate::keyspace::Key;
 use crate::num;
 
-const NUMFIELDS: ArgSpec = ArgSpec { name: "numfields", kind: ArgKind::Integer, ..ArgSpec::PLAIN };
+/// The server's manual names the key here as well.
+const NUMFIELDS: ArgSpec =
+    ArgSpec { name: "numfields", kind: ArgKind::Integer, key_spec: Some(0), ..ArgSpec::PLAIN };
 
 /// The keyword of the clause.
 pub(crate) const TOKEN: &str = "FIELDS";

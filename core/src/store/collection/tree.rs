@@ -337,5 +337,7 @@ impl<I: Items> Walk<'_, I> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ impl fmt::Display for OutOfMemory {
 
 impl std::error::Error for OutOfMemory {}
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 thread_local! {
     /// How often memory is still given; `None` for always.
     static LEFT: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
@@ -22,7 +22,7 @@ thread_local! {
 
 /// Whether this thread gets memory: a test can have it refused.
 pub(super) fn check() -> Result<(), OutOfMemory> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     if let Some(left) = LEFT.get() {
         LEFT.set(Some(left.saturating_sub(1)));
         return if left == 0 { Err(OutOfMemory) } else { Ok(()) };
@@ -32,20 +32,20 @@ pub(super) fn check() -> Result<(), OutOfMemory> {
 
 /// Whether a test will have memory refused.
 pub(super) fn is_near() -> bool {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     return LEFT.get().is_some();
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "fuzzing")))]
     false
 }
 
 /// Whether this thread gets no memory from now on.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn set(refusing: bool) {
     LEFT.set(refusing.then_some(0));
 }
 
 /// This thread gets memory so many times more.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn after(times: usize) {
     LEFT.set(Some(times));
 }
