@@ -31,7 +31,7 @@ use keystead::{
     SetOptions, Ttl,
 };
 
-use crate::bell::Bell;
+use crate::bell::{Bell, look};
 
 /// The outcome of a call: `KS_OK`, something that is no failure (negative), or an error (positive).
 #[repr(C)]
@@ -471,7 +471,11 @@ pub unsafe extern "C" fn ks_take(
         if !session.session.is_blocked() {
             return Err(usage("ERR the session waits for no reply"));
         }
-        if session.look(timeout_ms, |session, time| Ok(session.wait(time).then_some(())))?.is_none() {
+        if look(&mut session.session, &mut session.bell, timeout_ms, |session, time| {
+            Ok(session.wait(time).then_some(()))
+        })?
+        .is_none()
+        {
             session.session.set_alarm();
             return Ok(ks_status::KS_MISSING);
         }
@@ -533,7 +537,7 @@ pub unsafe extern "C" fn ks_next(
         // SAFETY: null, or open and used by this thread alone; the place is valid for writing, or null.
         let (reply, session) =
             unsafe { (out("reply", reply, std::ptr::null_mut())?, self::session(session)?) };
-        match session.look(timeout_ms, Session::next_push)? {
+        match look(&mut session.session, &mut session.bell, timeout_ms, Session::next_push)? {
             None => Ok(ks_status::KS_MISSING),
             Some(message) => {
                 *reply = reply_in(&message)?;
@@ -541,26 +545,6 @@ pub unsafe extern "C" fn ks_next(
             }
         }
     })
-}
-
-impl ks_session {
-    /// Looks for something, and waits for it that many milliseconds at most, or for ever. The bell is silent afterwards if there is nothing.
-    fn look<T>(
-        &mut self,
-        timeout_ms: i64,
-        mut find: impl FnMut(&mut Session, Option<Duration>) -> Result<Option<T>, Error>,
-    ) -> Result<Option<T>, Error> {
-        let time = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        let found = find(&mut self.session, time)?;
-        match &mut self.bell {
-            Some(bell) if found.is_none() => {
-                bell.silence();
-                // What has come since then may have rung before.
-                find(&mut self.session, Some(Duration::ZERO))
-            }
-            _ => Ok(found),
-        }
-    }
 }
 
 /// # Safety

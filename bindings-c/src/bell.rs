@@ -4,7 +4,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use keystead::Wake;
+use std::time::Duration;
+
+use keystead::{Error, Session, Wake};
 
 /// The end that a program polls. It can be read from as long as something may have come that nobody has looked for.
 pub struct Bell {
@@ -33,6 +35,25 @@ impl Bell {
 
     pub fn descriptor(&self) -> RawFd {
         self.heard.as_raw_fd()
+    }
+}
+
+/// Looks for something at a session, and waits for it that many milliseconds at most, or for ever. The bell is silent afterwards if there is nothing.
+pub fn look<T>(
+    session: &mut Session,
+    bell: &mut Option<Bell>,
+    timeout_ms: i64,
+    mut find: impl FnMut(&mut Session, Option<Duration>) -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let time = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+    let found = find(session, time)?;
+    match bell {
+        Some(bell) if found.is_none() => {
+            bell.silence();
+            // What has come since then may have rung before.
+            find(session, Some(Duration::ZERO))
+        }
+        _ => Ok(found),
     }
 }
 
