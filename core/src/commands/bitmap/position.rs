@@ -3,6 +3,7 @@
 use super::Part;
 use super::bits::find;
 use crate::command::{Arg, Args, Command, Read, Reply};
+use crate::commands::string::range::within;
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key};
 
@@ -49,12 +50,4 @@ impl Read for BitPos<'_> {
         reply.integer(position.map_or(-1, |position| position as i64));
         Ok(())
     }
-}
-
-/// The part of `0..len` that inclusive positions name. Beside GETRANGE's, a range that lies before the beginning is its first place.
-fn within(start: i64, end: i64, len: usize) -> std::ops::Range<usize> {
-    let len = len as i64;
-    let from_start = |position: i64| if position < 0 { (position + len).max(0) } else { position };
-    let (start, end) = (from_start(start), from_start(end).min(len - 1));
-    if start > end { 0..0 } else { start as usize..end as usize + 1 }
 }

@@ -58,12 +58,15 @@ fn range(db: &Db<'_>, key: &Key<'_>, start: i64, end: i64, reply: &mut Reply) ->
     Ok(())
 }
 
-/// The part of `0..len` that inclusive positions name, negative ones counting from the end.
+/// The part of `0..len` that inclusive positions name, negative ones counting from the end. Of two that count from there the second may not come first, even
+/// where both lie before the beginning.
 pub(crate) fn clamp(start: i64, end: i64, len: usize) -> std::ops::Range<usize> {
+    if start < 0 && end < 0 && start > end { 0..0 } else { within(start, end, len) }
+}
+
+/// As [`clamp`], but two positions before the beginning are always its first place.
+pub(crate) fn within(start: i64, end: i64, len: usize) -> std::ops::Range<usize> {
     let len = len as i64;
-    if start < 0 && end < 0 && start > end {
-        return 0..0;
-    }
     let from_start = |position: i64| if position < 0 { (position + len).max(0) } else { position };
     let (start, end) = (from_start(start), from_start(end).min(len - 1));
     if start > end { 0..0 } else { start as usize..end as usize + 1 }

@@ -139,8 +139,10 @@ impl Union {
         match form {
             Form::Dense => dense::merge(&text[HEAD..], registers),
             Form::Sparse => sparse::each_valid_run(&text[HEAD..], |first, run| {
-                let registers = &mut registers[first..first + run.len];
-                registers.iter_mut().for_each(|register| *register = run.rank.max(*register));
+                if run.rank > 0 {
+                    let registers = &mut registers[first..first + run.len];
+                    registers.iter_mut().for_each(|register| *register = run.rank.max(*register));
+                }
             })?,
         }
         Ok(form)

@@ -177,7 +177,9 @@ pub(super) fn raise(
         return Ok(Set::TooLarge);
     }
     let Found { at, first, run, before, long_before } = find(&text[head..], *cursor, index)?;
+    let join_from = before.map_or(0, |before| before.at).max(cursor.at);
     if run.rank >= rank {
+        *cursor = long_before.unwrap_or(*cursor);
         return Ok(Set::Kept);
     }
     if run.is_cut() {
@@ -193,7 +195,7 @@ pub(super) fn raise(
     }
     text.try_reserve(grows).map_err(|_| Error::no_memory())?;
     text.splice(head + at..head + at + run.size, pieces.bytes().iter().copied());
-    join(text, head + before.map_or(0, |before| before.at).max(cursor.at));
+    join(text, head + join_from);
     // Runs from the one before on may be others now; what lies before that one is as it was.
     *cursor = long_before.unwrap_or(*cursor);
     Ok(Set::Raised)
