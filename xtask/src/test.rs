@@ -346,7 +346,8 @@ fn long() -> Result<Outcome, String> {
     let arguments =
         ["test", "--profile", "quick", "-p", "keystead", "--features", "listener", "--test", "blocking"];
     let mut stress = sh::cargo(&arguments);
-    stress.env("KEYSTEAD_STRESS_SECONDS", TIME.as_secs().to_string());
+    // Its figures are for the log.
+    stress.args(["--", "--nocapture"]).env("KEYSTEAD_STRESS_SECONDS", TIME.as_secs().to_string());
     let mut sum = tests("long", &mut stress)?;
     sum += fuzz::run("long", TIME)?;
     Ok(Outcome::Ran(sum))

@@ -187,8 +187,9 @@ mod fuzzed {
         Ok(match from.int_in_range(0..=5)? {
             0 => int(i8::arbitrary(from)?.into()),
             1 => int(i64::arbitrary(from)? >> from.int_in_range(0..=63)?),
-            2 => [&from.choose(&["0", "-", "-0", "+", "00"])?.as_bytes()[..], &int(i64::arbitrary(from)?)]
-                .concat(),
+            2 => {
+                [from.choose(&["0", "-", "-0", "+", "00"])?.as_bytes(), &int(i64::arbitrary(from)?)].concat()
+            }
             3 => {
                 let limit: usize = *from.choose(&[0, 64, 128, 0x1000, 0x1_0000])?;
                 let len = (limit + from.int_in_range(0..=4_usize)?).saturating_sub(2);
