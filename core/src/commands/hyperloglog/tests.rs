@@ -1,7 +1,9 @@
 //! Tests of HyperLogLog commands: what the log and the watchers get of an estimate that is kept, and refusals of memory.
 
+use std::sync::{Arc, Mutex};
+
 use crate::store::memory::refusal;
-use crate::{Clock, Engine, Form, Session};
+use crate::{Clock, Engine, Error, Form, Group, Journal, Result, Session, Ticket};
 
 fn run(session: &mut Session, line: &str) -> String {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
@@ -68,4 +70,46 @@ fn without_memory_nothing_is_added_and_what_is_dense_needs_none() {
     refusal::set(false);
     assert_eq!(added, ":1");
     assert!(values(&mut session) != before);
+}
+
+/// A log that notes what it gets, and takes nothing while there is a reason.
+#[derive(Default)]
+struct Log {
+    reason: Mutex<Option<Error>>,
+    commands: Mutex<Vec<String>>,
+}
+
+impl Journal for Log {
+    fn refusal(&self) -> Option<Error> {
+        self.reason.lock().expect("no test panics under it").clone()
+    }
+
+    fn append(&self, group: &Group) -> Result<Ticket> {
+        let mut commands = self.commands.lock().expect("no test panics under it");
+        for effect in group.effects() {
+            let words: Vec<_> = effect.words().map(String::from_utf8_lossy).collect();
+            commands.push(words.join(" "));
+        }
+        Ok(Ticket::default())
+    }
+}
+
+#[test]
+fn the_log_gets_a_count_that_is_kept_and_where_it_refuses_none_is() {
+    let engine = engine();
+    let mut session = engine.session(Form::Resp);
+    run(&mut session, "PFADD k a b c");
+    let log = Arc::new(Log::default());
+    engine.set_journal(Some(log.clone()));
+    let before = session.execute(&[b"GET", b"k"]).to_vec();
+    *log.reason.lock().unwrap() = Some(Error::command("no room"));
+    assert_eq!(run(&mut session, "PFCOUNT k"), ":3");
+    assert!(session.execute(&[b"GET", b"k"]) == before && log.commands.lock().unwrap().is_empty());
+    *log.reason.lock().unwrap() = None;
+    for _ in 0..2 {
+        assert_eq!(run(&mut session, "PFCOUNT k"), ":3");
+    }
+    assert!(session.execute(&[b"GET", b"k"]) != before);
+    run(&mut session, "PFCOUNT k k");
+    assert_eq!(*log.commands.lock().unwrap(), ["PFCOUNT k"]);
 }
