@@ -84,6 +84,10 @@ fn answer(
                         return Ok(Next::Drop);
                     }
                     Some(_) => {
+                        // What was pushed before the command came stands before its reply.
+                        if session.is_pushed_to() && session.take_pushes(FLUSH) {
+                            send_pushes(session, stream)?;
+                        }
                         if session.begin_pipelined(&argv) == Outcome::Blocked
                             && !wait_for_reply(session, signal, stream)?
                         {

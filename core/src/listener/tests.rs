@@ -479,6 +479,25 @@ fn what_was_popped_for_a_client_that_is_killed_before_its_reply_is_sent_is_put_b
 }
 
 #[test]
+fn what_was_published_before_a_command_came_stands_before_its_reply() {
+    let (engine, _listener, address) = listening();
+    let mut host = engine.session(Form::Resp);
+    let mut hears = TcpStream::connect(address).unwrap();
+    hears.write_all(b"SUBSCRIBE c\r\n").unwrap();
+    let expect = |stream: &mut TcpStream, expected: &str| {
+        let mut found = vec![0; expected.len()];
+        stream.read_exact(&mut found).unwrap();
+        assert_eq!(String::from_utf8_lossy(&found), expected);
+    };
+    expect(&mut hears, "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    for _ in 0..500 {
+        assert_eq!(host.execute(&[b"PUBLISH", b"c", b"m"]), b":1\r\n");
+        hears.write_all(b"PING x\r\n").unwrap();
+        expect(&mut hears, "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n*2\r\n$4\r\npong\r\n$1\r\nx\r\n");
+    }
+}
+
+#[test]
 fn clients_that_wait_or_monitor_are_not_idle() {
     let (engine, _listener, address) = listening();
     let mut waiting = TcpStream::connect(address).unwrap();
