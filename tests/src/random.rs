@@ -868,8 +868,8 @@ fn malform(rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
         return;
     }
     let mut junk = unquoted(rng.pick(JUNK));
-    // Members that differ behind a zero alone are alike to SORT, and in the order of a table.
-    if [&b"SADD"[..], b"SMOVE"].contains(&&words[0][..]) {
+    // Members that differ behind a zero alone are alike to SORT: they come in the order of a table, or as a sort leaves them that keeps no order.
+    if [&b"SADD"[..], b"SMOVE", b"ZADD", b"ZINCRBY"].contains(&&words[0][..]) {
         junk.retain(|byte| *byte != 0);
     }
     match rng.below(5) {
