@@ -41,11 +41,8 @@ impl Id {
         text
     }
 
-    /// Its bytes, in an order that is the order of IDs: the server's keys.
-    pub(super) fn key(self) -> [u8; 16] {
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&self.ms.to_be_bytes());
-        key[8..].copy_from_slice(&self.seq.to_be_bytes());
-        key
+    /// Both numbers in one, which is ordered as IDs are: the server's key of a node.
+    pub(super) fn key(self) -> u128 {
+        u128::from(self.ms) << 64 | u128::from(self.seq)
     }
 }

@@ -10,7 +10,7 @@ const BYTES: usize = 16;
 /// Counts while keys come in ascending order. O(1) a key, amortised.
 #[derive(Default)]
 pub(super) struct Counter {
-    last: Option<[u8; BYTES]>,
+    last: Option<u128>,
     /// Where keys part on the way to the last one, from the shortest way on.
     forks: SmallVec<[usize; BYTES]>,
     /// Ends, forks, and runs between them that are closed.
@@ -18,10 +18,10 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn add(&mut self, key: [u8; BYTES]) {
+    pub(super) fn add(&mut self, key: u128) {
         self.nodes += 1;
         let Some(last) = self.last.replace(key) else { return };
-        let shared = last.iter().zip(&key).take_while(|(one, other)| one == other).count();
+        let shared = (last ^ key).leading_zeros() as usize / 8;
         let mut below = BYTES;
         while let Some(fork) = self.forks.last().copied().filter(|fork| *fork > shared) {
             self.forks.pop();
@@ -86,7 +86,7 @@ mod tests {
                 key
             }).collect();
             let mut counter = Counter::default();
-            keys.iter().for_each(|key| counter.add(*key));
+            keys.iter().for_each(|key| counter.add(u128::from_be_bytes(*key)));
             prop_assert_eq!(counter.nodes(), nodes(&keys, 0));
         }
     }
