@@ -229,6 +229,41 @@ pub fn memory(scale: u64) {
         });
         print(&format!("{case}: bytes by RSS"), "bytes", bytes, &peer);
     }
+    memory_of_types(scale, &peer);
+}
+
+/// Bytes of a list, set or sorted set by RSS: the keys of `limits type-memory`.
+fn memory_of_types(scale: u64, peer: &str) {
+    let strings = |at: u64| key(at).to_vec();
+    let integers = |at: u64| (1_000_000 + at).to_string().into_bytes();
+    type Text = fn(u64) -> Vec<u8>;
+    let cases: [(&str, &[u8], u64, Text); 8] = [
+        ("list of 10 strings", b"RPUSH", 10, strings),
+        ("set of 10 strings", b"SADD", 10, strings),
+        ("set of 10 integers", b"SADD", 10, integers),
+        ("sorted set of 10", b"ZADD", 10, strings),
+        ("set of 1,000 strings", b"SADD", 1_000, strings),
+        ("set of 1,000 integers", b"SADD", 1_000, integers),
+        ("sorted set of 1,000", b"ZADD", 1_000, strings),
+        ("list of 1,000 strings", b"RPUSH", 1_000, strings),
+    ];
+    for (case, command, elements, text) in cases {
+        let count = 5_000_000 / elements / scale;
+        let texts: Vec<[Vec<u8>; 2]> =
+            (0..elements).map(|at| [at.to_string().into_bytes(), text(at)]).collect();
+        let bytes = growth(count, |client, number| {
+            let key = key(number);
+            let mut words: Vec<&[u8]> = vec![command, &key];
+            for [score, text] in &texts {
+                if command == b"ZADD" {
+                    words.push(score);
+                }
+                words.push(text);
+            }
+            client.add(&words);
+        });
+        print(&format!("{case}: bytes by RSS"), "bytes", bytes, peer);
+    }
 }
 
 /// How many bytes a server grows by per command.

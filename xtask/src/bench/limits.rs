@@ -1,6 +1,6 @@
 //! `cargo xtask bench limits [ROUNDS [SCALE]]`: the engine's figures at its limits, three times in a row, each against its goal.
 //!
-//! SCALE divides the numbers of keys, for a quick look; figures count without it. What a case does is written in `benches/src/bin/limits.rs`.
+//! SCALE divides the numbers of keys, for a quick look; figures count without it. What a case does is written in `benches/src/bin/limits/`.
 
 use super::rows::{self, Limit, Line};
 use crate::sh;
@@ -21,6 +21,9 @@ pub const CASES: &[&str] = &[
     "small-engine",
     "rearm",
     "idle",
+    "type-memory",
+    "type-calls",
+    "type-growth",
 ];
 
 /// Runs every case so often and says of each figure whether it held every time.

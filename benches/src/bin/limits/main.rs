@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
+mod types;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -33,9 +35,12 @@ fn main() -> ExitCode {
         "small-engine" => small_engine(scale),
         "rearm" => rearm(scale),
         "idle" => idle(scale),
+        "type-memory" => types::memory(scale),
+        "type-calls" => types::calls(scale),
+        "type-growth" => types::growth(scale),
         _ => {
             eprintln!(
-                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle [SCALE]"
+                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle|type-memory|type-calls|type-growth [SCALE]"
             );
             return ExitCode::FAILURE;
         }
@@ -350,7 +355,7 @@ fn slowest_of_copy(fields: u64) -> Vec<f64> {
 
 /// Does what `run` does five times, each time the same way, and judges the worst of the least figures of each place; tells the worst of all beside
 /// it. Returns the figures of each run.
-fn judge_pauses(name: &str, runs: &str, run: impl Fn() -> Vec<f64>) -> Vec<Vec<f64>> {
+fn judge_pauses(name: &str, runs: &str, mut run: impl FnMut() -> Vec<f64>) -> Vec<Vec<f64>> {
     let all: Vec<Vec<f64>> = (0..REPEATS).map(|_| run()).collect();
     let slowest: Vec<&[f64]> = all.iter().map(|slowest| &slowest[..]).collect();
     report(name, "us", worst(&least_of(&slowest)), 1000.0);

@@ -1,0 +1,201 @@
+//! Lists, sets, sorted sets and streams: bytes by RSS, what a call through a session takes, and the longest call while one grows to a million elements.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+
+use keystead::{Engine, Form, Session};
+use keystead_benches::{key, uniform};
+
+use crate::{judge_pauses, report, resident, slowest_calls, thread_ns};
+
+/// A key of many elements.
+const LARGE: u64 = 100_000;
+/// Small keys, and elements of each.
+const SMALL: u64 = 1_000;
+const EACH: u64 = 100;
+
+/// A session that says what went wrong.
+struct Client {
+    session: Session,
+    // Ends after its session.
+    _engine: Engine,
+}
+
+impl Client {
+    fn new() -> Self {
+        let engine = Engine::new();
+        Self { session: engine.session(Form::Resp), _engine: engine }
+    }
+
+    fn call(&mut self, words: &[&[u8]]) {
+        let reply = self.session.execute(words);
+        assert!(!reply.starts_with(b"-"), "{}", String::from_utf8_lossy(reply));
+        black_box(reply);
+    }
+}
+
+/// Elements of 16 bytes, as strings are measured.
+fn element(number: u64) -> [u8; 16] {
+    key(number)
+}
+
+/// What one of each type takes.
+pub fn memory(scale: u64) {
+    let strings = |number: u64| element(number).to_vec();
+    let integers = |number: u64| (1_000_000 + number).to_string().into_bytes();
+    bytes("list of 10 strings", 500_000 / scale, 10, 254.0, |_, text| vec![b"RPUSH".to_vec(), text], strings);
+    bytes("set of 10 strings", 500_000 / scale, 10, 254.0, |_, text| vec![b"SADD".to_vec(), text], strings);
+    bytes("set of 10 integers", 500_000 / scale, 10, 110.0, |_, text| vec![b"SADD".to_vec(), text], integers);
+    bytes("sorted set of 10", 500_000 / scale, 10, 297.0, scored, strings);
+    bytes(
+        "set of 1,000 strings",
+        5_000 / scale,
+        1_000,
+        0.8 * 41_390.0,
+        |_, text| vec![b"SADD".to_vec(), text],
+        strings,
+    );
+    bytes(
+        "set of 1,000 integers",
+        5_000 / scale,
+        1_000,
+        0.4 * 41_388.0,
+        |_, text| vec![b"SADD".to_vec(), text],
+        integers,
+    );
+    bytes("sorted set of 1,000", 5_000 / scale, 1_000, 0.65 * 87_320.0, scored, strings);
+    bytes(
+        "list of 1,000 strings",
+        5_000 / scale,
+        1_000,
+        18_287.0,
+        |_, text| vec![b"RPUSH".to_vec(), text],
+        strings,
+    );
+}
+
+fn scored(number: u64, text: Vec<u8>) -> Vec<Vec<u8>> {
+    vec![b"ZADD".to_vec(), number.to_string().into_bytes(), text]
+}
+
+/// Bytes by RSS of so many keys of so many elements. `words`: a command and what stands behind the key.
+fn bytes(
+    name: &str,
+    keys: u64,
+    elements: u64,
+    goal: f64,
+    words: impl Fn(u64, Vec<u8>) -> Vec<Vec<u8>>,
+    text: impl Fn(u64) -> Vec<u8>,
+) {
+    let mut client = Client::new();
+    let before = resident();
+    for number in 0..keys {
+        let key = key(number);
+        for at in 0..elements {
+            let words = words(at, text(at));
+            let mut argv: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            argv.insert(1, &key);
+            client.call(&argv);
+        }
+    }
+    report(&format!("{name}: bytes by RSS"), "bytes", (resident() - before) as f64 / keys as f64, goal);
+}
+
+/// Nanoseconds of CPU time that a call takes.
+fn judge_calls(name: &str, goal: f64, count: u64, mut call: impl FnMut(u64)) {
+    let start = thread_ns();
+    (0..count).for_each(&mut call);
+    report(&format!("{name}, CPU time"), "ns", (thread_ns() - start) as f64 / count as f64, goal);
+}
+
+/// What calls take, through a session, each with words of its own.
+pub fn calls(scale: u64) {
+    let mut client = Client::new();
+    let small = SMALL * EACH / scale;
+    let name = |prefix: u8, number: u64| {
+        let mut name = key(number % SMALL);
+        name[0] = prefix;
+        name
+    };
+    let elements: Vec<[u8; 16]> = (0..small).map(element).collect();
+    let at = |number: u64| &elements[number as usize][..];
+    judge_calls("LPUSH to lists of up to 100", 200.0, small, |number| {
+        client.call(&[b"LPUSH", &name(b'l', number), at(number)]);
+    });
+    judge_calls("RPOP from them", 200.0, small, |number| client.call(&[b"RPOP", &name(b'l', number)]));
+    judge_calls("SADD to sets of up to 100", 300.0, small, |number| {
+        client.call(&[b"SADD", &name(b's', number), at(number)]);
+    });
+    let mut score = String::new();
+    judge_calls("ZADD to sorted sets of up to 100", 300.0, small, |number| {
+        score.clear();
+        write!(score, "{}", number * 7919 % 10_007).expect("memory can be written to");
+        client.call(&[b"ZADD", &name(b'z', number), score.as_bytes(), at(number)]);
+    });
+    judge_calls("XADD to streams of up to 100", 300.0, small, |number| {
+        client.call(&[b"XADD", &name(b'x', number), b"*", b"field", at(number)]);
+    });
+    let large = LARGE / scale;
+    let mut draw = uniform(large);
+    for number in 0..large {
+        let score = draw().to_string();
+        client.call(&[b"ZADD", b"large", score.as_bytes(), &element(number)]);
+    }
+    judge_calls("ZRANK of 100,000 members", 1000.0, large, |_| {
+        client.call(&[b"ZRANK", b"large", &element(draw())]);
+    });
+    judge_calls("ZRANGE of 10 of 100,000 members", 1000.0, large, |_| {
+        let from = draw();
+        client.call(&[b"ZRANGE", b"large", from.to_string().as_bytes(), (from + 9).to_string().as_bytes()]);
+    });
+}
+
+/// The longest single call while something grows to a million elements.
+pub fn growth(scale: u64) {
+    let count = 1_000_000 / scale;
+    let scores = |number: u64| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24).to_string();
+    pauses("list growth: worst single RPUSH", count, |client, number| {
+        client.call(&[b"RPUSH", b"k", &element(number)]);
+    });
+    pauses("set growth: worst single SADD", count, |client, number| {
+        client.call(&[b"SADD", b"k", &element(number)]);
+    });
+    pauses("sorted set growth: worst single ZADD", count, |client, number| {
+        client.call(&[b"ZADD", b"k", scores(number).as_bytes(), &element(number)]);
+    });
+    pauses("stream growth: worst single XADD", count, |client, number| {
+        client.call(&[b"XADD", b"k", b"*", b"field", &element(number)]);
+    });
+    // What is asked of a million elements, but not of all of them.
+    pauses("of a million: worst single call of those O(log n)", 2 * count, |client, number| {
+        let element = element(number % count);
+        let at = (number % count).to_string();
+        let id = format!("{}-0", number % count + 1);
+        match number {
+            // First they grow, unjudged by this case.
+            _ if number < count => {
+                client.call(&[b"RPUSH", b"l", &element]);
+                client.call(&[b"SADD", b"s", &element]);
+                client.call(&[b"ZADD", b"z", at.as_bytes(), &element]);
+                client.call(&[b"XADD", b"x", id.as_bytes(), b"f", &element]);
+            }
+            _ => match number % 8 {
+                0 => client.call(&[b"LINDEX", b"l", at.as_bytes()]),
+                1 => client.call(&[b"SREM", b"s", &element]),
+                2 => client.call(&[b"ZRANK", b"z", &element]),
+                3 => client.call(&[b"ZREM", b"z", &element]),
+                4 => client.call(&[b"XDEL", b"x", id.as_bytes()]),
+                5 => client.call(&[b"XRANGE", b"x", id.as_bytes(), b"+", b"COUNT", b"1"]),
+                6 => client.call(&[b"SRANDMEMBER", b"s"]),
+                _ => client.call(&[b"LPOP", b"l"]),
+            },
+        }
+    });
+}
+
+fn pauses(name: &str, count: u64, mut call: impl FnMut(&mut Client, u64)) {
+    judge_pauses(&format!("{name}, CPU time"), "growths", || {
+        let mut client = Client::new();
+        slowest_calls(count, 10_000, |number| call(&mut client, number))
+    });
+}
