@@ -3,5 +3,6 @@
 //! The targets are in `fuzz/`, the models beside what they try.
 
 pub use crate::store::collection::tree::model::Input as Tree;
+pub use crate::value::hyperloglog::model::Input as HyperLogLog;
 pub use crate::value::intset::model::Input as Intset;
 pub use crate::value::listpack::model::Input as Listpack;

@@ -1,6 +1,5 @@
 //! Lists, sets, sorted sets and streams: bytes by RSS, what a call through a session takes, and the longest call while one grows to a million elements.
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 
 use keystead::{Engine, Form, Session};
@@ -12,7 +11,7 @@ use crate::{judge_pauses, report, resident, slowest_calls, thread_ns};
 const LARGE: u64 = 100_000;
 /// Small keys, and elements of each.
 const SMALL: u64 = 1_000;
-const EACH: u64 = 100;
+const EACH: u64 = 10;
 
 /// A session that says what went wrong.
 struct Client {
@@ -101,53 +100,62 @@ fn bytes(
     report(&format!("{name}: bytes by RSS"), "bytes", (resident() - before) as f64 / keys as f64, goal);
 }
 
-/// Nanoseconds of CPU time that a call takes.
-fn judge_calls(name: &str, goal: f64, count: u64, mut call: impl FnMut(u64)) {
+/// Nanoseconds of CPU time that a call takes, of so many.
+fn time(count: u64, mut call: impl FnMut(u64)) -> f64 {
     let start = thread_ns();
     (0..count).for_each(&mut call);
-    report(&format!("{name}, CPU time"), "ns", (thread_ns() - start) as f64 / count as f64, goal);
+    (thread_ns() - start) as f64 / count as f64
 }
 
-/// What calls take, through a session, each with words of its own.
+fn judge_calls(name: &str, goal: f64, figures: &[f64]) {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    report(&format!("{name}, CPU time"), "ns", figures[figures.len() / 2], goal);
+}
+
+/// What calls take, through a session, each with words of its own: the median of some rounds over small keys, which end empty.
 pub fn calls(scale: u64) {
+    const ROUNDS: usize = 21;
     let mut client = Client::new();
-    let small = SMALL * EACH / scale;
-    let name = |prefix: u8, number: u64| {
-        let mut name = key(number % SMALL);
-        name[0] = prefix;
-        name
-    };
-    let elements: Vec<[u8; 16]> = (0..small).map(element).collect();
-    let at = |number: u64| &elements[number as usize][..];
-    judge_calls("LPUSH to lists of up to 100", 200.0, small, |number| {
-        client.call(&[b"LPUSH", &name(b'l', number), at(number)]);
-    });
-    judge_calls("RPOP from them", 200.0, small, |number| client.call(&[b"RPOP", &name(b'l', number)]));
-    judge_calls("SADD to sets of up to 100", 300.0, small, |number| {
-        client.call(&[b"SADD", &name(b's', number), at(number)]);
-    });
-    let mut score = String::new();
-    judge_calls("ZADD to sorted sets of up to 100", 300.0, small, |number| {
-        score.clear();
-        write!(score, "{}", number * 7919 % 10_007).expect("memory can be written to");
-        client.call(&[b"ZADD", &name(b'z', number), score.as_bytes(), at(number)]);
-    });
-    judge_calls("XADD to streams of up to 100", 300.0, small, |number| {
-        client.call(&[b"XADD", &name(b'x', number), b"*", b"field", at(number)]);
-    });
+    let names: Vec<[u8; 16]> = (0..SMALL).map(key).collect();
+    let elements: Vec<[u8; 16]> = (0..SMALL * EACH).map(element).collect();
+    let scores: Vec<String> = (0..SMALL * EACH).map(|number| (number * 7919 % 10_007).to_string()).collect();
+    let mut figures: [Vec<f64>; 5] = Default::default();
+    for _ in 0..ROUNDS {
+        let at = |number: u64| (&names[(number % SMALL) as usize], &elements[number as usize]);
+        let mut run = |figure: usize, call: &mut dyn FnMut(&mut Client, u64)| {
+            figures[figure].push(time(SMALL * EACH, |number| call(&mut client, number)));
+            // Popping empties what was pushed to.
+            if figure != 0 {
+                client.call(&[b"FLUSHALL"]);
+            }
+        };
+        run(0, &mut |client, number| client.call(&[b"LPUSH", at(number).0, at(number).1]));
+        run(1, &mut |client, number| client.call(&[b"RPOP", at(number).0]));
+        run(2, &mut |client, number| client.call(&[b"SADD", at(number).0, at(number).1]));
+        run(3, &mut |client, number| {
+            client.call(&[b"ZADD", at(number).0, scores[number as usize].as_bytes(), at(number).1]);
+        });
+        run(4, &mut |client, number| client.call(&[b"XADD", at(number).0, b"*", b"field", at(number).1]));
+    }
+    let names =
+        ["LPUSH to lists", "RPOP from lists", "SADD to sets", "ZADD to sorted sets", "XADD to streams"];
+    for (at, (name, goal)) in names.iter().zip([200.0, 200.0, 300.0, 300.0, 300.0]).enumerate() {
+        judge_calls(&format!("{name} of up to {EACH}"), goal, &figures[at]);
+    }
     let large = LARGE / scale;
     let mut draw = uniform(large);
     for number in 0..large {
         let score = draw().to_string();
         client.call(&[b"ZADD", b"large", score.as_bytes(), &element(number)]);
     }
-    judge_calls("ZRANK of 100,000 members", 1000.0, large, |_| {
-        client.call(&[b"ZRANK", b"large", &element(draw())]);
-    });
-    judge_calls("ZRANGE of 10 of 100,000 members", 1000.0, large, |_| {
+    let rank = time(large, |_| client.call(&[b"ZRANK", b"large", &element(draw())]));
+    judge_calls("ZRANK of 100,000 members", 1000.0, &[rank]);
+    let range = time(large, |_| {
         let from = draw();
         client.call(&[b"ZRANGE", b"large", from.to_string().as_bytes(), (from + 9).to_string().as_bytes()]);
     });
+    judge_calls("ZRANGE of 10 of 100,000 members", 1000.0, &[range]);
 }
 
 /// The longest single call while something grows to a million elements.

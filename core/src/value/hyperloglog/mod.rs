@@ -298,5 +298,7 @@ pub(crate) fn staleness(text: &[u8]) -> Option<Patch> {
     cached(text).map(|_| Patch { at: STALE_AT, bytes: [text[STALE_AT] | STALE, 0], len: 1 })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

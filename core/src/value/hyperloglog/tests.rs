@@ -2,19 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::model::{MOST, Place};
 use super::*;
 
-/// Bytes up to which sketches stay sparse by default.
-const MOST: usize = 3000;
-
-fn registers(text: &[u8]) -> Vec<Rank> {
-    let mut union = Union::new();
-    union.add(text).unwrap();
-    union.registers().to_vec()
-}
-
 /// Places as elements have them: low ranks are much more frequent.
-fn places() -> impl Strategy<Value = Vec<(usize, Rank)>> {
+fn places() -> impl Strategy<Value = Vec<Place>> {
     let index = prop_oneof![0..REGISTERS, 0..40_usize, REGISTERS - 40..REGISTERS];
     let rank = prop_oneof![8 => 1..4_u8, 2 => 1..33_u8, 1 => 1..52_u8];
     proptest::collection::vec((index, rank), 0..600)
@@ -26,17 +18,8 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(any::<u8>(), 0..80),
         proptest::collection::vec(prop_oneof![Just(0x7f), Just(0xff), Just(0x80), any::<u8>()], 0..80),
     ];
-    (any::<bool>(), any::<[u8; 8]>(), runs, any::<bool>()).prop_map(|(is_sparse, estimate, runs, is_long)| {
-        let mut text = head(if is_sparse { Form::Sparse } else { Form::Dense }).to_vec();
-        text[ESTIMATE_AT..].copy_from_slice(&estimate);
-        if is_long {
-            text.extend(runs.iter().cycle().take(DENSE_LEN - HEAD));
-            text.resize(DENSE_LEN, 0xff);
-        } else {
-            text.extend(runs);
-        }
-        text
-    })
+    (any::<bool>(), any::<[u8; 8]>(), runs, any::<bool>())
+        .prop_map(|(is_sparse, estimate, runs, is_long)| model::hostile(is_sparse, estimate, &runs, is_long))
 }
 
 #[test]
@@ -106,61 +89,16 @@ fn runs_that_are_too_many_too_few_or_cut_are_corrupt() {
 proptest! {
     #[test]
     fn both_forms_hold_what_plain_registers_hold(places in places(), most in prop_oneof![Just(0), Just(200), Just(MOST), Just(1 << 20)]) {
-        let mut model = vec![0; REGISTERS];
-        let mut sketch = Sketch::empty(most);
-        for (index, rank) in &places {
-            let before = sketch.text().to_vec();
-            let patch = (sketch.form() == Form::Dense).then(|| raising(sketch.text(), (*index, *rank)));
-            prop_assert_eq!(sketch.raise((*index, *rank)), Ok(model[*index] < *rank));
-            model[*index] = model[*index].max(*rank);
-            if let Some(patch) = patch {
-                let mut patched = before;
-                if let Some(patch) = patch {
-                    patched[patch.at..patch.at + patch.bytes().len()].copy_from_slice(patch.bytes());
-                }
-                prop_assert!(patched == sketch.text());
-            }
-        }
-        prop_assert!(registers(sketch.text()) == model);
-        prop_assert!(sketch.form() == Form::Dense || sketch.text().len() <= most.max(HEAD + 2));
-        let before = estimate(sketch.text()).unwrap();
-        sketch.make_dense().unwrap();
-        prop_assert!(registers(sketch.text()) == model);
-        prop_assert_eq!(estimate(sketch.text()), Ok(before));
+        model::raise(&places, most);
     }
 
     #[test]
     fn a_union_is_as_if_all_had_been_added_in_order(one in places(), other in places(), most in prop_oneof![Just(300), Just(MOST)]) {
-        let sketch = |places: &[(usize, Rank)]| {
-            let mut sketch = Sketch::empty(most);
-            places.iter().for_each(|place| { sketch.raise(*place).unwrap(); });
-            sketch
-        };
-        let (mut merged, second) = (sketch(&one), sketch(&other));
-        let mut union = Union::new();
-        union.add(second.text()).unwrap();
-        union.add(merged.text()).unwrap();
-        let mut by_hand = Sketch::copied(merged.text(), most).unwrap();
-        for (index, rank) in union.registers().iter().enumerate().filter(|(_, rank)| **rank > 0) {
-            by_hand.raise((index, *rank)).unwrap();
-        }
-        merged.raise_all(&union).unwrap();
-        prop_assert!(merged.text() == by_hand.text());
-        prop_assert!(registers(merged.text()) == union.registers());
-        prop_assert_eq!(estimate(merged.text()), Ok(union.estimate()));
+        model::merge(&one, &other, most);
     }
 
     #[test]
-    fn hostile_strings_are_errors_at_worst(text in hostile(), places in places()) {
-        let _ = (form_of(&text), cached(&text), estimate(&text), decoded(&text), Union::new().add(&text));
-        if let Ok(mut sketch) = Sketch::copied(&text, MOST) {
-            for place in places.into_iter().take(50) {
-                let before = sketch.text().to_vec();
-                if sketch.raise(place).is_err() {
-                    prop_assert!(sketch.text() == before);
-                }
-            }
-            let _ = sketch.make_dense();
-        }
+    fn hostile_strings_are_errors_at_worst(text in hostile(), places in proptest::collection::vec((0..REGISTERS, 1..52_u8), 0..50)) {
+        model::bear(&text, &places);
     }
 }
