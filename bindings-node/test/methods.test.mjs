@@ -35,7 +35,7 @@ const ROWS = [
   ["incrbyfloat", "f", 1.5], ["getdel", "f"], ["mset", { a: 1, b: 2, c: Buffer.from([0, 255]) }], ["msetnx", "a", 1, "y", 2], ["msetex", 2, "ma", 1, "mb", 2, "EXAT", FAR],
   ["mget", "a", "none", "c"], ["mset", "other", "fobar"], ["lcs", "s", "other"], ["lcs", "s", "other", "IDX", "WITHMATCHLEN"], ["exists", "a", "b", "none"],
   ["touch", "a", "none"], ["type", "a"], ["keys", "?"], ["rename", "a", "a2"], ["rename", "none", "a"], ["renamenx", "a2", "b"], ["copy", "b", "b2"], ["move", "c", 1],
-  ["object", "ENCODING", "n"], ["object", "HELP"], ["del", "b", "none"], ["unlink", "b2"], ["wait", 0, 5], ["waitaof", 0, 0, 5],
+  ["object", "ENCODING", "n"], ["del", "b", "none"], ["unlink", "b2"], ["wait", 0, 5], ["waitaof", 0, 0, 5],
   // bits
   ["setbit", "bits", 7, 1], ["getbit", "bits", 7], ["getbit", "bits", 100], ["bitcount", "s"], ["bitcount", "s", 3, 20, "BIT"], ["bitpos", "s", 1], ["bitpos", "s", 0, 1, -1],
   ["bitop", "AND", "bd", "s", "bits"], ["bitop", "NOT", "bd", "s"], ["getBuffer", "bd"], ["bitfield", "fields", "SET", "u8", 0, 200, "INCRBY", "i5", 100, 1],
