@@ -471,6 +471,8 @@ pub unsafe extern "C" fn ks_take(
         if !session.session.is_blocked() {
             return Err(usage("ERR the session waits for no reply"));
         }
+        // Where another command was refused meanwhile, that reply was given already.
+        session.session.clear_replies();
         if look(&mut session.session, &mut session.bell, timeout_ms, |session, time| {
             Ok(session.wait(time).then_some(()))
         })?
