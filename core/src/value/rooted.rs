@@ -89,3 +89,29 @@ pub(crate) trait Rooted: std::fmt::Debug + Send {
         None
     }
 }
+
+/// What [`Rooted`] asks of a value that is nothing but its `collection`.
+macro_rules! as_its_collection {
+    () => {
+        fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
+            Self { collection: Collection::of(root, pool.clone()) }
+        }
+
+        fn each_word(&self, visit: &mut dyn FnMut(u64)) {
+            self.collection.root().for_each(visit);
+        }
+
+        fn share(&self) -> Self {
+            Self { collection: self.collection.share() }
+        }
+
+        fn set_left(&mut self, has_left: bool) {
+            self.collection.set_left(has_left);
+        }
+
+        fn depart(&mut self) {
+            self.collection.depart();
+        }
+    };
+}
+pub(crate) use as_its_collection;

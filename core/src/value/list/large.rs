@@ -15,7 +15,7 @@ use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, PAGE, Pool, Ref};
 use crate::sync::Arc;
 use crate::value::listpack::{Element, Listpack, Patch};
-use crate::value::rooted::{Root, Rooted};
+use crate::value::rooted::{Root, Rooted, as_its_collection};
 
 /// The limit of its nodes, and above it whether it is a listpack to the server.
 const FORM: Own = Own::Half;
@@ -531,25 +531,7 @@ impl List {
 }
 
 impl Rooted for List {
-    fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
-        Self { collection: Collection::of(root, pool.clone()) }
-    }
-
-    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
-        self.collection.root().for_each(visit);
-    }
-
-    fn share(&self) -> Self {
-        Self { collection: self.collection.share() }
-    }
-
-    fn set_left(&mut self, has_left: bool) {
-        self.collection.set_left(has_left);
-    }
-
-    fn depart(&mut self) {
-        self.collection.depart();
-    }
+    as_its_collection!();
 
     /// Its pages, if it has elements: those are what dropping it costs.
     fn elements(&self) -> usize {

@@ -19,6 +19,7 @@ use crate::store::memory::{OutOfMemory, PAGE, Pool, Ref};
 use crate::store::{HashSeed, random};
 use crate::sync::Arc;
 use crate::value::listpack::Element;
+use crate::value::rooted::as_its_collection;
 use crate::value::{Root, Rooted};
 
 const LENGTH_2: u8 = 240;
@@ -326,25 +327,7 @@ fn insert(collection: &mut Collection, seed: &HashSeed, member: Element<'_>) -> 
 }
 
 impl Rooted for Set {
-    fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
-        Self { collection: Collection::of(root, pool.clone()) }
-    }
-
-    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
-        self.collection.root().for_each(visit);
-    }
-
-    fn share(&self) -> Self {
-        Self { collection: self.collection.share() }
-    }
-
-    fn set_left(&mut self, has_left: bool) {
-        self.collection.set_left(has_left);
-    }
-
-    fn depart(&mut self) {
-        self.collection.depart();
-    }
+    as_its_collection!();
 
     fn elements(&self) -> usize {
         self.len()

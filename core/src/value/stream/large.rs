@@ -16,7 +16,7 @@ use crate::store::collection::{Collection, Own, View};
 use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, PAGE, Pool, Ref};
 use crate::sync::Arc;
-use crate::value::rooted::{Root, Rooted};
+use crate::value::rooted::{Root, Rooted, as_its_collection};
 
 const NODES: Own = Own::Half;
 const TOLD: Own = Own::Third;
@@ -489,25 +489,7 @@ fn is_full(view: View<'_>, (block, live): (Ref, u64), limits: NodeLimits, more: 
 }
 
 impl Rooted for Stream {
-    fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
-        Self { collection: Collection::of(root, pool.clone()) }
-    }
-
-    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
-        self.collection.root().for_each(visit);
-    }
-
-    fn share(&self) -> Self {
-        Self { collection: self.collection.share() }
-    }
-
-    fn set_left(&mut self, has_left: bool) {
-        self.collection.set_left(has_left);
-    }
-
-    fn depart(&mut self) {
-        self.collection.depart();
-    }
+    as_its_collection!();
 
     /// Its pages: those are what dropping it costs.
     fn elements(&self) -> usize {

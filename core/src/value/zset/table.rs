@@ -18,6 +18,7 @@ use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, PAGE, Pool, Ref};
 use crate::store::{HashSeed, random};
 use crate::sync::Arc;
+use crate::value::rooted::as_its_collection;
 use crate::value::{Root, Rooted};
 
 /// Members with their scores.
@@ -369,25 +370,7 @@ impl ZSet {
 }
 
 impl Rooted for ZSet {
-    fn of(root: Words<'_>, pool: &Arc<Pool>) -> Self {
-        Self { collection: Collection::of(root, pool.clone()) }
-    }
-
-    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
-        self.collection.root().for_each(visit);
-    }
-
-    fn share(&self) -> Self {
-        Self { collection: self.collection.share() }
-    }
-
-    fn set_left(&mut self, has_left: bool) {
-        self.collection.set_left(has_left);
-    }
-
-    fn depart(&mut self) {
-        self.collection.depart();
-    }
+    as_its_collection!();
 
     fn elements(&self) -> usize {
         self.collection.view().len()
