@@ -362,10 +362,11 @@ def test_a_loader_that_waits_for_a_thread_that_waits_for_it(cache):
 
 
 async def test_waits_have_an_end(cache):
-    stop, loads = threading.Event(), []
+    started, stop, loads = threading.Event(), threading.Event(), []
 
     def stuck():
         loads.append(1)
+        started.set()
         stop.wait(100)
         return "late"
 
@@ -375,6 +376,8 @@ async def test_waits_have_an_end(cache):
 
     thread = threading.Thread(target=lambda: cache.wrap("k", stuck))
     thread.start()
+    # On a busy machine another would load first, and nobody would have to wait.
+    assert started.wait(100)
     before = load_counts()[0]
     waiting = [asyncio.to_thread(cache.wrap, "k", lambda: loads.append(1) or "in time") for _ in range(3)]
     results = await asyncio.gather(*[cache.wrap_async("k", load) for _ in range(20)], *waiting)
