@@ -3,6 +3,8 @@
 //! An entry holds the root of such a value, which is numbers. Outside of entries it is an [`Owned`], which gives its memory back when it is
 //! dropped. So there is always one owner: [`ShardData::settle`] makes the entry the owner, [`ShardData::unload`] whoever called it.
 
+use std::sync::atomic::Ordering;
+
 use super::entry::Head;
 use super::shard::ShardData;
 use crate::store::HashSeed;
@@ -46,8 +48,14 @@ fn padding(key_len: usize) -> usize {
 
 /// The bytes that stand in the entry of a key of that length.
 fn stored(owned: &Owned, key_len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; padding(key_len)];
-    owned.each_word(&mut |word| bytes.extend_from_slice(&word.to_le_bytes()));
+    let mut bytes = Vec::new();
+    owned.with_root(&mut |root| {
+        bytes = vec![0; padding(key_len) + size_of_val(root)];
+        let places = bytes[padding(key_len)..].as_chunks_mut::<8>().0;
+        for (place, word) in places.iter_mut().zip(root) {
+            *place = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+    });
     bytes
 }
 

@@ -135,13 +135,16 @@ impl Collection {
 
     /// The collection of a root as it stands in an entry. Whoever calls this sees to it that the pages have one owner.
     pub(crate) fn of(root: Words<'_>, pool: Arc<Pool>) -> Self {
-        let root = (0..root.len()).map(|at| AtomicU64::new(root.word(at))).collect();
-        Self { root, pool, has_departed: false, has_left: false }
+        /// Words that most edits take at most: then the root need not be copied again.
+        const EDIT: usize = 16;
+        let mut words = Vec::with_capacity(root.len() + EDIT);
+        words.extend((0..root.len()).map(|at| AtomicU64::new(root.word(at))));
+        Self { root: words, pool, has_departed: false, has_left: false }
     }
 
     /// The root, as it is to stand in an entry. Whoever puts it there forgets the collection.
-    pub(crate) fn root(&self) -> impl Iterator<Item = u64> + '_ {
-        (0..self.root.len()).map(|at| self.word(at))
+    pub(crate) fn root(&self) -> &[AtomicU64] {
+        &self.root
     }
 
     pub(crate) fn view(&self) -> View<'_> {

@@ -3,6 +3,8 @@
 //!
 //! The root is two words: the number of the first page, and the length. Copies share the run until one is written to.
 
+use std::sync::atomic::AtomicU64;
+
 use super::rooted::{Root, Rooted};
 use crate::store::memory::chunks::words_of;
 use crate::store::memory::words::{Block, Words};
@@ -95,9 +97,8 @@ impl Rooted for LongString {
         Self { pool: pool.clone(), first, len, has_departed: false, has_left: false }
     }
 
-    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
-        visit(u64::from(self.first));
-        visit(self.len as u64);
+    fn with_root(&self, visit: &mut dyn FnMut(&[AtomicU64])) {
+        visit(&[u64::from(self.first), self.len as u64].map(AtomicU64::new));
     }
 
     fn share(&self) -> Self {
@@ -147,11 +148,13 @@ impl Drop for LongString {
 mod tests {
     use super::*;
     use crate::store::HashSeed;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering;
 
     fn root(string: &LongString) -> [AtomicU64; 2] {
         let mut words = Vec::new();
-        string.each_word(&mut |word| words.push(AtomicU64::new(word)));
+        string.with_root(&mut |root| {
+            words.extend(root.iter().map(|word| AtomicU64::new(word.load(Ordering::Relaxed))));
+        });
         words.try_into().expect("two words")
     }
 

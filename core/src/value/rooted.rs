@@ -7,6 +7,7 @@ use crate::store::memory::words::Words;
 use crate::store::memory::{Pool, Region};
 use crate::store::wheel::Wheel;
 use crate::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// A root as it stands in an entry, and what its numbers refer to.
 #[derive(Clone, Copy)]
@@ -25,8 +26,8 @@ pub(crate) trait Rooted: std::fmt::Debug + Send {
     where
         Self: Sized;
 
-    /// Calls `visit` with each word of the root, as it is to stand in an entry.
-    fn each_word(&self, visit: &mut dyn FnMut(u64));
+    /// Calls `visit` with the words of the root, as they are to stand in an entry.
+    fn with_root(&self, visit: &mut dyn FnMut(&[AtomicU64]));
 
     /// A copy that shares the pages, without timers. O(1).
     fn share(&self) -> Self
@@ -97,8 +98,8 @@ macro_rules! as_its_collection {
             Self { collection: Collection::of(root, pool.clone()) }
         }
 
-        fn each_word(&self, visit: &mut dyn FnMut(u64)) {
-            self.collection.root().for_each(visit);
+        fn with_root(&self, visit: &mut dyn FnMut(&[std::sync::atomic::AtomicU64])) {
+            visit(self.collection.root());
         }
 
         fn share(&self) -> Self {

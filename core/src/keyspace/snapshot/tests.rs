@@ -38,7 +38,9 @@ fn dump_copied(keyspace: &Keyspace, copied: &Copied) -> String {
         Copied::Bytes(kind, bytes) => dump(kind.value(bytes).unwrap()),
         Copied::Owned(owned) => {
             let (owned, mut words) = (owned.as_ref().unwrap(), Vec::new());
-            owned.each_word(&mut |word| words.push(AtomicU64::new(word)));
+            owned.with_root(&mut |root| {
+                words.extend(root.iter().map(|word| AtomicU64::new(word.load(Ordering::Relaxed))));
+            });
             let (region, seed) = (keyspace.shared.region(), &keyspace.seed);
             dump(owned.kind().read(&[], || Root { words: Words::new(&words), region, seed }))
         }

@@ -37,10 +37,10 @@ fn a_collection_moves_to_pages_when_it_outgrows_one_and_keeps_its_numbers() {
     collection.set_own(Own::Third, u64::MAX);
     for key in 0..=255 {
         let is_small = !collection.is_in_pages();
-        assert!(collection.root().count() <= SMALL && is_small == (pool.used_bytes() == 0));
+        assert!(collection.root().len() <= SMALL && is_small == (pool.used_bytes() == 0));
         collection.insert::<Bytes, 1>(&seed, &[key], [&element(key, 40)]).unwrap();
     }
-    assert!(collection.is_in_pages() && collection.root().count() == PAGED);
+    assert!(collection.is_in_pages() && collection.root().len() == PAGED);
     assert_eq!(collection.view().len(), 256);
     let own = [Own::Half, Own::First, Own::Second, Own::Third].map(|which| collection.view().own(which));
     assert_eq!(own, [9, 0, 0, u64::MAX]);

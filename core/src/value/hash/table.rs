@@ -11,6 +11,8 @@
 //! What the collection keeps of the hash beside fields: how many have a deadline, the earliest time at which one may be due, and the time for which
 //! the key's shard has a timer. The wheel stands beside: timers are in no file, but follow from the fields.
 
+use std::sync::atomic::AtomicU64;
+
 use crate::store::collection::{Collection, Elements, Own, View};
 use crate::store::key::{hash_of_timer, timer_id};
 use crate::store::memory::words::Words;
@@ -302,8 +304,8 @@ impl Rooted for Hash {
         Self { collection: Collection::of(root, pool.clone()), wheel: None }
     }
 
-    fn each_word(&self, visit: &mut dyn FnMut(u64)) {
-        self.collection.root().for_each(visit);
+    fn with_root(&self, visit: &mut dyn FnMut(&[AtomicU64])) {
+        visit(self.collection.root());
     }
 
     fn share(&self) -> Self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
@@ -39,7 +40,7 @@ fn all(set: &Set) -> Model {
 /// Bytes that it takes: its root and its pages.
 fn bytes(set: &Set) -> usize {
     let mut words = 0;
-    set.each_word(&mut |_| words += 1);
+    set.with_root(&mut |root| words = root.len());
     words * 8 + set.as_ref(&seed()).page_bytes()
 }
 
@@ -224,7 +225,8 @@ proptest! {
                 },
                 Op::Has(number) => prop_assert_eq!(has(&set, &name(number)), model.contains(&name(number))),
                 Op::Reload => {
-                    let root: Vec<_> = set.collection.root().map(AtomicU64::new).collect();
+                    let words = set.collection.root().iter().map(|word| word.load(Ordering::Relaxed));
+                    let root: Vec<_> = words.map(AtomicU64::new).collect();
                     let loaded = Set::of(Words::new(&root), &pool);
                     std::mem::replace(&mut set, loaded).set_left(true);
                 }
