@@ -21,6 +21,7 @@ pub(crate) const ROOT_WORDS: usize = ROOT_SLOTS / 2;
 /// Words of a page, and slots of one that leads to others.
 pub(crate) const PAGE_WORDS: usize = PAGE / UNIT;
 const SLOTS: usize = PAGE_WORDS * 2;
+const SLOT_BITS: u32 = SLOTS.ilog2();
 /// A slot that leads to no page, but holds a number for whoever owns the tree.
 pub(crate) const MARK: u32 = 1 << 31;
 
@@ -64,8 +65,15 @@ pub(crate) struct Chunks<'c> {
 }
 
 /// Pages that a tree of this height leads to.
+#[inline(always)]
 fn room(height: u32) -> usize {
-    ROOT_SLOTS * SLOTS.pow(height)
+    ROOT_SLOTS << (SLOT_BITS * height)
+}
+
+/// The tree of this height that page number `index` is in, among its neighbours.
+#[inline(always)]
+fn index_at(index: usize, height: u32) -> usize {
+    index >> (SLOT_BITS * height)
 }
 
 impl<'c> Chunks<'c> {
@@ -76,20 +84,13 @@ impl<'c> Chunks<'c> {
     /// The slot of page number `index`.
     #[inline]
     fn find(self, region: &Region, index: usize) -> u32 {
-        if self.height == 0 {
-            return if index < ROOT_SLOTS { slot(self.root, index) } else { 0 };
-        }
-        self.find_deep(region, index)
-    }
-
-    fn find_deep(self, region: &Region, index: usize) -> u32 {
         if index >= room(self.height) {
             return 0;
         }
-        let mut found = slot(self.root, index / SLOTS.pow(self.height));
+        let mut found = slot(self.root, index_at(index, self.height));
         for height in (0..self.height).rev() {
             let Some(page) = page(found) else { return 0 };
-            found = slot(words_of(region, page), index / SLOTS.pow(height) % SLOTS);
+            found = slot(words_of(region, page), index_at(index, height) % SLOTS);
         }
         found
     }
@@ -107,18 +108,18 @@ impl<'c> Chunks<'c> {
 
     /// Pages of slots that lead to the first `len` pages.
     pub(crate) fn ways(self, len: usize) -> usize {
-        (1..=self.height).map(|height| len.div_ceil(SLOTS.pow(height))).sum()
+        (1..=self.height).map(|height| len.div_ceil(1 << (SLOT_BITS * height))).sum()
     }
 
     /// Whether page number `index` is somebody else's, too.
     pub(crate) fn is_shared(self, pool: &Pool, index: usize) -> bool {
-        let mut found = slot(self.root, index / SLOTS.pow(self.height));
+        let mut found = slot(self.root, index_at(index, self.height));
         for height in (0..self.height).rev() {
             let Some(first) = page(found) else { return false };
             if pool.is_shared(first) {
                 return true;
             }
-            found = slot(words_of(pool.region(), first), index / SLOTS.pow(height) % SLOTS);
+            found = slot(words_of(pool.region(), first), index_at(index, height) % SLOTS);
         }
         page(found).is_some_and(|first| pool.is_shared(first))
     }
@@ -139,11 +140,11 @@ impl<'c> Chunks<'c> {
         'c: 'p,
     {
         assert!(index < room(self.height), "the tree is high enough");
-        let (mut words, mut at): (Words<'p>, usize) = (self.root, index / SLOTS.pow(self.height));
+        let (mut words, mut at): (Words<'p>, usize) = (self.root, index_at(index, self.height));
         for height in (0..self.height).rev() {
             let first = own_slot(pool, words, at, true)?;
             words = words_of(pool.region(), first);
-            at = index / SLOTS.pow(height) % SLOTS;
+            at = index_at(index, height) % SLOTS;
         }
         Ok((words, at))
     }
