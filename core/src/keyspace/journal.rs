@@ -101,18 +101,24 @@ impl Group {
         for word in words {
             let word = word.as_ref();
             self.bytes.reserve(HEAD + word.len());
-            self.bytes.push(b'$');
-            self.bytes.extend_from_slice(itoa::Buffer::new().format(word.len()).as_bytes());
-            self.bytes.extend_from_slice(b"\r\n");
+            match word.len() {
+                len @ ..10 => self.bytes.extend_from_slice(&[b'$', b'0' + len as u8, b'\r', b'\n']),
+                len => {
+                    self.bytes.push(b'$');
+                    self.bytes.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+                    self.bytes.extend_from_slice(b"\r\n");
+                }
+            }
             self.bytes.extend_from_slice(word);
             self.bytes.extend_from_slice(b"\r\n");
             count += 1;
         }
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(count).as_bytes();
-        match digits {
-            [digit] => self.bytes[start + 1] = *digit,
-            _ => drop(self.bytes.splice(start + 1..start + 2, digits.iter().copied())),
+        match count {
+            ..10 => self.bytes[start + 1] = b'0' + count as u8,
+            _ => {
+                let digits = itoa::Buffer::new().format(count).as_bytes().to_vec();
+                drop(self.bytes.splice(start + 1..start + 2, digits));
+            }
         }
         self.effects.push((db, self.bytes.len()));
     }
