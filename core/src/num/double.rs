@@ -8,7 +8,17 @@ use super::{grisu, integer::write_i64, strtod};
 ///
 /// `inf` and `infinity` are taken in any case. Refused are the empty string, spaces, hexadecimal forms, NaN, and finite texts whose value overflows to
 /// infinity or underflows to zero.
+#[inline]
 pub(crate) fn parse_f64(text: &[u8]) -> Option<f64> {
+    /// As many digits as are exact, whatever they are.
+    const DIGITS: usize = 15;
+    if (1..=DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        return Some(text.iter().fold(0, |all, digit| all * 10 + u64::from(digit - b'0')) as f64);
+    }
+    parse_any_f64(text)
+}
+
+fn parse_any_f64(text: &[u8]) -> Option<f64> {
     let number = scan(text)?;
     let value = number.to_f64();
     let out_of_range = match value {
