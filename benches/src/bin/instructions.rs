@@ -13,6 +13,8 @@ use keystead_benches::key;
 
 /// Keys in the database; few, so that filling it costs little beside the counted operations.
 const KEYS: usize = 256;
+/// Members of the sorted set that is asked for ranks.
+const RANKS: u64 = 10_000;
 const VALUE: [u8; 64] = [b'v'; 64];
 
 fn main() -> ExitCode {
@@ -100,6 +102,38 @@ fn main() -> ExitCode {
         "session-incr" => {
             session(&engine, &mut turn, |session, _| session.execute(&[hidden(b"INCR"), hidden(b"counter")]))
         }
+        "session-lpush" => growing(&engine, count, |session, key, element, _| {
+            session.execute(&[hidden(b"LPUSH"), key, element])
+        }),
+        "session-sadd" => growing(&engine, count, |session, key, element, _| {
+            session.execute(&[hidden(b"SADD"), key, element])
+        }),
+        "session-zadd" => growing(&engine, count, |session, key, element, score| {
+            session.execute(&[hidden(b"ZADD"), key, score, element])
+        }),
+        "session-xadd" => growing(&engine, count, |session, key, element, _| {
+            session.execute(&[hidden(b"XADD"), key, hidden(b"*"), hidden(b"field"), element])
+        }),
+        // What goes through a list of a few elements.
+        "session-queue" => {
+            let element = key(0);
+            session(&engine, &mut turn, |session, _| {
+                session.execute(&[hidden(b"LPUSH"), hidden(b"queue"), hidden(&element)]);
+                session.execute(&[hidden(b"RPOP"), hidden(b"queue")])
+            });
+        }
+        "session-zrank" => {
+            fill_ranks(&engine);
+            session(&engine, &mut turn, |session, key| {
+                session.execute(&[hidden(b"ZRANK"), hidden(b"ranks"), key])
+            });
+        }
+        "session-zrange" => {
+            fill_ranks(&engine);
+            session(&engine, &mut turn, |session, _| {
+                session.execute(&[hidden(b"ZRANGE"), hidden(b"ranks"), hidden(b"1000"), hidden(b"1009")])
+            });
+        }
         other => {
             eprintln!("no operation {other}");
             return ExitCode::FAILURE;
@@ -138,6 +172,32 @@ fn fill(database: &Database, keys: &[[u8; 16]]) {
     }
     for field in ["one", "two", "three", "four", "five"] {
         database.hset(b"hash", field.as_bytes(), b"a value").expect("a hash");
+    }
+    let mut session = database.engine().session(Form::Resp);
+    for element in keys.iter().take(5) {
+        session.execute(&[b"LPUSH", b"queue", element]);
+    }
+}
+
+fn fill_ranks(engine: &Engine) {
+    let mut session = engine.session(Form::Resp);
+    for number in 0..RANKS {
+        session.execute(&[b"ZADD", b"ranks", number.to_string().as_bytes(), &key(number)]);
+    }
+}
+
+/// Has elements added to collections that grow to ten in turn; what makes the words counts in, and a tenth of what a new key takes.
+fn growing(
+    engine: &Engine,
+    count: usize,
+    run: impl for<'s> Fn(&'s mut Session, &[u8], &[u8], &[u8]) -> &'s [u8],
+) {
+    const EACH: usize = 10;
+    let mut session = engine.session(Form::Resp);
+    for at in 0..count {
+        let (name, element) = (key((KEYS + at / EACH) as u64), key(at as u64));
+        let score = key((1000 + at * 7919 % 9000) as u64);
+        black_box(run(&mut session, hidden(&name), hidden(&element), hidden(&score[12..])));
     }
 }
 
