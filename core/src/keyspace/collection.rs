@@ -120,7 +120,7 @@ fn run<T: Collection, R>(
 }
 
 #[inline]
-fn around<'e, T: Collection>(keyspace: &'e Keyspace, time: &'e LazyTime<'e>) -> Around<'e, T> {
+pub(super) fn around<'e, T: Collection>(keyspace: &'e Keyspace, time: &'e LazyTime<'e>) -> Around<'e, T> {
     Around {
         limits: T::limits(keyspace.config.hot()),
         seed: &keyspace.seed,

@@ -256,6 +256,13 @@ impl ShardGuard<'_> {
         self.writing
     }
 
+    /// Runs `work`, which writes over what stands in blocks: it allocates and frees nothing.
+    #[inline(always)]
+    pub(super) fn in_place<R>(&mut self, work: impl FnOnce(&mut ShardData) -> R) -> R {
+        let _turned_away = (!self.writing).then(|| self.shard.line().sequence.write());
+        work(made_mut(&mut self.data))
+    }
+
     /// What a write that may have changed anything ends with.
     #[inline(never)]
     fn tidy(&mut self) {

@@ -4,6 +4,7 @@
 //! expired or not. The caller has made room for it.
 
 use super::evictor::Created;
+use super::guard::ShardGuard;
 use super::hearing::{Hear, Listeners, Nobody, log_set};
 use super::overwrite::Expiry;
 use super::shared::Lookup;
@@ -11,8 +12,8 @@ use super::{Keyspace, compaction};
 use crate::error::Result;
 use crate::evict::Event as Used;
 use crate::store::key::Key;
-use crate::value::MAX_IN_ARENA;
 use crate::value::string::encode;
+use crate::value::{MAX_IN_ARENA, NewValue};
 
 /// Stores a string for a session under a key that is new, and says whether it did; if not, nothing was done, and [`super::Db`] must do it. O(length).
 ///
@@ -51,14 +52,32 @@ fn insert(
     deadline: Option<u64>,
     listeners: &mut impl Hear,
 ) -> Result<bool> {
-    let mut shard = keyspace.lock(key.shard());
+    let shard = keyspace.lock(key.shard());
     if !listeners.stand_for(&keyspace.hooks, &shard, db, *key) {
         return Ok(false);
     }
     let Lookup::Missing = keyspace.shared.look_up(db, key) else { return Ok(false) };
+    create(keyspace, shard, db, key, encode(value), deadline, listeners)?;
+    Ok(true)
+}
+
+/// Stores a value without memory of its own under a key that is new, and unlocks its shard.
+///
+/// # Errors
+/// The system has no memory; nothing has changed.
+#[inline]
+pub(super) fn create(
+    keyspace: &Keyspace,
+    mut shard: ShardGuard<'_>,
+    db: usize,
+    key: &Key<'_>,
+    value: NewValue<'_>,
+    deadline: Option<u64>,
+    listeners: &mut impl Hear,
+) -> Result<()> {
     let stamp = keyspace.first_stamp();
     let data = &mut *shard;
-    data.create_plain(db, key, encode(value), deadline, stamp)?;
+    data.create_plain(db, key, value, deadline, stamp)?;
     data.stats.count_change();
     keyspace.evictor.note(key.hash(), Used::Created);
     keyspace.counters.bump(key.hash());
@@ -69,5 +88,5 @@ fn insert(
     if keyspace.evictor.files(deadline.is_some()) {
         keyspace.evictor.file(&[Created { hash: key.hash(), db: db as u32, stamp }]);
     }
-    Ok(true)
+    Ok(())
 }

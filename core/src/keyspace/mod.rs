@@ -7,6 +7,7 @@ pub(crate) mod collection;
 pub(crate) mod compaction;
 pub(crate) mod db;
 pub(crate) mod deadlines;
+pub(crate) mod edits;
 pub(crate) mod entry;
 pub(crate) mod evictor;
 pub(crate) mod field_wheels;

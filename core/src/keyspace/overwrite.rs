@@ -9,8 +9,6 @@
 //! miss before this one's last has come. For the same reason nothing is in memory that can be in registers: what seldom runs is given
 //! numbers and slices, not references to what was made of them.
 
-mod fields;
-
 use super::Keyspace;
 use super::entry::Head;
 use super::guard::Work;
@@ -24,7 +22,6 @@ use crate::store::memory::Ref;
 use crate::store::memory::words::Window;
 use crate::value::Kind;
 use crate::value::string::{integer, kind_over_deadline};
-pub(crate) use fields::{set_field_in_place, set_field_in_place_heard};
 
 /// A deadline, and the time it was reckoned from, both in unix milliseconds.
 #[derive(Clone, Copy)]
@@ -44,7 +41,7 @@ impl Expiry {
 
 /// Where an entry most likely is, found before its shard was locked, and its memory on the way.
 #[derive(Clone, Copy)]
-struct Prefetched<'k> {
+pub(super) struct Prefetched<'k> {
     shared: &'k Shared,
     line: &'k ShardLine,
     count: Option<u64>,
@@ -195,7 +192,7 @@ impl<H: Hear> Work for Adding<'_, '_, H> {
 
 /// Looks where the entry of a key most likely is. `None` if the key is new, as far as one can see: then it is not locked for in vain.
 #[inline(always)]
-fn prefetch_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Prefetched<'k>> {
+pub(super) fn prefetch_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Option<Prefetched<'k>> {
     let shared = &*keyspace.shared;
     let line = shared.line(key.shard());
     let count = line.sequence.begin_read();
@@ -207,6 +204,15 @@ fn prefetch_entry<'k>(keyspace: &'k Keyspace, db: usize, key: &Key<'_>) -> Optio
 }
 
 impl<'k> Prefetched<'k> {
+    /// The entry of the key, whose shard is locked now, if it is where it most likely is, and short.
+    #[inline(always)]
+    pub(super) fn located(self, key: &Key<'_>) -> Option<Located<'k>> {
+        let Self { at, window, .. } = self;
+        let is_there = self.count == Some(self.line.sequence.count());
+        let head = is_there.then(|| Head::short_of_any(window, key.bytes())).flatten()?;
+        Some(Located { at, window, head })
+    }
+
     /// The entry of the key, whose shard is locked now, if it is there, short, of one of these kinds, and all who listen are told here. It may
     /// have expired.
     #[inline(always)]

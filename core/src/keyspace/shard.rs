@@ -383,7 +383,7 @@ impl ShardData {
     }
 
     /// Has the table refer to an entry where it is now.
-    fn refer(&mut self, db: usize, hash: u64, at: Ref, new: Ref) {
+    pub(super) fn refer(&mut self, db: usize, hash: u64, at: Ref, new: Ref) {
         let number = self.number_of(db);
         let replaced = self.change_table(number, |table, stored| table.replace(stored, hash, at, new));
         debug_assert_eq!(replaced, Ok(true), "an entry that was found is in the table");

@@ -10,19 +10,22 @@ mod call;
 use std::time::Duration;
 
 use super::Typed;
+use super::edits::{AddEntry, AddMember, Pop, Push, RemoveMember, SetScore, Taken};
 use crate::clients::SessionState;
 use crate::command::Reply;
 use crate::command::reply::BulkSink;
 use crate::commands::LIST;
 use crate::error::{Error, Result};
 use crate::keyspace::Key;
+use crate::keyspace::edits::{Edit, edit_at_once};
 use crate::keyspace::read::{read_field_unlocked, read_if_unlocked, send_text};
 use crate::local::Local;
 use crate::stats::CommandCounters;
 use crate::store::memory::words::Scratch;
+use crate::value::list::End;
 use crate::value::listpack::Element;
 pub use call::Call;
-use call::are_short;
+use call::{CollectionCall, are_short};
 
 /// The names of the hot commands and their numbers in the command table.
 struct Numbers {
@@ -35,6 +38,14 @@ struct Numbers {
     del: usize,
     exists: usize,
     expire: usize,
+    lpush: usize,
+    rpush: usize,
+    lpop: usize,
+    rpop: usize,
+    sadd: usize,
+    srem: usize,
+    zadd: usize,
+    xadd: usize,
 }
 
 /// Found at compile time: a command that is not in the list is an error there.
@@ -48,6 +59,14 @@ static NUMBERS: Numbers = Numbers {
     del: number_of("del"),
     exists: number_of("exists"),
     expire: number_of("expire"),
+    lpush: number_of("lpush"),
+    rpush: number_of("rpush"),
+    lpop: number_of("lpop"),
+    rpop: number_of("rpop"),
+    sadd: number_of("sadd"),
+    srem: number_of("srem"),
+    zadd: number_of("zadd"),
+    xadd: number_of("xadd"),
 };
 
 /// The number of a command in the order of the list, subcommands included.
@@ -154,7 +173,8 @@ impl<C: InSession> Execution<'_, C> {
     /// Runs a hot command in its plainest form. `None`: another command, or another form.
     #[inline(always)]
     fn run(self, words: &[&[u8]]) -> Option<bool> {
-        Some(match Call::of(words)? {
+        let Some(call) = Call::of(words) else { return self.run_on_collection(words) };
+        Some(match call {
             Call::Get(key) => self.get(key),
             Call::Set(key, value) => self.set(key, value),
             Call::SetFor(key, value, ttl_ms) => self.set_for(key, value, ttl_ms),
@@ -165,6 +185,59 @@ impl<C: InSession> Execution<'_, C> {
             Call::Del(key) => self.del(key),
             Call::Exists(key) => self.exists(key),
             Call::Expire(key, ttl) => self.expire(key, ttl),
+        })
+    }
+
+    #[inline(never)]
+    fn run_on_collection(self, words: &[&[u8]]) -> Option<bool> {
+        let call = CollectionCall::of(words)?;
+        let local = self.client.local();
+        let options = local.keyspace.config.hot();
+        if !local.takes_writes() || self.client.backend().is_some() {
+            return None;
+        }
+        let yes_or_no = |reply: &mut Reply, is_so: bool| reply.integer(is_so.into());
+        Some(match call {
+            CollectionCall::Push(end, key, element) => {
+                let number = if end == End::Left { NUMBERS.lpush } else { NUMBERS.rpush };
+                self.edit(number, key, Push::new(end, element, options), Reply::count)
+            }
+            CollectionCall::Pop(end, key) => {
+                let number = if end == End::Left { NUMBERS.lpop } else { NUMBERS.rpop };
+                self.edit(number, key, Pop::new(end), |reply, taken| match taken {
+                    Taken::Int(int) => reply.bulk_integer(int),
+                    Taken::Bytes(bytes) => reply.bulk(&bytes),
+                })
+            }
+            CollectionCall::SAdd(key, member) => {
+                self.edit(NUMBERS.sadd, key, AddMember::new(member, options), yes_or_no)
+            }
+            CollectionCall::SRem(key, member) => {
+                self.edit(NUMBERS.srem, key, RemoveMember::new(member), yes_or_no)
+            }
+            CollectionCall::ZAdd(key, member, (text, score)) => {
+                self.edit(NUMBERS.zadd, key, SetScore::new(member, text, score, options), yes_or_no)
+            }
+            CollectionCall::XAdd(key, fields) => {
+                self.edit(NUMBERS.xadd, key, AddEntry::new(fields), |reply, id| reply.bulk(&id.text()))
+            }
+        })
+    }
+
+    /// Edits a collection.
+    #[inline]
+    fn edit<E: Edit>(
+        self,
+        number: usize,
+        key: &[u8],
+        mut edit: E,
+        write: impl FnOnce(&mut Reply, E::Done),
+    ) -> bool {
+        counted!(self, number, |client, reply| {
+            let (local, key) = (client.local(), client.key(key));
+            local.ensure_background();
+            let edited = edit_at_once(&local.keyspace, client.origin(), &key, &mut edit).transpose();
+            edited.map(|done| done.map(|done| write(reply, done)))
         })
     }
 

@@ -4,6 +4,7 @@
 //! expiry, WATCH, log and observers included. Where the engine stands elsewhere they become commands to its backend ([`forward`]), behind the short
 //! cuts: what has no backend pays nothing for it.
 
+mod edits;
 pub(crate) mod forward;
 pub(crate) mod hot;
 pub(crate) mod options;
@@ -18,11 +19,11 @@ use crate::commands::hash::set::set_field;
 use crate::commands::string::counter;
 use crate::commands::string::set::store;
 use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::edits::edit_at_once;
 use crate::keyspace::insert::insert_text;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::overwrite::{
-    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard, set_field_in_place,
-    set_field_in_place_heard,
+    Expiry, add_in_place, add_in_place_heard, overwrite_text, overwrite_text_heard,
 };
 use crate::keyspace::read::{EntryView, read_field_unlocked, read_large, read_one, read_text_unlocked};
 use crate::keyspace::{Db, Key, Keyspace};
@@ -31,6 +32,7 @@ use crate::store::memory::words::Scratch;
 use crate::sync::Arc;
 use crate::value::Text;
 use crate::value::listpack::Element;
+use edits::SetField;
 use forward::Forward;
 pub use options::{Condition, SetOptions, Ttl};
 
@@ -209,15 +211,13 @@ pub(crate) trait Typed {
         admission.check()?;
         self.local().ensure_background();
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
-        let is_new = if admission == Admission::Silent {
-            set_field_in_place(keyspace, self.db(), key, field, value)
-        } else {
-            if let Some(elsewhere) = self.elsewhere_to_change(key.bytes()) {
-                return elsewhere.hset(key.bytes(), field, value);
-            }
-            set_field_in_place_heard(keyspace, self.origin(), key, field, value)?
-        };
-        if let Some(is_new) = is_new {
+        if admission != Admission::Silent
+            && let Some(elsewhere) = self.elsewhere_to_change(key.bytes())
+        {
+            return elsewhere.hset(key.bytes(), field, value);
+        }
+        let mut edit = SetField::new(field, value, keyspace.config.hot());
+        if let Some(is_new) = edit_at_once(keyspace, self.origin(), &key, &mut edit)? {
             return Ok(is_new);
         }
         self.write(&key, |db, key| {

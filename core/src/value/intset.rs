@@ -9,7 +9,10 @@
 //!
 //! Searching is O(log n), the smallest, the largest and the n-th are O(1); an edit moves the bytes behind it.
 
+use smallvec::SmallVec;
+
 use super::editing::Splice;
+use super::patch::Patch;
 
 const HEAD: usize = 1;
 
@@ -102,6 +105,24 @@ impl<'a> Intset<'a> {
         self.search(integer).is_ok()
     }
 
+    /// What adding an integer comes to where none needs another width: `Err` says whether it is there. O(log n).
+    pub(crate) fn insertion(self, integer: i64) -> Result<Patch, bool> {
+        let Err(index) = self.search(integer) else { return Err(true) };
+        let width = self.width();
+        if width_of(integer) > width {
+            return Err(false);
+        }
+        let (at, bytes) = (HEAD + index * width, SmallVec::from_slice(&integer.to_le_bytes()[..width]));
+        Ok(Patch::new(at..at, bytes, self.len() + 1, None))
+    }
+
+    /// What removing an integer comes to, if it is there. O(log n).
+    pub(crate) fn removal(self, integer: i64) -> Option<Patch> {
+        let index = self.search(integer).ok()?;
+        let at = HEAD + index * self.width();
+        Some(Patch::new(at..at + self.width(), SmallVec::new(), self.len() - 1, None))
+    }
+
     /// Length in bytes once an integer is added that is not there. O(1).
     pub(crate) fn len_with(self, integer: i64) -> usize {
         HEAD + (self.len() + 1) * self.width().max(width_of(integer))
@@ -111,12 +132,22 @@ impl<'a> Intset<'a> {
 /// Adds an integer and says whether it is new. O(n).
 pub(crate) fn insert(bytes: &mut (impl Splice + ?Sized), integer: i64) -> bool {
     let set = Intset::new(bytes.bytes());
-    let Err(index) = set.search(integer) else { return false };
-    let (width, needed) = (set.width(), width_of(integer));
-    if needed <= width {
-        bytes.splice(HEAD + index * width, 0, &integer.to_le_bytes()[..width]);
-        return true;
-    }
+    let index = match set.insertion(integer) {
+        Ok(patch) => {
+            patch.apply_to(bytes);
+            return true;
+        }
+        Err(true) => return false,
+        // All others are narrower: it is smaller than each, or larger.
+        Err(false) => {
+            if integer < 0 {
+                0
+            } else {
+                set.len()
+            }
+        }
+    };
+    let needed = width_of(integer);
     let mut wider = Vec::with_capacity(set.len_with(integer));
     wider.push(needed as u8);
     let mut write = |integer: i64| wider.extend_from_slice(&integer.to_le_bytes()[..needed]);
@@ -126,17 +157,6 @@ pub(crate) fn insert(bytes: &mut (impl Splice + ?Sized), integer: i64) -> bool {
     let before = bytes.bytes().len();
     bytes.splice(0, before, &wider);
     true
-}
-
-/// Removes an integer and says whether it was there. O(n).
-pub(crate) fn remove(bytes: &mut (impl Splice + ?Sized), integer: i64) -> bool {
-    let set = Intset::new(bytes.bytes());
-    let found = set.search(integer);
-    if let Ok(index) = found {
-        let width = set.width();
-        bytes.splice(HEAD + index * width, width, &[]);
-    }
-    found.is_ok()
 }
 
 /// The bytes of a set of these integers, which are sorted and differ from each other. O(n).
@@ -155,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::strategy::Union;
 
-    use super::model::{Op, run};
+    use super::model::{Op, remove, run};
     use super::*;
 
     fn integers(bytes: &[u8]) -> Vec<i64> {

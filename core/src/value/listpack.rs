@@ -22,11 +22,7 @@
 //! No element is larger than in Valkey's listpack, and most are a byte smaller. Getting an element by its index and
 //! searching are O(n); the length and both ends are O(1); an edit moves the bytes behind it.
 
-use std::ops::Range;
-
-use smallvec::SmallVec;
-
-use super::editing::Splice;
+use super::patch::{Insertion, Patch, SHORT as SHORT_PATCH};
 
 const COUNT_BYTES: usize = 4;
 const STRING_12: u8 = 128;
@@ -84,6 +80,17 @@ impl<'a> Element<'a> {
     /// Length of the string in bytes.
     pub(crate) fn len(self) -> usize {
         self.with(<[u8]>::len)
+    }
+
+    /// Bytes that it takes in a listpack, at most.
+    #[inline]
+    fn most_bytes(self) -> usize {
+        /// The code and two lengths of four bytes, or an integer of eight.
+        const AROUND: usize = 9;
+        match self {
+            Self::Int(_) => AROUND,
+            Self::Bytes(bytes) => AROUND + bytes.len(),
+        }
     }
 }
 
@@ -145,12 +152,21 @@ impl<'a> Encoded<'a> {
         &self.fixed[..self.fixed_len]
     }
 
-    fn write_payload(&self, out: &mut SmallVec<[u8; 64]>) {
-        out.extend_from_slice(self.fixed());
-        if is_string(self.code) {
-            out.extend_from_slice(self.string);
-            out.extend_from_slice(self.fixed());
+    /// Writes the payload and returns its length.
+    #[inline]
+    fn write_payload(&self, out: &mut [u8]) -> usize {
+        let (string, fixed) = (self.string.len(), self.fixed_len);
+        if fixed == 0 {
+            out[..string].copy_from_slice(self.string);
+            return string;
         }
+        out[..fixed].copy_from_slice(self.fixed());
+        if !is_string(self.code) {
+            return fixed;
+        }
+        out[fixed..fixed + string].copy_from_slice(self.string);
+        out[fixed + string..fixed + string + fixed].copy_from_slice(self.fixed());
+        string + fixed * 2
     }
 
     /// Whether a payload of the same code is this one's.
@@ -163,6 +179,20 @@ impl<'a> Encoded<'a> {
             && payload.starts_with(self.fixed())
             && (!is_string(self.code) || payload[self.fixed_len..].starts_with(self.string))
     }
+}
+
+/// Writes elements with all joints around them, between elements of these codes. Returns how many bytes that are.
+#[inline(always)]
+fn write_elements(out: &mut [u8], (mut left, right): (u8, u8), elements: &[Element<'_>]) -> usize {
+    let mut len = 0;
+    for element in elements {
+        let encoded = Encoded::new(*element);
+        out[len] = left ^ encoded.code;
+        len += 1 + encoded.write_payload(&mut out[len + 1..]);
+        left = encoded.code;
+    }
+    out[len] = left ^ right;
+    len + 1
 }
 
 /// The first eight bytes of a string as a number, and which of its bits they are where it is shorter.
@@ -438,24 +468,43 @@ impl<'a> Listpack<'a> {
         }
     }
 
+    /// The position before the first element. O(1).
+    pub(crate) fn start(self) -> Position {
+        Position { index: 0, joint: COUNT_BYTES, left: 0 }
+    }
+
+    /// The position before the last element; `None` if there is none. O(1).
+    pub(crate) fn before_last(self) -> Option<Position> {
+        let mut iter = self.iter();
+        iter.raw_next_back()?;
+        let (joint, right) = iter.back;
+        Some(Position { index: iter.left, joint, left: self.bytes[joint] ^ right })
+    }
+
     /// Works out an edit: `remove` elements from `at` on make place for those of `insert`. O(size of the edit).
     ///
     /// # Panics
     /// If there are fewer than `remove` elements from there on.
     pub(crate) fn splice(self, at: Position, remove: usize, insert: &[Element<'_>]) -> Patch {
-        let end = self.skip(at, remove).expect("only existing elements are removed");
-        let mut bytes = SmallVec::new();
-        let mut left = at.left;
-        for element in insert {
-            let encoded = Encoded::new(*element);
-            bytes.push(left ^ encoded.code);
-            encoded.write_payload(&mut bytes);
-            left = encoded.code;
-        }
-        let right = self.bytes[end.joint] ^ end.left;
-        bytes.push(left ^ right);
+        let end = match remove {
+            0 => at,
+            _ => self.skip(at, remove).expect("only existing elements are removed"),
+        };
+        let most = 1 + insert.iter().map(|element| element.most_bytes()).sum::<usize>();
+        let codes = (at.left, self.bytes[end.joint] ^ end.left);
+        let bytes = if most <= SHORT_PATCH {
+            let mut bytes = [0; SHORT_PATCH];
+            let len = write_elements(&mut bytes, codes, insert);
+            Insertion::from_buf_and_len(bytes, len)
+        } else {
+            let mut bytes = vec![0; most];
+            let len = write_elements(&mut bytes, codes, insert);
+            bytes.truncate(len);
+            Insertion::from_vec(bytes)
+        };
         let count = u32::try_from(self.len() - remove + insert.len()).expect("fewer than 2^32 elements");
-        Patch { range: at.joint..end.joint + 1, bytes, count }
+        let head = (remove != insert.len()).then(|| count.to_le_bytes());
+        Patch::new(at.joint..end.joint + 1, bytes, count as usize, head)
     }
 }
 
@@ -471,6 +520,12 @@ pub(crate) struct Iter<'a> {
 }
 
 impl<'a> Iter<'a> {
+    /// Where the next element begins, of an iterator that goes on to the end.
+    #[inline]
+    pub(crate) fn position(&self, pack: Listpack<'_>) -> Position {
+        Position { index: pack.len() - self.left, joint: self.front.0, left: self.front.1 }
+    }
+
     /// Code and payload of the next element.
     #[inline]
     fn raw_next(&mut self) -> Option<(u8, &'a [u8])> {
@@ -516,35 +571,6 @@ impl DoubleEndedIterator for Iter<'_> {
 }
 
 impl ExactSizeIterator for Iter<'_> {}
-
-/// An edit of one listpack, worked out but not made: the caller can get memory of the right size first.
-#[derive(Debug)]
-pub(crate) struct Patch {
-    range: Range<usize>,
-    bytes: SmallVec<[u8; 64]>,
-    count: u32,
-}
-
-impl Patch {
-    /// Length in bytes of the listpack after the edit, given the one before it.
-    pub(crate) fn len_after(&self, before: usize) -> usize {
-        before - self.range.len() + self.bytes.len()
-    }
-
-    /// Number of elements after the edit.
-    pub(crate) fn count_after(&self) -> usize {
-        self.count as usize
-    }
-
-    /// Makes the edit.
-    pub(crate) fn apply_to(&self, bytes: &mut (impl Splice + ?Sized)) {
-        let before = Listpack::new(bytes.bytes()).len();
-        bytes.splice(self.range.start, self.range.len(), &self.bytes);
-        if before != self.count_after() {
-            bytes.splice(0, COUNT_BYTES, &self.count.to_le_bytes());
-        }
-    }
-}
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;

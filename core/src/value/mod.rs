@@ -10,6 +10,7 @@ mod kind;
 pub(crate) mod list;
 pub(crate) mod listpack;
 pub(crate) mod long;
+pub(crate) mod patch;
 mod rooted;
 pub(crate) mod set;
 pub(crate) mod stream;

@@ -76,33 +76,46 @@ struct Added {
     first: Option<Id>,
 }
 
-impl XAdd<'_> {
-    fn add(&self, stream: &mut Entries<'_>) -> Result<Added> {
-        let id = self.id.behind(stream.as_ref().last_id(), || stream.now())?;
-        let bytes: usize = self.data.0.iter().map(|word| word.len()).sum();
-        if bytes > NodeLimits::MOST_BYTES {
-            return Err(Error::command("Elements are too large to be stored"));
-        }
-        let limits = stream.node_limits();
-        let trim = self.trim.map(|trim| trim.how().map(|how| (trim, how))).transpose()?;
-        let changes = 1 + trim.map_or(0, |(trim, how)| trim.changes(stream, how, 1));
-        let trimmed = stream.alter(changes, |stream| {
-            stream.append(id, self.data.0, limits)?;
-            trim.map_or(Ok(0), |(trim, how)| trim.apply(stream, how, limits.entries))
-        });
-        let Some(trimmed) = trimmed else { return Ok(Added::default()) };
-        let stream = stream.as_ref();
-        let first = if self.trim.is_some() { stream.first().map(|entry| entry.id) } else { None };
-        Ok(Added { id, trimmed, len: stream.len(), first })
+/// Adds an entry, and trims the stream then.
+fn add(
+    stream: &mut Entries<'_>,
+    id: &NewId,
+    fields: &[&[u8]],
+    trimming: Option<Trimming<'_>>,
+) -> Result<Added> {
+    let id = id.behind(stream.as_ref().last_id(), || stream.now())?;
+    let bytes: usize = fields.iter().map(|word| word.len()).sum();
+    if bytes > NodeLimits::MOST_BYTES {
+        return Err(Error::command("Elements are too large to be stored"));
     }
+    let limits = stream.node_limits();
+    let trim = trimming.map(|trim| trim.how().map(|how| (trim, how))).transpose()?;
+    let changes = 1 + trim.map_or(0, |(trim, how)| trim.changes(stream, how, 1));
+    let trimmed = stream.alter(changes, |stream| {
+        stream.append(id, fields, limits)?;
+        trim.map_or(Ok(0), |(trim, how)| trim.apply(stream, how, limits.entries))
+    });
+    let Some(trimmed) = trimmed else { return Ok(Added::default()) };
+    let stream = stream.as_ref();
+    let first = if trimming.is_some() { stream.first().map(|entry| entry.id) } else { None };
+    Ok(Added { id, trimmed, len: stream.len(), first })
+}
+
+/// Adds an entry of an ID of the time to a stream that is there, and says which. Fields and values come in turn.
+///
+/// # Errors
+/// The greatest ID is taken, or the entry is too large.
+pub(crate) fn add_now(stream: &mut Entries<'_>, fields: &[&[u8]]) -> Result<Id> {
+    Ok(add(stream, &NewId::Auto, fields, None)?.id)
 }
 
 impl Write for XAdd<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
+        let add = |stream: &mut Entries<'_>| add(stream, &self.id, self.data.0, self.trim);
         let added = if self.nomkstream {
-            collection::edit(db, &self.key, |stream| self.add(stream))?
+            collection::edit(db, &self.key, add)?
         } else {
-            Some(collection::edit_or_create(db, &self.key, |stream| self.add(stream))?)
+            Some(collection::edit_or_create(db, &self.key, add)?)
         };
         let Some(added) = added else {
             reply.null();

@@ -65,9 +65,46 @@ fn key(number: u64) -> Vec<u8> {
     key
 }
 
+/// A type of collections: its name, the names of commands that add and that take away, and one that reads all.
+type Collections = (&'static str, [&'static str; 2], [&'static str; 2], &'static [&'static str]);
+
+const COLLECTIONS: [Collections; 4] = [
+    ("list", ["LPUSH", "RPUSH"], ["LPOP", "RPOP"], &["LRANGE", "list", "0", "-1"]),
+    ("set", ["SADD", "SADD"], ["SREM", "SREM"], &["SORT", "set", "ALPHA"]),
+    ("zset", ["ZADD", "ZADD"], ["ZREM", "ZREM"], &["ZRANGE", "zset", "0", "-1", "WITHSCORES"]),
+    ("stream", ["XADD", "XADD"], ["XDEL", "XDEL"], &["XRANGE", "stream", "-", "+"]),
+];
+
+/// Adds to a collection, or takes from it. A few keys hold many elements, of all encodings; others come and go.
+fn change_collection(session: &mut crate::Session, draw: u64, number: u64) {
+    let (name, adding, removing, _) = COLLECTIONS[draw as usize / 16 % 4];
+    let key = format!("{name}:{}", if draw.is_multiple_of(3) { number % 40 } else { number % 3 });
+    let element = match draw / 64 % 4 {
+        0 => (draw % 300).to_string(),
+        1 => format!("member {}", draw % 500),
+        2 => "x".repeat(draw as usize % 90),
+        _ => (draw as i64 % 7 - 3).to_string(),
+    };
+    let which = draw as usize / 256 % 2;
+    let few = draw / 512 % 5 < if number.is_multiple_of(3) { 1 } else { 2 };
+    let words = match (name, few) {
+        ("list", true) => vec![removing[which], &key],
+        ("stream", true) => vec![removing[which], &key, "5-5"],
+        (_, true) => vec![removing[which], &key, &element],
+        ("stream", false) => vec![adding[which], &key, "*", "field", &element],
+        ("zset", false) => {
+            vec![adding[which], &key, ["-1.5", "7", "0", "2e3"][draw as usize / 4096 % 4], &element]
+        }
+        (_, false) => vec![adding[which], &key, &element],
+    };
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    session.execute(&words);
+}
+
 /// Writes of all kinds, the same for everybody.
 fn write(db: &Database) {
     let mut random = 1_u64;
+    let mut session = db.engine().session(Form::Resp);
     for round in 0..8_000_u64 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (draw, number) = (random >> 33, random >> 45);
@@ -89,6 +126,7 @@ fn write(db: &Database) {
             4..7 => drop(db.incr(key(number), draw as i64)),
             7 => drop(db.engine().advance(Duration::from_millis(draw % 20))),
             8 => drop(db.get(key(number))),
+            11..13 => change_collection(&mut session, draw / 16, number),
             // Mostly of one key, so that its hash grows, has fields of many lengths, and becomes a table at last.
             9 | 10 => {
                 let name =
@@ -137,6 +175,19 @@ fn traces(db: &Database) -> Vec<String> {
             .to_vec();
         reply.escape_ascii().to_string()
     });
+    let collections = COLLECTIONS
+        .iter()
+        .flat_map(|(name, _, _, reading)| (0..40).map(move |number| (name, number, reading)));
+    let mut session = db.engine().session(Form::Resp);
+    let collections = collections.map(|(name, number, reading)| {
+        let key = format!("{name}:{number}");
+        let words: Vec<&[u8]> =
+            reading.iter().map(|word| if word == name { key.as_bytes() } else { word.as_bytes() }).collect();
+        let elements = session.execute(&words).escape_ascii().to_string();
+        let usage = session.execute(&[b"MEMORY", b"USAGE", key.as_bytes()]).escape_ascii().to_string();
+        format!("{key} {elements} {usage}")
+    });
+    let hashes = hashes.chain(collections);
     whole.into_iter().chain(hashes.collect::<Vec<_>>()).chain(shards).chain((0..300).map(entry)).collect()
 }
 

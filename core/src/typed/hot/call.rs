@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::num;
+use crate::value::list::End;
 
 /// A hot command in its plainest form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +32,64 @@ pub enum Call<'w> {
     Expire(&'w [u8], Duration),
 }
 
-/// A name of three, four or six letters in one number, small and capital letters alike; 0 for others.
+/// A hot command on a collection, in its plainest form. Sessions run them the short way; for bindings they are as any other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum CollectionCall<'a, 'w> {
+    /// LPUSH and RPUSH of one element.
+    Push(End, &'w [u8], &'w [u8]),
+    /// LPOP and RPOP of one element.
+    Pop(End, &'w [u8]),
+    /// SADD of one member.
+    SAdd(&'w [u8], &'w [u8]),
+    /// SREM of one member.
+    SRem(&'w [u8], &'w [u8]),
+    /// ZADD of one member without options: key, member, and the score as a text and a number.
+    ZAdd(&'w [u8], &'w [u8], (&'w [u8], f64)),
+    /// XADD of an ID of the time, without options: key, and fields and values in turn.
+    XAdd(&'w [u8], &'a [&'w [u8]]),
+}
+
+impl<'a, 'w> CollectionCall<'a, 'w> {
+    /// Recognizes such a command, the name in any case of letters. `None`: another command, or another form.
+    #[inline]
+    pub(super) fn of(words: &'a [&'w [u8]]) -> Option<Self> {
+        let call = match *words {
+            [name, key] => match folded(name) {
+                LPOP => Self::Pop(End::Left, key),
+                RPOP => Self::Pop(End::Right, key),
+                _ => return None,
+            },
+            [name, key, word] => match folded(name) {
+                LPUSH => Self::Push(End::Left, key, word),
+                RPUSH => Self::Push(End::Right, key, word),
+                SADD => Self::SAdd(key, word),
+                SREM => Self::SRem(key, word),
+                _ => return None,
+            },
+            [name, key, score, member] if folded(name) == ZADD => {
+                Self::ZAdd(key, member, (score, num::parse_f64(score)?))
+            }
+            [name, key, b"*", ref fields @ ..] if folded(name) == XADD && is_in_pairs(fields) => {
+                Self::XAdd(key, fields)
+            }
+            _ => return None,
+        };
+        are_short(words).then_some(call)
+    }
+}
+
+fn is_in_pairs(words: &[&[u8]]) -> bool {
+    !words.is_empty() && words.len().is_multiple_of(2)
+}
+
+/// A name of three to six letters in one number, small and capital letters alike; 0 for others.
 #[inline(always)]
 const fn folded(name: &[u8]) -> u64 {
     const CASE: u64 = u64::from_le_bytes([0x20; 8]);
     let word = match name {
         [a, b, c] => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 3]),
         [a, b, c, d] => u64::from_le_bytes([*a, *b, *c, *d, 0, 0, 0, 4]),
+        [a, b, c, d, e] => u64::from_le_bytes([*a, *b, *c, *d, *e, 0, 0, 5]),
         [a, b, c, d, e, f] => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, 0, 6]),
         _ => return 0,
     };
@@ -53,6 +105,14 @@ const INCR: u64 = folded(b"incr");
 const INCRBY: u64 = folded(b"incrby");
 const EXISTS: u64 = folded(b"exists");
 const EXPIRE: u64 = folded(b"expire");
+const LPUSH: u64 = folded(b"lpush");
+const RPUSH: u64 = folded(b"rpush");
+const LPOP: u64 = folded(b"lpop");
+const RPOP: u64 = folded(b"rpop");
+const SADD: u64 = folded(b"sadd");
+const SREM: u64 = folded(b"srem");
+const ZADD: u64 = folded(b"zadd");
+const XADD: u64 = folded(b"xadd");
 
 /// Words longer than this are not hot: time and memory go to the word, which has limits of its own, and logs of large requests may want it.
 const LONGEST: usize = 32 * 1024;

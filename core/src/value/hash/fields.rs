@@ -10,7 +10,8 @@ use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, Pool};
 use crate::sync::Arc;
 use crate::value::editing::{Collection, Editing, Form};
-use crate::value::listpack::{self, Element, Listpack, Patch};
+use crate::value::listpack::{self, Element, Listpack};
+use crate::value::patch::Patch;
 use crate::value::rooted::Rooted;
 use crate::value::{Kind, MAX_IN_ARENA, Owned, Type};
 

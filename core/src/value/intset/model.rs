@@ -14,6 +14,11 @@ pub(super) enum Op {
     RemoveAt(usize),
 }
 
+/// Removes an integer and says whether it was there.
+pub(super) fn remove(bytes: &mut Vec<u8>, integer: i64) -> bool {
+    Intset::new(bytes).removal(integer).map(|patch| patch.apply_to(bytes)).is_some()
+}
+
 /// Makes edits to an empty set and compares it with the model after each.
 pub(super) fn run(ops: impl IntoIterator<Item = Op>) {
     let (mut bytes, mut model) = (EMPTY.to_vec(), BTreeSet::new());

@@ -12,6 +12,7 @@ use crate::store::memory::{OutOfMemory, Pool};
 use crate::sync::Arc;
 use crate::value::editing::{Collection, Editing, Form};
 use crate::value::listpack::{self, Element, Listpack};
+use crate::value::patch::Patch;
 use crate::value::rooted::Rooted;
 use crate::value::{Kind, MAX_IN_ARENA, Owned, Type};
 
@@ -69,6 +70,24 @@ impl Collection for List {
         };
         becomes.then(|| (Kind::ListPacked, pack.to_vec()))
     }
+}
+
+/// What pushing an element to a packed list comes to. `None`: it does not stay packed.
+pub(crate) fn pushing(packed: &[u8], end: End, element: &[u8], fill: Fill) -> Option<Patch> {
+    let pack = Listpack::new(packed);
+    if sizes::outgrows(fill, pack, element.len(), 1) {
+        return None;
+    }
+    let at = if end == End::Left { pack.start() } else { pack.end() };
+    let patch = pack.splice(at, 0, &[Element::Bytes(element)]);
+    patch.is_within(packed).then_some(patch)
+}
+
+/// The element at an end of a packed list, which has one, and what removing it comes to.
+pub(crate) fn popping(packed: &[u8], end: End) -> Option<(Element<'_>, Patch)> {
+    let pack = Listpack::new(packed);
+    let at = if end == End::Left { pack.start() } else { pack.before_last()? };
+    Some((pack.element(at)?, pack.splice(at, 1, &[])))
 }
 
 impl Editing<'_, List> {

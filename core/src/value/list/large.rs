@@ -14,7 +14,8 @@ use crate::store::collection::{Collection, Own, View};
 use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, PAGE, Pool, Ref};
 use crate::sync::Arc;
-use crate::value::listpack::{Element, Listpack, Patch};
+use crate::value::listpack::{Element, Listpack};
+use crate::value::patch::Patch;
 use crate::value::rooted::{Root, Rooted, as_its_collection};
 
 /// The limit of its nodes, and above it whether it is a listpack to the server.

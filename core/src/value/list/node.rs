@@ -13,7 +13,8 @@ use crate::store::collection::{Collection, View};
 use crate::store::memory::chunks::PAGE_WORDS;
 use crate::store::memory::{OutOfMemory, Ref};
 use crate::value::editing::Splice;
-use crate::value::listpack::{Element, Listpack, Patch};
+use crate::value::listpack::{Element, Listpack};
+use crate::value::patch::Patch;
 
 const HEAD: usize = 16;
 const HEAD_WORDS: usize = HEAD / 8;

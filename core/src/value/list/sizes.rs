@@ -144,7 +144,7 @@ pub(super) fn outgrows(fill: Fill, pack: Listpack<'_>, raw: usize, more: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::listpack::Patch;
+    use crate::value::patch::Patch;
 
     fn pack(elements: &[&[u8]]) -> Vec<u8> {
         let mut bytes = crate::value::listpack::EMPTY.to_vec();

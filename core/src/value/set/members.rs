@@ -12,6 +12,7 @@ use crate::sync::Arc;
 use crate::value::editing::{Collection, Editing, Form, Packed};
 use crate::value::intset::{self, Intset};
 use crate::value::listpack::{self, Element, Listpack};
+use crate::value::patch::Patch;
 use crate::value::rooted::Rooted;
 use crate::value::{Kind, MAX_IN_ARENA, Owned, Type};
 
@@ -100,6 +101,47 @@ pub(super) enum Added {
     TooLarge,
 }
 
+/// What a new set begins as whose first member this is, if it is packed.
+pub(crate) fn beginning(member: &[u8], limits: Limits) -> Option<(Kind, &'static [u8])> {
+    match limits.beginning(Element::of(member), 1) {
+        Beginning::Ints => Some((Kind::SetInts, &intset::EMPTY)),
+        Beginning::Packed => Some((Kind::SetPacked, &listpack::EMPTY)),
+        Beginning::Table => None,
+    }
+}
+
+/// What adding a member to a packed set comes to, where it goes on being packed as it is; no patch if the member is there. `None`: it does not go on so.
+pub(crate) fn adding(kind: Kind, packed: &[u8], member: &[u8], limits: Limits) -> Option<Option<Patch>> {
+    let member = Element::of(member);
+    if kind == Kind::SetInts {
+        if limits.ints == 0 {
+            return None;
+        }
+        let (ints, Element::Int(integer)) = (Intset::new(packed), member) else { return None };
+        return match ints.insertion(integer) {
+            Err(true) => Some(None),
+            Ok(patch) if ints.len() < limits.ints && ints.len_with(integer) <= MAX_IN_ARENA => {
+                Some(Some(patch))
+            }
+            _ => None,
+        };
+    }
+    if limits.members == 0 { None } else { adding_to_pack(packed, member, limits) }
+}
+
+/// [`adding`] to a listpack.
+fn adding_to_pack(packed: &[u8], member: Element<'_>, limits: Limits) -> Option<Option<Patch>> {
+    let pack = Listpack::new(packed);
+    if pack.find_element(member, 0, 1).is_some() {
+        return Some(None);
+    }
+    if pack.len() >= limits.members || member.len() > limits.bytes {
+        return None;
+    }
+    let patch = pack.splice(pack.end(), 0, &[member]);
+    patch.is_within(packed).then_some(Some(patch))
+}
+
 /// Adds a member to a packed set, which is packed in another way if need be.
 pub(super) fn add_packed(packed: &mut dyn Packed, member: Element<'_>, limits: Limits) -> Added {
     if packed.kind() == Kind::SetInts {
@@ -119,29 +161,28 @@ pub(super) fn add_packed(packed: &mut dyn Packed, member: Element<'_>, limits: L
         }
         pack_ints(packed);
     }
-    let pack = Listpack::new(packed.bytes());
-    if pack.find_element(member, 0, 1).is_some() {
-        return Added::Known;
+    match adding_to_pack(packed.bytes(), member, limits) {
+        Some(Some(patch)) => {
+            patch.apply_to(packed);
+            Added::New
+        }
+        Some(None) => Added::Known,
+        None => Added::TooLarge,
     }
-    if pack.len() >= limits.members || member.len() > limits.bytes {
-        return Added::TooLarge;
+}
+
+/// What removing a member of a packed set comes to, if it is there.
+pub(crate) fn removing(kind: Kind, packed: &[u8], member: Element<'_>) -> Option<Patch> {
+    if kind == Kind::SetInts {
+        return if let Element::Int(integer) = member { Intset::new(packed).removal(integer) } else { None };
     }
-    let patch = pack.splice(pack.end(), 0, &[member]);
-    if patch.len_after(packed.bytes().len()) > MAX_IN_ARENA {
-        return Added::TooLarge;
-    }
-    patch.apply_to(packed);
-    Added::New
+    let pack = Listpack::new(packed);
+    pack.find_element(member, 0, 1).map(|at| pack.splice(at, 1, &[]))
 }
 
 /// Removes a member of a packed set and says whether it was there.
 pub(super) fn remove_packed(packed: &mut dyn Packed, member: Element<'_>) -> bool {
-    if packed.kind() == Kind::SetInts {
-        return matches!(member, Element::Int(integer) if intset::remove(packed, integer));
-    }
-    let pack = Listpack::new(packed.bytes());
-    let patch = pack.find_element(member, 0, 1).map(|at| pack.splice(at, 1, &[]));
-    patch.map(|patch| patch.apply_to(packed)).is_some()
+    removing(packed.kind(), packed.bytes(), member).map(|patch| patch.apply_to(packed)).is_some()
 }
 
 /// Packs integers as a listpack from now on.

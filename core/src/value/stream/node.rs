@@ -21,7 +21,8 @@ use crate::store::memory::chunks::PAGE_WORDS;
 use crate::store::memory::{OutOfMemory, Ref};
 use crate::value::editing::Splice;
 use crate::value::list::sizes;
-use crate::value::listpack::{self, Element, Iter, Listpack, Patch};
+use crate::value::listpack::{self, Element, Iter, Listpack};
+use crate::value::patch::Patch;
 
 const HEAD_WORDS: usize = 6;
 const HEAD: usize = HEAD_WORDS * 8;

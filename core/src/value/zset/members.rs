@@ -5,13 +5,14 @@
 use std::ops::Range;
 
 use super::table::ZSet;
-use super::{PackedScore, ZSetRef, pairs, place_of};
+use super::{PackedScore, ZSetRef, pairs, place_of, score_of};
 use crate::config::Hot;
 use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, Pool};
 use crate::sync::Arc;
 use crate::value::editing::{Collection, Editing, Form};
 use crate::value::listpack::{self, Element, Listpack};
+use crate::value::patch::Patch;
 use crate::value::rooted::Rooted;
 use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned, Type};
 
@@ -72,6 +73,35 @@ impl Collection for ZSet {
     }
 }
 
+/// What giving a member a score comes to in a packed sorted set, and whether the member is new; no patch if that is its score. `None`: it does not
+/// stay packed, or the member moves.
+pub(crate) fn setting(
+    packed: &[u8],
+    member: &[u8],
+    score: f64,
+    limits: Limits,
+) -> Option<(Option<Patch>, bool)> {
+    if limits.members == 0 || member.len() > limits.bytes {
+        return None;
+    }
+    let pack = Listpack::new(packed);
+    let packed_score = PackedScore::new(score);
+    let Some(old) = pack.find_pair(member) else {
+        if pack.len() / 2 >= limits.members {
+            return None;
+        }
+        let at = place_of(pack, member, score);
+        let patch = pack.splice(at, 0, &[Element::Bytes(member), packed_score.element()]);
+        return patch.is_within(packed).then_some((Some(patch), true));
+    };
+    if pack.element(old).is_some_and(|old| score_of(old) == score) {
+        return Some((None, false));
+    }
+    let (place, own) = (place_of(pack, member, score).index, old.index - 1);
+    let stays = place == own || place == own + 2;
+    stays.then(|| (Some(pack.splice(old, 1, &[packed_score.element()])), false))
+}
+
 impl Editing<'_, ZSet> {
     /// The sorted set to read.
     pub(crate) fn as_ref(&self) -> ZSetRef<'_> {
@@ -117,7 +147,7 @@ impl Editing<'_, ZSet> {
         let Form::Packed(packed) = &mut self.form else { return };
         let pack = Listpack::new(packed.bytes());
         let packed_score = PackedScore::new(score);
-        let mut place = place_of(pack, member, score);
+        let mut place = place_of(pack, member, score).index;
         if let Some(old) = pack.find_pair(member) {
             let own = old.index - 1;
             if place == own || place == own + 2 {

@@ -14,7 +14,7 @@ use std::ops::{ControlFlow, Range};
 pub(crate) use table::{TreeRef, ZSet};
 
 use super::Value;
-use super::listpack::{Element, Listpack, parse_int};
+use super::listpack::{Element, Listpack, Position, parse_int};
 use crate::error::{Error, Result};
 use crate::store::random;
 use bounds::{LexRange, ScoreRange};
@@ -286,12 +286,17 @@ impl PackedScore {
     }
 }
 
-/// Before which element of a packed sorted set a member with this score belongs. Its own element, if it has one with another score, counts as any other.
-fn place_of(pack: Listpack<'_>, member: &[u8], score: f64) -> usize {
-    let is_before = |(other, its_score): &Member<'_>| {
-        *its_score < score || (*its_score == score && other.with(|other| other < member))
-    };
-    pairs(pack).take_while(is_before).count() * 2
+/// Where a member with this score belongs in a packed sorted set. Its own element, if it has one with another score, counts as any other.
+fn place_of(pack: Listpack<'_>, member: &[u8], score: f64) -> Position {
+    let mut elements = pack.iter();
+    loop {
+        let place = elements.position(pack);
+        let (Some(other), Some(its_score)) = (elements.next(), elements.next()) else { return place };
+        let its_score = score_of(its_score);
+        if its_score > score || (its_score == score && other.with(|other| other >= member)) {
+            return place;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,295 @@
+//! Editing collections: packed ones where they stand, or in the block that they outgrow their own for, and additions to large ones. That is what most
+//! writes to collections come to.
+//!
+//! It is a short cut past [`super::Db`]; logs, observers and whoever watches the key are told here too ([`super::hearing`]). All else is for
+//! [`super::Db`], by way of [`super::collection`], whose every effect this must have.
+
+use super::collection::around;
+use super::entry::Head;
+use super::guard::ShardGuard;
+use super::hearing::{Hear, Listeners, Nobody};
+use super::hooks::EventClass;
+use super::insert::create;
+use super::overwrite::prefetch_entry;
+use super::shard::ShardData;
+use super::shared::{Located, Lookup};
+use super::{Keyspace, compaction};
+use crate::error::Result;
+use crate::evict::Event as Used;
+use crate::store::key::Key;
+use crate::store::memory::{OutOfMemory, Ref};
+use crate::value::editing::{Collection, Editing, LazyTime, Splice};
+use crate::value::patch::Patch;
+use crate::value::{Kind, NewValue};
+
+/// What is to become of a packed collection.
+pub(crate) enum Change {
+    /// It stays as it is.
+    Nothing,
+    Patched(Patch),
+    /// Nothing would be left: the key goes.
+    Gone,
+}
+
+/// An edit of a collection.
+pub(crate) trait Edit {
+    /// What the collection is when it is large.
+    type Of: Collection;
+
+    /// What the command replies.
+    type Done;
+
+    /// Whether there can be listeners, or all is left to the command where there are.
+    const IS_HEARD: bool = true;
+
+    /// What it is announced as.
+    const CLASS: EventClass;
+
+    /// The name of the event.
+    fn event(&self) -> &'static str;
+
+    /// The words of the command, as the log gets them.
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R;
+
+    /// What a new collection begins as. `None`: it is not packed, or there is none to be.
+    fn beginning(&self) -> Option<(Kind, &'static [u8])>;
+
+    /// Works out what becomes of packed bytes of that kind. `None`: that is for the command to do.
+    fn plan(&mut self, kind: Kind, packed: &[u8]) -> Option<(Change, Self::Done)>;
+
+    /// Whether it makes no collection smaller. What does is left to the command where the collection is large.
+    const ADDS: bool = false;
+
+    /// Makes the edit of a large collection.
+    ///
+    /// # Errors
+    /// Nothing was done.
+    fn add_to(&mut self, _: &mut Editing<'_, Self::Of>) -> Result<Self::Done> {
+        unreachable!("it is asked only whether it adds")
+    }
+}
+
+/// What has become of the key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Became {
+    Untouched,
+    Created,
+    Changed,
+    Removed,
+}
+
+/// Edits the collection of a key for a session: the database's number, and the session's. `None`: nothing was done, and the command must do it.
+/// O(bytes of a packed collection).
+///
+/// # Errors
+/// The system has no memory, or the log refuses writes: nothing has changed. The log cannot keep this edit: it stands.
+#[inline(always)]
+pub(crate) fn edit_at_once<E: Edit>(
+    keyspace: &Keyspace,
+    (db, client): (usize, u64),
+    key: &Key<'_>,
+    edit: &mut E,
+) -> Result<Option<E::Done>> {
+    if keyspace.hooks.may_hear() {
+        if !E::IS_HEARD {
+            return Ok(None);
+        }
+        return edit_heard(keyspace, (db, client), key, edit);
+    }
+    Ok(run(keyspace, db, key, edit, &mut Nobody)?.map(|(done, _)| done))
+}
+
+#[inline(never)]
+fn edit_heard<E: Edit>(
+    keyspace: &Keyspace,
+    (db, client): (usize, u64),
+    key: &Key<'_>,
+    edit: &mut E,
+) -> Result<Option<E::Done>> {
+    let bytes = edit.words(key.bytes(), |words| words.iter().map(|word| word.len()).sum());
+    let Some(mut listeners) = Listeners::of(keyspace, client, bytes)? else { return Ok(None) };
+    listeners.log(|group| edit.words(key.bytes(), |words| group.push(db, words)));
+    let Some((done, became)) = run(keyspace, db, key, edit, &mut listeners)? else { return Ok(None) };
+    let edited = (E::CLASS, edit.event());
+    match became {
+        Became::Untouched => {}
+        Became::Created => listeners.tell(db, key.bytes(), &[(EventClass::New, "new"), edited])?,
+        Became::Changed => listeners.tell(db, key.bytes(), &[edited])?,
+        Became::Removed => listeners.tell(db, key.bytes(), &[edited, (EventClass::Generic, "del")])?,
+    }
+    Ok(Some(done))
+}
+
+#[inline(always)]
+fn run<E: Edit>(
+    keyspace: &Keyspace,
+    db: usize,
+    key: &Key<'_>,
+    edit: &mut E,
+    listeners: &mut impl Hear,
+) -> Result<Option<(E::Done, Became)>> {
+    let prefetched = prefetch_entry(keyspace, db, key);
+    let mut shard = keyspace.lock(key.shard());
+    if !listeners.stand_for(&keyspace.hooks, &shard, db, *key) {
+        return Ok(None);
+    }
+    let located = prefetched.and_then(|prefetched| prefetched.located(key));
+    let Located { at, window, head } =
+        match located.map_or_else(|| keyspace.shared.look_up(db, key), Lookup::Found) {
+            Lookup::Found(found) => found,
+            Lookup::NeedsLock => return Ok(None),
+            Lookup::Missing => {
+                let Some((kind, empty)) = edit.beginning() else { return Ok(None) };
+                let Some((Change::Patched(patch), done)) = edit.plan(kind, empty) else { return Ok(None) };
+                let value = patch.joined_with(empty)?;
+                create(keyspace, shard, db, key, NewValue::Bytes(kind, &value), None, listeners)?;
+                return Ok(Some((done, Became::Created)));
+            }
+        };
+    let deadline = head.deadline_in(window);
+    if head.kind().data_type() != E::Of::TYPE
+        || deadline.is_some_and(|deadline| keyspace.has_passed(deadline))
+        || shard.visit.is_some() && shard.is_key_needed(db, key.bytes(), key.hash())
+    {
+        return Ok(None);
+    }
+    if head.kind().owns() {
+        if !E::ADDS {
+            return Ok(None);
+        }
+        return add_to_large(keyspace, shard, db, key, at, edit, listeners);
+    }
+    let Some((change, done)) = edit.plan(head.kind(), head.value(&shard.arena, at)) else { return Ok(None) };
+    let became = match change {
+        Change::Nothing => {
+            touch(keyspace, &shard, key, at, head);
+            return Ok(Some((done, Became::Untouched)));
+        }
+        Change::Patched(patch) if head.has_room_for(patch.len_after(head.value_len)) => {
+            shard.in_place(|data| {
+                patch.apply_to(&mut InPlace { data, at, head });
+                touch(keyspace, data, key, at, head);
+                data.stats.count_change();
+            });
+            keyspace.counters.bump(key.hash());
+            listeners.changed(&shard, db, key.bytes());
+            return Ok(Some((done, Became::Changed)));
+        }
+        Change::Patched(patch) if !Head::is_short(patch.len_after(head.value_len)) => return Ok(None),
+        Change::Patched(patch) => {
+            let at = shard.patch(db, key, (at, head), deadline, &patch)?;
+            touch(keyspace, &shard, key, at, head);
+            Became::Changed
+        }
+        Change::Gone => {
+            touch(keyspace, &shard, key, at, head);
+            keyspace.evictor.note(key.hash(), Used::Removed);
+            let owned = shard.delete(db, key.hash(), at);
+            debug_assert!(owned.is_none(), "what is packed owns nothing");
+            Became::Removed
+        }
+    };
+    let data = &mut *shard;
+    data.stats.count_change();
+    keyspace.counters.bump(key.hash());
+    keyspace.report(data);
+    listeners.changed(data, db, key.bytes());
+    drop(shard);
+    compaction::help(keyspace);
+    Ok(Some((done, became)))
+}
+
+/// Goes on with a large collection.
+#[inline(never)]
+fn add_to_large<E: Edit>(
+    keyspace: &Keyspace,
+    mut shard: ShardGuard<'_>,
+    db: usize,
+    key: &Key<'_>,
+    at: Ref,
+    edit: &mut E,
+    listeners: &mut impl Hear,
+) -> Result<Option<(E::Done, Became)>> {
+    let time = LazyTime::new(&keyspace.clock, 0);
+    let data = &mut *shard;
+    let stamp = data.head(at);
+    let (at, done, has_changed) = data.edit_owned(db, key.hash(), at, |value, _| {
+        let large = E::Of::of_owned(value).expect("the type was checked");
+        let mut editing = Editing::large(large, around(keyspace, &time));
+        let result = editing.run(|editing| edit.add_to(editing));
+        let edited = editing.end();
+        debug_assert!(!edited.goes && edited.repacked.is_none(), "it became no smaller");
+        (result, edited.has_changed)
+    })?;
+    let done = done?;
+    touch(keyspace, data, key, at, stamp);
+    if has_changed {
+        data.stats.count_change();
+        keyspace.counters.bump(key.hash());
+        listeners.changed(data, db, key.bytes());
+    }
+    keyspace.report(data);
+    drop(shard);
+    compaction::help(keyspace);
+    Ok(Some((done, if has_changed { Became::Changed } else { Became::Untouched })))
+}
+
+/// Stamps an access.
+#[inline]
+fn touch(keyspace: &Keyspace, shard: &ShardData, key: &Key<'_>, at: Ref, head: Head) {
+    if let Some(stamp) = keyspace.present_stamp() {
+        if stamp != head.stamp() {
+            shard.stamp(at, |_| stamp);
+        }
+    } else if keyspace.used(key.hash(), head.stamp()) {
+        keyspace.stamp(shard, [at]);
+    }
+}
+
+impl ShardData {
+    /// Patches the packed value of an entry with this head and deadline, which needs another block, and returns where the entry is then.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    #[inline]
+    fn patch(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        (at, head): (Ref, Head),
+        deadline: Option<u64>,
+        patch: &Patch,
+    ) -> Result<Ref, OutOfMemory> {
+        let len = patch.len_after(head.value_len);
+        let new = self.arena.alloc(head.value_at() + len)?;
+        head.write_resized(
+            &self.arena,
+            new,
+            len,
+            (key.bytes(), deadline),
+            patch.applied_to(head.value(&self.arena, at)),
+        );
+        self.refer(db, key.hash(), at, new);
+        self.arena.free(at, head.size());
+        Ok(new)
+    }
+}
+
+/// A packed collection whose block holds what it becomes.
+struct InPlace<'d> {
+    data: &'d mut ShardData,
+    at: Ref,
+    head: Head,
+}
+
+impl Splice for InPlace<'_> {
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        self.head.value(&self.data.arena, self.at)
+    }
+
+    #[inline(always)]
+    fn splice(&mut self, at: usize, removed: usize, new: &[u8]) {
+        self.head = self.data.splice(self.at, self.head, at, removed, new);
+    }
+}

@@ -1,0 +1,323 @@
+//! Edits of collections, as the short way makes them: [`crate::keyspace::edits`].
+
+use smallvec::SmallVec;
+
+use crate::commands::stream::add::add_now;
+use crate::config::Hot;
+use crate::error::Result;
+use crate::keyspace::EventClass;
+use crate::keyspace::edits::{Change, Edit};
+use crate::value::Kind;
+use crate::value::editing::{Collection, Editing};
+use crate::value::hash::{Hash, fields};
+use crate::value::list::editing::{popping, pushing};
+use crate::value::list::{End, List};
+use crate::value::listpack::{self, Element};
+use crate::value::set::{Set, members as set};
+use crate::value::stream::{Id, Stream};
+use crate::value::zset::{ZSet, members as zset};
+
+/// HSET of one field; says whether it is new.
+pub(super) struct SetField<'w> {
+    field: &'w [u8],
+    value: &'w [u8],
+    limits: <Hash as Collection>::Limits,
+}
+
+impl<'w> SetField<'w> {
+    pub(super) fn new(field: &'w [u8], value: &'w [u8], options: &Hot) -> Self {
+        Self { field, value, limits: Hash::limits(options) }
+    }
+}
+
+impl Edit for SetField<'_> {
+    type Of = Hash;
+    type Done = bool;
+    const CLASS: EventClass = EventClass::Hash;
+
+    fn event(&self) -> &'static str {
+        "hset"
+    }
+
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
+        hand_on(&[b"HSET", key, self.field, self.value])
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        Hash::NEW
+    }
+
+    #[inline(always)]
+    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change, bool)> {
+        if !self.limits.allow(self.field.len()) || !self.limits.allow(self.value.len()) {
+            return None;
+        }
+        let (patch, is_new) = fields::setting(packed, self.field, self.value);
+        let stays = patch.count_after() / 2 <= self.limits.fields && patch.is_within(packed);
+        stays.then_some((Change::Patched(patch), is_new))
+    }
+}
+
+/// LPUSH and RPUSH of one element; says how many there are then.
+pub(super) struct Push<'w> {
+    end: End,
+    element: &'w [u8],
+    limits: <List as Collection>::Limits,
+}
+
+impl<'w> Push<'w> {
+    pub(super) fn new(end: End, element: &'w [u8], options: &Hot) -> Self {
+        Self { end, element, limits: List::limits(options) }
+    }
+}
+
+impl Edit for Push<'_> {
+    type Of = List;
+    type Done = usize;
+    const ADDS: bool = true;
+    const CLASS: EventClass = EventClass::List;
+
+    fn event(&self) -> &'static str {
+        if self.end == End::Left { "lpush" } else { "rpush" }
+    }
+
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
+        hand_on(&[if self.end == End::Left { b"LPUSH" } else { b"RPUSH" }, key, self.element])
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        List::NEW
+    }
+
+    #[inline(always)]
+    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change, usize)> {
+        let patch = pushing(packed, self.end, self.element, self.limits)?;
+        let len = patch.count_after();
+        Some((Change::Patched(patch), len))
+    }
+
+    fn add_to(&mut self, list: &mut Editing<'_, List>) -> Result<usize> {
+        list.push(self.end, &[self.element]);
+        Ok(list.len())
+    }
+}
+
+/// An element that was taken out.
+pub(super) enum Taken {
+    Int(i64),
+    Bytes(SmallVec<[u8; 128]>),
+}
+
+/// LPOP and RPOP of one element.
+pub(super) struct Pop {
+    end: End,
+}
+
+impl Pop {
+    pub(super) fn new(end: End) -> Self {
+        Self { end }
+    }
+}
+
+impl Edit for Pop {
+    type Of = List;
+    type Done = Taken;
+    const CLASS: EventClass = EventClass::List;
+
+    fn event(&self) -> &'static str {
+        if self.end == End::Left { "lpop" } else { "rpop" }
+    }
+
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
+        hand_on(&[if self.end == End::Left { b"LPOP" } else { b"RPOP" }, key])
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        None
+    }
+
+    #[inline(always)]
+    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change, Taken)> {
+        let (element, patch) = popping(packed, self.end)?;
+        let taken = match element {
+            Element::Int(int) => Taken::Int(int),
+            Element::Bytes(bytes) => {
+                let mut copy = SmallVec::new();
+                copy.try_reserve_exact(bytes.len()).ok()?;
+                copy.extend_from_slice(bytes);
+                Taken::Bytes(copy)
+            }
+        };
+        let change = if patch.count_after() == 0 { Change::Gone } else { Change::Patched(patch) };
+        Some((change, taken))
+    }
+}
+
+/// SADD of one member; says whether it is new.
+pub(super) struct AddMember<'w> {
+    member: &'w [u8],
+    limits: <Set as Collection>::Limits,
+}
+
+impl<'w> AddMember<'w> {
+    pub(super) fn new(member: &'w [u8], options: &Hot) -> Self {
+        Self { member, limits: Set::limits(options) }
+    }
+}
+
+impl Edit for AddMember<'_> {
+    type Of = Set;
+    type Done = bool;
+    const ADDS: bool = true;
+    const CLASS: EventClass = EventClass::Set;
+
+    fn event(&self) -> &'static str {
+        "sadd"
+    }
+
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
+        hand_on(&[b"SADD", key, self.member])
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        set::beginning(self.member, self.limits)
+    }
+
+    #[inline(always)]
+    fn plan(&mut self, kind: Kind, packed: &[u8]) -> Option<(Change, bool)> {
+        Some(match set::adding(kind, packed, self.member, self.limits)? {
+            Some(patch) => (Change::Patched(patch), true),
+            None => (Change::Nothing, false),
+        })
+    }
+
+    fn add_to(&mut self, set: &mut Editing<'_, Set>) -> Result<bool> {
+        Ok(set.add_all(&[self.member]) == 1)
+    }
+}
+
+/// SREM of one member; says whether it was there.
+pub(super) struct RemoveMember<'w> {
+    member: &'w [u8],
+}
+
+impl<'w> RemoveMember<'w> {
+    pub(super) fn new(member: &'w [u8]) -> Self {
+        Self { member }
+    }
+}
+
+impl Edit for RemoveMember<'_> {
+    type Of = Set;
+    type Done = bool;
+    const CLASS: EventClass = EventClass::Set;
+
+    fn event(&self) -> &'static str {
+        "srem"
+    }
+
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
+        hand_on(&[b"SREM", key, self.member])
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        None
+    }
+
+    #[inline(always)]
+    fn plan(&mut self, kind: Kind, packed: &[u8]) -> Option<(Change, bool)> {
+        Some(match set::removing(kind, packed, Element::of(self.member)) {
+            Some(patch) if patch.count_after() == 0 => (Change::Gone, true),
+            Some(patch) => (Change::Patched(patch), true),
+            None => (Change::Nothing, false),
+        })
+    }
+}
+
+/// ZADD of one member without options; says whether the member is new.
+pub(super) struct SetScore<'w> {
+    member: &'w [u8],
+    /// As it was written, and as a number.
+    text: &'w [u8],
+    score: f64,
+    limits: <ZSet as Collection>::Limits,
+}
+
+impl<'w> SetScore<'w> {
+    pub(super) fn new(member: &'w [u8], text: &'w [u8], score: f64, options: &Hot) -> Self {
+        Self { member, text, score, limits: ZSet::limits(options) }
+    }
+}
+
+impl Edit for SetScore<'_> {
+    type Of = ZSet;
+    type Done = bool;
+    const ADDS: bool = true;
+    const CLASS: EventClass = EventClass::ZSet;
+
+    fn event(&self) -> &'static str {
+        "zadd"
+    }
+
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
+        hand_on(&[b"ZADD", key, self.text, self.member])
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        Some((Kind::ZSetPacked, &listpack::EMPTY))
+    }
+
+    #[inline(always)]
+    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change, bool)> {
+        let (patch, is_new) = zset::setting(packed, self.member, self.score, self.limits)?;
+        Some((patch.map_or(Change::Nothing, Change::Patched), is_new))
+    }
+
+    fn add_to(&mut self, zset: &mut Editing<'_, ZSet>) -> Result<bool> {
+        let old = zset.as_ref().score(self.member);
+        if old != Some(self.score) {
+            zset.set(self.member, self.score);
+        }
+        Ok(old.is_none())
+    }
+}
+
+/// XADD of an ID of the time, without options; says which.
+pub(super) struct AddEntry<'w> {
+    fields: &'w [&'w [u8]],
+}
+
+impl<'w> AddEntry<'w> {
+    pub(super) fn new(fields: &'w [&'w [u8]]) -> Self {
+        Self { fields }
+    }
+}
+
+impl Edit for AddEntry<'_> {
+    type Of = Stream;
+    type Done = Id;
+    /// The log gets the ID, which is known last.
+    const IS_HEARD: bool = false;
+    const ADDS: bool = true;
+    const CLASS: EventClass = EventClass::Stream;
+
+    fn event(&self) -> &'static str {
+        unreachable!("nobody hears of it")
+    }
+
+    fn words<R>(&self, _: &[u8], _: impl FnOnce(&[&[u8]]) -> R) -> R {
+        unreachable!("nobody hears of it")
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        None
+    }
+
+    fn plan(&mut self, _: Kind, _: &[u8]) -> Option<(Change, Id)> {
+        None
+    }
+
+    fn add_to(&mut self, stream: &mut Editing<'_, Stream>) -> Result<Id> {
+        add_now(stream, self.fields)
+    }
+}
