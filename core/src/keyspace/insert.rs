@@ -65,7 +65,7 @@ fn insert(
 ///
 /// # Errors
 /// The system has no memory; nothing has changed.
-#[inline]
+#[inline(always)]
 pub(super) fn create(
     keyspace: &Keyspace,
     mut shard: ShardGuard<'_>,

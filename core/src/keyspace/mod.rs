@@ -333,7 +333,8 @@ impl Keyspace {
     }
 
     /// The stamp of an entry created now, by the coarse clock.
+    #[inline]
     pub(crate) fn first_stamp(&self) -> u32 {
-        self.recording().first(self.clock.coarse_ms())
+        self.present_stamp().unwrap_or_else(|| self.recording().first(self.clock.coarse_ms()))
     }
 }
