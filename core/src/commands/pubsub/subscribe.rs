@@ -95,6 +95,10 @@ pub struct SSubscribe<'a> {
 
 impl Session for SSubscribe<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        if context.transaction.is_some() {
+            // In a transaction no client may block. The server lets the older ways of subscribing pass.
+            return Err(Error::command("SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+        }
         context.subscribe_all(b"ssubscribe", Kind::ShardChannel, &self.shardchannel, reply)
     }
 }
