@@ -1,5 +1,7 @@
 //! XCLAIM.
 
+use hashbrown::HashMap;
+
 use super::{
     announce_consumer, edit, group_to_change, id, log_claim, log_group, now, reply_entry, reply_id,
     see_consumer,
@@ -238,27 +240,33 @@ impl<'a> XClaim<'a> {
         if (0..=now).contains(&delivered) { delivered } else { now }
     }
 
-    /// What becomes of an entry; `None`: nothing.
+    /// What becomes of an entry; `None`: nothing. `before`: what was decided already, where it was named before.
     fn fate(
         &self,
         (stream, group): (StreamRef<'_>, &GroupRef<'_>),
         id: Id,
         (now, least_idle): (i64, i64),
+        before: Option<&Fate>,
     ) -> Result<Option<Fate>> {
         let pending = group.pending(id);
         if !stream.has(id) {
             return pending
+                .filter(|_| before.is_none())
                 .map(|pending| {
                     let owner = alloc::boxed(pending.consumer_name())?;
                     Ok(Fate::Gone(id, owner, pending.delivered, pending.count))
                 })
                 .transpose();
         }
+        let pending = match before {
+            Some(Fate::Claimed(_, delivered, count)) => Some((*delivered, *count)),
+            _ => pending.map(|pending| (pending.delivered, pending.count)),
+        };
         let count = match pending {
             None if !self.force => return Ok(None),
             None => 1,
-            Some(pending) if now.saturating_sub(pending.delivered) < least_idle => return Ok(None),
-            Some(pending) => pending.count,
+            Some((delivered, _)) if now.saturating_sub(delivered) < least_idle => return Ok(None),
+            Some((_, count)) => count,
         };
         let count = match self.count.and_then(num::parse_i64).filter(|count| *count >= 0) {
             Some(count) => count,
@@ -280,8 +288,13 @@ impl Write for XClaim<'_> {
         let last = self.lastid.map(|text| id::exact(text, 0)).transpose()?;
         let last = last.filter(|last| *last > group.last_id());
         let mut fates: Vec<Fate> = alloc::with_room_for(self.id.len())?;
+        // An ID may be named again: it is as it was left then.
+        let mut decided = HashMap::new();
+        decided.try_reserve(self.id.len()).map_err(|_| Error::no_memory())?;
         for id in id::all(&self.id)? {
-            if let Some(fate) = self.fate((stream, &group), id, (now, least_idle))? {
+            let before = decided.get(&id).map(|at: &usize| &fates[*at]);
+            if let Some(fate) = self.fate((stream, &group), id, (now, least_idle), before)? {
+                decided.insert(id, fates.len());
                 fates.push(fate);
             }
         }
