@@ -4,11 +4,14 @@
 
 use keystead_tests::hunt;
 use keystead_tests::server::Pair;
+use keystead_tests::sessions;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Commands of one trial, which has its own servers and its own seed.
 const TRIAL: usize = 10_000;
+/// Trials for each of several sessions that wait and hear of messages, which take their time.
+const SHARE: usize = 5;
 const DEFAULT_COMMANDS: usize = 200_000;
 /// Fixed, so that the gate says the same twice; long runs look further with `KEYSTEAD_SEED=random`.
 const DEFAULT_SEED: u64 = 20_261_121;
@@ -31,7 +34,15 @@ fn main() -> std::process::ExitCode {
         let (pair, seed) = (pair.clone(), seed.wrapping_add(at));
         Trial::test(format!("seed {seed}"), move || trial(&pair, seed, commands.min(TRIAL)))
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let interleaved = (0..commands.div_ceil(TRIAL * SHARE) as u64).map(|at| {
+        let (pair, seed) = (pair.clone(), seed.wrapping_add(at));
+        let run = move || {
+            sessions::hunt(&pair, seed, commands.min(TRIAL) / 4)?
+                .map_or(Ok(()), |finding| Err(finding.into()))
+        };
+        Trial::test(format!("sessions, seed {seed}"), run)
+    });
+    libtest_mimic::run(&arguments, trials.chain(interleaved).collect()).exit_code()
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -12,3 +12,4 @@ pub mod rng;
 pub mod run;
 pub mod script;
 pub mod server;
+pub mod sessions;

@@ -165,6 +165,23 @@ impl Client {
         })
     }
 
+    /// Whether something to read comes within a time.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn has_more(&mut self, within: Duration) -> io::Result<bool> {
+        self.reader.get_mut().set_read_timeout(Some(within))?;
+        let more = match self.reader.fill_buf() {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        };
+        self.reader.get_mut().set_read_timeout(Some(PATIENCE))?;
+        more
+    }
+
     /// True once the server has closed the connection and nothing is left to read.
     pub fn is_closed(&mut self) -> bool {
         match self.reader.fill_buf() {

@@ -1,0 +1,298 @@
+//! Several sessions at once, some of which wait for keys and hear of messages, on both servers.
+//!
+//! One command is sent at a time, and the next when the server has come to rest: each session has replied, or waits, as CLIENT LIST tells. So what happens
+//! is determined: who is served, in which order, and what each session is told meanwhile.
+
+use crate::compare;
+use crate::quote;
+use crate::resp::{self, Client, Reply};
+use crate::rng::Rng;
+use crate::server::{Pair, Server};
+use std::collections::BTreeSet;
+use std::io;
+use std::time::{Duration, Instant};
+
+const SESSIONS: usize = 4;
+/// Commands between two FLUSHALLs, with sessions of their own.
+const SEQUENCE: usize = 80;
+/// How long the subject may take to come to the rest that the oracle came to.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends about that many commands; stops at the first difference and tells of it.
+///
+/// # Errors
+/// Servers that do not start.
+pub fn hunt(pair: &Pair, seed: u64, commands: usize) -> io::Result<Option<String>> {
+    let (oracle, subject) = (Server::start(&pair.oracle)?, Server::start(&pair.subject)?);
+    let mut rng = Rng::new(seed);
+    for _ in 0..commands.div_ceil(SEQUENCE) {
+        let mut sides = [Side::start(&oracle)?, Side::start(&subject)?];
+        let mut sent = Vec::new();
+        for _ in 0..SEQUENCE {
+            let step = Step::draw(&mut rng, &sides[0], sent.len());
+            sent.push(step.line());
+            if let Err(difference) = judge(&mut sides, &step) {
+                return Ok(Some(format!("seed {seed}\n{difference}\nAfter:\n{}", sent.join("\n"))));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn judge(sides: &mut [Side; 2], step: &Step) -> Result<(), String> {
+    let [oracle, subject] = sides;
+    let broken = |who: &str| {
+        let who = who.to_owned();
+        move |error: io::Error| format!("{who}: {error}")
+    };
+    let expected = oracle.take(step, None).map_err(broken("the oracle"))?;
+    let waits = oracle.waiting();
+    let told = subject.take(step, Some(&waits)).map_err(broken("the subject"))?;
+    if subject.waiting() != waits {
+        return Err(format!("sessions {:?} wait, and there {waits:?}", subject.waiting()));
+    }
+    for (session, (expected, told)) in expected.iter().zip(&told).enumerate() {
+        for at in 0..expected.len().max(told.len()) {
+            let missing = Reply::Simple(b"(nothing)".to_vec());
+            let (a, b) = (expected.get(at).unwrap_or(&missing), told.get(at).unwrap_or(&missing));
+            if let Some(text) = compare::difference(&[], a, b) {
+                return Err(format!("session {session}, its word {at}:\n{text}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What happens next.
+enum Step {
+    /// A session sends a command.
+    Send(usize, Vec<Vec<u8>>),
+    /// The wait of a session is ended by another client, as a timeout or an error.
+    Unblock(usize, &'static str),
+}
+
+impl Step {
+    fn line(&self) -> String {
+        match self {
+            Step::Send(session, words) => format!("@{session} {}", quote::line(words)),
+            Step::Unblock(session, how) => format!("CLIENT UNBLOCK (session {session}) {how}"),
+        }
+    }
+
+    fn draw(rng: &mut Rng, side: &Side, number: usize) -> Self {
+        let session = rng.below(SESSIONS);
+        if side.sessions[session].owes.is_some() {
+            return Step::Unblock(session, rng.pick(&["TIMEOUT", "ERROR"]));
+        }
+        let (mut list, mut zset, mut stream) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..2 {
+            list.push(*rng.pick_one(&["a", "b", "c"]));
+            zset.push(*rng.pick_one(&["y", "z"]));
+            stream.push(*rng.pick_one(&["s", "t"]));
+        }
+        let any = *rng.pick_one(&["a", "b", "c", "y", "z", "s", "t"]);
+        let (element, id) = (format!("e{number}"), format!("{}-1", number + 1));
+        let end = *rng.pick_one(&["LEFT", "RIGHT"]);
+        let channel = *rng.pick_one(&["one", "two"]);
+        let database = *rng.pick_one(&["0", "0", "1"]);
+        let [l, m] = list[..] else { unreachable!("two were drawn") };
+        let [y, z] = zset[..] else { unreachable!("two were drawn") };
+        let [s, t] = stream[..] else { unreachable!("two were drawn") };
+        let words: &[&str] = match rng.below(60) {
+            0..3 => &["BLPOP", l, m, "0"],
+            3..5 => &["BRPOP", l, "0"],
+            5 => &["BLMOVE", l, m, end, "RIGHT", "0"],
+            6 => &["BRPOPLPUSH", l, m, "0"],
+            7 => &["BLMPOP", "0", "2", l, m, end, "COUNT", "2"],
+            8 => &["BZPOPMIN", y, z, "0"],
+            9 => &["BZPOPMAX", y, "0"],
+            10 => &["BZMPOP", "0", "2", y, z, "MIN", "COUNT", "2"],
+            11..13 => &["XREAD", "BLOCK", "0", "STREAMS", s, t, "$", "$"],
+            13 => &["XREAD", "COUNT", "1", "BLOCK", "0", "STREAMS", s, "+"],
+            14..16 => &["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", s, ">"],
+            16..21 => &["LPUSH", l, &element],
+            21..24 => &["RPUSH", l, &element, "second", "third"],
+            24 => &["LMOVE", l, m, end, "LEFT"],
+            25 => &["RPOP", l],
+            26 => &["LPOP", l, "2"],
+            27..30 => &["ZADD", y, "1", &element, "2", "other"],
+            30 => &["ZPOPMIN", y],
+            31 => &["ZREM", y, "other"],
+            32..36 => &["XADD", s, &id, "f", &element],
+            36 => &["XGROUP", "CREATE", s, "g", "$", "MKSTREAM"],
+            37 => &["XGROUP", "DESTROY", s, "g"],
+            38 => &["XDEL", s, &id],
+            39 => &["DEL", any],
+            40 => &["SET", any, &element],
+            41 => &["RENAME", l, m],
+            42 => &["RENAME", s, t],
+            43 => &["COPY", l, m, "REPLACE"],
+            44 => &["MOVE", any, "1"],
+            45 => &["SWAPDB", "0", "1"],
+            46 => &["SELECT", database],
+            47 => &["FLUSHDB"],
+            48 => &["MULTI"],
+            49..51 => &["EXEC"],
+            51 => &["WATCH", any],
+            52 => &["SORT", l, "ALPHA", "STORE", m],
+            53 => &["SUBSCRIBE", channel],
+            54 => &["PSUBSCRIBE", "*o*"],
+            55 => &["UNSUBSCRIBE", channel],
+            56 => &["SSUBSCRIBE", channel],
+            57 => &["SPUBLISH", channel, &element],
+            _ => &["PUBLISH", channel, &element],
+        };
+        Step::Send(session, words.iter().map(|word| word.as_bytes().to_vec()).collect())
+    }
+}
+
+/// One server's sessions.
+struct Side {
+    control: Client,
+    sessions: Vec<Session>,
+}
+
+struct Session {
+    client: Client,
+    /// As CLIENT ID tells it.
+    id: i64,
+    /// The last thing that it has still to say; `None` if it has said all.
+    owes: Option<Owed>,
+    /// A transaction is open, as far as its replies told.
+    queues: bool,
+}
+
+/// What ends the replies of a session.
+#[derive(Clone, PartialEq, Eq)]
+enum Owed {
+    /// Any reply that is no push.
+    Reply,
+    /// The reply to the PING behind the command.
+    Echo(Vec<u8>),
+}
+
+impl Side {
+    fn start(server: &Server) -> io::Result<Self> {
+        let mut control = server.client()?;
+        control.call(&["FLUSHALL"])?;
+        let mut sessions = Vec::new();
+        for _ in 0..SESSIONS {
+            let mut client = server.client()?;
+            client.call(&["HELLO", "3"])?;
+            let Reply::Int(id) = client.call(&["CLIENT", "ID"])? else {
+                return Err(io::Error::other("CLIENT ID tells a number"));
+            };
+            sessions.push(Session { client, id, owes: None, queues: false });
+        }
+        Ok(Side { control, sessions })
+    }
+
+    /// Sessions that have not said all, by their numbers.
+    fn waiting(&self) -> BTreeSet<usize> {
+        (0..SESSIONS).filter(|session| self.sessions[*session].owes.is_some()).collect()
+    }
+
+    /// Takes a step and returns what each session has said since. `until`: who is to wait then.
+    fn take(&mut self, step: &Step, until: Option<&BTreeSet<usize>>) -> io::Result<Vec<Vec<Reply>>> {
+        let mut told = vec![Vec::new(); SESSIONS];
+        match step {
+            Step::Send(number, words) => {
+                self.sessions[*number].send(words)?;
+                self.settle(*number, &mut told[*number])?;
+            }
+            Step::Unblock(number, how) => {
+                let id = self.sessions[*number].id.to_string();
+                told[*number].push(self.control.call(&["CLIENT", "UNBLOCK", &id, how])?);
+            }
+        }
+        let start = Instant::now();
+        loop {
+            let blocked = self.blocked()?;
+            for (number, told) in told.iter_mut().enumerate() {
+                let session = &mut self.sessions[number];
+                if session.owes.is_some() && !blocked.contains(&number) {
+                    session.hear(told)?;
+                }
+            }
+            if until.is_none_or(|until| self.waiting() == *until) || start.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        // What the others were told meanwhile.
+        for (session, told) in self.sessions.iter_mut().zip(&mut told) {
+            if session.owes.is_none() && !session.queues {
+                session.send(&[])?;
+                session.hear(told)?;
+            }
+        }
+        Ok(told)
+    }
+
+    /// Waits until a session that has just sent a command has said all, or waits.
+    fn settle(&mut self, number: usize, told: &mut Vec<Reply>) -> io::Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if self.sessions[number].client.has_more(Duration::from_millis(2))? {
+                return self.sessions[number].hear(told);
+            }
+            if self.blocked()?.contains(&number) {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(format!("session {number} neither replies nor waits")))
+    }
+
+    /// Sessions that wait, as the server tells.
+    fn blocked(&mut self) -> io::Result<BTreeSet<usize>> {
+        let list = self.control.call(&["CLIENT", "LIST"])?;
+        let list = String::from_utf8_lossy(list.text().unwrap_or_default()).into_owned();
+        let of_line = |line: &str| {
+            let field =
+                |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name).map(str::to_owned));
+            let id = field("id=")?.parse().ok()?;
+            let is_blocked = field("flags=")?.contains('b');
+            self.sessions.iter().position(|session| session.id == id).filter(|_| is_blocked)
+        };
+        Ok(list.lines().filter_map(of_line).collect())
+    }
+}
+
+impl Session {
+    /// Sends a command, if there is one, and has its replies end with that to a PING, unless the PING would be queued.
+    fn send(&mut self, words: &[Vec<u8>]) -> io::Result<()> {
+        const ENDING: [&[u8]; 2] = [b"EXEC", b"DISCARD"];
+        let mut bytes = Vec::new();
+        let name = words.first().map(Vec::as_slice).unwrap_or_default();
+        if !words.is_empty() {
+            resp::encode(words, &mut bytes);
+        }
+        self.queues = name == b"MULTI" || self.queues && !ENDING.contains(&name);
+        if self.queues {
+            self.owes = Some(Owed::Reply);
+        } else {
+            resp::encode(&[&b"PING"[..], b"(all)"], &mut bytes);
+            self.owes = Some(Owed::Echo(b"(all)".to_vec()));
+        }
+        self.client.send(&bytes)
+    }
+
+    /// Reads all that it has to say.
+    fn hear(&mut self, told: &mut Vec<Reply>) -> io::Result<()> {
+        loop {
+            let reply = self.client.read()?;
+            let is_last = match &self.owes {
+                Some(Owed::Echo(echo)) => reply == Reply::Bulk(echo.clone()),
+                _ => !matches!(reply, Reply::Push(_)),
+            };
+            if !is_last {
+                told.push(reply);
+                continue;
+            }
+            if self.owes == Some(Owed::Reply) {
+                told.push(reply);
+            }
+            self.owes = None;
+            return Ok(());
+        }
+    }
+}
