@@ -6,6 +6,7 @@ use keystead_tests::hunt;
 use keystead_tests::run;
 use keystead_tests::script::Script;
 use keystead_tests::server::{Pair, Server};
+use keystead_tests::sessions;
 
 fn oracles() -> Pair {
     let mut pair = Pair::from_env().expect("the servers are named in the environment");
@@ -66,6 +67,15 @@ fn a_hunt_finds_a_planted_setting_in_the_encodings() {
     let planted = words("CONFIG SET hash-max-listpack-entries 1");
     let finding = hunt::hunt(&oracles(), 9, 4000, planted).unwrap().finding.expect("another limit is found");
     assert!(finding.contains("listpack"), "{finding}");
+}
+
+#[test]
+fn sessions_that_wait_show_a_planted_key() {
+    assert_eq!(sessions::hunt(&oracles(), 2, 400, &[]).unwrap(), None);
+    for planted in ["LPUSH a planted", "XADD s 5-5 planted 1", "ZADD z 0 planted"] {
+        let finding = sessions::hunt(&oracles(), 2, 400, &words(planted)).unwrap();
+        assert!(finding.is_some_and(|finding| finding.contains("After:")), "{planted}");
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn main() -> std::process::ExitCode {
     let interleaved = (0..commands.div_ceil(TRIAL * SHARE) as u64).map(|at| {
         let (pair, seed) = (pair.clone(), seed.wrapping_add(at));
         let run = move || {
-            sessions::hunt(&pair, seed, commands.min(INTERLEAVED))?
+            sessions::hunt(&pair, seed, commands.min(INTERLEAVED), &[])?
                 .map_or(Ok(()), |finding| Err(finding.into()))
         };
         Trial::test(format!("sessions, seed {seed}"), run)

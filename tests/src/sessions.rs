@@ -20,13 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends about that many commands; stops at the first difference and tells of it.
 ///
+/// `planted`, if not empty, is a command run on the subject alone after each reset.
+///
 /// # Errors
 /// Servers that do not start.
-pub fn hunt(pair: &Pair, seed: u64, commands: usize) -> io::Result<Option<String>> {
+pub fn hunt(pair: &Pair, seed: u64, commands: usize, planted: &[Vec<u8>]) -> io::Result<Option<String>> {
     let (oracle, subject) = (Server::start(&pair.oracle)?, Server::start(&pair.subject)?);
     let mut rng = Rng::new(seed);
     for _ in 0..commands.div_ceil(SEQUENCE) {
-        let mut sides = [Side::start(&oracle)?, Side::start(&subject)?];
+        let mut sides = [Side::start(&oracle, &[])?, Side::start(&subject, planted)?];
         let mut sent = Vec::new();
         for _ in 0..SEQUENCE {
             let step = Step::draw(&mut rng, &sides[0], sent.len());
@@ -172,9 +174,12 @@ enum Owed {
 }
 
 impl Side {
-    fn start(server: &Server) -> io::Result<Self> {
+    fn start(server: &Server, planted: &[Vec<u8>]) -> io::Result<Self> {
         let mut control = server.client()?;
         control.call(&["FLUSHALL"])?;
+        if !planted.is_empty() {
+            control.call(planted)?;
+        }
         let mut sessions = Vec::new();
         for _ in 0..SESSIONS {
             let mut client = server.client()?;
