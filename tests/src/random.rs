@@ -209,7 +209,7 @@ const GRAMMAR: &[(usize, &str, &str)] = &[
     (1, "millis", "HPTTL {k} FIELDS 2 {f} {f}"),
     (1, "seconds", "HEXPIRETIME {k} FIELDS 2 {f} {f}"),
     (1, "millis", "HPEXPIRETIME {k} FIELDS 3 {f} {f} {f}"),
-    (1, "", "HTTL {k} FIELDS {n} {f} {f}"),
+    (1, "seconds", "HTTL {k} FIELDS {n} {f} {f}"),
     (1, "shape", "MEMORY USAGE {k} SAMPLES {n}"),
     (1, "shape", "OBJECT REFCOUNT {k}"),
     (1, "deep", "SCAN 0 COUNT 10000 TYPE string"),
