@@ -32,11 +32,6 @@ impl Rng {
     }
 
     /// One of the items, each as likely.
-    pub fn pick_one<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
-
-    /// The same of references.
     pub fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
         items[self.below(items.len())]
     }

@@ -88,15 +88,15 @@ impl Step {
         }
         let (mut list, mut zset, mut stream) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..2 {
-            list.push(*rng.pick_one(&["a", "b", "c"]));
-            zset.push(*rng.pick_one(&["y", "z"]));
-            stream.push(*rng.pick_one(&["s", "t"]));
+            list.push(rng.pick(&["a", "b", "c"]));
+            zset.push(rng.pick(&["y", "z"]));
+            stream.push(rng.pick(&["s", "t"]));
         }
-        let any = *rng.pick_one(&["a", "b", "c", "y", "z", "s", "t"]);
+        let any = rng.pick(&["a", "b", "c", "y", "z", "s", "t"]);
         let (element, id) = (format!("e{number}"), format!("{}-1", number + 1));
-        let end = *rng.pick_one(&["LEFT", "RIGHT"]);
-        let channel = *rng.pick_one(&["one", "two"]);
-        let database = *rng.pick_one(&["0", "0", "1"]);
+        let end = rng.pick(&["LEFT", "RIGHT"]);
+        let channel = rng.pick(&["one", "two"]);
+        let database = rng.pick(&["0", "0", "1"]);
         let [l, m] = list[..] else { unreachable!("two were drawn") };
         let [y, z] = zset[..] else { unreachable!("two were drawn") };
         let [s, t] = stream[..] else { unreachable!("two were drawn") };
