@@ -12,7 +12,7 @@ use crate::value::editing::{Collection, Editing};
 use crate::value::hash::{Hash, fields};
 use crate::value::list::editing::{popping, pushing};
 use crate::value::list::{End, List};
-use crate::value::listpack::{self, Element};
+use crate::value::listpack::Element;
 use crate::value::set::{Set, members as set};
 use crate::value::stream::{Id, Stream};
 use crate::value::zset::{ZSet, members as zset};
@@ -264,7 +264,7 @@ impl Edit for SetScore<'_> {
     }
 
     fn beginning(&self) -> Option<(Kind, &'static [u8])> {
-        Some((Kind::ZSetPacked, &listpack::EMPTY))
+        ZSet::NEW
     }
 
     #[inline(always)]
