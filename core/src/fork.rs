@@ -175,6 +175,26 @@ mod tests {
         std::env::var("KEYSTEAD_FORKS").map_or(usual, |forks| forks.parse().expect("a number"))
     }
 
+    /// Commands that between them take every lock of an engine.
+    const ALL_LOCKS: [&str; 16] = [
+        "CLIENT LIST",
+        "CLIENT SETNAME busy",
+        "INFO everything",
+        "NOSUCH command",
+        "CONFIG SET notify-keyspace-events KEAm maxmemory-samples 5",
+        "CONFIG SET notify-keyspace-events Km",
+        "SUBSCRIBE channel",
+        "PUBLISH channel message",
+        "UNSUBSCRIBE channel",
+        "SLOWLOG GET",
+        "LATENCY LATEST",
+        "LATENCY HISTOGRAM",
+        "CONFIG GET *",
+        "OBJECT IDLETIME other",
+        "BLPOP none 0.001",
+        "CONFIG RESETSTAT",
+    ];
+
     /// Forks so often while other threads work, from the moment when they have come so far.
     fn survive(engine: &Engine, rounds: usize, is_time: fn(&Engine) -> bool) {
         let stop = Arc::new(AtomicBool::new(false));
@@ -191,8 +211,8 @@ mod tests {
                         let key = format!("{thread}:{}", round % 100);
                         db.set(&key, "value").unwrap();
                         session.execute(&[b"MSET", key.as_bytes(), b"1", b"other", b"2"]);
-                        session.execute(&[b"CLIENT", b"LIST"]);
-                        session.execute(&[b"CLIENT", b"SETNAME", b"busy"]);
+                        let line = ALL_LOCKS[round as usize % ALL_LOCKS.len()];
+                        session.execute(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
                     }
                 })
             })

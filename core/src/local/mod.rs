@@ -91,12 +91,13 @@ impl Local {
         self.keyspace.freeze(held);
         self.network.freeze_setting(held);
         self.clients.freeze(held);
+        // Whoever samples the pace asks the statistics.
+        self.pulse.freeze(held);
         self.stats.freeze(held);
         self.config.freeze(held);
         self.command_logs.freeze(held);
         held.push(Box::new(self.latency.lock()));
         self.network.freeze(held);
-        self.pulse.freeze(held);
         self.notifier.freeze(held);
         self.alarms.freeze(held);
     }

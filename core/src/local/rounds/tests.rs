@@ -8,6 +8,7 @@ use crate::clock::{Clock, Timer};
 use crate::fork;
 use crate::keyspace::{Event, Observer};
 use crate::patience::wait_until;
+use crate::pulse::Totals;
 use crate::sync::Arc;
 use crate::{Engine, Form, SetOptions, Ttl};
 use std::sync::mpsc::{Sender, channel};
@@ -224,4 +225,27 @@ fn switched_off_expiry_goes_on_once_it_is_switched_on() {
     assert_eq!(engine.inner.pulse.rounds(), rounds, "nothing is due as long as it is off");
     assert_eq!(session.execute(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1"]), b"+OK\r\n");
     wait_until("it is reclaimed", || engine.database(0).unwrap().is_empty().unwrap());
+}
+
+/// A fork locks all, as this does; it once had the statistics by then and waited for the pulse.
+#[test]
+fn who_samples_the_pace_is_told_by_the_statistics_while_all_is_being_locked() {
+    let engine = Engine::new();
+    let local = &engine.inner;
+    std::thread::scope(|scope| {
+        local.pulse.sample(u64::MAX, || {
+            let (begin, begun) = channel();
+            scope.spawn(move || {
+                begin.send(()).unwrap();
+                local.freeze(&mut Vec::new());
+            });
+            begun.recv().unwrap();
+            // Until it comes to the pulse.
+            std::thread::sleep(Duration::from_millis(50));
+            let (tell, told) = channel();
+            scope.spawn(move || tell.send(local.stats.commands_processed()));
+            let commands = told.recv_timeout(Duration::from_secs(20)).expect("the statistics are free");
+            Totals { commands, input: 0, output: 0 }
+        });
+    });
 }
