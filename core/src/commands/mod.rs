@@ -16,6 +16,8 @@ pub(crate) mod set;
 pub(crate) mod stream;
 pub(crate) mod string;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub(crate) mod transactions;
 #[cfg(test)]
 mod twins;

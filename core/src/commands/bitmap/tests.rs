@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::bits::{find, ones, ones_in};
 use super::integer::{Overflow, Width};
 use super::op::{Operation, combine};
+use crate::commands::testing::ask;
 use crate::store::memory::refusal;
 use crate::value::Text;
 use crate::{Clock, Engine, Form, Session};
@@ -24,11 +25,6 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         bytes
     });
     prop_oneof![plain, even]
-}
-
-fn run(session: &mut Session, line: &str) -> String {
-    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    String::from_utf8_lossy(session.execute(&words)).trim_end().to_owned()
 }
 
 /// What all keys hold that a test uses.
@@ -108,15 +104,15 @@ proptest! {
 fn a_large_bitmap_is_changed_in_its_place() {
     let engine = Engine::builder().clock(Clock::manual(1_000_000)).open().unwrap();
     let mut session = engine.session(Form::Resp);
-    assert_eq!(run(&mut session, "SETBIT k 80000000 1"), ":0");
+    assert_eq!(ask(&mut session, "SETBIT k 80000000 1"), ":0");
     let used = engine.inner.keyspace.shared.pool.used_bytes();
     // Nothing of it needs memory.
     refusal::set(true);
-    assert_eq!(run(&mut session, "SETBIT k 8000 1"), ":0");
-    assert_eq!(run(&mut session, "SETBIT k 80000000 0"), ":1");
-    assert_eq!(run(&mut session, "BITFIELD k SET u63 40000000 5 INCRBY i16 64000000 -1"), "*2\r\n:0\r\n:-1");
-    assert_eq!(run(&mut session, "BITCOUNT k"), ":19");
-    assert_eq!(run(&mut session, "BITPOS k 1 1001"), ":40000060");
+    assert_eq!(ask(&mut session, "SETBIT k 8000 1"), ":0");
+    assert_eq!(ask(&mut session, "SETBIT k 80000000 0"), ":1");
+    assert_eq!(ask(&mut session, "BITFIELD k SET u63 40000000 5 INCRBY i16 64000000 -1"), "*2 :0 :-1");
+    assert_eq!(ask(&mut session, "BITCOUNT k"), ":19");
+    assert_eq!(ask(&mut session, "BITPOS k 1 1001"), ":40000060");
     refusal::set(false);
     assert_eq!(engine.inner.keyspace.shared.pool.used_bytes(), used);
 }
@@ -128,7 +124,7 @@ fn without_memory_nothing_is_written() {
     for line in
         ["SETBIT long 800000 1", "COPY long shared", "SET short abc", "SET number 12", "SETBIT dest 7 1"]
     {
-        run(&mut session, line);
+        ask(&mut session, line);
     }
     let before = values(&mut session);
     for line in [
@@ -142,7 +138,7 @@ fn without_memory_nothing_is_written() {
         "BITOP NOT long long",
     ] {
         refusal::set(true);
-        let reply = run(&mut session, line);
+        let reply = ask(&mut session, line);
         refusal::set(false);
         assert!(reply.starts_with("-OOM"), "{line}: {reply}");
         assert!(values(&mut session) == before, "{line}");

@@ -5,27 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::keyspace::{Event, Observer};
-use crate::store::HashSeed;
+use crate::commands::testing::{Ear, ask, engine, execute};
 use crate::store::memory::refusal;
-use crate::sync::Mutex;
-use crate::{Clock, Config, Engine, Form, Session};
+use crate::{Engine, Form, Session};
 
 const CASES: u32 = if cfg!(miri) { 2 } else { 200 };
-
-fn engine(config: &str) -> Engine {
-    let config = Config::from_text(config.as_bytes()).unwrap();
-    Engine::builder().clock(Clock::manual(1_000_000)).seed(HashSeed::of(7)).config(config).open().unwrap()
-}
-
-fn run(session: &mut Session, words: &[&[u8]]) -> String {
-    String::from_utf8_lossy(session.execute(words)).into_owned()
-}
-
-fn line(session: &mut Session, line: &str) -> String {
-    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    run(session, &words).replace("\r\n", " ").trim_end().to_owned()
-}
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -75,7 +59,7 @@ impl Tried {
     }
 
     fn run(&mut self, words: &[&[u8]]) -> String {
-        run(&mut self.session, words)
+        execute(&mut self.session, words)
     }
 
     fn apply(&mut self, op: &Op) {
@@ -204,17 +188,6 @@ proptest! {
     }
 }
 
-#[derive(Default)]
-struct Ear(Mutex<Vec<String>>);
-
-impl Observer for Ear {
-    fn modified(&self, _: usize, _: &[u8], _: u64) {}
-
-    fn notified(&self, event: &Event<'_>) {
-        self.0.lock().push(format!("{} {}", event.name, String::from_utf8_lossy(event.key)));
-    }
-}
-
 #[test]
 fn events_have_the_names_and_the_order_of_the_server() {
     let engine = engine("");
@@ -244,8 +217,8 @@ fn events_have_the_names_and_the_order_of_the_server() {
         ("BRPOP k 0", "rpop k"),
         ("LPUSHX none x", ""),
     ] {
-        line(&mut session, command);
-        let heard = std::mem::take(&mut *ear.0.lock()).join(", ");
+        ask(&mut session, command);
+        let heard = ear.heard();
         assert_eq!(heard, expected, "{command}");
     }
 }
@@ -256,17 +229,17 @@ fn replies_are_bounded_before_anything_is_popped() {
     let mut session = engine.session(Form::Resp);
     for number in 0..30 {
         let element = vec![b'a' + number; 100_000];
-        run(&mut session, &[b"RPUSH", b"k", &element]);
+        execute(&mut session, &[b"RPUSH", b"k", &element]);
     }
     let full = "-ERR the reply is larger than max-reply-bytes\r\n";
     for words in
         ["LRANGE k 0 -1", "LPOP k 20", "RPOP k 20", "LMPOP 1 k LEFT COUNT 30", "BLMPOP 0 1 k RIGHT COUNT 30"]
     {
         let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
-        assert_eq!(run(&mut session, &words), full);
+        assert_eq!(execute(&mut session, &words), full);
     }
-    assert_eq!(line(&mut session, "LLEN k"), ":30");
-    assert!(run(&mut session, &[b"LPOP", b"k", b"5"]).len() > 500_000);
+    assert_eq!(ask(&mut session, "LLEN k"), ":30");
+    assert!(execute(&mut session, &[b"LPOP", b"k", b"5"]).len() > 500_000);
 }
 
 #[test]
@@ -275,20 +248,20 @@ fn elements_may_be_of_any_length() {
     let mut session = engine.session(Form::Resp);
     let long = vec![b'l'; if cfg!(miri) { 100_000 } else { 100 << 20 }];
     for (command, len) in [("RPUSH", ":1"), ("LPUSH", ":2")] {
-        assert_eq!(run(&mut session, &[command.as_bytes(), b"k", &long]), format!("{len}\r\n"));
+        assert_eq!(execute(&mut session, &[command.as_bytes(), b"k", &long]), format!("{len}\r\n"));
     }
-    assert_eq!(line(&mut session, "RPUSH k short"), ":3");
-    assert_eq!(line(&mut session, "OBJECT ENCODING k"), "$9 quicklist");
+    assert_eq!(ask(&mut session, "RPUSH k short"), ":3");
+    assert_eq!(ask(&mut session, "OBJECT ENCODING k"), "$9 quicklist");
     // Copies share them.
     let before = engine.inner.keyspace.shared.pool.shareable_bytes();
-    assert_eq!(line(&mut session, "COPY k copy"), ":1");
-    assert_eq!(line(&mut session, "LPUSH copy x"), ":4");
+    assert_eq!(ask(&mut session, "COPY k copy"), ":1");
+    assert_eq!(ask(&mut session, "LPUSH copy x"), ":4");
     assert!(engine.inner.keyspace.shared.pool.shareable_bytes() < before + (1 << 20));
-    assert_eq!(line(&mut session, "LSET k 0 y"), "+OK");
-    assert_eq!(line(&mut session, "LTRIM k 2 -1"), "+OK");
-    assert_eq!(line(&mut session, "OBJECT ENCODING k"), "$8 listpack");
-    assert!(run(&mut session, &[b"LINDEX", b"copy", b"2"]).len() > long.len());
-    line(&mut session, "DEL k copy");
+    assert_eq!(ask(&mut session, "LSET k 0 y"), "+OK");
+    assert_eq!(ask(&mut session, "LTRIM k 2 -1"), "+OK");
+    assert_eq!(ask(&mut session, "OBJECT ENCODING k"), "$8 listpack");
+    assert!(execute(&mut session, &[b"LINDEX", b"copy", b"2"]).len() > long.len());
+    ask(&mut session, "DEL k copy");
     assert_eq!(engine.inner.keyspace.shared.pool.shareable_bytes(), 0);
 }
 
@@ -301,19 +274,19 @@ fn many_elements_are_found_by_their_index() {
         (0..ELEMENTS).map(|number| format!("element:{number:08}").into_bytes()).collect();
     for some in texts.chunks(1000) {
         let words = [&b"RPUSH"[..], b"k"].into_iter().chain(some.iter().map(Vec::as_slice));
-        run(&mut session, &words.collect::<Vec<_>>());
+        execute(&mut session, &words.collect::<Vec<_>>());
     }
     for at in (0..ELEMENTS).step_by(ELEMENTS / 100 + 1) {
-        assert_eq!(line(&mut session, &format!("LINDEX k {at}")), format!("$16 element:{at:08}"));
+        assert_eq!(ask(&mut session, &format!("LINDEX k {at}")), format!("$16 element:{at:08}"));
     }
     // 16 bytes take 17 and a share of their node.
     let bytes = engine.inner.keyspace.shared.pool.shareable_bytes();
     assert!(bytes < ELEMENTS * 19 + 100_000, "{bytes}");
-    line(&mut session, &format!("LSET k {} middle", ELEMENTS / 2));
-    line(&mut session, "LINSERT k BEFORE middle inserted");
-    assert_eq!(line(&mut session, &format!("LRANGE k {0} {0}", ELEMENTS / 2)), "*1 $8 inserted");
-    line(&mut session, &format!("LTRIM k {0} -{0}", ELEMENTS / 2));
-    assert_eq!(line(&mut session, "LRANGE k 0 -1"), "*2 $8 inserted $6 middle");
+    ask(&mut session, &format!("LSET k {} middle", ELEMENTS / 2));
+    ask(&mut session, "LINSERT k BEFORE middle inserted");
+    assert_eq!(ask(&mut session, &format!("LRANGE k {0} {0}", ELEMENTS / 2)), "*1 $8 inserted");
+    ask(&mut session, &format!("LTRIM k {0} -{0}", ELEMENTS / 2));
+    assert_eq!(ask(&mut session, "LRANGE k 0 -1"), "*2 $8 inserted $6 middle");
 }
 
 #[test]
@@ -322,8 +295,8 @@ fn small_lists_take_what_was_promised() {
     let mut session = engine.session(Form::Resp);
     let element = |number: usize| format!("element:{number:08}").into_bytes();
     let fill = |session: &mut Session, key: &str, count: usize| {
-        (0..count).for_each(|number| drop(run(session, &[b"RPUSH", key.as_bytes(), &element(number)])));
-        let reply = line(session, &format!("MEMORY USAGE {key}"));
+        (0..count).for_each(|number| drop(execute(session, &[b"RPUSH", key.as_bytes(), &element(number)])));
+        let reply = ask(session, &format!("MEMORY USAGE {key}"));
         reply.trim_start_matches(':').parse::<usize>().unwrap()
     };
     // GOALS: 254 bytes for ten strings. A key alone has a bucket of 64 bytes, which twelve others would share.

@@ -3,21 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::commands::testing::{engine, run};
 use crate::keyspace::{Event, Group, Journal, Observer, Ticket};
 use crate::store::memory::refusal;
-use crate::store::{HashSeed, seed_random};
+use crate::store::seed_random;
 use crate::sync::Mutex;
-use crate::{Clock, Config, Engine, Form, Item, Session};
-
-fn engine(config: &str) -> Engine {
-    let config = Config::from_text(config.as_bytes()).unwrap();
-    Engine::builder().clock(Clock::manual(1_000_000)).seed(HashSeed::of(7)).config(config).open().unwrap()
-}
-
-fn run(session: &mut Session, line: &str) -> String {
-    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    String::from_utf8_lossy(session.execute(&words)).into_owned()
-}
+use crate::{Form, Item, Session};
 
 /// The texts of a reply in the form of a tape.
 fn texts(session: &mut Session, line: &str) -> Vec<String> {

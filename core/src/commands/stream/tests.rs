@@ -5,27 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::keyspace::{Event, Observer};
-use crate::store::HashSeed;
+use crate::commands::testing::{Ear, ask, engine, execute};
 use crate::store::memory::refusal;
-use crate::sync::Mutex;
-use crate::{Clock, Config, Engine, Form, Session};
+use crate::{Engine, Form, Session};
 
 const CASES: u32 = if cfg!(miri) { 2 } else { 150 };
-
-fn engine(config: &str) -> Engine {
-    let config = Config::from_text(config.as_bytes()).unwrap();
-    Engine::builder().clock(Clock::manual(1_000_000)).seed(HashSeed::of(7)).config(config).open().unwrap()
-}
-
-fn run(session: &mut Session, words: &[&[u8]]) -> String {
-    String::from_utf8_lossy(session.execute(words)).into_owned()
-}
-
-fn line(session: &mut Session, line: &str) -> String {
-    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    run(session, &words).replace("\r\n", " ").trim_end().to_owned()
-}
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -86,7 +70,7 @@ impl Tried {
     }
 
     fn line(&mut self, words: &str) -> String {
-        line(&mut self.session, words)
+        ask(&mut self.session, words)
     }
 
     fn apply(&mut self, op: &Op) {
@@ -233,17 +217,6 @@ proptest! {
     }
 }
 
-#[derive(Default)]
-struct Ear(Mutex<Vec<String>>);
-
-impl Observer for Ear {
-    fn modified(&self, _: usize, _: &[u8], _: u64) {}
-
-    fn notified(&self, event: &Event<'_>) {
-        self.0.lock().push(format!("{} {}", event.name, String::from_utf8_lossy(event.key)));
-    }
-}
-
 #[test]
 fn events_have_the_names_and_the_order_of_the_server() {
     let engine = engine("");
@@ -275,8 +248,8 @@ fn events_have_the_names_and_the_order_of_the_server() {
         ("XGROUP DESTROY k g", "xgroup-destroy k"),
         ("DEL k", "del k"),
     ] {
-        line(&mut session, command);
-        let heard = std::mem::take(&mut *ear.0.lock()).join(", ");
+        ask(&mut session, command);
+        let heard = ear.heard();
         assert_eq!(heard, expected, "{command}");
     }
 }
@@ -285,28 +258,28 @@ fn events_have_the_names_and_the_order_of_the_server() {
 fn replies_are_bounded_before_anything_is_delivered() {
     let engine = engine("max-reply-bytes 1mb");
     let mut session = engine.session(Form::Resp);
-    line(&mut session, "XGROUP CREATE k g 0 MKSTREAM");
+    ask(&mut session, "XGROUP CREATE k g 0 MKSTREAM");
     for number in 1..=30 {
         let value = vec![b'v'; 100_000];
-        run(&mut session, &[b"XADD", b"k", format!("{number}-1").as_bytes(), b"f", &value]);
+        execute(&mut session, &[b"XADD", b"k", format!("{number}-1").as_bytes(), b"f", &value]);
     }
     let full = "-ERR the reply is larger than max-reply-bytes";
     for words in ["XRANGE k - +", "XREVRANGE k + -", "XREAD STREAMS k 0", "XREADGROUP GROUP g c STREAMS k >"]
     {
-        assert_eq!(line(&mut session, words), full, "{words}");
+        assert_eq!(ask(&mut session, words), full, "{words}");
     }
-    assert_eq!(line(&mut session, "XPENDING k g"), "*4 :0 $-1 $-1 *-1");
-    assert!(line(&mut session, "XREADGROUP GROUP g c COUNT 5 STREAMS k >").len() > 500_000);
-    assert!(line(&mut session, "XREADGROUP GROUP g c STREAMS k 0").len() > 500_000);
-    line(&mut session, "XREADGROUP GROUP g c COUNT 8 STREAMS k >");
+    assert_eq!(ask(&mut session, "XPENDING k g"), "*4 :0 $-1 $-1 *-1");
+    assert!(ask(&mut session, "XREADGROUP GROUP g c COUNT 5 STREAMS k >").len() > 500_000);
+    assert!(ask(&mut session, "XREADGROUP GROUP g c STREAMS k 0").len() > 500_000);
+    ask(&mut session, "XREADGROUP GROUP g c COUNT 8 STREAMS k >");
     for words in [
         "XREADGROUP GROUP g c STREAMS k 0",
         "XCLAIM k g d 0 1-1 2-1 3-1 4-1 5-1 6-1 7-1 8-1 9-1 10-1 11-1 12-1",
         "XAUTOCLAIM k g d 0 0",
     ] {
-        assert_eq!(line(&mut session, words), full, "{words}");
+        assert_eq!(ask(&mut session, words), full, "{words}");
     }
-    assert!(line(&mut session, "XPENDING k g").ends_with("*1 *2 $1 c $2 13"));
+    assert!(ask(&mut session, "XPENDING k g").ends_with("*1 *2 $1 c $2 13"));
 }
 
 #[test]
@@ -316,9 +289,9 @@ fn streams_take_what_was_promised() {
     let mut fill = |key: &str, count: usize, entry: &dyn Fn(usize) -> String| {
         for number in 0..count {
             let id = 1_700_000_000_000 + 3 * number;
-            line(&mut session, &format!("XADD {key} {id}-0 {}", entry(number)));
+            ask(&mut session, &format!("XADD {key} {id}-0 {}", entry(number)));
         }
-        let reply = line(&mut session, &format!("MEMORY USAGE {key}"));
+        let reply = ask(&mut session, &format!("MEMORY USAGE {key}"));
         reply.trim_start_matches(':').parse::<usize>().unwrap()
     };
     let short = |number| format!("f1 v{number} f2 w{number}");
@@ -340,25 +313,25 @@ fn a_copy_of_a_large_stream_shares_its_pages() {
     const ENTRIES: usize = if cfg!(miri) { 300 } else { 50_000 };
     let engine = engine("");
     let mut session = engine.session(Form::Resp);
-    line(&mut session, "XGROUP CREATE k g 0 MKSTREAM");
+    ask(&mut session, "XGROUP CREATE k g 0 MKSTREAM");
     for number in 1..=ENTRIES {
-        line(&mut session, &format!("XADD k {number}-0 field value:{number}"));
+        ask(&mut session, &format!("XADD k {number}-0 field value:{number}"));
     }
-    line(&mut session, &format!("XREADGROUP GROUP g c COUNT {} STREAMS k >", ENTRIES / 2));
+    ask(&mut session, &format!("XREADGROUP GROUP g c COUNT {} STREAMS k >", ENTRIES / 2));
     let before = engine.inner.keyspace.shared.pool.shareable_bytes();
-    assert_eq!(line(&mut session, "COPY k copy"), ":1");
-    line(&mut session, &format!("XADD copy {}-0 field last", ENTRIES + 1));
-    line(&mut session, "XACK copy g 10-0");
-    line(&mut session, "XDEL copy 20-0");
+    assert_eq!(ask(&mut session, "COPY k copy"), ":1");
+    ask(&mut session, &format!("XADD copy {}-0 field last", ENTRIES + 1));
+    ask(&mut session, "XACK copy g 10-0");
+    ask(&mut session, "XDEL copy 20-0");
     assert!(engine.inner.keyspace.shared.pool.shareable_bytes() < before + (1 << 17));
-    assert_eq!(line(&mut session, "XLEN k"), format!(":{ENTRIES}"));
-    assert_eq!(line(&mut session, "XLEN copy"), format!(":{ENTRIES}"));
-    assert_eq!(line(&mut session, "XRANGE k 20 20"), "*1 *2 $4 20-0 *2 $5 field $8 value:20");
+    assert_eq!(ask(&mut session, "XLEN k"), format!(":{ENTRIES}"));
+    assert_eq!(ask(&mut session, "XLEN copy"), format!(":{ENTRIES}"));
+    assert_eq!(ask(&mut session, "XRANGE k 20 20"), "*1 *2 $4 20-0 *2 $5 field $8 value:20");
     let pending = |count: usize| format!("*4 :{count} ");
-    assert!(line(&mut session, "XPENDING k g").starts_with(&pending(ENTRIES / 2)));
-    assert!(line(&mut session, "XPENDING copy g").starts_with(&pending(ENTRIES / 2 - 1)));
-    assert_eq!(line(&mut session, "XGROUP DESTROY k g"), ":1");
-    assert_eq!(line(&mut session, "XTRIM k MAXLEN 3"), format!(":{}", ENTRIES - 3));
-    line(&mut session, "DEL k copy");
+    assert!(ask(&mut session, "XPENDING k g").starts_with(&pending(ENTRIES / 2)));
+    assert!(ask(&mut session, "XPENDING copy g").starts_with(&pending(ENTRIES / 2 - 1)));
+    assert_eq!(ask(&mut session, "XGROUP DESTROY k g"), ":1");
+    assert_eq!(ask(&mut session, "XTRIM k MAXLEN 3"), format!(":{}", ENTRIES - 3));
+    ask(&mut session, "DEL k copy");
     assert_eq!(engine.inner.keyspace.shared.pool.shareable_bytes(), 0);
 }
