@@ -10,7 +10,7 @@ use loom::thread;
 
 use crate::command::Outcome;
 use crate::engine::blocking::tests::begin;
-use crate::keyspace::{HashSeed, Key};
+use crate::keyspace::{Event, HashSeed, Interest, Key, Observer};
 use crate::{Clock, Config, Engine, Form, Session};
 
 /// Steps of one interleaving: a command takes some twenty locks and atomics.
@@ -262,5 +262,36 @@ fn loom_two_pushes_serve_two_waiters_once_each() {
         taken.sort_unstable();
         assert_eq!(taken, b"12");
         assert_eq!(run(&mut engine.session(Form::Resp), &[b"DBSIZE"]), ":0\r\n");
+    });
+}
+
+#[test]
+fn loom_observers_hear_in_the_order_of_the_changes() {
+    /// Notes the names of events.
+    #[derive(Default)]
+    struct Ear(std::sync::Mutex<Vec<&'static str>>);
+    impl Observer for Ear {
+        fn interest(&self) -> Interest {
+            Interest { changes: false, events: true, misses: false }
+        }
+
+        fn modified(&self, _: usize, _: &[u8], _: u64) {}
+
+        fn notified(&self, event: &Event<'_>) {
+            self.0.lock().unwrap().push(event.name);
+        }
+    }
+    model(|| {
+        let ([key, _], engine) = (keys(), engine());
+        run(&mut engine.session(Form::Resp), &[b"SET", key, b"1"]);
+        let ear = Arc::new(Ear::default());
+        engine.observe(ear.clone());
+        let other = spawn(&engine, move |session| run(session, &[b"DEL", key]));
+        run(&mut engine.session(Form::Resp), &[b"SET", key, b"2"]);
+        other.join().unwrap();
+        let exists = run(&mut engine.session(Form::Resp), &[b"EXISTS", key]) == ":1\r\n";
+        let heard = ear.0.lock().unwrap();
+        let expected: [&[&str]; 2] = [&["set", "del"], &["del", "new", "set"]];
+        assert_eq!(**heard, *expected[usize::from(exists)]);
     });
 }

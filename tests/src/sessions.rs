@@ -1,4 +1,4 @@
-//! Several sessions at once, some of which wait for keys and hear of messages, on both servers.
+//! Several sessions at once, some of which wait for keys and hear of messages and of what happens to keys, on both servers.
 //!
 //! One command is sent at a time, and the next when the server has come to rest: each session has replied, or waits, as CLIENT LIST tells. So what happens
 //! is determined: who is served, in which order, and what each session is told meanwhile.
@@ -58,7 +58,11 @@ fn judge(sides: &mut [Side; 2], step: &Step) -> Result<(), String> {
             let missing = Reply::Simple(b"(nothing)".to_vec());
             let (a, b) = (expected.get(at).unwrap_or(&missing), told.get(at).unwrap_or(&missing));
             if let Some(text) = compare::difference(&[], a, b) {
-                return Err(format!("session {session}, its word {at}:\n{text}"));
+                let all = |told: &[Reply]| told.iter().map(|word| format!("  {word}\n")).collect::<String>();
+                let (there, here) = (all(expected), all(told));
+                return Err(format!(
+                    "session {session}, its word {at}:\n{text}\nall there:\n{there}and here:\n{here}"
+                ));
             }
         }
     }
@@ -96,6 +100,8 @@ impl Step {
         let (element, id) = (format!("e{number}"), format!("{}-1", number + 1));
         let end = rng.pick(&["LEFT", "RIGHT"]);
         let channel = rng.pick(&["one", "two"]);
+        // One a session: in which order the server sends a message for several is open.
+        let pattern = if session.is_multiple_of(2) { "*o*" } else { "__keyevent@*" };
         let database = rng.pick(&["0", "0", "1"]);
         let [l, m] = list[..] else { unreachable!("two were drawn") };
         let [y, z] = zset[..] else { unreachable!("two were drawn") };
@@ -138,7 +144,7 @@ impl Step {
             51 => &["WATCH", any],
             52 => &["SORT", l, "ALPHA", "STORE", m],
             53 => &["SUBSCRIBE", channel],
-            54 => &["PSUBSCRIBE", "*o*"],
+            54 => &["PSUBSCRIBE", pattern],
             55 => &["UNSUBSCRIBE", channel],
             56 => &["SSUBSCRIBE", channel],
             57 => &["SPUBLISH", channel, &element],
@@ -162,6 +168,10 @@ struct Session {
     owes: Option<Owed>,
     /// A transaction is open, as far as its replies told.
     queues: bool,
+    /// What it has said since it owes something: one that waits may have been told of events meanwhile.
+    heard: Vec<Reply>,
+    /// It has waited for that.
+    has_waited: bool,
 }
 
 /// What ends the replies of a session.
@@ -177,6 +187,7 @@ impl Side {
     fn start(server: &Server, planted: &[Vec<u8>]) -> io::Result<Self> {
         let mut control = server.client()?;
         control.call(&["FLUSHALL"])?;
+        control.call(&["CONFIG", "SET", "notify-keyspace-events", "AEmn"])?;
         if !planted.is_empty() {
             control.call(planted)?;
         }
@@ -187,7 +198,14 @@ impl Side {
             let Reply::Int(id) = client.call(&["CLIENT", "ID"])? else {
                 return Err(io::Error::other("CLIENT ID tells a number"));
             };
-            sessions.push(Session { client, id, owes: None, queues: false });
+            sessions.push(Session {
+                client,
+                id,
+                owes: None,
+                queues: false,
+                heard: Vec::new(),
+                has_waited: false,
+            });
         }
         Ok(Side { control, sessions })
     }
@@ -237,10 +255,15 @@ impl Side {
     fn settle(&mut self, number: usize, told: &mut Vec<Reply>) -> io::Result<()> {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
-            if self.sessions[number].client.has_more(Duration::from_millis(2))? {
-                return self.sessions[number].hear(told);
+            let session = &mut self.sessions[number];
+            if session.client.has_more(Duration::from_millis(2))? {
+                if session.hear_one(told)? {
+                    return Ok(());
+                }
+                continue;
             }
             if self.blocked()?.contains(&number) {
+                self.sessions[number].has_waited = true;
                 return Ok(());
             }
         }
@@ -262,6 +285,12 @@ impl Side {
     }
 }
 
+/// Whether it tells of what happened to a key.
+fn is_event(reply: &Reply) -> bool {
+    let Reply::Push(parts) = reply else { return false };
+    parts.iter().filter_map(Reply::text).any(|part| part.starts_with(b"__keyevent@"))
+}
+
 impl Session {
     /// Sends a command, if there is one, and has its replies end with that to a PING, unless the PING would be queued.
     fn send(&mut self, words: &[Vec<u8>]) -> io::Result<()> {
@@ -278,26 +307,34 @@ impl Session {
             resp::encode(&[&b"PING"[..], b"(all)"], &mut bytes);
             self.owes = Some(Owed::Echo(b"(all)".to_vec()));
         }
+        self.has_waited = false;
         self.client.send(&bytes)
     }
 
-    /// Reads all that it has to say.
+    /// Reads all that it has to say, and tells it.
     fn hear(&mut self, told: &mut Vec<Reply>) -> io::Result<()> {
-        loop {
-            let reply = self.client.read()?;
-            let is_last = match &self.owes {
-                Some(Owed::Echo(echo)) => reply == Reply::Bulk(echo.clone()),
-                _ => !matches!(reply, Reply::Push(_)),
-            };
-            if !is_last {
-                told.push(reply);
-                continue;
-            }
-            if self.owes == Some(Owed::Reply) {
-                told.push(reply);
-            }
-            self.owes = None;
-            return Ok(());
+        while !self.hear_one(told)? {}
+        Ok(())
+    }
+
+    /// Reads the next thing that it has to say. If that is the last one all is told, and this says so.
+    fn hear_one(&mut self, told: &mut Vec<Reply>) -> io::Result<bool> {
+        let reply = self.client.read()?;
+        let is_last = match &self.owes {
+            Some(Owed::Echo(echo)) => reply == Reply::Bulk(echo.clone()),
+            _ => !matches!(reply, Reply::Push(_)),
+        };
+        if !is_last || self.owes == Some(Owed::Reply) {
+            self.heard.push(reply);
         }
+        if is_last {
+            self.owes = None;
+            if self.has_waited {
+                // The events of what it was given: here they come ahead of its reply, there behind it.
+                self.heard.sort_by_key(is_event);
+            }
+            told.append(&mut self.heard);
+        }
+        Ok(is_last)
     }
 }

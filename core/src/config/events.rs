@@ -73,10 +73,19 @@ impl KeyspaceEvents {
         self.0 & other.0 == other.0
     }
 
-    /// Whether any event is published: it needs a class, and a channel to be published on.
-    pub(crate) const fn is_any_published(self) -> bool {
-        let channels = Self::KEYSPACE.0 | Self::KEYEVENT.0;
-        self.0 & channels != 0 && self.0 & !channels != 0
+    /// Whether events of this class are published: that needs a channel.
+    pub(crate) const fn publishes(self, class: Self) -> bool {
+        self.has_channel() && self.0 & class.0 != 0
+    }
+
+    /// Whether any events but those of `class` are published.
+    pub(crate) const fn publishes_others_than(self, class: Self) -> bool {
+        let others = Self(self.0 & !(class.0 | Self::KEYSPACE.0 | Self::KEYEVENT.0));
+        self.publishes(others)
+    }
+
+    const fn has_channel(self) -> bool {
+        self.0 & (Self::KEYSPACE.0 | Self::KEYEVENT.0) != 0
     }
 
     /// Parses letters in any order.

@@ -4,6 +4,7 @@
 //! raised, snapshots get old versions, and changes are recorded for the log and for observers; so no command can forget
 //! any of it. What to lock is decided in `command::run`, how an entry is stored in [`super::shard`].
 
+mod copies;
 mod effects;
 mod met;
 mod several;
@@ -30,7 +31,7 @@ use crate::sync::Ordering;
 use crate::value::editing::LazyTime;
 use crate::value::long::LongString;
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{Kind, MAX_IN_ARENA, NewValue, Owned};
+use crate::value::{Kind, MAX_IN_ARENA, NewValue};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
 use met::Met;
@@ -106,6 +107,11 @@ impl<'e> Db<'e> {
         self.now.get()
     }
 
+    /// Takes this as the time, in unix milliseconds: a deadline was reckoned from it. Nobody may have asked [`Db::now`] yet.
+    pub(crate) fn go_by(&self, now: u64) {
+        self.now.set(now);
+    }
+
     /// The time for whoever may need it while this is borrowed.
     pub(super) fn lazy_time(&self) -> LazyTime<'e> {
         LazyTime::new(&self.keyspace.clock, self.now.get())
@@ -142,8 +148,7 @@ impl<'e> Db<'e> {
     /// Finds a key for reading: counts a hit or a miss and stamps the access. O(1).
     #[inline]
     pub fn lookup(&self, key: &Key<'_>) -> Option<Entry<'_>> {
-        let found = self.peek(key);
-        self.keyspace.lookups.count(found.is_some());
+        let found = self.lookup_untouched(key);
         if let Some(entry) = &found {
             stamp(self.keyspace, entry.shard, entry.at, key.hash());
         }
@@ -163,7 +168,18 @@ impl<'e> Db<'e> {
     }
 
     /// Finds a key for a question about it that is no use of it: counts a hit or a miss, stamps nothing. O(1).
+    #[inline]
     pub fn lookup_untouched(&self, key: &Key<'_>) -> Option<Entry<'_>> {
+        let found = self.lookup_untold(key);
+        if found.is_none() && self.keyspace.hooks.want_misses() {
+            self.found_missing(key.bytes());
+        }
+        found
+    }
+
+    /// As [`Db::lookup_untouched`], and nobody hears of a miss.
+    #[inline]
+    pub(crate) fn lookup_untold(&self, key: &Key<'_>) -> Option<Entry<'_>> {
         let found = self.peek(key);
         self.keyspace.lookups.count(found.is_some());
         found
@@ -282,19 +298,6 @@ impl<'e> Db<'e> {
         Ok(Copied::Owned(Some(string.into())))
     }
 
-    /// Stores a value that comes from another key: in Valkey it takes the place of an entry, not of a value. Else as [`Db::insert`].
-    ///
-    /// # Errors
-    /// As [`Db::insert`].
-    pub(crate) fn insert_from_elsewhere(
-        &mut self,
-        key: &Key<'_>,
-        value: NewValue<'_>,
-        deadline: Option<u64>,
-    ) -> Result<()> {
-        self.put(key, value, deadline, |_, value| value)
-    }
-
     #[inline]
     fn put(
         &mut self,
@@ -393,78 +396,6 @@ impl<'e> Db<'e> {
         self.effects.discard(owned);
     }
 
-    /// A copy of the value and the deadline of a key. O(size of the value), but at most of 64 KiB: what is larger is shared.
-    ///
-    /// While nothing is reclaimed the copy is without the elements that have expired, unless all have.
-    pub(crate) fn copy(&mut self, key: &Key<'_>) -> Option<(Copied, Option<u64>)> {
-        let at = self.find_live(key)?;
-        if self.reclaims() || !self.is_due_inside(key, at) {
-            return self.copy_with(key, ShardData::share);
-        }
-        let (now, seed) = (self.now(), &self.keyspace.seed);
-        self.copy_with(key, |shard, at| {
-            let mut copy = shard.share(at);
-            copy.take_expired(seed, now);
-            if copy.elements() > 0 { copy } else { shard.share(at) }
-        })
-    }
-
-    fn copy_with(
-        &mut self,
-        key: &Key<'_>,
-        share: impl FnOnce(&ShardData, Ref) -> Owned,
-    ) -> Option<(Copied, Option<u64>)> {
-        let at = self.find_live(key)?;
-        let entry = Entry { shard: self.shard(key), at };
-        Some((entry.copy_with(share), entry.deadline()))
-    }
-
-    /// Moves a value with its deadline to another key, or to a key of another database, over whatever is there. `None`: no such key. O(size of the
-    /// value), but at most of 64 KiB.
-    ///
-    /// # Errors
-    /// The system has no memory; nothing has changed.
-    pub(crate) fn relocate(&mut self, from: &Key<'_>, to: &Key<'_>, target: usize) -> Result<Option<()>> {
-        let Some((mut value, deadline)) = self.copy_with(from, ShardData::share_without_timers) else {
-            return Ok(None);
-        };
-        let home = self.select(target);
-        let moved = self.insert_from_elsewhere(to, value.as_new(), deadline);
-        self.select(home);
-        moved?;
-        if let Some(owned) = self.remove_moved(from) {
-            self.select(target);
-            self.hand_timers_on(owned, to)?;
-            self.arm_inside(to);
-            self.select(home);
-        }
-        Ok(Some(()))
-    }
-
-    /// Removes a key whose value is another key's by now, and returns what its entry owned.
-    fn remove_moved(&mut self, key: &Key<'_>) -> Option<Owned> {
-        let at = self.find_live(key)?;
-        self.keyspace.evictor.note(key.hash(), Use::Removed);
-        self.preserve(key, at);
-        let db = self.index;
-        let owned = self.shard_mut(key).delete(db, key.hash(), at);
-        self.modified(key);
-        owned
-    }
-
-    /// Gives the timers of a value that was moved to the entry that has its elements now. What is left of the old one is dropped here: its pages are
-    /// the other's, so it takes no time.
-    fn hand_timers_on(&mut self, mut old: Owned, to: &Key<'_>) -> Result<()> {
-        let Some(wheel) = old.take_wheel() else { return Ok(()) };
-        let Some(at) = self.find_live(to) else { return Ok(()) };
-        let db = self.index;
-        let edited = self.shard_mut(to).edit_owned(db, to.hash(), at, |new, _| {
-            new.set_wheel(Some(wheel));
-            ((), true)
-        });
-        Ok(edited.map(|_| ())?)
-    }
-
     /// Arms a timer for a key.
     pub(super) fn arm(&mut self, key: &Key<'_>, deadline: u64) {
         let db = self.index;
@@ -512,7 +443,7 @@ impl<'e> Db<'e> {
         self.keyspace.counters.bump(key.hash());
         if self.keyspace.hooks.want_changes() {
             let client = self.client;
-            self.effects.rare().modified.push((db, key.bytes().into(), client));
+            self.effects.rare().told.modified.push((db, key.bytes().into(), client));
         }
     }
 

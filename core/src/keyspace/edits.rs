@@ -7,8 +7,7 @@
 use super::collection::around;
 use super::entry::Head;
 use super::guard::ShardGuard;
-use super::hearing::{Hear, Listeners, Nobody};
-use super::hooks::EventClass;
+use super::hearing::{Became, Events, Hear, Listeners, Named, Nobody};
 use super::insert::create;
 use super::overwrite::prefetch_entry;
 use super::shard::ShardData;
@@ -43,10 +42,7 @@ pub(crate) trait Edit {
     const IS_HEARD: bool = true;
 
     /// What it is announced as.
-    const CLASS: EventClass;
-
-    /// The name of the event.
-    fn event(&self) -> &'static str;
+    fn events(&self) -> &'static Events;
 
     /// The words of the command, as the log gets them.
     fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R;
@@ -69,15 +65,6 @@ pub(crate) trait Edit {
     }
 }
 
-/// What has become of the key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Became {
-    Untouched,
-    Created,
-    Changed,
-    Removed,
-}
-
 /// Edits the collection of a key for a session: the database's number, and the session's. `None`: nothing was done, and the command must do it.
 /// O(bytes of a packed collection).
 ///
@@ -96,7 +83,7 @@ pub(crate) fn edit_at_once<E: Edit>(
         }
         return edit_heard(keyspace, (db, client), key, edit);
     }
-    Ok(run(keyspace, db, key, edit, &mut Nobody)?.map(|(done, _)| done))
+    run(keyspace, db, key, edit, &mut Nobody)
 }
 
 #[inline(never)]
@@ -107,16 +94,12 @@ fn edit_heard<E: Edit>(
     edit: &mut E,
 ) -> Result<Option<E::Done>> {
     let bytes = edit.words(key.bytes(), |words| words.iter().map(|word| word.len()).sum());
-    let Some(mut listeners) = Listeners::of(keyspace, client, bytes)? else { return Ok(None) };
+    let Some(mut listeners) = Listeners::of(keyspace, client, bytes, Named::edit(edit.events())) else {
+        return Ok(None);
+    };
     listeners.log(|group| edit.words(key.bytes(), |words| group.push(db, words)));
-    let Some((done, became)) = run(keyspace, db, key, edit, &mut listeners)? else { return Ok(None) };
-    let edited = (E::CLASS, edit.event());
-    match became {
-        Became::Untouched => {}
-        Became::Created => listeners.tell(db, key.bytes(), &[(EventClass::New, "new"), edited])?,
-        Became::Changed => listeners.tell(db, key.bytes(), &[edited])?,
-        Became::Removed => listeners.tell(db, key.bytes(), &[edited, (EventClass::Generic, "del")])?,
-    }
+    let Some(done) = run(keyspace, db, key, edit, &mut listeners)? else { return Ok(None) };
+    listeners.tell(db, key.bytes())?;
     Ok(Some(done))
 }
 
@@ -127,7 +110,7 @@ fn run<E: Edit>(
     key: &Key<'_>,
     edit: &mut E,
     listeners: &mut impl Hear,
-) -> Result<Option<(E::Done, Became)>> {
+) -> Result<Option<E::Done>> {
     let prefetched = prefetch_entry(keyspace, db, key);
     let mut shard = keyspace.lock(key.shard());
     if !listeners.stand_for(&keyspace.hooks, &shard, db, *key) {
@@ -143,7 +126,7 @@ fn run<E: Edit>(
                 let Some((Change::Patched(patch), done)) = edit.plan(kind, empty) else { return Ok(None) };
                 let value = patch.joined_with(empty)?;
                 create(keyspace, shard, db, key, NewValue::Bytes(kind, &value), None, listeners)?;
-                return Ok(Some((done, Became::Created)));
+                return Ok(Some(done));
             }
         };
     let deadline = head.deadline_in(window);
@@ -163,7 +146,7 @@ fn run<E: Edit>(
     let became = match change {
         Change::Nothing => {
             touch(keyspace, &shard, key, at, head);
-            return Ok(Some((done, Became::Untouched)));
+            return Ok(Some(done));
         }
         Change::Patched(patch) if head.has_room_for(patch.len_after(head.value_len)) => {
             shard.in_place(|data| {
@@ -172,8 +155,8 @@ fn run<E: Edit>(
                 data.stats.count_change();
             });
             keyspace.counters.bump(key.hash());
-            listeners.changed(&shard, db, key.bytes());
-            return Ok(Some((done, Became::Changed)));
+            listeners.changed(&shard, db, key.bytes(), Became::Changed);
+            return Ok(Some(done));
         }
         Change::Patched(patch) if !Head::is_short(patch.len_after(head.value_len)) => return Ok(None),
         Change::Patched(patch) => {
@@ -193,10 +176,10 @@ fn run<E: Edit>(
     data.stats.count_change();
     keyspace.counters.bump(key.hash());
     keyspace.report(data);
-    listeners.changed(data, db, key.bytes());
+    listeners.changed(data, db, key.bytes(), became);
     drop(shard);
     compaction::help(keyspace);
-    Ok(Some((done, became)))
+    Ok(Some(done))
 }
 
 /// Goes on with a large collection.
@@ -209,7 +192,7 @@ fn add_to_large<E: Edit>(
     at: Ref,
     edit: &mut E,
     listeners: &mut impl Hear,
-) -> Result<Option<(E::Done, Became)>> {
+) -> Result<Option<E::Done>> {
     let time = LazyTime::new(&keyspace.clock, 0);
     let data = &mut *shard;
     let stamp = data.head(at);
@@ -226,12 +209,12 @@ fn add_to_large<E: Edit>(
     if has_changed {
         data.stats.count_change();
         keyspace.counters.bump(key.hash());
-        listeners.changed(data, db, key.bytes());
+        listeners.changed(data, db, key.bytes(), Became::Changed);
     }
     keyspace.report(data);
     drop(shard);
     compaction::help(keyspace);
-    Ok(Some((done, if has_changed { Became::Changed } else { Became::Untouched })))
+    Ok(Some(done))
 }
 
 /// Stamps an access.

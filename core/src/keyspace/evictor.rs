@@ -258,7 +258,7 @@ impl Evictor {
             let mut aftermath = Vec::new();
             let room = self.evict_some(keyspace, &mut self.state.lock(), &mut aftermath);
             // Observers hear without any lock: they may come back.
-            aftermath.into_iter().for_each(|of_one| of_one.settle(keyspace));
+            aftermath.into_iter().for_each(|of_one| of_one.settle_unasked(keyspace));
             if let Some(room) = room {
                 return room;
             }
@@ -269,11 +269,11 @@ impl Evictor {
     }
 
     /// Evicts up to [`BATCH`] keys; `None` if more have to go.
-    fn evict_some(
+    fn evict_some<'k>(
         &self,
-        keyspace: &Keyspace,
+        keyspace: &'k Keyspace,
         state: &mut State,
-        aftermath: &mut Vec<Aftermath>,
+        aftermath: &mut Vec<Aftermath<'k>>,
     ) -> Option<Room> {
         self.renew(keyspace, state);
         self.hand_on(state);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::journal::{Group, Journal, Ticket};
+use super::turns::{Turn, Turns};
 use crate::error::{Error, Result};
 use crate::os::Guard;
 use crate::sync::{AtomicU32, Mutex, Ordering};
@@ -26,6 +27,7 @@ pub enum EventClass {
     Expired,
     Evicted,
     New,
+    KeyMiss,
 }
 
 /// Something that happened to a key.
@@ -48,17 +50,27 @@ pub struct Event<'k> {
 pub struct Interest {
     /// [`Observer::modified`] and [`Observer::flushed`].
     pub changes: bool,
-    /// [`Observer::notified`].
+    /// [`Observer::notified`] of what happens to keys.
     pub events: bool,
+    /// [`Observer::notified`] of reads of keys that are not there.
+    pub misses: bool,
 }
 
-/// Hears of changes after the shards are unlocked, on the thread that made them; of what expired or was evicted also on the background thread.
+impl Interest {
+    fn is_in(self, class: EventClass) -> bool {
+        if class == EventClass::KeyMiss { self.misses } else { self.events }
+    }
+}
+
+/// Hears of changes after the shards are unlocked, in the order in which they were made, before the command that made them returns: on the thread that made
+/// them, or on one that was just telling what came before them. Of what expires or is evicted it also hears on the background thread.
 ///
-/// It may use engines and close them, but must not wait for another thread that closes the engine or forks: these wait for the background thread.
+/// It may use engines and close them; what it changes is told after what is being told. It must not wait for another thread that changes keys, closes the
+/// engine or forks: these wait for it.
 pub trait Observer: Send + Sync {
     /// What it wants to hear of; asked once, when it begins to observe.
     fn interest(&self) -> Interest {
-        Interest { changes: true, events: true }
+        Interest { changes: true, events: true, misses: false }
     }
 
     /// The key was created, changed or removed: cached copies are stale. `client` is the session that did it, as in [`Event::client`].
@@ -70,6 +82,16 @@ pub trait Observer: Send + Sync {
     /// A keyspace event.
     fn notified(&self, event: &Event<'_>);
 }
+
+/// Publishes what happens to keys while their shards are locked: so it is told in the order in which it happened, whichever threads did it. It locks
+/// nothing of a keyspace.
+pub(crate) trait Publisher: Send + Sync {
+    /// Puts an event where it is heard, and returns what wakes those who hear it, to be done when nothing is locked.
+    fn publish(&self, event: &Event<'_>) -> Option<Waking>;
+}
+
+/// Wakes those who hear of an event.
+pub(crate) type Waking = Box<dyn FnOnce() + Send>;
 
 /// An observer and what it wants to hear of.
 #[derive(Clone)]
@@ -83,28 +105,55 @@ struct Listener {
 pub(crate) struct Hooks {
     journal: ArcSwapOption<Arc<dyn Journal>>,
     observers: ArcSwap<Vec<Listener>>,
+    publisher: ArcSwapOption<Arc<dyn Publisher>>,
     /// Held by whoever changes the list of observers.
     changing: Mutex<()>,
     /// Who there is, as bits, so that one load tells that there is nobody.
     present: AtomicU32,
     /// Marks on keys, of all shards.
     marks: AtomicU32,
+    /// Who tells the observers when.
+    pub(super) turns: Turns,
 }
+
+/// The event of [`EventClass::KeyMiss`].
+pub(super) const KEY_MISS: &str = "keymiss";
 
 const JOURNAL: u32 = 1;
 const CHANGES: u32 = 2;
 const EVENTS: u32 = 4;
 /// The keys are an engine's elsewhere: whoever changes one asks there.
 const ELSEWHERE: u32 = 16;
+const MISSES: u32 = 32;
+const PUBLISHED_EVENTS: u32 = 64;
+const PUBLISHED_MISSES: u32 = 128;
 /// Short cuts are not taken, for tests to compare.
 #[cfg(test)]
 const LONG_WAY: u32 = 8;
 
+type Loaded = arc_swap::Guard<Option<Arc<Arc<dyn Journal>>>>;
+
 /// Something that was appended to the log, and may have to be waited for.
 #[must_use]
 pub(crate) struct Appended {
-    journal: arc_swap::Guard<Option<Arc<Arc<dyn Journal>>>>,
+    journal: Loaded,
     ticket: Ticket,
+}
+
+/// A log that takes writes.
+pub(super) struct Writable(Loaded);
+
+impl Writable {
+    /// Appends a group. The caller has held the shards that it is about since it got this.
+    ///
+    /// # Errors
+    /// The log cannot take it.
+    #[inline]
+    pub(super) fn append(self, group: &Group) -> Result<Option<Appended>> {
+        let Self(journal) = self;
+        let ticket = journal.as_ref().map(|journal| journal.append(group)).transpose()?;
+        Ok(ticket.map(|ticket| Appended { journal, ticket }))
+    }
 }
 
 impl Appended {
@@ -118,6 +167,7 @@ impl Hooks {
     /// Locks what it guards.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.changing.lock()));
+        held.push(self.turns.freeze());
     }
 
     /// Sets the log, or ends it with `None`, and returns the one before. The caller holds every shard, so that each change goes to one of them.
@@ -142,6 +192,17 @@ impl Hooks {
         self.journal.load().as_ref()?.refusal()
     }
 
+    /// The log, if there is one and it takes writes.
+    #[inline]
+    pub(super) fn writable(&self) -> Option<Writable> {
+        if !self.are_logged() {
+            return None;
+        }
+        let journal = self.journal.load();
+        let takes_writes = journal.as_ref().is_some_and(|journal| journal.refusal().is_none());
+        takes_writes.then_some(Writable(journal))
+    }
+
     /// Appends a group to the log, if there is one and the group is not empty. The caller holds the shards that it is about.
     ///
     /// # Errors
@@ -150,9 +211,7 @@ impl Hooks {
         if group.is_empty() || !self.are_logged() {
             return Ok(None);
         }
-        let journal = self.journal.load();
-        let appended = journal.as_ref().map(|journal| journal.append(group)).transpose()?;
-        Ok(appended.map(|ticket| Appended { journal, ticket }))
+        Writable(self.journal.load()).append(group)
     }
 
     /// Tells this observer of changes from now on.
@@ -174,12 +233,33 @@ impl Hooks {
         found
     }
 
+    /// Has this one publish events, and reads of keys that are not there, from now on; nobody, where neither is wanted.
+    pub(crate) fn set_publisher(&self, publisher: Arc<dyn Publisher>, events: bool, misses: bool) {
+        self.publisher.store((events || misses).then(|| Arc::new(publisher)));
+        self.set_present(PUBLISHED_EVENTS, events);
+        self.set_present(PUBLISHED_MISSES, misses);
+    }
+
+    /// Whether anything is published.
+    #[inline]
+    pub(super) fn are_published(&self) -> bool {
+        self.present.load(Ordering::Acquire) & (PUBLISHED_EVENTS | PUBLISHED_MISSES) != 0
+    }
+
+    /// Publishes an event. What is to be done about it when nothing is locked is added to `wakings`.
+    pub(super) fn publish(&self, event: &Event<'_>, wakings: &mut Vec<Waking>) {
+        if let Some(publisher) = &*self.publisher.load() {
+            wakings.extend(publisher.publish(event));
+        }
+    }
+
     fn change_observers(&self, change: impl FnOnce(&mut Vec<Listener>)) {
         let _changing = self.changing.lock();
         let mut observers = Vec::clone(&self.observers.load());
         change(&mut observers);
         self.set_present(CHANGES, observers.iter().any(|listener| listener.interest.changes));
         self.set_present(EVENTS, observers.iter().any(|listener| listener.interest.events));
+        self.set_present(MISSES, observers.iter().any(|listener| listener.interest.misses));
         self.observers.store(Arc::new(observers));
     }
 
@@ -240,7 +320,23 @@ impl Hooks {
     /// Whether anybody wants to hear of events.
     #[inline]
     pub(crate) fn want_events(&self) -> bool {
-        self.present.load(Ordering::Acquire) & EVENTS != 0
+        self.present.load(Ordering::Acquire) & (EVENTS | PUBLISHED_EVENTS) != 0
+    }
+
+    /// Whether anybody wants to hear of reads of keys that are not there.
+    #[inline]
+    pub(crate) fn want_misses(&self) -> bool {
+        self.present.load(Ordering::Acquire) & (MISSES | PUBLISHED_MISSES) != 0
+    }
+
+    /// Tells that a key was read that is not there, by nobody's session. The caller holds no lock.
+    #[cold]
+    pub(super) fn tell_miss(&self, db: usize, key: &[u8]) {
+        let event = Event { class: EventClass::KeyMiss, name: KEY_MISS, db, key, client: 0 };
+        let mut wakings = Vec::new();
+        self.publish(&event, &mut wakings);
+        wakings.into_iter().for_each(|waking| waking());
+        self.tell([].into_iter(), [event].into_iter());
     }
 
     /// Tells the observers that all keys of databases changed.
@@ -250,7 +346,13 @@ impl Hooks {
         }
     }
 
-    /// Tells the observers what happened to keys.
+    /// A turn to tell the observers of changes, if there are any. The caller holds the shards of the keys that it is about.
+    #[inline]
+    pub(super) fn turn(&self) -> Option<Turn<'_>> {
+        (self.present.load(Ordering::Acquire) & (CHANGES | EVENTS | MISSES) != 0).then(|| Turn::take(self))
+    }
+
+    /// Tells the observers what happened to keys. The caller has the turn, if changes are told.
     pub(crate) fn tell<'k>(
         &self,
         modified: impl Iterator<Item = (usize, &'k [u8], u64)> + Clone,
@@ -261,8 +363,9 @@ impl Hooks {
             if interest.changes {
                 modified.clone().for_each(|(db, key, client)| observer.modified(db, key, client));
             }
-            if interest.events {
-                events.clone().for_each(|event| observer.notified(&event));
+            if interest.events || interest.misses {
+                let heard = events.clone().filter(|event| interest.is_in(event.class));
+                heard.for_each(|event| observer.notified(&event));
             }
         }
     }

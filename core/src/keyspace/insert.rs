@@ -5,7 +5,7 @@
 
 use super::evictor::Created;
 use super::guard::ShardGuard;
-use super::hearing::{Hear, Listeners, Nobody, log_set};
+use super::hearing::{Became, Hear, Listeners, Named, Nobody, log_set};
 use super::overwrite::Expiry;
 use super::shared::Lookup;
 use super::{Keyspace, compaction};
@@ -35,11 +35,12 @@ pub(crate) fn insert_text(
         return insert(keyspace, db, key, value, deadline, &mut Nobody);
     }
     let bytes = key.bytes().len() + value.len();
-    let Some(mut listeners) = Listeners::of(keyspace, client, bytes)? else { return Ok(false) };
+    let named = Named::set(deadline.is_some());
+    let Some(mut listeners) = Listeners::of(keyspace, client, bytes, named) else { return Ok(false) };
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let is_stored = insert(keyspace, db, key, value, deadline, &mut listeners)?;
     if is_stored {
-        listeners.tell_set(db, key.bytes(), true, deadline.is_some())?;
+        listeners.tell(db, key.bytes())?;
     }
     Ok(is_stored)
 }
@@ -82,7 +83,7 @@ pub(super) fn create(
     keyspace.evictor.note(key.hash(), Used::Created);
     keyspace.counters.bump(key.hash());
     keyspace.report(data);
-    listeners.changed(data, db, key.bytes());
+    listeners.changed(data, db, key.bytes(), Became::Created);
     drop(shard);
     compaction::help(keyspace);
     if keyspace.evictor.files(deadline.is_some()) {

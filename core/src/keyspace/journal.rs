@@ -57,6 +57,10 @@ fn after_line(bytes: &[u8]) -> &[u8] {
     bytes.iter().position(|byte| *byte == b'\n').map_or(&[], |end| &bytes[end + 1..])
 }
 
+fn digit(number: usize) -> u8 {
+    b'0' + number as u8
+}
+
 /// Effects that are one atomic step.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -93,8 +97,13 @@ impl Group {
     pub(crate) fn push<W: AsRef<[u8]>>(&mut self, db: usize, words: impl IntoIterator<Item = W>) {
         /// More than the longest `*9223372036854775807\r\n`.
         const HEAD: usize = 24;
+        /// Most commands are no longer.
+        const USUAL: usize = 256;
         let start = self.bytes.len();
-        self.bytes.reserve(256);
+        if self.bytes.capacity() == 0 {
+            self.bytes = Vec::with_capacity(USUAL);
+        }
+        self.bytes.reserve(HEAD);
         // How many words there are is known last. Most often it is one digit: then nothing has to move.
         self.bytes.extend_from_slice(b"*0\r\n");
         let mut count = 0_usize;
@@ -102,7 +111,10 @@ impl Group {
             let word = word.as_ref();
             self.bytes.reserve(HEAD + word.len());
             match word.len() {
-                len @ ..10 => self.bytes.extend_from_slice(&[b'$', b'0' + len as u8, b'\r', b'\n']),
+                len @ ..10 => self.bytes.extend_from_slice(&[b'$', digit(len), b'\r', b'\n']),
+                len @ ..100 => {
+                    self.bytes.extend_from_slice(&[b'$', digit(len / 10), digit(len % 10), b'\r', b'\n']);
+                }
                 len => {
                     self.bytes.push(b'$');
                     self.bytes.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
@@ -114,7 +126,7 @@ impl Group {
             count += 1;
         }
         match count {
-            ..10 => self.bytes[start + 1] = b'0' + count as u8,
+            ..10 => self.bytes[start + 1] = digit(count),
             _ => {
                 let digits = itoa::Buffer::new().format(count).as_bytes().to_vec();
                 drop(self.bytes.splice(start + 1..start + 2, digits));
@@ -144,6 +156,11 @@ mod tests {
         let mut group = Group::default();
         assert!(group.is_empty() && group.bytes().is_empty() && group.effects().next().is_none());
         group.push(3, [&b"SET"[..], b"k", b""]);
+        for len in [9, 10, 40, 99, 100] {
+            let mut alone = Group::default();
+            alone.push(0, [vec![b'x'; len]]);
+            assert_eq!(alone.bytes(), format!("*1\r\n${len}\r\n{}\r\n", "x".repeat(len)).as_bytes());
+        }
         let many: Vec<String> = (0..123).map(|number| format!("\r\n${number}")).collect();
         group.push(0, &many);
         let mut other = Group::default();

@@ -28,6 +28,7 @@ pub(crate) mod snapshot;
 pub(crate) mod stored;
 pub(crate) mod survey;
 pub(crate) mod timeline;
+pub(crate) mod turns;
 pub(crate) mod upkeep;
 pub(crate) mod versions;
 pub(crate) mod victims;

@@ -12,7 +12,7 @@
 use super::Keyspace;
 use super::entry::Head;
 use super::guard::Work;
-use super::hearing::{Hear, Listeners, Nobody, log_set};
+use super::hearing::{Became, Hear, Listeners, Named, Nobody, events_of, log_set};
 use super::hooks::EventClass;
 use super::shard::ShardData;
 use super::shared::{Located, Lookup, ShardLine, Shared};
@@ -74,12 +74,13 @@ pub(crate) fn overwrite_text_heard(
     expiry: Option<Expiry>,
 ) -> Result<bool> {
     let bytes = key.bytes().len() + value.len();
-    let Some(mut listeners) = Listeners::of(keyspace, client, bytes)? else { return Ok(false) };
     let deadline = expiry.map(|expiry| expiry.deadline);
+    let named = Named::set(deadline.is_some());
+    let Some(mut listeners) = Listeners::of(keyspace, client, bytes, named) else { return Ok(false) };
     listeners.log(|group| log_set(group, db, key.bytes(), value, deadline));
     let written = overwrite(keyspace, db, key, value, |_| expiry, &mut listeners);
     if written {
-        listeners.tell_set(db, key.bytes(), false, deadline.is_some())?;
+        listeners.tell(db, key.bytes())?;
     }
     Ok(written)
 }
@@ -119,7 +120,7 @@ fn overwrite(
             data.move_deadline(db, key.hash(), found.at, before, after);
         }
         found.note(keyspace, data, key);
-        listeners.changed(data, db, key.bytes());
+        listeners.changed(data, db, key.bytes(), Became::Changed);
         Some(())
     });
     written.is_some()
@@ -142,13 +143,16 @@ pub(crate) fn add_in_place_heard(
     key: Key<'_>,
     by: i64,
 ) -> Result<Option<i64>> {
-    let Some(mut listeners) = Listeners::of(keyspace, client, key.bytes().len())? else { return Ok(None) };
+    let named = Named::edit(&const { events_of(EventClass::String, "incrby") });
+    let Some(mut listeners) = Listeners::of(keyspace, client, key.bytes().len(), named) else {
+        return Ok(None);
+    };
     listeners.log(|group| {
         group.push(db, [b"INCRBY", key.bytes(), itoa::Buffer::new().format(by).as_bytes()]);
     });
     let sum = add(keyspace, db, key, by, &mut listeners);
     if sum.is_some() {
-        listeners.tell(db, key.bytes(), &[(EventClass::String, "incrby")])?;
+        listeners.tell(db, key.bytes())?;
     }
     Ok(sum)
 }
@@ -185,7 +189,7 @@ impl<H: Hear> Work for Adding<'_, '_, H> {
         let _turned_away = prefetched.line.sequence.write();
         found.write(keyspace, data, Kind::Int, &sum.to_le_bytes());
         found.note(keyspace, data, key);
-        listeners.changed(data, db, key.bytes());
+        listeners.changed(data, db, key.bytes(), Became::Changed);
         Some(sum)
     }
 }
@@ -223,7 +227,7 @@ impl<'k> Prefetched<'k> {
         db: usize,
         key: Key<'_>,
         kinds: [Kind; 2],
-        listeners: &impl Hear,
+        listeners: &mut impl Hear,
     ) -> Option<Located<'k>> {
         if !listeners.stand_for(&keyspace.hooks, shard, db, key) {
             return None;

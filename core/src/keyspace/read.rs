@@ -41,15 +41,15 @@ pub(crate) fn read_one<R>(
             read(Some(view))
         }
         Lookup::Missing => {
-            keyspace.lookups.count(false);
+            missed(keyspace, db, key);
             read(None)
         }
         Lookup::NeedsLock => read_locked(keyspace, db, key, read),
     }
 }
 
-/// [`read_one`] where it can be done without the lock and the key has not expired; `None` otherwise, and nothing is counted. `read` may
-/// still decline.
+/// [`read_one`] where it can be done without the lock and the key has not expired, nor would anybody hear that it is missing; `None` otherwise,
+/// and nothing is counted. `read` may still decline.
 #[inline(never)]
 pub(crate) fn read_if_unlocked<R>(
     keyspace: &Keyspace,
@@ -60,6 +60,7 @@ pub(crate) fn read_if_unlocked<R>(
     let mut scratch = Scratch::new();
     let view = match find(keyspace, db, key) {
         Lookup::Found(found) => Some(view(keyspace, key, &found, &mut scratch).ok()?),
+        Lookup::Missing if keyspace.hooks.want_misses() => return None,
         Lookup::Missing => None,
         Lookup::NeedsLock => return None,
     };
@@ -81,7 +82,7 @@ pub(crate) fn read_large<R>(
     if index.is_some_and(|index| index.first_candidate(key.hash()).is_none())
         && let Lookup::Missing = find(keyspace, db, key)
     {
-        keyspace.lookups.count(false);
+        missed(keyspace, db, key);
         return read(None);
     }
     read_locked(keyspace, db, key, read)
@@ -102,8 +103,21 @@ pub(crate) fn exists(keyspace: &Keyspace, db: usize, key: &Key<'_>) -> bool {
             }
         },
     };
-    keyspace.lookups.count(exists);
+    if exists {
+        keyspace.lookups.count(true);
+    } else {
+        missed(keyspace, db, key);
+    }
     exists
+}
+
+/// Counts a miss, and tells whoever wants to hear of it.
+#[inline]
+fn missed(keyspace: &Keyspace, db: usize, key: &Key<'_>) {
+    keyspace.lookups.count(false);
+    if keyspace.hooks.want_misses() {
+        keyspace.hooks.tell_miss(db, key.bytes());
+    }
 }
 
 /// [`read_one`] under the lock.
@@ -116,7 +130,12 @@ fn read_locked<R>(
 ) -> R {
     let guard = keyspace.lock(key.shard());
     let seen = under_lock(keyspace, &guard, db, key);
-    keyspace.lookups.count(seen.is_some());
+    if seen.is_none() {
+        drop(guard);
+        missed(keyspace, db, key);
+        return read(None);
+    }
+    keyspace.lookups.count(true);
     read(seen)
 }
 

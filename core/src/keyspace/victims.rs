@@ -18,21 +18,21 @@ use crate::store::random;
 const DRAWS: usize = 1024;
 
 /// The keys of a keyspace.
-pub(crate) struct Victims<'k> {
+pub(crate) struct Victims<'k, 's> {
     keyspace: &'k Keyspace,
     now_ms: u64,
     /// At least as many keys as the fullest shard has, to draw fairly among shards.
-    fullest: &'k mut usize,
+    fullest: &'s mut usize,
     pub(crate) evicted: u64,
     /// What is left to do for evicted keys once nothing is locked.
-    aftermath: &'k mut Vec<Aftermath>,
+    aftermath: &'s mut Vec<Aftermath<'k>>,
 }
 
-impl<'k> Victims<'k> {
+impl<'k, 's> Victims<'k, 's> {
     pub(crate) fn new(
         keyspace: &'k Keyspace,
-        fullest: &'k mut usize,
-        aftermath: &'k mut Vec<Aftermath>,
+        fullest: &'s mut usize,
+        aftermath: &'s mut Vec<Aftermath<'k>>,
     ) -> Self {
         Self { keyspace, now_ms: keyspace.clock.now_ms(), fullest, evicted: 0, aftermath }
     }
@@ -80,7 +80,7 @@ impl<'k> Victims<'k> {
     }
 }
 
-impl Keys for Victims<'_> {
+impl Keys for Victims<'_, '_> {
     fn examine(&mut self, record: Record, judge: &mut dyn FnMut(Facts) -> Verdict) -> bool {
         let (shard, db) = (usize::from(record.shard), record.db as usize);
         let guard = self.keyspace.lock(shard);

@@ -92,7 +92,7 @@ impl Db<'_> {
         self.keyspace.counters.bump_all();
         self.keyspace.evictor.forget_records();
         if self.keyspace.hooks.want_changes() {
-            self.effects.rare().flushed.push(db);
+            self.effects.rare().told.flushed.push(db);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::config::Hot;
 use crate::error::Result;
 use crate::keyspace::EventClass;
 use crate::keyspace::edits::{Change, Edit};
+use crate::keyspace::hearing::{Events, events_of};
 use crate::value::Kind;
 use crate::value::editing::{Collection, Editing};
 use crate::value::hash::{Hash, fields};
@@ -33,10 +34,9 @@ impl<'w> SetField<'w> {
 impl Edit for SetField<'_> {
     type Of = Hash;
     type Done = bool;
-    const CLASS: EventClass = EventClass::Hash;
 
-    fn event(&self) -> &'static str {
-        "hset"
+    fn events(&self) -> &'static Events {
+        &const { events_of(EventClass::Hash, "hset") }
     }
 
     fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
@@ -75,10 +75,13 @@ impl Edit for Push<'_> {
     type Of = List;
     type Done = usize;
     const ADDS: bool = true;
-    const CLASS: EventClass = EventClass::List;
 
-    fn event(&self) -> &'static str {
-        if self.end == End::Left { "lpush" } else { "rpush" }
+    fn events(&self) -> &'static Events {
+        if self.end == End::Left {
+            &const { events_of(EventClass::List, "lpush") }
+        } else {
+            &const { events_of(EventClass::List, "rpush") }
+        }
     }
 
     fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
@@ -122,10 +125,13 @@ impl Pop {
 impl Edit for Pop {
     type Of = List;
     type Done = Taken;
-    const CLASS: EventClass = EventClass::List;
 
-    fn event(&self) -> &'static str {
-        if self.end == End::Left { "lpop" } else { "rpop" }
+    fn events(&self) -> &'static Events {
+        if self.end == End::Left {
+            &const { events_of(EventClass::List, "lpop") }
+        } else {
+            &const { events_of(EventClass::List, "rpop") }
+        }
     }
 
     fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
@@ -169,10 +175,9 @@ impl Edit for AddMember<'_> {
     type Of = Set;
     type Done = bool;
     const ADDS: bool = true;
-    const CLASS: EventClass = EventClass::Set;
 
-    fn event(&self) -> &'static str {
-        "sadd"
+    fn events(&self) -> &'static Events {
+        &const { events_of(EventClass::Set, "sadd") }
     }
 
     fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
@@ -210,10 +215,9 @@ impl<'w> RemoveMember<'w> {
 impl Edit for RemoveMember<'_> {
     type Of = Set;
     type Done = bool;
-    const CLASS: EventClass = EventClass::Set;
 
-    fn event(&self) -> &'static str {
-        "srem"
+    fn events(&self) -> &'static Events {
+        &const { events_of(EventClass::Set, "srem") }
     }
 
     fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
@@ -253,10 +257,9 @@ impl Edit for SetScore<'_> {
     type Of = ZSet;
     type Done = bool;
     const ADDS: bool = true;
-    const CLASS: EventClass = EventClass::ZSet;
 
-    fn event(&self) -> &'static str {
-        "zadd"
+    fn events(&self) -> &'static Events {
+        &const { events_of(EventClass::ZSet, "zadd") }
     }
 
     fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
@@ -299,9 +302,8 @@ impl Edit for AddEntry<'_> {
     /// The log gets the ID, which is known last.
     const IS_HEARD: bool = false;
     const ADDS: bool = true;
-    const CLASS: EventClass = EventClass::Stream;
 
-    fn event(&self) -> &'static str {
+    fn events(&self) -> &'static Events {
         unreachable!("nobody hears of it")
     }
 

@@ -328,7 +328,7 @@ pub(crate) trait Typed {
     #[inline(never)]
     fn put_by_db(&self, key: &Key<'_>, value: &[u8], expiry: Option<Expiry>) -> Result<()> {
         self.write(key, |db, key| {
-            let deadline = expiry.map(|expiry| expiry.deadline);
+            let deadline = deadline_of(expiry, db);
             db.brace_for(5, key.bytes().len() + value.len())?;
             store(db, key, value, deadline)?;
             db.propagate_set(key, value, deadline);
@@ -354,6 +354,7 @@ pub(crate) trait Typed {
             return Ok(true);
         }
         self.write(&key, |db, key| {
+            let new = deadline_of(expiry, db);
             let old = db.peek(key).map(|entry| entry.deadline());
             let allowed = match condition {
                 Condition::Always => true,
@@ -366,7 +367,7 @@ pub(crate) trait Typed {
             let deadline = match ttl {
                 Ttl::None => None,
                 Ttl::Keep => old.flatten(),
-                Ttl::After(_) => expiry.map(|expiry| expiry.deadline),
+                Ttl::After(_) => new,
             };
             db.brace_for(5, key.bytes().len() + value.len())?;
             store(db, key, value, deadline)?;
@@ -498,6 +499,13 @@ pub(crate) trait Typed {
         db.finish(self.db())?;
         result
     }
+}
+
+/// The deadline of what is set. The time goes on as it was when that was reckoned, lest a short one has passed already.
+fn deadline_of(expiry: Option<Expiry>, db: &Db<'_>) -> Option<u64> {
+    let Expiry { now, deadline } = expiry?;
+    db.go_by(now);
+    Some(deadline)
 }
 
 /// Whether a value may come in.

@@ -29,7 +29,7 @@ pub struct ObjectEncoding<'a> {
 
 impl Read for ObjectEncoding<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        reply.bulk_or_null(db.peek(&self.key).map(|entry| entry.encoding().as_bytes()));
+        reply.bulk_or_null(db.lookup_untold(&self.key).map(|entry| entry.encoding().as_bytes()));
         Ok(())
     }
 }
@@ -50,7 +50,7 @@ pub struct ObjectFreq<'a> {
 
 impl Read for ObjectFreq<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        let Some(entry) = db.peek(&self.key) else {
+        let Some(entry) = db.lookup_untold(&self.key) else {
             reply.null();
             return Ok(());
         };
@@ -82,7 +82,7 @@ pub struct ObjectIdleTime<'a> {
 
 impl Read for ObjectIdleTime<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        let Some(entry) = db.peek(&self.key) else {
+        let Some(entry) = db.lookup_untold(&self.key) else {
             reply.null();
             return Ok(());
         };
@@ -113,7 +113,7 @@ pub struct ObjectRefCount<'a> {
 
 impl Read for ObjectRefCount<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        match db.peek(&self.key) {
+        match db.lookup_untold(&self.key) {
             Some(_) => reply.integer(1),
             None => reply.null(),
         }

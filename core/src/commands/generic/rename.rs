@@ -105,6 +105,7 @@ impl Write for Copy<'_> {
 
 impl Copy<'_> {
     fn copy(&self, db: &mut Db<'_>, target: usize) -> Result<bool> {
+        db.lookup(&self.source);
         let Some((mut value, deadline)) = db.copy(&self.source) else { return Ok(false) };
         let home = db.select(target);
         let free = self.replace || !db.contains(&self.destination);

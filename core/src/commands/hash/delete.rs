@@ -1,7 +1,7 @@
 //! HDEL and HGETDEL.
 
 use super::fields::FieldNames;
-use super::{edit, hash_of, reply_element};
+use super::{edit, reply_element};
 use crate::command::{Command, Reply, Write};
 use crate::error::Result;
 use crate::keyspace::{Db, EventClass, Key};
@@ -55,7 +55,7 @@ pub struct HGetDel<'a> {
 
 impl Write for HGetDel<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let hash = hash_of(db, &self.key)?;
+        let hash = db.peek(&self.key).map(|entry| entry.value().hash()).transpose()?;
         reply.array(self.fields.names.len());
         // A field named twice is there once: the first mention takes it.
         for (position, field) in self.fields.names.iter().enumerate() {

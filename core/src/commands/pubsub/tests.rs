@@ -4,14 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::command::tape::Item;
+use crate::commands::testing::words;
 use crate::sync::Arc;
 use crate::{Engine, Form, Session, Wake};
 
 const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
-
-fn words(line: &str) -> Vec<&[u8]> {
-    line.split(' ').map(str::as_bytes).collect()
-}
 
 fn run(session: &mut Session, line: &str) -> String {
     String::from_utf8(session.execute(&words(line)).to_vec()).unwrap().replace("\r\n", " ")
@@ -246,6 +243,101 @@ fn events_are_published_as_long_as_they_are_asked_for() {
     session.execute(&[b"CONFIG", b"SET", b"notify-keyspace-events", b"KA"]);
     db.set("k", "w").unwrap();
     assert_eq!(heard(&mut hears).as_deref(), Some("pmessage __key* __keyspace@3__:k set"));
+}
+
+/// What expires is told by the background, right after the command that set the deadline.
+#[test]
+fn messages_of_a_key_come_in_the_order_of_its_changes() {
+    let config = crate::Config::from_text(b"notify-keyspace-events EA\n").unwrap();
+    let engine = Engine::builder().config(config).open().unwrap();
+    let mut hears = engine.session(Form::Tape);
+    hears.execute(&words("PSUBSCRIBE __key*"));
+    heard(&mut hears).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let mut session = engine.session(Form::Resp);
+                for turn in 0..500 {
+                    let line = ["SET k v", "DEL k", "SET k v PX 1", "PEXPIRE k 1"][(thread + turn) % 4];
+                    session.execute(&words(line));
+                }
+            });
+        }
+    });
+    engine.database(0).unwrap().set("end", "v").unwrap();
+    let (mut exists, mut gone) = (false, 0);
+    while let Some(told) = heard(&mut hears).filter(|told| !told.ends_with("set end")) {
+        let name = told.rsplit(':').next().unwrap().strip_suffix(" k").unwrap().to_owned();
+        match &name[..] {
+            "set" => exists = true,
+            "expire" => assert!(exists),
+            "del" | "expired" => {
+                assert!(std::mem::replace(&mut exists, false), "{name} after it went");
+                gone += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(gone > 100, "{gone}");
+}
+
+#[test]
+fn within_a_transaction_events_and_messages_stand_in_the_order_of_its_commands() {
+    let config = crate::Config::from_text(b"notify-keyspace-events EAm\n").unwrap();
+    let engine = Engine::builder().config(config).open().unwrap();
+    let mut hears = engine.session(Form::Tape);
+    for line in ["MULTI", "SET a v", "PSUBSCRIBE *", "SET b v", "PUBLISH channel x", "GET c", "DEL a", "EXEC"]
+    {
+        hears.execute(&words(line));
+    }
+    let told: Vec<_> = std::iter::from_fn(|| heard(&mut hears)).collect();
+    let expected = [
+        "psubscribe * 1",
+        "pmessage * __keyevent@0__:set b",
+        "pmessage * channel x",
+        "pmessage * __keyevent@0__:keymiss c",
+        "pmessage * __keyevent@0__:del a",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn reads_of_keys_that_are_not_there_are_told_by_every_way_to_read() {
+    let config = crate::Config::from_text(b"notify-keyspace-events Em\n").unwrap();
+    let engine = Engine::builder().config(config).open().unwrap();
+    let (mut hears, mut session) = (engine.session(Form::Tape), engine.session(Form::Resp));
+    hears.execute(&words("PSUBSCRIBE __key*"));
+    heard(&mut hears).unwrap();
+    let db = engine.database(0).unwrap();
+    db.hset("h", b"f", b"v").unwrap();
+    db.set("there", "v").unwrap();
+    let mut buffer = [0; 8];
+    let mut misses = |what: &str, count: usize, read: &mut dyn FnMut()| {
+        read();
+        for _ in 0..count {
+            let told = heard(&mut hears);
+            assert_eq!(told.as_deref(), Some("pmessage __key* __keyevent@0__:keymiss k"), "{what}");
+        }
+        assert_eq!(heard(&mut hears), None, "{what}");
+    };
+    misses("get", 1, &mut || assert_eq!(db.get("k").unwrap(), None));
+    misses("get_into", 1, &mut || assert_eq!(db.get_into("k", &mut buffer).unwrap(), None));
+    misses("get_many_with", 2, &mut || db.get_many_with(&["k", "there", "k"], |_, _| ()).unwrap());
+    misses("contains", 1, &mut || assert!(!db.contains("k").unwrap()));
+    misses("count_existing", 1, &mut || assert_eq!(db.count_existing(&["there", "k"]).unwrap(), 1));
+    misses("hget", 1, &mut || assert_eq!(db.hget("k", "f").unwrap(), None));
+    misses("hget of a field", 0, &mut || assert_eq!(db.hget("h", "g").unwrap(), None));
+    misses("ttl", 1, &mut || assert_eq!(db.ttl("k").unwrap(), None));
+    for line in ["GET k", "EXISTS k", "HGET k f", "MGET there k", "TTL k", "LLEN k", "EVENTS"] {
+        let count = usize::from(line != "EVENTS");
+        misses(line, count, &mut || drop(session.execute(&words(line)).to_vec()));
+    }
+    let stats = engine.session(Form::Resp).execute(&[b"INFO", b"stats"]).to_vec();
+    let stats = String::from_utf8(stats).unwrap();
+    assert!(stats.contains("keyspace_misses:14\r\n") && stats.contains("keyspace_hits:4\r\n"), "{stats}");
+    session.execute(&[b"CONFIG", b"SET", b"notify-keyspace-events", b"EA"]);
+    misses("unasked", 0, &mut || assert_eq!(db.get("k").unwrap(), None));
 }
 
 #[test]

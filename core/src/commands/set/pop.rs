@@ -68,6 +68,8 @@ impl SPop<'_> {
         };
         reply.set(count.min(set.len()));
         if count >= set.len() {
+            // The server reads the whole as SUNION does, which counts.
+            db.lookup(&self.key);
             set.each(|member| reply_member(reply, member));
             reply.check()?;
             self.remove_all(db);

@@ -1,7 +1,7 @@
 //! XAUTOCLAIM.
 
 use super::claim::{Claimant, Fate};
-use super::{group_to_change, id, now, reply_id};
+use super::{group_to_claim, id, now, reply_id};
 use crate::alloc;
 use crate::command::{Arg, Args, Command, Reply, Write};
 use crate::error::{Error, Result};
@@ -103,7 +103,7 @@ impl<'a> XAutoClaim<'a> {
 impl Write for XAutoClaim<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let now = now(db);
-        let (stream, group) = group_to_change(db, &self.key, self.group)?;
+        let (stream, group) = group_to_claim(db, &self.key, self.group)?;
         // The server takes memory for as many IDs as it may have to tell.
         if alloc::with_room_for::<Id>(self.count.unwrap_or(DEFAULT_COUNT) as usize).is_err() {
             return Err(Error::command(

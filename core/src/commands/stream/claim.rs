@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::{
-    announce_consumer, edit, group_to_change, id, log_claim, log_group, now, reply_entry, reply_id,
+    announce_consumer, edit, group_to_claim, id, log_claim, log_group, now, reply_entry, reply_id,
     see_consumer,
 };
 use crate::alloc;
@@ -280,7 +280,7 @@ impl<'a> XClaim<'a> {
 impl Write for XClaim<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
         let now = now(db);
-        let (stream, group) = group_to_change(db, &self.key, self.group)?;
+        let (stream, group) = group_to_claim(db, &self.key, self.group)?;
         if let Some(error) = &self.refused {
             return Err(error.clone());
         }

@@ -72,12 +72,12 @@ fn no_group(key: &Key<'_>, group: &[u8]) -> Error {
     error_of(&[b"NOGROUP No such consumer group '", group, b"' for key name '", key.bytes(), b"'"])
 }
 
-/// The group of a stream that is there, for a command that goes on to write.
+/// A stream that is there and its group, to claim from; counts a hit or a miss.
 ///
 /// # Errors
 /// WRONGTYPE, or NOGROUP.
-fn group_to_change<'d>(db: &'d Db<'_>, key: &Key<'_>, group: &[u8]) -> Result<(StreamRef<'d>, GroupRef<'d>)> {
-    let stream = stream_to_change(db, key)?.ok_or_else(|| no_key_or_group(key, group))?;
+fn group_to_claim<'d>(db: &'d Db<'_>, key: &Key<'_>, group: &[u8]) -> Result<(StreamRef<'d>, GroupRef<'d>)> {
+    let stream = stream_of(db, key)?.ok_or_else(|| no_key_or_group(key, group))?;
     let group = stream.group(group).ok_or_else(|| no_key_or_group(key, group))?;
     Ok((stream, group))
 }

@@ -26,6 +26,7 @@ pub struct XAck<'a> {
 
 impl Write for XAck<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
+        stream_of(db, &self.key)?;
         let acknowledged = edit(db, &self.key, |stream| {
             let Some(group) = stream.as_ref().group(self.group).map(|group| group.id) else { return Ok(0) };
             let ids = id::all(&self.id)?;

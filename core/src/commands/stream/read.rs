@@ -185,8 +185,8 @@ impl Block for XRead<'_> {
         let db = &*db;
         let mut found = alloc::with_room_for(keys.len())?;
         for (at, key) in keys.iter().enumerate() {
-            let stream = db.peek(key).map(|entry| entry.value().stream()).transpose()?;
-            if stream.is_some_and(|stream| has_more(at, &stream)) {
+            // The server looks twice, and counts that.
+            if stream_of(db, key)?.is_some_and(|stream| has_more(at, &stream)) {
                 found.push((at, key));
             }
         }

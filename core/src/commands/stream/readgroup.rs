@@ -224,7 +224,7 @@ impl Block for XReadGroup<'_> {
         let mut found = alloc::with_room_for(keys.len())?;
         for (at, key) in keys.iter().enumerate() {
             self.see(db, key)?;
-            let stream = db.peek(key).map(|entry| entry.value().stream()).transpose()?;
+            let stream = stream_of(db, key)?;
             if own[at].is_some() || stream.is_some_and(|stream| self.has_new(stream)) {
                 found.push((at, key));
             }

@@ -23,7 +23,7 @@ pub struct Append<'a> {
 
 impl Write for Append<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        let length = match db.lookup(&self.key) {
+        let length = match db.peek(&self.key) {
             Some(entry) => Some(entry.value().text()?.len()),
             None => None,
         };

@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::keyspace::evictor::Created;
 use crate::keyspace::hearing::log_set;
-use crate::keyspace::hooks::{Appended, Event, EventClass};
+use crate::keyspace::hooks::{Appended, EventClass};
 use crate::keyspace::journal::Group;
+use crate::keyspace::turns::{Batch, Happened, Turn};
 use crate::keyspace::waiting::{Place, Ready, Served, Undo, serve_later};
 use crate::store::key::Key;
 use crate::value::Owned;
@@ -34,8 +35,10 @@ pub(in crate::keyspace) struct Rare {
     ballast: Vec<u8>,
     /// Deletions of expired keys met on the way, logged before the command.
     expirations: Group,
-    pub(super) modified: Vec<(usize, Box<[u8]>, u64)>,
-    events: Vec<Happened>,
+    /// What observers are to hear of.
+    pub(in crate::keyspace) told: Batch,
+    /// How many of its events have been published.
+    published: usize,
     pub(in crate::keyspace) garbage: Vec<Owned>,
     /// The garbage is dropped by this thread, whatever it costs.
     pub(in crate::keyspace) drop_here: bool,
@@ -51,23 +54,6 @@ pub(in crate::keyspace) struct Rare {
     pub(in crate::keyspace) served: Vec<Served>,
     /// What is to be done after the unlock beside all that.
     afterwards: Vec<Box<dyn FnOnce() + Send>>,
-    /// Databases of which all keys changed; `None` stands for all databases.
-    pub(in crate::keyspace) flushed: Vec<Option<usize>>,
-}
-
-/// An event with a key of its own.
-struct Happened {
-    class: EventClass,
-    name: &'static str,
-    db: usize,
-    key: Box<[u8]>,
-    client: u64,
-}
-
-impl Happened {
-    fn event(&self) -> Event<'_> {
-        Event { class: self.class, name: self.name, db: self.db, key: &self.key, client: self.client }
-    }
 }
 
 /// How much a command had recorded at some point.
@@ -82,27 +68,42 @@ pub(crate) struct Recorded {
 pub(crate) struct Held(Vec<Happened>);
 
 /// What is left to do for a piece of work once nothing is locked: observers hear, garbage is dropped.
-pub(crate) struct Aftermath(Box<Rare>);
+pub(crate) struct Aftermath<'k> {
+    rare: Box<Rare>,
+    /// To tell the observers.
+    turn: Option<Turn<'k>>,
+}
 
-impl Aftermath {
+impl Aftermath<'_> {
     /// Does it. The caller holds no lock.
     pub(crate) fn settle(self, keyspace: &Keyspace) {
-        self.0.release(keyspace);
+        let Self { mut rare, turn } = self;
+        rare.act_afterwards();
+        if let Some(turn) = turn {
+            turn.tell(std::mem::take(&mut rare.told));
+        }
+        rare.release(keyspace);
+    }
+
+    /// Does it for work that nobody asked for: this waits for no other thread.
+    pub(crate) fn settle_unasked(self, keyspace: &Keyspace) {
+        let Self { mut rare, turn } = self;
+        rare.act_afterwards();
+        if let Some(turn) = turn {
+            turn.leave(std::mem::take(&mut rare.told));
+        }
+        rare.release(keyspace);
     }
 }
 
 impl Rare {
-    /// What is done after the unlock: observers hear, waiters are woken, garbage is dropped.
+    fn act_afterwards(&mut self) {
+        std::mem::take(&mut self.afterwards).into_iter().for_each(|act| act());
+    }
+
+    /// What is done after the observers have heard: waiters are woken, garbage is dropped.
     fn release(self, keyspace: &Keyspace) {
         keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
-        if !self.modified.is_empty() || !self.events.is_empty() {
-            let modified = self.modified.iter().map(|(db, key, client)| (*db, &**key, *client));
-            keyspace.hooks.tell(modified, self.events.iter().map(Happened::event));
-        }
-        if !self.flushed.is_empty() {
-            keyspace.hooks.tell_flushed(&self.flushed);
-        }
-        self.afterwards.into_iter().for_each(|act| act());
         self.served.into_iter().for_each(|served| served.tell(keyspace));
         self.later.iter().for_each(|place| serve_later(keyspace, place));
         if self.drop_here {
@@ -128,7 +129,7 @@ impl Effects {
     }
 }
 
-impl Db<'_> {
+impl<'e> Db<'e> {
     /// Has the log remove a key before whatever the command does.
     pub(super) fn log_removal(&mut self, command: &[u8], key: &Key<'_>) {
         if self.keyspace.hooks.are_logged() {
@@ -140,9 +141,9 @@ impl Db<'_> {
     /// Announces a keyspace event to whoever subscribed to its class.
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
-        if self.keyspace.hooks.want_events() {
+        if self.keyspace.hooks.want_events() || class == EventClass::KeyMiss {
             let (db, client) = (self.index, self.client);
-            self.effects.rare().events.push(Happened { class, name, db, key: key.into(), client });
+            self.effects.rare().told.events.push(Happened { class, name, db, key: key.into(), client });
         }
     }
 
@@ -150,31 +151,45 @@ impl Db<'_> {
     pub(crate) fn notify_of_edit(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         self.notify(class, name, key);
         let Some(rare) = &mut self.effects.rare else { return };
-        if let [.., before, _] = &rare.events[..]
+        let events = &mut rare.told.events;
+        if let [.., before, _] = &events[..]
             && before.name == "del"
             && (before.db, &*before.key) == (self.index, key)
         {
-            let last = rare.events.len() - 1;
-            rare.events.swap(last - 1, last);
+            let last = events.len() - 1;
+            events.swap(last - 1, last);
         }
     }
 
     /// What was recorded so far, for [`Db::hold_events`] and [`Db::forget_since`].
     pub(crate) fn recorded(&self) -> Recorded {
-        let events = self.effects.rare.as_ref().map_or(0, |rare| rare.events.len());
-        Recorded { changes: self.effects.changes, events }
+        Recorded { changes: self.effects.changes, events: self.announced() }
+    }
+
+    /// How many events were announced so far.
+    pub(super) fn announced(&self) -> usize {
+        self.effects.rare.as_ref().map_or(0, |rare| rare.told.events.len())
+    }
+
+    /// Has the events that were announced after the first `from` come after the first `to`, and returns how many these are.
+    pub(super) fn move_events(&mut self, from: usize, to: usize) -> usize {
+        let Some(rare) = &mut self.effects.rare else { return 0 };
+        let events = &mut rare.told.events;
+        let count = events.len() - from;
+        events[to.min(from)..].rotate_right(count);
+        count
     }
 
     /// Takes out the events that were announced since: others come first.
     pub(crate) fn hold_events(&mut self, recorded: Recorded) -> Held {
-        let events = self.effects.rare.as_mut().map(|rare| rare.events.split_off(recorded.events));
+        let events = self.effects.rare.as_mut().map(|rare| rare.told.events.split_off(recorded.events));
         Held(events.unwrap_or_default())
     }
 
     /// Announces the events that were held.
     pub(crate) fn announce(&mut self, held: Held) {
         if !held.0.is_empty() {
-            self.effects.rare().events.extend(held.0);
+            self.effects.rare().told.events.extend(held.0);
         }
     }
 
@@ -284,12 +299,12 @@ impl Db<'_> {
     pub(crate) fn finish_unasked(self, db: usize) {
         let keyspace = self.keyspace;
         if let (_, Some(aftermath)) = self.finish_later(db) {
-            aftermath.settle(keyspace);
+            aftermath.settle_unasked(keyspace);
         }
     }
 
     /// As [`Db::finish`], but leaves to the caller what is to be done when no lock is held any more.
-    pub(crate) fn finish_later(mut self, db: usize) -> (Result<Option<Appended>>, Option<Aftermath>) {
+    pub(crate) fn finish_later(mut self, db: usize) -> (Result<Option<Appended>>, Option<Aftermath<'e>>) {
         let mut effects = Group::default();
         self.settle(db, &[], &mut effects);
         let appended = self.keyspace.hooks.append(&effects);
@@ -307,9 +322,24 @@ impl Db<'_> {
         self.keyspace.dirty.fetch_add(changes, crate::sync::Ordering::Relaxed);
     }
 
-    /// Closes one command: hands its effects to the log while the shards are still locked.
+    /// Publishes the events since the last time. What they are and in which order is final.
+    #[inline]
+    fn publish_events(&mut self) {
+        let hooks = &self.keyspace.hooks;
+        if let Some(rare) = &mut self.effects.rare
+            && hooks.are_published()
+        {
+            for happened in &rare.told.events[rare.published..] {
+                hooks.publish(&happened.event(), &mut rare.afterwards);
+            }
+            rare.published = rare.told.events.len();
+        }
+    }
+
+    /// Closes one command: publishes its events and hands its effects to the log while the shards are still locked.
     pub(crate) fn settle(&mut self, db: usize, argv: &[&[u8]], into: &mut Group) {
         self.settle_met();
+        self.publish_events();
         let changes = std::mem::take(&mut self.effects.changes);
         let mut rewritten = None;
         if let Some(rare) = &mut self.effects.rare {
@@ -337,7 +367,7 @@ impl Db<'_> {
     }
 
     #[inline]
-    fn unlock(mut self) -> Option<Aftermath> {
+    fn unlock(mut self) -> Option<Aftermath<'e>> {
         let keyspace = self.keyspace;
         if self.effects.rare.as_ref().is_some_and(|rare| !rare.ready.is_empty()) {
             self.serve_waiters();
@@ -345,7 +375,10 @@ impl Db<'_> {
         if self.has_changed || self.effects.rare.is_some() {
             self.locks.each_mut(|shard| keyspace.report(shard));
         }
+        self.publish_events();
         let Self { locks, effects, has_changed, .. } = self;
+        let has_told = effects.rare.as_ref().is_some_and(|rare| !rare.told.is_empty());
+        let turn = if has_told { keyspace.hooks.turn() } else { None };
         drop(locks);
         if has_changed {
             crate::keyspace::compaction::help(keyspace);
@@ -353,6 +386,6 @@ impl Db<'_> {
         if !effects.created.is_empty() {
             keyspace.evictor.file(&effects.created);
         }
-        effects.rare.map(Aftermath)
+        effects.rare.map(|rare| Aftermath { rare, turn })
     }
 }

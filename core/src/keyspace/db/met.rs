@@ -1,9 +1,10 @@
 //! What reads meet that is to be seen to: a command that reads changes nothing, so that waits until it has ended, and is done before its shards are unlocked.
 //!
-//! Whoever reads says what it found; what becomes of that is decided here.
+//! Whoever reads says what it found; what becomes of that is decided here. Events of it come before those of what the command did after the read.
 
 use super::Db;
 use crate::keyspace::collection;
+use crate::keyspace::hooks::{EventClass, KEY_MISS};
 use crate::store::key::Key;
 use crate::value::hyperloglog;
 use crate::value::zset::members::Members;
@@ -13,10 +14,14 @@ pub(super) struct Met {
     db: usize,
     key: Box<[u8]>,
     what: What,
+    /// Events that were announced before.
+    events: usize,
 }
 
 /// What there is to do.
 enum What {
+    /// It is not there, and somebody wants to hear of that.
+    Miss,
     /// It has expired, and is reclaimed.
     Reclaim,
     /// Its sorted set was sorted, and leaves its listpack as the server's does.
@@ -26,6 +31,12 @@ enum What {
 }
 
 impl Db<'_> {
+    /// Has a read of a key that is not there announced.
+    #[cold]
+    pub(super) fn found_missing(&self, key: &[u8]) {
+        self.meet(key, What::Miss);
+    }
+
     /// Has a key that was met and had expired reclaimed when the command has ended.
     pub(crate) fn found_stale(&self, key: &[u8]) {
         self.meet(key, What::Reclaim);
@@ -43,16 +54,20 @@ impl Db<'_> {
     }
 
     fn meet(&self, key: &[u8], what: What) {
-        self.met.borrow_mut().push(Met { db: self.index, key: key.into(), what });
+        let events = self.announced();
+        self.met.borrow_mut().push(Met { db: self.index, key: key.into(), what, events });
     }
 
     /// Sees to the keys that reads met.
     pub(super) fn settle_met(&mut self) {
         let home = self.index;
-        for Met { db, key, what } in std::mem::take(self.met.get_mut()) {
+        let mut moved = 0;
+        for Met { db, key, what, events } in std::mem::take(self.met.get_mut()) {
             self.index = db;
             let key = self.key(&key);
+            let before = self.announced();
             match what {
+                What::Miss => self.notify(EventClass::KeyMiss, KEY_MISS, key.bytes()),
                 What::Reclaim => {
                     self.find_live(&key);
                 }
@@ -65,6 +80,7 @@ impl Db<'_> {
                 }
                 What::Keep(estimate) => self.keep_estimate(&key, estimate),
             }
+            moved += self.move_events(before, events + moved);
         }
         self.index = home;
     }
