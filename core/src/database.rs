@@ -299,7 +299,7 @@ impl Database {
     /// As [`Database::set_with`]; then nothing is set.
     pub fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)], ttl: Ttl) -> Result<()> {
         let longest = |(key, value): &(K, V)| key.as_ref().len().max(value.as_ref().len());
-        pairs.iter().try_for_each(|pair| self.admission(longest(pair)).check())?;
+        pairs.iter().try_for_each(|pair| self.admit(longest(pair)))?;
         let ttl_ms = ttl_ms(ttl)?;
         if let Some(elsewhere) = self.elsewhere() {
             pairs.iter().for_each(|(key, _)| self.void_loads(key.as_ref()));

@@ -107,7 +107,7 @@ impl Load {
     /// # Errors
     /// As [`Database::set`].
     pub fn store(&self, value: &[u8], ttl: Ttl) -> Result<bool> {
-        self.db.admission(value.len().max(self.key.len())).check()?;
+        self.db.admit(value.len().max(self.key.len()))?;
         self.db.check_fit(&[(&self.key, value)])?;
         if let Some(watched) = &self.watched {
             return self.store_elsewhere(watched.lock().take(), value, ttl);

@@ -10,7 +10,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::hooks::{Event, EventClass, Hooks};
 use crate::os::{self, Guard};
-use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering, fence};
 
 /// See the module's text.
 pub(crate) struct Turns {
@@ -130,10 +130,12 @@ impl Turns {
     /// Ends a turn, and tells those behind it that were left.
     fn end(&self, hooks: &Hooks, mut number: u64) {
         // In a forked child, what the parent's threads had has been passed over.
-        while self.current.load(Ordering::SeqCst) == number {
+        while self.current.load(Ordering::Acquire) == number {
             number += 1;
-            self.current.store(number, Ordering::SeqCst);
-            if self.behind.load(Ordering::SeqCst) == 0 {
+            self.current.store(number, Ordering::Release);
+            // Whoever is behind says so and then looks whose turn it is: one of both sees the other.
+            fence(Ordering::SeqCst);
+            if self.behind.load(Ordering::Relaxed) == 0 {
                 return;
             }
             let mut left = self.left.lock();
@@ -141,7 +143,7 @@ impl Turns {
                 self.came.notify_all();
                 return;
             };
-            self.behind.fetch_sub(1, Ordering::SeqCst);
+            self.behind.fetch_sub(1, Ordering::Relaxed);
             drop(left);
             // Those behind it have their turn even if an observer panics, which is no fault of this thread's work.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| batch.tell(hooks)));
@@ -157,7 +159,7 @@ impl<'k> Turn<'k> {
         if turns.generation.load(Ordering::Relaxed) != os::generation() {
             turns.begin_anew();
         }
-        Self::with(hooks, turns.next.fetch_add(1, Ordering::SeqCst))
+        Self::with(hooks, turns.next.fetch_add(1, Ordering::Relaxed))
     }
 
     fn with(hooks: &'k Hooks, number: u64) -> Self {
@@ -169,7 +171,7 @@ impl<'k> Turn<'k> {
     /// telling just now, and an observer has come back. The caller holds no lock.
     #[inline]
     pub(super) fn begin(&self) -> bool {
-        self.hooks.turns.current.load(Ordering::SeqCst) >= self.number || self.wait()
+        self.hooks.turns.current.load(Ordering::Acquire) >= self.number || self.wait()
     }
 
     #[cold]
@@ -178,27 +180,29 @@ impl<'k> Turn<'k> {
             return false;
         }
         let turns = &self.hooks.turns;
-        turns.behind.fetch_add(1, Ordering::SeqCst);
+        turns.behind.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let mut left = turns.left.lock();
-        while turns.current.load(Ordering::SeqCst) < self.number {
+        while turns.current.load(Ordering::Acquire) < self.number {
             left = turns.came.wait(left, None);
         }
-        turns.behind.fetch_sub(1, Ordering::SeqCst);
+        turns.behind.fetch_sub(1, Ordering::Relaxed);
         true
     }
 
     /// Has a batch told when the turn has come, by this thread if that is now.
     pub(super) fn leave(self, batch: Batch) {
         let turns = &self.hooks.turns;
-        turns.behind.fetch_add(1, Ordering::SeqCst);
+        turns.behind.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let mut left = turns.left.lock();
-        if turns.current.load(Ordering::SeqCst) < self.number {
+        if turns.current.load(Ordering::Acquire) < self.number {
             left.insert(self.number, batch);
             drop(left);
             self.forget();
             return;
         }
-        turns.behind.fetch_sub(1, Ordering::SeqCst);
+        turns.behind.fetch_sub(1, Ordering::Relaxed);
         drop(left);
         batch.tell(self.hooks);
     }
@@ -232,7 +236,7 @@ impl<'k> Turn<'k> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let turns = &self.hooks.turns;
-        if turns.current.load(Ordering::SeqCst) >= self.number {
+        if turns.current.load(Ordering::Acquire) >= self.number {
             turns.end(self.hooks, self.number);
         } else {
             Turn::with(self.hooks, self.number).leave(Batch::default());

@@ -207,15 +207,15 @@ pub(crate) trait Typed {
     /// # Errors
     /// WRONGTYPE, or out of memory.
     fn hset(&self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool> {
-        let admission = self.admission(key.len().max(field.len()).max(value.len()));
-        admission.check()?;
+        let longest = key.len().max(field.len()).max(value.len());
+        if !self.local().is_calm() || longest > ALWAYS_ALLOWED {
+            self.admit(longest)?;
+            if let Some(elsewhere) = self.elsewhere_to_change(key) {
+                return elsewhere.hset(key, field, value);
+            }
+        }
         self.local().ensure_background();
         let (keyspace, key) = (&self.local().keyspace, self.key(key));
-        if admission != Admission::Silent
-            && let Some(elsewhere) = self.elsewhere_to_change(key.bytes())
-        {
-            return elsewhere.hset(key.bytes(), field, value);
-        }
         let mut edit = SetField::new(field, value, keyspace.config.hot());
         if let Some(is_new) = edit_at_once(keyspace, self.origin(), &key, &mut edit)? {
             return Ok(is_new);
@@ -301,7 +301,7 @@ pub(crate) trait Typed {
     #[inline(never)]
     fn put_otherwise(&self, key: &[u8], hash: u64, value: &[u8], ttl_ms: Option<u64>) -> Result<()> {
         if !self.local().is_calm() || value.len().max(key.len()) > ALWAYS_ALLOWED {
-            self.admission(value.len().max(key.len())).check()?;
+            self.admit(value.len().max(key.len()))?;
             if self.backend().is_some() {
                 return self.put_elsewhere(key, value, ttl_ms);
             }
@@ -343,7 +343,7 @@ pub(crate) trait Typed {
     #[inline(never)]
     fn set_if(&self, key: &[u8], value: &[u8], ttl: Ttl, condition: Condition) -> Result<bool> {
         let ttl_ms = ttl_ms(ttl)?;
-        self.admission(value.len().max(key.len())).check()?;
+        self.admit(value.len().max(key.len()))?;
         if let Some(elsewhere) = self.elsewhere_to_change(key) {
             return elsewhere.set(key, value, ttl, condition);
         }
@@ -419,7 +419,7 @@ pub(crate) trait Typed {
     /// As there.
     #[inline(never)]
     fn incr_otherwise(&self, key: &[u8], by: i64) -> Result<i64> {
-        self.admission(key.len()).check()?;
+        self.admit(key.len())?;
         if let Some(elsewhere) = self.elsewhere_to_change(key) {
             return elsewhere.incr(key, by);
         }
@@ -457,18 +457,19 @@ pub(crate) trait Typed {
         })
     }
 
-    /// Whether a value of that length may come in, and who hears of it.
+    /// Lets a value of that length come in, and makes room for it.
+    ///
+    /// # Errors
+    /// It is too long, or there is no room.
     #[inline(never)]
-    fn admission(&self, length: usize) -> Admission {
-        let inner = self.local();
-        if length > inner.config.hot().proto_max_bulk_len() {
-            Admission::TooLong
-        } else if !inner.make_room() {
-            Admission::Full
-        } else if inner.keyspace.hooks.are_silent() {
-            Admission::Silent
+    fn admit(&self, length: usize) -> Result<()> {
+        let local = self.local();
+        if length > local.config.hot().proto_max_bulk_len() {
+            Err(Error::too_long())
+        } else if local.make_room() {
+            Ok(())
         } else {
-            Admission::Heard
+            Err(Error::out_of_memory())
         }
     }
 
@@ -506,28 +507,6 @@ fn deadline_of(expiry: Option<Expiry>, db: &Db<'_>) -> Option<u64> {
     let Expiry { now, deadline } = expiry?;
     db.go_by(now);
     Some(deadline)
-}
-
-/// Whether a value may come in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// It may, and nobody listens: short cuts for that case may be tried.
-    Silent,
-    /// It may, and somebody hears of it.
-    Heard,
-    TooLong,
-    Full,
-}
-
-impl Admission {
-    #[cold]
-    pub(crate) fn check(self) -> Result<()> {
-        match self {
-            Admission::Silent | Admission::Heard => Ok(()),
-            Admission::TooLong => Err(Error::too_long()),
-            Admission::Full => Err(Error::out_of_memory()),
-        }
-    }
 }
 
 /// Calls `read` with the text of a hash's element.
