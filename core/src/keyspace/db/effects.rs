@@ -74,33 +74,28 @@ pub(crate) struct Aftermath<'k> {
     turn: Option<Turn<'k>>,
 }
 
-impl Aftermath<'_> {
+impl<'k> Aftermath<'k> {
     /// Does it. The caller holds no lock.
     pub(crate) fn settle(self, keyspace: &Keyspace) {
-        let Self { mut rare, turn } = self;
-        rare.act_afterwards();
-        if let Some(turn) = turn {
-            turn.tell(std::mem::take(&mut rare.told));
-        }
-        rare.release(keyspace);
+        self.settle_by(keyspace, Turn::tell);
     }
 
     /// Does it for work that nobody asked for: this waits for no other thread.
     pub(crate) fn settle_unasked(self, keyspace: &Keyspace) {
+        self.settle_by(keyspace, Turn::leave);
+    }
+
+    fn settle_by(self, keyspace: &Keyspace, tell: impl FnOnce(Turn<'k>, Batch)) {
         let Self { mut rare, turn } = self;
-        rare.act_afterwards();
+        std::mem::take(&mut rare.afterwards).into_iter().for_each(|act| act());
         if let Some(turn) = turn {
-            turn.leave(std::mem::take(&mut rare.told));
+            tell(turn, std::mem::take(&mut rare.told));
         }
         rare.release(keyspace);
     }
 }
 
 impl Rare {
-    fn act_afterwards(&mut self) {
-        std::mem::take(&mut self.afterwards).into_iter().for_each(|act| act());
-    }
-
     /// What is done after the observers have heard: waiters are woken, garbage is dropped.
     fn release(self, keyspace: &Keyspace) {
         keyspace.expired_fields.fetch_add(self.expired_fields, crate::sync::Ordering::Relaxed);
