@@ -169,6 +169,7 @@ fn a_panic_of_an_observer_takes_no_turn_from_others() {
 
 #[cfg(unix)]
 #[test]
+#[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
 fn a_forked_child_waits_for_no_turn_of_its_parent() {
     let (engine, ear) = engine_with::<fn(&str)>(None);
     let hooks = &engine.inner.keyspace.hooks;
