@@ -34,11 +34,11 @@ const BOUNDS: &[Bound] = &[
     Bound { operation: "session-lpush", most: 2470 },
     Bound { operation: "session-sadd", most: 2880 },
     Bound { operation: "session-zadd", most: 3720 },
-    Bound { operation: "session-xadd", most: 8290 },
+    Bound { operation: "session-xadd", most: 3790 },
     // Two commands.
     Bound { operation: "session-queue", most: 4430 },
-    Bound { operation: "session-zrank", most: 4430 },
-    Bound { operation: "session-zrange", most: 6830 },
+    Bound { operation: "session-zrank", most: 4230 },
+    Bound { operation: "session-zrange", most: 6570 },
 ];
 
 /// Counts, prints a table, and says how many operations stay within their bounds.

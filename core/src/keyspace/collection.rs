@@ -158,9 +158,16 @@ impl<'d, 'e> Block<'d, 'e> {
     /// Ends the edit that has come to this.
     fn end<T: Collection>(mut self, edited: Edited<T>) -> Result<()> {
         if !edited.has_changed {
-            return edited
-                .unpacked
-                .map_or(Ok(()), |large| self.entry.set_form(NewValue::Owned(large.into())));
+            let form = match (edited.unpacked, &edited.repacked) {
+                (Some(large), _) => NewValue::Owned(large.into()),
+                (None, Some((kind, bytes))) if edited.is_unheard => NewValue::Bytes(*kind, bytes),
+                _ => return Ok(()),
+            };
+            self.entry.set_form(form)?;
+            if edited.is_unheard {
+                self.entry.modified_unheard();
+            }
+            return Ok(());
         }
         if edited.goes {
             self.entry.remove_emptied();

@@ -18,20 +18,21 @@ use crate::evict::Event as Used;
 use crate::store::key::Key;
 use crate::store::memory::{OutOfMemory, Ref};
 use crate::value::editing::{Collection, Editing, LazyTime, Splice};
+use crate::value::listpack;
 use crate::value::patch::Patch;
 use crate::value::{Kind, NewValue};
 
-/// What is to become of a packed collection.
-pub(crate) enum Change {
+/// What is to become of a packed collection. `FRONT`: see [`Patch`].
+pub(crate) enum Change<const FRONT: usize = { listpack::COUNT_BYTES }> {
     /// It stays as it is.
     Nothing,
-    Patched(Patch),
+    Patched(Patch<FRONT>),
     /// Nothing would be left: the key goes.
     Gone,
 }
 
 /// An edit of a collection.
-pub(crate) trait Edit {
+pub(crate) trait Edit<const FRONT: usize = { listpack::COUNT_BYTES }> {
     /// What the collection is when it is large.
     type Of: Collection;
 
@@ -51,7 +52,7 @@ pub(crate) trait Edit {
     fn beginning(&self) -> Option<(Kind, &'static [u8])>;
 
     /// Works out what becomes of packed bytes of that kind. `None`: that is for the command to do.
-    fn plan(&mut self, kind: Kind, packed: &[u8]) -> Option<(Change, Self::Done)>;
+    fn plan(&mut self, kind: Kind, packed: &[u8]) -> Option<(Change<FRONT>, Self::Done)>;
 
     /// Whether it makes no collection smaller. What does is left to the command where the collection is large.
     const ADDS: bool = false;
@@ -71,7 +72,7 @@ pub(crate) trait Edit {
 /// # Errors
 /// The system has no memory, or the log refuses writes: nothing has changed. The log cannot keep this edit: it stands.
 #[inline(always)]
-pub(crate) fn edit_at_once<E: Edit>(
+pub(crate) fn edit_at_once<const FRONT: usize, E: Edit<FRONT>>(
     keyspace: &Keyspace,
     (db, client): (usize, u64),
     key: &Key<'_>,
@@ -87,7 +88,7 @@ pub(crate) fn edit_at_once<E: Edit>(
 }
 
 #[inline(never)]
-fn edit_heard<E: Edit>(
+fn edit_heard<const FRONT: usize, E: Edit<FRONT>>(
     keyspace: &Keyspace,
     (db, client): (usize, u64),
     key: &Key<'_>,
@@ -104,7 +105,7 @@ fn edit_heard<E: Edit>(
 }
 
 #[inline(always)]
-fn run<E: Edit>(
+fn run<const FRONT: usize, E: Edit<FRONT>>(
     keyspace: &Keyspace,
     db: usize,
     key: &Key<'_>,
@@ -184,7 +185,7 @@ fn run<E: Edit>(
 
 /// Goes on with a large collection.
 #[inline(never)]
-fn add_to_large<E: Edit>(
+fn add_to_large<const FRONT: usize, E: Edit<FRONT>>(
     keyspace: &Keyspace,
     mut shard: ShardGuard<'_>,
     db: usize,
@@ -235,13 +236,13 @@ impl ShardData {
     /// # Errors
     /// The system has no memory; nothing has changed.
     #[inline]
-    fn patch(
+    fn patch<const FRONT: usize>(
         &mut self,
         db: usize,
         key: &Key<'_>,
         (at, head): (Ref, Head),
         deadline: Option<u64>,
-        patch: &Patch,
+        patch: &Patch<FRONT>,
     ) -> Result<Ref, OutOfMemory> {
         let len = patch.len_after(head.value_len);
         let new = self.arena.alloc(head.value_at() + len)?;

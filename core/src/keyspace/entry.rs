@@ -251,6 +251,18 @@ impl Head {
         Head { word, value_len, ..*self }
     }
 
+    /// Writes the head and the key of the entry at `at` over the block at `new`, for a value of that length, which the caller writes. It is no longer than those of
+    /// an entry whose lengths are short.
+    pub(crate) fn copy_resized(&self, arena: &Arena, at: Ref, new: Ref, value_len: usize) {
+        let words = arena.block(new).words();
+        words.copy_from(arena.block(at).words(), self.value_at().div_ceil(8));
+        if self.word & LONG == 0 {
+            self.resized(arena, new, value_len);
+        } else {
+            words.set_word(1, self.key_len as u64 | (value_len as u64) << 32);
+        }
+    }
+
     /// Whether a value of that length leaves the lengths of an entry short.
     #[inline]
     pub(crate) fn is_short(value_len: usize) -> bool {
@@ -259,7 +271,7 @@ impl Head {
 
     /// Writes an entry like this one, of this key and deadline, over the block at `new`, with a value of another length, which is short: these pieces, one
     /// after the other. They may stand in the entry itself.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_resized(
         &self,
         arena: &Arena,

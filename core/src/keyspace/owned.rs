@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::entry::Head;
 use super::shard::ShardData;
 use crate::store::HashSeed;
+use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, Ref};
 use crate::store::wheel::Wheel;
 use crate::value::long::LongString;
@@ -181,6 +182,52 @@ impl ShardData {
         self.look_at(at, self.head(at)).share()
     }
 
+    /// Has the entry at `at` hold what has become of the root that it held. Returns where it is now.
+    ///
+    /// # Errors
+    /// There is no memory for another size; the entry is as it was.
+    fn put_root(
+        &mut self,
+        db: usize,
+        hash: u64,
+        (at, head): (Ref, Head),
+        owned: &Owned,
+    ) -> Result<Ref, OutOfMemory> {
+        debug_assert_eq!(owned.kind(), head.kind(), "an edit leaves a value what it is");
+        let mut put = Ok(at);
+        owned.with_root(&mut |root| {
+            let len = padding(head.key_len) + size_of_val(root);
+            // What has pages has a root of fixed size: nothing can go wrong with it.
+            put = if len == head.value_len { Ok(at) } else { self.resize(db, hash, (at, head), len) };
+            if let Ok(at) = put {
+                self.root(at, self.head(at)).words.copy_from(Words::new(root), root.len());
+            }
+        });
+        put
+    }
+
+    /// Gives a root another length: the caller writes it. Returns where the entry is now.
+    ///
+    /// # Errors
+    /// The system has no memory; nothing has changed.
+    fn resize(
+        &mut self,
+        db: usize,
+        hash: u64,
+        (at, head): (Ref, Head),
+        len: usize,
+    ) -> Result<Ref, OutOfMemory> {
+        if head.has_room_for(len) {
+            head.resized(&self.arena, at, len);
+            return Ok(at);
+        }
+        let new = self.arena.alloc(head.size() - head.value_len + len)?;
+        head.copy_resized(&self.arena, at, new, len);
+        self.refer(db, hash, at, new);
+        self.arena.free(at, head.size());
+        Ok(new)
+    }
+
     /// Edits what the entry at `at` owns. `edit` says whether it changed anything beside what it returns. Returns where the entry is now.
     ///
     /// # Errors
@@ -198,16 +245,7 @@ impl ShardData {
         owned.set_wheel(place.and_then(|place| self.wheels.take(place)));
         let (result, changed) = edit(&mut owned, &self.shared.seed);
         let wheel_place = self.keep_wheel(&mut owned, place);
-        let bytes = stored(&owned, head.key_len);
-        let moved = if bytes.len() == head.value_len {
-            // What has pages has a root of fixed size: nothing can go wrong here.
-            self.arena.write(at, head.value_at(), [&bytes]);
-            Ok(at)
-        } else {
-            let deadline = head.deadline(&self.arena, at);
-            self.rewrite(db, hash, at, head, owned.kind(), &bytes, deadline)
-        };
-        match moved {
+        match self.put_root(db, hash, (at, head), &owned) {
             Ok(at) => {
                 if let Some(place) = place.filter(|_| wheel_place.is_none()) {
                     self.wheels.vacate(place);

@@ -2,12 +2,13 @@
 
 use smallvec::SmallVec;
 
-use crate::commands::stream::add::add_now;
+use crate::clock::Clock;
+use crate::commands::stream::add::{add_now, next_id};
 use crate::config::Hot;
 use crate::error::Result;
-use crate::keyspace::EventClass;
 use crate::keyspace::edits::{Change, Edit};
 use crate::keyspace::hearing::{Events, events_of};
+use crate::keyspace::{EventClass, Keyspace};
 use crate::value::Kind;
 use crate::value::editing::{Collection, Editing};
 use crate::value::hash::{Hash, fields};
@@ -15,7 +16,7 @@ use crate::value::list::editing::{popping, pushing};
 use crate::value::list::{End, List};
 use crate::value::listpack::Element;
 use crate::value::set::{Set, members as set};
-use crate::value::stream::{Id, Stream};
+use crate::value::stream::{Id, Stream, packed};
 use crate::value::zset::{ZSet, members as zset};
 
 /// HSET of one field; says whether it is new.
@@ -288,15 +289,17 @@ impl Edit for SetScore<'_> {
 /// XADD of an ID of the time, without options; says which.
 pub(super) struct AddEntry<'w> {
     fields: &'w [&'w [u8]],
+    clock: &'w Clock,
+    limits: <Stream as Collection>::Limits,
 }
 
 impl<'w> AddEntry<'w> {
-    pub(super) fn new(fields: &'w [&'w [u8]]) -> Self {
-        Self { fields }
+    pub(super) fn new(fields: &'w [&'w [u8]], keyspace: &'w Keyspace) -> Self {
+        Self { fields, clock: &keyspace.clock, limits: Stream::limits(keyspace.config.hot()) }
     }
 }
 
-impl Edit for AddEntry<'_> {
+impl Edit<{ packed::FRONT }> for AddEntry<'_> {
     type Of = Stream;
     type Done = Id;
     /// The log gets the ID, which is known last.
@@ -312,11 +315,14 @@ impl Edit for AddEntry<'_> {
     }
 
     fn beginning(&self) -> Option<(Kind, &'static [u8])> {
-        None
+        Stream::NEW
     }
 
-    fn plan(&mut self, _: Kind, _: &[u8]) -> Option<(Change, Id)> {
-        None
+    #[inline(always)]
+    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change<{ packed::FRONT }>, Id)> {
+        let next = |last| next_id(last, || self.clock.now_ms());
+        let (patch, id) = packed::adding(packed, next, self.fields, self.limits)?;
+        Some((Change::Patched(patch), id))
     }
 
     fn add_to(&mut self, stream: &mut Editing<'_, Stream>) -> Result<Id> {

@@ -219,14 +219,16 @@ impl<C: InSession> Execution<'_, C> {
                 self.edit(NUMBERS.zadd, key, SetScore::new(member, text, score, options), yes_or_no)
             }
             CollectionCall::XAdd(key, fields) => {
-                self.edit(NUMBERS.xadd, key, AddEntry::new(fields), |reply, id| reply.bulk(&id.text()))
+                self.edit(NUMBERS.xadd, key, AddEntry::new(fields, &local.keyspace), |reply, id| {
+                    reply.bulk(&id.text())
+                })
             }
         })
     }
 
     /// Edits a collection.
     #[inline]
-    fn edit<E: Edit>(
+    fn edit<const FRONT: usize, E: Edit<FRONT>>(
         self,
         number: usize,
         key: &[u8],

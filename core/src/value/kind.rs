@@ -243,6 +243,8 @@ encodings! {
         SetPacked = 9: Set, "listpack", |bytes| Value::Set(SetRef::packed(bytes));
         /// Sorted set: a listpack.
         ZSetPacked = 11: ZSet, "listpack", |bytes| Value::ZSet(ZSetRef::packed(bytes));
+        /// Stream: a listpack, and numbers; there are no groups.
+        StreamPacked = 14: Stream, "stream", |bytes| Value::Stream(StreamRef::packed(bytes));
     }
     rooted {
         /// String: bytes in pages of their own.
@@ -256,7 +258,7 @@ encodings! {
         /// Sorted set: a table and a tree.
         ZSetTree(ZSet) = 12: ZSet, "skiplist", |root| Value::ZSet(ZSetRef::tree(TreeRef::new(root)));
         /// Stream: trees of listpacks, groups, consumers and what is pending.
-        Stream(Stream) = 13: Stream, "stream", |root| Value::Stream(StreamRef::new(root));
+        Stream(Stream) = 13: Stream, "stream", |root| Value::Stream(StreamRef::large(root));
     }
 }
 
@@ -305,6 +307,7 @@ mod tests {
             (11, "ZSetPacked"),
             (12, "ZSetTree"),
             (13, "Stream"),
+            (14, "StreamPacked"),
         ];
         assert_eq!(numbers, expected.map(|(number, name)| (number, String::from(name))));
         for kind in Kind::ALL {

@@ -24,7 +24,7 @@
 
 use super::patch::{Insertion, Patch, SHORT as SHORT_PATCH};
 
-const COUNT_BYTES: usize = 4;
+pub(crate) const COUNT_BYTES: usize = 4;
 const STRING_12: u8 = 128;
 const STRING_24: u8 = 144;
 const STRING_32: u8 = 145;

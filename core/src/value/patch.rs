@@ -6,10 +6,8 @@ use smallvec::SmallVec;
 
 use super::MAX_IN_ARENA;
 use super::editing::Splice;
+use super::listpack::COUNT_BYTES;
 use crate::store::memory::OutOfMemory;
-
-/// Bytes that begin a listpack.
-const HEAD: usize = 4;
 
 /// Bytes that a patch inserts, and how many of them need no memory of their own.
 pub(super) type Insertion = SmallVec<[u8; SHORT]>;
@@ -18,18 +16,31 @@ pub(super) const SHORT: usize = 64;
 /// Packed bytes as they are after an edit.
 pub(crate) type Patched = SmallVec<[u8; 256]>;
 
-/// See the module's text.
+/// See the module's text. `FRONT`: how many bytes at the beginning it may write over, those of a listpack if nothing is said.
 #[derive(Debug)]
-pub(crate) struct Patch {
+pub(crate) struct Patch<const FRONT: usize = COUNT_BYTES> {
     range: Range<usize>,
     bytes: Insertion,
     count: usize,
-    head: Option<[u8; HEAD]>,
+    head: Option<[u8; FRONT]>,
 }
 
 impl Patch {
+    /// The same of bytes that so many others stand before, whose first ones these take the place of.
+    pub(super) fn behind<const FRONT: usize>(self, others: usize, front: [u8; FRONT]) -> Patch<FRONT> {
+        let Self { range, bytes, count, .. } = self;
+        Patch::new(range.start + others..range.end + others, bytes, count, Some(front))
+    }
+}
+
+impl<const FRONT: usize> Patch<FRONT> {
     /// `bytes` take the place of those of `range`, and `head` that of the first bytes, which are no part of the range. There are `count` elements then.
-    pub(super) fn new(range: Range<usize>, bytes: Insertion, count: usize, head: Option<[u8; HEAD]>) -> Self {
+    pub(super) fn new(
+        range: Range<usize>,
+        bytes: Insertion,
+        count: usize,
+        head: Option<[u8; FRONT]>,
+    ) -> Self {
         Self { range, bytes, count, head }
     }
 
@@ -52,7 +63,7 @@ impl Patch {
     pub(crate) fn apply_to(&self, bytes: &mut (impl Splice + ?Sized)) {
         bytes.splice(self.range.start, self.range.len(), &self.bytes);
         if let Some(head) = &self.head {
-            bytes.splice(0, HEAD, head);
+            bytes.splice(0, FRONT, head);
         }
     }
 
@@ -61,7 +72,7 @@ impl Patch {
     pub(crate) fn applied_to<'p>(&'p self, bytes: &'p [u8]) -> [&'p [u8]; 4] {
         let (before, behind) = (&bytes[..self.range.start], &bytes[self.range.end..]);
         match &self.head {
-            Some(head) => [head, &before[HEAD..], &self.bytes, behind],
+            Some(head) => [head, &before[FRONT..], &self.bytes, behind],
             None => [&[], before, &self.bytes, behind],
         }
     }

@@ -91,14 +91,25 @@ fn add(
     let limits = stream.node_limits();
     let trim = trimming.map(|trim| trim.how().map(|how| (trim, how))).transpose()?;
     let changes = 1 + trim.map_or(0, |(trim, how)| trim.changes(stream, how, 1));
-    let trimmed = stream.alter(changes, |stream| {
-        stream.append(id, fields, limits)?;
-        trim.map_or(Ok(0), |(trim, how)| trim.apply(stream, how, limits.entries))
-    });
+    let is_added = changes == 1 && stream.add_packed(id, fields);
+    let trimmed = if is_added {
+        Some(0)
+    } else {
+        stream.alter(changes, |stream| {
+            stream.append(id, fields, limits)?;
+            trim.map_or(Ok(0), |(trim, how)| trim.apply(stream, how, limits.entries))
+        })
+    };
     let Some(trimmed) = trimmed else { return Ok(Added::default()) };
     let stream = stream.as_ref();
     let first = if trimming.is_some() { stream.first().map(|entry| entry.id) } else { None };
     Ok(Added { id, trimmed, len: stream.len(), first })
+}
+
+/// The ID of the time behind the last one of a stream; `None` if there is none.
+#[inline]
+pub(crate) fn next_id(last: Id, now_ms: impl FnOnce() -> u64) -> Option<Id> {
+    NewId::Auto.behind(last, now_ms).ok()
 }
 
 /// Adds an entry of an ID of the time to a stream that is there, and says which. Fields and values come in turn.

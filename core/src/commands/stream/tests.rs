@@ -6,7 +6,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::commands::testing::{Ear, ask, engine, execute};
+use crate::keyspace::Key;
 use crate::store::memory::refusal;
+use crate::value::Kind;
 use crate::{Engine, Form, Session};
 
 const CASES: u32 = if cfg!(miri) { 2 } else { 150 };
@@ -22,6 +24,7 @@ enum Op {
     Claim(u8, usize),
     AutoClaim(u8),
     Leave(u8),
+    Disband,
     Copy,
 }
 
@@ -38,6 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (who(), 0..60_usize).prop_map(|(who, at)| Op::Claim(who, at)),
         1 => who().prop_map(Op::AutoClaim),
         1 => who().prop_map(Op::Leave),
+        2 => Just(Op::Disband),
         1 => Just(Op::Copy),
     ]
 }
@@ -45,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Clone, Default)]
 struct Model {
     entries: BTreeMap<u64, usize>,
+    has_group: bool,
     pending: BTreeMap<u64, (u8, u64)>,
     given: u64,
 }
@@ -63,10 +68,7 @@ fn pick<V>(map: &BTreeMap<u64, V>, at: usize) -> Option<u64> {
 impl Tried {
     fn new(config: &str) -> Self {
         let engine = engine(config);
-        let mut tried =
-            Self { session: engine.session(Form::Resp), engine, model: Model::default(), next: 0 };
-        assert_eq!(tried.line("XGROUP CREATE k g 0 MKSTREAM"), "+OK");
-        tried
+        Self { session: engine.session(Form::Resp), engine, model: Model::default(), next: 0 }
     }
 
     fn line(&mut self, words: &str) -> String {
@@ -74,6 +76,14 @@ impl Tried {
     }
 
     fn apply(&mut self, op: &Op) {
+        let needs_group =
+            matches!(op, Op::Read(..) | Op::Acknowledge(_) | Op::Claim(..) | Op::AutoClaim(_) | Op::Leave(_));
+        if needs_group && !self.model.has_group {
+            if self.line("XGROUP CREATE k g 0 MKSTREAM").starts_with("-OOM") {
+                return;
+            }
+            self.model = Model { has_group: true, given: 0, ..self.model.clone() };
+        }
         let mut model = self.model.clone();
         let reply = match *op {
             Op::Add(len) | Op::AddTo(len, _) => {
@@ -123,6 +133,12 @@ impl Tried {
                 model.pending.retain(|_, (owner, _)| *owner != who);
                 self.line(&format!("XGROUP DELCONSUMER k g {who}"))
             }
+            Op::Disband if !model.has_group => return,
+            Op::Disband => {
+                model.has_group = false;
+                model.pending.clear();
+                self.line("XGROUP DESTROY k g")
+            }
             Op::Copy => {
                 self.line("COPY k copy REPLACE");
                 // The copy goes its own way.
@@ -138,7 +154,7 @@ impl Tried {
     }
 
     fn check(&mut self) {
-        let Model { entries, pending, .. } = self.model.clone();
+        let Model { entries, pending, has_group, .. } = self.model.clone();
         let mut expected = format!("*{}", entries.len());
         for (id, len) in &entries {
             let id = format!("{id}-1");
@@ -148,6 +164,9 @@ impl Tried {
         let backwards = self.line("XREVRANGE k + -");
         assert_eq!(backwards.len(), expected.len());
         assert_eq!(self.line("XLEN k"), format!(":{}", entries.len()));
+        if !has_group {
+            return;
+        }
         let mut expected = format!("*{}", pending.len());
         for (id, (who, count)) in &pending {
             let id = format!("{id}-1");
@@ -306,6 +325,59 @@ fn streams_take_what_was_promised() {
         let bytes = fill(key, count, entry);
         assert!(bytes <= most, "{key}: {bytes}");
     }
+}
+
+/// Whether the stream at `k` is packed.
+fn is_packed(engine: &Engine) -> bool {
+    let keyspace = &engine.inner.keyspace;
+    let key = Key::new(b"k", &keyspace.seed);
+    let shard = keyspace.lock(key.shard());
+    let at = shard.find(0, &key).expect("it is there");
+    shard.head(at).kind() == Kind::StreamPacked
+}
+
+#[test]
+fn a_short_stream_without_groups_is_packed() {
+    let engine = engine("");
+    let mut session = engine.session(Form::Resp);
+    let mut after = |line: &str, packed: bool| {
+        let reply = ask(&mut session, line);
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+        assert_eq!(is_packed(&engine), packed, "{line}");
+        reply
+    };
+    // By both ways.
+    after("XADD k 1-1 field one", true);
+    after("XADD k * field two", true);
+    after("XADD k MAXLEN 5 * other three", true);
+    assert_eq!(after("XDEL k 1-1", true), ":1");
+    assert_eq!(after("XTRIM k MAXLEN 1", true), ":1");
+    after("XSETID k 99999999-7 ENTRIESADDED 40 MAXDELETEDID 3-3", true);
+    let told = after("XINFO STREAM k", true);
+    for part in [
+        "length :1",
+        "last-generated-id $10 99999999-7",
+        "max-deleted-entry-id $3 3-3",
+        "entries-added :40",
+        "groups :0",
+        "radix-tree-keys :1",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    after("XGROUP CREATE k g 0", false);
+    after("XADD k 99999999-8 field four", false);
+    after("XGROUP DESTROY k g", true);
+    for number in 0..96 {
+        after(&format!("XADD k 99999999-{} field value", 100 + number), true);
+    }
+    // A node has a hundred entries, those that were deleted included.
+    after("XADD k 99999999-300 field value", false);
+    after("XTRIM k MAXLEN 1", true);
+    after("XADD k 99999999-301 field value", true);
+    assert_eq!(after("XRANGE k 99999999-301 +", true), "*1 *2 $12 99999999-301 *2 $5 field $5 value");
+    // Without entries it isn't.
+    assert_eq!(after("XTRIM k MAXLEN 0", false), ":2");
+    assert_eq!(after("XLEN k", false), ":0");
 }
 
 #[test]

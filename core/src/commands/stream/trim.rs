@@ -206,8 +206,8 @@ impl Write for XTrim<'_> {
         let done = super::edit(db, &self.key, |stream| {
             let entries = stream.node_limits().entries;
             let changes = self.trim.changes(stream, how, 0);
-            let trimmed = stream.alter_unheard(changes, |stream| self.trim.apply(stream, how, entries));
-            let trimmed = trimmed.unwrap_or(0);
+            let apply = |stream: &mut Stream| self.trim.apply(stream, how, entries);
+            let trimmed = if changes == 0 { 0 } else { stream.alter_unheard(changes, apply).unwrap_or(0) };
             if trimmed > 0 {
                 stream.heard();
             }

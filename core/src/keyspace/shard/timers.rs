@@ -8,6 +8,7 @@ use crate::keyspace::stored::rehash;
 use crate::store::key::timer_id;
 use crate::store::memory::Ref;
 use crate::store::wheel::Wheel;
+use crate::value::Kind;
 
 impl ShardData {
     pub(super) fn deadline_changed(&mut self, db: usize, hash: u64, before: Option<u64>, after: Option<u64>) {
@@ -31,7 +32,8 @@ impl ShardData {
     #[inline]
     pub(in crate::keyspace) fn has_inside(&self, at: Ref) -> bool {
         let head = self.head(at);
-        head.kind().owns() && self.value_of(at, head).next_deadline().is_some()
+        // Only hashes have elements that expire.
+        head.kind() == Kind::HashTable && self.value_of(at, head).next_deadline().is_some()
     }
 
     /// Counts the keys with deadlines inside their values.

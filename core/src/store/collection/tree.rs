@@ -287,9 +287,9 @@ pub(crate) struct Walk<'a, I> {
 }
 
 impl<I: Items> Walk<'_, I> {
-    /// Where it is.
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    /// Where it has come to.
+    pub(crate) fn into_place(self) -> Place {
+        self.place
     }
 
     /// The item behind the place, with its weight; the place is behind it then.

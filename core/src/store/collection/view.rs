@@ -85,7 +85,7 @@ impl<'a> View<'a> {
 
     /// The words from a block's first to the end of its page, or of its run.
     #[inline]
-    pub(super) fn words(self, block: Ref) -> Words<'a> {
+    pub(crate) fn words(self, block: Ref) -> Words<'a> {
         let at = block.get() as usize - 1;
         if self.is_paged() {
             let words =

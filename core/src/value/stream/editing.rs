@@ -1,7 +1,7 @@
-//! Changing a stream. It is large from the beginning: what is small stands in its entry all the same.
+//! Changing a stream. A packed one takes entries as it is; for all else it is unpacked, and packed again if it is short then.
 
-use super::StreamRef;
 use super::large::{NodeLimits, Stream};
+use super::{Id, StreamRef, packed};
 use crate::config::Hot;
 use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, Pool};
@@ -15,7 +15,7 @@ pub(crate) type Entries<'e> = Editing<'e, Stream>;
 
 impl Collection for Stream {
     const TYPE: Type = Type::Stream;
-    const NEW: Option<(Kind, &'static [u8])> = None;
+    const NEW: Option<(Kind, &'static [u8])> = Some((Kind::StreamPacked, &packed::EMPTY));
     const GOES_WHEN_EMPTY: bool = false;
 
     type Limits = NodeLimits;
@@ -35,12 +35,12 @@ impl Collection for Stream {
         }
     }
 
-    fn is_empty(_: Kind, _: &[u8]) -> bool {
-        unreachable!("no stream is packed")
+    fn is_empty(_: Kind, packed: &[u8]) -> bool {
+        StreamRef::packed(packed).len() == 0
     }
 
-    fn unpack(_: Kind, _: &[u8], _: &Arc<Pool>, _: &HashSeed) -> Result<Self, OutOfMemory> {
-        unreachable!("no stream is packed")
+    fn unpack(_: Kind, packed: &[u8], pool: &Arc<Pool>, _: &HashSeed) -> Result<Self, OutOfMemory> {
+        Stream::unpack(packed, pool)
     }
 
     fn duplicate(&self) -> Self {
@@ -55,6 +55,10 @@ impl Collection for Stream {
     fn is_in_pages(&self) -> bool {
         Stream::is_in_pages(self)
     }
+
+    fn repack(&self, _: NodeLimits) -> Option<(Kind, Vec<u8>)> {
+        self.pack().map(|packed| (Kind::StreamPacked, packed))
+    }
 }
 
 impl Editing<'_, Stream> {
@@ -62,7 +66,7 @@ impl Editing<'_, Stream> {
         match &self.form {
             Form::Unpacked(stream) => stream.as_ref(),
             Form::Large(stream) => stream.as_ref(),
-            Form::Packed(_) => unreachable!("no stream is packed"),
+            Form::Packed(packed) => StreamRef::packed(packed.bytes()),
         }
     }
 
@@ -105,10 +109,33 @@ impl Editing<'_, Stream> {
             };
             self.expect_several(changes.min(pages.max(16)), changes * 64);
         }
-        self.change(|stream, _| {
+        let was_packed = self.is_packed();
+        if !self.is_refused {
+            self.unpack();
+        }
+        let mut is_shorter = was_packed;
+        let changed = self.change(|stream, _| {
+            let parts = stream.parts();
             let changed = change(stream);
             stream.tidy();
+            is_shorter |= stream.parts() < parts;
             changed
-        })
+        });
+        self.may_repack |= is_shorter;
+        changed
+    }
+
+    /// Adds an entry to a packed stream, of an ID that is greater than all before it, if it stays one. Says whether it did; nothing has changed else.
+    pub(crate) fn add_packed(&mut self, id: Id, fields: &[&[u8]]) -> bool {
+        let Form::Packed(packed) = &mut self.form else { return false };
+        if self.is_refused {
+            return false;
+        }
+        let Some((patch, _)) = packed::adding(packed.bytes(), |_| Some(id), fields, self.limits) else {
+            return false;
+        };
+        patch.apply_to(&mut **packed);
+        self.has_changed = true;
+        true
     }
 }

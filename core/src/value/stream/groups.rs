@@ -148,16 +148,16 @@ impl<'a> Pending<'a> {
     fn of(stream: StreamRef<'a>, block: Ref) -> Self {
         Self {
             stream,
-            id: pending_id(stream.view, block),
+            id: pending_id(stream.view(), block),
             delivered: stream.word(block, DELIVERED) as i64,
             count: stream.word(block, COUNT) as i64,
-            consumer: ConsumerId(consumer_of(stream.view, block)),
+            consumer: ConsumerId(consumer_of(stream.view(), block)),
         }
     }
 
     /// The name of its consumer.
     pub(crate) fn consumer_name(&self) -> &'a [u8] {
-        name_of::<CONSUMER_WORDS>(self.stream.view, self.consumer.0)
+        name_of::<CONSUMER_WORDS>(self.stream.view(), self.consumer.0)
     }
 }
 
@@ -167,31 +167,34 @@ fn consumer_of(view: View<'_>, block: Ref) -> Ref {
 
 impl<'a> StreamRef<'a> {
     fn names(self) -> Tree<'a, Names<GROUP_WORDS>> {
-        Tree::anchored(self.view, self.groups_anchor())
+        Tree::anchored(self.view(), self.groups_anchor())
     }
 
     /// Number of groups. O(1).
     pub(crate) fn group_count(self) -> usize {
-        self.names().weight() as usize
+        if self.is_packed() { 0 } else { self.names().weight() as usize }
     }
 
     /// The group of a name. O(log groups).
     pub(crate) fn group(self, name: &[u8]) -> Option<GroupRef<'a>> {
-        let (_, found) = find_name::<GROUP_WORDS>(self.view, self.groups_anchor(), name);
+        if self.is_packed() {
+            return None;
+        }
+        let (_, found) = find_name::<GROUP_WORDS>(self.view(), self.groups_anchor(), name);
         found.map(|block| GroupRef { stream: self, id: GroupId(block) })
     }
 
     /// The groups, by name.
     pub(crate) fn groups(self) -> impl Iterator<Item = GroupRef<'a>> {
-        let mut walk = self.names().walk(self.names().first());
-        std::iter::from_fn(move || walk.next())
+        let mut walk = (!self.is_packed()).then(|| self.names().walk(self.names().first()));
+        std::iter::from_fn(move || walk.as_mut()?.next())
             .map(move |(block, _)| GroupRef { stream: self, id: GroupId(block) })
     }
 
     /// Visits what is pending in a tree, from an ID on, until `visit` says no.
     fn each_pending(self, anchor: Anchor, from: Id, mut visit: impl FnMut(Pending<'a>) -> bool) {
-        let place = seek_pending(self.view, anchor, from);
-        let mut walk = Tree::<Pendings>::anchored(self.view, anchor).walk(place);
+        let place = seek_pending(self.view(), anchor, from);
+        let mut walk = Tree::<Pendings>::anchored(self.view(), anchor).walk(place);
         while let Some((block, _)) = walk.next() {
             if !visit(Pending::of(self, block)) {
                 return;
@@ -231,7 +234,7 @@ impl<'a> StreamRef<'a> {
 
 impl<'a> GroupRef<'a> {
     pub(crate) fn name(&self) -> &'a [u8] {
-        name_of::<GROUP_WORDS>(self.stream.view, self.id.0)
+        name_of::<GROUP_WORDS>(self.stream.view(), self.id.0)
     }
 
     /// The last ID that was delivered.
@@ -260,11 +263,11 @@ impl<'a> GroupRef<'a> {
     }
 
     fn names(&self) -> Tree<'a, Names<CONSUMER_WORDS>> {
-        Tree::anchored(self.stream.view, self.id.consumers())
+        Tree::anchored(self.stream.view(), self.id.consumers())
     }
 
     fn pendings(&self) -> Tree<'a, Pendings> {
-        Tree::anchored(self.stream.view, self.id.pending())
+        Tree::anchored(self.stream.view(), self.id.pending())
     }
 
     /// Number of consumers. O(1).
@@ -279,7 +282,7 @@ impl<'a> GroupRef<'a> {
 
     /// The consumer of a name. O(log consumers).
     pub(crate) fn consumer(&self, name: &[u8]) -> Option<ConsumerRef<'a>> {
-        let (_, found) = find_name::<CONSUMER_WORDS>(self.stream.view, self.id.consumers(), name);
+        let (_, found) = find_name::<CONSUMER_WORDS>(self.stream.view(), self.id.consumers(), name);
         found.map(|block| ConsumerRef { stream: self.stream, id: ConsumerId(block) })
     }
 
@@ -297,7 +300,7 @@ impl<'a> GroupRef<'a> {
 
     /// What is pending of this ID. O(log n).
     pub(crate) fn pending(&self, id: Id) -> Option<Pending<'a>> {
-        let (_, found) = find_pending(self.stream.view, self.id.pending(), id);
+        let (_, found) = find_pending(self.stream.view(), self.id.pending(), id);
         found.map(|block| Pending::of(self.stream, block))
     }
 
@@ -306,13 +309,13 @@ impl<'a> GroupRef<'a> {
         let tree = self.pendings();
         let (first, _) = tree.walk(tree.first()).next()?;
         let (last, _) = tree.walk(tree.end()).previous()?;
-        Some((pending_id(self.stream.view, first), pending_id(self.stream.view, last)))
+        Some((pending_id(self.stream.view(), first), pending_id(self.stream.view(), last)))
     }
 }
 
 impl<'a> ConsumerRef<'a> {
     pub(crate) fn name(&self) -> &'a [u8] {
-        name_of::<CONSUMER_WORDS>(self.stream.view, self.id.0)
+        name_of::<CONSUMER_WORDS>(self.stream.view(), self.id.0)
     }
 
     /// When it last asked for something, in unix milliseconds.
@@ -327,7 +330,7 @@ impl<'a> ConsumerRef<'a> {
 
     /// Number of entries that are pending. O(1).
     pub(crate) fn pending_count(&self) -> usize {
-        Tree::<Pendings>::anchored(self.stream.view, self.id.pending()).weight() as usize
+        Tree::<Pendings>::anchored(self.stream.view(), self.id.pending()).weight() as usize
     }
 
     /// Visits what is pending from an ID on, until `visit` says no. O(log n), and O(1) each.

@@ -1,4 +1,5 @@
-//! A stream: its entries in nodes that are found through a tree, and what is told about all of them. Groups are [`super::groups`]' affair.
+//! A large stream: its entries in nodes that are found through a tree, and what is told about all of them. Groups are [`super::groups`]' affair, and a short
+//! one without any is [`super::packed`].
 //!
 //! Everything stands in blocks of one collection, so a copy shares all of it. Nodes end where the server's would, by the sizes that its own would have: what
 //! `XTRIM ~` takes away, and what `XINFO STREAM` counts, are nodes. A node that has no entries left goes, but for one whose entries went by `XTRIM MINID`
@@ -11,6 +12,7 @@
 
 use super::id::Id;
 use super::node::{self, Entry, Head, Node};
+use super::packed::{self, Numbers};
 use crate::store::collection::tree::{Anchor, Items, Place, Tree, TreeMut};
 use crate::store::collection::{Collection, Own, View};
 use crate::store::memory::words::Words;
@@ -53,7 +55,7 @@ impl NodeLimits {
     pub(crate) const MOST_BYTES: usize = 1 << 30;
 
     /// Whether a node of so many bytes and entries takes no other, of so many bytes.
-    fn is_full(self, bytes: usize, entries: u64, more: usize) -> bool {
+    pub(super) fn is_full(self, bytes: usize, entries: u64, more: usize) -> bool {
         let most = if self.bytes == 0 { Self::MOST_BYTES } else { self.bytes.min(Self::MOST_BYTES) };
         bytes.saturating_add(more) >= most || (self.entries > 0 && entries >= self.entries as u64)
     }
@@ -70,22 +72,50 @@ pub(crate) enum Trim {
 
 /// A stream that is read.
 #[derive(Clone, Copy)]
-pub struct StreamRef<'a> {
-    pub(super) view: View<'a>,
+pub struct StreamRef<'a>(Form<'a>);
+
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Packed(&'a [u8]),
+    Large(View<'a>),
 }
 
 impl<'a> StreamRef<'a> {
-    pub(crate) fn new(root: Root<'a>) -> Self {
-        Self { view: View::new(root.words, root.region) }
+    pub(crate) fn large(root: Root<'a>) -> Self {
+        Self(Form::Large(View::new(root.words, root.region)))
+    }
+
+    pub(crate) fn packed(bytes: &'a [u8]) -> Self {
+        Self(Form::Packed(bytes))
+    }
+
+    /// The numbers of a packed one.
+    fn numbers(self) -> Option<Numbers> {
+        match self.0 {
+            Form::Packed(bytes) => Some(Numbers::of(bytes)),
+            Form::Large(_) => None,
+        }
+    }
+
+    /// The collection of a large one.
+    pub(super) fn view(self) -> View<'a> {
+        match self.0 {
+            Form::Large(view) => view,
+            Form::Packed(_) => unreachable!("the caller has asked"),
+        }
+    }
+
+    pub(super) fn is_packed(self) -> bool {
+        matches!(self.0, Form::Packed(_))
     }
 
     fn told(self) -> Ref {
-        Ref::new(self.view.own(TOLD) as u32).expect("a stream begins with its numbers")
+        Ref::new(self.view().own(TOLD) as u32).expect("a stream begins with its numbers")
     }
 
     /// Word number `at` of a block.
     pub(super) fn word(self, block: Ref, at: usize) -> u64 {
-        u64::from_le(self.view.word_of(block, at))
+        u64::from_le(self.view().word_of(block, at))
     }
 
     pub(super) fn id_at(self, block: Ref, at: usize) -> Id {
@@ -93,7 +123,7 @@ impl<'a> StreamRef<'a> {
     }
 
     fn tree(self) -> Tree<'a, Nodes> {
-        Tree::new(self.view)
+        Tree::new(self.view())
     }
 
     /// Where the tree of groups hangs.
@@ -103,27 +133,30 @@ impl<'a> StreamRef<'a> {
 
     /// Number of entries. O(1).
     pub(crate) fn len(self) -> u64 {
-        self.tree().weight()
+        self.numbers().map_or_else(|| self.tree().weight(), |numbers| numbers.live)
     }
 
     /// The greatest ID that was ever added, or set.
     pub(crate) fn last_id(self) -> Id {
-        self.id_at(self.told(), LAST)
+        self.numbers().map_or_else(|| self.id_at(self.told(), LAST), |numbers| numbers.last)
     }
 
     /// The greatest ID that was deleted by name.
     pub(crate) fn max_deleted_id(self) -> Id {
-        self.id_at(self.told(), DELETED)
+        self.numbers().map_or_else(|| self.id_at(self.told(), DELETED), |numbers| numbers.deleted)
     }
 
     /// How many entries were ever added.
     pub(crate) fn entries_added(self) -> u64 {
-        self.word(self.told(), ADDED)
+        self.numbers().map_or_else(|| self.word(self.told(), ADDED), |numbers| numbers.added)
     }
 
     /// How many nodes there are.
     pub(crate) fn nodes(self) -> usize {
-        self.view.own(NODES) as u32 as usize
+        match self.0 {
+            Form::Packed(bytes) => usize::from(packed::node(bytes).is_begun()),
+            Form::Large(view) => view.own(NODES) as u32 as usize,
+        }
     }
 
     /// The first entry. O(log nodes).
@@ -152,15 +185,18 @@ impl<'a> StreamRef<'a> {
 
     /// The place of the node in which an entry of this ID would be, if it is in any.
     fn place_of(self, id: Id) -> Option<(Place, Ref, u64)> {
-        let place = self.tree().seek(id.ms, |item| node::id_of(self.view, item) <= id);
+        let place = self.tree().seek(id.ms, |item| node::id_of(self.view(), item) <= id);
         let mut walk = self.tree().walk(place);
         let (block, live) = walk.previous()?;
-        Some((walk.place().clone(), block, live))
+        Some((walk.into_place(), block, live))
     }
 
     /// Whether there is an entry of this ID. O(log nodes + entries of a node).
     pub(crate) fn has(self, id: Id) -> bool {
-        self.place_of(id).is_some_and(|(_, block, _)| node::has(self.view, block, id))
+        match self.0 {
+            Form::Packed(bytes) => packed::node(bytes).has(id),
+            Form::Large(view) => self.place_of(id).is_some_and(|(_, block, _)| Node::of(view, block).has(id)),
+        }
     }
 
     /// The entry of this ID. O(log nodes + entries of a node).
@@ -178,14 +214,19 @@ impl<'a> StreamRef<'a> {
         if from > to {
             return;
         }
+        let view = match self.0 {
+            Form::Large(view) => view,
+            Form::Packed(bytes) => {
+                packed::node(bytes).each(from, to, reverse, visit);
+                return;
+            }
+        };
         if reverse {
-            let place = self.tree().seek(to.ms, |item| node::id_of(self.view, item) <= to);
+            let place = self.tree().seek(to.ms, |item| node::id_of(view, item) <= to);
             let mut walk = self.tree().walk(place);
             while let Some((block, _)) = walk.previous() {
-                for entry in Node::of(self.view, block).entries().rev().skip_while(|entry| entry.id > to) {
-                    if entry.id < from || !visit(entry) {
-                        return;
-                    }
+                if !Node::of(view, block).each(from, to, true, &mut visit) {
+                    return;
                 }
             }
             return;
@@ -193,27 +234,29 @@ impl<'a> StreamRef<'a> {
         let place = self.place_of(from).map_or_else(|| self.tree().first(), |(place, ..)| place);
         let mut walk = self.tree().walk(place);
         while let Some((block, _)) = walk.next() {
-            let mut entries = Node::of(self.view, block).entries();
-            entries.skip_before(from);
-            for entry in entries {
-                if entry.id > to || !visit(entry) {
-                    return;
-                }
+            if !Node::of(view, block).each(from, to, false, &mut visit) {
+                return;
             }
         }
     }
 
     /// How many nodes a trim changes at most. `is_rough`: whole ones only. O(these nodes).
     pub(crate) fn nodes_to_trim(self, how: Trim, is_rough: bool) -> usize {
-        let mut walk = self.tree().walk(self.tree().first());
         let (mut nodes, mut len) = (0, self.len());
+        let fate = |head: Head, len, live| match how {
+            Trim::Length(most) => (len >= most + live, len > most),
+            Trim::Before(id) => (head.last < id, head.id < id),
+        };
+        let view = match self.0 {
+            Form::Large(view) => view,
+            Form::Packed(bytes) => {
+                let (goes_whole, goes_in_part) = fate(packed::node(bytes).head, len, len);
+                return usize::from(goes_whole || (goes_in_part && !is_rough));
+            }
+        };
+        let mut walk = self.tree().walk(self.tree().first());
         while let Some((block, live)) = walk.next() {
-            let (goes_whole, goes_in_part) = match how {
-                Trim::Length(most) => (len >= most + live, len > most),
-                Trim::Before(id) => {
-                    (Head::of(self.view, block).last < id, node::id_of(self.view, block) < id)
-                }
-            };
+            let (goes_whole, goes_in_part) = fate(Head::of(view, block), len, live);
             if !goes_whole || !goes_in_part {
                 return nodes + usize::from(goes_in_part && !is_rough);
             }
@@ -226,16 +269,16 @@ impl<'a> StreamRef<'a> {
     /// How many nodes the server's radix tree of the nodes' IDs has: what follows from these alone. O(nodes).
     pub(crate) fn radix_nodes(self) -> usize {
         let mut count = super::radix::Counter::default();
-        let mut walk = self.tree().walk(self.tree().first());
-        while let Some((block, _)) = walk.next() {
-            count.add(node::id_of(self.view, block).key());
+        match self.0 {
+            Form::Packed(bytes) => count.add(packed::node(bytes).head.id.key()),
+            Form::Large(view) => {
+                let mut walk = self.tree().walk(self.tree().first());
+                while let Some((block, _)) = walk.next() {
+                    count.add(node::id_of(view, block).key());
+                }
+            }
         }
         count.nodes()
-    }
-
-    /// Bytes of its pages.
-    fn page_bytes(self) -> usize {
-        self.view.pages() * PAGE
     }
 }
 
@@ -267,7 +310,7 @@ impl Stream {
     }
 
     pub(crate) fn as_ref(&self) -> StreamRef<'_> {
-        StreamRef { view: self.collection.view() }
+        StreamRef(Form::Large(self.collection.view()))
     }
 
     fn edit(&mut self) -> TreeMut<'_, Nodes> {
@@ -276,7 +319,7 @@ impl Stream {
 
     /// Writes a word of a block that is the stream's own.
     pub(super) fn set_word(&mut self, block: Ref, at: usize, word: u64) {
-        self.collection.write(block, at * 8, [&word.to_le_bytes()]);
+        self.collection.view().words(block).set_word(at, word.to_le());
     }
 
     pub(super) fn set_id(&mut self, block: Ref, at: usize, id: Id) {
@@ -311,6 +354,43 @@ impl Stream {
         Ok(())
     }
 
+    /// What packed bytes hold.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn unpack(bytes: &[u8], pool: &Arc<Pool>) -> Result<Self, OutOfMemory> {
+        let (numbers, node) = (Numbers::of(bytes), packed::node(bytes));
+        let mut stream = Self::empty(pool);
+        stream.set_ids(numbers.last, Some(numbers.deleted), Some(numbers.added))?;
+        if node.is_begun() {
+            let head = Head { words: node.head.needed_words(), ..node.head };
+            let block = node::store(&mut stream.collection, head, node.bytes())?;
+            stream.edit().insert(Place::default(), block, numbers.live as u32)?;
+            stream.count_nodes(1);
+        }
+        Ok(stream)
+    }
+
+    /// The bytes that it packs into, if it is short and has no groups. Without memory for them it stays as it is.
+    pub(super) fn pack(&self) -> Option<Vec<u8>> {
+        let stream = self.as_ref();
+        if stream.nodes() != 1 || stream.group_count() > 0 {
+            return None;
+        }
+        let (block, live) = stream.tree().item(&stream.tree().first())?;
+        let node = Node::of(stream.view(), block);
+        // One that has pages needs no others for a while.
+        let most = if self.is_in_pages() { packed::MOST / 2 } else { packed::MOST };
+        let (last, deleted, added) = (stream.last_id(), stream.max_deleted_id(), stream.entries_added());
+        let fits = packed::len_of(&node) <= most;
+        fits.then(|| packed::packed(Numbers { last, deleted, added, live }, &node).ok()).flatten()
+    }
+
+    /// Nodes and groups: with one that goes it may become short enough to be packed.
+    pub(super) fn parts(&self) -> usize {
+        self.as_ref().nodes() + self.as_ref().group_count()
+    }
+
     /// Adds an entry, whose ID is greater than all before it. `fields`: fields and values, in turn. O(log nodes + bytes).
     ///
     /// # Errors
@@ -320,17 +400,17 @@ impl Stream {
         let stream = self.as_ref();
         let mut walk = stream.tree().walk(stream.tree().end());
         let last = walk.previous();
-        let place = walk.place().clone();
+        let place = walk.into_place();
         let more = fields.iter().map(|text| text.len()).sum();
         match last {
-            Some((block, live)) if !is_full(stream.view, (block, live), limits, more) => {
+            Some((block, live)) if !is_full(stream.view(), (block, live), limits, more) => {
                 self.edit().own(&place)?;
                 let moved =
                     node::append(&mut self.collection, block, (id, fields), |view| usual_words(view, 1))?;
                 self.put(&place, (block, moved), live + 1);
             }
             _ => {
-                let room = if self.is_in_pages() { usual_words(stream.view, 0) } else { 0 };
+                let room = if self.is_in_pages() { usual_words(stream.view(), 0) } else { 0 };
                 let block = node::create(&mut self.collection, id, fields, room)?;
                 let end = self.as_ref().tree().end();
                 if let Err(error) = self.edit().insert(end, block, 1) {
@@ -376,7 +456,7 @@ impl Stream {
     /// [`OutOfMemory`]; nothing has changed.
     pub(crate) fn delete(&mut self, id: Id) -> Result<bool, OutOfMemory> {
         let Some((place, block, live)) = self.as_ref().place_of(id) else { return Ok(false) };
-        if !node::has(self.collection.view(), block, id) {
+        if !Node::of(self.collection.view(), block).has(id) {
             return Ok(false);
         }
         let told = self.own_told()?;
@@ -408,8 +488,8 @@ impl Stream {
                 Trim::Length(most) if len <= most => return Ok(gone),
                 Trim::Length(most) => (len - live >= most, len - most),
                 Trim::Before(id) => {
-                    let entries = Node::of(stream.view, block).entries();
-                    let is_before = Head::of(stream.view, block).last < id;
+                    let entries = Node::of(stream.view(), block).entries();
+                    let is_before = Head::of(stream.view(), block).last < id;
                     (
                         is_before,
                         if is_before { 0 } else { entries.take_while(|entry| entry.id < id).count() as u64 },
@@ -454,7 +534,7 @@ impl Stream {
         self.copy_groups(stream)?;
         let mut walk = stream.tree().walk(stream.tree().first());
         while let Some((block, live)) = walk.next() {
-            let block = node::copy(stream.view, block, &mut self.collection)?;
+            let block = node::copy(stream.view(), block, &mut self.collection)?;
             let end = self.as_ref().tree().end();
             self.edit().insert(end, block, live as u32)?;
             self.count_nodes(1);
@@ -497,7 +577,7 @@ impl Rooted for Stream {
     }
 
     fn page_bytes(root: Root<'_>, _: &Pool) -> usize {
-        StreamRef::new(root).page_bytes()
+        View::new(root.words, root.region).pages() * PAGE
     }
 }
 

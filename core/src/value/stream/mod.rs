@@ -1,10 +1,11 @@
-//! Streams: reading one. How entries are stored is told in [`large`] and [`node`], groups in [`groups`], how either is changed in [`editing`].
+//! Streams: reading one. How entries are stored is told in [`packed`], [`large`] and [`node`], groups in [`groups`], how either is changed in [`editing`].
 
 pub(crate) mod editing;
 pub(crate) mod groups;
 mod id;
 mod large;
 mod node;
+pub(crate) mod packed;
 mod radix;
 
 pub(crate) use editing::Entries;

@@ -34,15 +34,16 @@ const AROUND: usize = 4;
 pub(super) struct Head {
     pub(super) id: Id,
     pub(super) last: Id,
-    len: usize,
+    pub(super) len: usize,
     pub(super) words: usize,
-    body: usize,
-    deleted: usize,
+    pub(super) body: usize,
+    pub(super) deleted: usize,
 }
 
 impl Head {
     pub(super) fn of(view: View<'_>, block: Ref) -> Self {
-        let word = |at| u64::from_le(view.word_of(block, at));
+        let words = view.words(block);
+        let word = |at| u64::from_le(words.word(at));
         let low = |at| word(at) as u32 as usize;
         let high = |at| (word(at) >> 32) as usize;
         Self {
@@ -55,9 +56,10 @@ impl Head {
         }
     }
 
-    fn bytes(self) -> [u8; HEAD] {
+    /// Writes it over that of a block.
+    fn write(self, view: View<'_>, block: Ref) {
         let both = |low: usize, high: usize| low as u64 | (high as u64) << 32;
-        let words = [
+        let head = [
             self.id.ms,
             self.id.seq,
             self.last.ms,
@@ -65,9 +67,8 @@ impl Head {
             both(self.len, self.words),
             both(self.body, self.deleted),
         ];
-        let mut bytes = [0; HEAD];
-        bytes.chunks_exact_mut(8).zip(words).for_each(|(to, word)| to.copy_from_slice(&word.to_le_bytes()));
-        bytes
+        let words = view.words(block).first(HEAD_WORDS);
+        head.into_iter().enumerate().for_each(|(at, word)| words.set_word(at, word.to_le()));
     }
 
     /// Words that the block needs.
@@ -89,8 +90,8 @@ impl Head {
 
 /// The ID of a node.
 pub(super) fn id_of(view: View<'_>, block: Ref) -> Id {
-    let word = |at| u64::from_le(view.word_of(block, at));
-    Id { ms: word(0), seq: word(1) }
+    let words = view.words(block);
+    Id { ms: u64::from_le(words.word(0)), seq: u64::from_le(words.word(1)) }
 }
 
 /// A node that is read.
@@ -112,9 +113,49 @@ fn number(element: Element<'_>) -> i64 {
 impl<'a> Node<'a> {
     pub(super) fn of(view: View<'a>, block: Ref) -> Self {
         let head = Head::of(view, block);
-        let pack = Listpack::new(view.bytes(block, HEAD, head.len));
+        Self::new(head, Listpack::new(view.bytes(block, HEAD, head.len)))
+    }
+
+    pub(super) fn new(head: Head, pack: Listpack<'a>) -> Self {
         let fields = pack.iter().next().map_or(0, number) as usize;
         Self { head, pack, fields }
+    }
+
+    /// Whether it ever had an entry.
+    pub(super) fn is_begun(&self) -> bool {
+        !self.pack.is_empty()
+    }
+
+    /// Its listpack.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.pack.bytes()
+    }
+
+    /// Whether it has an entry. O(elements).
+    pub(super) fn has(&self, id: Id) -> bool {
+        let mut entries = self.entries();
+        entries.skip_before(id);
+        entries.next().is_some_and(|entry| entry.id == id)
+    }
+
+    /// Writes what another entry behind the others is told by, and returns the head of the node with it, but for its lengths. `fields`: fields and values,
+    /// in turn.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn next<'w>(
+        &self,
+        id: Id,
+        fields: &[&'w [u8]],
+        elements: &mut Written<'w>,
+    ) -> Result<Head, OutOfMemory> {
+        let size = encode(&self.head, id, fields, self.has_fields(fields), elements)?;
+        Ok(Head { last: id, body: self.head.body + size, ..self.head })
+    }
+
+    /// Its listpack with these elements more.
+    pub(super) fn splice_end(&self, elements: &[Element<'_>]) -> Patch {
+        self.pack.splice(self.pack.end(), 0, elements)
     }
 
     /// The fields that it begins with.
@@ -124,8 +165,30 @@ impl<'a> Node<'a> {
 
     /// Whether these are the fields that it begins with. `fields`: fields and values, in turn.
     fn has_fields(&self, fields: &[&[u8]]) -> bool {
-        fields.len() == 2 * self.fields
-            && self.names().zip(fields.iter().step_by(2)).all(|(name, field)| name == Element::of(field))
+        if fields.len() != 2 * self.fields {
+            return false;
+        }
+        let mut names = self.pack.iter();
+        names.next();
+        fields.iter().step_by(2).all(|field| names.next() == Some(Element::of(field)))
+    }
+
+    /// Visits the entries from an ID to another, both included, in order or in reverse. Says whether there may be others behind them: `visit` has not said no,
+    /// and it has met none outside.
+    pub(super) fn each(
+        &self,
+        from: Id,
+        to: Id,
+        reverse: bool,
+        mut visit: impl FnMut(Entry<'a>) -> bool,
+    ) -> bool {
+        let mut entries = self.entries();
+        if reverse {
+            let mut until = entries.rev().skip_while(|entry| entry.id > to);
+            return until.all(|entry| entry.id >= from && visit(entry));
+        }
+        entries.skip_before(from);
+        entries.all(|entry| entry.id <= to && visit(entry))
     }
 
     /// The entries, from either end.
@@ -167,6 +230,9 @@ pub(super) struct Entries<'a> {
 }
 
 type Elements<'a> = SmallVec<[Element<'a>; 12]>;
+
+/// Those of an entry on its way into a node.
+pub(super) type Written<'w> = SmallVec<[Element<'w>; 16]>;
 
 impl<'a> Entries<'a> {
     fn id(&self, ms: Element<'_>, seq: Element<'_>) -> Id {
@@ -259,7 +325,7 @@ impl std::fmt::Debug for Entry<'_> {
     }
 }
 
-/// The elements of an entry, and the bytes that the server's listpack has of it.
+/// Writes the elements of an entry behind those that are there, and returns the bytes that the server's listpack has of it.
 ///
 /// # Errors
 /// [`OutOfMemory`].
@@ -268,27 +334,54 @@ fn encode<'w>(
     id: Id,
     fields: &[&'w [u8]],
     is_same: bool,
-) -> Result<(Vec<Element<'w>>, usize), OutOfMemory> {
+    elements: &mut Written<'w>,
+) -> Result<usize, OutOfMemory> {
     let int = |number: u64| Element::Int(number as i64);
-    let (ms, seq) = (id.ms.wrapping_sub(head.id.ms), id.seq.wrapping_sub(head.id.seq));
+    let server = |element: Element<'_>| sizes::of_element(element);
+    let (ms, seq) = (int(id.ms.wrapping_sub(head.id.ms)), int(id.seq.wrapping_sub(head.id.seq)));
     let pairs = fields.len() / 2;
     let (told, step, from) = if is_same { (0, 2, 1) } else { (pairs, 1, 0) };
-    let values = fields.iter().skip(from).step_by(step).map(|value| Element::of(value));
-    let mut elements = with_room_for(AROUND + fields.len())?;
-    elements.extend([int(ms), int(seq), int(told as u64)]);
-    elements.extend(values);
-    let server = |element: Element<'_>| sizes::of_element(element);
+    elements.try_reserve(AROUND + fields.len()).map_err(|_| OutOfMemory)?;
+    elements.extend([ms, seq, int(told as u64)]);
     // Its flags, the ID, what is said, and the number of all that; the number of fields only where they are.
-    let mut size = server(Element::Int(if is_same { 2 } else { 0 })) + server(int(ms)) + server(int(seq));
-    size += elements[3..].iter().copied().map(server).sum::<usize>();
-    let mut count = elements.len();
+    let mut size = server(Element::Int(if is_same { 2 } else { 0 })) + server(ms) + server(seq);
+    let mut count = 3;
+    for value in fields.iter().skip(from).step_by(step) {
+        let value = Element::of(value);
+        size += server(value);
+        count += 1;
+        elements.push(value);
+    }
+    elements.push(int(count));
     if !is_same {
         size += server(int(pairs as u64));
         count += 1;
     }
-    size += server(int(count as u64));
-    elements.push(int(elements.len() as u64));
-    Ok((elements, size))
+    Ok(size + server(int(count)))
+}
+
+/// Writes the elements of a node with one entry, and returns its head, but for its lengths. `fields`: fields and values, in turn.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub(super) fn first<'w>(
+    id: Id,
+    fields: &[&'w [u8]],
+    elements: &mut Written<'w>,
+) -> Result<Head, OutOfMemory> {
+    let head = Head { id, last: id, len: 0, words: 0, body: 0, deleted: 0 };
+    let count = Element::Int((fields.len() / 2) as i64);
+    elements.try_reserve(1 + fields.len() + AROUND).map_err(|_| OutOfMemory)?;
+    // The server ends the fields with a zero.
+    let mut body = sizes::EMPTY + sizes::of_element(count) + sizes::of_element(Element::Int(0));
+    elements.push(count);
+    for name in fields.iter().step_by(2) {
+        let name = Element::of(name);
+        body += sizes::of_element(name);
+        elements.push(name);
+    }
+    body += encode(&head, id, fields, true, elements)?;
+    Ok(Head { body, ..head })
 }
 
 /// A node with one entry, in a block of at least so many words, if it is not longer than a page.
@@ -301,17 +394,8 @@ pub(super) fn create(
     fields: &[&[u8]],
     room: usize,
 ) -> Result<Ref, OutOfMemory> {
-    let mut head = Head { id, last: id, len: 0, words: 0, body: 0, deleted: 0 };
-    let names = || fields.iter().step_by(2).map(|name| Element::of(name));
-    let count = Element::Int((fields.len() / 2) as i64);
-    let (entry, size) = encode(&head, id, fields, true)?;
-    // The server ends the fields with a zero.
-    let around = sizes::of_element(count) + sizes::of_element(Element::Int(0));
-    head.body = sizes::EMPTY + around + names().map(sizes::of_element).sum::<usize>() + size;
-    let mut elements = with_room_for(1 + fields.len() + AROUND)?;
-    elements.push(count);
-    elements.extend(names());
-    elements.extend(entry);
+    let mut elements = Written::new();
+    let mut head = first(id, fields, &mut elements)?;
     let empty = Listpack::new(&listpack::EMPTY);
     let patch = empty.splice(empty.end(), 0, &elements);
     head.len = patch.len_after(listpack::EMPTY.len());
@@ -331,9 +415,14 @@ fn with_room_for<T>(items: usize) -> Result<Vec<T>, OutOfMemory> {
     crate::alloc::with_room_for(items).map_err(|_| OutOfMemory)
 }
 
-fn store(collection: &mut Collection, head: Head, pack: &[u8]) -> Result<Ref, OutOfMemory> {
+/// A node in a block of its own.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub(super) fn store(collection: &mut Collection, head: Head, pack: &[u8]) -> Result<Ref, OutOfMemory> {
     let block = collection.alloc(head.words)?;
-    collection.write(block, 0, [&head.bytes()[..], pack]);
+    head.write(collection.view(), block);
+    collection.write(block, HEAD, [pack]);
     Ok(block)
 }
 
@@ -348,9 +437,9 @@ pub(super) fn append(
     usual: fn(View<'_>) -> usize,
 ) -> Result<Ref, OutOfMemory> {
     let node = Node::of(collection.view(), block);
-    let (elements, size) = encode(&node.head, id, fields, node.has_fields(fields))?;
-    let head = Head { last: id, body: node.head.body + size, ..node.head };
-    let patch = node.pack.splice(node.pack.end(), 0, &elements);
+    let mut elements = Written::new();
+    let head = node.next(id, fields, &mut elements)?;
+    let patch = node.splice_end(&elements);
     change(collection, block, head, (&patch, usual))
 }
 
@@ -362,14 +451,6 @@ pub(super) fn delete(collection: &mut Collection, block: Ref, id: Id) -> Result<
     let node = Node::of(collection.view(), block);
     let Some((at, count)) = node.find(id) else { return Ok(None) };
     take(collection, block, (at, count), 1).map(Some)
-}
-
-/// Whether a node has an entry. O(elements).
-pub(super) fn has(view: View<'_>, block: Ref, id: Id) -> bool {
-    let node = Node::of(view, block);
-    let mut entries = node.entries();
-    entries.skip_before(id);
-    entries.next().is_some_and(|entry| entry.id == id)
 }
 
 /// Takes the first entries out of a node, as [`append`] does: so many.
@@ -435,7 +516,7 @@ fn change(
     collection.own(block)?;
     let mut at = InBlock { collection, block, len: before };
     patch.apply_to(&mut at);
-    collection.write(block, 0, [&head.bytes()]);
+    head.write(collection.view(), block);
     Ok(block)
 }
 
@@ -463,7 +544,7 @@ pub(super) fn fit(collection: &mut Collection, block: Ref) -> usize {
         return needed;
     }
     head.words = needed;
-    collection.write(block, 0, [&head.bytes()]);
+    head.write(collection.view(), block);
     collection.shorten(block, words, needed);
     needed
 }

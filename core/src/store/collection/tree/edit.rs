@@ -1,5 +1,6 @@
 //! Changing a tree. What is to be written to is made the tree's own first, so a refusal of memory changes nothing.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use smallvec::SmallVec;
@@ -320,11 +321,14 @@ impl<'c, I: Items> TreeMut<'c, I> {
     }
 
     /// The place of the item behind a place: the same, but for one at the end of a node.
-    fn at_item(&self, place: &Place) -> Place {
+    fn at_item<'p>(&self, place: &'p Place) -> Cow<'p, Place> {
+        if place.steps.last().is_some_and(|step| (step.at as usize) < self.leaf(step.node).len()) {
+            return Cow::Borrowed(place);
+        }
         let mut walk = self.as_ref().walk(place.clone());
         walk.next().expect("there is an item");
         walk.previous();
-        walk.place().clone()
+        Cow::Owned(walk.into_place())
     }
 
     fn len_of(&self, node: Ref, height: usize) -> usize {

@@ -143,10 +143,10 @@ impl<const UNIT: bool> Tried<UNIT> {
         let mut walk = tree.walk(tree.first());
         let forward: Vec<_> = std::iter::from_fn(|| walk.next()).map(listed).collect();
         assert_eq!(&forward, model);
-        assert_eq!(walk.place().before(), total);
+        assert_eq!(walk.place.before(), total);
         let backward: Vec<_> = std::iter::from_fn(|| walk.previous()).map(listed).collect();
         assert!(backward.iter().rev().eq(model));
-        assert_eq!(walk.place().before(), 0);
+        assert_eq!(walk.place.before(), 0);
         let mut before = 0;
         for (number, weight) in model {
             let place = self.seek(*number);
