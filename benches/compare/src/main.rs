@@ -76,6 +76,7 @@ const PEERS: &[(&str, Run)] = &[
         compare::<Valkey>(plan, &name, Goals::new(150.0, 60.0, f64::NAN, 50.0, f64::NAN));
     }),
     ("valkey-memory", |plan| valkey::memory(LARGE / plan.large)),
+    ("valkey-calls", |plan| valkey::calls(LARGE / plan.large)),
     ("valkey-expiry", |plan| valkey::mass_expiry(LARGE / plan.large)),
 ];
 

@@ -114,6 +114,19 @@ impl Client {
         text[1..].trim_end().parse().unwrap_or(0)
     }
 
+    /// Reads a reply, whatever it is.
+    fn reply(&mut self) {
+        let head = self.head();
+        match (self.line[0], u64::try_from(head)) {
+            (b'*', Ok(len)) => (0..len).for_each(|_| self.reply()),
+            (b'$', Ok(len)) => {
+                let read = std::io::copy(&mut self.socket.by_ref().take(len + 2), &mut std::io::sink());
+                assert_eq!(read.expect("the server answers"), len + 2, "the connection has ended");
+            }
+            _ => {}
+        }
+    }
+
     /// Reads a bulk string of the expected length; false if it is missing.
     fn bulk(&mut self, buffer: &mut Value) -> bool {
         let length = self.head();
@@ -264,6 +277,53 @@ fn memory_of_types(scale: u64, peer: &str) {
         });
         print(&format!("{case}: bytes by RSS"), "bytes", bytes, peer);
     }
+}
+
+/// What calls take on the wall, with one of them under way at a time: those of `limits type-calls`.
+pub fn calls(scale: u64) {
+    const SMALL: u64 = 1_000;
+    const CALLS: u64 = 10 * SMALL;
+    let (peer, server) = (name(), Server::start());
+    let mut client = server.client();
+    let score = |number: u64| (number * 7919 % 10_007).to_string();
+    let mut time = |case: &str, count: u64, command: &mut dyn FnMut(&mut Client, u64)| {
+        let start = Instant::now();
+        for number in 0..count {
+            command(&mut client, number);
+            client.send();
+            client.reply();
+        }
+        print(&format!("{case}, CPU time"), "ns", start.elapsed().as_nanos() as f64 / count as f64, &peer);
+    };
+    let element = key;
+    time("LPUSH to lists of up to 10", CALLS, &mut |client, number| {
+        client.add(&[b"LPUSH", &key(number % SMALL), &element(number)]);
+    });
+    time("RPOP from lists of up to 10", CALLS, &mut |client, number| {
+        client.add(&[b"RPOP", &key(number % SMALL)]);
+    });
+    time("SADD to sets of up to 10", CALLS, &mut |client, number| {
+        client.add(&[b"SADD", &key(SMALL + number % SMALL), &element(number)]);
+    });
+    time("ZADD to sorted sets of up to 10", CALLS, &mut |client, number| {
+        client.add(&[b"ZADD", &key(2 * SMALL + number % SMALL), score(number).as_bytes(), &element(number)]);
+    });
+    time("XADD to streams of up to 10", CALLS, &mut |client, number| {
+        client.add(&[b"XADD", &key(3 * SMALL + number % SMALL), b"*", b"field", &element(number)]);
+    });
+    let large = 100_000 / scale;
+    let mut draw = uniform(large);
+    server.client().many(large, |client, number| {
+        client.add(&[b"ZADD", b"large", draw().to_string().as_bytes(), &element(number)]);
+    });
+    let calls = CALLS.min(large);
+    time("ZRANK of 100,000 members", calls, &mut |client, _| {
+        client.add(&[b"ZRANK", b"large", &element(draw())]);
+    });
+    time("ZRANGE of 10 of 100,000 members", calls, &mut |client, _| {
+        let from = draw();
+        client.add(&[b"ZRANGE", b"large", from.to_string().as_bytes(), (from + 9).to_string().as_bytes()]);
+    });
 }
 
 /// How many bytes a server grows by per command.

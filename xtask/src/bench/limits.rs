@@ -24,6 +24,7 @@ pub const CASES: &[&str] = &[
     "type-memory",
     "type-calls",
     "type-growth",
+    "type-copies",
 ];
 
 /// Runs every case so often and says of each figure whether it held every time.

@@ -49,13 +49,18 @@ pub fn write() -> Result<(), String> {
     let notes = std::fs::read_to_string(sh::root().join("benches/notes.toml")).unwrap_or_default();
     let notes: Notes = toml::from_str(&notes).map_err(|error| format!("benches/notes.toml: {error}"))?;
     let mut text = format!("{HEAD}\n{}", machine());
+    let path = sh::root().join("benches/RESULTS.md");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
     let mut all = Vec::new();
     for (part, _) in PARTS {
         let findings = gather(rows::load(part)?);
-        section(&mut text, part, &findings, &notes.note);
+        let _ = write!(text, "\n## {}\n", title(part));
+        match kept(&before, part).filter(|_| findings.part.is_none()) {
+            Some(section) => text.push_str(section),
+            None => section(&mut text, part, &findings, &notes.note),
+        }
         all.push(findings);
     }
-    let path = sh::root().join("benches/RESULTS.md");
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("   bench     wrote benches/RESULTS.md");
     chart::write(&all)
@@ -124,8 +129,15 @@ fn packages() -> String {
         .join(", ")
 }
 
+/// What the document has said of a part so far.
+fn kept<'d>(document: &'d str, part: &str) -> Option<&'d str> {
+    let (_, section) = document.split_once(&format!("\n## {}\n", title(part)))?;
+    Some(section.split_once("\n## ").map_or(section, |(section, _)| section))
+}
+
+/// What stands below the title of a part.
 fn section(text: &mut String, name: &str, findings: &Findings, notes: &[Note]) {
-    let _ = writeln!(text, "\n## {}\n", title(name));
+    text.push('\n');
     let Some(part) = &findings.part else {
         text.push_str("Not run yet.\n");
         return;

@@ -38,9 +38,10 @@ fn main() -> ExitCode {
         "type-memory" => types::memory(scale),
         "type-calls" => types::calls(scale),
         "type-growth" => types::growth(scale),
+        "type-copies" => types::copies(scale),
         _ => {
             eprintln!(
-                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle|type-memory|type-calls|type-growth [SCALE]"
+                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle|type-memory|type-calls|type-growth|type-copies [SCALE]"
             );
             return ExitCode::FAILURE;
         }

@@ -1,4 +1,5 @@
-//! Lists, sets, sorted sets and streams: bytes by RSS, what a call through a session takes, and the longest call while one grows to a million elements.
+//! Lists, sets, sorted sets and streams: bytes by RSS, what a call through a session takes, and the longest call while one grows to a million elements,
+//! or is copied.
 
 use std::hint::black_box;
 
@@ -199,6 +200,66 @@ pub fn growth(scale: u64) {
             },
         }
     });
+}
+
+/// The longest that COPY of a million elements takes, or a change of either of the two afterwards, when they may still share what has not changed; and XINFO STREAM.
+pub fn copies(scale: u64) {
+    type Call = fn(&mut Client, &[u8], u64);
+    let count = 1_000_000 / scale;
+    let add: [(&str, Call, Call); 4] = [
+        (
+            "list",
+            |client, key, number| client.call(&[b"RPUSH", key, &element(number)]),
+            |client, key, number| {
+                client.call(&[b"LSET", key, number.to_string().as_bytes(), &element(number + 1)]);
+            },
+        ),
+        (
+            "set",
+            |client, key, number| client.call(&[b"SADD", key, &element(number)]),
+            |client, key, number| client.call(&[b"SREM", key, &element(number)]),
+        ),
+        (
+            "sorted set",
+            |client, key, number| {
+                client.call(&[b"ZADD", key, number.to_string().as_bytes(), &element(number)]);
+            },
+            |client, key, number| client.call(&[b"ZINCRBY", key, b"1000.5", &element(number)]),
+        ),
+        (
+            "stream",
+            |client, key, number| {
+                client.call(&[b"XADD", key, id(number).as_bytes(), b"field", &element(number)])
+            },
+            |client, key, number| client.call(&[b"XDEL", key, id(number).as_bytes()]),
+        ),
+    ];
+    for (name, add, change) in add {
+        let name = format!("{name} copy: COPY of a million and 20,000 changes after it, worst, CPU time");
+        judge_pauses(&name, "copies", || {
+            let mut client = Client::new();
+            (0..count).for_each(|number| add(&mut client, b"source", number));
+            let mut slowest = slowest_calls(1, 1, |_| client.call(&[b"COPY", b"source", b"copy"]));
+            let mut draw = uniform(count);
+            for _ in 0..10 {
+                for key in [b"source", &b"copy"[..]] {
+                    slowest.extend(slowest_calls(1_000, 1_000, |_| change(&mut client, key, draw())));
+                }
+            }
+            slowest
+        });
+    }
+    judge_pauses("XINFO STREAM of a million entries, CPU time", "streams", || {
+        let mut client = Client::new();
+        for number in 0..count {
+            client.call(&[b"XADD", b"k", id(number).as_bytes(), b"field", &element(number)]);
+        }
+        slowest_calls(10, 1, |_| client.call(&[b"XINFO", b"STREAM", b"k"]))
+    });
+}
+
+fn id(number: u64) -> String {
+    format!("{}-0", 1_700_000_000_000 + number)
 }
 
 fn pauses(name: &str, count: u64, mut call: impl FnMut(&mut Client, u64)) {
