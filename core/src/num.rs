@@ -9,5 +9,5 @@ mod long_double;
 mod strtod;
 
 pub(crate) use double::{parse_f64, parse_f64_bound, write_f64, write_f64_17};
-pub(crate) use integer::{MOST_SHORT, parse_i64, parse_u64, short_decimal};
+pub(crate) use integer::{MOST_SHORT, atoi, parse_i64, parse_u64, short_decimal};
 pub(crate) use long_double::LongDouble;

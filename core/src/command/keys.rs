@@ -20,6 +20,28 @@ pub fn each_position(spec: &Spec, argv: &[&[u8]], mut visit: impl FnMut(usize, K
 /// The positions of all keys of a call and what happens to them, as COMMAND GETKEYSANDFLAGS tells; more exact than the specs where the
 /// arguments decide. `None` as in [`each_position`].
 pub fn of_call(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
+    by_specs(spec, argv).or_else(|| by_count(spec, argv))
+}
+
+/// The keys of a call that counts them by a word which is no number: as many as C's `atoi` makes of it. Of such keys the server tells nothing more.
+fn by_count(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
+    let counted = spec.keys.iter().find_map(|key_spec| match (key_spec.begin, key_spec.find) {
+        // MSETEX, whose step is 2, has specs alone.
+        (BeginSearch::Index(start), FindKeys::KeyNum { at, first, step: 1 }) => {
+            Some((start + at, start + first))
+        }
+        _ => None,
+    });
+    let (count_at, first) = counted?;
+    let count = usize::try_from(num::atoi(argv.get(count_at)?)).ok()?;
+    let end = first.checked_add(count)?;
+    let is_other = |key_spec: &&KeySpec| !matches!(key_spec.find, FindKeys::KeyNum { .. });
+    let others = spec.keys.iter().filter(is_other).filter_map(|key_spec| positions(key_spec, argv)).flatten();
+    let keys = (first..end).chain(others).map(|position| (position, KeyFlags::NONE));
+    (count > 0 && end <= argv.len()).then(|| keys.collect())
+}
+
+fn by_specs(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
     let mut found = Vec::new();
     let is_of_keys = |key_spec: &&KeySpec| !key_spec.flags.contains(KeyFlags::NOT_KEY);
     for (index, key_spec) in spec.keys.iter().enumerate().filter(|(_, key_spec)| is_of_keys(key_spec)) {

@@ -33,6 +33,22 @@ pub(crate) fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
+/// What C's `atoi` makes of a text: the digits behind spaces and a sign, whatever follows them, cut to 32 bits; 0 without digits. O(length).
+///
+/// The standard leaves open what becomes of numbers beyond 32 bits: as in glibc, they are cut, and those beyond 64 bits are the greatest or the least of 64.
+pub(crate) fn atoi(text: &[u8]) -> i32 {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let text = &text[text.iter().take_while(|byte| is_space(byte)).count()..];
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let digits = digits.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit <= 9);
+    let next = |value: i64, digit: u8| value.saturating_mul(10).saturating_add(i64::from(digit));
+    let down = |value: i64, digit: u8| value.saturating_mul(10).saturating_sub(i64::from(digit));
+    (if is_negative { digits.fold(0, down) } else { digits.fold(0, next) }) as i32
+}
+
 /// Appends the decimal form of `value`.
 pub(crate) fn write_i64(buf: &mut Vec<u8>, value: i64) {
     buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -61,6 +77,28 @@ pub(crate) fn short_decimal(number: u32) -> (u64, usize) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn atoi_takes_what_c_takes() {
+        for (text, number) in [
+            ("2", 2),
+            (" \t\r\n+2", 2),
+            ("-2abc", -2),
+            ("02.5", 2),
+            ("", 0),
+            ("abc", 0),
+            ("+-2", 0),
+            ("- 2", 0),
+            ("0x2", 0),
+            ("4294967298", 2),
+            ("-4294967294", 2),
+            ("9223372036854775807", -1),
+            ("99999999999999999999", -1),
+            ("-99999999999999999999", 0),
+        ] {
+            assert_eq!(atoi(text.as_bytes()), number, "{text:?}");
+        }
+    }
 
     #[test]
     fn only_the_canonical_form_is_an_integer() {
