@@ -2,7 +2,7 @@
 //!
 //! Everything that loom models imports from here, so that the same source runs under the model checker. The mutex is std's and not
 //! parking_lot's because of fork: a contended parking_lot mutex leaves its state in a process-wide table that no fork handler can
-//! reach, while std's is one word on Linux, which the handlers hold across the fork.
+//! reach, while std's is one word on Linux, which the handlers hold across the fork. In the engine's own tests the order of locks is watched, too.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -11,157 +11,12 @@ pub(crate) use std::sync::Arc;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-#[cfg(not(any(loom, tsan)))]
-use std::sync as imp;
+#[cfg(not(all(test, not(any(loom, tsan)))))]
+mod plain;
+#[cfg(not(all(test, not(any(loom, tsan)))))]
+pub(crate) use plain::{Condvar, Mutex, MutexGuard, apart};
 
-#[cfg(loom)]
-use loom::sync as imp;
-
-// ThreadSanitizer does not see into std's mutex, which comes compiled without it.
-#[cfg(all(tsan, not(loom)))]
-use parking_lot as imp;
-
-pub(crate) type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
-
-/// A mutex without poisoning: a panic under it ends one command, not the engine.
-#[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(imp::Mutex<T>);
-
-impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(imp::Mutex::new(value))
-    }
-
-    #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        #[cfg(all(tsan, not(loom)))]
-        return self.0.lock();
-        #[cfg(not(all(tsan, not(loom))))]
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Takes the lock if nobody holds it.
-    #[inline]
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        #[cfg(all(tsan, not(loom)))]
-        return self.0.try_lock();
-        #[cfg(not(all(tsan, not(loom))))]
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(std::sync::TryLockError::WouldBlock) => None,
-        }
-    }
-}
-
-/// What threads wait at that hold such a mutex.
-#[derive(Debug)]
-pub(crate) struct Condvar(imp::Condvar);
-
-impl Default for Condvar {
-    fn default() -> Self {
-        Self(imp::Condvar::new())
-    }
-}
-
-impl Condvar {
-    pub(crate) fn notify_all(&self) {
-        self.0.notify_all();
-    }
-
-    /// Waits until it is notified, for so long at most, if a time is given. May return earlier.
-    #[cfg(not(all(tsan, not(loom))))]
-    pub(crate) fn wait<'a, T>(
-        &self,
-        guard: MutexGuard<'a, T>,
-        time: Option<std::time::Duration>,
-    ) -> MutexGuard<'a, T> {
-        match time {
-            None => self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner),
-            Some(time) => {
-                self.0.wait_timeout(guard, time).unwrap_or_else(std::sync::PoisonError::into_inner).0
-            }
-        }
-    }
-
-    #[cfg(all(tsan, not(loom)))]
-    pub(crate) fn wait<'a, T>(
-        &self,
-        mut guard: MutexGuard<'a, T>,
-        time: Option<std::time::Duration>,
-    ) -> MutexGuard<'a, T> {
-        match time {
-            None => self.0.wait(&mut guard),
-            Some(time) => _ = self.0.wait_for(&mut guard, time),
-        }
-        guard
-    }
-}
-
-/// The same for what loom would model in vain: counters, and names that are set once.
-pub(crate) mod apart {
-    #[cfg(tsan)]
-    use parking_lot as imp;
-    #[cfg(not(tsan))]
-    use std::sync as imp;
-
-    pub(crate) type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(imp::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(imp::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            #[cfg(tsan)]
-            return self.0.lock();
-            #[cfg(not(tsan))]
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-    }
-
-    /// What threads wait at that hold such a mutex.
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(imp::Condvar);
-
-    impl Condvar {
-        pub(crate) const fn new() -> Self {
-            Self(imp::Condvar::new())
-        }
-
-        pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
-        }
-
-        /// Waits until it is notified, for so long at most, if a time is given. May return earlier.
-        #[cfg(not(tsan))]
-        pub(crate) fn wait<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            time: Option<std::time::Duration>,
-        ) -> MutexGuard<'a, T> {
-            match time {
-                None => self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner),
-                Some(time) => {
-                    self.0.wait_timeout(guard, time).unwrap_or_else(std::sync::PoisonError::into_inner).0
-                }
-            }
-        }
-
-        #[cfg(tsan)]
-        pub(crate) fn wait<'a, T>(
-            &self,
-            mut guard: MutexGuard<'a, T>,
-            time: Option<std::time::Duration>,
-        ) -> MutexGuard<'a, T> {
-            match time {
-                None => self.0.wait(&mut guard),
-                Some(time) => _ = self.0.wait_for(&mut guard, time),
-            }
-            guard
-        }
-    }
-}
+#[cfg(all(test, not(any(loom, tsan))))]
+mod watched;
+#[cfg(all(test, not(any(loom, tsan))))]
+pub(crate) use watched::{Condvar, Mutex, MutexGuard, apart};
