@@ -9,7 +9,8 @@
 //! of what is pending by ID; what is pending stands in the group's tree and in its consumer's.
 
 use super::id::Id;
-use super::large::{Stream, StreamRef};
+use super::large::Stream;
+use super::reading::StreamRef;
 use crate::store::collection::View;
 use crate::store::collection::tree::{Anchor, Items, Place, Tree, TreeMut};
 use crate::store::memory::{OutOfMemory, Ref};

@@ -41,6 +41,11 @@ impl Id {
         text
     }
 
+    /// The ID of a [key](Id::key).
+    pub(super) fn of_key(key: u128) -> Self {
+        Self { ms: (key >> 64) as u64, seq: key as u64 }
+    }
+
     /// Both numbers in one, which is ordered as IDs are: the server's key of a node.
     pub(super) fn key(self) -> u128 {
         u128::from(self.ms) << 64 | u128::from(self.seq)

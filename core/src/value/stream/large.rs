@@ -7,31 +7,34 @@
 //!
 //! ```text
 //! own numbers   the tree of nodes, which weigh what they have of entries; the block below; half a word: number of nodes
-//! block         last ID (2 words) | greatest deleted ID (2) | entries ever added | the tree of groups (2)
+//! block         last ID (2 words) | greatest deleted ID (2) | entries ever added | the tree of groups (2) | nodes of the server's radix tree, less one
 //! ```
 
 use super::id::Id;
-use super::node::{self, Entry, Head, Node};
+use super::node::{self, Head, Node};
 use super::packed::{self, Numbers};
-use crate::store::collection::tree::{Anchor, Items, Place, Tree, TreeMut};
+use super::radix;
+use super::reading::StreamRef;
+use crate::store::collection::tree::{Items, Place, Tree, TreeMut};
 use crate::store::collection::{Collection, Own, View};
 use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, PAGE, Pool, Ref};
 use crate::sync::Arc;
 use crate::value::rooted::{Root, Rooted, as_its_collection};
 
-const NODES: Own = Own::Half;
-const TOLD: Own = Own::Third;
+pub(super) const NODES: Own = Own::Half;
+pub(super) const TOLD: Own = Own::Third;
 
 /// Words of the block of numbers.
-const TOLD_WORDS: usize = 7;
-const LAST: usize = 0;
-const DELETED: usize = 2;
-const ADDED: usize = 4;
-const GROUPS: usize = 5;
+const TOLD_WORDS: usize = 8;
+pub(super) const LAST: usize = 0;
+pub(super) const DELETED: usize = 2;
+pub(super) const ADDED: usize = 4;
+pub(super) const GROUPS: usize = 5;
+pub(super) const RADIX: usize = 7;
 
 /// Nodes in the order of their IDs.
-struct Nodes;
+pub(super) struct Nodes;
 
 impl Items for Nodes {
     const UNIT: bool = false;
@@ -70,229 +73,6 @@ pub(crate) enum Trim {
     Before(Id),
 }
 
-/// A stream that is read.
-#[derive(Clone, Copy)]
-pub struct StreamRef<'a>(Form<'a>);
-
-#[derive(Clone, Copy)]
-enum Form<'a> {
-    Packed(&'a [u8]),
-    Large(View<'a>),
-}
-
-impl<'a> StreamRef<'a> {
-    pub(crate) fn large(root: Root<'a>) -> Self {
-        Self(Form::Large(View::new(root.words, root.region)))
-    }
-
-    pub(crate) fn packed(bytes: &'a [u8]) -> Self {
-        Self(Form::Packed(bytes))
-    }
-
-    /// The numbers of a packed one.
-    fn numbers(self) -> Option<Numbers> {
-        match self.0 {
-            Form::Packed(bytes) => Some(Numbers::of(bytes)),
-            Form::Large(_) => None,
-        }
-    }
-
-    /// The collection of a large one.
-    pub(super) fn view(self) -> View<'a> {
-        match self.0 {
-            Form::Large(view) => view,
-            Form::Packed(_) => unreachable!("the caller has asked"),
-        }
-    }
-
-    pub(super) fn is_packed(self) -> bool {
-        matches!(self.0, Form::Packed(_))
-    }
-
-    fn told(self) -> Ref {
-        Ref::new(self.view().own(TOLD) as u32).expect("a stream begins with its numbers")
-    }
-
-    /// Word number `at` of a block.
-    pub(super) fn word(self, block: Ref, at: usize) -> u64 {
-        u64::from_le(self.view().word_of(block, at))
-    }
-
-    pub(super) fn id_at(self, block: Ref, at: usize) -> Id {
-        Id { ms: self.word(block, at), seq: self.word(block, at + 1) }
-    }
-
-    fn tree(self) -> Tree<'a, Nodes> {
-        Tree::new(self.view())
-    }
-
-    /// Where the tree of groups hangs.
-    pub(super) fn groups_anchor(self) -> Anchor {
-        Anchor::In(self.told(), GROUPS)
-    }
-
-    /// Number of entries. O(1).
-    pub(crate) fn len(self) -> u64 {
-        self.numbers().map_or_else(|| self.tree().weight(), |numbers| numbers.live)
-    }
-
-    /// The greatest ID that was ever added, or set.
-    pub(crate) fn last_id(self) -> Id {
-        self.numbers().map_or_else(|| self.id_at(self.told(), LAST), |numbers| numbers.last)
-    }
-
-    /// The greatest ID that was deleted by name.
-    pub(crate) fn max_deleted_id(self) -> Id {
-        self.numbers().map_or_else(|| self.id_at(self.told(), DELETED), |numbers| numbers.deleted)
-    }
-
-    /// How many entries were ever added.
-    pub(crate) fn entries_added(self) -> u64 {
-        self.numbers().map_or_else(|| self.word(self.told(), ADDED), |numbers| numbers.added)
-    }
-
-    /// How many nodes there are.
-    pub(crate) fn nodes(self) -> usize {
-        match self.0 {
-            Form::Packed(bytes) => usize::from(packed::node(bytes).is_begun()),
-            Form::Large(view) => view.own(NODES) as u32 as usize,
-        }
-    }
-
-    /// The first entry. O(log nodes).
-    pub(crate) fn first(self) -> Option<Entry<'a>> {
-        self.end(false)
-    }
-
-    /// The last entry. O(log nodes).
-    pub(crate) fn last(self) -> Option<Entry<'a>> {
-        self.end(true)
-    }
-
-    fn end(self, is_last: bool) -> Option<Entry<'a>> {
-        let mut found = None;
-        self.each(Id::MIN, Id::MAX, is_last, |entry| {
-            found = Some(entry);
-            false
-        });
-        found
-    }
-
-    /// The ID of the first entry; `0-0` without entries. O(log nodes).
-    pub(crate) fn first_id(self) -> Id {
-        self.first().map_or(Id::MIN, |entry| entry.id)
-    }
-
-    /// The place of the node in which an entry of this ID would be, if it is in any.
-    fn place_of(self, id: Id) -> Option<(Place, Ref, u64)> {
-        let place = self.tree().seek(id.ms, |item| node::id_of(self.view(), item) <= id);
-        let mut walk = self.tree().walk(place);
-        let (block, live) = walk.previous()?;
-        Some((walk.into_place(), block, live))
-    }
-
-    /// Whether there is an entry of this ID. O(log nodes + entries of a node).
-    pub(crate) fn has(self, id: Id) -> bool {
-        match self.0 {
-            Form::Packed(bytes) => packed::node(bytes).has(id),
-            Form::Large(view) => self.place_of(id).is_some_and(|(_, block, _)| Node::of(view, block).has(id)),
-        }
-    }
-
-    /// The entry of this ID. O(log nodes + entries of a node).
-    pub(crate) fn get(self, id: Id) -> Option<Entry<'a>> {
-        let mut found = None;
-        self.each(id, id, false, |entry| {
-            found = Some(entry);
-            false
-        });
-        found
-    }
-
-    /// Visits the entries from an ID to another, both included, in order or in reverse, until `visit` says no. O(log nodes) and the entries.
-    pub(crate) fn each(self, from: Id, to: Id, reverse: bool, mut visit: impl FnMut(Entry<'a>) -> bool) {
-        if from > to {
-            return;
-        }
-        let view = match self.0 {
-            Form::Large(view) => view,
-            Form::Packed(bytes) => {
-                packed::node(bytes).each(from, to, reverse, visit);
-                return;
-            }
-        };
-        if reverse {
-            let place = self.tree().seek(to.ms, |item| node::id_of(view, item) <= to);
-            let mut walk = self.tree().walk(place);
-            while let Some((block, _)) = walk.previous() {
-                if !Node::of(view, block).each(from, to, true, &mut visit) {
-                    return;
-                }
-            }
-            return;
-        }
-        let place = self.place_of(from).map_or_else(|| self.tree().first(), |(place, ..)| place);
-        let mut walk = self.tree().walk(place);
-        while let Some((block, _)) = walk.next() {
-            if !Node::of(view, block).each(from, to, false, &mut visit) {
-                return;
-            }
-        }
-    }
-
-    /// How many nodes a trim changes at most. `is_rough`: whole ones only. O(these nodes).
-    pub(crate) fn nodes_to_trim(self, how: Trim, is_rough: bool) -> usize {
-        let (mut nodes, mut len) = (0, self.len());
-        let fate = |head: Head, len, live| match how {
-            Trim::Length(most) => (len >= most + live, len > most),
-            Trim::Before(id) => (head.last < id, head.id < id),
-        };
-        let view = match self.0 {
-            Form::Large(view) => view,
-            Form::Packed(bytes) => {
-                let (goes_whole, goes_in_part) = fate(packed::node(bytes).head, len, len);
-                return usize::from(goes_whole || (goes_in_part && !is_rough));
-            }
-        };
-        let mut walk = self.tree().walk(self.tree().first());
-        while let Some((block, live)) = walk.next() {
-            let (goes_whole, goes_in_part) = fate(Head::of(view, block), len, live);
-            if !goes_whole || !goes_in_part {
-                return nodes + usize::from(goes_in_part && !is_rough);
-            }
-            len -= live;
-            nodes += 1;
-        }
-        nodes
-    }
-
-    /// How many nodes the server's radix tree of the nodes' IDs has: what follows from these alone. O(nodes).
-    pub(crate) fn radix_nodes(self) -> usize {
-        let mut count = super::radix::Counter::default();
-        match self.0 {
-            Form::Packed(bytes) => count.add(packed::node(bytes).head.id.key()),
-            Form::Large(view) => {
-                let mut walk = self.tree().walk(self.tree().first());
-                while let Some((block, _)) = walk.next() {
-                    count.add(node::id_of(view, block).key());
-                }
-            }
-        }
-        count.nodes()
-    }
-}
-
-impl std::fmt::Debug for StreamRef<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut list = f.debug_list();
-        self.each(Id::MIN, Id::MAX, false, |entry| {
-            list.entry(&entry);
-            true
-        });
-        list.finish()
-    }
-}
-
 /// A stream that is changed: one that stands in no entry, or not at the moment. It owns its memory.
 ///
 /// Changes that need memory make sure of it first, each for itself. Who makes several announces them, so that all are made or none.
@@ -310,7 +90,7 @@ impl Stream {
     }
 
     pub(crate) fn as_ref(&self) -> StreamRef<'_> {
-        StreamRef(Form::Large(self.collection.view()))
+        StreamRef::of(self.collection.view())
     }
 
     fn edit(&mut self) -> TreeMut<'_, Nodes> {
@@ -367,6 +147,8 @@ impl Stream {
             let block = node::store(&mut stream.collection, head, node.bytes())?;
             stream.edit().insert(Place::default(), block, numbers.live as u32)?;
             stream.count_nodes(1);
+            let told = stream.as_ref().told();
+            stream.set_word(told, RADIX, 1);
         }
         Ok(stream)
     }
@@ -412,12 +194,15 @@ impl Stream {
             _ => {
                 let room = if self.is_in_pages() { usual_words(stream.view(), 0) } else { 0 };
                 let block = node::create(&mut self.collection, id, fields, room)?;
-                let end = self.as_ref().tree().end();
+                let stream = self.as_ref();
+                let added = radix::added_by(id.key(), |keys| stream.around(keys));
+                let end = stream.tree().end();
                 if let Err(error) = self.edit().insert(end, block, 1) {
                     node::free(&mut self.collection, block);
                     return Err(error);
                 }
                 self.count_nodes(1);
+                self.set_word(told, RADIX, self.as_ref().word(told, RADIX) + added as u64);
                 if let Some((full, _)) = last {
                     node::fit(&mut self.collection, full);
                 }
@@ -444,9 +229,12 @@ impl Stream {
     }
 
     fn remove_node(&mut self, place: &Place, block: Ref) -> Result<(), OutOfMemory> {
+        let (told, id) = (self.own_told()?, node::id_of(self.collection.view(), block));
         self.edit().remove(place)?;
         node::free(&mut self.collection, block);
         self.count_nodes(-1);
+        let added = radix::added_by(id.key(), |keys| self.as_ref().around(keys));
+        self.set_word(told, RADIX, self.as_ref().word(told, RADIX) - added as u64);
         Ok(())
     }
 
@@ -539,6 +327,8 @@ impl Stream {
             self.edit().insert(end, block, live as u32)?;
             self.count_nodes(1);
         }
+        let told = self.as_ref().told();
+        self.set_word(told, RADIX, stream.word(stream.told(), RADIX));
         Ok(())
     }
 

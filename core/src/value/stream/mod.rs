@@ -1,4 +1,4 @@
-//! Streams: reading one. How entries are stored is told in [`packed`], [`large`] and [`node`], groups in [`groups`], how either is changed in [`editing`].
+//! Streams: reading one. How entries are stored is told in [`packed`], [`large`] and [`node`], reading them is [`reading`]'s, groups in [`groups`], how either is changed in [`editing`].
 
 pub(crate) mod editing;
 pub(crate) mod groups;
@@ -7,12 +7,13 @@ mod large;
 mod node;
 pub(crate) mod packed;
 mod radix;
+mod reading;
 
 pub(crate) use editing::Entries;
 pub(crate) use id::Id;
-pub use large::StreamRef;
 pub(crate) use large::{NodeLimits, Stream, Trim};
 pub(crate) use node::Entry;
+pub use reading::StreamRef;
 
 use super::Value;
 use crate::error::{Error, Result};
