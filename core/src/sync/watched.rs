@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, PoisonError, TryLockError};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 /// A mutex without poisoning, as the others.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T> {
@@ -194,12 +196,13 @@ fn order() -> Option<sync::MutexGuard<'static, Order>> {
     ORDER.try_lock().ok()
 }
 
-/// Notes that this thread waits for a lock. What it did not wait for itself comes behind what it has waited for before.
+/// Notes that this thread waits for a lock. What it did not wait for itself comes behind what it has waited for before. Allocates nothing but for what is new: see
+/// `drain_quarantine` in `os.rs`.
 fn note_waiting<T>(number: u64) {
     let has = HAS.try_with(|has| {
         let has = has.borrow();
         let from = has.iter().rposition(|(_, has_waited)| *has_waited).unwrap_or(0);
-        has[from..].iter().map(|(number, _)| *number).collect::<Vec<_>>()
+        has[from..].iter().map(|(number, _)| *number).collect::<SmallVec<[u64; 8]>>()
     });
     let has = has.unwrap_or_default();
     for first in has {
