@@ -11,12 +11,20 @@ pub(crate) use std::sync::Arc;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-#[cfg(not(all(test, not(any(loom, tsan)))))]
+#[cfg(any(not(test), loom, tsan))]
 mod plain;
-#[cfg(not(all(test, not(any(loom, tsan)))))]
-pub(crate) use plain::{Condvar, Mutex, MutexGuard, apart};
+#[cfg(any(not(test), loom, tsan))]
+pub(crate) use plain::{Condvar, Mutex, MutexGuard};
 
-#[cfg(all(test, not(any(loom, tsan))))]
+#[cfg(any(loom, all(test, not(tsan))))]
 mod watched;
 #[cfg(all(test, not(any(loom, tsan))))]
-pub(crate) use watched::{Condvar, Mutex, MutexGuard, apart};
+pub(crate) use watched::{Condvar, Mutex, MutexGuard};
+
+/// The same for what loom would model in vain: counters, and names that are set once.
+pub(crate) mod apart {
+    #[cfg(loom)]
+    pub(crate) use super::watched::{Condvar, Mutex, MutexGuard};
+    #[cfg(not(loom))]
+    pub(crate) use super::{Condvar, Mutex, MutexGuard};
+}

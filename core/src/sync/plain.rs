@@ -17,7 +17,13 @@ pub(crate) type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
 pub(crate) struct Mutex<T>(imp::Mutex<T>);
 
 impl<T> Mutex<T> {
+    #[cfg(loom)]
     pub(crate) fn new(value: T) -> Self {
+        Self(imp::Mutex::new(value))
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) const fn new(value: T) -> Self {
         Self(imp::Mutex::new(value))
     }
 
@@ -54,6 +60,11 @@ impl Default for Condvar {
 }
 
 impl Condvar {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self(imp::Condvar::new())
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
     }
@@ -84,73 +95,5 @@ impl Condvar {
             Some(time) => _ = self.0.wait_for(&mut guard, time),
         }
         guard
-    }
-}
-
-/// The same for what loom would model in vain: counters, and names that are set once.
-pub(crate) mod apart {
-    #[cfg(tsan)]
-    use parking_lot as imp;
-    #[cfg(not(tsan))]
-    use std::sync as imp;
-
-    pub(crate) type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(imp::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(imp::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            #[cfg(tsan)]
-            return self.0.lock();
-            #[cfg(not(tsan))]
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-    }
-
-    /// What threads wait at that hold such a mutex.
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(imp::Condvar);
-
-    impl Condvar {
-        pub(crate) const fn new() -> Self {
-            Self(imp::Condvar::new())
-        }
-
-        pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
-        }
-
-        /// Waits until it is notified, for so long at most, if a time is given. May return earlier.
-        #[cfg(not(tsan))]
-        pub(crate) fn wait<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            time: Option<std::time::Duration>,
-        ) -> MutexGuard<'a, T> {
-            match time {
-                None => self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner),
-                Some(time) => {
-                    self.0.wait_timeout(guard, time).unwrap_or_else(std::sync::PoisonError::into_inner).0
-                }
-            }
-        }
-
-        #[cfg(tsan)]
-        pub(crate) fn wait<'a, T>(
-            &self,
-            mut guard: MutexGuard<'a, T>,
-            time: Option<std::time::Duration>,
-        ) -> MutexGuard<'a, T> {
-            match time {
-                None => self.0.wait(&mut guard),
-                Some(time) => _ = self.0.wait_for(&mut guard, time),
-            }
-            guard
-        }
     }
 }
