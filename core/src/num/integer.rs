@@ -44,9 +44,9 @@ pub(crate) fn atoi(text: &[u8]) -> i32 {
         [b'+', digits @ ..] | digits => (false, digits),
     };
     let digits = digits.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit <= 9);
-    let next = |value: i64, digit: u8| value.saturating_mul(10).saturating_add(i64::from(digit));
-    let down = |value: i64, digit: u8| value.saturating_mul(10).saturating_sub(i64::from(digit));
-    (if is_negative { digits.fold(0, down) } else { digits.fold(0, next) }) as i32
+    let size = digits.fold(0_i128, |size, digit| size.saturating_mul(10).saturating_add(digit.into()));
+    let number = if is_negative { -size } else { size };
+    number.clamp(i64::MIN.into(), i64::MAX.into()) as i32
 }
 
 /// Appends the decimal form of `value`.

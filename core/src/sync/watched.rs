@@ -1,5 +1,5 @@
-//! Mutexes whose order is watched, for the engine's own tests and beside what loom models: two locks that are ever taken in both orders, by whatever threads, can deadlock one day. Whoever
-//! waits for a lock while it has others notes which it has; a circle ends the process and names the locks in it.
+//! Mutexes whose order is watched, for the engine's own tests and beside what loom models: two locks that are ever taken in both orders, by whatever
+//! threads, can deadlock one day. Whoever waits for a lock while it has others notes which it has; a circle ends the process and names the locks in it.
 //!
 //! Locks are told apart one by one and not by kind: shards are taken in the order of their numbers, and a fork takes the engines one after the other.
 

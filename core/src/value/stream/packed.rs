@@ -130,14 +130,14 @@ pub(crate) fn adding(
     let (mut numbers, node) = (Numbers::of(bytes), node(bytes));
     let id = next(numbers.last)?;
     let mut elements = Written::new();
-    let head = if !node.is_begun() {
-        node::first(id, fields, &mut elements).ok()?
-    } else {
+    let head = if node.is_begun() {
         let more = fields.iter().map(|text| text.len()).sum();
         if limits.is_full(node.head.server_bytes(numbers.live), node.head.entries(numbers.live), more) {
             return None;
         }
         node.next(id, fields, &mut elements).ok()?
+    } else {
+        node::first(id, fields, &mut elements).ok()?
     };
     let patch = node.splice_end(&elements);
     numbers = Numbers { last: id, added: numbers.added.wrapping_add(1), live: numbers.live + 1, ..numbers };
