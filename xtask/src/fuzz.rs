@@ -1,4 +1,5 @@
-//! `cargo xtask test fuzz`: each fuzz target of `fuzz/` for half a minute, and in `cargo xtask test long` for ten.
+//! `cargo xtask test fuzz`: each fuzz target of `fuzz/` for half a minute, and in `cargo xtask test long` for ten. As many run at once as there are
+//! processors.
 //!
 //! The targets are laid out as cargo-fuzz wants them, but built here: what that program adds are compiler flags, and it would be one more to install,
 //! and by itself wants a nightly compiler. An input that crashes a target is written where the log says; a found corpus stays in the build folder.
@@ -29,14 +30,13 @@ pub fn run(log: &str, time: Duration) -> Result<Count, String> {
     sh::run(log, build.env("CARGO_TARGET_DIR", &folder))?.ok("building the fuzz targets")?;
     let programs = folder.join(test::HOST).join("release");
     let (mut sum, mut rows) = (Count::default(), Vec::new());
-    for name in names {
-        let found = one(log, &programs.join(&name), &name, time)?;
+    for (name, found) in names.iter().zip(all(log, &programs, &names, time)?) {
         sum += Count::one(found.crash.is_none());
         if let Some(crash) = &found.crash {
             println!("   {log:<9} {name}: {crash}");
         }
         let verdict = if found.crash.is_none() { "ok" } else { "FAILED" };
-        rows.push(vec![name, found.inputs, found.edges, verdict.to_owned()]);
+        rows.push(vec![name.clone(), found.inputs, found.edges, verdict.to_owned()]);
     }
     println!("{}", table(&["target", "inputs", "edges reached", ""], &rows, &[1, 2]));
     Ok(sum)
@@ -48,6 +48,24 @@ struct Found {
     edges: String,
     /// What was wrong, and where the input is.
     crash: Option<String>,
+}
+
+/// Runs the targets, in the order of their names.
+fn all(log: &str, programs: &Path, names: &[String], time: Duration) -> Result<Vec<Found>, String> {
+    let mut found = Vec::new();
+    for some in names.chunks(sh::processors()) {
+        std::thread::scope(|scope| {
+            let mut running = Vec::new();
+            for name in some {
+                running.push(scope.spawn(move || one(log, &programs.join(name), name, time)));
+            }
+            for thread in running {
+                found.push(thread.join().expect("a target's thread ends")?);
+            }
+            Ok::<_, String>(())
+        })?;
+    }
+    Ok(found)
 }
 
 fn one(log: &str, program: &Path, name: &str, time: Duration) -> Result<Found, String> {

@@ -103,7 +103,7 @@ pub fn run(rounds: usize) -> Result<Count, String> {
         Ok(())
     };
     let outcome: Result<(), String> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE * processors()).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..AT_ONCE * sh::processors()).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("a worker ends"))
     });
     drop(busy);
@@ -240,17 +240,13 @@ fn ran(command: &mut Command) -> Result<Count, String> {
     Ok(counted)
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Processes that do nothing but take time, two more than there are processors, until they are dropped.
 struct Busy(Vec<Child>);
 
 impl Busy {
     fn start() -> Result<Self, String> {
         let mut busy = Self(Vec::new());
-        for _ in 0..processors() + 2 {
+        for _ in 0..sh::processors() + 2 {
             let mut command = Command::new("sh");
             // Not for ever, if nobody is left who ends them.
             command.args([
