@@ -1,10 +1,10 @@
 //! DEBUG: subcommands for tests. `enable-debug-command` decides who may use it; only what tests of clients and of the engine itself need
-//! is here. DEBUG PROTOCOL has a file of its own.
+//! is here. DEBUG PROTOCOL and DEBUG DIGEST have files of their own.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::debug_protocol;
+use super::{debug_digest, debug_protocol};
 use crate::command::{Args, Command, Context, Reply, Session, is_token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::access::Recording;
@@ -51,6 +51,18 @@ impl Session for Debug<'_> {
             (b"object", [key, options @ ..]) => {
                 let is_fast = options.first().is_some_and(|option| is_token(option, "FAST"));
                 return object(context, key, is_fast, reply);
+            }
+            (b"digest", []) => {
+                let digest = context.with_keyspace(&[], |db| Ok(debug_digest::of_all(db)))?;
+                reply.simple(&digest.text());
+                return Ok(());
+            }
+            (b"digest-value", keys) => {
+                return context.with_keyspace(&[], |db| {
+                    reply.array(keys.len());
+                    keys.iter().for_each(|key| reply.simple(&debug_digest::of_value(db, key).text()));
+                    Ok(())
+                });
             }
             (b"help", []) => {
                 help(reply);
@@ -99,6 +111,8 @@ fn help(reply: &mut Reply) {
         reply,
         "DEBUG",
         &[
+            ("DIGEST", "A number for all data: the same in every server that has the same."),
+            ("DIGEST-VALUE [<key> ...]", "A number for the value of each key."),
             ("ERROR <text>", "Replies with an error of this text."),
             ("OBJECT <key>", "How a key and its value are stored."),
             ("PROTOCOL <type>", "Replies with a value of this type."),

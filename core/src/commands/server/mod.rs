@@ -7,6 +7,7 @@ pub(crate) mod command_list;
 pub(crate) mod commandlog;
 pub(crate) mod config;
 pub(crate) mod debug;
+mod debug_digest;
 pub(crate) mod debug_protocol;
 pub(crate) mod flush;
 mod gather;
