@@ -54,6 +54,7 @@ mod patience;
 mod pattern;
 mod process;
 mod pulse;
+mod rdb;
 #[cfg(feature = "redis")]
 mod redis;
 mod resp;

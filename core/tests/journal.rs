@@ -320,6 +320,9 @@ const TEMPLATES: &[&str] = &[
     "ZRANDMEMBER Z 2",
     "ZRANGE Z 0 -1",
     "DEL Z",
+    "RESTORE K 0 W REPLACE",
+    "RESTORE H T W REPLACE IDLETIME 5",
+    "RESTORE H A W ABSTTL",
     "RENAME Z Z",
     "COPY Z Z REPLACE",
     "COPY Z Z DB D",
@@ -381,9 +384,19 @@ fn word(random: &mut Random, word: &str, now: u64) -> String {
     }
 }
 
+/// What DUMP of 9.1.2 replies to a string, and to a hash of which a field expires in the year 2030.
+fn dumped(random: &mut Random) -> Vec<u8> {
+    let (string, hash) = (
+        &b"\x00\x05helloP\x00\xacX\x16\xe7\xfbfG\xfe"[..],
+        &b"\x16\x02\x01f\xc0\x01\x008\xd3`\xba\x01\x00\x00\x01g\x01x\xff\xff\xff\xff\xff\xff\xff\xffP\x00>\xf3\x85_\x07h\t\xc5"[..],
+    );
+    [string, hash][random.below(2) as usize].to_vec()
+}
+
 fn command(random: &mut Random, now: u64) -> Vec<Vec<u8>> {
     let template = if random.below(60) == 0 { random.of(RARE) } else { random.of(TEMPLATES) };
-    template.split(' ').map(|name| word(random, name, now).into_bytes()).collect()
+    let word = |name| if name == "W" { dumped(random) } else { word(random, name, now).into_bytes() };
+    template.split(' ').map(word).collect()
 }
 
 /// A typed call; those leave effects of their own.

@@ -89,8 +89,11 @@ impl Hunt {
     /// Runs the steps from an empty keyspace.
     fn judge(&self, setting: Setting, steps: &[Step]) -> Result<(), Difference> {
         let broken = |error: io::Error| Difference { step: steps.len(), text: error.to_string() };
-        let oracle = Side::start(&self.oracle, setting, &[]).map_err(broken)?.run(steps);
-        let subject = Side::start(&self.subject, setting, &self.planted).map_err(broken)?.run(steps);
+        let mut sides = [
+            Side::start(&self.oracle, setting, &[]).map_err(broken)?,
+            Side::start(&self.subject, setting, &self.planted).map_err(broken)?,
+        ];
+        let [oracle, subject] = sides.each_mut().map(|side| side.run(steps));
         for (index, step) in steps.iter().enumerate() {
             for (at, command) in step.commands().enumerate() {
                 let side =
@@ -107,7 +110,13 @@ impl Hunt {
                 }
             }
         }
-        final_difference(&oracle, &subject).map_or(Ok(()), |text| Err(Difference { step: steps.len(), text }))
+        let last = |text| Err(Difference { step: steps.len(), text });
+        if let Some(text) = final_difference(&oracle, &subject) {
+            return last(text);
+        }
+        let [oracle, subject] = exchange(&mut sides).map_err(broken)?;
+        let found = final_difference(&oracle, &subject);
+        found.map_or(Ok(()), |text| last(format!("{text}\nbehind RESTORE of what the other one dumped")))
     }
 
     /// Shrinks by bisection: ever smaller runs of steps are taken out as long as a difference remains.
@@ -217,11 +226,14 @@ struct Side {
     clients: HashMap<usize, Client>,
 }
 
+/// What a server says of a key: what was asked, how it is compared, and the reply.
+type Told = (String, Vec<Mode>, Reply);
+
 /// All that one server said.
 #[derive(Default)]
 struct Transcript {
     replies: Vec<Vec<Reply>>,
-    state: Vec<(String, Mode, Reply)>,
+    state: Vec<Told>,
     error: Option<io::Error>,
 }
 
@@ -250,7 +262,7 @@ impl Side {
         Ok(Side { clients })
     }
 
-    fn run(mut self, steps: &[Step]) -> Transcript {
+    fn run(&mut self, steps: &[Step]) -> Transcript {
         let mut transcript = Transcript::default();
         if let Err(error) = self.replies(steps, &mut transcript.replies) {
             transcript.error = Some(error);
@@ -293,38 +305,101 @@ impl Side {
     }
 
     /// All keys of all databases with type, encoding, deadline and value.
-    fn state(&mut self, state: &mut Vec<(String, Mode, Reply)>) -> io::Result<()> {
+    fn state(&mut self, state: &mut Vec<Told>) -> io::Result<()> {
+        self.each_key(|client, database, key| {
+            let kind = client.call(&[b"TYPE".as_slice(), key])?;
+            let (read, modes): (&[&[u8]], _) = match kind.text() {
+                Some(b"hash") => (&[b"HGETALL", key], vec![Mode::Pairs]),
+                Some(b"list") => (&[b"LRANGE", key, b"0", b"-1"], Vec::new()),
+                Some(b"set") => (&[b"SMEMBERS", key], vec![Mode::Unordered]),
+                Some(b"stream") => (&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"], vec![Mode::Times]),
+                Some(b"zset") => (&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], Vec::new()),
+                _ => (&[b"GET", key], Vec::new()),
+            };
+            let encoding = client.call(&[b"OBJECT".as_slice(), b"ENCODING", key])?;
+            let deadline = client.call(&[b"PEXPIRETIME".as_slice(), key])?;
+            let value = client.call(read)?;
+            let digest = client.call(&[b"DEBUG".as_slice(), b"DIGEST-VALUE", key])?;
+            let name = |what: &str| format!("database {database}, key {}: {what}", quote::quote(key));
+            state.push((name("TYPE"), Vec::new(), kind));
+            state.push((name("OBJECT ENCODING"), Vec::new(), encoding));
+            state.push((name("PEXPIRETIME"), vec![Mode::Within(2000)], deadline));
+            state.push((name("value"), modes, value));
+            state.push((name("DEBUG DIGEST-VALUE"), Vec::new(), digest));
+            Ok(())
+        })
+    }
+
+    /// Visits all keys of all databases, in the order of their names.
+    fn each_key(
+        &mut self,
+        mut visit: impl FnMut(&mut Client, usize, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let client = self.clients.get_mut(&2).expect("the grammar knows two clients");
         for database in 0..DATABASES {
             client.call(&["SELECT", &database.to_string()])?;
             let keys = compare::normal(&[Mode::Unordered], &client.call(&["KEYS", "*"])?);
             for key in keys.items().unwrap_or_default().iter().filter_map(Reply::text) {
-                let kind = client.call(&[b"TYPE".as_slice(), key])?;
-                let (read, mode): (&[&[u8]], _) = match kind.text() {
-                    Some(b"hash") => (&[b"HGETALL", key], Mode::Pairs),
-                    Some(b"list") => (&[b"LRANGE", key, b"0", b"-1"], Mode::Mask(Vec::new())),
-                    Some(b"set") => (&[b"SMEMBERS", key], Mode::Unordered),
-                    Some(b"stream") => (&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"], Mode::Times),
-                    Some(b"zset") => (&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], Mode::Within(0)),
-                    _ => (&[b"GET", key], Mode::Pairs),
-                };
-                let name = |what: &str| format!("database {database}, key {}: {what}", quote::quote(key));
-                state.push((name("TYPE"), Mode::Unordered, kind));
-                state.push((
-                    name("OBJECT ENCODING"),
-                    Mode::Unordered,
-                    client.call(&[b"OBJECT".as_slice(), b"ENCODING", key])?,
-                ));
-                state.push((
-                    name("PEXPIRETIME"),
-                    Mode::Within(2000),
-                    client.call(&[b"PEXPIRETIME".as_slice(), key])?,
-                ));
-                state.push((name("value"), mode, client.call(read)?));
+                visit(client, database, key)?;
             }
         }
         Ok(())
     }
+
+    /// All keys as DUMP has them.
+    fn dumps(&mut self) -> io::Result<Vec<Dumped>> {
+        let mut dumps = Vec::new();
+        self.each_key(|client, database, key| {
+            let payload = client.call(&[b"DUMP".as_slice(), key])?;
+            let deadline = client.call(&[b"PEXPIRETIME".as_slice(), key])?;
+            dumps.extend(payload.text().map(|payload| Dumped {
+                database,
+                key: key.to_vec(),
+                payload: payload.to_vec(),
+                deadline: if let Reply::Int(deadline @ 1..) = deadline { deadline } else { 0 },
+            }));
+            Ok(())
+        })?;
+        Ok(dumps)
+    }
+
+    /// Restores keys over those that are there.
+    fn restore(&mut self, dumps: &[Dumped]) -> io::Result<()> {
+        let client = self.clients.get_mut(&2).expect("the grammar knows two clients");
+        for Dumped { database, key, payload, deadline } in dumps {
+            client.call(&["SELECT", &database.to_string()])?;
+            let deadline = deadline.to_string();
+            let words: [&[u8]; 6] = [b"RESTORE", key, deadline.as_bytes(), payload, b"REPLACE", b"ABSTTL"];
+            prepare(client, &words.map(<[u8]>::to_vec))?;
+        }
+        Ok(())
+    }
+}
+
+/// A key as DUMP has it. A deadline of 0 is none.
+struct Dumped {
+    database: usize,
+    key: Vec<u8>,
+    payload: Vec<u8>,
+    deadline: i64,
+}
+
+/// Has each side restore what the other one dumps, and returns their states then. Which nodes a stream has depends on what was deleted before, of which
+/// only the server's dumps tell.
+fn exchange(sides: &mut [Side; 2]) -> io::Result<[Transcript; 2]> {
+    let [oracle, subject] = sides;
+    let (of_oracle, of_subject) = (oracle.dumps()?, subject.dumps()?);
+    oracle.restore(&of_subject)?;
+    subject.restore(&of_oracle)?;
+    let mut transcripts = <[Transcript; 2]>::default();
+    for (side, transcript) in sides.iter_mut().zip(&mut transcripts) {
+        side.state(&mut transcript.state)?;
+        for (_, modes, _) in transcript.state.iter_mut().filter(|(_, modes, _)| *modes == [Mode::Times]) {
+            let nodes = ["radix-tree-keys", "radix-tree-nodes"];
+            modes.insert(0, Mode::Without(nodes.map(|name| name.as_bytes().to_vec()).to_vec()));
+        }
+    }
+    Ok(transcripts)
 }
 
 /// A command that must succeed, or sequences would not begin alike.
@@ -342,12 +417,9 @@ fn final_difference(oracle: &Transcript, subject: &Transcript) -> Option<String>
     if oracle.error.is_some() || subject.error.is_some() {
         return Some(format!("connection: oracle {}, subject {}", oracle.error(), subject.error()));
     }
-    let differs = |(a, b): &(&(String, Mode, Reply), &(String, Mode, Reply))| {
-        a.0 != b.0 || compare::difference(std::slice::from_ref(&a.1), &a.2, &b.2).is_some()
-    };
-    let shown = |side: Option<&(String, Mode, Reply)>| {
-        side.map_or("nothing more".into(), |(name, _, r)| format!("{name} {r}"))
-    };
+    let differs = |(a, b): &(&Told, &Told)| a.0 != b.0 || compare::difference(&a.1, &a.2, &b.2).is_some();
+    let shown =
+        |side: Option<&Told>| side.map_or("nothing more".into(), |(name, _, r)| format!("{name} {r}"));
     let both = oracle.state.iter().zip(&subject.state);
     let at = both.clone().position(|pair| differs(&pair));
     let at = at.or((oracle.state.len() != subject.state.len()).then(|| both.count()))?;

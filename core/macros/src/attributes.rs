@@ -171,6 +171,8 @@ pub(crate) struct ArgAttributes {
     pub(crate) hidden: bool,
     pub(crate) once: bool,
     pub(crate) last_counts: bool,
+    /// The option is none where this other one was given.
+    pub(crate) without: Option<LitStr>,
 }
 
 impl ArgAttributes {
@@ -198,6 +200,7 @@ impl ArgAttributes {
                 "hidden" => self.hidden = true,
                 "once" => self.once = true,
                 "last_counts" => self.last_counts = true,
+                "without" => self.without = Some(assigned(input)?),
                 other => {
                     return Err(syn::Error::new(word.span(), format!("unknown arg attribute `{other}`")));
                 }

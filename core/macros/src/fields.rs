@@ -138,8 +138,12 @@ impl Field {
             Role::Tokened(inner) => {
                 let value = tokened_value(inner);
                 let unless_repeated = arg.once.then(|| quote!(&& #ident.is_none()));
+                let unless_other = arg.without.as_ref().map(|other| {
+                    let other = format_ident!("{}", other.value());
+                    quote!(&& #other.is_none())
+                });
                 quote! {
-                    if ::keystead::command::is_token(word, #token) #unless_repeated {
+                    if ::keystead::command::is_token(word, #token) #unless_repeated #unless_other {
                         #value
                         #ident = Some(value);
                         continue;

@@ -117,6 +117,10 @@ hot_options! {
     zset_max_listpack_entries: usize = "zset-max-listpack-entries",
     /// Bytes of a member above which a sorted set is no longer packed.
     zset_max_listpack_value: usize = "zset-max-listpack-value",
+    /// Whether strings are compressed in snapshots and dumps.
+    rdb_compression: bool = "rdbcompression",
+    /// Index of what becomes of snapshots and dumps of unknown versions: refused, or read.
+    rdb_version_check: usize = "rdb-version-check",
     /// Bytes above which a HyperLogLog becomes dense.
     hll_sparse_max_bytes: usize = "hll-sparse-max-bytes",
     /// Bytes above which a stream's node is closed; zero is no limit.

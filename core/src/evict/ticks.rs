@@ -10,6 +10,8 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 /// Bits of a stamp, and so of the clock.
 const BITS: u32 = 31;
 const MASK: u32 = (1 << BITS) - 1;
+/// Where a new clock stands.
+pub(crate) const CLOCK_START: u32 = 0;
 /// No stamp: stamps have 31 bits.
 const NO_STAMP: u32 = u32::MAX;
 /// Bits of the clock that fit beside the adaptive policy's counter.
@@ -108,6 +110,11 @@ pub(crate) fn age(now: u32, then: u32, bits: u32) -> u32 {
 #[inline]
 pub(crate) fn stamp_age(now: u32, stamp: u32) -> u32 {
     age(now, stamp, BITS)
+}
+
+/// The stamp so many ticks ago.
+pub(crate) fn stamp_of_age(now: u32, age: u32) -> u32 {
+    now.wrapping_sub(age) & MASK
 }
 
 #[cfg(test)]

@@ -82,6 +82,11 @@ impl Recording {
         }
     }
 
+    /// The stamp of an entry whose frequency counter is that; `None` under other policies.
+    pub(crate) fn stamp_of_frequency(self, counter: u8, now_ms: u64) -> Option<u32> {
+        matches!(self, Recording::Frequency { .. }).then(|| frequency_stamp(minutes(now_ms), counter))
+    }
+
     /// The clock as it stood when `stamp` was written; `None` where stamps hold no clock.
     pub(crate) fn clock_of(self, stamp: u32) -> Option<u32> {
         match self {
@@ -135,6 +140,9 @@ mod tests {
         assert!((110..=175).contains(&reached), "{reached}");
         assert_eq!(recording.frequency(stamp, 10 * 60_000), reached - 10);
         assert_eq!(recording.frequency(stamp, 300 * 60_000), 0);
+        let restored = recording.stamp_of_frequency(200, 60_000).unwrap();
+        assert_eq!(recording.frequency(restored, 2 * 60_000), 199);
+        assert_eq!(Recording::Recency { now: 1 }.stamp_of_frequency(200, 0), None);
     }
 
     #[test]

@@ -209,7 +209,9 @@ impl Evictor {
     /// background thread.
     pub(crate) fn tick(&self, step_ms: Option<u64>, now_ms: u64) {
         let mut timeline = self.timeline.lock();
-        if step_ms.is_some_and(|step| timeline.stood_still_for(now_ms) >= step) {
+        let is_due = step_ms.is_some_and(|step| timeline.stood_still_for(now_ms) >= step);
+        timeline.begin(now_ms);
+        if is_due {
             self.ticks.advance();
         }
         timeline.note(self.ticks.now(), now_ms);
@@ -218,6 +220,11 @@ impl Evictor {
     /// Milliseconds since an access that was stamped `stamp`.
     pub(crate) fn idle_ms(&self, stamp: u32, now_ms: u64) -> u64 {
         self.timeline.lock().idle_ms(stamp, self.ticks.now(), now_ms)
+    }
+
+    /// The stamp of an access so many milliseconds ago.
+    pub(crate) fn stamp_of(&self, idle_ms: u64, now_ms: u64) -> u32 {
+        self.timeline.lock().stamp_of(idle_ms, self.ticks.now(), now_ms)
     }
 
     /// Takes over the configured policy. O(1), O(shards * databases) if it has changed.

@@ -318,6 +318,12 @@ impl Keyspace {
         Some(self.evictor.idle_ms(clock, self.clock.coarse_ms()))
     }
 
+    /// The stamp of an entry that was last used so many milliseconds ago; `None` under policies that remember no such time.
+    pub(crate) fn stamp_of_idle(&self, idle_ms: u64) -> Option<u32> {
+        let is_recency = matches!(self.recording(), Recording::Recency { .. });
+        is_recency.then(|| self.evictor.stamp_of(idle_ms, self.clock.coarse_ms()))
+    }
+
     /// The command by which the log removes an evicted key.
     pub(crate) fn evicted_delete_command(&self) -> &'static [u8] {
         if self.config.hot().lazyfree_lazy_eviction() { b"UNLINK" } else { b"DEL" }

@@ -3,7 +3,8 @@
 //! A sample is taken every 10 ms at most. When there are many, those go that lie closer together than a 128th of their age, so a time is
 //! known to within so small a part of its distance. What stamps are is [`super::access`]'s.
 
-use crate::evict::ticks::stamp_age;
+use super::access::CALM_TICK_MS;
+use crate::evict::ticks::{CLOCK_START, stamp_age, stamp_of_age};
 
 /// Samples kept: 64 KiB. A year of samples every 10 ms comes to 2,900.
 const MOST: usize = 4096;
@@ -28,6 +29,18 @@ impl Timeline {
         self.samples.push((clock, now_ms));
     }
 
+    /// Notes where the clock began, if nothing was noted yet: it may have moved since.
+    pub(crate) fn begin(&mut self, now_ms: u64) {
+        if self.samples.is_empty() {
+            self.samples.push(self.first(now_ms));
+        }
+    }
+
+    /// The first sample, or what it is if it is taken now.
+    fn first(&self, now_ms: u64) -> (u32, u64) {
+        self.samples.first().copied().unwrap_or((CLOCK_START, now_ms))
+    }
+
     /// Milliseconds since the clock was last seen to have moved; very many if it never was, or if the time went back.
     pub(crate) fn stood_still_for(&self, now_ms: u64) -> u64 {
         self.samples.last().and_then(|last| now_ms.checked_sub(last.1)).unwrap_or(u64::MAX)
@@ -46,10 +59,30 @@ impl Timeline {
     }
 
     /// Milliseconds since an access that was stamped `stamp`. O(log samples).
+    ///
+    /// Before the first sample the clock is taken to have moved as it does while it is calm: what comes from elsewhere may be older.
     pub(crate) fn idle_ms(&self, stamp: u32, clock: u32, now_ms: u64) -> u64 {
         let age = stamp_age(clock, stamp);
+        let (first, time) = self.first(now_ms);
+        if let Some(before @ 1..) = age.checked_sub(stamp_age(clock, first)) {
+            return now_ms.saturating_sub(time) + u64::from(before) * CALM_TICK_MS;
+        }
         let after = self.samples.partition_point(|sample| stamp_age(clock, sample.0) > age);
         self.samples.get(after).map_or(0, |sample| now_ms.saturating_sub(sample.1))
+    }
+
+    /// The stamp of an access so many milliseconds ago. O(log samples).
+    pub(crate) fn stamp_of(&self, idle_ms: u64, clock: u32, now_ms: u64) -> u32 {
+        /// Half of the clock's round: what is older would look new.
+        const OLDEST: u32 = 1 << 30;
+        let older = self.samples.partition_point(|sample| now_ms.saturating_sub(sample.1) >= idle_ms);
+        if let Some(last) = older.checked_sub(1) {
+            return self.samples[last].0;
+        }
+        let (first, time) = self.first(now_ms);
+        let ticks_before = (idle_ms - now_ms.saturating_sub(time)) / CALM_TICK_MS;
+        let age = u64::from(stamp_age(clock, first)) + ticks_before;
+        stamp_of_age(clock, age.min(OLDEST.into()) as u32)
     }
 }
 
@@ -73,6 +106,26 @@ mod tests {
             assert!(idle <= expected && expected - idle <= expected / 100, "{idle} for {expected}");
         }
         assert!(timeline.samples.len() <= MOST);
+    }
+
+    #[test]
+    fn a_stamp_tells_the_time_that_it_was_made_for() {
+        let (mut timeline, start) = (Timeline::default(), 77);
+        for tick in 0..1_000 {
+            timeline.note(start + tick, 5_000_000 + u64::from(tick) * CALM_TICK_MS);
+        }
+        let (clock, now) = (start + 999, 5_000_000 + 999 * CALM_TICK_MS);
+        // What is older than the first sample, 499.5 seconds ago, is known all the same.
+        for seconds in [0, 1, 7, 400, 499, 500, 1_000, 1_000_000] {
+            let stamp = timeline.stamp_of(seconds * 1_000, clock, now);
+            assert_eq!(timeline.idle_ms(stamp, clock, now) / 1_000, seconds, "{seconds}");
+        }
+        let oldest = timeline.stamp_of(u64::MAX, clock, now);
+        assert!(timeline.idle_ms(oldest, clock, now) > 1 << 38);
+        // Before the first sample the clock began just now, however far it has come.
+        let timeline = Timeline::default();
+        let idle = |stamp| timeline.idle_ms(stamp, 9, 70_000);
+        assert_eq!((idle(timeline.stamp_of(5_000, 9, 70_000)), idle(0), idle(5), idle(9)), (5_000, 0, 0, 0));
     }
 
     #[test]

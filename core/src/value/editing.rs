@@ -75,6 +75,42 @@ pub(crate) trait Packed: Splice {
     fn set_kind(&mut self, kind: Kind);
 }
 
+/// A packed collection that stands in no entry.
+pub(crate) struct Loose {
+    pub(super) kind: Kind,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Loose {
+    pub(crate) fn new(kind: Kind, bytes: &[u8]) -> Self {
+        Self { kind, bytes: bytes.to_vec() }
+    }
+
+    pub(crate) fn into_parts(self) -> (Kind, Vec<u8>) {
+        (self.kind, self.bytes)
+    }
+}
+
+impl Splice for Loose {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, new: &[u8]) {
+        Splice::splice(&mut self.bytes, at, removed, new);
+    }
+}
+
+impl Packed for Loose {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn set_kind(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+}
+
 impl Splice for Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self

@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["store"]),
-    ("values", &["value", "lazyfree"]),
+    ("values", &["value", "lazyfree", "rdb"]),
     ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
     ("cache", &["cache"]),
     ("state", &["clients", "stats", "latency", "commandlog", "network", "process", "pulse", "local"]),

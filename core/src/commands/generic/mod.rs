@@ -1,6 +1,7 @@
 //! Commands on keys of any type.
 
 pub(crate) mod delete;
+pub(crate) mod dump;
 pub(crate) mod expire;
 pub(crate) mod object;
 pub(crate) mod rename;

@@ -18,7 +18,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option("dir", Kind::Text(check::directory), ".", "Directory of the data files.").protected(),
     option("dbfilename", Kind::Text(check::db_file_name), "dump.rdb", "Name of the snapshot file.")
         .protected(),
-    option("rdbcompression", Kind::Bool, "yes", "Compress strings in snapshots."),
+    option("rdbcompression", Kind::Bool, "yes", "Compress strings in snapshots and dumps."),
     option("rdbchecksum", Kind::Bool, "yes", "Write and check a checksum at the end of snapshots.")
         .immutable(),
     option("rdb-del-sync-files", Kind::Bool, "no", "Delete snapshots that served replication only."),

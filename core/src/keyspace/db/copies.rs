@@ -29,6 +29,25 @@ impl Db<'_> {
         Ok(())
     }
 
+    /// Stores a value that was dumped, as [`Db::insert_from_elsewhere`], with a stamp of its use if there is one.
+    ///
+    /// # Errors
+    /// As [`Db::insert`].
+    pub(crate) fn restore(
+        &mut self,
+        key: &Key<'_>,
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        stamp: Option<u32>,
+    ) -> Result<()> {
+        self.insert_from_elsewhere(key, value, deadline)?;
+        self.arm_inside(key);
+        if let (Some(stamp), Some(at)) = (stamp, self.find_live(key)) {
+            self.shard(key).stamp(at, |_| stamp);
+        }
+        Ok(())
+    }
+
     /// A copy of the value and the deadline of a key. O(size of the value), but at most of 64 KiB: what is larger is shared.
     ///
     /// While nothing is reclaimed the copy is without the elements that have expired, unless all have.

@@ -105,6 +105,11 @@ impl Editing<'_, Hash> {
         if let Form::Packed(_) = self.form { 0 } else { self.now() }
     }
 
+    /// Whether a deadline has passed.
+    pub(crate) fn is_late(&self, deadline: Option<u64>) -> bool {
+        deadline.is_some_and(|deadline| deadline <= self.now())
+    }
+
     /// The value of a field.
     pub(crate) fn get(&self, field: &[u8]) -> Option<Element<'_>> {
         self.as_ref().get(field, self.judged_at())

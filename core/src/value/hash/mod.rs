@@ -45,6 +45,10 @@ impl<'a> HashRef<'a> {
         Self(Encoding::Table(hash))
     }
 
+    pub(crate) fn is_packed(&self) -> bool {
+        matches!(self.0, Encoding::Packed(_))
+    }
+
     /// The value of a field. O(1), or O(fields) of a packed hash.
     #[inline]
     pub(crate) fn get(&self, field: &[u8], now: u64) -> Option<Element<'a>> {
@@ -84,6 +88,13 @@ impl<'a> HashRef<'a> {
                     visit(Element::Bytes(found.field), Element::Bytes(found.value));
                 }
             }),
+        }
+    }
+
+    /// Calls `visit` with each field of a table, its value and its deadline, expired ones included.
+    pub(crate) fn each_with_deadline(&self, mut visit: impl FnMut(&'a [u8], &'a [u8], Option<u64>)) {
+        if let Encoding::Table(hash) = self.0 {
+            hash.each(|found| visit(found.field, found.value, found.deadline));
         }
     }
 

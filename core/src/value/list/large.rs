@@ -84,6 +84,14 @@ impl<'a> Large<'a> {
         }
     }
 
+    /// Visits the nodes in order.
+    pub(super) fn each_node(self, mut visit: impl FnMut(Content<'a>)) {
+        let mut walk = self.tree().walk(self.tree().first());
+        while let Some((block, _)) = walk.next() {
+            visit(Content::of(self.view, block));
+        }
+    }
+
     /// Bytes of its pages.
     pub(super) fn page_bytes(self) -> usize {
         self.view.pages() * PAGE
@@ -126,13 +134,29 @@ impl List {
     /// [`OutOfMemory`].
     pub(super) fn of_pack(pack: &[u8], pool: &Arc<Pool>) -> Result<Self, OutOfMemory> {
         let mut list = Self::empty(pool);
-        let elements = Listpack::new(pack);
-        if !elements.is_empty() {
-            let size = sizes::of_pack(elements);
-            let block = node::store_pack(&mut list.collection, pack, size, Growth::Some { pages: 1 })?;
-            list.insert_node(0, block, elements.len())?;
-        }
+        list.push_node(Listpack::new(pack), Growth::Some { pages: 1 })?;
         Ok(list)
+    }
+
+    /// Adds a node of these elements behind the others, if there are any. O(bytes).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn push_node(&mut self, pack: Listpack<'_>, growth: Growth) -> Result<(), OutOfMemory> {
+        if pack.is_empty() {
+            return Ok(());
+        }
+        let size = sizes::of_pack(pack);
+        let block = node::store_pack(&mut self.collection, pack.bytes(), size, growth)?;
+        self.insert_node(self.as_ref().len(), block, pack.len())
+    }
+
+    /// Adds an element in a node of its own behind the others. O(bytes).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn push_alone(&mut self, element: &[u8]) -> Result<(), OutOfMemory> {
+        self.insert_one(self.as_ref().len(), element)
     }
 
     pub(crate) fn as_ref(&self) -> Large<'_> {

@@ -8,9 +8,10 @@ pub(crate) mod large;
 mod node;
 pub(in crate::value) mod sizes;
 
-pub(crate) use collected::Collected;
+pub(crate) use collected::{Collected, Collecting};
 pub(crate) use editing::Elements;
 pub(crate) use large::List;
+pub(crate) use node::Content;
 
 use super::Value;
 use super::listpack::{Element, Listpack};
@@ -105,6 +106,14 @@ impl<'a> ListRef<'a> {
             visit(element);
             true
         });
+    }
+
+    /// Visits the nodes in order; a packed list is one.
+    pub(crate) fn each_node(&self, mut visit: impl FnMut(Content<'a>)) {
+        match self.0 {
+            Encoding::Packed(pack) => visit(Content::Pack(pack)),
+            Encoding::Large(list) => list.each_node(visit),
+        }
     }
 
     /// Whether OBJECT ENCODING calls it a listpack.

@@ -69,7 +69,7 @@ impl Head {
 
 /// The elements of a node.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Content<'a> {
+pub(crate) enum Content<'a> {
     Pack(Listpack<'a>),
     Plain(&'a [u8]),
 }

@@ -9,7 +9,7 @@ use crate::config::Hot;
 use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, Pool};
 use crate::sync::Arc;
-use crate::value::editing::{Collection, Packed, Splice};
+use crate::value::editing::{Collection, Loose};
 use crate::value::intset::{self, Intset};
 use crate::value::listpack::Element;
 use crate::value::{Kind, NewValue};
@@ -29,37 +29,11 @@ enum Form {
     Table(Set),
 }
 
-/// A packed set that stands in no entry.
-struct Loose {
-    kind: Kind,
-    bytes: Vec<u8>,
-}
-
-impl Splice for Loose {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn splice(&mut self, at: usize, removed: usize, new: &[u8]) {
-        Splice::splice(&mut self.bytes, at, removed, new);
-    }
-}
-
-impl Packed for Loose {
-    fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    fn set_kind(&mut self, kind: Kind) {
-        self.kind = kind;
-    }
-}
-
 impl<'e> Builder<'e> {
     /// An empty set, which is an intset.
     pub(crate) fn new(options: &Hot, pool: &'e Arc<Pool>, seed: &'e HashSeed) -> Self {
         Self {
-            form: Form::Packed(Loose { kind: Kind::SetInts, bytes: intset::EMPTY.to_vec() }),
+            form: Form::Packed(Loose::new(Kind::SetInts, &intset::EMPTY)),
             limits: <Set as Collection>::limits(options),
             pool,
             seed,
@@ -85,6 +59,13 @@ impl<'e> Builder<'e> {
     /// Number of members. O(1).
     pub(crate) fn len(&self) -> usize {
         self.as_ref().len()
+    }
+
+    /// So many members are about to be added to an empty one: more than are packed in any way make it a table at once.
+    pub(crate) fn expect(&mut self, members: usize) {
+        if members > self.limits.ints.max(self.limits.members) {
+            self.form = Form::Table(Set::new(self.pool));
+        }
     }
 
     /// Adds a member, if it is new. O(1), or O(members) of a packed set.

@@ -11,6 +11,7 @@ pub(crate) mod table;
 
 use std::ops::ControlFlow;
 
+pub(crate) use build::{Builder, Built};
 pub(crate) use table::{Set, TableRef};
 
 use super::Value;

@@ -185,6 +185,11 @@ impl<'a> StreamRef<'a> {
         found.map(|block| GroupRef { stream: self, id: GroupId(block) })
     }
 
+    /// The group of this number.
+    pub(crate) fn group_of(self, id: GroupId) -> GroupRef<'a> {
+        GroupRef { stream: self, id }
+    }
+
     /// The groups, by name.
     pub(crate) fn groups(self) -> impl Iterator<Item = GroupRef<'a>> {
         let mut walk = (!self.is_packed()).then(|| self.names().walk(self.names().first()));

@@ -10,9 +10,10 @@ mod radix;
 mod reading;
 
 pub(crate) use editing::Entries;
+pub(crate) use groups::{GroupId, UNKNOWN};
 pub(crate) use id::Id;
 pub(crate) use large::{NodeLimits, Stream, Trim};
-pub(crate) use node::Entry;
+pub(crate) use node::{Entry, Node};
 pub use reading::StreamRef;
 
 use super::Value;

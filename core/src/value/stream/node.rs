@@ -97,7 +97,7 @@ pub(super) fn id_of(view: View<'_>, block: Ref) -> Id {
 
 /// A node that is read.
 #[derive(Clone, Copy)]
-pub(super) struct Node<'a> {
+pub(crate) struct Node<'a> {
     pub(super) head: Head,
     pack: Listpack<'a>,
     /// Fields that it begins with.
@@ -120,6 +120,11 @@ impl<'a> Node<'a> {
     pub(super) fn new(head: Head, pack: Listpack<'a>) -> Self {
         let fields = pack.iter().next().map_or(0, number) as usize;
         Self { head, pack, fields }
+    }
+
+    /// The ID that those of its entries are told by.
+    pub(crate) fn id(&self) -> Id {
+        self.head.id
     }
 
     /// Whether it ever had an entry.
@@ -160,7 +165,7 @@ impl<'a> Node<'a> {
     }
 
     /// The fields that it begins with.
-    fn names(&self) -> impl Iterator<Item = Element<'a>> + use<'a> {
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = Element<'a>> + use<'a> {
         self.pack.iter().skip(1).take(self.fields)
     }
 
@@ -193,7 +198,7 @@ impl<'a> Node<'a> {
     }
 
     /// The entries, from either end.
-    pub(super) fn entries(&self) -> Entries<'a> {
+    pub(crate) fn entries(&self) -> Entries<'a> {
         let mut iter = self.pack.iter();
         iter.by_ref().take(1 + self.fields).for_each(|_| ());
         Entries { iter, node: *self }
@@ -225,7 +230,7 @@ impl<'a> Node<'a> {
 
 /// The entries of a node.
 #[derive(Clone)]
-pub(super) struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     iter: Iter<'a>,
     node: Node<'a>,
 }
@@ -298,6 +303,16 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Whether its fields are those that its node begins with.
+    pub(crate) fn has_same_fields(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// Its values, with its fields where these are not the node's.
+    pub(crate) fn values(&self) -> &[Element<'a>] {
+        &self.values
+    }
+
     /// Fields and values together.
     pub(crate) fn len(&self) -> usize {
         if self.node.is_some() { 2 * self.values.len() } else { self.values.len() }

@@ -186,6 +186,25 @@ impl<'a> StreamRef<'a> {
         }
     }
 
+    /// Visits the nodes in order, each with the number of its entries.
+    ///
+    /// # Errors
+    /// The first that `visit` returns; it is not called again.
+    pub(crate) fn each_node<E>(self, mut visit: impl FnMut(Node<'a>, u64) -> Result<(), E>) -> Result<(), E> {
+        let view = match self.0 {
+            Form::Large(view) => view,
+            Form::Packed(bytes) => {
+                let node = packed::node(bytes);
+                return if node.is_begun() { visit(node, self.len()) } else { Ok(()) };
+            }
+        };
+        let mut walk = self.tree().walk(self.tree().first());
+        while let Some((block, live)) = walk.next() {
+            visit(Node::of(view, block), live)?;
+        }
+        Ok(())
+    }
+
     /// How many nodes a trim changes at most. `is_rough`: whole ones only. O(these nodes).
     pub(crate) fn nodes_to_trim(self, how: Trim, is_rough: bool) -> usize {
         let (mut nodes, mut len) = (0, self.len());

@@ -1,0 +1,138 @@
+//! Reading: lengths, numbers and strings, of bytes that may be anybody's.
+
+use super::encoder::{COMPRESSED, ENCODED, INT_8, INT_16, INT_32, LENGTH_32, LENGTH_64};
+use super::lzf;
+use crate::error::Error;
+use crate::store::memory::OutOfMemory;
+
+/// Why bytes can't be read.
+#[derive(Debug)]
+pub(super) enum Damage {
+    /// They are none that the server writes; what is wrong.
+    Data(#[expect(dead_code, reason = "whoever reads files says it")] &'static str),
+    /// There is no memory for what they hold.
+    Memory(Error),
+}
+
+impl From<OutOfMemory> for Damage {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Memory(error.into())
+    }
+}
+
+impl From<Error> for Damage {
+    fn from(error: Error) -> Self {
+        Self::Memory(error)
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, Damage>;
+
+/// Bytes that are being read.
+pub(super) struct Decoder<'a> {
+    left: &'a [u8],
+    /// Bytes of the longest string that a few compressed ones may stand for.
+    longest: usize,
+    /// The last string that does not stand in the bytes as it is.
+    text: Vec<u8>,
+}
+
+const ENDS: Damage = Damage::Data("it ends too soon");
+
+impl<'a> Decoder<'a> {
+    /// `longest`: as `proto-max-bulk-len` says.
+    pub(super) fn new(bytes: &'a [u8], longest: usize) -> Self {
+        Self { left: bytes, longest, text: Vec::new() }
+    }
+
+    pub(super) fn raw(&mut self, len: usize) -> Result<&'a [u8]> {
+        let (bytes, left) = self.left.split_at_checked(len).ok_or(ENDS)?;
+        self.left = left;
+        Ok(bytes)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (bytes, left) = self.left.split_first_chunk().ok_or(ENDS)?;
+        self.left = left;
+        Ok(*bytes)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// A length, or how a string is encoded that has none.
+    fn length_or_encoding(&mut self) -> Result<std::result::Result<u64, u8>> {
+        let first = self.byte()?;
+        Ok(match first {
+            0..0x40 => Ok(first.into()),
+            0x40..0x80 => Ok(u64::from(first & 0x3f) << 8 | u64::from(self.byte()?)),
+            LENGTH_32 => Ok(u32::from_be_bytes(self.array()?).into()),
+            LENGTH_64 => Ok(u64::from_be_bytes(self.array()?)),
+            ENCODED.. => Err(first & !ENCODED),
+            _ => return Err(Damage::Data("there is no such length")),
+        })
+    }
+
+    pub(super) fn length(&mut self) -> Result<u64> {
+        self.length_or_encoding()?.map_err(|_| Damage::Data("there is no length where one has to be"))
+    }
+
+    /// A length of something in memory.
+    fn size(&mut self) -> Result<usize> {
+        usize::try_from(self.length()?).map_err(|_| ENDS)
+    }
+
+    /// A string. O(length).
+    pub(super) fn string(&mut self) -> Result<&[u8]> {
+        let encoding = match self.length_or_encoding()? {
+            Ok(len) => return self.raw(usize::try_from(len).map_err(|_| ENDS)?),
+            Err(encoding) => encoding,
+        };
+        let int = match encoding {
+            INT_8 => i8::from_le_bytes(self.array()?).into(),
+            INT_16 => i16::from_le_bytes(self.array()?).into(),
+            INT_32 => i32::from_le_bytes(self.array()?),
+            COMPRESSED => {
+                let (packed, len) = (self.size()?, self.size()?);
+                let packed = self.raw(packed)?;
+                if len > self.longest {
+                    return Err(Damage::Data("a compressed string is longer than strings may be"));
+                }
+                let wrong = Damage::Data("a compressed string is damaged");
+                lzf::decompressed(packed, len, &mut self.text)?.ok_or(wrong)?;
+                return Ok(&self.text);
+            }
+            _ => return Err(Damage::Data("there is no such encoding of a string")),
+        };
+        self.text.clear();
+        self.text.extend_from_slice(itoa::Buffer::new().format(int).as_bytes());
+        Ok(&self.text)
+    }
+
+    /// Unix milliseconds.
+    pub(super) fn ms(&mut self) -> Result<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    /// A score of eight bytes.
+    pub(super) fn score(&mut self) -> Result<f64> {
+        self.array().map(f64::from_le_bytes)
+    }
+
+    /// A score as a text, with its length before it, or one of three names instead.
+    pub(super) fn score_text(&mut self) -> Result<f64> {
+        const NEGATIVE_INFINITY: u8 = 255;
+        const INFINITY: u8 = 254;
+        const NOT_A_NUMBER: u8 = 253;
+        match self.byte()? {
+            NEGATIVE_INFINITY => Ok(f64::NEG_INFINITY),
+            INFINITY => Ok(f64::INFINITY),
+            NOT_A_NUMBER => Ok(f64::NAN),
+            len => {
+                let text = self.raw(len.into())?;
+                crate::num::parse_f64(text).ok_or(Damage::Data("a score is no number"))
+            }
+        }
+    }
+}
