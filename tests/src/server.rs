@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask test` names the binaries in `KEYSTEAD_ORACLE` and `KEYSTEAD_BIN`; nothing here installs or builds.
 
-use crate::resp::Client;
+use crate::resp::{Client, Reply};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a free loopback port and waits until it answers PING.
+    /// Starts a server on a free loopback port and waits until it answers.
     ///
     /// # Errors
     /// Those of the process or the socket; a server that does not answer within ten seconds.
@@ -114,7 +114,7 @@ impl Server {
         let start = Instant::now();
         loop {
             if let Ok(mut client) = Client::connect(self.address)
-                && client.call(&["PING"]).is_ok()
+                && client.call(&["INFO", "server"]).is_ok_and(|info| self.is_told_by(&info))
             {
                 // Gone for certain before a script counts connections.
                 client.call(&["QUIT"])?;
@@ -127,6 +127,13 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether what INFO says is said by this server. Another one may have been given the same port, and then answers while this one ends.
+    fn is_told_by(&self, info: &Reply) -> bool {
+        let own = format!("process_id:{}", self.child.id());
+        let text = info.text().map(String::from_utf8_lossy).unwrap_or_default();
+        text.lines().any(|line| line.trim_end() == own)
     }
 
     /// Where it listens.
