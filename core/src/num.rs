@@ -8,6 +8,6 @@ mod integer;
 mod long_double;
 mod strtod;
 
-pub(crate) use double::{parse_f64, parse_f64_bound, write_f64, write_f64_17};
+pub(crate) use double::{parse_f64, parse_f64_bound, write_f64, write_f64_17, write_f64_shortest};
 pub(crate) use integer::{MOST_SHORT, atoi, parse_i64, parse_u64, short_decimal};
 pub(crate) use long_double::LongDouble;

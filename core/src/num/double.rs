@@ -50,14 +50,21 @@ const INTEGER_LIMIT: f64 = (i64::MAX / 2) as f64;
 ///
 /// The text parses back to the same double, `inf`, `-inf` and `nan` included.
 pub(crate) fn write_f64(buf: &mut Vec<u8>, value: f64) {
+    if value != 0.0 && value.abs() <= INTEGER_LIMIT && value.trunc() == value {
+        write_i64(buf, value as i64);
+    } else {
+        write_f64_shortest(buf, value);
+    }
+}
+
+/// As [`write_f64`], but that integers have an exponent where it makes them shorter: `1e+8`. So DEBUG DIGEST tells scores.
+pub(crate) fn write_f64_shortest(buf: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         buf.extend_from_slice(b"nan");
     } else if value.is_infinite() {
         buf.extend_from_slice(if value > 0.0 { b"inf" } else { b"-inf" });
     } else if value == 0.0 {
         buf.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
-    } else if value.abs() <= INTEGER_LIMIT && value.trunc() == value {
-        write_i64(buf, value as i64);
     } else {
         if value < 0.0 {
             buf.push(b'-');

@@ -6,6 +6,7 @@ use super::decoder::{Damage, Decoder, Result};
 use super::encoder::Encoder;
 use super::packs::{self, Pack, PackWriter};
 use super::{form, streams};
+use crate::alloc::Texts;
 use crate::clock::Clock;
 use crate::config::Hot;
 use crate::error;
@@ -266,8 +267,24 @@ impl Making<'_> {
                 built(set)
             }
             form::HASH => self.hash(count, |take| fields(count, bytes, false, take)),
-            _ => self.zset(count, |take| members(count, bytes, form == form::ZSET, take)),
+            _ => self.read_scores(count, form == form::ZSET, bytes),
         }
+    }
+
+    /// Members that stand there one by one. How long they are decides how they are stored, before any is: a listpack knows one zero only.
+    fn read_scores(&self, count: u64, are_texts: bool, bytes: &mut Decoder<'_>) -> Result<Built> {
+        if count > self.options.zset_max_listpack_entries() as u64 {
+            return self.zset((count, 0), |take| members(count, bytes, are_texts, take));
+        }
+        let (mut texts, mut scores, mut longest) = (Texts::default(), Vec::new(), 0);
+        members(count, bytes, are_texts, &mut |member, score| {
+            texts.push(member)?;
+            scores.push(score);
+            longest = longest.max(member.len());
+            Ok(())
+        })?;
+        let mut all = texts.iter().zip(scores);
+        self.zset((count, longest), |take| all.try_for_each(|(member, score)| take(member, score)))
     }
 
     /// A collection that is one string.
@@ -296,7 +313,7 @@ impl Making<'_> {
             form::ZSET_ZIPLIST | form::ZSET_LISTPACK => {
                 let pack =
                     if form == form::ZSET_ZIPLIST { Pack::ziplist(packed) } else { Pack::listpack(packed) }?;
-                self.zset(pack.expected() / 2, |take| packed_members(pack, take))
+                self.zset((pack.expected() / 2, 0), |take| packed_members(pack, take))
             }
             form::HASH_ZIPMAP => self.hash(0, |take| {
                 let mut map = Pack::zipmap(packed)?;
@@ -347,10 +364,14 @@ impl Making<'_> {
         })
     }
 
-    /// A sorted set of about so many members, which `feed` hands over.
-    fn zset(&self, count: u64, feed: impl FnOnce(&mut TakeMember<'_>) -> Result<()>) -> Result<Built> {
+    /// A sorted set of about so many members, of so many bytes at most as far as that is known, which `feed` hands over.
+    fn zset(
+        &self,
+        (count, longest): (u64, usize),
+        feed: impl FnOnce(&mut TakeMember<'_>) -> Result<()>,
+    ) -> Result<Built> {
         self.edited::<ZSet>(|zset| {
-            zset.make_room_for(usize::try_from(count).unwrap_or(usize::MAX), 0);
+            zset.make_room_for(usize::try_from(count).unwrap_or(usize::MAX), longest);
             feed(&mut |member, score| {
                 if score.is_nan() {
                     return Err(NO_SCORE);

@@ -92,7 +92,7 @@ fn add_value(digest: &mut Digest, entry: &Entry<'_>, now: u64) {
         Value::Set(set) => set.each(|member| member.with(|text| digest.join(text))),
         Value::ZSet(zset) => zset.each(|member, score| {
             let mut text = Vec::new();
-            num::write_f64(&mut text, score);
+            num::write_f64_shortest(&mut text, score);
             digest.join(&member.with(|member| Digest::of([member, &text])).0);
         }),
         Value::Hash(hash) => hash.each(now, |field, value| {

@@ -16,6 +16,8 @@ const VALUES: &[&[&str]] = &[
     &["SADD k 1 70000 -5"],
     &["SADD k 1 a b"],
     &["ZADD k 1.5 a 2 b -inf c"],
+    // A listpack knows no negative zero, so it matters that this never was one.
+    &["ZADD k -0 a 5 a-member-that-is-too-long-for-a-listpack-as-it-has-more-bytes-than-sixty-four"],
     &["XADD k 5-1 a 1 b 2", "XADD k 6-1 a 1 b 2", "XADD k 7-0 c d", "XDEL k 6-1"],
     &[
         "XADD k 5-1 a 1",
