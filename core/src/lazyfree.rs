@@ -47,6 +47,16 @@ pub(crate) fn freed() -> u64 {
     FREED.load(Ordering::Relaxed)
 }
 
+/// Whether something becomes so while the thread has values to drop, or is so when it has none. A large value is there still when the command that removed it
+/// has replied.
+#[cfg(test)]
+pub(crate) fn leads_to(is_so: impl Fn() -> bool) -> bool {
+    while pending() > 0 && !is_so() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    is_so()
+}
+
 /// Starts counting the dropped values anew.
 pub(crate) fn reset_freed() {
     FREED.store(0, Ordering::Relaxed);
