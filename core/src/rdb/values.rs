@@ -376,9 +376,9 @@ impl Making<'_> {
                 if score.is_nan() {
                     return Err(NO_SCORE);
                 }
-                let is_new = zset.as_ref().score(member).is_none();
+                let before = zset.as_ref().len();
                 zset.set(member, score);
-                if is_new { Ok(()) } else { Err(TWICE) }
+                if zset.as_ref().len() == before { Err(TWICE) } else { Ok(()) }
             })?;
             if zset.as_ref().len() == 0 { Err(EMPTY) } else { Ok(()) }
         })

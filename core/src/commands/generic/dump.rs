@@ -1,7 +1,7 @@
 //! DUMP and RESTORE: a value as bytes, in the server's own format.
 
 use crate::command::spec::{ArgKind, ArgSpec};
-use crate::command::{Arg, Args, Argv, Command, Read, Reply, Write};
+use crate::command::{Arg, Args, Argv, Command, Parse, Read, Reply, Write};
 use crate::commands::string::expiry::Late;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::{Db, EventClass, Key};
@@ -152,22 +152,8 @@ impl Restore<'_> {
 
     /// The command with a time to live that says when.
     fn words_at(&self, deadline: i64) -> Argv {
-        let mut words = vec![b"RESTORE".to_vec(), self.key.bytes().to_vec()];
-        words.extend([deadline.to_string().into_bytes(), self.serialized_value.to_vec()]);
-        for (is_given, token) in [(self.replace, "REPLACE"), (true, "ABSTTL")] {
-            if is_given {
-                words.push(token.as_bytes().to_vec());
-            }
-        }
-        if let Some(seconds) = self.seconds {
-            words.push(b"IDLETIME".to_vec());
-            seconds.encode(&mut words);
-        }
-        if let Some(frequency) = self.frequency {
-            words.push(b"FREQ".to_vec());
-            frequency.encode(&mut words);
-        }
-        words
+        let ttl = deadline.to_string();
+        Restore { ttl: Late(ttl.as_bytes()), absttl: true, ..*self }.encode()
     }
 }
 
