@@ -114,6 +114,10 @@ typedef enum ks_status {
    * A bug in Keystead.
    */
   KS_ERR_INTERNAL = 16,
+  /**
+   * What was changed can't be kept on disk, so that nothing may change.
+   */
+  KS_ERR_MISCONF = 17,
 } ks_status;
 
 /**

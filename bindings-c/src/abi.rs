@@ -75,11 +75,13 @@ pub enum ks_status {
     KS_ERR_USAGE = 15,
     /// A bug in Keystead.
     KS_ERR_INTERNAL = 16,
+    /// What was changed can't be kept on disk, so that nothing may change.
+    KS_ERR_MISCONF = 17,
 }
 
 impl From<ErrorKind> for ks_status {
     fn from(kind: ErrorKind) -> Self {
-        const ALL: [ks_status; 16] = [
+        const ALL: [ks_status; 17] = [
             ks_status::KS_ERR_COMMAND,
             ks_status::KS_ERR_WRONGTYPE,
             ks_status::KS_ERR_OOM,
@@ -96,6 +98,7 @@ impl From<ErrorKind> for ks_status {
             ks_status::KS_ERR_IO,
             ks_status::KS_ERR_USAGE,
             ks_status::KS_ERR_INTERNAL,
+            ks_status::KS_ERR_MISCONF,
         ];
         ALL[kind as usize - 1]
     }

@@ -40,6 +40,9 @@ pub(crate) use table::{OPTIONS, make_tables};
 pub(crate) use value::{Value, format_percentile};
 use values::{DEFAULTS, Values};
 
+/// The version of Valkey whose behaviour the engine has.
+pub(crate) const VALKEY_VERSION: &str = "9.1.2";
+
 /// Current values of all options. Shared by reference: setting takes `&self`.
 #[derive(Debug)]
 pub struct Config {

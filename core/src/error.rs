@@ -70,6 +70,8 @@ error_kinds! {
     Usage = 15, "ERR", "DataError", "KS_ERR_USAGE";
     /// A bug in Keystead: a panic caught at a language border.
     Internal = 16, "ERR", "ResponseError", "KS_ERR_INTERNAL";
+    /// What was changed can't be kept on disk, so that nothing may change.
+    Misconf = 17, "MISCONF", "ResponseError", "KS_ERR_MISCONF";
 }
 
 /// An error with its [`ErrorKind`] and the full text a Valkey client would see, code included.
@@ -169,6 +171,23 @@ impl Error {
     /// The system has no memory for what a caller asks for.
     pub fn no_memory() -> Self {
         Self::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
+    }
+
+    /// The last snapshot could not be written, so that writes are refused.
+    pub(crate) fn unsaved() -> Self {
+        Self::new(
+            ErrorKind::Misconf,
+            "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
+             modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting \
+             fails (stop-writes-on-bgsave-error option). Please check the Valkey logs for details about the RDB error.",
+        )
+    }
+
+    /// What the system says about a file, behind what was tried.
+    pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
+        let text = error.to_string();
+        let reason = text.split(" (os error").next().unwrap_or_default();
+        Self::new(ErrorKind::Io, format!("ERR {what}: {reason}"))
     }
 
     /// `ERR wrong number of arguments for 'name' command`.

@@ -14,9 +14,6 @@ pub(crate) use snapshot::{CommandLatency, CommandStats, DatabaseStats, Snapshot}
 use crate::command::is_token;
 use crate::config::format_percentile;
 
-/// The version of Valkey whose behaviour the engine has.
-pub(crate) const VALKEY_VERSION: &str = "9.1.2";
-
 /// The version of Redis that it is compatible with.
 pub(crate) const REDIS_VERSION: &str = "7.2.4";
 

@@ -52,6 +52,7 @@ mod os;
 #[cfg(test)]
 mod patience;
 mod pattern;
+mod persist;
 mod process;
 mod pulse;
 mod rdb;

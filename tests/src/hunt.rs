@@ -10,8 +10,9 @@ use crate::rng::Rng;
 use crate::script::Mode;
 use crate::server::{Pair, Server};
 use std::collections::HashMap;
-use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 /// Commands in a sequence, between two FLUSHALLs.
 const SEQUENCE: usize = 400;
@@ -115,8 +116,13 @@ impl Hunt {
             return last(text);
         }
         let [oracle, subject] = exchange(&mut sides).map_err(broken)?;
+        if let Some(text) = final_difference(&oracle, &subject) {
+            return last(format!("{text}\nbehind RESTORE of what the other one dumped"));
+        }
+        let folders = [self.oracle.folder(), self.subject.folder()];
+        let [oracle, subject] = exchange_files(&mut sides, folders).map_err(broken)?;
         let found = final_difference(&oracle, &subject);
-        found.map_or(Ok(()), |text| last(format!("{text}\nbehind RESTORE of what the other one dumped")))
+        found.map_or(Ok(()), |text| last(format!("{text}\nbehind loading what the other one saved")))
     }
 
     /// Shrinks by bisection: ever smaller runs of steps are taken out as long as a difference remains.
@@ -363,9 +369,13 @@ impl Side {
         Ok(dumps)
     }
 
+    fn second(&mut self) -> &mut Client {
+        self.clients.get_mut(&2).expect("the grammar knows two clients")
+    }
+
     /// Restores keys over those that are there.
     fn restore(&mut self, dumps: &[Dumped]) -> io::Result<()> {
-        let client = self.clients.get_mut(&2).expect("the grammar knows two clients");
+        let client = self.second();
         for Dumped { database, key, payload, deadline } in dumps {
             client.call(&["SELECT", &database.to_string()])?;
             let deadline = deadline.to_string();
@@ -391,6 +401,26 @@ fn exchange(sides: &mut [Side; 2]) -> io::Result<[Transcript; 2]> {
     let (of_oracle, of_subject) = (oracle.dumps()?, subject.dumps()?);
     oracle.restore(&of_subject)?;
     subject.restore(&of_oracle)?;
+    states_behind_exchange(sides)
+}
+
+/// Has each side load the snapshot that the other one saves, and returns their states then.
+fn exchange_files(sides: &mut [Side; 2], folders: [&Path; 2]) -> io::Result<[Transcript; 2]> {
+    for side in sides.iter_mut() {
+        prepare(side.second(), &[b"SAVE".to_vec()])?;
+    }
+    let [one, other] = folders.map(|folder| folder.join("dump.rdb"));
+    let between = other.with_file_name("other.rdb");
+    fs::rename(&one, &between)?;
+    fs::rename(&other, &one)?;
+    fs::rename(&between, &other)?;
+    for side in sides.iter_mut() {
+        prepare(side.second(), &["DEBUG", "RELOAD", "NOSAVE"].map(|word| word.as_bytes().to_vec()))?;
+    }
+    states_behind_exchange(sides)
+}
+
+fn states_behind_exchange(sides: &mut [Side; 2]) -> io::Result<[Transcript; 2]> {
     let mut transcripts = <[Transcript; 2]>::default();
     for (side, transcript) in sides.iter_mut().zip(&mut transcripts) {
         side.state(&mut transcript.state)?;

@@ -33,9 +33,9 @@ impl Binary {
         };
         let mut command = Command::new(path);
         command.args(lead).arg(dir.join("server.conf")).args(["--port", &port.to_string()]);
-        command.args(["--enable-debug-command", "yes"]);
+        command.args(["--enable-debug-command", "yes", "--save", ""]);
         if matches!(self, Binary::Valkey(_)) {
-            command.args(["--bind", "127.0.0.1", "--save", ""]);
+            command.args(["--bind", "127.0.0.1"]);
         }
         command
     }
@@ -139,6 +139,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.dir
     }
 
     /// A new connection.

@@ -117,8 +117,9 @@ commands! {
         latency::Latency { latency::LatencyDoctor, latency::LatencyGraph, latency::LatencyHelp, latency::LatencyHistogram, latency::LatencyHistory, latency::LatencyLatest, latency::LatencyReset },
         memory::Memory { memory::MemoryDoctor, memory::MemoryHelp, memory::MemoryMallocStats, memory::MemoryPurge, memory_stats::MemoryStats, memory::MemoryUsage },
         monitor::Monitor,
+        save::BgSave, save::LastSave, save::Save,
         slowlog::SlowLog { slowlog::SlowLogGet, slowlog::SlowLogHelp, slowlog::SlowLogLen, slowlog::SlowLogReset },
-        time::LastSave, time::Lolwut, time::Role, time::Time;
+        time::Lolwut, time::Role, time::Time;
     set:
         add::SAdd,
         get::SCard, get::SIsMember, get::SMIsMember, get::SMembers,

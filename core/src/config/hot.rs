@@ -119,6 +119,10 @@ hot_options! {
     zset_max_listpack_value: usize = "zset-max-listpack-value",
     /// Whether strings are compressed in snapshots and dumps.
     rdb_compression: bool = "rdbcompression",
+    /// Whether a snapshot is sent to the disk piece by piece while it is written.
+    rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync",
+    /// Whether snapshots end with a checksum, and it is looked at.
+    rdb_checksum: bool = "rdbchecksum",
     /// Index of what becomes of snapshots and dumps of unknown versions: refused, or read.
     rdb_version_check: usize = "rdb-version-check",
     /// Bytes above which a HyperLogLog becomes dense.

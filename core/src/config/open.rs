@@ -4,9 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-#[cfg(any(test, feature = "listener"))]
-use super::Value;
-use super::{Config, args_to_text};
+use super::{Config, Value, args_to_text};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Config {
@@ -102,6 +100,16 @@ impl Config {
     /// The most bytes that data may take; 0 is no limit.
     pub fn maxmemory(&self) -> u64 {
         self.hot().maxmemory()
+    }
+
+    /// The pairs of seconds and changes after which a snapshot is due.
+    pub(crate) fn save_points(&self) -> Vec<(u64, u64)> {
+        match self.value("save") {
+            Some(Value::Save(points)) => {
+                points.iter().map(|(seconds, changes)| (*seconds as u64, *changes as u64)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The TCP port, 0 for none.

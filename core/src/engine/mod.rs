@@ -55,6 +55,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         // Nobody is left who could hear of an error.
         let _ = self.close();
+        self.inner.persistence.end();
         background::leave(&self.inner.keyspace.task);
         // Registries that outlive a model are none of its business.
         if cfg!(not(loom)) {
@@ -81,6 +82,7 @@ pub struct Builder {
     clock: Option<Clock>,
     seed: Option<HashSeed>,
     backend: Option<Arc<dyn Backend>>,
+    is_durable: bool,
 }
 
 impl Builder {
@@ -103,6 +105,12 @@ impl Builder {
         self
     }
 
+    /// Loads what the folder `dir` has and goes on to keep it, as the options say: as a server does, which is started in that folder.
+    pub fn durable(mut self) -> Self {
+        self.is_durable = true;
+        self
+    }
+
     /// The seed that keys are hashed with, by default a random one: for tests and counts that must come out alike.
     #[doc(hidden)]
     pub fn seed(mut self, seed: HashSeed) -> Self {
@@ -120,22 +128,22 @@ impl Builder {
     /// Opens the engine.
     ///
     /// # Errors
-    /// Options that can't be honoured, or the system has no memory for an engine.
+    /// Options that can't be honoured, the system has no memory for an engine, or what is on disk is damaged or can't be read.
     pub fn open(self) -> Result<Engine> {
         /// More than an engine takes before anything is stored. It is made of many parts, which are not asked for one by one.
         const BYTES: usize = 1 << 20;
         drop(alloc::with_room_for::<u8>(BYTES)?);
-        let Builder { name, config, clock, seed, backend } = self;
-        let open = || Open::new(config, clock, seed.unwrap_or_else(HashSeed::random), backend);
+        let Builder { name, config, clock, seed, backend, is_durable } = self;
+        let open = || Open::new(config, clock, seed.unwrap_or_else(HashSeed::random), backend, is_durable);
         let Some(name) = name else {
-            return Ok(Engine::of(open()));
+            return open().map(Engine::of);
         };
         let mut named = NAMED.lock();
         if let Some(open) = named.get(&name).and_then(Weak::upgrade) {
             return Ok(Engine::of(open));
         }
         named.retain(|_, engine| engine.strong_count() > 0);
-        let open = open();
+        let open = open()?;
         named.insert(name, Arc::downgrade(&open));
         Ok(Engine::of(open))
     }
@@ -144,7 +152,8 @@ impl Builder {
 impl Engine {
     /// A private engine with default options.
     pub fn new() -> Engine {
-        Engine::of(Open::new(Config::default(), None, HashSeed::random(), None))
+        let open = Open::new(Config::default(), None, HashSeed::random(), None, false);
+        Engine::of(open.expect("nothing is loaded"))
     }
 
     fn of(open: Arc<Open>) -> Engine {
@@ -271,8 +280,13 @@ impl Open {
         clock: Option<Clock>,
         seed: HashSeed,
         backend: Option<Arc<dyn Backend>>,
-    ) -> Arc<Open> {
+        is_durable: bool,
+    ) -> Result<Arc<Open>> {
         let inner = Local::new(config, clock, seed, table::count());
+        if is_durable {
+            inner.persistence.load(&inner.keyspace)?;
+            inner.persistence.set_durable();
+        }
         if backend.is_some() {
             inner.stand_elsewhere();
         }
@@ -280,7 +294,7 @@ impl Open {
             fork::protect(&inner, freeze_names);
         }
         background::enter(inner.clone());
-        Arc::new(Open { inner, backend })
+        Ok(Arc::new(Open { inner, backend }))
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::{REDIS_VERSION, VALKEY_VERSION};
+use super::REDIS_VERSION;
+use crate::config::VALKEY_VERSION;
 
 use super::{
     Snapshot,

@@ -16,6 +16,7 @@ use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
 use super::Keyspace;
+use super::access::Recording;
 use super::db::Aftermath;
 use super::timeline::Timeline;
 use super::victims::Victims;
@@ -105,6 +106,27 @@ pub(crate) enum Room {
     Underway,
     /// Nothing can be evicted.
     None,
+}
+
+/// What stamps of entries come to, as of one moment.
+pub(crate) struct Stamps {
+    recording: Recording,
+    timeline: Timeline,
+    clock: u32,
+    now_ms: u64,
+}
+
+impl Stamps {
+    /// Milliseconds since the access, or since the key was filed, that a stamp remembers; `None` where accesses are counted instead.
+    pub(crate) fn idle_ms(&self, stamp: u32) -> Option<u64> {
+        let clock = self.recording.clock_of(stamp)?;
+        Some(self.timeline.idle_ms(clock, self.clock, self.now_ms))
+    }
+
+    /// The frequency counter of a stamp; 0 under policies without.
+    pub(crate) fn frequency(&self, stamp: u32) -> u8 {
+        self.recording.frequency(stamp, self.now_ms)
+    }
 }
 
 impl Evictor {
@@ -220,6 +242,11 @@ impl Evictor {
     /// Milliseconds since an access that was stamped `stamp`.
     pub(crate) fn idle_ms(&self, stamp: u32, now_ms: u64) -> u64 {
         self.timeline.lock().idle_ms(stamp, self.ticks.now(), now_ms)
+    }
+
+    /// What stamps come to as of now, for whoever has no keyspace at hand later.
+    pub(crate) fn stamps(&self, recording: Recording, now_ms: u64) -> Stamps {
+        Stamps { recording, timeline: self.timeline.lock().clone(), clock: self.ticks.now(), now_ms }
     }
 
     /// The stamp of an access so many milliseconds ago.

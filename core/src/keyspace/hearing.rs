@@ -102,7 +102,8 @@ impl<'k> Listeners<'k> {
     /// log gets is put down before there is an error to return.
     #[inline(always)]
     pub(super) fn of(keyspace: &'k Keyspace, client: u64, bytes: usize, named: Named) -> Option<Self> {
-        let may_be = bytes <= MAX_IN_ARENA && keyspace.hooks.allow_short_cuts();
+        let hooks = &keyspace.hooks;
+        let may_be = bytes <= MAX_IN_ARENA && hooks.allow_short_cuts() && !hooks.are_refused();
         may_be.then(|| Self {
             keyspace,
             client,

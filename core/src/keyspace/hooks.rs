@@ -106,6 +106,8 @@ pub(crate) struct Hooks {
     journal: ArcSwapOption<Arc<dyn Journal>>,
     observers: ArcSwap<Vec<Listener>>,
     publisher: ArcSwapOption<Arc<dyn Publisher>>,
+    /// Why no write may begin, log or not.
+    refused: ArcSwapOption<Error>,
     /// Held by whoever changes the list of observers.
     changing: Mutex<()>,
     /// Who there is, as bits, so that one load tells that there is nobody.
@@ -127,6 +129,7 @@ const ELSEWHERE: u32 = 16;
 const MISSES: u32 = 32;
 const PUBLISHED_EVENTS: u32 = 64;
 const PUBLISHED_MISSES: u32 = 128;
+const REFUSED: u32 = 256;
 /// Short cuts are not taken, for tests to compare.
 #[cfg(test)]
 const LONG_WAY: u32 = 8;
@@ -186,10 +189,26 @@ impl Hooks {
     /// Why no write may begin at present.
     #[inline]
     pub(crate) fn refusal(&self) -> Option<Error> {
-        if !self.are_logged() {
+        if self.present.load(Ordering::Acquire) & (JOURNAL | REFUSED) == 0 {
             return None;
         }
-        self.journal.load().as_ref()?.refusal()
+        self.refused
+            .load_full()
+            .map(|error| (*error).clone())
+            .or_else(|| self.journal.load().as_ref()?.refusal())
+    }
+
+    /// Whether all writes are refused, log or not.
+    #[inline]
+    pub(super) fn are_refused(&self) -> bool {
+        self.present.load(Ordering::Acquire) & REFUSED != 0
+    }
+
+    /// Refuses all writes that begin from now on with this error, or, with `None`, no more.
+    pub(crate) fn refuse(&self, error: Option<Error>) {
+        let refuses = error.is_some();
+        self.refused.store(error.map(Arc::new));
+        self.set_present(REFUSED, refuses);
     }
 
     /// The log, if there is one and it takes writes.
@@ -199,7 +218,8 @@ impl Hooks {
             return None;
         }
         let journal = self.journal.load();
-        let takes_writes = journal.as_ref().is_some_and(|journal| journal.refusal().is_none());
+        let takes_writes =
+            !self.are_refused() && journal.as_ref().is_some_and(|journal| journal.refusal().is_none());
         takes_writes.then_some(Writable(journal))
     }
 

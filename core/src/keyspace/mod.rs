@@ -52,12 +52,13 @@ use crate::config::{Config, POLICIES, Rule};
 use crate::evict::Event as Use;
 use crate::evict::memory;
 use crate::os::Guard;
+use crate::rdb::Making;
 use crate::store::key::SHARDS;
 use crate::store::memory::Ref;
 use crate::striped::Lookups;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use access::{CALM_TICK_MS, Recording};
-use evictor::Evictor;
+use evictor::{Evictor, Stamps};
 use guard::{Shard, ShardGuard, Turn, Work};
 use hooks::Hooks;
 use shard::ShardData;
@@ -316,6 +317,17 @@ impl Keyspace {
     pub(crate) fn idle_ms(&self, stamp: u32) -> Option<u64> {
         let clock = self.recording().clock_of(stamp)?;
         Some(self.evictor.idle_ms(clock, self.clock.coarse_ms()))
+    }
+
+    /// What values that are read are made with.
+    pub(crate) fn making(&self) -> Making<'_> {
+        let Self { config, shared, seed, clock, .. } = self;
+        Making { options: config.hot(), pool: &shared.pool, seed, clock }
+    }
+
+    /// What stamps come to as of now.
+    pub(crate) fn stamps(&self) -> Stamps {
+        self.evictor.stamps(self.recording(), self.clock.coarse_ms())
     }
 
     /// The stamp of an entry that was last used so many milliseconds ago; `None` under policies that remember no such time.

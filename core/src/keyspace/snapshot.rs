@@ -221,13 +221,13 @@ pub(crate) struct Snapshot<'k> {
     next: usize,
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the persistence layer takes snapshots; the protocol is tested")
-)]
 impl<'k> Snapshot<'k> {
-    /// Begins: the snapshot is of this moment. `None` while another is being written. O(shards).
-    pub(crate) fn begin(keyspace: &'k Keyspace, writer: &Arc<dyn SnapshotWriter>) -> Option<Self> {
+    /// Begins: the snapshot is of this moment, at which no key changes and `meanwhile` is done. `None` while another is being written. O(shards).
+    pub(crate) fn begin(
+        keyspace: &'k Keyspace,
+        writer: &Arc<dyn SnapshotWriter>,
+        meanwhile: impl FnOnce(),
+    ) -> Option<Self> {
         let generation = os::generation();
         let before = keyspace.snapshot.swap(generation + 1, Ordering::Acquire);
         if before == generation + 1 {
@@ -253,6 +253,7 @@ impl<'k> Snapshot<'k> {
                 has_marked: Cell::new(false),
             }));
         }
+        meanwhile();
         drop(shards);
         Some(Self { keyspace, next: 0 })
     }

@@ -12,7 +12,7 @@ const MOST: usize = 4096;
 const PRECISION: u64 = 128;
 
 /// Samples of the clock, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline {
     samples: Vec<(u32, u64)>,
 }

@@ -5,8 +5,10 @@
 mod alarms;
 mod notifier;
 mod rounds;
+mod saving;
 
 use std::fmt::Write as _;
+use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use crate::keyspace::{HashSeed, Keyspace};
 use crate::latency::LatencyMonitor;
 use crate::network::Network;
 use crate::os::Guard;
+use crate::persist::Persistence;
 use crate::pulse::Pulse;
 use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
@@ -44,6 +47,11 @@ pub(crate) struct Local {
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) network: Network,
     pub(crate) pulse: Pulse,
+    own: Weak<Local>,
+    /// When to look next whether a snapshot is due, unix milliseconds.
+    next_look_ms: AtomicU64,
+    /// What it has on disk.
+    pub(crate) persistence: Persistence,
     /// Why no command may take the short way, as bits: an option asks for each command's time, or for sizes of requests and replies as small as those
     /// of hot commands; somebody monitors.
     measures_all: AtomicU32,
@@ -61,7 +69,7 @@ impl Local {
     pub(crate) fn new(config: Config, clock: Option<Clock>, seed: HashSeed, commands: usize) -> Arc<Local> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let clock = clock.unwrap_or_default();
-        let config = Arc::new(config);
+        let (config, clock_s) = (Arc::new(config), clock.now_ms() / 1000);
         let measures_all = if measures_all(&config) { MEASURED } else { 0 };
         let stats = Stats::new(commands);
         stats.track(config.hot().latency_tracking());
@@ -75,6 +83,9 @@ impl Local {
             command_logs: CommandLogs::default(),
             network: Network::default(),
             pulse: Pulse::default(),
+            own: own.clone(),
+            next_look_ms: AtomicU64::new(0),
+            persistence: Persistence::new(clock_s),
             measures_all: AtomicU32::new(measures_all),
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
@@ -100,6 +111,7 @@ impl Local {
         self.network.freeze(held);
         self.notifier.freeze(held);
         self.alarms.freeze(held);
+        self.persistence.freeze(held);
     }
 
     /// Tells the background thread that the engine is in use, if it does not know. What depends on the clock comes after it.
@@ -126,6 +138,7 @@ impl Local {
         self.keyspace.report_all();
         self.make_room();
         self.network.look();
+        self.refuse_if_unsaved();
         self.notifier.adopt(self);
     }
 

@@ -61,10 +61,11 @@ impl Work for Local {
         if is_over || since(tended_ms) >= LONGEST_REAPING_MS {
             tended_ms.store(now, Ordering::Relaxed);
             let goes_on = self.tend();
+            let save = self.save_if_due(now);
             next.is_idle = self.rounds.are_idle(&self.keyspace.task, self.keyspace.lookups.sum());
             if is_over {
                 let tick = if goes_on || !next.is_idle { now + TICK_MS } else { NEVER };
-                next.at = tick.min(self.next_deadline()).min(self.alarms.earliest());
+                next.at = tick.min(self.next_deadline()).min(self.alarms.earliest()).min(save);
             }
         }
         self.keyspace.shared.deadlines.promise(next.at);

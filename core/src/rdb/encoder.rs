@@ -1,6 +1,11 @@
 //! Writing: lengths, numbers and strings.
 
+use std::io::Write;
+
+use crc::Digest;
+
 use super::lzf;
+use super::payload::{CHECKSUM, Tables};
 use crate::error::{Error, Result};
 use crate::value::listpack::{Element, parse_int};
 
@@ -22,17 +27,52 @@ pub(super) const LENGTH_32: u8 = 0x80;
 pub(super) const LENGTH_64: u8 = 0x81;
 
 /// Bytes that are being written.
-pub(super) struct Encoder {
+pub(super) struct Encoder<'s> {
     bytes: Vec<u8>,
     compresses: bool,
+    sink: Option<Sink<'s>>,
 }
 
-impl Encoder {
+/// Where bytes go a piece at a time, rather than be held all.
+struct Sink<'s> {
+    file: &'s mut dyn Write,
+    checksum: Digest<'static, u64, Tables>,
+    sums: bool,
+    written: u64,
+}
+
+impl Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.sums {
+            self.checksum.update(bytes);
+        }
+        self.file.write_all(bytes).map_err(|error| Error::io("Writing", &error))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Bytes that are held before they go to a sink.
+const PIECE: usize = 64 << 10;
+
+impl<'s> Encoder<'s> {
     /// `compresses`: as `rdbcompression` says.
     pub(super) fn new(compresses: bool) -> Self {
-        Self { bytes: Vec::new(), compresses }
+        Self { bytes: Vec::new(), compresses, sink: None }
     }
 
+    /// As [`Encoder::new`], behind bytes that are there.
+    pub(super) fn behind(bytes: Vec<u8>, compresses: bool) -> Self {
+        Self { bytes, compresses, sink: None }
+    }
+
+    /// As [`Encoder::new`], of what goes on to `file`. `sums`: as `rdbchecksum` says.
+    pub(super) fn to_sink(file: &'s mut dyn Write, compresses: bool, sums: bool) -> Self {
+        let sink = Sink { file, checksum: CHECKSUM.digest(), sums, written: 0 };
+        Self { bytes: Vec::with_capacity(2 * PIECE), compresses, sink: Some(sink) }
+    }
+
+    /// The bytes that have not gone on to a sink.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -41,11 +81,43 @@ impl Encoder {
         self.bytes
     }
 
+    /// Passes on to the sink what is held.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        if let Some(sink) = &mut self.sink {
+            sink.write(&self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+
+    /// The checksum of all that has gone on to the sink; 0 where none is reckoned.
+    pub(super) fn checksum(&self) -> u64 {
+        let sink = self.sink.as_ref().filter(|sink| sink.sums);
+        sink.map_or(0, |sink| sink.checksum.clone().finalize())
+    }
+
+    /// Bytes that have gone on to the sink.
+    pub(super) fn written(&self) -> u64 {
+        self.sink.as_ref().map_or(0, |sink| sink.written)
+    }
+
     /// Appends bytes as they are.
     ///
     /// # Errors
-    /// There is no memory; as with all that is appended.
+    /// There is no memory, or the sink can't be written to; as with all that is appended.
     pub(super) fn raw(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(sink) = &mut self.sink {
+            if self.bytes.len() + bytes.len() > PIECE {
+                sink.write(&self.bytes)?;
+                self.bytes.clear();
+            }
+            if bytes.len() > PIECE {
+                return sink.write(bytes);
+            }
+        }
         self.bytes.try_reserve(bytes.len()).map_err(|_| Error::no_memory())?;
         self.bytes.extend_from_slice(bytes);
         Ok(())

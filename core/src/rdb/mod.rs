@@ -5,6 +5,7 @@
 
 mod decoder;
 mod encoder;
+mod file;
 mod lzf;
 mod packs;
 mod payload;
@@ -12,6 +13,7 @@ mod streams;
 mod values;
 
 use crate::config::Hot;
+pub(crate) use file::{FileReader, FileWriter, KeyInfo, KeyRecord, Record, Recorder, Usage};
 #[cfg(test)]
 pub(crate) use payload::payload_of;
 pub(crate) use payload::{dumped, restored};

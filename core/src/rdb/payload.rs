@@ -9,7 +9,10 @@ use crate::error::{Error, Result};
 use crate::value::Value;
 use crc::{CRC_64_REDIS, Crc, Table};
 
-static CHECKSUM: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
+/// How the checksum is reckoned.
+pub(super) type Tables = Table<16>;
+
+pub(super) static CHECKSUM: Crc<u64, Tables> = Crc::<u64, Tables>::new(&CRC_64_REDIS);
 
 /// Bytes behind the value.
 const BEHIND: usize = 10;
@@ -25,7 +28,7 @@ pub(crate) fn dumped(value: Value<'_>, options: &Hot) -> Result<Vec<u8>> {
     sealed(out)
 }
 
-fn sealed(mut value: Encoder) -> Result<Vec<u8>> {
+fn sealed(mut value: Encoder<'_>) -> Result<Vec<u8>> {
     value.raw(&VERSION.to_le_bytes())?;
     let checksum = CHECKSUM.checksum(value.bytes());
     value.raw(&checksum.to_le_bytes())?;
@@ -52,6 +55,7 @@ pub(crate) fn restored(payload: &[u8], making: Making<'_>) -> Result<Built> {
     built.map_err(|damage| match damage {
         Damage::Data(_) => Error::command("Bad data format"),
         Damage::Memory(error) => error,
+        Damage::Source(_) => unreachable!("a payload is in memory"),
     })
 }
 

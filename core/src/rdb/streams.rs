@@ -20,7 +20,7 @@ use crate::value::stream::{GroupId, Id, Node, Stream, StreamRef, UNKNOWN};
 const IS_DELETED: i64 = 1;
 const HAS_SAME_FIELDS: i64 = 2;
 
-fn write_id(id: Id, out: &mut Encoder) -> error::Result<()> {
+fn write_id(id: Id, out: &mut Encoder<'_>) -> error::Result<()> {
     out.length(id.ms)?;
     out.length(id.seq)
 }
@@ -37,7 +37,7 @@ fn raw_id(id: Id) -> [u8; 16] {
 ///
 /// # Errors
 /// There is no memory.
-pub(super) fn write(stream: StreamRef<'_>, out: &mut Encoder) -> error::Result<()> {
+pub(super) fn write(stream: StreamRef<'_>, out: &mut Encoder<'_>) -> error::Result<()> {
     let mut nodes = 0;
     stream.each_node(|_, count| {
         nodes += u64::from(count > 0);
@@ -53,7 +53,7 @@ pub(super) fn write(stream: StreamRef<'_>, out: &mut Encoder) -> error::Result<(
     write_groups(stream, out)
 }
 
-fn write_node(node: Node<'_>, count: u64, out: &mut Encoder) -> error::Result<()> {
+fn write_node(node: Node<'_>, count: u64, out: &mut Encoder<'_>) -> error::Result<()> {
     out.packed(&raw_id(node.id()))?;
     let mut pack = PackWriter::new();
     let int = |pack: &mut PackWriter, int: i64| pack.push(Element::Int(int));
@@ -79,7 +79,7 @@ fn write_node(node: Node<'_>, count: u64, out: &mut Encoder) -> error::Result<()
     out.packed(&pack.finish()?)
 }
 
-fn write_groups(stream: StreamRef<'_>, out: &mut Encoder) -> error::Result<()> {
+fn write_groups(stream: StreamRef<'_>, out: &mut Encoder<'_>) -> error::Result<()> {
     out.length(stream.group_count() as u64)?;
     for group in stream.groups() {
         out.string(group.name())?;

@@ -44,7 +44,7 @@ pub(super) fn form_of(value: Value<'_>) -> u8 {
 ///
 /// # Errors
 /// There is no memory.
-pub(super) fn write(value: Value<'_>, out: &mut Encoder) -> error::Result<()> {
+pub(super) fn write(value: Value<'_>, out: &mut Encoder<'_>) -> error::Result<()> {
     match value {
         Value::Int(int) => out.integer(int),
         Value::Str(bytes) => out.string(bytes),
@@ -70,7 +70,7 @@ impl Visiting {
 /// The deadline of a field that has none.
 const NEVER: i64 = -1;
 
-fn write_hash(hash: HashRef<'_>, out: &mut Encoder) -> error::Result<()> {
+fn write_hash(hash: HashRef<'_>, out: &mut Encoder<'_>) -> error::Result<()> {
     // No field has expired at this time: they are written too, as the server writes them.
     const BEFORE_ALL: u64 = 0;
     let mut visiting = Visiting(Ok(()));
@@ -99,7 +99,7 @@ fn write_hash(hash: HashRef<'_>, out: &mut Encoder) -> error::Result<()> {
 const PLAIN: u64 = 1;
 const PACKED: u64 = 2;
 
-fn write_list(list: ListRef<'_>, out: &mut Encoder) -> error::Result<()> {
+fn write_list(list: ListRef<'_>, out: &mut Encoder<'_>) -> error::Result<()> {
     let mut nodes = 0;
     list.each_node(|_| nodes += 1);
     out.length(nodes)?;
@@ -121,7 +121,7 @@ fn write_list(list: ListRef<'_>, out: &mut Encoder) -> error::Result<()> {
     visiting.0
 }
 
-fn write_set(set: SetRef<'_>, out: &mut Encoder) -> error::Result<()> {
+fn write_set(set: SetRef<'_>, out: &mut Encoder<'_>) -> error::Result<()> {
     let mut visiting = Visiting(Ok(()));
     if set.is_ints() {
         let mut ints = crate::alloc::with_room_for(set.len())?;
@@ -142,7 +142,7 @@ fn write_set(set: SetRef<'_>, out: &mut Encoder) -> error::Result<()> {
     visiting.0
 }
 
-fn write_zset(zset: ZSetRef<'_>, out: &mut Encoder) -> error::Result<()> {
+fn write_zset(zset: ZSetRef<'_>, out: &mut Encoder<'_>) -> error::Result<()> {
     let mut visiting = Visiting(Ok(()));
     if zset.is_packed() {
         let (mut pack, mut text) = (PackWriter::new(), Vec::new());

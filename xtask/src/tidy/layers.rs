@@ -29,11 +29,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("values", &["value", "lazyfree", "rdb"]),
     ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
     ("cache", &["cache"]),
-    ("state", &["clients", "stats", "latency", "commandlog", "network", "process", "pulse", "local"]),
+    (
+        "state",
+        &["clients", "stats", "latency", "commandlog", "network", "process", "pulse", "persist", "local"],
+    ),
     ("machinery", &["command", "backend", "info", "script"]),
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
-    ("api", &["database", "persist", "remote"]),
+    ("api", &["database", "remote"]),
     ("faces", &["listener", "share", "monitor", "redis", "bin", "lib", "loom_models", "fuzzing"]),
 ];
 

@@ -2,8 +2,9 @@
 
 use super::client::check_name;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
+use crate::config::VALKEY_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::{REDIS_VERSION, VALKEY_VERSION};
+use crate::info::REDIS_VERSION;
 use crate::num;
 
 /// Chooses the protocol and tells about the engine.

@@ -6,7 +6,8 @@ use crate::commands::string::expiry::Late;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num;
-use crate::rdb::{self, Making};
+use crate::persist::loading::stamp_of;
+use crate::rdb::{self, Usage};
 
 /// Writes the value of a key in the format of RDB, for RESTORE.
 ///
@@ -105,14 +106,7 @@ impl Write for Restore<'_> {
         if ttl < 0 {
             return Err(Error::command("Invalid TTL value, must be >= 0"));
         }
-        let keyspace = db.keyspace();
-        let making = Making {
-            options: keyspace.config.hot(),
-            pool: &keyspace.shared.pool,
-            seed: &keyspace.seed,
-            clock: &keyspace.clock,
-        };
-        let value = rdb::restored(self.serialized_value, making)?;
+        let value = rdb::restored(self.serialized_value, db.keyspace().making())?;
         let deadline = (ttl != 0).then(|| if self.absttl { ttl } else { ttl.wrapping_add(db.now() as i64) });
         if deadline.is_some_and(|deadline| deadline <= db.now() as i64) {
             self.remove(db);
@@ -143,11 +137,9 @@ impl Restore<'_> {
 
     /// When it was used, as far as the policy remembers such.
     fn stamp(&self, db: &Db<'_>) -> Option<u32> {
-        let keyspace = db.keyspace();
-        let counted = self
-            .frequency
-            .and_then(|Frequency(counter)| keyspace.recording().stamp_of_frequency(counter, db.now()));
-        counted.or_else(|| keyspace.stamp_of_idle(self.seconds?.0.saturating_mul(1000)))
+        let counted = self.frequency.map(|Frequency(counter)| Usage::Frequency(counter));
+        let usage = counted.or_else(|| self.seconds.map(|IdleTime(seconds)| Usage::Idle(seconds)));
+        usage.and_then(|usage| stamp_of(db, usage))
     }
 
     /// The command with a time to live that says when.

@@ -9,6 +9,7 @@ use crate::command::{Args, Command, Context, Reply, Session, is_token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::access::Recording;
 use crate::num;
+use crate::persist::loading::Twice;
 
 /// Holds subcommands for tests.
 ///
@@ -64,6 +65,7 @@ impl Session for Debug<'_> {
                     Ok(())
                 });
             }
+            (b"reload", options) => reload(context, options)?,
             (b"help", []) => {
                 help(reply);
                 return Ok(());
@@ -106,6 +108,36 @@ fn object(context: &mut Context<'_, '_>, key: &[u8], is_fast: bool, reply: &mut 
     })
 }
 
+/// Writes a snapshot, empties all databases and loads it, as far as the options let it. The log hears nothing: what there is is what there was.
+fn reload(context: &mut Context<'_, '_>, options: &[&[u8]]) -> Result<()> {
+    let (mut saves, mut empties, mut twice) = (true, true, Twice::Refused);
+    for option in options {
+        match () {
+            () if is_token(option, "NOSAVE") => saves = false,
+            () if is_token(option, "NOFLUSH") => empties = false,
+            () if is_token(option, "MERGE") => twice = Twice::Replaced,
+            () => {
+                return Err(Error::command(
+                    "DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    let persistence = &context.engine.persistence;
+    context.with_keyspace(&[], |db| {
+        let recorded = db.recorded();
+        if saves {
+            persistence.save_held(db)?;
+        }
+        if empties {
+            db.clear_all();
+        }
+        let reloaded = persistence.reload(db, twice);
+        db.forget_since(recorded);
+        reloaded
+    })
+}
+
 fn help(reply: &mut Reply) {
     crate::commands::help(
         reply,
@@ -116,6 +148,10 @@ fn help(reply: &mut Reply) {
             ("ERROR <text>", "Replies with an error of this text."),
             ("OBJECT <key>", "How a key and its value are stored."),
             ("PROTOCOL <type>", "Replies with a value of this type."),
+            (
+                "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+                "Writes a snapshot, removes all keys and loads it again. With MERGE keys may be there before.",
+            ),
             (
                 "SET-ACTIVE-EXPIRE <0|1>",
                 "Stops or starts the reaper of expired keys; they stay invisible all the same.",

@@ -107,20 +107,22 @@ impl Local {
     }
 
     fn describe_persistence(&self, snapshot: &mut Snapshot, survey: &Survey) {
-        snapshot.rdb_changes_since_last_save = survey.changes + self.keyspace.dirty.load(Ordering::Relaxed);
-        snapshot.rdb_last_save_time = self.last_save_s();
-        snapshot.rdb_last_bgsave_status = true;
-        snapshot.rdb_last_bgsave_time_sec = -1;
-        snapshot.rdb_current_bgsave_time_sec = -1;
+        let changes = survey.changes + self.keyspace.dirty.load(Ordering::Relaxed);
+        let status = self.persistence.status(changes, self.keyspace.clock.now_ms() / 1000);
+        let seconds = |time: Option<u64>| time.map_or(-1, |seconds| seconds as i64);
+        snapshot.rdb_changes_since_last_save = status.changes;
+        snapshot.rdb_bgsave_in_progress = status.is_saving.into();
+        snapshot.rdb_last_save_time = status.last_save_s;
+        snapshot.rdb_last_bgsave_status = !status.has_failed;
+        snapshot.rdb_last_bgsave_time_sec = seconds(status.last_took_s);
+        snapshot.rdb_current_bgsave_time_sec = seconds(status.takes_s);
+        snapshot.rdb_saves = status.saves;
+        snapshot.rdb_last_load_keys_expired = status.keys_expired;
+        snapshot.rdb_last_load_keys_loaded = status.keys_loaded;
         snapshot.aof_last_rewrite_time_sec = -1;
         snapshot.aof_current_rewrite_time_sec = -1;
         snapshot.aof_last_bgrewrite_status = true;
         snapshot.aof_last_write_status = true;
-    }
-
-    /// Unix time in seconds of the last snapshot; before the first one that of the start, as the server has it.
-    pub(crate) fn last_save_s(&self) -> u64 {
-        self.started_ms / 1000
     }
 
     fn describe_traffic(&self, snapshot: &mut Snapshot) {

@@ -16,6 +16,7 @@ pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod memory_stats;
 pub(crate) mod monitor;
+pub(crate) mod save;
 pub(crate) mod slowlog;
 pub(crate) mod time;
 

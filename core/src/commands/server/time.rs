@@ -1,8 +1,8 @@
-//! TIME, LASTSAVE, ROLE and LOLWUT: small questions to the engine.
+//! TIME, ROLE and LOLWUT: small questions to the engine.
 
 use crate::command::{Args, Command, Context, Reply, Session, is_token};
+use crate::config::VALKEY_VERSION;
 use crate::error::{Error, Result};
-use crate::info::VALKEY_VERSION;
 use crate::num::{parse_f64, parse_i64};
 
 /// Returns the engine's time.
@@ -23,24 +23,6 @@ impl Session for Time {
         reply.array(2);
         reply.bulk_integer((now / MICROSECONDS) as i64);
         reply.bulk_integer((now % MICROSECONDS) as i64);
-        Ok(())
-    }
-}
-
-/// Returns the time of the last snapshot.
-///
-/// Returns unix seconds; before the first snapshot the time at which the engine was opened.
-#[derive(Command)]
-#[command(
-    name = "LASTSAVE", group = Server, since = "1.0.0", complexity = "O(1)", arity = 1,
-    flags(LOADING, STALE, FAST), acl(ADMIN, DANGEROUS), tips("nondeterministic_output"),
-    reply = "int",
-)]
-pub struct LastSave {}
-
-impl Session for LastSave {
-    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        reply.integer(context.engine.last_save_s() as i64);
         Ok(())
     }
 }

@@ -3,14 +3,15 @@
 use super::{Db, apart_from_key};
 use crate::alloc;
 use crate::error::{Error, Result};
-use crate::keyspace::EventClass;
 use crate::keyspace::entry::Head;
 use crate::keyspace::shard::ShardData;
+use crate::keyspace::{EventClass, Keyspace};
 use crate::store::key::{HashSeed, Key};
 use crate::store::memory::Ref;
+use crate::store::memory::words::Words;
 use crate::value::long::{self, LongString};
 use crate::value::string::{is_embedded, over_deadline};
-use crate::value::{Kind, NewValue, Owned, Value};
+use crate::value::{Kind, NewValue, Owned, Root, Value};
 
 /// A value copied from the keyspace.
 #[derive(Debug)]
@@ -21,6 +22,22 @@ pub(crate) enum Copied {
 }
 
 impl Copied {
+    /// Reads the value. O(1), and what `read` takes.
+    pub(crate) fn read<R>(&self, keyspace: &Keyspace, read: impl FnOnce(Value<'_>) -> R) -> R {
+        let owned = match self {
+            Copied::Int(number) => return read(Value::Int(*number)),
+            Copied::Bytes(kind, bytes) => return read(kind.value(bytes).expect("what has a root is owned")),
+            Copied::Owned(owned) => owned.as_ref().expect("it was not inserted anywhere"),
+        };
+        let (mut read, mut result) = (Some(read), None);
+        owned.with_root(&mut |root| {
+            let root =
+                || Root { words: Words::new(root), region: keyspace.shared.region(), seed: &keyspace.seed };
+            result = read.take().map(|read| read(owned.kind().read(&[], root)));
+        });
+        result.expect("a root is shown once")
+    }
+
     /// As a value to insert, once.
     pub(crate) fn as_new(&mut self) -> NewValue<'_> {
         match self {
@@ -73,6 +90,11 @@ impl<'d> Entry<'d> {
         self.shard.head(self.at).value_len
     }
 
+    /// Whether the value has memory of its own.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.shard.head(self.at).kind().owns()
+    }
+
     /// The name that OBJECT ENCODING replies.
     pub(crate) fn encoding(&self) -> &'static str {
         match self.value() {
@@ -82,7 +104,6 @@ impl<'d> Entry<'d> {
     }
 
     /// A copy, which shares what is larger than 64 KiB. O(length).
-    #[cfg_attr(not(test), expect(dead_code, reason = "the persistence layer takes snapshots"))]
     pub(crate) fn share(&self) -> Copied {
         self.copy_with(ShardData::share)
     }

@@ -2,7 +2,7 @@
 
 use crate::typed::Typed as _;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use super::*;
@@ -10,10 +10,9 @@ use crate::keyspace::compaction::compact_all;
 use crate::keyspace::db::Copied;
 use crate::store::HashSeed;
 use crate::store::memory::Arena;
-use crate::store::memory::words::Words;
 use crate::store::table::BUCKET;
 use crate::sync::Mutex;
-use crate::value::{Root, Value};
+use crate::value::Value;
 use crate::{Clock, Config, Database, Engine, Form, Session, SetOptions};
 
 /// A value to compare, and the deadline of its key.
@@ -33,18 +32,7 @@ fn dump(value: Value<'_>) -> String {
 }
 
 fn dump_copied(keyspace: &Keyspace, copied: &Copied) -> String {
-    match copied {
-        Copied::Int(number) => number.to_string(),
-        Copied::Bytes(kind, bytes) => dump(kind.value(bytes).unwrap()),
-        Copied::Owned(owned) => {
-            let (owned, mut words) = (owned.as_ref().unwrap(), Vec::new());
-            owned.with_root(&mut |root| {
-                words.extend(root.iter().map(|word| AtomicU64::new(word.load(Ordering::Relaxed))));
-            });
-            let (region, seed) = (keyspace.shared.region(), &keyspace.seed);
-            dump(owned.kind().read(&[], || Root { words: Words::new(&words), region, seed }))
-        }
-    }
+    copied.read(keyspace, dump)
 }
 
 /// Database, key, value as it was read or shared, and deadline.
@@ -241,8 +229,8 @@ impl Busy {
         let expected = present(keyspace);
         let keeper = Arc::new(Keeper::default());
         let writer: Arc<dyn SnapshotWriter> = keeper.clone();
-        let mut snapshot = Snapshot::begin(keyspace, &writer).unwrap();
-        assert!(Snapshot::begin(keyspace, &writer).is_none(), "one at a time");
+        let mut snapshot = Snapshot::begin(keyspace, &writer, || ()).unwrap();
+        assert!(Snapshot::begin(keyspace, &writer, || ()).is_none(), "one at a time");
         let mut steps = 0;
         let growing = self.random.below(2) == 0;
         while {
@@ -311,7 +299,7 @@ fn short_cuts_go_on_once_an_entry_is_saved() {
     let writer: Arc<dyn SnapshotWriter> = keeper.clone();
     let engine = busy.engine.clone();
     let keyspace = &engine.inner.keyspace;
-    let mut snapshot = Snapshot::begin(keyspace, &writer).unwrap();
+    let mut snapshot = Snapshot::begin(keyspace, &writer, || ()).unwrap();
     for round in 0..3 {
         for key in &keys {
             let overwritten =
@@ -337,7 +325,7 @@ fn a_flushed_database_is_left_to_the_snapshot_and_freed_as_it_goes() {
     let expected = present(keyspace);
     let keeper = Arc::new(Keeper::default());
     let writer: Arc<dyn SnapshotWriter> = keeper.clone();
-    let mut snapshot = Snapshot::begin(keyspace, &writer).unwrap();
+    let mut snapshot = Snapshot::begin(keyspace, &writer, || ()).unwrap();
     assert!(snapshot.step(2_000));
     for round in 0..3 {
         busy.run(&[b"FLUSHALL"]);
@@ -362,7 +350,7 @@ fn what_the_process_before_a_fork_was_writing_is_cleaned_up() {
     let engine = busy.engine.clone();
     let keyspace = &engine.inner.keyspace;
     let writer: Arc<dyn SnapshotWriter> = Arc::new(Keeper::default());
-    let mut snapshot = Snapshot::begin(keyspace, &writer).unwrap();
+    let mut snapshot = Snapshot::begin(keyspace, &writer, || ()).unwrap();
     snapshot.step(5_000);
     (0..300).for_each(|_| busy.write(false));
     busy.run(&[b"FLUSHDB"]);
@@ -409,7 +397,7 @@ fn transactions_are_in_it_whole_or_not_at_all() {
         for round in 0..8 {
             let keeper = Arc::new(Keeper::default());
             let writer: Arc<dyn SnapshotWriter> = keeper.clone();
-            let mut snapshot = Snapshot::begin(keyspace, &writer).unwrap();
+            let mut snapshot = Snapshot::begin(keyspace, &writer, || ()).unwrap();
             while snapshot.step(500) {
                 std::thread::yield_now();
             }

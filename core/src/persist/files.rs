@@ -1,0 +1,124 @@
+//! Files that are there whole or not at all: written beside, synced, renamed, and the folder synced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A file for this user alone, emptied if it was there.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).read(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Has what was renamed, created or removed in a folder reach the disk.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    let _ = folder;
+    Ok(())
+}
+
+/// A file that is being written to take the place of another. Unless it [does](Replacement::commit) it is removed.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    target: PathBuf,
+    beside: PathBuf,
+    file: Option<File>,
+}
+
+impl Replacement {
+    /// Begins to write what is to be at `target`, to a file beside it of a name that begins with `temp-`.
+    ///
+    /// # Errors
+    /// It can't be created.
+    pub(crate) fn begin(target: &Path) -> Result<Self> {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let beside = target.with_file_name(format!("temp-{}-{name}", std::process::id()));
+        let file = create(&beside).map_err(|error| told("Creating", &beside, &error))?;
+        Ok(Self { target: target.to_owned(), beside, file: Some(file) })
+    }
+
+    /// The file.
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.file.as_mut().expect("it is there until it is committed")
+    }
+
+    /// Puts the file where it belongs, when all of it has reached the disk. Returns it.
+    ///
+    /// # Errors
+    /// One of the steps failed: what was there is there.
+    pub(crate) fn commit(mut self) -> Result<File> {
+        let file = self.file.take().expect("it is committed once");
+        let told = |what, error| told(what, &self.target, &error);
+        file.sync_all().map_err(|error| told("Syncing", error))?;
+        fs::rename(&self.beside, &self.target).map_err(|error| told("Replacing", error))?;
+        self.beside.clear();
+        sync_folder(folder_of(&self.target)).map_err(|error| told("Syncing the folder of", error))?;
+        Ok(file)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.beside.as_os_str().is_empty() {
+            // What can't be removed stays; it is in nobody's way.
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
+}
+
+/// The folder that a path is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// What went wrong with a file.
+pub(crate) fn told(what: &str, path: &Path, error: &io::Error) -> Error {
+    Error::io(format_args!("{what} {}", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn files_are_replaced_whole_or_not_at_all() {
+        let replace = |target: &Path, bytes: &[u8]| {
+            let mut replacement = Replacement::begin(target)?;
+            replacement.file().write_all(bytes).unwrap();
+            replacement.commit()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("data");
+        replace(&target, b"first").unwrap();
+        let mut given_up = Replacement::begin(&target).unwrap();
+        given_up.file().write_all(b"half").unwrap();
+        drop(given_up);
+        assert_eq!(fs::read(&target).unwrap(), b"first");
+        replace(&target, b"second").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"second");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let missing = replace(&folder.path().join("none/data"), b"").unwrap_err();
+        assert!(missing.to_string().contains("No such file"), "{missing}");
+    }
+}

@@ -1,0 +1,271 @@
+//! Writing all databases, as they are at one moment, to a file of the server's format, while everybody goes on reading and writing.
+//!
+//! What comes from the snapshot is encoded under the lock of its shard where that is short; what is longer is copied or shared, and encoded by the thread
+//! that writes the file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::files::Replacement;
+use crate::config::{POLICIES, Rule, VALKEY_VERSION};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::db::Copied;
+use crate::keyspace::evictor::Stamps;
+use crate::keyspace::snapshot::{Snapshot, SnapshotWriter};
+use crate::keyspace::{Db, Entry, Keyspace, scan};
+use crate::rdb::{FileWriter, KeyInfo, Recorder, Usage};
+use crate::sync::{Arc, Mutex};
+
+/// Bytes of entries that are visited with a shard locked.
+const STEP: usize = 16 << 10;
+
+/// Bytes of a value above which it is encoded when its shard is unlocked again.
+const LONGEST_AT_ONCE: usize = 1 << 10;
+
+/// Bytes after which what was written is sent to the disk, so that not all of it waits for the end.
+const SYNCED_AT_ONCE: u64 = 32 << 20;
+
+/// A key whose value is encoded later.
+struct Waiting {
+    db: usize,
+    key: Vec<u8>,
+    deadline: Option<u64>,
+    usage: Option<Usage>,
+    value: Copied,
+}
+
+/// What the snapshot has given and the file has not got.
+#[derive(Default)]
+struct Given {
+    records: Recorder,
+    /// The database of records, and where those end.
+    runs: Vec<(usize, usize)>,
+    waiting: Vec<Waiting>,
+    /// There was no memory to encode something.
+    error: Option<Error>,
+}
+
+/// Receives the entries of a snapshot.
+struct Collector {
+    given: Mutex<Given>,
+    compresses: bool,
+    usage: UsageReader,
+    keys: AtomicU64,
+}
+
+/// What is written of the use of keys: what the policy goes by, as the server does it.
+#[derive(Clone, Copy)]
+enum UsageKind {
+    None,
+    Idle,
+    Frequency,
+}
+
+impl UsageKind {
+    fn of(keyspace: &Keyspace) -> Self {
+        match POLICIES[keyspace.config.hot().maxmemory_policy()].rule {
+            Rule::Lru | Rule::Adaptive => Self::Idle,
+            Rule::Lfu => Self::Frequency,
+            _ => Self::None,
+        }
+    }
+}
+
+/// As [`UsageKind`] says, as of the beginning.
+struct UsageReader {
+    kind: UsageKind,
+    stamps: Stamps,
+}
+
+impl UsageReader {
+    fn new(keyspace: &Keyspace) -> Self {
+        Self { kind: UsageKind::of(keyspace), stamps: keyspace.stamps() }
+    }
+
+    fn read(&self, entry: &Entry<'_>) -> Option<Usage> {
+        match self.kind {
+            UsageKind::None => None,
+            UsageKind::Idle => self.stamps.idle_ms(entry.stamp()).map(|idle| Usage::Idle(idle / 1000)),
+            UsageKind::Frequency => Some(Usage::Frequency(self.stamps.frequency(entry.stamp()))),
+        }
+    }
+}
+
+impl SnapshotWriter for Collector {
+    fn entry(&self, db: usize, entry: &Entry<'_>) {
+        let (deadline, usage) = (entry.deadline(), self.usage.read(entry));
+        let mut given = self.given.lock();
+        let Given { records, runs, waiting, error } = &mut *given;
+        self.keys.fetch_add(1, Ordering::Relaxed);
+        if entry.value_len() > LONGEST_AT_ONCE || entry.is_apart() {
+            let (key, value) = (entry.key().to_vec(), entry.share());
+            waiting.push(Waiting { db, key, deadline, usage, value });
+            return;
+        }
+        match records.push(KeyInfo { key: entry.key(), deadline, usage }, entry.value(), self.compresses) {
+            Ok(end) => match runs.last_mut() {
+                Some(last) if last.0 == db => last.1 = end,
+                _ => runs.push((db, end)),
+            },
+            Err(failed) => drop(error.get_or_insert(failed)),
+        }
+    }
+}
+
+/// What a file is written for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A snapshot of its own.
+    Snapshot,
+    /// A log begins with it.
+    Base,
+}
+
+/// How far a file has come that is being written, and whether it is still wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    is_cancelled: AtomicBool,
+    pub(crate) written: AtomicU64,
+}
+
+impl Progress {
+    /// Has the writing end soon, without a file.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Saved {
+    pub(crate) keys: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Writes a snapshot of all databases to a file, which takes the place of what was there. `meanwhile` is done at the moment that the snapshot is of. O(data).
+///
+/// # Errors
+/// Another snapshot is being written, this one was cancelled, or the file can't be written: then the old one is there.
+pub(crate) fn save(
+    keyspace: &Keyspace,
+    target: &Path,
+    (purpose, functions): (Purpose, &[Vec<u8>]),
+    progress: &Progress,
+    meanwhile: impl FnOnce(),
+) -> Result<Saved> {
+    let hot = keyspace.config.hot();
+    let mut replacement = Replacement::begin(target)?;
+    let collector = Arc::new(Collector {
+        given: Mutex::default(),
+        compresses: hot.rdb_compression(),
+        usage: UsageReader::new(keyspace),
+        keys: AtomicU64::new(0),
+    });
+    let writer: Arc<dyn SnapshotWriter> = collector.clone();
+    let mut snapshot = Snapshot::begin(keyspace, &writer, meanwhile)
+        .ok_or_else(|| Error::command("Background save already in progress"))?;
+    let mut pieces =
+        Pieces { file: replacement.file(), left: SYNCED_AT_ONCE, syncs: hot.rdb_save_incremental_fsync() };
+    let mut out = FileWriter::begin(&mut pieces, hot, &notes(keyspace, purpose))?;
+    functions.iter().try_for_each(|library| out.function(library))?;
+    while snapshot.step(STEP) && !progress.is_cancelled() {
+        collector.pass_on(keyspace, &mut out)?;
+        progress.written.store(out.written(), Ordering::Relaxed);
+    }
+    collector.pass_on(keyspace, &mut out)?;
+    let bytes = out.end()?;
+    if progress.is_cancelled() {
+        return Err(Error::new(ErrorKind::Io, "ERR The snapshot was cancelled"));
+    }
+    drop(snapshot);
+    replacement.commit()?;
+    Ok(Saved { keys: collector.keys.load(Ordering::Relaxed), bytes })
+}
+
+/// As [`save`], of databases whose shards are all locked.
+///
+/// # Errors
+/// The file can't be written: then the old one is there.
+pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -> Result<Saved> {
+    let keyspace = db.keyspace();
+    let (hot, usage) = (keyspace.config.hot(), UsageReader::new(keyspace));
+    let mut replacement = Replacement::begin(target)?;
+    let mut out = FileWriter::begin(replacement.file(), hot, &notes(keyspace, Purpose::Snapshot))?;
+    functions.iter().try_for_each(|library| out.function(library))?;
+    let (mut written, mut keys, home) = (Ok(()), 0, db.index());
+    for index in db.databases() {
+        db.select(index);
+        scan::each(db, |entry| {
+            if written.is_ok() {
+                let info =
+                    KeyInfo { key: entry.key(), deadline: entry.deadline(), usage: usage.read(&entry) };
+                written = out.key(index, info, entry.value());
+                keys += 1;
+            }
+        });
+    }
+    db.select(home);
+    written?;
+    let bytes = out.end()?;
+    replacement.commit()?;
+    Ok(Saved { keys, bytes })
+}
+
+impl Collector {
+    /// Writes what has been given.
+    fn pass_on(&self, keyspace: &Keyspace, out: &mut FileWriter<'_>) -> Result<()> {
+        let given = std::mem::take(&mut *self.given.lock());
+        if let Some(error) = given.error {
+            return Err(error);
+        }
+        let mut start = 0;
+        for (db, end) in given.runs {
+            out.record(db, &given.records.bytes()[std::mem::replace(&mut start, end)..end])?;
+        }
+        for Waiting { db, key, deadline, usage, value } in given.waiting {
+            let info = KeyInfo { key: &key, deadline, usage };
+            value.read(keyspace, |value| out.key(db, info, value))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file that is synced bit by bit.
+struct Pieces<'f> {
+    file: &'f mut File,
+    left: u64,
+    syncs: bool,
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.left = self.left.saturating_sub(written as u64);
+        if self.left == 0 && self.syncs {
+            self.file.sync_data()?;
+            self.left = SYNCED_AT_ONCE;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The notes that the server writes.
+fn notes(keyspace: &Keyspace, purpose: Purpose) -> Vec<(&'static str, String)> {
+    vec![
+        ("valkey-ver", VALKEY_VERSION.to_owned()),
+        ("redis-bits", usize::BITS.to_string()),
+        ("ctime", (keyspace.clock.now_ms() / 1000).to_string()),
+        ("used-mem", keyspace.used_bytes().to_string()),
+        ("aof-base", u8::from(purpose == Purpose::Base).to_string()),
+    ]
+}
