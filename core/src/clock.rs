@@ -14,8 +14,10 @@ pub struct Clock {
 
 #[derive(Debug)]
 struct Source {
-    /// Microseconds since the epoch, if a test drives the clock.
-    manual_us: Option<AtomicU64>,
+    /// A test drives the clock.
+    is_manual: bool,
+    /// Microseconds since the epoch at which the clock stands; 0 is the system's time.
+    stands_at_us: AtomicU64,
     /// Milliseconds since the epoch as of the last [`Clock::refresh`].
     coarse_ms: AtomicU64,
 }
@@ -78,7 +80,13 @@ impl Jumps {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self { source: Arc::new(Source { manual_us: None, coarse_ms: AtomicU64::new(system_us() / 1000) }) }
+        Self {
+            source: Arc::new(Source {
+                is_manual: false,
+                stands_at_us: AtomicU64::new(0),
+                coarse_ms: AtomicU64::new(system_us() / 1000),
+            }),
+        }
     }
 
     /// Unix time of the system in milliseconds.
@@ -88,13 +96,14 @@ impl Clock {
 
     /// A clock that stands at `start_ms` unix milliseconds until [`Clock::advance`] moves it.
     pub fn manual(start_ms: u64) -> Self {
-        let manual_us = Some(AtomicU64::new(start_ms * 1000));
-        Self { source: Arc::new(Source { manual_us, coarse_ms: AtomicU64::new(start_ms) }) }
+        let stands_at_us = AtomicU64::new((start_ms * 1000).max(1));
+        let coarse_ms = AtomicU64::new(start_ms);
+        Self { source: Arc::new(Source { is_manual: true, stands_at_us, coarse_ms }) }
     }
 
     /// Whether a test drives it.
     pub fn is_manual(&self) -> bool {
-        self.source.manual_us.is_some()
+        self.source.is_manual
     }
 
     /// Moves a manual clock forward.
@@ -102,17 +111,39 @@ impl Clock {
     /// # Panics
     /// If it is the system's clock.
     pub fn advance(&self, time: Duration) {
-        let manual = self.source.manual_us.as_ref().expect("only a manual clock can be moved");
-        manual.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+        assert!(self.is_manual(), "only a manual clock can be moved");
+        self.source.stands_at_us.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+        self.refresh();
+    }
+
+    /// Has the clock stand at a time, in unix milliseconds, as long as `work` lasts: what was done then is done again.
+    pub(crate) fn held_at<R>(&self, ms: u64, work: impl FnOnce() -> R) -> R {
+        /// Goes on as before, whatever happens.
+        struct Held<'c>(&'c Clock, u64);
+        impl Drop for Held<'_> {
+            fn drop(&mut self) {
+                self.0.source.stands_at_us.store(self.1, Ordering::Relaxed);
+                self.0.refresh();
+            }
+        }
+        let before = self.source.stands_at_us.swap(ms.max(1).saturating_mul(1000), Ordering::Relaxed);
+        let _held = Held(self, before);
+        self.refresh();
+        work()
+    }
+
+    /// Moves a clock that is held.
+    pub(crate) fn hold_at(&self, ms: u64) {
+        self.source.stands_at_us.store(ms.max(1).saturating_mul(1000), Ordering::Relaxed);
         self.refresh();
     }
 
     /// Unix time in microseconds. About 20 ns.
     #[inline]
     pub fn now_us(&self) -> u64 {
-        match &self.source.manual_us {
-            Some(manual) => manual.load(Ordering::Relaxed),
-            None => system_us(),
+        match self.source.stands_at_us.load(Ordering::Relaxed) {
+            0 => system_us(),
+            time => time,
         }
     }
 
@@ -131,9 +162,9 @@ impl Clock {
     /// Unix time in milliseconds as the system last noted it, at most 10 ms late. About 5 ns, and right without a background thread.
     #[inline]
     pub fn late_ms(&self) -> u64 {
-        match &self.source.manual_us {
-            Some(manual) => manual.load(Ordering::Relaxed) / 1000,
-            None => crate::os::late_ms().unwrap_or_else(|| self.now_ms()),
+        match self.source.stands_at_us.load(Ordering::Relaxed) {
+            0 => crate::os::late_ms().unwrap_or_else(|| self.now_ms()),
+            time => time / 1000,
         }
     }
 

@@ -122,7 +122,6 @@ impl Config {
     }
 
     /// Whether somebody chose a value of the option, be it the default.
-    #[cfg(any(test, feature = "listener"))]
     pub(crate) fn is_set(&self, name: &str) -> bool {
         let row = table::find(name.as_bytes());
         self.values.lock().own().iter().any(|(own, _)| Some(*own) == row)

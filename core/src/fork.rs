@@ -107,6 +107,9 @@ extern "C" fn after_in_child() {
         }
     });
     after();
+    // What is on disk belongs to the parent.
+    let engines: Vec<_> = ENGINES.lock().values().filter_map(Weak::upgrade).collect();
+    engines.iter().for_each(|engine| engine.disown());
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ mod persist;
 mod process;
 mod pulse;
 mod rdb;
+mod recovery;
 #[cfg(feature = "redis")]
 mod redis;
 mod resp;

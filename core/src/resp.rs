@@ -5,7 +5,6 @@
 #[cfg(any(test, debug_assertions))]
 mod decode;
 mod inline;
-#[cfg(any(test, feature = "listener", feature = "redis"))]
 mod request;
 #[cfg(any(test, debug_assertions))]
 mod value;
@@ -15,7 +14,6 @@ pub(crate) use decode::Decoder;
 pub(crate) use inline::{UnbalancedQuotes, split_line};
 #[cfg(feature = "listener")]
 pub(crate) use request::ProtocolError;
-#[cfg(any(feature = "listener", feature = "redis"))]
 pub(crate) use request::RequestBuffer;
 #[cfg(debug_assertions)]
 pub(crate) use value::Value;

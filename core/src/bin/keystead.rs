@@ -39,6 +39,9 @@ fn serve(options: &[OsString]) -> Result<(), Box<dyn std::error::Error>> {
     let options: Vec<&[u8]> = options.iter().map(|option| option.as_encoded_bytes()).collect();
     let config = Config::from_arguments(&options)?;
     let engine = Engine::builder().config(config).durable().open()?;
+    for note in engine.opening_notes() {
+        eprintln!("{note}");
+    }
     let listener = Listener::serve(&engine)?;
     for address in listener.addresses() {
         eprintln!("Keystead {} listens on {address}", env!("CARGO_PKG_VERSION"));

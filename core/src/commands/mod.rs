@@ -117,7 +117,7 @@ commands! {
         latency::Latency { latency::LatencyDoctor, latency::LatencyGraph, latency::LatencyHelp, latency::LatencyHistogram, latency::LatencyHistory, latency::LatencyLatest, latency::LatencyReset },
         memory::Memory { memory::MemoryDoctor, memory::MemoryHelp, memory::MemoryMallocStats, memory::MemoryPurge, memory_stats::MemoryStats, memory::MemoryUsage },
         monitor::Monitor,
-        save::BgSave, save::LastSave, save::Save,
+        save::BgRewriteAof, save::BgSave, save::LastSave, save::Save,
         slowlog::SlowLog { slowlog::SlowLogGet, slowlog::SlowLogHelp, slowlog::SlowLogLen, slowlog::SlowLogReset },
         time::Lolwut, time::Role, time::Time;
     set:

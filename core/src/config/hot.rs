@@ -187,6 +187,16 @@ hot_options! {
     appendfsync: usize = "appendfsync",
     /// Whether the append-only log is on.
     appendonly: bool = "appendonly",
+    /// Whether the log is not synced every second while a snapshot or a rewrite is being written.
+    no_appendfsync_on_rewrite: bool = "no-appendfsync-on-rewrite",
+    /// Whether the log notes times.
+    aof_timestamp_enabled: bool = "aof-timestamp-enabled",
+    /// Whether a log whose end is cut off is loaded.
+    aof_load_truncated: bool = "aof-load-truncated",
+    /// Growth in percent at which the log is rewritten; zero is never.
+    auto_aof_rewrite_percentage: u64 = "auto-aof-rewrite-percentage",
+    /// Bytes below which the log is not rewritten by itself.
+    auto_aof_rewrite_min_size: u64 = "auto-aof-rewrite-min-size",
     /// Whether writes are refused after a failed snapshot.
     stop_writes_on_bgsave_error: bool = "stop-writes-on-bgsave-error",
 }

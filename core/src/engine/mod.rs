@@ -10,6 +10,7 @@ pub(crate) mod tasks;
 use std::collections::HashMap;
 #[cfg(feature = "listener")]
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
@@ -21,12 +22,14 @@ use crate::clock::Clock;
 use crate::command::Form;
 use crate::commands::table;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{HashSeed, Journal, Observer, Versions};
 use crate::local::Local;
 use crate::os::Guard;
+use crate::persist::files;
+use crate::recovery;
 use crate::sync::{Arc, Mutex};
 use session::Session;
 
@@ -55,7 +58,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         // Nobody is left who could hear of an error.
         let _ = self.close();
-        self.inner.persistence.end();
+        self.inner.persistence.end(&self.inner.keyspace);
         background::leave(&self.inner.keyspace.task);
         // Registries that outlive a model are none of its business.
         if cfg!(not(loom)) {
@@ -83,6 +86,7 @@ pub struct Builder {
     seed: Option<HashSeed>,
     backend: Option<Arc<dyn Backend>>,
     is_durable: bool,
+    path: Option<PathBuf>,
 }
 
 impl Builder {
@@ -102,6 +106,13 @@ impl Builder {
     /// are reclaimed, only in [`Engine::advance`].
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// The folder that the engine is kept in: it is made if it is not there, and what is in it is loaded. Every write goes to a log there, unless the option
+    /// `appendonly` says otherwise. Every opener in this process gets the same engine; other processes are refused.
+    pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
         self
     }
 
@@ -133,8 +144,15 @@ impl Builder {
         /// More than an engine takes before anything is stored. It is made of many parts, which are not asked for one by one.
         const BYTES: usize = 1 << 20;
         drop(alloc::with_room_for::<u8>(BYTES)?);
-        let Builder { name, config, clock, seed, backend, is_durable } = self;
-        let open = || Open::new(config, clock, seed.unwrap_or_else(HashSeed::random), backend, is_durable);
+        let Builder { mut name, config, clock, seed, backend, is_durable, path } = self;
+        let mut kept = if is_durable { Kept::Folder } else { Kept::Nowhere };
+        if let Some(path) = path {
+            name = Some(format!("path:{}", adopt_path(&config, &path)?.display()));
+            kept = Kept::Locked;
+        } else if config.is_set("appendonly") && config.hot().appendonly() {
+            kept = Kept::Folder;
+        }
+        let open = || Open::new(config, clock, seed.unwrap_or_else(HashSeed::random), backend, kept);
         let Some(name) = name else {
             return open().map(Engine::of);
         };
@@ -149,10 +167,41 @@ impl Builder {
     }
 }
 
+/// Where an engine is kept beside memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Nowhere,
+    /// In the folder that the option `dir` names.
+    Folder,
+    /// In such a folder, which is the engine's alone.
+    Locked,
+}
+
+/// Has an engine's folder, which is made if it is not there, be what `dir` names. It keeps a log and no snapshots unless the options say otherwise. Returns
+/// the folder's full path.
+fn adopt_path(config: &Config, path: &Path) -> Result<PathBuf> {
+    let told = |error: std::io::Error| Error::io(format_args!("Opening {}", path.display()), &error);
+    files::create_folder(path).map_err(told)?;
+    let path = path.canonicalize().map_err(told)?;
+    let text = path.to_str().ok_or_else(|| Error::new(ErrorKind::Usage, "ERR a path has to be UTF-8"))?;
+    config.set_option("dir", text)?;
+    for (option, value) in [("appendonly", "yes"), ("save", "")] {
+        if !config.is_set(option) {
+            config.set_option(option, value)?;
+        }
+    }
+    Ok(path)
+}
+
 impl Engine {
+    /// What whoever opened the engine should know of what was on disk: what was imported, completed or cut off. Empty where there is nothing to say.
+    pub fn opening_notes(&self) -> Vec<String> {
+        self.inner.persistence.notes()
+    }
+
     /// A private engine with default options.
     pub fn new() -> Engine {
-        let open = Open::new(Config::default(), None, HashSeed::random(), None, false);
+        let open = Open::new(Config::default(), None, HashSeed::random(), None, Kept::Nowhere);
         Engine::of(open.expect("nothing is loaded"))
     }
 
@@ -280,11 +329,17 @@ impl Open {
         clock: Option<Clock>,
         seed: HashSeed,
         backend: Option<Arc<dyn Backend>>,
-        is_durable: bool,
+        kept: Kept,
     ) -> Result<Arc<Open>> {
         let inner = Local::new(config, clock, seed, table::count());
-        if is_durable {
-            inner.persistence.load(&inner.keyspace)?;
+        if kept == Kept::Locked {
+            inner.persistence.lock_folder(&inner.config)?;
+        }
+        if kept != Kept::Nowhere {
+            if let Err(error) = recovery::open(&inner, table::resolve) {
+                inner.persistence.end(&inner.keyspace);
+                return Err(error);
+            }
             inner.persistence.set_durable();
         }
         if backend.is_some() {

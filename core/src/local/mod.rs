@@ -139,6 +139,8 @@ impl Local {
         self.make_room();
         self.network.look();
         self.refuse_if_unsaved();
+        // Whoever sets the option hears of an error; what a transaction could not begin is tried again here.
+        let _ = self.adopt_log();
         self.notifier.adopt(self);
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::Local;
 use crate::background::NEVER;
 use crate::error::{Error, Result};
-use crate::persist::Manner;
 use crate::persist::saving::Progress;
+use crate::persist::{Manner, Task};
 
 /// Milliseconds between two looks at whether a snapshot is due.
 const LOOK_MS: u64 = 1000;
@@ -22,18 +22,26 @@ impl Local {
         Ok(())
     }
 
-    /// Begins a snapshot that a thread of its own writes.
+    /// Begins to write a snapshot, or the log anew, by a thread of its own.
     ///
     /// # Errors
-    /// Another is being written, or there can be no thread.
-    pub(crate) fn save_in_background(&self) -> Result<()> {
-        let progress = self.persistence.begin(Manner::Background)?;
+    /// Something is being written, or there can be no thread.
+    pub(crate) fn write_in_background(&self, task: Task) -> Result<()> {
+        let progress = self.persistence.begin(task, Manner::Background)?;
         let engine = self.own.upgrade().expect("whoever has a reference keeps it alive");
         let own = progress.clone();
         self.spawn_saver(&progress, move || {
+            let Local { persistence, keyspace, .. } = &*engine;
             // INFO says how it went, and refused writes.
-            let _ = engine.persistence.run(&engine.keyspace, &own);
-            engine.saved_in_background();
+            let _ = match task {
+                Task::Save => persistence.run(keyspace, &own),
+                Task::Rewrite => persistence.rewrite(keyspace, &own, false),
+            };
+            engine.refuse_if_unsaved();
+            if let Some(next) = persistence.take_scheduled() {
+                // One that can't begin is tried no more.
+                let _ = engine.write_in_background(next);
+            }
         })
     }
 
@@ -51,11 +59,27 @@ impl Local {
         }
     }
 
-    fn saved_in_background(&self) {
-        self.refuse_if_unsaved();
-        if self.persistence.take_scheduled() {
-            // One that can't begin is tried no more.
-            let _ = self.save_in_background();
+    /// Lets go of what is on disk: this process is a child of the one that it belongs to.
+    pub(crate) fn disown(&self) {
+        self.persistence.disown();
+        self.keyspace.hooks.set_journal(None);
+    }
+
+    /// Begins or ends the log, if the options say something else than what is done.
+    ///
+    /// # Errors
+    /// It can't be begun.
+    pub(crate) fn adopt_log(&self) -> Result<()> {
+        let wanted = self.config.hot().appendonly();
+        if wanted == self.persistence.is_logging() {
+            return Ok(());
+        }
+        if wanted {
+            self.persistence.lock_log(&self.config)?;
+            self.persistence.begin_logging(&self.keyspace)
+        } else {
+            self.persistence.end_logging(&self.keyspace);
+            Ok(())
         }
     }
 
@@ -68,7 +92,7 @@ impl Local {
         self.keyspace.hooks.refuse(refuses.then(Error::unsaved));
     }
 
-    /// Begins a snapshot if one is due by now. Returns when to look again, in unix milliseconds.
+    /// Begins a snapshot, or to rewrite the log, if that is due by now. Returns when to look again, in unix milliseconds.
     pub(super) fn save_if_due(&self, now_ms: u64) -> u64 {
         if !self.persistence.is_durable() {
             return NEVER;
@@ -77,10 +101,13 @@ impl Local {
         if now_ms < next {
             return next;
         }
+        if self.persistence.is_rewrite_due(&self.config) {
+            let _ = self.write_in_background(Task::Rewrite);
+        }
         let points = self.config.save_points();
         let due = self.persistence.next_save_ms(&self.keyspace, &points);
         if due <= now_ms {
-            let _ = self.save_in_background();
+            let _ = self.write_in_background(Task::Save);
         }
         let next = if due == NEVER { NEVER } else { due.max(now_ms + LOOK_MS) };
         // What is changed meanwhile comes with a use of the engine, after which it has turns again.

@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all: written beside, synced, renamed, and the folder synced.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -16,6 +16,20 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Makes a folder for this user alone, if it is not there.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other,
+    }
 }
 
 /// Has what was renamed, created or removed in a folder reach the disk.
@@ -78,11 +92,48 @@ impl Drop for Replacement {
     }
 }
 
+/// Replaces a file by one of these bytes.
+///
+/// # Errors
+/// As of [`Replacement`].
+pub(crate) fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
+    let mut replacement = Replacement::begin(target)?;
+    let written = replacement.file().write_all(bytes);
+    written.map_err(|error| told("Writing", target, &error))?;
+    replacement.commit().map(drop)
+}
+
 /// The folder that a path is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
+    }
+}
+
+/// Whether a folder is on a file system of this machine, as far as that can be told: on others, files are not mapped.
+pub(crate) fn is_local(folder: &Path) -> bool {
+    /// NFS, SMB (three of them), FUSE, 9P, Ceph, AFS, Lustre, GFS2, OCFS2.
+    #[cfg(target_os = "linux")]
+    const ELSEWHERE: [u32; 11] = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6573_5546,
+        0x0102_1997,
+        0x00c3_6400,
+        0x5346_414f,
+        0x0bd0_0bd0,
+        0x0116_1970,
+        0x7461_636f,
+    ];
+    #[cfg(target_os = "linux")]
+    return rustix::fs::statfs(folder).is_ok_and(|found| !ELSEWHERE.contains(&(found.f_type as u32)));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        false
     }
 }
 
@@ -94,15 +145,9 @@ pub(crate) fn told(what: &str, path: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     #[test]
     fn files_are_replaced_whole_or_not_at_all() {
-        let replace = |target: &Path, bytes: &[u8]| {
-            let mut replacement = Replacement::begin(target)?;
-            replacement.file().write_all(bytes).unwrap();
-            replacement.commit()
-        };
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("data");
         replace(&target, b"first").unwrap();

@@ -16,8 +16,24 @@ pub(crate) struct Loaded {
     pub(crate) expired: u64,
     /// Libraries of functions, opaque.
     pub(crate) functions: Vec<Vec<u8>>,
-    /// When it was written, unix seconds.
-    pub(crate) written_s: Option<u64>,
+}
+
+impl Loaded {
+    /// Counts what another file had.
+    pub(crate) fn add(&mut self, other: Loaded) {
+        self.keys += other.keys;
+        self.expired += other.expired;
+        self.functions.extend(other.functions);
+    }
+}
+
+/// Which time keys expire by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// That of now.
+    Present,
+    /// That at which the file was written, at which the clock stands then: it is held.
+    OfFile,
 }
 
 /// Reads a file and hands its keys to `put`. Returns what there was, and what was read behind its end.
@@ -27,9 +43,10 @@ pub(crate) struct Loaded {
 pub(crate) fn read(
     keyspace: &Keyspace,
     file: &mut dyn Read,
+    time: Time,
     mut put: impl FnMut(KeyRecord) -> Result<()>,
 ) -> Result<(Loaded, Vec<u8>)> {
-    let (mut loaded, now) = (Loaded::default(), keyspace.clock.now_ms() as i64);
+    let (mut loaded, mut now) = (Loaded::default(), keyspace.clock.now_ms() as i64);
     let mut reader = FileReader::begin(file, keyspace.making())?;
     while let Some(record) = reader.next()? {
         match record {
@@ -42,7 +59,11 @@ pub(crate) fn read(
             }
             Record::Function(library) => loaded.functions.push(library),
             Record::Note(name, note) if name == b"ctime" => {
-                loaded.written_s = num::parse_i64(&note).and_then(|time| u64::try_from(time).ok());
+                let written_s = num::parse_i64(&note).and_then(|time| u64::try_from(time).ok());
+                if let (Time::OfFile, Some(written_s)) = (time, written_s) {
+                    keyspace.clock.hold_at(written_s.saturating_mul(1000));
+                    now = keyspace.clock.now_ms() as i64;
+                }
             }
             Record::Note(..) => {}
         }

@@ -5,6 +5,12 @@
 
 pub(crate) mod files;
 pub(crate) mod loading;
+mod lock;
+pub(crate) mod log;
+pub(crate) mod log_reader;
+pub(crate) mod logging;
+mod manifest;
+mod ring;
 pub(crate) mod saving;
 mod status;
 
@@ -13,31 +19,43 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::background::NEVER;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keyspace::{Db, Keyspace};
-use crate::os::{self, Guard};
-use crate::sync::{Arc, Mutex};
-use loading::{Loaded, Twice};
+use crate::os::{self, Frozen, Guard};
+use crate::sync::Arc;
+use crate::sync::apart::{Condvar, Mutex};
+use loading::{Loaded, Time, Twice};
+use log::Log;
+use logging::{Files, Logging};
 use saving::{Progress, Purpose};
-pub(crate) use status::Status;
-use status::{Running, State};
+use status::State;
+pub(crate) use status::{Status, Task, Tries};
 
 /// What an engine has on disk, and what is being written.
 #[derive(Default)]
 pub(crate) struct Persistence {
     state: Mutex<State>,
+    /// Nothing is being written any more.
+    idle: Condvar,
     /// Libraries of functions that were loaded; they are kept as they are.
     functions: Mutex<Vec<Vec<u8>>>,
-    /// The thread that writes a snapshot, or did, and the process that it belongs to.
+    /// The thread that writes a snapshot or rewrites the log, or did, and the process that it belongs to.
     saver: Mutex<Option<(u64, JoinHandle<()>)>>,
+    logging: Mutex<Option<Logging>>,
+    files: Mutex<Files>,
+    /// The lock of the folder, for as long as the file is open.
+    lock: Mutex<Option<File>>,
     /// Snapshots are written by themselves, as the options say.
     is_durable: AtomicBool,
+    /// What whoever opened the engine should know.
+    notes: Mutex<Vec<String>>,
 }
 
-/// Who waits for a snapshot.
+/// Who waits for something to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// Whoever asked for it, and hears how it went.
@@ -46,11 +64,26 @@ pub(crate) enum Manner {
     Background,
 }
 
-/// What asking for a snapshot in the background comes to.
+/// What asking for something to be written in the background comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
     Started,
     Scheduled,
+}
+
+/// How the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogStatus {
+    /// Bytes of all its files.
+    pub(crate) bytes: u64,
+    /// Those it had when it was rewritten last, or when the engine began.
+    pub(crate) bytes_at_rewrite: u64,
+    /// Bytes that are not in the file yet.
+    pub(crate) pending: u64,
+    /// Syncs that came late.
+    pub(crate) delayed: u64,
+    /// The last attempt to write went well.
+    pub(crate) is_well: bool,
 }
 
 impl Persistence {
@@ -64,6 +97,50 @@ impl Persistence {
         held.push(Box::new(self.state.lock()));
         held.push(Box::new(self.functions.lock()));
         held.push(Box::new(self.saver.lock()));
+        held.push(Box::new(self.files.lock()));
+        held.push(Box::new(self.lock.lock()));
+        held.push(Box::new(self.notes.lock()));
+        let logging = self.logging.lock();
+        let log = logging.as_ref().map(|logging| logging.log.clone());
+        held.push(Box::new(logging));
+        if let Some(log) = log {
+            held.push(Box::new(Frozen::new(log, Log::freeze)));
+        }
+    }
+
+    /// Locks the engine's folder for it alone, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Another engine has it, or it can't be made.
+    pub(crate) fn lock_folder(&self, config: &Config) -> Result<()> {
+        let folder = folder(config);
+        files::create_folder(&folder).map_err(|error| files::told("Creating", &folder, &error))?;
+        *self.lock.lock() = Some(lock::lock(&folder)?);
+        Ok(())
+    }
+
+    /// Notes what whoever opened the engine should know.
+    pub(crate) fn note(&self, text: String) {
+        self.notes.lock().push(text);
+    }
+
+    /// What whoever opened the engine should know.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.lock().clone()
+    }
+
+    /// A log was loaded.
+    pub(crate) fn loaded_log(&self, keyspace: &Keyspace, loaded: Loaded) {
+        self.functions.lock().extend(loaded.functions);
+        let _ = keyspace;
+    }
+
+    /// Lets go of files, which belong to the process that this one is a child of: that one holds the lock of the folder, and goes on with the log.
+    pub(crate) fn disown(&self) {
+        *self.lock.lock() = None;
+        if let Some(Logging { log, .. }) = &*self.logging.lock() {
+            log.disown();
+        }
     }
 
     /// Has snapshots written by themselves from now on, as the options say.
@@ -76,10 +153,22 @@ impl Persistence {
         self.is_durable.load(Ordering::Relaxed)
     }
 
-    /// Gives up the snapshot that is being written, and waits until nothing is.
-    pub(crate) fn end(&self) {
-        self.cancel();
-        self.cancel();
+    /// Gives up what is being written, waits until nothing is, and ends the log.
+    pub(crate) fn end(&self, keyspace: &Keyspace) {
+        self.give_up();
+        self.end_logging(keyspace);
+        *self.lock.lock() = None;
+    }
+
+    /// Gives up what is being written, and waits until nothing is.
+    fn give_up(&self) {
+        {
+            let mut state = self.state.lock();
+            for task in [Task::Save, Task::Rewrite] {
+                state.cancel(task);
+                state.tries(task).is_scheduled = false;
+            }
+        }
         let saver = self.saver.lock().take();
         if let Some((generation, thread)) = saver
             && generation == os::generation()
@@ -106,10 +195,7 @@ impl Persistence {
 
     /// Takes the databases, in which there have been so many changes, for what was saved: they have been loaded.
     fn loaded(&self, changes: u64, loaded: Loaded) {
-        let mut state = self.state.lock();
-        state.changes_saved = changes;
-        (state.keys_loaded, state.keys_expired) = (loaded.keys, loaded.expired);
-        drop(state);
+        self.state.lock().loaded(changes, loaded.keys, loaded.expired);
         *self.functions.lock() = loaded.functions;
     }
 
@@ -118,7 +204,7 @@ impl Persistence {
     /// # Errors
     /// Another is being written, or the file can't be.
     pub(crate) fn save(&self, keyspace: &Keyspace) -> Result<()> {
-        let progress = self.begin(Manner::Waited)?;
+        let progress = self.begin(Task::Save, Manner::Waited)?;
         self.run(keyspace, &progress)
     }
 
@@ -127,19 +213,13 @@ impl Persistence {
     /// # Errors
     /// As there.
     pub(crate) fn save_held(&self, db: &mut Db<'_>) -> Result<()> {
-        let progress = self.begin(Manner::Waited)?;
+        self.begin(Task::Save, Manner::Waited)?;
         let (clock, timer) = (&db.keyspace().clock, db.keyspace().clock.timer());
         self.state.lock().started(clock.now_ms() / 1000);
         let functions = self.functions.lock().clone();
         let changes = changes_in(db);
         let saved = saving::save_held(db, &snapshot_path(&db.keyspace().config), &functions);
-        self.state.lock().ended(
-            &saved,
-            changes,
-            clock.now_ms() / 1000,
-            timer.elapsed(),
-            progress.is_cancelled(),
-        );
+        self.saved(&saved, changes, clock.now_ms() / 1000, timer.elapsed());
         saved.map(drop)
     }
 
@@ -150,8 +230,9 @@ impl Persistence {
     pub(crate) fn reload(&self, db: &mut Db<'_>, twice: Twice) -> Result<()> {
         let path = snapshot_path(&db.keyspace().config);
         let mut file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
-        let (loaded, _) =
-            loading::read(db.keyspace(), &mut file, |record| loading::put_into(db, record, twice))?;
+        let (loaded, _) = loading::read(db.keyspace(), &mut file, Time::Present, |record| {
+            loading::put_into(db, record, twice)
+        })?;
         let changes = changes_in(db);
         self.loaded(changes, loaded);
         Ok(())
@@ -167,24 +248,18 @@ impl Persistence {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(|error| files::told("Opening", &path, &error))?,
         };
-        let (loaded, _) = loading::read(keyspace, &mut file, |record| loading::put(keyspace, record))?;
+        let (loaded, _) =
+            loading::read(keyspace, &mut file, Time::Present, |record| loading::put(keyspace, record))?;
         self.loaded(changes(keyspace), loaded);
         Ok(true)
     }
 
-    /// Begins a snapshot: [`Persistence::run`] writes it.
+    /// Begins to write something; whoever begins writes it.
     ///
     /// # Errors
-    /// Another is being written.
-    pub(crate) fn begin(&self, manner: Manner) -> Result<Arc<Progress>> {
-        let mut state = self.state.lock();
-        if state.is_running() {
-            return Err(Error::command("Background save already in progress"));
-        }
-        let progress = Arc::new(Progress::default());
-        let (progress_of_it, generation) = (progress.clone(), os::generation());
-        state.running = Some(Running { progress: progress_of_it, manner, generation, started: None });
-        Ok(progress)
+    /// Something is being written.
+    pub(crate) fn begin(&self, task: Task, manner: Manner) -> Result<Arc<Progress>> {
+        self.state.lock().begin(task, manner)
     }
 
     /// Writes the snapshot that was begun.
@@ -196,35 +271,81 @@ impl Persistence {
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let functions = self.functions.lock().clone();
         let target = snapshot_path(&keyspace.config);
+        if let Some(log) = self.log() {
+            log.is_saving.store(true, Ordering::Relaxed);
+        }
         let saved = saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ());
-        let now_s = keyspace.clock.now_ms() / 1000;
-        self.state.lock().ended(&saved, before, now_s, timer.elapsed(), progress.is_cancelled());
+        if let Some(log) = self.log() {
+            log.is_saving.store(false, Ordering::Relaxed);
+        }
+        self.saved(&saved, before, keyspace.clock.now_ms() / 1000, timer.elapsed());
         saved.map(drop)
     }
 
-    /// Forgets a snapshot that was begun and will not be written.
+    fn saved(&self, saved: &Result<saving::Saved>, changes: u64, now_s: u64, took: Duration) {
+        let mut state = self.state.lock();
+        if saved.is_ok() {
+            state.saved(changes, now_s);
+        }
+        state.ended(saved.is_ok(), took);
+        self.idle.notify_all();
+    }
+
+    /// Begins to write something as soon as nothing else is being written.
+    fn begin_in_turn(&self, task: Task) -> Result<Arc<Progress>> {
+        let mut state = self.state.lock();
+        while state.running().is_some() {
+            state = self.idle.wait(state, None);
+        }
+        state.begin(task, Manner::Waited)
+    }
+
+    /// Forgets what was begun and will not be written.
     pub(crate) fn forget(&self) {
-        self.state.lock().running = None;
+        self.state.lock().forget();
+        self.idle.notify_all();
     }
 
     /// Has the snapshot that is being written, or was asked for, given up. Says which.
-    pub(crate) fn cancel(&self) -> Option<Begun> {
+    pub(crate) fn cancel_save(&self) -> Option<Begun> {
         let mut state = self.state.lock();
-        if let Some(running) = state.running.as_ref().filter(|_| state.is_running()) {
-            running.progress.cancel();
+        if state.cancel(Task::Save) {
             return Some(Begun::Started);
         }
-        std::mem::take(&mut state.is_scheduled).then_some(Begun::Scheduled)
+        std::mem::take(&mut state.tries(Task::Save).is_scheduled).then_some(Begun::Scheduled)
     }
 
-    /// Whether a snapshot was to be written when there is none. It is asked for once.
-    pub(crate) fn take_scheduled(&self) -> bool {
-        std::mem::take(&mut self.state.lock().is_scheduled)
+    /// Has something written as soon as something else is not any more, which is being written. Says whether there is.
+    pub(crate) fn schedule(&self, task: Task) -> bool {
+        let mut state = self.state.lock();
+        let waits = state.running().is_some_and(|running| running != task);
+        state.tries(task).is_scheduled |= waits;
+        waits
+    }
+
+    /// What was to be written when nothing else is. It is asked for once.
+    pub(crate) fn take_scheduled(&self) -> Option<Task> {
+        let mut state = self.state.lock();
+        let tasks = [Task::Rewrite, Task::Save];
+        tasks.into_iter().find(|task| std::mem::take(&mut state.tries(*task).is_scheduled))
     }
 
     /// Whether the last snapshot could not be written.
     pub(crate) fn has_failed(&self) -> bool {
-        self.state.lock().has_failed
+        self.state.lock().tries(Task::Save).failures > 0
+    }
+
+    /// What INFO says of the log, if there is one.
+    pub(crate) fn log_status(&self) -> Option<LogStatus> {
+        let log = self.log()?;
+        let (bytes, bytes_at_rewrite) = self.log_sizes();
+        Some(LogStatus {
+            bytes,
+            bytes_at_rewrite,
+            pending: log.pending() as u64,
+            delayed: log.delayed.load(Ordering::Relaxed),
+            is_well: log.is_well(),
+        })
     }
 
     /// When a snapshot is due by these pairs of seconds and changes, if nothing changes until then: unix milliseconds.

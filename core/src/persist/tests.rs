@@ -1,10 +1,12 @@
 //! Snapshots on disk: written while others write, loaded again, and what goes wrong.
 
+mod logs;
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Manner;
+use super::{Manner, Task};
 use crate::{Config, Engine, ErrorKind, Form, Session};
 
 fn open(folder: &Path, more: &str) -> crate::Result<Engine> {
@@ -222,7 +224,7 @@ fn one_snapshot_is_written_at_a_time_and_can_be_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(folder.path(), "").unwrap();
     let mut session = session(&engine);
-    let progress = engine.inner.persistence.begin(Manner::Waited).unwrap();
+    let progress = engine.inner.persistence.begin(Task::Save, Manner::Waited).unwrap();
     for line in ["SAVE", "BGSAVE", "BGSAVE SCHEDULE"] {
         assert_eq!(run(&mut session, line), "-ERR Background save already in progress", "{line}");
     }

@@ -173,7 +173,6 @@ impl RequestBuffer {
     }
 
     /// Bytes held: of requests that are not complete, and of those not yet asked for.
-    #[cfg(any(test, feature = "listener"))]
     pub(crate) fn buffered(&self) -> usize {
         self.buf.len() - self.finished()
     }

@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "state",
         &["clients", "stats", "latency", "commandlog", "network", "process", "pulse", "persist", "local"],
     ),
-    ("machinery", &["command", "backend", "info", "script"]),
+    ("machinery", &["command", "backend", "info", "recovery", "script"]),
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
     ("api", &["database", "remote"]),

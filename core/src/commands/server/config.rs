@@ -1,7 +1,7 @@
 //! CONFIG: reads and changes the options. What options there are, and what they accept, is [`crate::config`]'s.
 
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
-use crate::config::ConfigError;
+use crate::config::{Before, ConfigError};
 use crate::error::{Error, Result};
 use crate::local::Local;
 
@@ -73,7 +73,14 @@ impl Session for ConfigSet<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let pairs: Vec<(&[u8], &[u8])> =
             self.data.iter().map(|setting| (setting.parameter, setting.value)).collect();
-        set(context, &pairs)?;
+        let before = set(context, &pairs)?;
+        let is_log_set =
+            self.data.iter().any(|setting| setting.parameter.eq_ignore_ascii_case(b"appendonly"));
+        if is_log_set && context.transaction.is_none() && context.engine.adopt_log().is_err() {
+            context.engine.config.restore(before);
+            let reason = "Unable to turn on AOF. Check server logs.".to_owned();
+            return Err(ConfigError::argument(b"appendonly", reason).into());
+        }
         // A transaction holds locks that this needs; EXEC does it when it has released them.
         match &mut context.transaction {
             None => context.engine.options_changed(),
@@ -85,7 +92,7 @@ impl Session for ConfigSet<'_> {
 }
 
 /// Sets options, or none of them where a listener can't do what they say.
-fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {
+fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<Before, ConfigError> {
     let engine = context.engine;
     let _alone = engine.network.setting.lock();
     let before = engine.config.set_for(context.session.info.address.is_local(), pairs)?;
@@ -95,7 +102,7 @@ fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<(), Config
             return Err(ConfigError::argument(option.as_bytes(), reason));
         }
     }
-    Ok(())
+    Ok(before)
 }
 
 /// Has the listeners do what an option says, if it is one of theirs.

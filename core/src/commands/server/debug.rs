@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::{debug_digest, debug_protocol};
 use crate::command::{Args, Command, Context, Reply, Session, is_token};
+use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::access::Recording;
 use crate::num;
 use crate::persist::loading::Twice;
+use crate::recovery;
 
 /// Holds subcommands for tests.
 ///
@@ -66,6 +68,7 @@ impl Session for Debug<'_> {
                 });
             }
             (b"reload", options) => reload(context, options)?,
+            (b"loadaof", []) => load_log(context)?,
             (b"help", []) => {
                 help(reply);
                 return Ok(());
@@ -138,6 +141,20 @@ fn reload(context: &mut Context<'_, '_>, options: &[&[u8]]) -> Result<()> {
     })
 }
 
+/// Empties all databases and loads the log, which hears nothing of it.
+fn load_log(context: &mut Context<'_, '_>) -> Result<()> {
+    let engine = context.engine;
+    context.with_keyspace(&[], |db| {
+        let recorded = db.recorded();
+        let log = db.keyspace().hooks.set_journal(None);
+        db.clear_all();
+        let loaded = recovery::reload(engine, table::resolve, db);
+        db.keyspace().hooks.set_journal(log);
+        db.forget_since(recorded);
+        loaded
+    })
+}
+
 fn help(reply: &mut Reply) {
     crate::commands::help(
         reply,
@@ -146,6 +163,7 @@ fn help(reply: &mut Reply) {
             ("DIGEST", "A number for all data: the same in every server that has the same."),
             ("DIGEST-VALUE [<key> ...]", "A number for the value of each key."),
             ("ERROR <text>", "Replies with an error of this text."),
+            ("LOADAOF", "Removes all keys and loads the log again."),
             ("OBJECT <key>", "How a key and its value are stored."),
             ("PROTOCOL <type>", "Replies with a value of this type."),
             (

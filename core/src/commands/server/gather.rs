@@ -11,6 +11,7 @@ use crate::config::{MAXMEMORY_POLICIES, Value};
 use crate::info::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
 use crate::keyspace::survey::Survey;
 use crate::local::Local;
+use crate::persist::Tries;
 use crate::{lazyfree, process};
 
 impl Local {
@@ -109,20 +110,32 @@ impl Local {
     fn describe_persistence(&self, snapshot: &mut Snapshot, survey: &Survey) {
         let changes = survey.changes + self.keyspace.dirty.load(Ordering::Relaxed);
         let status = self.persistence.status(changes, self.keyspace.clock.now_ms() / 1000);
-        let seconds = |time: Option<u64>| time.map_or(-1, |seconds| seconds as i64);
+        let (saves, rewrites) = (status.saves, status.rewrites);
+        let took = |tries: Tries| tries.last_took.map_or(-1, |took| took.as_secs() as i64);
+        let takes = |tries: Tries| tries.takes_s.map_or(-1, |seconds| seconds as i64);
         snapshot.rdb_changes_since_last_save = status.changes;
-        snapshot.rdb_bgsave_in_progress = status.is_saving.into();
+        snapshot.rdb_bgsave_in_progress = saves.is_running.into();
         snapshot.rdb_last_save_time = status.last_save_s;
-        snapshot.rdb_last_bgsave_status = !status.has_failed;
-        snapshot.rdb_last_bgsave_time_sec = seconds(status.last_took_s);
-        snapshot.rdb_current_bgsave_time_sec = seconds(status.takes_s);
-        snapshot.rdb_saves = status.saves;
+        snapshot.rdb_last_bgsave_status = saves.failures == 0;
+        snapshot.rdb_last_bgsave_time_sec = took(saves);
+        snapshot.rdb_current_bgsave_time_sec = takes(saves);
+        snapshot.rdb_saves = saves.count;
         snapshot.rdb_last_load_keys_expired = status.keys_expired;
         snapshot.rdb_last_load_keys_loaded = status.keys_loaded;
-        snapshot.aof_last_rewrite_time_sec = -1;
-        snapshot.aof_current_rewrite_time_sec = -1;
-        snapshot.aof_last_bgrewrite_status = true;
+        snapshot.aof_rewrite_in_progress = rewrites.is_running.into();
+        snapshot.aof_rewrite_scheduled = rewrites.is_scheduled.into();
+        snapshot.aof_last_rewrite_time_sec = took(rewrites);
+        snapshot.aof_current_rewrite_time_sec = takes(rewrites);
+        snapshot.aof_last_bgrewrite_status = rewrites.failures == 0;
+        snapshot.aof_rewrites = rewrites.count;
+        snapshot.aof_rewrites_consecutive_failures = rewrites.failures;
         snapshot.aof_last_write_status = true;
+        if let Some(log) = self.persistence.log_status() {
+            snapshot.aof_enabled = 1;
+            snapshot.aof_last_write_status = log.is_well;
+            (snapshot.aof_current_size, snapshot.aof_base_size) = (log.bytes, log.bytes_at_rewrite);
+            (snapshot.mem_aof_buffer, snapshot.aof_delayed_fsync) = (log.pending, log.delayed);
+        }
     }
 
     fn describe_traffic(&self, snapshot: &mut Snapshot) {

@@ -1,8 +1,8 @@
-//! SAVE, BGSAVE and LASTSAVE: snapshots to disk.
+//! SAVE, BGSAVE, LASTSAVE and BGREWRITEAOF: what is written to disk.
 
 use crate::command::{Arg, Command, Context, Reply, Session};
 use crate::error::{Error, Result};
-use crate::persist::Begun;
+use crate::persist::{Begun, Task};
 
 /// Writes all databases to disk, as they are now, and waits for it.
 ///
@@ -48,8 +48,9 @@ pub struct BgSave {
 
 impl Session for BgSave {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        if self.operation == Some(Operation::Cancel) {
-            reply.simple(match context.engine.persistence.cancel() {
+        let engine = context.engine;
+        reply.simple(match self.operation {
+            Some(Operation::Cancel) => match engine.persistence.cancel_save() {
                 Some(Begun::Started) => "Background saving cancelled",
                 Some(Begun::Scheduled) => "Scheduled background saving cancelled",
                 None => {
@@ -57,11 +58,38 @@ impl Session for BgSave {
                         "Background saving is currently not in progress or scheduled",
                     ));
                 }
-            });
+            },
+            Some(Operation::Schedule) if engine.persistence.schedule(Task::Save) => {
+                "Background saving scheduled"
+            }
+            _ => {
+                engine.write_in_background(Task::Save)?;
+                "Background saving started"
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Has the log written anew, as short as it can be, by a thread of its own.
+///
+/// Returns that it has begun, or that it will when what is being written is done. Writes go on meanwhile.
+#[derive(Command)]
+#[command(
+    name = "BGREWRITEAOF", group = Server, since = "1.0.0", complexity = "O(1)", arity = 1,
+    flags(ADMIN, NOSCRIPT, NO_ASYNC_LOADING),
+    session, reply = "simple",
+)]
+pub struct BgRewriteAof {}
+
+impl Session for BgRewriteAof {
+    fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        if context.engine.persistence.schedule(Task::Rewrite) {
+            reply.simple("Background append only file rewriting scheduled");
             return Ok(());
         }
-        context.engine.save_in_background()?;
-        reply.simple("Background saving started");
+        context.engine.write_in_background(Task::Rewrite)?;
+        reply.simple("Background append only file rewriting started");
         Ok(())
     }
 }

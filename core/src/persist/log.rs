@@ -1,0 +1,433 @@
+//! The log: the effects of all writes, one after the other, in the server's own format.
+//!
+//! **Safe from a kill.** What is appended is copied into the [ring](super::ring) before the writer goes on, which outlives the process; a thread writes it to
+//! the file from there, some ten times a second, or when the ring fills. So a write costs a copy, not a system call. What is too long for the ring, or finds no
+//! ring, is written to the file before the writer goes on.
+//!
+//! **Safe from a power loss** is what was synced: before the writer goes on (`appendfsync always`, all who wait at one time by one of them), every second, or
+//! when the system likes.
+//!
+//! **Errors.** A file that can't be written to is tried again and again; meanwhile no write may begin. What was acknowledged is in the ring. Where syncing
+//! fails nobody knows what is on the disk: only a new file helps, which a rewrite begins.
+//!
+//! **Locks.** `output` before `tail`, and both behind shards. In a child of the process nothing is written.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use super::ring::{LONGEST, Ring};
+use crate::clock::{Clock, Timer};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::{Group, Journal, Ticket};
+use crate::os::{self, Guard};
+use crate::sync::apart::{Condvar, Mutex, MutexGuard};
+
+/// Time between two writes to the file while there is something to write.
+const WRITTEN_EVERY: Duration = Duration::from_millis(100);
+
+/// Time between two syncs of `appendfsync everysec`.
+const SYNCED_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes that a buffer keeps when it is empty.
+const KEPT: usize = 1 << 20;
+
+/// Numbers of the values of `appendfsync`.
+const ALWAYS: usize = 1;
+const EVERY_SECOND: usize = 0;
+
+/// See the module's text.
+pub(crate) struct Log {
+    config: Arc<Config>,
+    clock: Clock,
+    /// The process that writes it.
+    generation: u64,
+    tail: Mutex<Tail>,
+    output: Mutex<Output>,
+    /// Whoever holds it syncs, for all who wait for it.
+    turn: Mutex<()>,
+    /// The thread has something to do.
+    more: Condvar,
+    /// Up to where all is synced.
+    synced: AtomicU64,
+    is_refusing: AtomicBool,
+    refusal: ArcSwapOption<Error>,
+    /// Nothing is synced every second, since a snapshot is being written and the options ask for that.
+    pub(super) is_saving: AtomicBool,
+    /// Syncs that came late.
+    pub(super) delayed: AtomicU64,
+}
+
+/// What was appended last.
+struct Tail {
+    ring: Option<Ring>,
+    /// What the file has not got.
+    pending: Vec<u8>,
+    /// Bytes of all files up to here, and up to where the one of the moment begins.
+    end: u64,
+    start: u64,
+    /// The database that the file has selected.
+    db: Option<usize>,
+    /// Unix seconds that the file has noted.
+    second: u64,
+    /// The thread will look without being told.
+    is_awake: bool,
+    /// It was told that the ring is filling.
+    is_hurried: bool,
+    has_ended: bool,
+}
+
+/// What is being written.
+struct Output {
+    /// `None`: it is another process's.
+    file: Option<Arc<File>>,
+    /// Files before, which are not synced yet.
+    unsynced: Vec<Arc<File>>,
+    bytes: Vec<u8>,
+    written: u64,
+    /// A sync has failed.
+    is_broken: bool,
+}
+
+impl Log {
+    /// A log that goes on in a file of so many bytes.
+    pub(super) fn new(
+        config: &Arc<Config>,
+        clock: &Clock,
+        (file, len): (File, u64),
+        ring: Option<Ring>,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            clock: clock.clone(),
+            generation: os::generation(),
+            tail: Mutex::new(Tail {
+                ring,
+                pending: Vec::new(),
+                end: len,
+                start: 0,
+                db: None,
+                second: 0,
+                is_awake: false,
+                is_hurried: false,
+                has_ended: false,
+            }),
+            output: Mutex::new(Output {
+                file: Some(Arc::new(file)),
+                unsynced: Vec::new(),
+                bytes: Vec::new(),
+                written: len,
+                is_broken: false,
+            }),
+            turn: Mutex::default(),
+            more: Condvar::new(),
+            synced: AtomicU64::new(len),
+            is_refusing: AtomicBool::new(false),
+            refusal: ArcSwapOption::empty(),
+            is_saving: AtomicBool::new(false),
+            delayed: AtomicU64::new(0),
+        }
+    }
+
+    /// Locks what it guards.
+    pub(super) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.turn.lock()));
+        held.push(Box::new(self.output.lock()));
+        held.push(Box::new(self.tail.lock()));
+    }
+
+    /// Lets go of the files, which are another process's: this one is a child of it.
+    pub(super) fn disown(&self) {
+        let mut output = self.output.lock();
+        (output.file, output.unsynced) = (None, Vec::new());
+        self.tail.lock().ring = None;
+    }
+
+    /// Whether this process writes it, not one that it is a child of.
+    pub(super) fn is_here(&self) -> bool {
+        self.generation == os::generation()
+    }
+
+    /// Bytes of the file of the moment, with what it has not got yet.
+    pub(super) fn len(&self) -> u64 {
+        let tail = self.tail.lock();
+        tail.end - tail.start
+    }
+
+    /// Bytes that the file has not got yet.
+    pub(super) fn pending(&self) -> usize {
+        self.tail.lock().pending.len()
+    }
+
+    /// Whether the last attempt to write went well.
+    pub(super) fn is_well(&self) -> bool {
+        !self.is_refusing.load(Ordering::Relaxed)
+    }
+
+    /// Goes on in another, empty file of a number. Nobody appends meanwhile: the caller holds every shard.
+    ///
+    /// # Errors
+    /// The file before can't be written to: it goes on there.
+    pub(super) fn switch(&self, file: File, number: u64) -> Result<()> {
+        let mut output = self.output.lock();
+        self.write_out(&mut output)?;
+        let before = output.file.replace(Arc::new(file));
+        output.unsynced.extend(before);
+        let mut tail = self.tail.lock();
+        tail.start = tail.end;
+        tail.db = None;
+        if let Some(ring) = &mut tail.ring {
+            ring.begin(number);
+        }
+        Ok(())
+    }
+
+    /// A new file has all that the ones before have, so that it does not matter any more what of them is on the disk.
+    pub(super) fn begun_anew(&self) {
+        let mut output = self.output.lock();
+        output.unsynced.clear();
+        output.is_broken = false;
+        self.admit();
+    }
+
+    /// Writes to the file what it has not got.
+    ///
+    /// # Errors
+    /// It can't be written; no write may begin until it can.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.write_out(&mut self.output.lock()).map(drop)
+    }
+
+    /// Returns up to where all is written.
+    fn write_out(&self, output: &mut MutexGuard<'_, Output>) -> Result<u64> {
+        let Output { file, bytes, written, is_broken, .. } = &mut **output;
+        let (end, used) = {
+            let mut tail = self.tail.lock();
+            if bytes.is_empty() {
+                std::mem::swap(bytes, &mut tail.pending);
+            } else {
+                bytes.append(&mut tail.pending);
+            }
+            tail.is_hurried = false;
+            (tail.end, tail.ring.as_ref().map_or(0, Ring::used))
+        };
+        let Some(file) = file.as_ref().filter(|_| self.is_here()) else { return Ok(end) };
+        let mut done = 0;
+        let result = write_all(file, bytes, &mut done);
+        *written += done as u64;
+        bytes.drain(..done);
+        if let Err(error) = result {
+            return Err(self.refuse(&error));
+        }
+        if bytes.capacity() > KEPT {
+            *bytes = Vec::new();
+        }
+        if used > 0
+            && let Some(ring) = &mut self.tail.lock().ring
+        {
+            ring.free(used);
+        }
+        if !*is_broken {
+            self.admit();
+        }
+        Ok(end)
+    }
+
+    /// Has the disk have all that was appended by now.
+    ///
+    /// # Errors
+    /// It can't be written or synced.
+    pub(super) fn sync(&self) -> Result<()> {
+        let (files, end) = {
+            let mut output = self.output.lock();
+            let end = self.write_out(&mut output)?;
+            let mut files = std::mem::take(&mut output.unsynced);
+            files.extend(output.file.clone());
+            (files, end)
+        };
+        for file in files {
+            if let Err(error) = file.sync_data() {
+                self.output.lock().is_broken = true;
+                return Err(self.refuse(&error));
+            }
+        }
+        self.synced.fetch_max(end, Ordering::Release);
+        Ok(())
+    }
+
+    fn refuse(&self, error: &io::Error) -> Error {
+        let text = error.to_string();
+        let reason = text.split(" (os error").next().unwrap_or_default();
+        let refusal =
+            Error::new(ErrorKind::Misconf, format!("MISCONF Errors writing to the AOF file: {reason}"));
+        self.refusal.store(Some(Arc::new(refusal.clone())));
+        self.is_refusing.store(true, Ordering::Release);
+        refusal
+    }
+
+    fn admit(&self) {
+        if self.is_refusing.load(Ordering::Relaxed) {
+            self.is_refusing.store(false, Ordering::Release);
+            self.refusal.store(None);
+        }
+    }
+
+    fn is_unsynced(&self) -> bool {
+        self.config.hot().appendfsync() == EVERY_SECOND
+            && self.synced.load(Ordering::Relaxed) < self.output.lock().written
+    }
+
+    /// Writes and syncs until [`Log::end`]: what its thread does.
+    pub(super) fn run(&self) {
+        let mut since_sync = self.clock.timer();
+        while !self.wait_for_work(&mut since_sync) {
+            // What goes wrong is remembered, and tried again.
+            let _ = self.flush();
+            let hot = self.config.hot();
+            let waits = hot.no_appendfsync_on_rewrite() && self.is_saving.load(Ordering::Relaxed);
+            if !waits && self.is_unsynced() && since_sync.elapsed() >= SYNCED_EVERY {
+                self.sync_in_time(&mut since_sync);
+            }
+        }
+        let _ = self.sync();
+    }
+
+    fn sync_in_time(&self, since_sync: &mut Timer) {
+        if since_sync.elapsed() > 2 * SYNCED_EVERY {
+            self.delayed.fetch_add(1, Ordering::Relaxed);
+        }
+        let _ = self.sync();
+        *since_sync = self.clock.timer();
+    }
+
+    /// Waits until there is something to do. Says whether nothing will be any more.
+    fn wait_for_work(&self, since_sync: &mut Timer) -> bool {
+        let is_unsynced = self.is_unsynced();
+        let mut tail = self.tail.lock();
+        if tail.pending.is_empty() && !is_unsynced && self.is_well() {
+            tail.is_awake = false;
+            while !tail.is_awake && !tail.has_ended {
+                tail = self.more.wait(tail, None);
+            }
+            *since_sync = self.clock.timer();
+        }
+        if !tail.has_ended && !tail.is_hurried {
+            tail = self.more.wait(tail, Some(WRITTEN_EVERY));
+        }
+        tail.has_ended
+    }
+
+    /// Has the thread end, when all is written.
+    pub(super) fn end(&self) {
+        self.tail.lock().has_ended = true;
+        self.more.notify_all();
+    }
+}
+
+/// Counts in `done` what was written.
+fn write_all(mut file: &File, bytes: &[u8], done: &mut usize) -> io::Result<()> {
+    while *done < bytes.len() {
+        match file.write(&bytes[*done..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => *done += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Tail {
+    /// Appends a group as a file has it. Returns where it begins among what is pending.
+    fn encode(&mut self, group: &Group, now_s: Option<u64>) -> usize {
+        let before = self.pending.len();
+        if let Some(now_s) = now_s
+            && now_s != self.second
+        {
+            self.second = now_s;
+            self.pending.extend_from_slice(format!("#TS:{now_s}\r\n").as_bytes());
+        }
+        let mut effects = group.effects();
+        let Some(first) = effects.next() else { return before };
+        self.select(first.db);
+        let is_one = group.len() == 1;
+        if !is_one {
+            self.pending.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+        }
+        self.pending.extend_from_slice(first.command);
+        for effect in effects {
+            self.select(effect.db);
+            self.pending.extend_from_slice(effect.command);
+        }
+        if !is_one {
+            self.pending.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+        }
+        before
+    }
+
+    fn select(&mut self, db: usize) {
+        if self.db != Some(db) {
+            self.db = Some(db);
+            let number = db.to_string();
+            let command = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{number}\r\n", number.len());
+            self.pending.extend_from_slice(command.as_bytes());
+        }
+    }
+
+    /// Puts into the ring what is pending from here on. Says whether it is there.
+    fn secure(&mut self, from: usize) -> bool {
+        let (place, bytes) = (self.end - self.start, &self.pending[from..]);
+        self.end += bytes.len() as u64;
+        match &mut self.ring {
+            Some(ring) if bytes.len() <= LONGEST => ring.put(place, bytes),
+            _ => false,
+        }
+    }
+}
+
+impl Journal for Log {
+    #[inline]
+    fn refusal(&self) -> Option<Error> {
+        if !self.is_refusing.load(Ordering::Relaxed) || !self.is_here() {
+            return None;
+        }
+        self.refusal.load_full().map(|error| (*error).clone())
+    }
+
+    fn append(&self, group: &Group) -> Result<Ticket> {
+        if !self.is_here() {
+            return Ok(Ticket::default());
+        }
+        let now_s = self.config.hot().aof_timestamp_enabled().then(|| self.clock.now_ms() / 1000);
+        let mut tail = self.tail.lock();
+        let from = tail.encode(group, now_s);
+        let is_secure = tail.secure(from);
+        let end = tail.end;
+        let hurries = !tail.is_hurried && tail.ring.as_ref().is_some_and(Ring::is_filling);
+        tail.is_hurried |= hurries;
+        let wakes = hurries || !tail.is_awake;
+        tail.is_awake = true;
+        drop(tail);
+        if wakes {
+            self.more.notify_all();
+        }
+        if !is_secure {
+            self.flush()?;
+        }
+        Ok(Ticket(end))
+    }
+
+    fn wait(&self, ticket: Ticket) -> Result<()> {
+        let is_synced = || self.synced.load(Ordering::Acquire) >= ticket.0;
+        if self.config.hot().appendfsync() != ALWAYS || is_synced() || !self.is_here() {
+            return Ok(());
+        }
+        let _turn = self.turn.lock();
+        if is_synced() { Ok(()) } else { self.sync() }
+    }
+}

@@ -1,0 +1,136 @@
+//! Reading a log: commands one after the other, of which those between MULTI and EXEC count as one.
+
+use std::io::Read;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::resp::RequestBuffer;
+
+/// Bytes that are read at once.
+const PIECE: usize = 256 << 10;
+
+/// How a log ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Bytes up to the end of the last command, or transaction, that is whole.
+    pub(crate) whole: u64,
+    /// Bytes that there are.
+    pub(crate) len: u64,
+}
+
+impl End {
+    /// Whether the last command is whole.
+    pub(crate) fn is_whole(self) -> bool {
+        self.whole == self.len
+    }
+}
+
+/// Calls `apply` with the words of each command of a log, but for MULTI and EXEC and what stands between them if there is no EXEC. `start` are bytes of it
+/// that were read before, which begin at the place `at`.
+///
+/// # Errors
+/// It is damaged, which the text says with the place, or can't be read, or `apply` fails.
+pub(crate) fn read(
+    source: &mut dyn Read,
+    (start, at): (Vec<u8>, u64),
+    mut apply: impl FnMut(&[&[u8]]) -> Result<()>,
+) -> Result<End> {
+    let mut requests = RequestBuffer::new(usize::MAX >> 1);
+    let (mut fed, mut end) = (at + start.len() as u64, End { whole: at, len: 0 });
+    let mut group: Option<Vec<Vec<Vec<u8>>>> = None;
+    *requests.input() = start;
+    loop {
+        loop {
+            let before = fed - requests.buffered() as u64;
+            let Some(args) = requests.next().map_err(|_| damaged(before, "there is no command"))? else {
+                break;
+            };
+            let words: Vec<&[u8]> = args.iter().collect();
+            let is = |name: &[u8]| words[0].eq_ignore_ascii_case(name);
+            if words[0].starts_with(b"#") {
+                // A note.
+            } else if is(b"MULTI") {
+                if group.replace(Vec::new()).is_some() {
+                    return Err(damaged(before, "MULTI stands within a transaction"));
+                }
+            } else if is(b"EXEC") {
+                let commands = group.take().ok_or_else(|| damaged(before, "EXEC ends no transaction"))?;
+                for command in commands {
+                    apply(&command.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+                }
+            } else if let Some(group) = &mut group {
+                group.push(words.iter().map(|word| word.to_vec()).collect());
+            } else {
+                apply(&words)?;
+            }
+            if group.is_none() {
+                end.whole = fed - requests.buffered() as u64;
+            }
+        }
+        let input = requests.input();
+        input.try_reserve(PIECE).map_err(|_| Error::no_memory())?;
+        let read = (&mut *source).take(PIECE as u64).read_to_end(input);
+        match read.map_err(|error| Error::io("Reading the log", &error))? {
+            0 => {
+                end.len = fed;
+                return Ok(end);
+            }
+            more => fed += more as u64,
+        }
+    }
+}
+
+fn damaged(place: u64, reason: &str) -> Error {
+    Error::new(ErrorKind::Io, format!("ERR The log is damaged at byte {place}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(log: &[u8]) -> Result<(String, End)> {
+        let mut told = Vec::new();
+        let end = read(&mut &log[..], (Vec::new(), 0), |words| {
+            told.push(words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" "));
+            Ok(())
+        })?;
+        Ok((told.join(", "), end))
+    }
+
+    const LOG: &[u8] =
+        b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n#TS:1\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n$1\r\na\r\n\
+        *2\r\n$4\r\nINCR\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n";
+
+    #[test]
+    fn commands_come_in_their_order() {
+        let len = LOG.len() as u64;
+        assert_eq!(
+            told(LOG).unwrap(),
+            ("SELECT 0, INCR a, INCR b, DEL a".to_owned(), End { whole: len, len })
+        );
+        assert!(told(b"").unwrap().1.is_whole());
+    }
+
+    #[test]
+    fn a_log_that_is_cut_off_is_whole_up_to_some_place() {
+        for len in 0..LOG.len() {
+            let (commands, end) = told(&LOG[..len]).unwrap();
+            assert_eq!(end.len, len as u64);
+            assert!("SELECT 0, INCR a, INCR b".starts_with(&commands), "{len}: {commands}");
+            let (again, all) = told(&LOG[..end.whole as usize]).unwrap();
+            assert!(again == commands && all.is_whole(), "{len}: {commands}");
+        }
+    }
+
+    #[test]
+    fn damage_is_told_with_its_place() {
+        for (log, place) in [
+            (&b"*1\r\n$4\r\nPING\r\n*x\r\n"[..], 14),
+            (b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nEXEC\r\n", 14),
+            (b"*1\r\n$5\r\nMULTI\r\n*1\r\n$5\r\nMULTI\r\n", 15),
+            (b"*1\r\nxPING\r\n", 0),
+        ] {
+            let error = told(log).unwrap_err().to_string();
+            assert!(error.contains(&format!("damaged at byte {place}:")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! The files of a log: a base, what was written since, and the manifest that names them. Beginning, going on, rewriting, ending.
+//!
+//! **Rewriting.** A new file is begun, and the manifest names it before anything is written to it. At one moment the log goes over to that file, and a snapshot
+//! begins, which becomes the new base. When that is on the disk the manifest names these two alone, and what they replace is removed. Whatever fails on the
+//! way, the manifest names files that hold all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use super::log::Log;
+use super::manifest::{LogFile, Manifest, Part};
+use super::ring::{self, Ring};
+use super::saving::{self, Progress, Purpose};
+use super::{Persistence, Task, files, folder, text};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::locks::Locks;
+use crate::keyspace::{Journal, Keyspace};
+use crate::sync::Arc;
+
+/// A log that is being written.
+pub(super) struct Logging {
+    pub(super) log: Arc<Log>,
+    thread: JoinHandle<()>,
+}
+
+/// What there is of a log on disk.
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) manifest: Manifest,
+    /// Bytes of the base and of all increments but the last.
+    before: u64,
+    /// Bytes of all when it was rewritten last, or when the engine began.
+    at_rewrite: u64,
+}
+
+/// The places of a log's files.
+pub(crate) struct Places {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Places {
+    /// As the options say.
+    pub(crate) fn of(config: &Config) -> Self {
+        let name = text(config, "appendfilename").to_string_lossy().into_owned();
+        Self { folder: folder(config).join(text(config, "appenddirname")), name }
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.folder.join(format!("{}.manifest", self.name))
+    }
+
+    fn ring(&self) -> PathBuf {
+        self.folder.join(format!("{}.ring", self.name))
+    }
+
+    fn file(&self, part: Part, number: u64) -> LogFile {
+        let ending = if part == Part::Base { "base.rdb" } else { "incr.aof" };
+        LogFile { name: format!("{}.{number}.{ending}", self.name), number }
+    }
+
+    fn path(&self, file: &LogFile) -> PathBuf {
+        self.folder.join(&file.name)
+    }
+
+    /// The manifest, if there is one.
+    ///
+    /// # Errors
+    /// It is damaged, or can't be read.
+    fn read_manifest(&self) -> Result<Option<Manifest>> {
+        let path = self.manifest();
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(files::told("Reading", &path, &error)),
+            Ok(text) => Manifest::parse(&text).map(Some),
+        }
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        files::replace(&self.manifest(), manifest.text().as_bytes())
+    }
+
+    /// Adds to the increment that was written last what a killed process left in the ring. Returns how many bytes those are.
+    ///
+    /// # Errors
+    /// They can't be read or written.
+    fn complete(&self, manifest: &Manifest) -> Result<usize> {
+        let mut completed = 0;
+        for increment in &manifest.increments {
+            let path = self.path(increment);
+            let told = |error: io::Error| files::told("Completing", &path, &error);
+            let mut file = OpenOptions::new().append(true).open(&path).map_err(told)?;
+            let len = file.metadata().map_err(told)?.len();
+            let missing = ring::recover(&self.ring(), increment.number, len).map_err(told)?;
+            if !missing.is_empty() {
+                io::Write::write_all(&mut file, &missing).map_err(told)?;
+                file.sync_data().map_err(told)?;
+                completed += missing.len();
+            }
+        }
+        Ok(completed)
+    }
+
+    /// Begins an increment.
+    fn begin(&self, manifest: &Manifest) -> Result<(LogFile, File)> {
+        let increment = self.file(Part::Increment, manifest.next_number(Part::Increment));
+        let path = self.path(&increment);
+        let file = files::create(&path).map_err(|error| files::told("Creating", &path, &error))?;
+        Ok((increment, file))
+    }
+}
+
+/// A log that is on disk.
+pub(crate) struct FoundLog {
+    manifest: Manifest,
+    /// Its files in the order in which they are read. All but the last that is not empty have to be whole.
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// Where a log of one file is, as servers before 7.0 wrote it.
+pub(crate) fn single_file(config: &Config) -> PathBuf {
+    folder(config).join(text(config, "appendfilename"))
+}
+
+impl Persistence {
+    /// Locks the folder of the log, if that of the engine is not locked.
+    ///
+    /// # Errors
+    /// Another engine has it, or it can't be made.
+    pub(crate) fn lock_log(&self, config: &Config) -> Result<()> {
+        let mut lock = self.lock.lock();
+        if lock.is_none() {
+            let places = Places::of(config);
+            let made = files::create_folder(&places.folder);
+            made.map_err(|error| files::told("Creating", &places.folder, &error))?;
+            *lock = Some(super::lock::lock(&places.folder)?);
+        }
+        Ok(())
+    }
+
+    /// The log that the options name, if there is one, with all that a killed process has left of it.
+    ///
+    /// # Errors
+    /// Its manifest is damaged, or something can't be read or written.
+    pub(crate) fn find_log(&self, config: &Config) -> Result<Option<FoundLog>> {
+        let places = Places::of(config);
+        if let Some(log) = self.log() {
+            log.flush()?;
+        }
+        let Some(manifest) = places.read_manifest()? else { return Ok(None) };
+        if !self.is_logging() {
+            let completed = places.complete(&manifest)?;
+            if completed > 0 {
+                self.note(format!("{completed} bytes of the log were taken from its ring"));
+            }
+        }
+        let files = manifest.base.iter().chain(&manifest.increments);
+        Ok(Some(FoundLog { paths: files.map(|file| places.path(file)).collect(), manifest }))
+    }
+
+    /// Goes on with the log that was loaded, in its last file. The caller is alone with the engine.
+    ///
+    /// # Errors
+    /// It can't be written to.
+    pub(crate) fn go_on_logging(&self, keyspace: &Keyspace, found: FoundLog) -> Result<()> {
+        let manifest = found.manifest;
+        let places = Places::of(&keyspace.config);
+        let len = |file: &LogFile| fs::metadata(places.path(file)).map_or(0, |metadata| metadata.len());
+        let all: u64 = manifest.base.iter().chain(&manifest.increments).map(len).sum();
+        let last = manifest.increments.last().cloned();
+        *self.files.lock() = Files { manifest, before: all, at_rewrite: all };
+        let Some(last) = last else { return self.begin_logging(keyspace) };
+        let path = places.path(&last);
+        let told = |error: io::Error| files::told("Opening", &path, &error);
+        let file = OpenOptions::new().append(true).open(&path).map_err(told)?;
+        let len = file.metadata().map_err(told)?.len();
+        self.files.lock().before = all - len;
+        let log = self.new_log(keyspace, &places, (file, len), last.number)?;
+        let _all = Locks::all(keyspace);
+        keyspace.hooks.set_journal(Some(log));
+        Ok(())
+    }
+
+    /// Begins a log of what there is.
+    ///
+    /// # Errors
+    /// Its files can't be written.
+    pub(crate) fn begin_logging(&self, keyspace: &Keyspace) -> Result<()> {
+        let progress = self.begin_in_turn(Task::Rewrite)?;
+        self.rewrite(keyspace, &progress, true)
+    }
+
+    /// A log and its thread.
+    fn new_log(
+        &self,
+        keyspace: &Keyspace,
+        places: &Places,
+        file: (File, u64),
+        number: u64,
+    ) -> Result<Arc<dyn Journal>> {
+        let is_local = files::is_local(&places.folder);
+        let ring = is_local.then(|| Ring::open(&places.ring(), number)).transpose()?;
+        let log = Arc::new(Log::new(&keyspace.config, &keyspace.clock, file, ring));
+        let own = log.clone();
+        let thread = std::thread::Builder::new().name("keystead-log".into()).spawn(move || own.run());
+        let thread = thread.map_err(|error| Error::io("Starting a thread", &error))?;
+        *self.logging.lock() = Some(Logging { log: log.clone(), thread });
+        Ok(log)
+    }
+
+    /// The log that is being written.
+    pub(super) fn log(&self) -> Option<Arc<Log>> {
+        self.logging.lock().as_ref().map(|logging| logging.log.clone())
+    }
+
+    /// Whether a log is being written.
+    pub(crate) fn is_logging(&self) -> bool {
+        self.logging.lock().is_some()
+    }
+
+    /// Writes the log anew: what there is becomes its base. It was begun before. If there is none it is only written, or, with `begins`, gone on with.
+    /// O(data).
+    ///
+    /// # Errors
+    /// The files can't be written, or it was cancelled: the log goes on as before.
+    pub(crate) fn rewrite(&self, keyspace: &Keyspace, progress: &Progress, begins: bool) -> Result<()> {
+        let timer = keyspace.clock.timer();
+        self.state.lock().started(keyspace.clock.now_ms() / 1000);
+        let log = self.log();
+        if let Some(log) = &log {
+            log.is_saving.store(true, Ordering::Relaxed);
+        }
+        let rewritten = self.try_rewrite(keyspace, progress, log.as_deref(), begins);
+        if let Some(log) = &log {
+            log.is_saving.store(false, Ordering::Relaxed);
+        }
+        self.state.lock().ended(rewritten.is_ok(), timer.elapsed());
+        self.idle.notify_all();
+        rewritten
+    }
+
+    fn try_rewrite(
+        &self,
+        keyspace: &Keyspace,
+        progress: &Progress,
+        log: Option<&Log>,
+        begins: bool,
+    ) -> Result<()> {
+        let places = Places::of(&keyspace.config);
+        let folder = files::create_folder(&places.folder);
+        folder.map_err(|error| files::told("Creating", &places.folder, &error))?;
+        let before = match log {
+            Some(_) => self.files.lock().manifest.clone(),
+            None => places.read_manifest()?.unwrap_or_default(),
+        };
+        let (increment, file) = places.begin(&before)?;
+        let number = increment.number;
+        let mut between = before.clone();
+        between.increments.push(increment.clone());
+        if log.is_some() {
+            places.write_manifest(&between)?;
+            self.files.lock().manifest = between.clone();
+        }
+        let base = places.file(Part::Base, before.next_number(Part::Base));
+        let functions = self.functions.lock().clone();
+        let new = if begins && log.is_none() {
+            let own = file.try_clone().map_err(|error| files::told("Opening", &places.folder, &error))?;
+            Some(self.new_log(keyspace, &places, (own, 0), number)?)
+        } else {
+            None
+        };
+        let mut switched = Ok(());
+        let begin = || {
+            switched = match (log, &new) {
+                (Some(log), _) => log.switch(file, number),
+                (None, Some(new)) => {
+                    keyspace.hooks.set_journal(Some(new.clone()));
+                    Ok(())
+                }
+                (None, None) => Ok(()),
+            };
+            if switched.is_err() {
+                progress.cancel();
+            }
+        };
+        let saved = saving::save(keyspace, &places.path(&base), (Purpose::Base, &functions), progress, begin);
+        let is_unused = switched.is_err() || log.is_none();
+        let saved = match switched.and(saved) {
+            Ok(saved) => saved,
+            Err(error) => {
+                if new.is_some() {
+                    self.end_logging(keyspace);
+                }
+                if is_unused {
+                    self.take_back(&places, before, &increment);
+                }
+                return Err(error);
+            }
+        };
+        let removed: Vec<LogFile> =
+            before.base.into_iter().chain(before.history).chain(before.increments).collect();
+        let mut after = Manifest { base: Some(base), history: Vec::new(), increments: vec![increment] };
+        places.write_manifest(&after)?;
+        for file in removed {
+            // What can't be removed is named as history, so that the next one removes it.
+            if let Err(error) = fs::remove_file(places.path(&file))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                after.history.push(file);
+            }
+        }
+        if !after.history.is_empty() {
+            places.write_manifest(&after)?;
+        }
+        let mut files = self.files.lock();
+        *files = Files { manifest: after, before: saved.bytes, at_rewrite: saved.bytes };
+        if let Some(log) = log {
+            log.begun_anew();
+            files.at_rewrite += log.len();
+        }
+        Ok(())
+    }
+
+    /// Has the manifest name a file no more that the log has not gone over to.
+    fn take_back(&self, places: &Places, before: Manifest, increment: &LogFile) {
+        // Where that fails the file stays, empty.
+        if !self.is_logging() || places.write_manifest(&before).is_ok() {
+            let _ = fs::remove_file(places.path(increment));
+            self.files.lock().manifest = before;
+        }
+    }
+
+    /// Ends the log: what was appended is on the disk.
+    pub(crate) fn end_logging(&self, keyspace: &Keyspace) {
+        {
+            let _all = Locks::all(keyspace);
+            keyspace.hooks.set_journal(None);
+        }
+        let logging = self.logging.lock().take();
+        if let Some(Logging { log, thread }) = logging
+            && log.is_here()
+        {
+            log.end();
+            // One that panicked has ended, too.
+            let _ = thread.join();
+        }
+    }
+
+    /// Bytes of the log's files: now, and when it was rewritten last.
+    pub(super) fn log_sizes(&self) -> (u64, u64) {
+        let last = self.log().map_or(0, |log| log.len());
+        let files = self.files.lock();
+        (files.before + last, files.at_rewrite)
+    }
+
+    /// Whether the log has grown so much that the options ask for it to be rewritten.
+    pub(crate) fn is_rewrite_due(&self, config: &Config) -> bool {
+        let hot = config.hot();
+        let (percentage, least) = (hot.auto_aof_rewrite_percentage(), hot.auto_aof_rewrite_min_size());
+        if percentage == 0 || !self.is_logging() {
+            return false;
+        }
+        let (now, before) = self.log_sizes();
+        now > least && now.saturating_mul(100) / before.max(1) >= percentage.saturating_add(100)
+    }
+}
+
+/// What a log that can't be read to its end comes to.
+pub(crate) fn truncated(path: &Path, whole: u64) -> Error {
+    let text = format!(
+        "ERR Unexpected end of file reading the append only file {}: it is whole up to byte {whole}. You can: 1) Make a backup of your AOF \
+         file, then use keystead check --fix. 2) Set aof-load-truncated to yes.",
+        path.display()
+    );
+    Error::new(ErrorKind::Io, text)
+}

@@ -1,0 +1,247 @@
+//! The end of a log that has not been written to its file yet, in a mapped file of its own: so it outlives the process, for the price of a copy.
+//!
+//! **Layout**, little-endian: magic (8 bytes) | number of the log's file (u64) | seed (u64) | checksum of these (u32) | zeroes up to [`HEAD`]; then a circle of
+//! records, each at a multiple of 8: place in the log's file (u64) | length (u32) | checksum (u32) | bytes. None goes over the end of the circle.
+//!
+//! The checksum of a record is of the seed, its place, its length and its bytes. So a record that a killed process left half done is none, nor is one of an
+//! earlier round, and nobody who chooses the bytes can have them hold one: the seed is random. Whoever recovers looks for records everywhere and takes those
+//! that go on where the file ends. What a power loss has left is told in the same way.
+//!
+//! # Unsafe: invariants
+//! - The file is mapped by one process alone, which holds the lock of its folder, and is as long as it was when it was mapped: nobody makes it shorter.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+
+use memmap2::MmapMut;
+
+use super::files::Replacement;
+use crate::error::{Error, Result};
+
+/// Bytes of the circle.
+const SIZE: usize = 4 << 20;
+const HEAD: usize = 64;
+const MAGIC: &[u8; 8] = b"KSRING01";
+
+/// Bytes before those of a record.
+const RECORD_HEAD: usize = 16;
+
+/// The longest record.
+pub(super) const LONGEST: usize = SIZE / 4;
+
+/// See the module's text.
+pub(super) struct Ring {
+    map: MmapMut,
+    seed: u64,
+    /// Where the next record goes.
+    tail: usize,
+    /// Bytes that are in use.
+    used: usize,
+}
+
+fn header(number: u64, seed: u64) -> [u8; HEAD] {
+    let mut header = [0; HEAD];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..16].copy_from_slice(&number.to_le_bytes());
+    header[16..24].copy_from_slice(&seed.to_le_bytes());
+    let checksum = crc32fast::hash(&header[..24]);
+    header[24..28].copy_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+fn checksum(seed: u64, place: u64, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut before = [0; 20];
+    before[..8].copy_from_slice(&seed.to_le_bytes());
+    before[8..16].copy_from_slice(&place.to_le_bytes());
+    before[16..].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+    hasher.update(&before);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+impl Ring {
+    /// An empty one for the log's file of a number, in a file that is made, or taken over.
+    ///
+    /// # Errors
+    /// It can't be made or mapped.
+    pub(super) fn open(path: &Path, number: u64) -> Result<Self> {
+        let told = |error: io::Error| Error::io(format_args!("Mapping {}", path.display()), &error);
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) if file.metadata().map_err(told)?.len() == (HEAD + SIZE) as u64 => file,
+            _ => Self::create(path)?,
+        };
+        // SAFETY: this process alone maps it, and nobody makes it shorter (invariant).
+        let map = unsafe { MmapMut::map_mut(&file) }.map_err(told)?;
+        let mut ring = Self { map, seed: 0, tail: 0, used: 0 };
+        ring.begin(number);
+        Ok(ring)
+    }
+
+    /// A file with room for all, which is taken from the disk now: later nobody could be told that there is none.
+    fn create(path: &Path) -> Result<File> {
+        let mut replacement = Replacement::begin(path)?;
+        let mut zeroes = io::repeat(0).take((HEAD + SIZE) as u64);
+        let copied = io::copy(&mut zeroes, replacement.file());
+        copied.map_err(|error| Error::io(format_args!("Writing {}", path.display()), &error))?;
+        replacement.commit()
+    }
+
+    /// Empties it for a file of the log.
+    pub(super) fn begin(&mut self, number: u64) {
+        self.seed = crate::store::random();
+        (self.tail, self.used) = (0, 0);
+        self.map[..HEAD].copy_from_slice(&header(number, self.seed));
+    }
+
+    /// Puts a record there, if there is room for it. Its bytes belong at `place` in the log's file.
+    #[inline]
+    pub(super) fn put(&mut self, place: u64, bytes: &[u8]) -> bool {
+        let len = (RECORD_HEAD + bytes.len()).next_multiple_of(8);
+        // What is left at the end stays as it is.
+        let is_round = self.tail + len > SIZE;
+        let skipped = if is_round { SIZE - self.tail } else { 0 };
+        if self.used + skipped + len > SIZE {
+            return false;
+        }
+        let at = if is_round { 0 } else { self.tail };
+        let record = &mut self.map[HEAD + at..][..len];
+        record[RECORD_HEAD..][..bytes.len()].copy_from_slice(bytes);
+        record[..8].copy_from_slice(&place.to_le_bytes());
+        record[8..12].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+        record[12..16].copy_from_slice(&checksum(self.seed, place, bytes).to_le_bytes());
+        self.tail = at + len;
+        self.used += skipped + len;
+        true
+    }
+
+    /// Bytes that are in use.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether so much is in use that it should be emptied soon.
+    #[inline]
+    pub(super) fn is_filling(&self) -> bool {
+        self.used > SIZE / 2
+    }
+
+    /// Gives back the bytes that were in use first.
+    pub(super) fn free(&mut self, bytes: usize) {
+        self.used -= bytes;
+    }
+}
+
+/// What is missing at the end of the log's file of a number, which is so many bytes long. O(bytes of the ring).
+///
+/// # Errors
+/// There is a ring, and it can't be read.
+pub(super) fn recover(path: &Path, number: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
+        other => other?.take((HEAD + SIZE) as u64).read_to_end(&mut bytes)?,
+    };
+    let Some((head, circle)) = bytes.split_at_checked(HEAD) else { return Ok(Vec::new()) };
+    let seed = u64::from_le_bytes(*head[16..].first_chunk().expect("the head is longer"));
+    if head != header(number, seed) {
+        return Ok(Vec::new());
+    }
+    let mut records: Vec<(u64, &[u8])> =
+        (0..circle.len()).step_by(8).filter_map(|at| record_at(circle, at, seed)).collect();
+    records.sort_unstable_by_key(|record| record.0);
+    let mut missing = Vec::new();
+    for (place, record) in records {
+        let end = len + missing.len() as u64;
+        let Some(known) = end.checked_sub(place) else { break };
+        if let Some(new) = record.get(usize::try_from(known).unwrap_or(usize::MAX)..) {
+            missing.extend_from_slice(new);
+        }
+    }
+    Ok(missing)
+}
+
+fn record_at(circle: &[u8], at: usize, seed: u64) -> Option<(u64, &[u8])> {
+    let (head, rest) = circle.get(at..)?.split_at_checked(RECORD_HEAD)?;
+    let place = u64::from_le_bytes(*head.first_chunk()?);
+    let len = u32::from_le_bytes(*head[8..].first_chunk()?);
+    let bytes = rest.get(..len as usize).filter(|bytes| !bytes.is_empty() && bytes.len() <= LONGEST)?;
+    (head[12..] == checksum(seed, place, bytes).to_le_bytes()).then_some((place, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The path of a ring, and the folder that it is in.
+    fn place() -> (std::path::PathBuf, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        (folder.path().join("ring"), folder)
+    }
+
+    #[test]
+    fn what_was_put_is_recovered_as_far_as_it_goes_on() {
+        let (path, _folder) = place();
+        let mut ring = Ring::open(&path, 7).unwrap();
+        for (at, word) in [(0, "zero"), (4, "four"), (8, "eight"), (20, "gap")] {
+            assert!(ring.put(at, word.as_bytes()));
+        }
+        drop(ring);
+        assert_eq!(recover(&path, 7, 0).unwrap(), b"zerofoureight");
+        assert_eq!(recover(&path, 7, 6).unwrap(), b"ureight", "the file may end within a record");
+        assert_eq!(recover(&path, 7, 13).unwrap(), b"");
+        assert_eq!(recover(&path, 7, 20).unwrap(), b"gap");
+        assert_eq!(recover(&path, 8, 0).unwrap(), b"", "of another file");
+        assert_eq!(recover(&path.with_file_name("none"), 7, 0).unwrap(), b"");
+        drop(Ring::open(&path, 7).unwrap());
+        assert_eq!(recover(&path, 7, 0).unwrap(), b"", "it begins anew");
+    }
+
+    #[test]
+    fn it_goes_round_and_round() {
+        let (path, _folder) = place();
+        let mut ring = Ring::open(&path, 1).unwrap();
+        let (mut place, mut written, mut pending) = (0, 0, 0);
+        let mut all = Vec::new();
+        for round in 0_u32..40_000 {
+            let bytes = round.to_le_bytes().repeat(1 + round as usize % 500);
+            if !ring.put(place, &bytes) {
+                assert!(ring.is_filling());
+                ring.free(std::mem::take(&mut pending));
+                assert_eq!(ring.used(), 0);
+                written = place;
+                assert!(ring.put(place, &bytes));
+            }
+            pending = ring.used();
+            place += bytes.len() as u64;
+            all.extend_from_slice(&bytes);
+        }
+        assert_eq!(recover(&path, 1, written).unwrap(), all[written as usize..]);
+    }
+
+    #[test]
+    fn damage_ends_what_is_recovered() {
+        let (path, _folder) = place();
+        let mut ring = Ring::open(&path, 1).unwrap();
+        for place in 0..10 {
+            ring.put(place * 8, format!("record {place}").as_bytes());
+        }
+        drop(ring);
+        let whole = std::fs::read(&path).unwrap();
+        let full = recover(&path, 1, 0).unwrap();
+        assert_eq!(full.len(), 80);
+        for byte in (0..HEAD / 2).chain(HEAD..HEAD + 10 * 24) {
+            let mut changed = whole.clone();
+            changed[byte] ^= 1;
+            std::fs::write(&path, &changed).unwrap();
+            let left = recover(&path, 1, 0).unwrap();
+            assert!(full.starts_with(&left), "byte {byte}");
+            assert!(left.len() < full.len() || (28..HEAD).contains(&byte), "byte {byte}");
+        }
+        for len in 0..HEAD + 300 {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            assert!(full.starts_with(&recover(&path, 1, 0).unwrap()));
+        }
+    }
+}
