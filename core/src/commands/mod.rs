@@ -67,7 +67,7 @@ commands! {
         delete::Del, delete::Exists, delete::Touch, delete::Unlink,
         expire::Expire, expire::ExpireAt, expire::PExpire, expire::PExpireAt,
         object::Object { object::ObjectEncoding, object::ObjectFreq, object::ObjectHelp, object::ObjectIdleTime, object::ObjectRefCount },
-        dump::Dump, dump::Restore,
+        dump::Dump, dump::Restore, dump::RestoreAsking,
         rename::Copy, rename::Move, rename::Rename, rename::RenameNx,
         scan::Keys, scan::RandomKey, scan::Scan, scan::Type,
         sort::Sort, sort::SortRo,
