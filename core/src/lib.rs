@@ -62,6 +62,7 @@ mod stats;
 mod store;
 mod striped;
 mod sync;
+mod targets;
 mod typed;
 mod value;
 

@@ -29,7 +29,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("values", &["value", "lazyfree", "rdb"]),
     ("keyspace", &["keyspace", "expire", "evict", "notify", "blocking", "pubsub", "tracking"]),
     ("cache", &["cache"]),
-    ("state", &["clients", "stats", "latency", "commandlog", "network", "process", "pulse", "local"]),
+    (
+        "state",
+        &["clients", "stats", "latency", "commandlog", "network", "process", "pulse", "targets", "local"],
+    ),
     ("machinery", &["command", "backend", "info", "script"]),
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
