@@ -68,6 +68,7 @@ commands! {
         expire::Expire, expire::ExpireAt, expire::PExpire, expire::PExpireAt,
         object::Object { object::ObjectEncoding, object::ObjectFreq, object::ObjectHelp, object::ObjectIdleTime, object::ObjectRefCount },
         dump::Dump, dump::Restore, dump::RestoreAsking,
+        migrate::Migrate,
         rename::Copy, rename::Move, rename::Rename, rename::RenameNx,
         scan::Keys, scan::RandomKey, scan::Scan, scan::Type,
         sort::Sort, sort::SortRo,
