@@ -144,7 +144,7 @@ fn what_has_arrived_is_removed_and_logged_at_once() {
     let target = Target::new(|words| {
         if words[0] == "RESTORE" && words[1] == "b" { Say("-BUSYKEY it is there\r\n") } else { OK }
     });
-    let reply = target.take(&mut session, "TO  0 1000 KEYS a b none c");
+    let reply = target.take(&mut session, "TO  0 30000 KEYS a b none c");
     assert_eq!(reply, "-ERR Target instance replied with error: BUSYKEY it is there");
     assert_eq!(target.heard(), "1 SELECT 0, 1 RESTORE a 0, 1 RESTORE b 0, 1 RESTORE c 0");
     assert_eq!(ask(&mut session, "EXISTS a b c"), ":1");
@@ -153,15 +153,15 @@ fn what_has_arrived_is_removed_and_logged_at_once() {
     assert!(!has_marks(&engine));
     // With COPY nothing is removed, and nobody need hear of changes.
     assert_eq!(
-        target.take(&mut session, "TO b 0 1000 COPY REPLACE"),
+        target.take(&mut session, "TO b 0 30000 COPY REPLACE"),
         "-ERR Target instance replied with error: BUSYKEY it is there"
     );
     assert_eq!(target.heard(), "1 SELECT 0, 1 RESTORE b 0 REPLACE");
-    assert_eq!(target.take(&mut session, "TO none 0 1000"), "+NOKEY");
+    assert_eq!(target.take(&mut session, "TO none 0 30000"), "+NOKEY");
     assert_eq!(log.0.lock().len(), 1);
     // A key that is named twice goes once.
     ask(&mut session, "SET a 1");
-    assert_eq!(target.take(&mut session, "TO  0 1000 KEYS a a"), "+OK");
+    assert_eq!(target.take(&mut session, "TO  0 30000 KEYS a a"), "+OK");
     assert_eq!(log.0.lock().last().unwrap(), "DEL a");
 }
 
@@ -177,10 +177,10 @@ fn connections_are_kept_for_ten_seconds() {
             .map(str::to_owned)
     };
     for (line, heard) in [
-        ("TO k 0 1000 COPY", "1 SELECT 0, 1 RESTORE k 0"),
-        ("TO k 0 1000 COPY AUTH x", "1 AUTH x, 1 RESTORE k 0"),
-        ("TO k 3 1000 COPY AUTH x AUTH2 y z", "1 AUTH y z, 1 SELECT 3, 1 RESTORE k 0"),
-        ("TO k 3 1000 COPY", "1 RESTORE k 0"),
+        ("TO k 0 30000 COPY", "1 SELECT 0, 1 RESTORE k 0"),
+        ("TO k 0 30000 COPY AUTH x", "1 AUTH x, 1 RESTORE k 0"),
+        ("TO k 3 30000 COPY AUTH x AUTH2 y z", "1 AUTH y z, 1 SELECT 3, 1 RESTORE k 0"),
+        ("TO k 3 30000 COPY", "1 RESTORE k 0"),
     ] {
         assert_eq!(target.take(&mut session, line), "+OK");
         assert_eq!(target.heard(), heard);
@@ -189,7 +189,7 @@ fn connections_are_kept_for_ten_seconds() {
     assert_eq!(cached(&mut session).unwrap(), "migrate_cached_sockets:1");
     engine.advance(Duration::from_millis(1));
     assert_eq!(cached(&mut session).unwrap(), "migrate_cached_sockets:0");
-    assert_eq!(target.take(&mut session, "TO k 3 1000 COPY"), "+OK");
+    assert_eq!(target.take(&mut session, "TO k 3 30000 COPY"), "+OK");
     assert_eq!(target.heard(), "2 SELECT 3, 2 RESTORE k 0");
 }
 
@@ -204,18 +204,18 @@ fn a_connection_that_ended_is_made_anew_once() {
         // The kept connection ends at its second use.
         if is_restore && calls == 2 { Close("") } else { OK }
     });
-    assert_eq!(target.take(&mut session, "TO a 0 1000 COPY"), "+OK");
-    assert_eq!(target.take(&mut session, "TO a 0 1000"), "+OK");
+    assert_eq!(target.take(&mut session, "TO a 0 30000 COPY"), "+OK");
+    assert_eq!(target.take(&mut session, "TO a 0 30000"), "+OK");
     assert_eq!(target.heard(), "1 SELECT 0, 1 RESTORE a 0, 1 RESTORE a 0, 2 SELECT 0, 2 RESTORE a 0");
     // One that always ends is an error.
     let closing = Target::new(|words| if words[0] == "RESTORE" { Close("") } else { OK });
     let reading = "-IOERR error or timeout reading to target instance";
-    assert_eq!(closing.take(&mut session, "TO b 0 1000"), reading);
+    assert_eq!(closing.take(&mut session, "TO b 0 30000"), reading);
     assert_eq!(closing.heard(), "1 SELECT 0, 1 RESTORE b 0, 2 SELECT 0, 2 RESTORE b 0");
     // And so is one that ends in the middle of a reply: what was answered before has arrived.
     ask(&mut session, "SET a 1");
     let halved = Target::new(|words| if words[1] == "b" { Close("+O") } else { OK });
-    assert_eq!(halved.take(&mut session, "TO  0 1000 KEYS a b"), reading);
+    assert_eq!(halved.take(&mut session, "TO  0 30000 KEYS a b"), reading);
     assert_eq!(halved.heard(), "1 SELECT 0, 1 RESTORE a 0, 1 RESTORE b 0");
     assert_eq!(ask(&mut session, "MGET a b"), "*2 $-1 $1 2");
 }
@@ -226,17 +226,17 @@ fn nothing_is_removed_that_may_not_have_arrived() {
     let (engine, mut session) = engine_of(&["MSET a 1 b 2"]);
     let refused = "-ERR Target instance replied with error: ";
     for (answers, line, reply) in [
-        (("-WRONGPASS no\r\n", "", ""), "TO  0 100 AUTH x KEYS a b", format!("{refused}WRONGPASS no")),
-        (("+OK\r\n", "-ERR no DB\r\n", ""), "TO  0 100 AUTH x KEYS a b", format!("{refused}ERR no DB")),
-        (("-one\r\n", "-two\r\n", "-three\r\n"), "TO  0 100 AUTH2 x y KEYS a b", format!("{refused}one")),
-        (("", "", "-a\0b\r\n"), "TO a 0 100", format!("{refused}a")),
-        (("", "", ":1\r\n"), "TO a 0 100", "-IOERR error or timeout reading to target instance".to_owned()),
+        (("-WRONGPASS no\r\n", "", ""), "TO  0 30000 AUTH x KEYS a b", format!("{refused}WRONGPASS no")),
+        (("+OK\r\n", "-ERR no DB\r\n", ""), "TO  0 30000 AUTH x KEYS a b", format!("{refused}ERR no DB")),
+        (("-one\r\n", "-two\r\n", "-three\r\n"), "TO  0 30000 AUTH2 x y KEYS a b", format!("{refused}one")),
+        (("", "", "-a\0b\r\n"), "TO a 0 30000", format!("{refused}a")),
+        (("", "", ":1\r\n"), "TO a 0 30000", "-IOERR error or timeout reading to target instance".to_owned()),
         (
             ("", "HTTP/1.1 400 Bad Request\r\n", ""),
-            "TO a 0 100",
+            "TO a 0 30000",
             "-IOERR error or timeout reading to target instance".to_owned(),
         ),
-        (("", "", "+OK\n"), "TO a 0 100", "-IOERR error or timeout reading to target instance".to_owned()),
+        (("", "", "+OK\n"), "TO a 0 30000", "-IOERR error or timeout reading to target instance".to_owned()),
     ] {
         let (auth, select, restore) = answers;
         let target = Target::new(move |words| {
@@ -261,7 +261,7 @@ fn nothing_is_removed_that_may_not_have_arrived() {
         ("65536".to_owned(), writing),
         ("-1".to_owned(), "-IOERR error or timeout connecting to the client"),
     ] {
-        assert_eq!(ask(&mut session, &format!("MIGRATE 127.0.0.1 {port} a 0 100")), reply);
+        assert_eq!(ask(&mut session, &format!("MIGRATE 127.0.0.1 {port} a 0 30000")), reply);
     }
     assert_eq!(
         execute(&mut session, &[b"MIGRATE", b"\xff", b"1", b"a", b"0", b"9"]),
@@ -303,7 +303,7 @@ fn what_was_changed_meanwhile_stays_and_is_named() {
         OK
     });
     assert_eq!(
-        target.take(&mut session, "TO  0 1000 KEYS a b c e"),
+        target.take(&mut session, "TO  0 30000 KEYS a b c e"),
         "-ERR key 'a' was changed while it was moved: it is kept, and the target has its value of before (and another key)"
     );
     assert_eq!(ask(&mut session, "MGET a b c d e"), "*5 $2 1x $-1 $-1 $1 4 $-1");
@@ -319,13 +319,13 @@ fn what_was_changed_meanwhile_stays_and_is_named() {
         _ => OK,
     });
     assert_eq!(
-        target.take(&mut session, "TO  0 1000 KEYS a d"),
+        target.take(&mut session, "TO  0 30000 KEYS a d"),
         "-ERR Target instance replied with error: BUSYKEY d; ERR key 'a' was changed while it was moved: it is kept, and the target has its value of before"
     );
     // Its own removal is a change to whoever watches the key.
     let target = Target::new(|_| OK);
     ask(&mut session, "WATCH d");
-    assert_eq!(target.take(&mut session, "TO d 0 1000"), "+OK");
+    assert_eq!(target.take(&mut session, "TO d 0 30000"), "+OK");
     ask(&mut session, "MULTI");
     assert_eq!(ask(&mut session, "EXEC"), "*-1");
 }
@@ -363,7 +363,7 @@ fn who_goes_is_not_waited_for() {
     let mut tape = engine.session(Form::Tape);
     let ok = ask(&mut tape, "SET k v");
     let target = Target::new(|_| OK);
-    assert_eq!(target.take(&mut tape, "TO k 0 1000"), ok);
+    assert_eq!(target.take(&mut tape, "TO k 0 30000"), ok);
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn thousands_go_at_once() {
         Target::new(
             |words| if words[0] == "RESTORE" && words[1] == "k1500" { Say("-ERR not this\r\n") } else { OK },
         );
-    let mut line = "TO  0 5000 KEYS".to_owned();
+    let mut line = "TO  0 30000 KEYS".to_owned();
     for number in 0..3000 {
         ask(&mut session, &format!("SET k{number} v"));
         line.push_str(&format!(" k{number}"));
@@ -403,7 +403,7 @@ fn a_slow_reader_gets_a_large_value() {
         socket.write_all(b"+OK\r\n+OK\r\n").unwrap();
         while socket.read(&mut part).unwrap() > 0 {}
     });
-    assert_eq!(ask(&mut session, &format!("MIGRATE 127.0.0.1 {port} k 0 10000")), "+OK");
+    assert_eq!(ask(&mut session, &format!("MIGRATE 127.0.0.1 {port} k 0 30000")), "+OK");
     assert_eq!(ask(&mut session, "EXISTS k"), ":0");
     drop((session, _engine));
     reader.join().unwrap();
@@ -431,7 +431,7 @@ fn a_forked_child_has_neither_the_thread_nor_the_connections() {
         }
         OK
     });
-    assert_eq!(target.take(&mut session, "TO a 0 1000 COPY"), "+OK");
+    assert_eq!(target.take(&mut session, "TO a 0 30000 COPY"), "+OK");
     target.begin(&mut session, "TO b 0 60000");
     let survived = crate::os::in_fork(|| {
         session.wait(None);
