@@ -91,9 +91,12 @@ impl Store {
                 if expected.waits {
                     break;
                 }
-                // The isolate's thread must not.
-                session.abandon();
-                session.reply().error(&no_waiting());
+                // The isolate's thread must not, unless the command goes on all the same, as MIGRATE does: its outcome is to be known.
+                if session.cancel() {
+                    session.reply().error(&no_waiting());
+                } else {
+                    session.wait(None);
+                }
             }
         }
         if expected.pushes {

@@ -3,7 +3,9 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before } from "node:test";
@@ -11,7 +13,7 @@ import IORedis from "ioredis";
 import { Redis } from "keystead/ioredis";
 
 const program = process.env.KEYSTEAD_ORACLE;
-let server, folder;
+let server, other, folder;
 
 /** Why tests that compare do not run, or false. */
 export const skip = program === undefined && "KEYSTEAD_ORACLE is not set";
@@ -19,17 +21,33 @@ export const skip = program === undefined && "KEYSTEAD_ORACLE is not set";
 /** The server's socket. */
 export let path;
 
+/** The port of another one, which keys are moved to. */
+export let target;
+
+/** A port that is free. */
+async function freePort() {
+  const listening = createServer().listen(0, "127.0.0.1");
+  await once(listening, "listening");
+  const { port } = listening.address();
+  listening.close();
+  await once(listening, "close");
+  return port;
+}
+
 before(async () => {
   if (skip) return;
   folder = mkdtempSync(join(tmpdir(), "keystead-"));
   path = join(folder, "s");
   server = spawn(program, ["--port", "0", "--unixsocket", path, "--save", "", "--dir", folder], { stdio: "ignore" });
-  while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 10));
+  target = await freePort();
+  const there = join(folder, "t");
+  other = spawn(program, ["--port", `${target}`, "--bind", "127.0.0.1", "--unixsocket", there, "--save", "", "--dir", folder], { stdio: "ignore" });
+  while (!existsSync(path) || !existsSync(there)) await new Promise((resolve) => setTimeout(resolve, 10));
 });
 
 after(() => {
   if (skip) return;
-  server.kill("SIGKILL");
+  for (const one of [server, other]) one.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
 });
 

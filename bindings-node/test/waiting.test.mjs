@@ -186,6 +186,10 @@ test("Cache.call does not wait", () => {
   const cache = new Cache();
   assert.throws(() => cache.call("WAIT", 1, 0), { code: "KS_ERR_USAGE" });
   assert.equal(cache.call("PING"), "PONG");
+  // But for what goes on all the same.
+  cache.call("SET", "k", "v");
+  assert.throws(() => cache.call("MIGRATE", "127.0.0.1", 0, "k", 0, 1000), /IOERR/);
+  assert.equal(cache.call("GET", "k"), "v");
 });
 
 const script = (code) => execFileSync(process.execPath, ["--input-type=module", "--eval", code], { encoding: "utf8", timeout: 60_000 });

@@ -68,9 +68,9 @@ def run():
     return run
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """The port of a real server."""
+@contextlib.contextmanager
+def _real_server(tmp_path_factory):
+    """Runs a real server, and gives its port."""
     program = os.environ.get("KEYSTEAD_ORACLE")
     if not program:
         pytest.skip("KEYSTEAD_ORACLE names no server")
@@ -93,3 +93,17 @@ def server(tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The port of a real server."""
+    with _real_server(tmp_path_factory) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory):
+    """The port of another real server, which keys are moved to."""
+    with _real_server(tmp_path_factory) as port:
+        yield port

@@ -35,6 +35,9 @@ FAR = 4102444800
 #: What 9.1.2 dumps of the string "hello".
 DUMPED = b"\x00\x05helloP\x00\xacX\x16\xe7\xfbfG\xfe"
 
+#: The port of the server that keys are moved to, once it is there.
+TARGET = []
+
 #: Calls in their order: a method, its arguments, its options. Where one call's outcome is not the same twice, what is called makes it so.
 ROWS = [
     # strings and keys
@@ -57,6 +60,10 @@ ROWS = [
     ("msetex", ({"ma": 1},), {"exat": FAR}), ("mget", ("ma", "mb")), ("lmovem", ("l", "l2")), ("blmovem", ("l", "l2", 0.01)),
     ("dump", ("n",)), ("dump", ("none",)), ("restore", ("restored", 0, DUMPED)), ("restore", ("restored", 0, DUMPED)), ("restore", ("restored", 0, b"x"), {"replace": True}),
     ("restore", ("restored", FAR * 1000, DUMPED), {"replace": True, "absttl": True, "idletime": 5}), ("get", ("restored",)), ("pexpiretime", ("restored",)), ("delete", ("restored",)),
+    ("migrate", lambda client: client.migrate("127.0.0.1", TARGET[0], "none", 0, 1000)), ("migrate", lambda client: client.migrate("127.0.0.1", TARGET[0], ["s", "none"], 0, 1000, copy=True, replace=True)),
+    ("set", ("gone", 1)), ("migrate", lambda client: client.migrate("127.0.0.1", TARGET[0], "gone", 1, 1000, replace=True)), ("get", ("gone",)),
+    ("migrate", lambda client: client.migrate("127.0.0.1", TARGET[0], ["none", "s"], 0, 1000)), ("migrate", lambda client: client.migrate("127.0.0.1", TARGET[0], "s", 0, 1000, auth="x")),
+    ("migrate", lambda client: client.migrate("127.0.0.1", 0, "s", 0, 1000)), ("migrate", lambda client: client.migrate("127.0.0.1", 0, [], 0, 1000)),
     # bits
     ("setbit", ("bits", 7, 1)), ("setbit", ("bits", 7, 0)), ("setbit", ("bits", 100, 1)), ("getbit", ("bits", 100)), ("getbit", ("none", 1)),
     ("bitcount", ("bits",)), ("bitcount", ("s", 0, 2)), ("bitcount", ("s", 3, 20, "BIT")), ("bitcount", ("bits", 1)), ("bitpos", ("s", 1)),
@@ -237,7 +244,8 @@ def test_every_method_has_a_row(library):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("options", [{"protocol": 2}, {"protocol": 3, "decode_responses": False}])
 @pytest.mark.parametrize("library", ["valkey", "redis"])
-def test_every_method_returns_what_it_does_on_a_server(library, options, server):
+def test_every_method_returns_what_it_does_on_a_server(library, options, server, target):
+    TARGET[:] = [target]
     kind = {"valkey": valkey.Valkey, "redis": redis.Redis}[library]
     if library == "valkey":
         ours = keystead.Valkey(**options)
@@ -252,7 +260,8 @@ def test_every_method_returns_what_it_does_on_a_server(library, options, server)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("options", [{"protocol": 2}, {"protocol": 3}])
 @pytest.mark.parametrize("library", ["valkey", "redis"])
-async def test_every_coroutine_returns_what_it_does_on_a_server(library, options, server):
+async def test_every_coroutine_returns_what_it_does_on_a_server(library, options, server, target):
+    TARGET[:] = [target]
     kind = {"valkey": valkey.asyncio.Valkey, "redis": redis.asyncio.Redis}[library]
     if library == "valkey":
         ours = keystead.asyncio.Valkey(**options)

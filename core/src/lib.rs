@@ -64,6 +64,7 @@ mod stats;
 mod store;
 mod striped;
 mod sync;
+mod targets;
 mod typed;
 mod value;
 

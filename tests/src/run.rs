@@ -5,7 +5,7 @@
 use crate::compare;
 use crate::quote;
 use crate::resp::{Client, Reply};
-use crate::script::{Action, Call, Mode, Script, Step};
+use crate::script::{Action, Call, Mode, Script, Step, TARGET};
 use crate::server::Server;
 use std::collections::HashMap;
 use std::io;
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const AWAIT: Duration = Duration::from_secs(5);
 /// How many exchanges before a difference the report shows.
 const SHOWN: usize = 4;
+/// What stands for the port of a side's target.
+const NAME_OF_TARGET: &[u8] = b"{target}";
 /// How many differences a report shows in full.
 const DIFFERENCES: usize = 8;
 
@@ -35,6 +37,8 @@ struct Run<'a> {
     oracle: &'a Server,
     subject: &'a Server,
     protocol: u8,
+    /// Real servers that the two may have to do with, one for each.
+    targets: Option<(Server, Server)>,
     links: HashMap<usize, Link>,
     ids: HashMap<usize, Ids>,
     transcript: Vec<String>,
@@ -45,8 +49,20 @@ struct Run<'a> {
 /// # Errors
 /// All differences (the first few in full), each with the exchanges before the first; a broken connection ends the run.
 pub fn run(script: &Script, protocol: u8, oracle: &Server, subject: &Server) -> Result<Vec<String>, String> {
-    let mut run =
-        Run { oracle, subject, protocol, links: HashMap::new(), ids: HashMap::new(), transcript: Vec::new() };
+    let mut run = Run {
+        oracle,
+        subject,
+        protocol,
+        targets: None,
+        links: HashMap::new(),
+        ids: HashMap::new(),
+        transcript: Vec::new(),
+    };
+    let is_target = |word: &Vec<u8>| **word == *NAME_OF_TARGET;
+    let mut calls = script.steps.iter().filter_map(Step::call);
+    if calls.any(|call| call.client == TARGET || call.words.iter().any(is_target)) {
+        run.find_targets().map_err(|error| error.to_string())?;
+    }
     let mut found = Vec::new();
     for step in &script.steps {
         match run.step(step) {
@@ -86,6 +102,15 @@ impl Run<'_> {
         let from = self.transcript.len() - if with_context { SHOWN.min(self.transcript.len()) } else { 0 };
         let before: String = self.transcript[from..].iter().map(|line| format!("  | {line}\n")).collect();
         format!("line {}, RESP{}:\n{before}{message}\n\n", step.line, self.protocol)
+    }
+
+    /// Starts the targets, and gives their ports the name that scripts call them by.
+    fn find_targets(&mut self) -> io::Result<()> {
+        let (of_oracle, of_subject) = (self.oracle.another()?, self.oracle.another()?);
+        let port = |server: &Server| server.address().port().to_string();
+        self.ids.insert(TARGET, Ids { oracle: port(&of_oracle), subject: port(&of_subject) });
+        self.targets = Some((of_oracle, of_subject));
+        Ok(())
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Trouble> {
@@ -212,12 +237,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Words with the numbers of connections in the place of `{id2}`.
+    /// Words with the numbers of connections in the place of `{id2}`, and the port of the target in that of `{target}`.
     fn named(&self, words: &[Vec<u8>], side: impl Fn(&Ids) -> &String) -> Vec<Vec<u8>> {
         let mut words = words.to_vec();
         for (client, ids) in &self.ids {
             let name = format!("{{id{client}}}");
-            for word in words.iter_mut().filter(|word| **word == *name.as_bytes()) {
+            let name = if *client == TARGET { NAME_OF_TARGET } else { name.as_bytes() };
+            for word in words.iter_mut().filter(|word| **word == *name) {
                 *word = side(ids).clone().into_bytes();
             }
         }
@@ -233,7 +259,11 @@ impl Run<'_> {
                 }
                 Ok(client)
             };
-            let (oracle, subject) = both(connect(self.oracle), connect(self.subject))?;
+            let (oracle, subject) = match &self.targets {
+                Some((oracle, subject)) if client == TARGET => (oracle, subject),
+                _ => (self.oracle, self.subject),
+            };
+            let (oracle, subject) = both(connect(oracle), connect(subject))?;
             self.links.insert(client, Link { oracle, subject });
         }
         Ok(self.links.get_mut(&client).expect("just inserted"))

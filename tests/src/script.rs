@@ -4,6 +4,9 @@
 
 use crate::quote;
 
+/// The number of the connection to a further server that each side has for itself: `@target`.
+pub const TARGET: usize = usize::MAX;
+
 /// A whole script.
 #[derive(Debug, Default)]
 pub struct Script {
@@ -50,7 +53,7 @@ pub enum Action {
 /// A command with the connection it is sent on, the way its replies are compared, and the reply written for it.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Connection number, from 1.
+    /// Connection number, from 1, or [`TARGET`].
     pub client: usize,
     /// The words.
     pub words: Vec<Vec<u8>>,
@@ -167,6 +170,9 @@ fn action(line: &str) -> Result<Action, String> {
 fn client(line: &str) -> Result<(usize, &str), String> {
     let Some(rest) = line.strip_prefix('@') else { return Ok((1, line)) };
     let (number, rest) = rest.split_once(' ').ok_or("@NUMBER COMMAND")?;
+    if number == "target" {
+        return Ok((TARGET, rest.trim_start()));
+    }
     match number.parse() {
         Ok(number) if number > 0 => Ok((number, rest.trim_start())),
         _ => Err(format!("bad connection number {number}")),
@@ -238,6 +244,12 @@ mod tests {
         assert!(matches!(&script.steps[6].action, Action::Closed(1)));
         assert!(matches!(&script.steps[7].action, Action::Id(2)));
         assert!(matches!(&script.steps[8].action, Action::Monitored(3)));
+    }
+
+    #[test]
+    fn a_target_is_a_connection() {
+        let script = Script::parse("@target GET k\n").unwrap();
+        assert_eq!(script.steps[0].call().unwrap().client, TARGET);
     }
 
     #[test]

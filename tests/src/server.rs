@@ -71,6 +71,7 @@ impl Pair {
 /// A running server with a folder of its own; dropping it kills the process and removes the folder.
 #[derive(Debug)]
 pub struct Server {
+    binary: Binary,
     child: Child,
     address: SocketAddr,
     dir: PathBuf,
@@ -105,7 +106,7 @@ impl Server {
         command.current_dir(&dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server = Server { child, address, dir };
+        let mut server = Server { binary: binary.clone(), child, address, dir };
         server.wait_ready()?;
         Ok(server)
     }
@@ -134,6 +135,14 @@ impl Server {
         let own = format!("process_id:{}", self.child.id());
         let text = info.text().map(String::from_utf8_lossy).unwrap_or_default();
         text.lines().any(|line| line.trim_end() == own)
+    }
+
+    /// Another server of the same binary.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn another(&self) -> io::Result<Self> {
+        Self::start(&self.binary)
     }
 
     /// Where it listens.

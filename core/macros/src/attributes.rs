@@ -23,6 +23,7 @@ pub(crate) struct CommandAttributes {
     pub(crate) extra_keys: Vec<TokenStream>,
     pub(crate) secrets: Option<Expr>,
     pub(crate) whole_keyspace: bool,
+    pub(crate) outside: bool,
     pub(crate) container: bool,
     pub(crate) custom_parse: bool,
     pub(crate) session: bool,
@@ -68,6 +69,7 @@ impl CommandAttributes {
                 }
                 "secrets" => self.secrets = Some(assigned(input)?),
                 "whole_keyspace" => self.whole_keyspace = true,
+                "outside" => self.outside = true,
                 "container" => self.container = true,
                 "custom_parse" => self.custom_parse = true,
                 "session" => self.session = true,

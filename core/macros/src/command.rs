@@ -79,7 +79,7 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
             "the doc comment is missing: it is the command's manual",
         ));
     }
-    let CommandAttributes { flags, acl, tips, whole_keyspace, container, .. } = attributes;
+    let CommandAttributes { flags, acl, tips, whole_keyspace, outside, container, .. } = attributes;
     let history = attributes.history.iter().map(|(version, change)| quote!((#version, #change)));
     let deprecated = match &attributes.deprecated {
         Some((since, instead)) => quote!(Some((#since, #instead))),
@@ -115,6 +115,7 @@ fn spec(input: &DeriveInput, attributes: &CommandAttributes, fields: &[Field]) -
             reply: #reply,
             secrets: #secrets,
             whole_keyspace: #whole_keyspace,
+            outside: #outside,
             container: #container,
         }
     })

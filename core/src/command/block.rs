@@ -241,7 +241,11 @@ fn deadline_of(keyspace: &Keyspace, patience: Option<Duration>) -> Option<u64> {
     Some(keyspace.clock.now_ms().saturating_add(patience_ms))
 }
 
-fn owned(argv: &[&[u8]]) -> Result<Box<[Box<[u8]>]>> {
+/// Words that outlive their caller.
+///
+/// # Errors
+/// The system has no memory.
+pub(super) fn owned(argv: &[&[u8]]) -> Result<Box<[Box<[u8]>]>> {
     let mut words = alloc::with_room_for(argv.len())?;
     for word in argv {
         words.push(alloc::boxed(word)?);
@@ -250,11 +254,12 @@ fn owned(argv: &[&[u8]]) -> Result<Box<[Box<[u8]>]>> {
 }
 
 /// What the session keeps. Which command it is, and how long it ran, is filled in by who runs it.
-fn of_session(wait: Arc<Wait>, words: Box<[Box<[u8]>]>) -> Blocked {
+pub(super) fn of_session(wait: Arc<dyn Blocking>, words: Box<[Box<[u8]>]>) -> Blocked {
     Blocked { wait, command: 0, words, elapsed: Duration::ZERO, is_coming: false }
 }
 
-fn sink(form: Form, resp3: bool) -> Reply {
+/// A reply of this form that is not the session's.
+pub(super) fn sink(form: Form, resp3: bool) -> Reply {
     let mut reply = Reply::new(form);
     reply.set_resp3(resp3);
     reply

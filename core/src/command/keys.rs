@@ -20,7 +20,32 @@ pub fn each_position(spec: &Spec, argv: &[&[u8]], mut visit: impl FnMut(usize, K
 /// The positions of all keys of a call and what happens to them, as COMMAND GETKEYSANDFLAGS tells; more exact than the specs where the
 /// arguments decide. `None` as in [`each_position`].
 pub fn of_call(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
-    by_specs(spec, argv).or_else(|| by_count(spec, argv))
+    let instead = |key_spec: &KeySpec| key_spec.flags.contains(KeyFlags::INCOMPLETE);
+    match spec.keys {
+        [one, many] if instead(many) => one_or_many(spec, [one, many], argv),
+        _ => by_specs(spec, argv).or_else(|| by_count(spec, argv)),
+    }
+}
+
+/// The keys of MIGRATE: many behind a keyword, before which there may be words of users, or else one, in whose place stands an empty word where there are many.
+fn one_or_many(spec: &Spec, [one, many]: [&KeySpec; 2], argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
+    let BeginSearch::Index(place) = one.begin else { return None };
+    let BeginSearch::Keyword(keyword, _) = many.begin else { return None };
+    let is = |word: &[u8], token: &str| word.eq_ignore_ascii_case(token.as_bytes());
+    let first_option = usize::try_from(-spec.arity).ok()?;
+    let mut at = first_option;
+    let keys = loop {
+        match argv.get(at) {
+            None => break 0..0,
+            Some(word) if is(word, keyword) => break at + 1..argv.len(),
+            Some(word) => at += 1 + usize::from(is(word, "AUTH")) + 2 * usize::from(is(word, "AUTH2")),
+        }
+    };
+    if !keys.is_empty() && !argv.get(place)?.is_empty() {
+        return None;
+    }
+    let keys = if keys.is_empty() { place..place + 1 } else { keys };
+    Some(keys.map(|position| (position, one.flags)).collect())
 }
 
 /// The keys of a call that counts them by a word which is no number: as many as C's `atoi` makes of it. Of such keys the server tells nothing more.

@@ -7,6 +7,7 @@ pub mod arg;
 pub mod block;
 pub mod keys;
 mod monitor;
+mod outside;
 mod publish;
 mod remarkable;
 pub mod reply;

@@ -133,7 +133,7 @@ fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
     if !context.session.authenticated && !flags.contains(Flags::NO_AUTH) {
         return Err(Error::new(ErrorKind::NoAuth, "NOAUTH Authentication required."));
     }
-    if context.session.in_transaction() && flags.contains(Flags::NO_MULTI) {
+    if context.session.in_transaction() && (flags.contains(Flags::NO_MULTI) || found.spec.outside) {
         return Err(Error::command(format_args!(
             "Command '{}' not allowed inside a transaction",
             found.spec.name
@@ -318,7 +318,8 @@ impl<'e> Context<'_, 'e> {
         ))
     }
 
-    pub(super) fn with_db<'a, C: Parse<'a>>(
+    /// Runs `run` on a session's database, with the shards of the command's keys locked. `argv` is what the log gets if it changes anything.
+    pub(crate) fn with_db<'a, C: Parse<'a>>(
         &mut self,
         command: &C,
         argv: &[&[u8]],

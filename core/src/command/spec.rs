@@ -65,6 +65,7 @@ bit_names! {
         STALE = 8, "stale";
         SKIP_MONITOR = 9, "skip_monitor";
         SKIP_COMMANDLOG = 10, "skip_commandlog";
+        ASKING = 18, "asking";
         FAST = 11, "fast";
         NO_AUTH = 12, "no_auth";
         MAY_REPLICATE = 13, "may_replicate";
@@ -365,6 +366,8 @@ pub struct Spec {
     pub secrets: fn(&[&[u8]]) -> Vec<usize>,
     /// Needs every shard: its keys aren't known beforehand, or it is about all of them.
     pub whole_keyspace: bool,
+    /// Works outside of the engine, so that a transaction, which holds locks from its first command to its last, cannot have it.
+    pub outside: bool,
     /// Only holds subcommands.
     pub container: bool,
 }

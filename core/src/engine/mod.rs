@@ -262,7 +262,9 @@ impl Engine {
         self.inner.keyspace.sample_clock();
         self.inner.keyspace.clock.advance(time);
         self.inner.keyspace.refresh_stamp();
-        self.inner.clients.nudge_due(self.inner.keyspace.clock.now_ms());
+        let now_ms = self.inner.keyspace.clock.now_ms();
+        self.inner.clients.nudge_due(now_ms);
+        self.inner.targets.close_idle(now_ms);
         self.reap()
     }
 

@@ -225,7 +225,7 @@ pub(super) const STATS: &[Field] = &[
     field("pubsubshard_channels", |s| Uint(s.pubsubshard_channels)),
     field("latest_fork_usec", |_| Text("0")),
     field("total_forks", |_| Text("0")),
-    field("migrate_cached_sockets", |_| Text("0")),
+    field("migrate_cached_sockets", |s| Uint(s.migrate_cached_sockets)),
     field("slave_expires_tracked_keys", |_| Text("0")),
     field("active_defrag_hits", |s| Uint(s.active_defrag_hits)),
     field("active_defrag_misses", |s| Uint(s.active_defrag_misses)),

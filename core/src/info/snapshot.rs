@@ -229,6 +229,8 @@ pub(crate) struct Snapshot {
     pub(crate) pubsub_patterns: u64,
     /// Shard channels with subscribers.
     pub(crate) pubsubshard_channels: u64,
+    /// Connections kept by MIGRATE.
+    pub(crate) migrate_cached_sockets: u64,
     /// Allocations moved by compaction.
     pub(crate) active_defrag_hits: u64,
     /// Allocations looked at and left.

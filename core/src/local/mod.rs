@@ -25,6 +25,7 @@ use crate::persist::Persistence;
 use crate::pulse::Pulse;
 use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
+use crate::targets::Targets;
 use alarms::Alarms;
 use notifier::Notifier;
 use rounds::Rounds;
@@ -60,6 +61,8 @@ pub(crate) struct Local {
     rounds: Rounds,
     /// Tasks whose time may be over before anything comes.
     pub(crate) alarms: Alarms,
+    /// Connections to servers that values were moved to.
+    pub(crate) targets: Targets,
     /// Publishes keyspace events.
     notifier: Notifier,
 }
@@ -91,6 +94,7 @@ impl Local {
             run_id: run_id(),
             rounds: Rounds::default(),
             alarms: Alarms::default(),
+            targets: Targets::default(),
             notifier: Notifier::new(own.clone()),
         });
         local.notifier.adopt(&local);
@@ -112,6 +116,7 @@ impl Local {
         self.notifier.freeze(held);
         self.alarms.freeze(held);
         self.persistence.freeze(held);
+        self.targets.freeze(held);
     }
 
     /// Tells the background thread that the engine is in use, if it does not know. What depends on the clock comes after it.

@@ -52,6 +52,7 @@ impl Work for Local {
         let is_over = !self.reclaim();
         let now = clock.coarse_ms();
         self.alarms.ring(now);
+        self.targets.close_idle(now);
         let since = |time: &AtomicU64| now.wrapping_sub(time.load(Ordering::Relaxed));
         if is_over || since(ticked_ms) >= TICK_MS {
             ticked_ms.store(now, Ordering::Relaxed);
@@ -65,7 +66,8 @@ impl Work for Local {
             next.is_idle = self.rounds.are_idle(&self.keyspace.task, self.keyspace.lookups.sum());
             if is_over {
                 let tick = if goes_on || !next.is_idle { now + TICK_MS } else { NEVER };
-                next.at = tick.min(self.next_deadline()).min(self.alarms.earliest()).min(save);
+                let awaited = self.alarms.earliest().min(self.targets.earliest()).min(save);
+                next.at = tick.min(self.next_deadline()).min(awaited);
             }
         }
         self.keyspace.shared.deadlines.promise(next.at);

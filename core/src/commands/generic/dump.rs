@@ -1,4 +1,4 @@
-//! DUMP and RESTORE: a value as bytes, in the server's own format.
+//! DUMP, RESTORE and RESTORE-ASKING: a value as bytes, in the server's own format.
 
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv, Command, Parse, Read, Reply, Write};
@@ -99,30 +99,77 @@ pub struct Restore<'a> {
 
 impl Write for Restore<'_> {
     fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
-        if !self.replace && db.contains(&self.key) {
-            return Err(Error::new(ErrorKind::BusyKey, "BUSYKEY Target key name already exists."));
-        }
-        let ttl = self.ttl.value()?;
-        if ttl < 0 {
-            return Err(Error::command("Invalid TTL value, must be >= 0"));
-        }
-        let value = rdb::restored(self.serialized_value, db.keyspace().making())?;
-        let deadline = (ttl != 0).then(|| if self.absttl { ttl } else { ttl.wrapping_add(db.now() as i64) });
-        if deadline.is_some_and(|deadline| deadline <= db.now() as i64) {
-            self.remove(db);
-        } else {
-            let stamp = self.stamp(db);
-            value.with(|value| {
-                db.restore(&self.key, value, deadline.map(|deadline| deadline as u64), stamp)
-            })?;
-            db.notify(EventClass::Generic, "restore", self.key.bytes());
-            if let Some(deadline) = deadline {
-                db.propagate(|| self.words_at(deadline));
-            }
-        }
-        reply.ok();
-        Ok(())
+        restore(self, db, reply, |plain| plain.encode())
     }
+}
+
+/// An internal command for migrating keys in a cluster.
+///
+/// It is RESTORE: there is no cluster, in which it would reach a slot that is being imported.
+#[derive(Command)]
+#[command(
+    name = "RESTORE-ASKING", group = Server, since = "3.0.0", complexity = "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).", arity = -4,
+    flags(WRITE, DENYOOM, ASKING, SYSCMD), acl(KEYSPACE, DANGEROUS),
+    history(("3.0.0", "Added the `REPLACE` modifier."), ("5.0.0", "Added the `ABSTTL` modifier."), ("5.0.0", "Added the `IDLETIME` and `FREQ` options.")),
+    reply = "ok",
+)]
+pub struct RestoreAsking<'a> {
+    #[key(OW, UPDATE)]
+    key: Key<'a>,
+    ttl: Late<'a>,
+    serialized_value: &'a [u8],
+    #[arg(token = "REPLACE", since = "3.0.0")]
+    replace: bool,
+    #[arg(token = "ABSTTL", since = "5.0.0")]
+    absttl: bool,
+    #[arg(token = "IDLETIME", since = "5.0.0", without = "frequency")]
+    seconds: Option<IdleTime>,
+    #[arg(token = "FREQ", since = "5.0.0", without = "seconds")]
+    frequency: Option<Frequency>,
+}
+
+impl Write for RestoreAsking<'_> {
+    fn execute(&self, db: &mut Db<'_>, reply: &mut Reply) -> Result<()> {
+        let Self { key, ttl, serialized_value, replace, absttl, seconds, frequency } = *self;
+        let plain = Restore { key, ttl, serialized_value, replace, absttl, seconds, frequency };
+        restore(&plain, db, reply, |plain| {
+            let Restore { key, ttl, serialized_value, replace, absttl, seconds, frequency } = *plain;
+            RestoreAsking { key, ttl, serialized_value, replace, absttl, seconds, frequency }.encode()
+        })
+    }
+}
+
+/// Does what is asked for. `encode`: the words of the command of a changed one, for the log.
+fn restore(
+    asked: &Restore<'_>,
+    db: &mut Db<'_>,
+    reply: &mut Reply,
+    encode: impl Fn(&Restore<'_>) -> Argv,
+) -> Result<()> {
+    if !asked.replace && db.contains(&asked.key) {
+        return Err(Error::new(ErrorKind::BusyKey, "BUSYKEY Target key name already exists."));
+    }
+    let ttl = asked.ttl.value()?;
+    if ttl < 0 {
+        return Err(Error::command("Invalid TTL value, must be >= 0"));
+    }
+    let value = rdb::restored(asked.serialized_value, db.keyspace().making())?;
+    let deadline = (ttl != 0).then(|| if asked.absttl { ttl } else { ttl.wrapping_add(db.now() as i64) });
+    if deadline.is_some_and(|deadline| deadline <= db.now() as i64) {
+        asked.remove(db);
+    } else {
+        let stamp = asked.stamp(db);
+        value.with(|value| db.restore(&asked.key, value, deadline.map(|deadline| deadline as u64), stamp))?;
+        db.notify(EventClass::Generic, "restore", asked.key.bytes());
+        if let Some(deadline) = deadline {
+            db.propagate(|| {
+                let ttl = deadline.to_string();
+                encode(&Restore { ttl: Late(ttl.as_bytes()), absttl: true, ..*asked })
+            });
+        }
+    }
+    reply.ok();
+    Ok(())
 }
 
 impl Restore<'_> {
@@ -140,12 +187,6 @@ impl Restore<'_> {
         let counted = self.frequency.map(|Frequency(counter)| Usage::Frequency(counter));
         let usage = counted.or_else(|| self.seconds.map(|IdleTime(seconds)| Usage::Idle(seconds)));
         usage.and_then(|usage| stamp_of(db, usage))
-    }
-
-    /// The command with a time to live that says when.
-    fn words_at(&self, deadline: i64) -> Argv {
-        let ttl = deadline.to_string();
-        Restore { ttl: Late(ttl.as_bytes()), absttl: true, ..*self }.encode()
     }
 }
 

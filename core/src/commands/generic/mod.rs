@@ -3,6 +3,7 @@
 pub(crate) mod delete;
 pub(crate) mod dump;
 pub(crate) mod expire;
+pub(crate) mod migrate;
 pub(crate) mod object;
 pub(crate) mod rename;
 pub(crate) mod scan;

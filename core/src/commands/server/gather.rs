@@ -142,6 +142,7 @@ impl Local {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         self.sample_pace();
         let (network, rates) = (&self.network, self.pulse.rates());
+        snapshot.migrate_cached_sockets = self.targets.len() as u64;
         snapshot.total_connections_received = self.clients.opened();
         let channels = &self.clients.channels;
         snapshot.pubsub_channels = channels.count(SubscriptionKind::Channel) as u64;
