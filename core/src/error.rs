@@ -173,6 +173,11 @@ impl Error {
         Self::new(ErrorKind::OutOfMemory, "OOM the system has no memory for this value")
     }
 
+    /// All data is being replaced.
+    pub(crate) fn loading() -> Self {
+        Self::new(ErrorKind::Busy, "LOADING Valkey is loading the dataset in memory")
+    }
+
     /// The last snapshot could not be written, so that writes are refused.
     pub(crate) fn unsaved() -> Self {
         Self::new(

@@ -180,7 +180,7 @@ impl<'e> Repeating<'e> {
                 "{failed} commands of the log had errors for replies, the first of them: {first_failure}"
             ));
         }
-        persistence.loaded_log(&self.engine.keyspace, std::mem::take(&mut self.keys));
+        persistence.loaded_log(std::mem::take(&mut self.keys));
     }
 }
 

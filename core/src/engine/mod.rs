@@ -194,6 +194,33 @@ fn adopt_path(config: &Config, path: &Path) -> Result<PathBuf> {
 }
 
 impl Engine {
+    /// Writes all databases, as they are now, to a file of Valkey's format (RDB), which takes the place of what was there. Others go on meanwhile. O(data).
+    ///
+    /// # Errors
+    /// The file can't be written: what was there is there. Or the engine stands elsewhere.
+    pub fn snapshot(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.refuse_elsewhere()?;
+        self.inner.persistence.snapshot(&self.inner.keyspace, path.as_ref())
+    }
+
+    /// Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Nobody sees some of it; an engine with a log writes that anew
+    /// before this returns, and refuses writes until then. O(data).
+    ///
+    /// # Errors
+    /// The file is damaged, is of another version, or can't be read: nothing has changed. Or there is no memory for it, the log can't be written, or the
+    /// engine stands elsewhere.
+    pub fn restore(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.refuse_elsewhere()?;
+        self.inner.restore(path.as_ref())
+    }
+
+    fn refuse_elsewhere(&self) -> Result<()> {
+        match self.backend() {
+            None => Ok(()),
+            Some(_) => Err(Error::new(ErrorKind::Usage, "ERR the engine stands elsewhere")),
+        }
+    }
+
     /// What whoever opened the engine should know of what was on disk: what was imported, completed or cut off. Empty where there is nothing to say.
     pub fn opening_notes(&self) -> Vec<String> {
         self.inner.persistence.notes()

@@ -1,10 +1,13 @@
 //! Snapshots to disk: who writes them, and when.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::Local;
 use crate::background::NEVER;
 use crate::error::{Error, Result};
+use crate::keyspace::Db;
+use crate::keyspace::locks::Locks;
 use crate::persist::saving::Progress;
 use crate::persist::{Manner, Task};
 
@@ -57,6 +60,36 @@ impl Local {
                 Err(Error::io("Starting a thread", &error))
             }
         }
+    }
+
+    /// Has all databases hold what a snapshot holds, and nothing else. Until that is on disk, too, no write may begin. O(data).
+    ///
+    /// # Errors
+    /// It is damaged or can't be read: nothing has changed. Or there is no memory for it, or the log can't be written anew.
+    pub(crate) fn restore(&self, path: &Path) -> Result<()> {
+        let keyspace = &self.keyspace;
+        keyspace.hooks.refuse(Some(Error::loading()));
+        let mut db = Db::new(keyspace, (0, 0), Locks::all(keyspace));
+        // What the log has is the state before, until it has been written anew.
+        let log = keyspace.hooks.set_journal(None);
+        let restored = self.persistence.restore(&mut db, path);
+        if restored.is_err() && db.changes() == 0 {
+            keyspace.hooks.set_journal(log);
+            db.release();
+            self.refuse_if_unsaved();
+            return restored;
+        }
+        db.finish_unasked(0);
+        let is_logged = log.is_some();
+        drop(log);
+        let logged = if is_logged {
+            self.persistence.end_logging(keyspace);
+            self.persistence.begin_logging(keyspace)
+        } else {
+            Ok(())
+        };
+        self.refuse_if_unsaved();
+        restored.and(logged)
     }
 
     /// Lets go of what is on disk: this process is a child of the one that it belongs to.

@@ -16,7 +16,7 @@ mod status;
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -130,9 +130,8 @@ impl Persistence {
     }
 
     /// A log was loaded.
-    pub(crate) fn loaded_log(&self, keyspace: &Keyspace, loaded: Loaded) {
-        self.functions.lock().extend(loaded.functions);
-        let _ = keyspace;
+    pub(crate) fn loaded_log(&self, loaded: Loaded) {
+        *self.functions.lock() = loaded.functions;
     }
 
     /// Lets go of files, which belong to the process that this one is a child of: that one holds the lock of the folder, and goes on with the log.
@@ -289,6 +288,35 @@ impl Persistence {
         }
         state.ended(saved.is_ok(), took);
         self.idle.notify_all();
+    }
+
+    /// Writes a snapshot to a file of this path, as soon as nothing else is being written. O(data).
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn snapshot(&self, keyspace: &Keyspace, target: &Path) -> Result<()> {
+        let progress = self.begin_in_turn(Task::Save)?;
+        let timer = keyspace.clock.timer();
+        let functions = self.functions.lock().clone();
+        let saved = saving::save(keyspace, target, (Purpose::Snapshot, &functions), &progress, || ());
+        self.state.lock().ended(saved.is_ok(), timer.elapsed());
+        self.idle.notify_all();
+        saved.map(drop)
+    }
+
+    /// Has databases, whose shards are all locked, hold what a snapshot holds, and nothing else. O(data).
+    ///
+    /// # Errors
+    /// It is damaged or can't be read: nothing has changed. Or there is no memory for it.
+    pub(crate) fn restore(&self, db: &mut Db<'_>, path: &Path) -> Result<()> {
+        let keyspace = db.keyspace();
+        let open = || File::open(path).map_err(|error| files::told("Opening", path, &error));
+        loading::read(keyspace, &mut open()?, Time::Present, |_| Ok(()))?;
+        db.clear_all();
+        let put = |record| loading::put_into(db, record, Twice::Refused);
+        let (loaded, _) = loading::read(keyspace, &mut open()?, Time::Present, put)?;
+        *self.functions.lock() = loaded.functions;
+        Ok(())
     }
 
     /// Begins to write something as soon as nothing else is being written.

@@ -260,3 +260,42 @@ fn an_engine_that_is_closed_leaves_no_half_file() {
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "dump.rdb"), "{left:?}");
 }
+
+#[test]
+fn snapshots_go_to_any_path_and_come_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.rdb");
+    for path in [None, Some(folder.path().join("app.ks"))] {
+        let builder = Engine::builder().config(Config::from_text(b"enable-debug-command yes\n").unwrap());
+        let engine = match &path {
+            None => builder.open().unwrap(),
+            Some(path) => builder.path(path).open().unwrap(),
+        };
+        let mut own = session(&engine);
+        for line in ["SET text value EX 1000", "RPUSH list a b", "SELECT 2", "SET other 1", "SELECT 0"] {
+            run(&mut own, line);
+        }
+        let before = run(&mut own, "DEBUG DIGEST");
+        engine.snapshot(&copy).unwrap();
+        for line in ["SET more 1", "DEL list", "FLUSHALL", "SET x 1"] {
+            run(&mut own, line);
+        }
+        let other = run(&mut own, "DEBUG DIGEST");
+        assert!(engine.restore(folder.path().join("none")).is_err());
+        let damaged = folder.path().join("damaged");
+        let bytes = fs::read(&copy).unwrap();
+        fs::write(&damaged, &bytes[..bytes.len() - 3]).unwrap();
+        assert!(engine.restore(&damaged).is_err());
+        assert_eq!(run(&mut own, "DEBUG DIGEST"), other, "nothing was changed");
+        engine.restore(&copy).unwrap();
+        assert_eq!(run(&mut own, "DEBUG DIGEST"), before);
+        assert_eq!(run(&mut own, "APPEND text more"), ":9");
+        let after = run(&mut own, "DEBUG DIGEST");
+        drop((own, engine));
+        if let Some(path) = path {
+            let config = Config::from_text(b"enable-debug-command yes\n").unwrap();
+            let engine = Engine::builder().path(path).config(config).open().unwrap();
+            assert_eq!(run(&mut session(&engine), "DEBUG DIGEST"), after);
+        }
+    }
+}
