@@ -4,6 +4,7 @@
 //! # Unsafe: invariants
 //! - [`Board`] and [`Frozen`] own what they lead to, from the first look to the drop; each says how.
 //! - Handlers of forks are functions, which live as long as the process.
+//! - A file that is mapped is of a folder that this process has locked, and is as long as it was then: nobody makes it shorter.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -48,6 +49,15 @@ impl<T, const PLACES: usize> Board<T, PLACES> {
         let named = thing.map_or(std::ptr::null_mut(), |thing| Arc::as_ptr(thing).cast_mut());
         name.store(named, Ordering::Release);
     }
+}
+
+/// Maps a file to write to it. The caller has locked the folder that it is in, and nobody makes it shorter.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn map_file(file: &std::fs::File) -> std::io::Result<memmap2::MmapMut> {
+    // SAFETY: this process alone has it, as long as it is (invariant).
+    unsafe { memmap2::MmapMut::map_mut(file) }
 }
 
 /// Something whose locks are held, together with the locks: dropping it unlocks.

@@ -28,7 +28,17 @@ fn main() -> ExitCode {
     // A clock that stands still: how slow callgrind is must not decide what is counted.
     let clock = Clock::manual(1_000_000);
     // With a seed of its own, one in some hundred runs has two keys of one bucket and tag, and other ways to go.
-    let engine = Engine::builder().clock(clock).seed(HashSeed::of(7)).open().expect("an engine opens");
+    let (operation, folder) = match operation.strip_prefix("logged-") {
+        Some(logged) => {
+            (logged.to_owned(), Some(tempfile::tempdir().expect("there is a folder for temporary files")))
+        }
+        None => (operation, None),
+    };
+    let mut builder = Engine::builder().clock(clock).seed(HashSeed::of(7));
+    if let Some(folder) = &folder {
+        builder = builder.path(folder.path());
+    }
+    let engine = builder.open().expect("an engine opens");
     let database = engine.database(0).expect("there is a first database");
     fill(&database, &keys);
     let operation = match operation.strip_prefix("heard-") {

@@ -357,8 +357,9 @@ impl<'e> Context<'_, 'e> {
         let result = db.brace(argv).and_then(|()| work(&mut db));
         let mut effects = Group::default();
         db.settle(index, argv, &mut effects);
-        release(db, &effects)?;
-        result
+        let released = release(db, &effects);
+        effects.recycle();
+        released.and(result)
     }
 }
 

@@ -337,6 +337,7 @@ const LINES: &[&str] = &[
     "SLOWLOG LEN",
     "SLOWLOG RESET",
     "LASTSAVE",
+    "BGREWRITEAOF",
     "LOLWUT",
     "LOLWUT VERSION 5",
     "ROLE",

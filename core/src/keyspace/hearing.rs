@@ -130,7 +130,8 @@ impl<'k> Listeners<'k> {
     /// The log cannot keep the change, which stands.
     #[inline(always)]
     pub(super) fn tell(self, db: usize, key: &[u8]) -> Result<()> {
-        let Self { client, named, became, appended, wakings, turn, .. } = self;
+        let Self { client, named, became, group, appended, wakings, turn, .. } = self;
+        group.recycle();
         if !wakings.is_empty() {
             wake(wakings);
         }

@@ -1,5 +1,7 @@
 //! The log as the keyspace sees it: what it is handed, and when. How it keeps that is its own affair.
 
+use std::cell::Cell;
+
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
@@ -57,6 +59,17 @@ fn after_line(bytes: &[u8]) -> &[u8] {
     bytes.iter().position(|byte| *byte == b'\n').map_or(&[], |end| &bytes[end + 1..])
 }
 
+thread_local! {
+    /// Memory of a group that is done with, for the next one of this thread.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Most groups are no longer.
+const USUAL: usize = 256;
+
+/// What is longer is not kept.
+const LONGEST_SPARE: usize = 4 << 10;
+
 fn digit(number: usize) -> u8 {
     b'0' + number as u8
 }
@@ -97,11 +110,10 @@ impl Group {
     pub(crate) fn push<W: AsRef<[u8]>>(&mut self, db: usize, words: impl IntoIterator<Item = W>) {
         /// More than the longest `*9223372036854775807\r\n`.
         const HEAD: usize = 24;
-        /// Most commands are no longer.
-        const USUAL: usize = 256;
         let start = self.bytes.len();
         if self.bytes.capacity() == 0 {
-            self.bytes = Vec::with_capacity(USUAL);
+            self.bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+            self.bytes.reserve(USUAL);
         }
         self.bytes.reserve(HEAD);
         // How many words there are is known last. Most often it is one digit: then nothing has to move.
@@ -133,6 +145,17 @@ impl Group {
             }
         }
         self.effects.push((db, self.bytes.len()));
+    }
+
+    /// Ends it: the next one has its memory.
+    #[inline]
+    pub(crate) fn recycle(self) {
+        let mut bytes = self.bytes;
+        if (1..=LONGEST_SPARE).contains(&bytes.capacity()) {
+            bytes.clear();
+            // A thread that ends has no next one.
+            let _ = SPARE.try_with(|spare| spare.set(bytes));
+        }
     }
 
     /// Adds the effects of another group behind those that are here, and leaves that one empty.

@@ -95,7 +95,9 @@ impl Local {
     /// Lets go of what is on disk: this process is a child of the one that it belongs to.
     pub(crate) fn disown(&self) {
         self.persistence.disown();
-        self.keyspace.hooks.set_journal(None);
+        if self.persistence.is_logging() {
+            self.keyspace.hooks.set_journal(None);
+        }
     }
 
     /// Begins or ends the log, if the options say something else than what is done.

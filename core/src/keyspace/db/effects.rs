@@ -303,6 +303,7 @@ impl<'e> Db<'e> {
         let mut effects = Group::default();
         self.settle(db, &[], &mut effects);
         let appended = self.keyspace.hooks.append(&effects);
+        effects.recycle();
         (appended, self.unlock())
     }
 
