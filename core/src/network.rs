@@ -21,6 +21,12 @@ pub(crate) trait Face: Send + Sync {
 
     /// Looks at the options again.
     fn look(&self);
+
+    /// Whether it listens where the options say.
+    fn is_server(&self) -> bool;
+
+    /// Listens no more, if it is a server.
+    fn end(&self);
 }
 
 /// Traffic of all connections since the start or the last CONFIG RESETSTAT.
@@ -86,6 +92,16 @@ impl Network {
     /// Tells the listeners that options have changed.
     pub(crate) fn look(&self) {
         self.faces().iter().for_each(|face| face.look());
+    }
+
+    /// Whether there is a server: a listener that listens where the options say.
+    pub(crate) fn is_server(&self) -> bool {
+        self.faces().iter().any(|face| face.is_server())
+    }
+
+    /// Ends the server.
+    pub(crate) fn end(&self) {
+        self.faces().iter().for_each(|face| face.end());
     }
 
     #[cfg(feature = "listener")]

@@ -75,6 +75,8 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     dir: PathBuf,
+    /// The folder goes with the server.
+    owns_folder: bool,
 }
 
 impl Server {
@@ -86,7 +88,7 @@ impl Server {
         let mut last = io::Error::other("never tried");
         // Another process can take the port between our choice and the server's bind.
         for _ in 0..3 {
-            match Self::try_start(binary) {
+            match Self::try_start(binary, None, &[]) {
                 Ok(server) => return Ok(server),
                 Err(error) => last = error,
             }
@@ -94,19 +96,40 @@ impl Server {
         Err(last)
     }
 
-    fn try_start(binary: &Binary) -> io::Result<Self> {
+    /// As [`Server::start`], in a folder that stays, with options. What is there has been loaded.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_in(folder: &Path, binary: &Binary, options: &[&str]) -> io::Result<Self> {
+        let server = Self::try_start(binary, Some(folder), options)?;
+        let (mut client, start) = (server.client()?, Instant::now());
+        // A server answers some commands while it loads.
+        while start.elapsed() < Duration::from_secs(60) {
+            let info = client.call(&["INFO", "persistence"])?;
+            if info.text().is_some_and(|text| String::from_utf8_lossy(text).contains("\r\nloading:0\r\n")) {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(io::Error::other("the server loads for ever"))
+    }
+
+    fn try_start(binary: &Binary, folder: Option<&Path>, options: &[&str]) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let serial = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("keystead-tests-{}-{serial}", std::process::id()));
+        let own = std::env::temp_dir().join(format!("keystead-tests-{}-{serial}", std::process::id()));
+        let dir = folder.map_or(own, Path::to_owned);
         std::fs::create_dir_all(&dir)?;
         std::fs::write(dir.join("server.conf"), "")?;
         let log = std::fs::File::create(dir.join("server.log"))?;
         let mut command = binary.command(port, &dir);
+        command.args(options);
         command.current_dir(&dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server = Server { binary: binary.clone(), child, address, dir };
+        let owns_folder = folder.is_none();
+        let mut server = Server { binary: binary.clone(), child, address, dir, owns_folder };
         server.wait_ready()?;
         Ok(server)
     }
@@ -145,6 +168,21 @@ impl Server {
         Self::start(&self.binary)
     }
 
+    /// Waits until the process has ended, and says whether it ended well.
+    ///
+    /// # Errors
+    /// It has not within ten seconds.
+    pub fn wait(mut self) -> io::Result<bool> {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(io::Error::other("the server does not end"))
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -174,6 +212,8 @@ impl Drop for Server {
         // Both fail only if the process or folder is gone already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
+        if self.owns_folder {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
     }
 }

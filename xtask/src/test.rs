@@ -160,7 +160,7 @@ fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
 }
 
 fn compat() -> Result<Outcome, String> {
-    against_oracle("compat", &["selfcheck", "compat"])
+    against_oracle("compat", &["selfcheck", "compat", "files"])
 }
 
 fn property() -> Result<Outcome, String> {
@@ -340,15 +340,19 @@ fn fuzz() -> Result<Outcome, String> {
     fuzz::run("fuzz", fuzz::SHORT).map(Outcome::Ran)
 }
 
-/// What finds more the longer it runs: those who push, pop, cancel and die, and each fuzz target, ten minutes each.
+/// What finds more the longer it runs: those who push, pop, cancel and die, and each fuzz target, ten minutes each, and processes that are killed.
 fn long() -> Result<Outcome, String> {
     const TIME: Duration = Duration::from_secs(600);
+    const KILLS: usize = 501;
     let arguments =
         ["test", "--profile", "quick", "-p", "keystead", "--features", "listener", "--test", "blocking"];
     let mut stress = sh::cargo(&arguments);
     // Its figures are for the log.
     stress.args(["--", "--nocapture"]).env("KEYSTEAD_STRESS_SECONDS", TIME.as_secs().to_string());
     let mut sum = tests("long", &mut stress)?;
+    let mut kills = sh::cargo(&["test", "--profile", "quick", "-p", "keystead", "--test", "kills"]);
+    kills.env("KEYSTEAD_KILLS", KILLS.to_string());
+    sum += tests("long", &mut kills)?;
     sum += fuzz::run("long", TIME)?;
     Ok(Outcome::Ran(sum))
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use keystead::{Config, Engine, Listener};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Keystead: Valkey inside your process.
 #[derive(Parser)]
@@ -46,6 +48,24 @@ fn serve(options: &[OsString]) -> Result<(), Box<dyn std::error::Error>> {
     for address in listener.addresses() {
         eprintln!("Keystead {} listens on {address}", env!("CARGO_PKG_VERSION"));
     }
+    end_on_signals(&engine)?;
     listener.join();
+    // Connections have threads of their own, which end with the process.
+    engine.end_files();
+    Ok(())
+}
+
+/// Has the server end as SHUTDOWN ends it when the process is told to by SIGTERM or SIGINT; where that fails it goes on.
+fn end_on_signals(engine: &Engine) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let engine = engine.clone();
+    std::thread::Builder::new().name("keystead-signal".into()).spawn(move || {
+        for _ in &mut signals {
+            match engine.shut_down() {
+                Ok(()) => return,
+                Err(error) => eprintln!("{error}"),
+            }
+        }
+    })?;
     Ok(())
 }

@@ -119,6 +119,7 @@ commands! {
         memory::Memory { memory::MemoryDoctor, memory::MemoryHelp, memory::MemoryMallocStats, memory::MemoryPurge, memory_stats::MemoryStats, memory::MemoryUsage },
         monitor::Monitor,
         save::BgRewriteAof, save::BgSave, save::LastSave, save::Save,
+        shutdown::Shutdown,
         slowlog::SlowLog { slowlog::SlowLogGet, slowlog::SlowLogHelp, slowlog::SlowLogLen, slowlog::SlowLogReset },
         time::Lolwut, time::Role, time::Time;
     set:

@@ -338,6 +338,7 @@ const LINES: &[&str] = &[
     "SLOWLOG RESET",
     "LASTSAVE",
     "BGREWRITEAOF",
+    "SHUTDOWN NOSAVE NOW",
     "LOLWUT",
     "LOLWUT VERSION 5",
     "ROLE",

@@ -214,6 +214,20 @@ impl Engine {
         self.inner.restore(path.as_ref())
     }
 
+    /// Ends the server that listens where the engine's options say, as SHUTDOWN does: behind a snapshot, if the options ask for some.
+    ///
+    /// # Errors
+    /// There is no server, or the snapshot can't be written: it goes on.
+    pub fn shut_down(&self) -> Result<()> {
+        self.inner.shut_down(None, false)
+    }
+
+    /// Ends what is written to disk: the process is about to end. What was acknowledged is there; later writes are not logged.
+    #[doc(hidden)]
+    pub fn end_files(&self) {
+        self.inner.persistence.end(&self.inner.keyspace);
+    }
+
     fn refuse_elsewhere(&self) -> Result<()> {
         match self.backend() {
             None => Ok(()),

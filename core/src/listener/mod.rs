@@ -115,7 +115,7 @@ impl Listener {
         self.shared.addresses.lock().clone()
     }
 
-    /// Waits until the listener ends, which it does only when the process does.
+    /// Waits until the listener ends: a server does so on SHUTDOWN.
     pub fn join(mut self) {
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has been printed by its hook.
@@ -178,6 +178,17 @@ impl Face for Shared {
 
     fn look(&self) {
         if self.is_here() {
+            self.wake();
+        }
+    }
+
+    fn is_server(&self) -> bool {
+        self.follows && self.is_here()
+    }
+
+    fn end(&self) {
+        if self.is_server() {
+            self.stopping.store(true, Ordering::Release);
             self.wake();
         }
     }

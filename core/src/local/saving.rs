@@ -62,6 +62,23 @@ impl Local {
         }
     }
 
+    /// Ends the server, behind a snapshot if `saves` says so, or, where it says nothing, the options. What fails stops that unless it `is_forced`.
+    ///
+    /// # Errors
+    /// There is no server, or the snapshot can't be written: it goes on.
+    pub(crate) fn shut_down(&self, saves: Option<bool>, is_forced: bool) -> Result<()> {
+        if !self.network.is_server() {
+            return Err(Error::command("There is no server to shut down: close the engine instead"));
+        }
+        if saves.unwrap_or_else(|| !self.config.save_points().is_empty()) {
+            self.persistence.give_up();
+            let failed = || Error::command("Errors trying to SHUTDOWN. Check logs.");
+            self.save().map_err(|_| failed()).or_else(|error| if is_forced { Ok(()) } else { Err(error) })?;
+        }
+        self.network.end();
+        Ok(())
+    }
+
     /// Has all databases hold what a snapshot holds, and nothing else. Until that is on disk, too, no write may begin. O(data).
     ///
     /// # Errors

@@ -160,7 +160,7 @@ impl Persistence {
     }
 
     /// Gives up what is being written, and waits until nothing is.
-    fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         {
             let mut state = self.state.lock();
             for task in [Task::Save, Task::Rewrite] {

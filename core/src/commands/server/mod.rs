@@ -17,6 +17,7 @@ pub(crate) mod memory;
 pub(crate) mod memory_stats;
 pub(crate) mod monitor;
 pub(crate) mod save;
+pub(crate) mod shutdown;
 pub(crate) mod slowlog;
 pub(crate) mod time;
 
