@@ -2,7 +2,7 @@
 //!
 //! **Safe from a kill.** What is appended is copied into the [ring](super::ring) before the writer goes on, which outlives the process; a thread writes it to
 //! the file from there, some ten times a second, or when the ring fills. So a write costs a copy, not a system call. What is too long for the ring, or finds no
-//! ring, is written to the file before the writer goes on.
+//! room there, is written to the file before the writer goes on, and so is what comes behind it until that is done: there may be no gap.
 //!
 //! **Safe from a power loss** is what was synced: before the writer goes on (`appendfsync always`, all who wait at one time by one of them), every second, or
 //! when the system likes.
@@ -71,6 +71,9 @@ struct Tail {
     /// Bytes of all files up to here, and up to where the one of the moment begins.
     end: u64,
     start: u64,
+    /// Up to where the files have it, and up to where something is that is in no ring.
+    written: u64,
+    insecure: u64,
     /// The database that the file has selected.
     db: Option<usize>,
     /// Unix seconds that the file has noted.
@@ -111,6 +114,8 @@ impl Log {
                 pending: Vec::new(),
                 end: len,
                 start: 0,
+                written: len,
+                insecure: 0,
                 db: None,
                 second: 0,
                 is_awake: false,
@@ -227,11 +232,12 @@ impl Log {
         if bytes.capacity() > KEPT {
             *bytes = Vec::new();
         }
-        if used > 0
-            && let Some(ring) = &mut self.tail.lock().ring
-        {
+        let mut tail = self.tail.lock();
+        tail.written = end;
+        if let Some(ring) = &mut tail.ring {
             ring.free(used);
         }
+        drop(tail);
         if !*is_broken {
             self.admit();
         }
@@ -275,6 +281,16 @@ impl Log {
             self.is_refusing.store(false, Ordering::Release);
             self.refusal.store(None);
         }
+    }
+
+    /// Whether the disk has all that was appended by now.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire) >= self.tail.lock().end
+    }
+
+    /// Whether only a new file helps: a sync has failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.output.lock().is_broken
     }
 
     fn is_unsynced(&self) -> bool {
@@ -379,14 +395,17 @@ impl Tail {
         }
     }
 
-    /// Puts into the ring what is pending from here on. Says whether it is there.
+    /// Puts into the ring what is pending from here on. Says whether it is there, and all before it is there or in a file.
     fn secure(&mut self, from: usize) -> bool {
         let (place, bytes) = (self.end - self.start, &self.pending[from..]);
         self.end += bytes.len() as u64;
-        match &mut self.ring {
-            Some(ring) if bytes.len() <= LONGEST => ring.put(place, bytes),
-            _ => false,
+        let is_secure = self.insecure <= self.written
+            && bytes.len() <= LONGEST
+            && self.ring.as_mut().is_some_and(|ring| ring.put(place, bytes));
+        if !is_secure {
+            self.insecure = self.end;
         }
+        is_secure
     }
 }
 
@@ -429,5 +448,63 @@ impl Journal for Log {
         }
         let _turn = self.turn.lock();
         if is_synced() { Ok(()) } else { self.sync() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(len: usize) -> Group {
+        let mut group = Group::default();
+        group.push(0, [&b"SET"[..], b"k", &b"v".repeat(len)]);
+        group
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_behind_a_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let ring = Ring::open(&folder.path().join("ring"), 1).unwrap();
+        let file = super::super::files::create(&path).unwrap();
+        let log = Log::new(&Arc::default(), &Clock::system(), (file, 0), Some(ring));
+        // What is too long for the ring goes to the file at once.
+        log.append(&group(LONGEST)).unwrap();
+        let len = || std::fs::metadata(&path).unwrap().len();
+        assert_eq!(len(), log.len());
+        log.append(&group(1)).unwrap();
+        assert!(len() < log.len(), "it is in the ring alone");
+        // As if a thread had appended what is too long, and had not written it yet.
+        let mut tail = log.tail.lock();
+        let from = tail.encode(&group(LONGEST), None);
+        assert!(!tail.secure(from));
+        let from = tail.encode(&group(1), None);
+        assert!(!tail.secure(from), "it would be lost with what is before it");
+        drop(tail);
+        log.append(&group(2)).unwrap();
+        assert_eq!(len(), log.len(), "so all is written");
+        log.append(&group(1)).unwrap();
+        assert!(len() < log.len());
+        drop(log);
+        let missing = super::super::ring::recover(&folder.path().join("ring"), 1, len()).unwrap();
+        assert!(missing.ends_with(b"$1\r\nv\r\n"), "{}", missing.escape_ascii());
+    }
+
+    #[test]
+    fn a_full_disk_refuses_writes_until_there_is_room() {
+        let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(&Arc::default(), &Clock::system(), (full(), 0), None);
+        let error = log.append(&group(1)).unwrap_err();
+        assert_eq!(error.to_string(), "MISCONF Errors writing to the AOF file: No space left on device");
+        assert_eq!(log.refusal(), Some(error));
+        assert!(!log.is_well());
+        // A rewrite can't begin either, since the last file has to be whole.
+        let path = folder.path().join("log");
+        assert!(log.switch(super::super::files::create(&path).unwrap(), 2).is_err());
+        log.output.lock().file = Some(Arc::new(std::fs::File::options().append(true).open(&path).unwrap()));
+        log.flush().unwrap();
+        assert!(log.refusal().is_none() && log.is_well());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), log.len());
     }
 }

@@ -357,8 +357,11 @@ impl Persistence {
         (files.before + last, files.at_rewrite)
     }
 
-    /// Whether the log has grown so much that the options ask for it to be rewritten.
+    /// Whether the log has grown so much that the options ask for it to be rewritten, or only a new file helps.
     pub(crate) fn is_rewrite_due(&self, config: &Config) -> bool {
+        if self.log().is_some_and(|log| log.is_broken()) {
+            return true;
+        }
         let hot = config.hot();
         let (percentage, least) = (hot.auto_aof_rewrite_percentage(), hot.auto_aof_rewrite_min_size());
         if percentage == 0 || !self.is_logging() {

@@ -20,14 +20,14 @@ pub(super) enum Part {
 
 /// A file of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LogFile {
+pub(crate) struct LogFile {
     pub(super) name: String,
     pub(super) number: u64,
 }
 
 /// See the module's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub(super) base: Option<LogFile>,
     pub(super) history: Vec<LogFile>,
     /// By ascending numbers.
@@ -39,7 +39,7 @@ impl Manifest {
     ///
     /// # Errors
     /// It is none; the text says which line is wrong.
-    pub(super) fn parse(text: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let mut manifest = Self::default();
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
@@ -67,7 +67,7 @@ impl Manifest {
     }
 
     /// As it stands in a file.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let parts = [(Part::Base, 'b'), (Part::History, 'h'), (Part::Increment, 'i')];
         for (part, letter) in parts {

@@ -9,7 +9,7 @@ mod lock;
 pub(crate) mod log;
 pub(crate) mod log_reader;
 pub(crate) mod logging;
-mod manifest;
+pub(crate) mod manifest;
 mod ring;
 pub(crate) mod saving;
 mod status;
@@ -361,6 +361,15 @@ impl Persistence {
     /// Whether the last snapshot could not be written.
     pub(crate) fn has_failed(&self) -> bool {
         self.state.lock().tries(Task::Save).failures > 0
+    }
+
+    /// Whether the disk has all that was appended to the log by now; with `waits` it has then. `None` where there is no log.
+    ///
+    /// # Errors
+    /// It can't be written or synced.
+    pub(crate) fn is_log_safe(&self, waits: bool) -> Option<Result<bool>> {
+        let log = self.log()?;
+        Some(if waits { log.sync().map(|()| true) } else { Ok(log.is_synced()) })
     }
 
     /// What INFO says of the log, if there is one.

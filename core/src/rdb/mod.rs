@@ -14,7 +14,7 @@ mod values;
 
 use crate::config::Hot;
 pub(crate) use file::{FileReader, FileWriter, KeyInfo, KeyRecord, Record, Recorder, Usage};
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use payload::payload_of;
 pub(crate) use payload::{dumped, restored};
 pub(crate) use values::Making;

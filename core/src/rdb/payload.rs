@@ -36,11 +36,11 @@ fn sealed(mut value: Encoder<'_>) -> Result<Vec<u8>> {
 }
 
 /// The payload of these bytes, whatever they are.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn payload_of(bytes: &[u8]) -> Vec<u8> {
     let mut value = Encoder::new(false);
-    value.raw(bytes).unwrap();
-    sealed(value).unwrap()
+    let payload = value.raw(bytes).and_then(|()| sealed(value));
+    payload.expect("there is memory")
 }
 
 /// The value of a payload, which may be anybody's. O(bytes), and what its elements cost to add.

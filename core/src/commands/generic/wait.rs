@@ -73,7 +73,10 @@ impl Session for WaitAof<'_> {
                 "WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
             ));
         }
-        let here = i64::from(is_logged);
+        // The engine's own log is synced here, unless a transaction holds locks meanwhile.
+        let waits = local > 0 && context.transaction.is_none();
+        let is_safe = context.engine.persistence.is_log_safe(waits).transpose()?.unwrap_or(is_logged);
+        let here = i64::from(is_safe);
         let tell = |reply: &mut Reply| {
             reply.array(2);
             reply.integer(here);

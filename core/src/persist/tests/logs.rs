@@ -430,3 +430,18 @@ fn a_child_has_a_copy_and_leaves_the_folder_to_its_parent() {
     });
     assert!(reopened, "the parent has the folder");
 }
+
+#[test]
+fn whoever_asks_waits_until_the_log_is_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open_with(folder.path(), "appendfsync no\n").unwrap();
+    let mut session = session(&engine);
+    run(&mut session, "SET k v");
+    assert_eq!(run(&mut session, "WAITAOF 0 0 0"), "*2 :0 :0");
+    assert_eq!(run(&mut session, "WAITAOF 1 0 0"), "*2 :1 :0");
+    assert_eq!(run(&mut session, "WAITAOF 0 0 0"), "*2 :1 :0");
+    for line in ["MULTI", "SET k w", "WAITAOF 1 0 0"] {
+        run(&mut session, line);
+    }
+    assert_eq!(run(&mut session, "EXEC"), "*2 +OK *2 :1 :0", "what it did itself is appended when it ends");
+}

@@ -1,0 +1,5 @@
+//! Logs and their manifests.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| keystead::fuzzing::log(bytes));
