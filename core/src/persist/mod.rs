@@ -116,6 +116,7 @@ impl Persistence {
         let folder = folder(config);
         files::create_folder(&folder).map_err(|error| files::told("Creating", &folder, &error))?;
         *self.lock.lock() = Some(lock::lock(&folder)?);
+        files::remove_abandoned(&folder, &text(config, "dbfilename").to_string_lossy());
         Ok(())
     }
 
