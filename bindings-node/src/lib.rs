@@ -9,7 +9,7 @@ mod hot;
 mod loads;
 mod outcome;
 mod packed;
-mod saving;
+pub mod saving;
 mod scratch;
 mod waits;
 
