@@ -25,8 +25,15 @@ export interface CacheOptions {
   /** Every cache of this name in the process, in whatever worker, has the same data. Without a name the data is the cache's own. */
   name?: string;
   /**
+   * The folder that the data is kept in. It is made if it is not there, but for the folder it is in; what is in it is loaded before the constructor returns.
+   * Every write goes to a log there: an ended or killed process loses nothing that a call has returned for, a power failure no more than `config`'s
+   * `appendfsync` allows ("everysec" by default, "always", "no"). Every cache of this path in the process, in whatever worker, has the same data; another
+   * process gets an error of the code `KS_ERR_IO` that names the holder. Excludes `name`.
+   */
+  path?: string | URL;
+  /**
    * Memory for data, in bytes or as in valkey.conf ("100mb"). A cache that is full evicts, by default under `allkeys-adaptive`; `config` may name
-   * another `maxmemory-policy`. Counts for whoever opens the name first.
+   * another `maxmemory-policy`. Counts for whoever opens the name or path first.
    */
   maxmemory?: number | string;
   /** Put before every key. */
@@ -39,7 +46,7 @@ export interface CacheOptions {
    * of the event loop share. Keys are strings; hits count neither in `stats` nor as uses for eviction.
    */
   near?: NearOptions;
-  /** Further options: the text of a valkey.conf, or names and values. Counts for whoever opens the name first. */
+  /** Further options: the text of a valkey.conf, or names and values. Counts for whoever opens the name or path first. */
   config?: string | Record<string, string | number>;
 }
 
@@ -89,8 +96,20 @@ export interface KeysteadError extends Error {
  * `await` on its result works too. Errors are thrown as {@link KeysteadError}.
  */
 export class Cache {
+  /**
+   * @param options Where the data is, and how it is kept.
+   * @throws {TypeError} `KS_ERR_USAGE`: an option is wrong, or `name` and `path` are both given.
+   * @throws {KeysteadError} `KS_ERR_IO`: another process has the path, or what is there is damaged or can't be read or written.
+   */
   constructor(options?: CacheOptions);
   readonly name: string | undefined;
+  /** The whole path of the folder that the data is kept in. */
+  readonly path: string | undefined;
+  /**
+   * What whoever opened the engine should know of what was on disk: what was imported, taken from the end of the log that a killed process left, or cut off.
+   * Empty where there is nothing to say.
+   */
+  readonly openingNotes: string[];
 
   /** The value of a key, or `fallback`. */
   get<T = unknown>(key: Key): T | undefined;
@@ -141,6 +160,31 @@ export class Cache {
   /** Any command of Valkey; keys get no prefix. An error reply is thrown. Integers that a number can't hold come as BigInts. */
   call(...words: (string | number | Uint8Array)[]): any;
 
-  /** Ends the cache; tells whether it was open. Data under a name stays until every cache of that name is closed. */
+  /**
+   * Writes all databases of the engine, as they are now, to one file of Valkey's format (RDB), by another thread. The file takes the place of what was there,
+   * whole or not at all. O(data).
+   *
+   * @param path The file.
+   * @returns A promise that is fulfilled when the file is on disk. The process does not end before.
+   * @throws {TypeError} `KS_ERR_USAGE`: the path is none.
+   * @throws {KeysteadError} `KS_ERR_IO`: the file can't be written; what was there is there. `KS_ERR_CLOSED`: the cache is closed.
+   */
+  snapshot(path: string | URL): Promise<void>;
+  /**
+   * Has all databases of the engine hold what a file of Valkey's format (RDB) holds, and nothing else, by another thread. Nobody sees a part of it; calls of
+   * others wait while it is loaded, and writes are refused with `KS_ERR_BUSY` until the log of a path is written anew. O(data).
+   *
+   * @param path The file: a snapshot, or a dump of Valkey or Redis.
+   * @returns A promise that is fulfilled when all is there.
+   * @throws {TypeError} `KS_ERR_USAGE`: the path is none.
+   * @throws {KeysteadError} `KS_ERR_IO`: the file is damaged or can't be read, and nothing has changed; or the log can't be written. `KS_ERR_OOM`: there is
+   * no memory for it. `KS_ERR_CLOSED`: the cache is closed.
+   */
+  restore(path: string | URL): Promise<void>;
+
+  /**
+   * Ends the cache; tells whether it was open. Data under a name stays until every cache of that name is closed. With the last cache of a path its log ends,
+   * what was acknowledged is on disk, and other processes may open the path.
+   */
   close(): boolean;
 }

@@ -3,6 +3,16 @@
  * An engine holds the data. A session executes Valkey's commands on it, one after the other, and belongs to one thread at a
  * time. The typed calls (ks_get, ks_set, ...) need no session and may be used by any thread.
  *
+ * The data ends with the process, unless the engine has a folder:
+ *
+ *   ks_options options = {0};
+ *   options.size = sizeof options;
+ *   options.path = "/var/lib/app.ks";
+ *   if (ks_open(&options, &engine) != KS_OK) fprintf(stderr, "%s\n", ks_last_error());
+ *
+ * Every write is in its log before the call returns, so that a killed process loses none. One process has a folder at a time. ks_snapshot writes all data to
+ * one file besides, which ks_restore, or a server, loads.
+ *
  * Every call returns a ks_status; ks_last_error() tells this thread's last failure in words. No call ever unwinds into C.
  *
  * What callers must keep to: a handle is used by no thread once it was closed, and closed once; a pointer with a length points to that
@@ -207,6 +217,12 @@ typedef struct ks_options {
    * Options as in valkey.conf, one a line, such as "maxmemory 100mb"; NULL for the defaults.
    */
   const char *config;
+  /**
+   * The folder that the engine is kept in, which is made if it is not there, but for the folder it is in: what is in it is loaded, and every write goes to
+   * a log there. A killed process loses nothing that a call has returned for, a power failure no more than the option "appendfsync" allows. Everyone in
+   * the process who opens the same path gets the same engine; other processes are refused. NULL for none, as with a name.
+   */
+  const char *path;
 } ks_options;
 
 /**
@@ -270,13 +286,42 @@ enum ks_status ks_set_last_error(enum ks_status status,
 /**
  * Opens an engine. `options` may be NULL for a private engine with default options. On an error `*engine` is NULL.
  *
- * Returns KS_OK, or KS_ERR_USAGE for a wrong size or option, a name that is not UTF-8 among them.
+ * Returns KS_OK, KS_ERR_USAGE for a wrong size or option, a name or path that is not UTF-8, or both of them, among them, or KS_ERR_IO where another process
+ * has the path, which ks_last_error() names, or what is there is damaged or can't be read or written.
  */
 enum ks_status ks_open(const struct ks_options *options,
                        struct ks_engine **engine);
 
 /**
- * Closes a handle. The engine ends with its last handle and session. NULL is allowed.
+ * Writes all databases, as they are now, to one file of Valkey's format (RDB), which takes the place of what was there, whole or not at all. Other threads go
+ * on meanwhile. O(data).
+ *
+ * Returns KS_OK, KS_ERR_IO if the file can't be written: what was there is there; or KS_ERR_USAGE.
+ */
+enum ks_status ks_snapshot(const struct ks_engine *engine,
+                           const char *path);
+
+/**
+ * Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Nobody sees a part of it: other threads wait, and have writes refused
+ * until the log of a path is written anew. O(data).
+ *
+ * Returns KS_OK, KS_ERR_IO if the file is damaged or can't be read, and nothing has changed, or if the log can't be written; KS_ERR_OOM; or KS_ERR_USAGE.
+ */
+enum ks_status ks_restore(const struct ks_engine *engine,
+                          const char *path);
+
+/**
+ * Gives what whoever opened an engine should know of what was on disk, through `*notes`: an array of strings, to be freed with ks_free_reply, without
+ * elements where there is nothing to say. They tell what was imported, taken from the end of the log that a killed process left, or cut off.
+ *
+ * Returns KS_OK, KS_ERR_USAGE, or KS_ERR_OOM.
+ */
+enum ks_status ks_opening_notes(const struct ks_engine *engine,
+                                struct ks_reply **notes);
+
+/**
+ * Closes a handle. The engine ends with its last handle and session, and so does the log of a path: what was acknowledged is on disk then, and other
+ * processes may open it. NULL is allowed.
  */
 void ks_close(struct ks_engine *engine);
 

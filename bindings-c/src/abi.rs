@@ -23,6 +23,7 @@
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,77 +33,7 @@ use keystead::{
 };
 
 use crate::bell::{Bell, look};
-
-/// The outcome of a call: `KS_OK`, something that is no failure (negative), or an error (positive).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ks_status {
-    /// The condition of ks_set did not hold.
-    KS_NOT_SET = -2,
-    /// There is no such key.
-    KS_MISSING = -1,
-    /// Done.
-    KS_OK = 0,
-    /// A command was used wrongly: syntax, arity, range, unknown option.
-    KS_ERR_COMMAND = 1,
-    /// The key holds another type than the command needs.
-    KS_ERR_WRONGTYPE = 2,
-    /// maxmemory, or the system, leaves no room for the write.
-    KS_ERR_OOM = 3,
-    /// EXEC refused: a queued command was faulty.
-    KS_ERR_EXECABORT = 4,
-    /// The session has not authenticated.
-    KS_ERR_NOAUTH = 5,
-    /// User name or password is wrong.
-    KS_ERR_WRONGPASS = 6,
-    /// The user's ACL forbids the command, key or channel.
-    KS_ERR_NOPERM = 7,
-    /// HELLO asked for a protocol that does not exist.
-    KS_ERR_NOPROTO = 8,
-    /// The bytes received are not RESP.
-    KS_ERR_PROTOCOL = 9,
-    /// Something that holds the engine is running.
-    KS_ERR_BUSY = 10,
-    /// The target key exists already.
-    KS_ERR_BUSYKEY = 11,
-    /// EVALSHA of a script that is not cached.
-    KS_ERR_NOSCRIPT = 12,
-    /// The engine is closed.
-    KS_ERR_CLOSED = 13,
-    /// A file or the system failed.
-    KS_ERR_IO = 14,
-    /// An argument of the call itself is not valid.
-    KS_ERR_USAGE = 15,
-    /// A bug in Keystead.
-    KS_ERR_INTERNAL = 16,
-    /// What was changed can't be kept on disk, so that nothing may change.
-    KS_ERR_MISCONF = 17,
-}
-
-impl From<ErrorKind> for ks_status {
-    fn from(kind: ErrorKind) -> Self {
-        const ALL: [ks_status; 17] = [
-            ks_status::KS_ERR_COMMAND,
-            ks_status::KS_ERR_WRONGTYPE,
-            ks_status::KS_ERR_OOM,
-            ks_status::KS_ERR_EXECABORT,
-            ks_status::KS_ERR_NOAUTH,
-            ks_status::KS_ERR_WRONGPASS,
-            ks_status::KS_ERR_NOPERM,
-            ks_status::KS_ERR_NOPROTO,
-            ks_status::KS_ERR_PROTOCOL,
-            ks_status::KS_ERR_BUSY,
-            ks_status::KS_ERR_BUSYKEY,
-            ks_status::KS_ERR_NOSCRIPT,
-            ks_status::KS_ERR_CLOSED,
-            ks_status::KS_ERR_IO,
-            ks_status::KS_ERR_USAGE,
-            ks_status::KS_ERR_INTERNAL,
-            ks_status::KS_ERR_MISCONF,
-        ];
-        ALL[kind as usize - 1]
-    }
-}
+use crate::numbers::{ks_reply_type, ks_status};
 
 /// An engine. Opaque.
 pub struct ks_engine {
@@ -128,38 +59,10 @@ pub struct ks_options {
     pub name: *const c_char,
     /// Options as in valkey.conf, one a line, such as "maxmemory 100mb"; NULL for the defaults.
     pub config: *const c_char,
-}
-
-/// Type of a reply, with hiredis's numbers.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ks_reply_type {
-    /// Bytes in `str`.
-    KS_REPLY_STRING = 1,
-    /// Elements.
-    KS_REPLY_ARRAY = 2,
-    /// `integer`.
-    KS_REPLY_INTEGER = 3,
-    /// Nothing.
-    KS_REPLY_NIL = 4,
-    /// A status line in `str`.
-    KS_REPLY_STATUS = 5,
-    /// An error's text in `str`, its ks_status in `integer`.
-    KS_REPLY_ERROR = 6,
-    /// `dval`; only after HELLO 3, as all that follow.
-    KS_REPLY_DOUBLE = 7,
-    /// `integer`, 0 or 1.
-    KS_REPLY_BOOL = 8,
-    /// Keys and values in turn.
-    KS_REPLY_MAP = 9,
-    /// Elements, in no order.
-    KS_REPLY_SET = 10,
-    /// Elements of an out-of-band message.
-    KS_REPLY_PUSH = 12,
-    /// Digits in `str`.
-    KS_REPLY_BIGNUM = 13,
-    /// Text in `str`, its format in `vtype`.
-    KS_REPLY_VERB = 14,
+    /// The folder that the engine is kept in, which is made if it is not there, but for the folder it is in: what is in it is loaded, and every write goes to
+    /// a log there. A killed process loses nothing that a call has returned for, a power failure no more than the option "appendfsync" allows. Everyone in
+    /// the process who opens the same path gets the same engine; other processes are refused. NULL for none, as with a name.
+    pub path: *const c_char,
 }
 
 /// A reply, in hiredis's manner. Free the whole tree with ks_free_reply on its root.
@@ -304,8 +207,8 @@ pub unsafe extern "C" fn ks_set_last_error(status: ks_status, text: *const c_cha
 unsafe fn read_options(options: *const ks_options) -> Result<ks_options, Error> {
     /// More than any version will have.
     const MOST: usize = 4096;
-    let mut known =
-        ks_options { size: size_of::<ks_options>(), name: std::ptr::null(), config: std::ptr::null() };
+    let none = std::ptr::null();
+    let mut known = ks_options { size: size_of::<ks_options>(), name: none, config: none, path: none };
     if options.is_null() {
         return Ok(known);
     }
@@ -329,6 +232,9 @@ unsafe fn read_options(options: *const ks_options) -> Result<ks_options, Error> 
     if !holds(std::mem::offset_of!(ks_options, config)) {
         known.config = std::ptr::null();
     }
+    if !holds(std::mem::offset_of!(ks_options, path)) {
+        known.path = std::ptr::null();
+    }
     if beyond.iter().any(|byte| *byte != 0) {
         return Err(usage("ERR an option is set that this version of the library does not know"));
     }
@@ -337,7 +243,8 @@ unsafe fn read_options(options: *const ks_options) -> Result<ks_options, Error> 
 
 /// Opens an engine. `options` may be NULL for a private engine with default options. On an error `*engine` is NULL.
 ///
-/// Returns KS_OK, or KS_ERR_USAGE for a wrong size or option, a name that is not UTF-8 among them.
+/// Returns KS_OK, KS_ERR_USAGE for a wrong size or option, a name or path that is not UTF-8, or both of them, among them, or KS_ERR_IO where another process
+/// has the path, which ks_last_error() names, or what is there is damaged or can't be read or written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_open(options: *const ks_options, engine: *mut *mut ks_engine) -> ks_status {
     guarded(|| {
@@ -346,11 +253,14 @@ pub unsafe extern "C" fn ks_open(options: *const ks_options, engine: *mut *mut k
             unsafe { (out("engine", engine, std::ptr::null_mut())?, read_options(options)?) };
         let mut builder = Engine::builder();
         // SAFETY: the members are null or strings.
-        let (name, config) = unsafe { (text(options.name), text(options.config)) };
+        let (name, config, path) = unsafe { (text(options.name), text(options.config), text(options.path)) };
         if let Some(name) = name {
             // Replacing what is not would give two names one engine.
             let name = std::str::from_utf8(name).map_err(|_| usage("ERR the engine's name is not UTF-8"))?;
             builder = builder.name(name);
+        }
+        if let Some(path) = path {
+            builder = builder.path(as_path(path));
         }
         if let Some(config) = config {
             builder = builder.config(Config::from_text(config)?);
@@ -361,7 +271,61 @@ pub unsafe extern "C" fn ks_open(options: *const ks_options, engine: *mut *mut k
     })
 }
 
-/// Closes a handle. The engine ends with its last handle and session. NULL is allowed.
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new::<std::ffi::OsStr>(std::os::unix::ffi::OsStrExt::from_bytes(bytes))
+}
+
+/// Writes all databases, as they are now, to one file of Valkey's format (RDB), which takes the place of what was there, whole or not at all. Other threads go
+/// on meanwhile. O(data).
+///
+/// Returns KS_OK, KS_ERR_IO if the file can't be written: what was there is there; or KS_ERR_USAGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_snapshot(engine: *const ks_engine, path: *const c_char) -> ks_status {
+    // SAFETY: the handle is open, the path a string; or they are null.
+    guarded(|| unsafe { with_file(engine, path, Engine::snapshot) })
+}
+
+/// Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Nobody sees a part of it: other threads wait, and have writes refused
+/// until the log of a path is written anew. O(data).
+///
+/// Returns KS_OK, KS_ERR_IO if the file is damaged or can't be read, and nothing has changed, or if the log can't be written; KS_ERR_OOM; or KS_ERR_USAGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_restore(engine: *const ks_engine, path: *const c_char) -> ks_status {
+    // SAFETY: the handle is open, the path a string; or they are null.
+    guarded(|| unsafe { with_file(engine, path, Engine::restore) })
+}
+
+/// # Safety
+/// `engine` is an open handle, `path` a string that ends with a zero; or they are null.
+unsafe fn with_file<'a>(
+    engine: *const ks_engine,
+    path: *const c_char,
+    run: impl FnOnce(&'a Engine, &'a Path) -> Result<(), Error>,
+) -> Result<ks_status, Error> {
+    // SAFETY: the caller's promise.
+    let (engine, path) = unsafe { (engine.as_ref(), text(path)) };
+    let engine = engine.ok_or_else(|| null("the engine"))?.databases.engine();
+    run(engine, as_path(path.ok_or_else(|| null("the path"))?))?;
+    Ok(ks_status::KS_OK)
+}
+
+/// Gives what whoever opened an engine should know of what was on disk, through `*notes`: an array of strings, to be freed with ks_free_reply, without
+/// elements where there is nothing to say. They tell what was imported, taken from the end of the log that a killed process left, or cut off.
+///
+/// Returns KS_OK, KS_ERR_USAGE, or KS_ERR_OOM.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_opening_notes(engine: *const ks_engine, notes: *mut *mut ks_reply) -> ks_status {
+    guarded(|| {
+        // SAFETY: the caller's pointer is valid for writing, the handle open; or they are null.
+        let (given, engine) = unsafe { (out("notes", notes, std::ptr::null_mut())?, engine.as_ref()) };
+        let notes = engine.ok_or_else(|| null("the engine"))?.databases.engine().opening_notes();
+        *given = reply_of(&Item::Array(notes.iter().map(|note| Item::Bulk(note.as_bytes())).collect()))?;
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Closes a handle. The engine ends with its last handle and session, and so does the log of a path: what was acknowledged is on disk then, and other
+/// processes may open it. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_close(engine: *mut ks_engine) {
     if !engine.is_null() {
@@ -975,15 +939,6 @@ pub unsafe extern "C" fn ks_ttl(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn statuses_are_the_engines_kinds() {
-        for kind in ErrorKind::ALL {
-            let status = ks_status::from(*kind);
-            assert_eq!(status as i32, *kind as i32);
-            assert_eq!(format!("{status:?}"), kind.constant());
-        }
-    }
 
     #[test]
     fn a_panic_becomes_a_status() {

@@ -182,7 +182,7 @@ static void threads(ks_engine *engine) {
 }
 
 static void opening(void) {
-  ks_options options = {sizeof options, "c-tests", "maxmemory 10mb\n"};
+  ks_options options = {.size = sizeof options, .name = "c-tests", .config = "maxmemory 10mb\n"};
   ks_engine *one, *other, *failing = NULL;
   CHECK(ks_open(&options, &one) == KS_OK && ks_open(&options, &other) == KS_OK);
   CHECK(ks_set(one, 0, "k", 1, "v", 1, 0, 0) == KS_OK && ks_exists(other, 0, "k", 1) == KS_OK);

@@ -25,6 +25,7 @@ static void check(int holds, const char *what, int line) {
 
 static void null_pointers(ks_engine *engine, ks_session *session) {
   ks_session *opened = session;
+  ks_reply not_given, *notes = &not_given;
   const void *keys[] = {"k", NULL};
   const char *words[] = {"PING", NULL};
   const size_t key_lengths[] = {1, 1};
@@ -70,6 +71,14 @@ static void null_pointers(ks_engine *engine, ks_session *session) {
   REFUSED(ks_hget(engine, 0, "k", 1, "f", 1, NULL, 8, &length), "buffer");
   REFUSED(ks_hget(engine, 0, "k", 1, "f", 1, buffer, 8, NULL), "length");
 
+  REFUSED(ks_snapshot(NULL, "misuse.rdb"), "engine");
+  REFUSED(ks_snapshot(engine, NULL), "path");
+  REFUSED(ks_restore(NULL, "misuse.rdb"), "engine");
+  REFUSED(ks_restore(engine, NULL), "path");
+  REFUSED(ks_opening_notes(engine, NULL), "notes");
+  REFUSED(ks_opening_notes(NULL, &notes), "engine");
+  CHECK(notes == NULL);
+
   REFUSED(ks_set(NULL, 0, "k", 1, "v", 1, 0, 0), "engine");
   REFUSED(ks_set(engine, 0, NULL, 1, "v", 1, 0, 0), "key");
   REFUSED(ks_set(engine, 0, "k", 1, NULL, 1, 0, 0), "value");
@@ -93,7 +102,13 @@ static void null_pointers(ks_engine *engine, ks_session *session) {
   CHECK(ks_set_last_error(KS_ERR_IO, "own") == KS_ERR_IO && strcmp(ks_last_error(), "own") == 0);
 }
 
-/* The options of a header without `config`, and of one without `name` too. */
+/* The options of a header without `path`, of one without `config`, and of one without `name` too. */
+struct old_options {
+  size_t size;
+  const char *name;
+  const char *config;
+};
+
 struct older_options {
   size_t size;
   const char *name;
@@ -103,17 +118,27 @@ struct newer_options {
   size_t size;
   const char *name;
   const char *config;
+  const char *path;
   uint32_t more;
   const char *others;
 };
 
 static void sizes_of_options(void) {
+  struct old_options *old = (struct old_options *)malloc(sizeof *old);
   struct older_options *older = (struct older_options *)malloc(sizeof *older);
   size_t *oldest = (size_t *)malloc(sizeof *oldest);
   struct newer_options newer;
   ks_options options;
   ks_engine *one = NULL, *other = NULL;
   /* On the heap, where valgrind sees whoever reads on. */
+  old->size = sizeof *old;
+  old->name = NULL;
+  old->config = "maxmemory 10mb\n";
+  CHECK(ks_open((const ks_options *)old, &one) == KS_OK && ks_set(one, 0, "k", 1, "v", 1, 0, 0) == KS_OK);
+  ks_close(one);
+  old->config = "maxmemory lots\n";
+  REFUSED(ks_open((const ks_options *)old, &one), "maxmemory");
+  free(old);
   older->size = sizeof *older;
   older->name = "misuse-older";
   CHECK(ks_open((const ks_options *)older, &one) == KS_OK && ks_open((const ks_options *)older, &other) == KS_OK);
@@ -164,6 +189,12 @@ static void names(void) {
   CHECK(ks_set(one, 0, "k", 1, "v", 1, 0, 0) == KS_OK && ks_exists(other, 0, "k", 1) == KS_MISSING);
   ks_close(one);
   ks_close(other);
+  options.path = "misuse.ks";
+  REFUSED(ks_open(&options, &one), "not both");
+  CHECK(one == NULL);
+  options.name = NULL;
+  options.path = "caf\xe9.ks";
+  CHECK(ks_open(&options, &one) == KS_ERR_USAGE && one == NULL && strstr(ks_last_error(), "UTF-8") != NULL);
 }
 
 static void formats(ks_engine *engine, ks_session *session) {

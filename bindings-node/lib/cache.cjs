@@ -9,7 +9,8 @@ const { KIND, readStrings, readTyped } = require("./many.cjs");
 const { Near } = require("./near.cjs");
 const { getBuffer } = require("./slab.cjs");
 const { readJson } = require("./json.cjs");
-const { flag, known, milliseconds, text, timeOf, usage } = require("./usage.cjs");
+const { restore, snapshot } = require("./saving.cjs");
+const { flag, known, milliseconds, pathOf, text, timeOf, usage } = require("./usage.cjs");
 const { codecOf, pendingValue, prepare } = require("./values.cjs");
 
 /** Closes the handles of caches that were collected unclosed. */
@@ -95,25 +96,36 @@ class Cache {
   #prefix;
   #codec;
   #name;
+  #path;
   /** What ends the waits for loads under way. */
   #waiting = new Set();
 
   constructor(options = {}) {
     if (options === null) throw usage("the options must be an object");
-    const { name, prefix = "" } = known(options, ["name", "maxmemory", "prefix", "codec", "near", "config"]);
+    const { name, path, prefix = "" } = known(options, ["name", "path", "maxmemory", "prefix", "codec", "near", "config"]);
     if (name !== undefined) text(name, "name");
+    if (path !== undefined) this.#path = pathOf(path, "path");
+    if (name !== undefined && path !== undefined) throw usage("name and path exclude each other: a path is found by all who open it");
     text(prefix, "prefix");
     this.#codec = codecOf(options.codec);
     this.#name = name;
     this.#prefix = prefix;
     // A cache makes room; an error for a full one is what a database wants.
-    this.#handle = native.open(name, ...configOf(options, "allkeys-adaptive"), true);
+    this.#handle = native.open(name, this.#path, ...configOf(options, "allkeys-adaptive"), true);
     collected.register(this, this.#handle, this);
     if (options.near !== undefined) this.#near = new Near(this.#handle, prefix, this.#codec, options.near);
   }
 
   get name() {
     return this.#name;
+  }
+
+  get path() {
+    return this.#path;
+  }
+
+  get openingNotes() {
+    return native.openingNotes(this.#handle);
   }
 
   #full(key) {
@@ -284,6 +296,14 @@ class Cache {
   mget(all) {
     const wanted = listed(all, "the keys");
     return readStrings(this.#handle, wanted, this.#prefix, undefined) ?? wanted.map((key) => this.getString(key));
+  }
+
+  async snapshot(path) {
+    return snapshot(this.#handle, path);
+  }
+
+  async restore(path) {
+    return restore(this.#handle, path);
   }
 
   call(...words) {

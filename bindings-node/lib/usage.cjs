@@ -2,6 +2,9 @@
 // What the engine itself refuses is thrown natively, with the same codes.
 "use strict";
 
+const { resolve } = require("node:path");
+const { fileURLToPath } = require("node:url");
+
 /** An error with a code of the engine's table. */
 function usage(message) {
   return Object.assign(new TypeError(message), { code: "KS_ERR_USAGE" });
@@ -49,4 +52,12 @@ function text(value, name) {
   return value;
 }
 
-module.exports = { flag, known, milliseconds, text, timeOf, usage };
+/** The whole path that a text, or a URL of a file, stands for now. */
+function pathOf(value, name) {
+  if (value instanceof URL && value.protocol !== "file:") throw usage(`${name} must be a URL of a file`);
+  const path = text(value instanceof URL ? fileURLToPath(value) : value, name);
+  if (path === "" || path.includes("\0")) throw usage(`${name} must be a path`);
+  return resolve(path);
+}
+
+module.exports = { flag, known, milliseconds, pathOf, text, timeOf, usage };

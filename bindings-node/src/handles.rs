@@ -3,6 +3,7 @@
 //! JavaScript knows a handle only as a number; `hot.rs` keeps what it looked up here, per isolate.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -52,6 +53,11 @@ impl Store {
     pub fn database(&self) -> Numbered<'_> {
         let chosen = self.databases.get(self.current.load(Ordering::Relaxed));
         chosen.expect("the session has chosen one that there is")
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        self.databases.engine()
     }
 
     /// The versions of the engine's keys.
@@ -218,28 +224,44 @@ impl Table {
     }
 }
 
-/// Opens a handle on the engine of a name, or on a new one.
+/// Where an engine is found by whoever opens it.
+pub enum Place {
+    /// By this handle alone.
+    Own,
+    Name(String),
+    /// In a folder, where its data outlives it: no count of handles keeps it.
+    Path(PathBuf),
+}
+
+/// Opens a handle on the engine of a place, or on a new one.
 ///
 /// # Errors
-/// Options that can't be honoured.
-pub fn open(name: Option<String>, config: Config) -> Result<u32> {
+/// Options that can't be honoured, or what is in the folder can't be had.
+pub fn open(place: Place, config: Config) -> Result<u32> {
+    // Not under the table's lock: loading may take long.
+    let engine = match place {
+        Place::Own => Engine::builder().config(config).open()?,
+        Place::Path(path) => Engine::builder().path(path).config(config).open()?,
+        Place::Name(name) => return open_named(name, config),
+    };
+    TABLE.lock().get_or_insert_with(Table::default).insert(Store::new(&engine, None))
+}
+
+fn open_named(name: String, config: Config) -> Result<u32> {
     let mut table = TABLE.lock();
     let table = table.get_or_insert_with(Table::default);
-    let engine = match &name {
-        None => Engine::builder().config(config).open()?,
-        Some(name) => match table.named.get_mut(name) {
-            Some(named) => {
-                named.handles += 1;
-                named.engine.clone()
-            }
-            None => {
-                let engine = Engine::builder().name(name.clone()).config(config).open()?;
-                table.named.insert(name.clone(), Named { engine: engine.clone(), handles: 1 });
-                engine
-            }
-        },
+    let engine = match table.named.get_mut(&name) {
+        Some(named) => {
+            named.handles += 1;
+            named.engine.clone()
+        }
+        None => {
+            let engine = Engine::builder().name(name.clone()).config(config).open()?;
+            table.named.insert(name.clone(), Named { engine: engine.clone(), handles: 1 });
+            engine
+        }
     };
-    table.insert(Store::new(&engine, name))
+    table.insert(Store::new(&engine, Some(name)))
 }
 
 /// Opens another handle on a handle's engine.

@@ -9,9 +9,11 @@ mod hot;
 mod loads;
 mod outcome;
 mod packed;
+pub mod saving;
 mod scratch;
 mod waits;
 
+use handles::Place;
 use keystead::cache::check_options;
 use keystead::{Config, Error, ErrorKind};
 use napi::bindgen_prelude::{Env, Object};
@@ -23,12 +25,13 @@ pub fn install(env: &Env, exports: Object<'_>) -> napi::Result<()> {
     hot::install(env, &exports)
 }
 
-/// A handle on the engine of a name, or on a private one; `config` is text as in valkey.conf, `options` has names and values in
+/// A handle on the engine of a name, on that of a folder, or on a private one; `config` is text as in valkey.conf, `options` has names and values in
 /// turn; both count for the first opener. `is_cache`: there is a least memory limit.
 #[napi(catch_unwind)]
 #[allow(clippy::needless_pass_by_value, reason = "Node-API's arguments are values")]
 pub fn open(
     name: Option<String>,
+    path: Option<String>,
     config: Option<String>,
     options: Option<Vec<String>>,
     is_cache: Option<bool>,
@@ -42,7 +45,15 @@ pub fn open(
         if is_cache == Some(true) {
             check_options(&chosen)?;
         }
-        handles::open(name, chosen)
+        let place = match (name, path) {
+            (Some(_), Some(_)) => {
+                return Err(Error::new(ErrorKind::Usage, "ERR name and path exclude each other"));
+            }
+            (Some(name), None) => Place::Name(name),
+            (None, Some(path)) => Place::Path(path.into()),
+            (None, None) => Place::Own,
+        };
+        handles::open(place, chosen)
     };
     opened().map_err(|error| coded(&error))
 }
@@ -57,6 +68,13 @@ pub fn duplicate(handle: u32) -> napi::Result<u32, String> {
 #[napi(catch_unwind)]
 pub fn close(handle: u32) -> bool {
     handles::close(handle)
+}
+
+/// What the engine's opening had to say of what was on disk.
+#[napi(catch_unwind)]
+pub fn opening_notes(handle: u32) -> napi::Result<Vec<String>, String> {
+    let store = handles::find(handle).ok_or_else(|| coded(&handles::closed()))?;
+    Ok(store.engine().opening_notes())
 }
 
 /// The constants of the kinds of errors, the first of which has number 1.

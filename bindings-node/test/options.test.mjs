@@ -10,7 +10,8 @@ const refused = (error) => error instanceof TypeError && error.code === "KS_ERR_
 
 test("options of a cache", () => {
   const wrong = [
-    null, 5, "x", true, [], { nmae: "x" }, { Name: "x" }, { ttl: 5 }, { name: 5 }, { name: null }, { name: "\ud800" }, { prefix: 5 }, { prefix: null },
+    null, 5, "x", true, [], { nmae: "x" }, { Name: "x" }, { ttl: 5 }, { name: 5 }, { name: null }, { name: "\ud800" }, { path: 5 }, { path: null }, { path: "" },
+    { path: "a\0b" }, { path: "\ud800" }, { path: new URL("http://localhost/a") }, { name: "x", path: "y" }, { prefix: 5 }, { prefix: null },
     { prefix: "\ud800" }, { codec: "x" }, { codec: null }, { codec: {} }, { codec: { name: "msgpack" } },
     { codec: { name: "msgpack", encode() {}, decode() {}, other: 1 } }, { maxmemory: -1 },
     { maxmemory: NaN }, { maxmemory: Infinity }, { maxmemory: 1.5 }, { maxmemory: 1e30 }, { maxmemory: {} }, { maxmemory: null }, { maxmemory: 5n },

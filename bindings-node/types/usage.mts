@@ -12,6 +12,11 @@ interface Property {
 const cache = new Cache({ name: "types", maxmemory: "64mb", prefix: "t:", codec: "json", config: { "hash-max-listpack-entries": 64 } });
 const packed = new Cache({ codec: { name: "msgpack", encode: () => new Uint8Array(), decode: (bytes) => bytes.length } });
 
+const stored = new Cache({ path: new URL("file:///var/lib/app.ks"), config: { appendfsync: "always" } });
+const notes: string[] = stored.openingNotes;
+const folder: string | undefined = stored.path;
+const written: Promise<void> = stored.snapshot("backup.rdb");
+const read: Promise<void> = stored.restore(new URL("file:///backup.rdb"));
 const near = new Cache({ name: "types", near: { max: 100, objects: true } });
 // @ts-expect-error A near cache is bounded.
 new Cache({ near: {} });
@@ -35,6 +40,7 @@ cache.get(1);
 // @ts-expect-error There is no such option.
 new Cache({ nmae: "x" });
 
+const kept: Redis = new Redis({ dataPath: "app.ks" });
 const redis: Redis = new Redis({ name: "types", keyPrefix: "t:", db: 1 });
 const text: Promise<string | null> = redis.get("k");
 const raw: Promise<Buffer | null> = redis.getBuffer("k");

@@ -151,3 +151,34 @@ fn come_and_go() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
+
+#[test]
+fn a_path_can_be_opened_while_other_threads_close_it() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.ks");
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                for _ in 0..100 {
+                    let engine =
+                        Engine::builder().path(&path).open().expect("whoever had it is of this process");
+                    engine.database(0).unwrap().incr("count", 1).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let engine = Engine::builder().path(&path).open().unwrap();
+    assert_eq!(engine.database(0).unwrap().incr("count", 0).unwrap(), 400);
+}
+
+#[test]
+fn a_name_and_a_path_exclude_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.ks");
+    let error = Engine::builder().name("named").path(&path).open().unwrap_err();
+    assert_eq!(error.kind(), keystead::ErrorKind::Usage, "{error}");
+    assert!(!path.exists());
+}

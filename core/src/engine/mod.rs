@@ -27,10 +27,10 @@ use crate::fork;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{HashSeed, Journal, Observer, Versions};
 use crate::local::Local;
-use crate::os::Guard;
+use crate::os::{self, Guard};
 use crate::persist::files;
 use crate::recovery;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Condvar, Mutex};
 use session::Session;
 
 /// A handle to an engine. Clones are the same engine; it ends with the last of them, on the thread that drops it.
@@ -45,6 +45,8 @@ struct Open {
     inner: Arc<Local>,
     /// Where the engine stands, if that is elsewhere; nothing once it was closed.
     backend: Option<Arc<dyn Backend>>,
+    /// What it is called in [`NAMED`].
+    name: Option<String>,
 }
 
 impl Open {
@@ -59,6 +61,7 @@ impl Drop for Open {
         // Nobody is left who could hear of an error.
         let _ = self.close();
         self.inner.persistence.end(&self.inner.keyspace);
+        self.leave_name();
         background::leave(&self.inner.keyspace.task);
         // Registries that outlive a model are none of its business.
         if cfg!(not(loom)) {
@@ -74,8 +77,17 @@ const _: () = {
     is_send::<Session>();
 };
 
-/// Engines that were opened by name and are alive.
-static NAMED: LazyLock<Mutex<HashMap<String, Weak<Open>>>> = LazyLock::new(Mutex::default);
+/// An engine that was opened by name. It is listed until it has let go of its files: whoever opens the name meanwhile waits for that.
+struct Named {
+    open: Weak<Open>,
+    number: u64,
+    /// The process that opened it: what ends in a parent ends in no child.
+    generation: u64,
+}
+
+static NAMED: LazyLock<Mutex<HashMap<String, Named>>> = LazyLock::new(Mutex::default);
+/// One of them is listed no more.
+static LEFT: LazyLock<Condvar> = LazyLock::new(Condvar::default);
 
 /// How an engine is to be opened.
 #[derive(Default)]
@@ -110,7 +122,7 @@ impl Builder {
     }
 
     /// The folder that the engine is kept in: it is made if it is not there, and what is in it is loaded. Every write goes to a log there, unless the option
-    /// `appendonly` says otherwise. Every opener in this process gets the same engine; other processes are refused.
+    /// `appendonly` says otherwise. Every opener in this process gets the same engine; other processes are refused. It takes the place of a name.
     pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
         self.path = Some(path.into());
         self
@@ -139,7 +151,7 @@ impl Builder {
     /// Opens the engine.
     ///
     /// # Errors
-    /// Options that can't be honoured, the system has no memory for an engine, or what is on disk is damaged or can't be read.
+    /// Options that can't be honoured, a name and a path at once, the system has no memory for an engine, or what is on disk is damaged or can't be read.
     pub fn open(self) -> Result<Engine> {
         /// More than an engine takes before anything is stored. It is made of many parts, which are not asked for one by one.
         const BYTES: usize = 1 << 20;
@@ -147,22 +159,29 @@ impl Builder {
         let Builder { mut name, config, clock, seed, backend, is_durable, path } = self;
         let mut kept = if is_durable { Kept::Folder } else { Kept::Nowhere };
         if let Some(path) = path {
+            if name.is_some() {
+                return Err(Error::new(ErrorKind::Usage, "ERR an engine has a name or a path, not both"));
+            }
             name = Some(format!("path:{}", adopt_path(&config, &path)?.display()));
             kept = Kept::Locked;
         } else if config.is_set("appendonly") && config.hot().appendonly() {
             kept = Kept::Folder;
         }
-        let open = || Open::new(config, clock, seed.unwrap_or_else(HashSeed::random), backend, kept);
+        let seed = seed.unwrap_or_else(HashSeed::random);
         let Some(name) = name else {
-            return open().map(Engine::of);
+            return Open::new(config, clock, seed, backend, kept, None).map(Engine::of);
         };
         let mut named = NAMED.lock();
-        if let Some(open) = named.get(&name).and_then(Weak::upgrade) {
-            return Ok(Engine::of(open));
+        while let Some(Named { open, generation, .. }) = named.get(&name) {
+            match open.upgrade() {
+                Some(open) => return Ok(Engine::of(open)),
+                None if *generation == os::generation() => named = LEFT.wait(named, None),
+                None => break,
+            }
         }
-        named.retain(|_, engine| engine.strong_count() > 0);
-        let open = open()?;
-        named.insert(name, Arc::downgrade(&open));
+        let open = Open::new(config, clock, seed, backend, kept, Some(name.clone()))?;
+        let (number, generation) = (open.inner.number, os::generation());
+        named.insert(name, Named { open: Arc::downgrade(&open), number, generation });
         Ok(Engine::of(open))
     }
 }
@@ -242,7 +261,7 @@ impl Engine {
 
     /// A private engine with default options.
     pub fn new() -> Engine {
-        let open = Open::new(Config::default(), None, HashSeed::random(), None, Kept::Nowhere);
+        let open = Open::new(Config::default(), None, HashSeed::random(), None, Kept::Nowhere, None);
         Engine::of(open.expect("nothing is loaded"))
     }
 
@@ -373,6 +392,7 @@ impl Open {
         seed: HashSeed,
         backend: Option<Arc<dyn Backend>>,
         kept: Kept,
+        name: Option<String>,
     ) -> Result<Arc<Open>> {
         let inner = Local::new(config, clock, seed, table::count());
         if kept == Kept::Locked {
@@ -392,7 +412,17 @@ impl Open {
             fork::protect(&inner, freeze_names);
         }
         background::enter(inner.clone());
-        Ok(Arc::new(Open { inner, backend }))
+        Ok(Arc::new(Open { inner, backend, name }))
+    }
+
+    /// Lets the next one have the name.
+    fn leave_name(&self) {
+        let Some(name) = &self.name else { return };
+        let mut named = NAMED.lock();
+        if named.get(name).is_some_and(|listed| listed.number == self.inner.number) {
+            named.remove(name);
+            LEFT.notify_all();
+        }
     }
 }
 

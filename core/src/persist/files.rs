@@ -43,6 +43,25 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What the names of files begin with that are written beside others, before the process's number.
+const BESIDE: &str = "temp-";
+
+/// Removes what killed processes were writing beside files whose names begin with `name`. Nobody writes there.
+pub(crate) fn remove_abandoned(folder: &Path, name: &str) {
+    let is_abandoned = |file: &str| {
+        let rest = file.strip_prefix(BESIDE).and_then(|rest| rest.split_once('-'));
+        rest.is_some_and(|(process, rest)| {
+            !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit()) && rest.starts_with(name)
+        })
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_abandoned) {
+            // What can't be removed stays; it is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A file that is being written to take the place of another. Unless it [does](Replacement::commit) it is removed.
 #[derive(Debug)]
 pub(crate) struct Replacement {
@@ -52,13 +71,13 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Begins to write what is to be at `target`, to a file beside it of a name that begins with `temp-`.
+    /// Begins to write what is to be at `target`, to a file beside it of a name that begins with [`BESIDE`].
     ///
     /// # Errors
     /// It can't be created.
     pub(crate) fn begin(target: &Path) -> Result<Self> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let beside = target.with_file_name(format!("temp-{}-{name}", std::process::id()));
+        let beside = target.with_file_name(format!("{BESIDE}{}-{name}", std::process::id()));
         let file = create(&beside).map_err(|error| told("Creating", &beside, &error))?;
         Ok(Self { target: target.to_owned(), beside, file: Some(file) })
     }
@@ -165,5 +184,29 @@ mod tests {
         }
         let missing = replace(&folder.path().join("none/data"), b"").unwrap_err();
         assert!(missing.to_string().contains("No such file"), "{missing}");
+    }
+
+    #[test]
+    fn what_killed_processes_were_writing_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "temp-12-data",
+            "temp-12-data.1",
+            "temp-x-data",
+            "temp-12",
+            "temp--data",
+            "temp-12-other",
+            "data",
+        ] {
+            fs::write(folder.path().join(name), b"half").unwrap();
+        }
+        remove_abandoned(folder.path(), "data");
+        let left = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<String> = left.collect();
+        left.sort();
+        assert_eq!(left, ["data", "temp--data", "temp-12", "temp-12-other", "temp-x-data"]);
+        remove_abandoned(&folder.path().join("none"), "data");
     }
 }

@@ -153,6 +153,7 @@ impl Persistence {
         }
         let Some(manifest) = places.read_manifest()? else { return Ok(None) };
         if !self.is_logging() {
+            files::remove_abandoned(&places.folder, &places.name);
             let completed = places.complete(&manifest)?;
             if completed > 0 {
                 self.note(format!("{completed} bytes of the log were taken from its ring"));
@@ -303,19 +304,15 @@ impl Persistence {
         };
         let removed: Vec<LogFile> =
             before.base.into_iter().chain(before.history).chain(before.increments).collect();
-        let mut after = Manifest { base: Some(base), history: Vec::new(), increments: vec![increment] };
+        // What is removed is named until it is: who is killed before leaves it to the next one.
+        let mut after = Manifest { base: Some(base), history: removed, increments: vec![increment] };
         places.write_manifest(&after)?;
-        for file in removed {
-            // What can't be removed is named as history, so that the next one removes it.
-            if let Err(error) = fs::remove_file(places.path(&file))
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                after.history.push(file);
-            }
-        }
-        if !after.history.is_empty() {
-            places.write_manifest(&after)?;
-        }
+        after.history.retain(|file| {
+            let removed = fs::remove_file(places.path(file));
+            removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+        });
+        // One that names files which are gone is as good.
+        let _ = places.write_manifest(&after);
         let mut files = self.files.lock();
         *files = Files { manifest: after, before: saved.bytes, at_rewrite: saved.bytes };
         if let Some(log) = log {

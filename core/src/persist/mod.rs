@@ -15,7 +15,7 @@ pub(crate) mod saving;
 mod status;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -116,6 +116,7 @@ impl Persistence {
         let folder = folder(config);
         files::create_folder(&folder).map_err(|error| files::told("Creating", &folder, &error))?;
         *self.lock.lock() = Some(lock::lock(&folder)?);
+        files::remove_abandoned(&folder, &text(config, "dbfilename").to_string_lossy());
         Ok(())
     }
 
@@ -310,11 +311,13 @@ impl Persistence {
     /// It is damaged or can't be read: nothing has changed. Or there is no memory for it.
     pub(crate) fn restore(&self, db: &mut Db<'_>, path: &Path) -> Result<()> {
         let keyspace = db.keyspace();
-        let open = || File::open(path).map_err(|error| files::told("Opening", path, &error));
-        loading::read(keyspace, &mut open()?, Time::Present, |_| Ok(()))?;
+        let mut file = File::open(path).map_err(|error| files::told("Opening", path, &error))?;
+        loading::read(keyspace, &mut file, Time::Present, |_| Ok(()))?;
+        // The same file, whatever has taken its place meanwhile.
+        file.rewind().map_err(|error| files::told("Reading", path, &error))?;
         db.clear_all();
         let put = |record| loading::put_into(db, record, Twice::Refused);
-        let (loaded, _) = loading::read(keyspace, &mut open()?, Time::Present, put)?;
+        let (loaded, _) = loading::read(keyspace, &mut file, Time::Present, put)?;
         *self.functions.lock() = loaded.functions;
         Ok(())
     }
