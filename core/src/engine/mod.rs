@@ -11,6 +11,7 @@ use std::collections::HashMap;
 #[cfg(feature = "listener")]
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::fork;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{HashSeed, Journal, Observer, Versions};
 use crate::local::Local;
-use crate::os::Guard;
+use crate::os::{self, Guard};
 use crate::persist::files;
 use crate::recovery;
 use crate::sync::{Arc, Mutex};
@@ -45,6 +46,8 @@ struct Open {
     inner: Arc<Local>,
     /// Where the engine stands, if that is elsewhere; nothing once it was closed.
     backend: Option<Arc<dyn Backend>>,
+    /// How many have opened it and have not left. Grows, and comes to an end of the engine, only with the registry of names locked.
+    openings: AtomicUsize,
 }
 
 impl Open {
@@ -64,6 +67,9 @@ impl Drop for Open {
         if cfg!(not(loom)) {
             fork::forget(&self.inner);
         }
+        if self.inner.persistence.is_kept() {
+            forget_name(self);
+        }
     }
 }
 
@@ -74,8 +80,28 @@ const _: () = {
     is_send::<Session>();
 };
 
-/// Engines that were opened by name and are alive.
-static NAMED: LazyLock<Mutex<HashMap<String, Weak<Open>>>> = LazyLock::new(Mutex::default);
+/// Engines that were opened by name: those that are kept on disk until they have ended, all others while they are alive.
+static NAMED: LazyLock<Mutex<HashMap<String, Named>>> = LazyLock::new(Mutex::default);
+
+/// An engine that was opened by name.
+struct Named {
+    open: Weak<Open>,
+    is_kept: bool,
+    /// The process that opened it: in a child of that nobody ends what was ending when it was forked.
+    generation: u64,
+}
+
+impl Named {
+    /// Whether nobody has it any more, and it has its folder until another thread has ended it.
+    fn is_ending(&self) -> bool {
+        self.is_kept && self.generation == os::generation() && self.open.strong_count() == 0
+    }
+}
+
+/// Takes an engine that has ended off the registry of names.
+fn forget_name(open: &Open) {
+    NAMED.lock().retain(|_, found| !std::ptr::eq(found.open.as_ptr(), open));
+}
 
 /// How an engine is to be opened.
 #[derive(Default)]
@@ -152,17 +178,27 @@ impl Builder {
         } else if config.is_set("appendonly") && config.hot().appendonly() {
             kept = Kept::Folder;
         }
-        let open = || Open::new(config, clock, seed.unwrap_or_else(HashSeed::random), backend, kept);
+        let seed = seed.unwrap_or_else(HashSeed::random);
         let Some(name) = name else {
-            return open().map(Engine::of);
+            return Open::new(config, clock, seed, (backend, kept)).map(Engine::of);
         };
         let mut named = NAMED.lock();
-        if let Some(open) = named.get(&name).and_then(Weak::upgrade) {
-            return Ok(Engine::of(open));
+        while let Some(found) = named.get(&name) {
+            if let Some(open) = found.open.upgrade() {
+                open.openings.fetch_add(1, Ordering::Relaxed);
+                return Ok(Engine::of(open));
+            }
+            if !found.is_ending() {
+                break;
+            }
+            drop(named);
+            std::thread::sleep(Duration::from_millis(1));
+            named = NAMED.lock();
         }
-        named.retain(|_, engine| engine.strong_count() > 0);
-        let open = open()?;
-        named.insert(name, Arc::downgrade(&open));
+        named.retain(|_, found| found.open.strong_count() > 0 || found.is_ending());
+        let open = Open::new(config, clock, seed, (backend, kept))?;
+        let (is_kept, generation) = (kept != Kept::Nowhere, os::generation());
+        named.insert(name, Named { open: Arc::downgrade(&open), is_kept, generation });
         Ok(Engine::of(open))
     }
 }
@@ -228,7 +264,7 @@ impl Engine {
 
     /// A private engine with default options.
     pub fn new() -> Engine {
-        let open = Open::new(Config::default(), None, HashSeed::random(), None, Kept::Nowhere);
+        let open = Open::new(Config::default(), None, HashSeed::random(), (None, Kept::Nowhere));
         Engine::of(open.expect("nothing is loaded"))
     }
 
@@ -242,6 +278,35 @@ impl Engine {
     /// The engine stands elsewhere, and something that was acknowledged could not be brought there.
     pub fn close(self) -> Result<()> {
         Arc::into_inner(self.open).map_or(Ok(()), |mut open| open.close())
+    }
+
+    /// Gives up one opening of the engine, of which each [`Builder::open`] is one; the handle remains. With the last of them an engine that is kept on disk
+    /// ends, whatever handles there are: what was acknowledged is on the disk, the folder is free, and nothing can be written any more. For languages
+    /// that let go of handles when they like.
+    ///
+    /// # Errors
+    /// Something that was acknowledged can't be brought to the disk.
+    #[doc(hidden)]
+    pub fn close_opening(&self) -> Result<()> {
+        let mut named = NAMED.lock();
+        if !self.open.leave() || !self.inner.persistence.is_kept() {
+            return Ok(());
+        }
+        let ended = self.inner.persistence.close(&self.inner.keyspace);
+        named.retain(|_, found| !std::ptr::eq(found.open.as_ptr(), &raw const *self.open));
+        ended
+    }
+
+    /// Whether it is kept on disk.
+    #[doc(hidden)]
+    pub fn is_kept(&self) -> bool {
+        self.inner.persistence.is_kept()
+    }
+
+    /// As [`Engine::close_opening`], but ends nothing: that is left to the last handle.
+    #[doc(hidden)]
+    pub fn drop_opening(&self) {
+        self.open.leave();
     }
 
     /// Where it stands, if not in this process.
@@ -357,8 +422,7 @@ impl Open {
         config: Config,
         clock: Option<Clock>,
         seed: HashSeed,
-        backend: Option<Arc<dyn Backend>>,
-        kept: Kept,
+        (backend, kept): (Option<Arc<dyn Backend>>, Kept),
     ) -> Result<Arc<Open>> {
         let inner = Local::new(config, clock, seed, table::count());
         if kept == Kept::Locked {
@@ -378,7 +442,12 @@ impl Open {
             fork::protect(&inner, freeze_names);
         }
         background::enter(inner.clone());
-        Ok(Arc::new(Open { inner, backend }))
+        Ok(Arc::new(Open { inner, backend, openings: AtomicUsize::new(1) }))
+    }
+
+    /// One who opened it has left. Says whether that was the last.
+    fn leave(&self) -> bool {
+        self.openings.fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 
