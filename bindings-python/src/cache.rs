@@ -242,6 +242,10 @@ macro_rules! cache_class {
                 self.inner.live.iter().for_each(|live| live.clear(py));
             }
 
+            fn _check_open(&self, py: Python<'_>) -> PyResult<()> {
+                self.inner.check_open(py)
+            }
+
             /// Number of keys. O(shards), O(all keys) in a namespace.
             fn _size(&self, py: Python<'_>) -> PyResult<usize> {
                 let _inside = enter(py)?;

@@ -1,31 +1,57 @@
 //! `Engine`: a handle to an engine, from which stores, caches and clients are made.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use keystead::cache::check_options;
 use keystead::{Config, Engine};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
-use crate::errors::raise;
+use crate::errors::{raise, usage};
+use crate::exit::{detach, enter};
 
-/// An engine: private to its handle, or shared by everyone in this process who opens its name.
+/// An engine: private to its handle, shared by everyone in this process who opens its name, or kept in the folder `path` and shared by everyone in this
+/// process who opens that.
+///
+/// `config` is text as in `valkey.conf`, `options` are pairs of names and values. Both count only for whoever opens a name or a path first.
+///
+/// Raises ConnectionError if another process has the folder, which the text names, or if what is in it is damaged or can't be read or written; ValueError
+/// if there are a name and a path, or an option is not valid.
 #[pyclass(frozen, name = "Engine", module = "keystead", weakref)]
 pub struct PyEngine {
     pub engine: Engine,
     name: Option<String>,
+    path: Option<PathBuf>,
+    closed: AtomicBool,
+}
+
+impl Drop for PyEngine {
+    fn drop(&mut self) {
+        // What was made of it may live on.
+        if !self.closed.load(Ordering::Relaxed) {
+            self.engine.drop_opening();
+        }
+    }
 }
 
 #[pymethods]
 impl PyEngine {
-    /// `config` is text as in `valkey.conf`, `options` are names and values; both count only for whoever opens a name first. `is_cache`: there is a least
-    /// memory limit.
+    /// `is_cache`: there is a least memory limit.
     #[new]
-    #[pyo3(signature = (name=None, *, config=None, options=None, is_cache=false))]
+    #[pyo3(signature = (name=None, *, path=None, config=None, options=None, is_cache=false))]
     fn new(
         py: Python<'_>,
         name: Option<String>,
+        path: Option<PathBuf>,
         config: Option<&str>,
         options: Option<Vec<(String, String)>>,
         is_cache: bool,
     ) -> PyResult<Self> {
+        let _inside = enter(py)?;
+        if name.is_some() && path.is_some() {
+            return Err(usage(py, "ERR an engine is opened by its name or by its path, not by both"));
+        }
         let chosen = || -> keystead::Result<Config> {
             let chosen = Config::from_text(config.unwrap_or_default().as_bytes())?;
             for (name, value) in options.iter().flatten() {
@@ -40,14 +66,23 @@ impl PyEngine {
         if let Some(name) = &name {
             builder = builder.name(name);
         }
-        let engine = builder.open().map_err(|error| raise(py, &error))?;
-        Ok(Self { engine, name })
+        if let Some(path) = &path {
+            builder = builder.path(path);
+        }
+        let engine = detach(py, || builder.open()).map_err(|error| raise(py, &error))?;
+        Ok(Self { engine, name, path, closed: AtomicBool::new(false) })
     }
 
     /// The name it was opened by, or None.
     #[getter]
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// The folder it was opened by, as it was given, or None.
+    #[getter]
+    fn path(&self) -> Option<String> {
+        self.path.as_ref().map(|path| path.to_string_lossy().into_owned())
     }
 
     /// The engine's number: no other of this process has it.
@@ -62,10 +97,70 @@ impl PyEngine {
         self.engine.used_bytes()
     }
 
+    /// What whoever opened the engine should know of what was on disk: what was imported, completed or cut off.
+    #[getter]
+    fn opening_notes(&self) -> Vec<String> {
+        self.engine.opening_notes()
+    }
+
+    /// Writes all databases, as they are now, to a file of Valkey's format (RDB), which takes the place of what was there. Other threads go on meanwhile.
+    ///
+    /// Raises ConnectionError if it can't be written: what was there is there.
+    fn snapshot(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let _inside = enter(py)?;
+        detach(py, || self.engine.snapshot(path)).map_err(|error| raise(py, &error))
+    }
+
+    /// Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Other threads go on meanwhile; nobody sees a part of it.
+    ///
+    /// Raises ConnectionError if it is damaged or can't be read: nothing has changed. OutOfMemoryError: there is no memory for it.
+    fn restore(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let _inside = enter(py)?;
+        detach(py, || self.engine.restore(path)).map_err(|error| raise(py, &error))
+    }
+
+    /// Gives this opening up. With the last one an engine that is kept on disk ends, whatever was made of it: what was acknowledged is on the disk, another
+    /// process can open it, and writes raise ConnectionError. An engine in memory goes on for as long as anybody has it.
+    ///
+    /// Raises ResponseError if the log can't be written; what was acknowledged is there again all the same when the folder is opened.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = enter(py)?;
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.engine.is_kept() {
+            self.engine.drop_opening();
+            return Ok(());
+        }
+        detach(py, || self.engine.close_opening()).map_err(|error| raise(py, &error))
+    }
+
+    /// Closing it may have to wait for a disk.
+    #[getter]
+    fn _is_kept(&self) -> bool {
+        self.engine.is_kept()
+    }
+
+    /// This opening was given up.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.close(py)
+    }
+
     fn __repr__(&self) -> String {
-        match &self.name {
-            Some(name) => format!("<keystead.Engine {name:?}>"),
-            None => "<keystead.Engine, private>".into(),
+        match (&self.name, &self.path) {
+            (Some(name), _) => format!("<keystead.Engine {name:?}>"),
+            (None, Some(path)) => format!("<keystead.Engine in {}>", path.display()),
+            (None, None) => "<keystead.Engine, private>".into(),
         }
     }
 }

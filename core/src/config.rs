@@ -254,6 +254,8 @@ fn accept(spec: &OptionSpec, value: Value) -> Result<Value, String> {
     Ok(match (spec.name, value) {
         ("hz", Value::Int(hz)) => Value::Int(hz.clamp(1, 500)),
         ("repl-backlog-size", Value::Memory(bytes)) => Value::Memory(bytes.max(16 << 10)),
+        // The server goes there; a process that we are a part of may go elsewhere.
+        ("dir", Value::Text(path)) => Value::Text(check::full_path(&path)?),
         (_, value) => value,
     })
 }

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from keystead import _keystead
 from keystead._cached import Live, Ttl, decorate, live_objects
 from keystead._codecs import codec_of
-from keystead._engine import open_engine
+from keystead._engine import Path, open_engine
 from keystead._keystead import Engine
 from keystead._loads import load as load_now
 from keystead._loads import load_async
@@ -26,11 +26,13 @@ class CacheBase:
     engine: Engine
     namespace: str
     _db: int
+    _owns_engine: bool
 
     def __new__(
         cls,
         name: str | Engine | None = None,
         *,
+        path: Path | None = None,
         namespace: str = "",
         db: int = 0,
         maxmemory: int | str | None = None,
@@ -42,13 +44,14 @@ class CacheBase:
         if maxmemory is not None:
             # A cache makes room; an error for a full one is what a database wants.
             config = {"maxmemory-policy": "allkeys-adaptive", **(config or {})}
-        engine = open_engine(name, maxmemory=maxmemory, config=config, is_cache=True)
+        engine = open_engine(name, path=path, maxmemory=maxmemory, config=config, is_cache=True)
         begin = f"{namespace}:" if namespace else ""
         objects = live_objects(live)
         self = super().__new__(cls, engine, db, begin.encode(), codec_of(codec, secret), objects)  # type: ignore[call-arg]
         self.engine = engine
         self.namespace = namespace
         self._db = db
+        self._owns_engine = engine is not name
         return self
 
     @overload
@@ -115,8 +118,17 @@ class CacheBase:
         return read_stats(self)
 
     def close(self) -> None:
-        """Ends the use of this object, and nothing else: data lives until nobody has the engine any more, `clear` removes it before."""
+        """Ends the use of this object. Data in memory lives until nobody has the engine any more, `clear` removes it before.
+
+        With the last object that has opened a `path` the log ends: what was acknowledged is on the disk, and another process can open it.
+
+        Raises:
+            ResponseError: the log can't be written (kind `KS_ERR_MISCONF`), as on a full disk. What was acknowledged is kept beside it, and is
+                there again when the folder is opened.
+        """
         self._close()  # type: ignore[attr-defined]
+        if self._owns_engine:
+            self.engine.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} on {self.engine!r}, namespace {self.namespace!r}>"
@@ -127,9 +139,13 @@ class Cache(CacheBase, _keystead.Cache):
     """A cache of Python values.
 
     `name`: everybody in this process who opens the same name has the same data; without one it is private.
+    `path`: the folder that the data is kept in, made if it is not there. Every write is in its log before the call returns, and all is there
+    again when the folder is opened anew, even if the process was killed. Everybody in this process who opens the same folder has the same
+    data; other processes get a ConnectionError that names the one which has it.
     `namespace`: what all keys begin with, unseen by you. `maxmemory`: bytes, or text such as "100mb"; at least
     512 kB, or 0 for no limit.
     `codec`: how values that are not bytes, str, int or float are written: "json", "msgpack", or "pickle" with a `secret`.
+    `config`: further options of Valkey by name, such as `{"appendfsync": "always"}`; they count for whoever opens a name or a path first.
     `live`: keeps so many decoded values as objects beside the engine, 1,024 if True. They are as coherent as the engine itself, but
     whoever gets one twice gets the same object: for values that nobody changes.
 
@@ -144,6 +160,29 @@ class Cache(CacheBase, _keystead.Cache):
         """
         found = self.get(key, _ABSENT)
         return load_now(self, key, load, ttl) if found is _ABSENT else found
+
+    def snapshot(self, path: Path) -> None:
+        """Writes the whole engine, all namespaces and databases as they are now, to a file of Valkey's format (RDB).
+
+        It takes the place of a file that was there, whole or not at all. Other threads read and write meanwhile.
+
+        Raises:
+            ConnectionError: the file can't be written, or the cache is closed.
+        """
+        self._check_open()
+        self.engine.snapshot(path)
+
+    def restore(self, path: Path) -> None:
+        """Has the whole engine hold what a file of Valkey's format (RDB) holds, and nothing else. Nobody sees a part of it.
+
+        An engine that is kept on disk has it in its log when this returns; until then writes raise BusyLoadingError.
+
+        Raises:
+            ConnectionError: the file is damaged or can't be read, or the cache is closed: nothing has changed. Or the log can't be written.
+            OutOfMemoryError: there is no memory for it.
+        """
+        self._check_open()
+        self.engine.restore(path)
 
     async def wrap_async(self, key: str | bytes, load: Callable[[], Any], ttl: Ttl = None) -> Any:
         """As `wrap`, for a `load` that is awaited."""

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Any
 
 from keystead._keystead import Engine
 
-__all__ = ["open_engine"]
+__all__ = ["Path", "close_async", "open_engine"]
+
+#: What names a file or a folder.
+Path = str | os.PathLike[str]
 
 
 def open_engine(
     name: str | Engine | None = None,
     *,
+    path: Path | None = None,
     maxmemory: int | str | None = None,
     config: dict[str, Any] | None = None,
     is_cache: bool = False,
 ) -> Engine:
-    """The engine of this name in this process, a private one without a name, or the engine given.
+    """The engine of this name in this process, the one that is kept in the folder `path`, a private one without either, or the engine given.
 
-    Options count only for whoever opens a name first.
+    Options count only for whoever opens a name or a path first.
+
+    Raises:
+        ConnectionError: another process has the folder, which the text names, or what is in it is damaged or can't be read or written.
+        ValueError: there are a name and a path, or options for an engine that is open already.
     """
     if isinstance(name, Engine):
+        if path is not None:
+            raise ValueError("give an engine or a path, not both")
         if maxmemory is not None or config:
             raise ValueError("options are chosen where the engine is opened")
         return name
@@ -28,7 +40,15 @@ def open_engine(
     if maxmemory is not None:
         options["maxmemory"] = maxmemory
     named = [(str(option), _text(value)) for option, value in options.items()]
-    return Engine(name, options=named, is_cache=is_cache)
+    return Engine(name, path=path, options=named, is_cache=is_cache)
+
+
+async def close_async(engine: Engine) -> None:
+    """Closes an engine; what waits for a disk does so in a thread of the loop's executor."""
+    if engine._is_kept:
+        await asyncio.to_thread(engine.close)
+    else:
+        engine.close()
 
 
 def _text(value: object) -> str:

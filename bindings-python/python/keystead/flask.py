@@ -52,7 +52,10 @@ class CacheInfo:
 
 
 def configure(client: Any = None, *, enabled: bool = True) -> None:
-    """Uses this client, or the environment's if there is none, from now on: a `Store`, or a client of valkey-py or redis-py."""
+    """Uses this client, or the environment's if there is none, from now on: a `Store`, or a client of valkey-py or redis-py.
+
+    With `Store(path="cache.ks")` results outlive the process, of which one at a time can have the folder.
+    """
     global _backend
     if not enabled:
         _backend = None

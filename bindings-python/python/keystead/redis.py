@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from keystead._connection import AsyncConnectionMixin, ConnectionMixin, LinkParser
-from keystead._engine import open_engine
+from keystead._engine import Path, open_engine
 from keystead._extras import needed
 from keystead._keystead import Engine
 
@@ -63,15 +63,22 @@ class AsyncConnection(AsyncConnectionMixin, AsyncAbstractConnection):  # type: i
     link_parser = _AsyncParser
 
 
-def pool(engine: Engine | str | None = None, **kwargs: Any) -> redis.ConnectionPool:
-    """A pool of sessions of an engine, named or given; without one it is private to the pool. `kwargs` are redis-py's."""
+def pool(
+    engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any
+) -> redis.ConnectionPool:
+    """A pool of sessions of an engine, named, given, or kept in the folder `path`; without any it is private to the pool. `kwargs` are redis-py's.
+
+    Who wants to say when the log ends gives a `keystead.Engine(path=...)` and closes that.
+    """
     kwargs = {"protocol": 2, **_NO_MAINTENANCE, **kwargs}
-    return redis.ConnectionPool(connection_class=Connection, engine=open_engine(engine), **kwargs)
+    opened = open_engine(engine, path=path)
+    return redis.ConnectionPool(connection_class=Connection, engine=opened, **kwargs)
 
 
-def async_pool(engine: Engine | str | None = None, **kwargs: Any) -> redis.asyncio.ConnectionPool:
+def async_pool(
+    engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any
+) -> redis.asyncio.ConnectionPool:
     """As `pool`, for `redis.asyncio.Redis`."""
     kwargs = {"protocol": 2, **_NO_MAINTENANCE, **kwargs}
-    return redis.asyncio.ConnectionPool(
-        connection_class=AsyncConnection, engine=open_engine(engine), **kwargs
-    )
+    opened = open_engine(engine, path=path)
+    return redis.asyncio.ConnectionPool(connection_class=AsyncConnection, engine=opened, **kwargs)

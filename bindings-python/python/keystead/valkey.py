@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from keystead._connection import ConnectionMixin, LinkParser, session_setup
-from keystead._engine import open_engine
+from keystead._engine import Path, open_engine
 from keystead._extras import needed
 from keystead._keystead import Client, Engine
 
@@ -41,19 +41,38 @@ class Connection(ConnectionMixin, AbstractConnection):
     link_parser = _Parser
 
 
-def pool(engine: Engine | str | None = None, **kwargs: Any) -> valkey.ConnectionPool:
-    """A pool of sessions, for `valkey.Valkey(connection_pool=...)` and whatever else takes one."""
-    return valkey.ConnectionPool(connection_class=Connection, engine=open_engine(engine), **kwargs)
+def pool(
+    engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any
+) -> valkey.ConnectionPool:
+    """A pool of sessions, for `valkey.Valkey(connection_pool=...)` and whatever else takes one.
+
+    The engine is given, named, or kept in the folder `path`; without any it is private to the pool. Who wants to say when the log ends
+    gives a `keystead.Engine(path=...)` and closes that.
+    """
+    opened = open_engine(engine, path=path)
+    return valkey.ConnectionPool(connection_class=Connection, engine=opened, **kwargs)
 
 
 def url_options(url: str) -> dict[str, Any]:
-    """`keystead://NAME/DB?option=value` as arguments; without a name the engine is private."""
+    """`keystead://NAME/DB?option=value` as arguments; without a name the engine is private.
+
+    `keystead:///absolute/path?db=DB` is the engine that is kept in this folder, and so is `keystead://?path=relative/path`. A single
+    number behind the third slash is a database.
+
+    Raises:
+        ValueError: it is no such URL.
+    """
     parts = urlsplit(url)
     if parts.scheme != "keystead":
         raise ValueError("an embedded engine's URL begins with keystead://")
     options: dict[str, Any] = {"name": unquote(parts.netloc) or None}
-    if parts.path.strip("/"):
-        options["db"] = int(parts.path.strip("/"))
+    rest = parts.path.strip("/")
+    if rest.isdecimal():
+        options["db"] = int(rest)
+    elif rest and parts.netloc:
+        raise ValueError("behind a name comes the number of a database; a path comes behind three slashes")
+    elif rest:
+        options["path"] = unquote(parts.path)
     for name, value in parse_qsl(parts.query):
         if name in ("db", "protocol", "max_connections"):
             options[name] = int(value)
@@ -104,13 +123,17 @@ class Valkey(valkey.Valkey):
     """valkey-py's `Valkey` without a server.
 
     `name`: everybody in this process who opens the same name has the same data; without one it is private to this client and its
-    pipelines. Further arguments are valkey-py's; those about sockets have no effect.
+    pipelines. `path`, `maxmemory` and `config` are those of `keystead.Cache`, but a database that is full refuses writes. Further arguments
+    are valkey-py's; those about sockets have no effect.
     """
+
+    _own_engine: Engine | None = None
 
     def __init__(
         self,
         name: str | Engine | None = None,
         *,
+        path: Path | None = None,
         db: int = 0,
         maxmemory: int | str | None = None,
         config: dict[str, Any] | None = None,
@@ -121,7 +144,8 @@ class Valkey(valkey.Valkey):
     ) -> None:
         if connection_pool is None:
             kwargs = {"lib_name": "keystead", "lib_version": None, **kwargs}
-            engine = open_engine(name, maxmemory=maxmemory, config=config)
+            engine = open_engine(name, path=path, maxmemory=maxmemory, config=config)
+            self._own_engine = engine if engine is not name else None
             connection_pool = pool(engine, db=db, protocol=protocol, **kwargs)
         elif not issubclass(connection_pool.connection_class, ConnectionMixin):
             raise ValueError("connection_pool must be one of keystead.valkey.pool")
@@ -131,6 +155,20 @@ class Valkey(valkey.Valkey):
         if not single_connection_client and type(self).execute_command is Valkey.execute_command:
             # The native method itself: one Python call less for every command.
             self.execute_command = self._execute  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Ends the sessions, and gives up the engine if this client has opened it; see `keystead.Engine.close`.
+
+        Raises:
+            keystead.exceptions.ResponseError: as `keystead.Cache.close`.
+        """
+        super().close()
+        if self._own_engine is not None:
+            self._own_engine.close()
+
+    def __del__(self) -> None:
+        # Of the engine others may have the use.
+        valkey.Valkey.close(self)
 
     def set(self, name: Any, value: Any, ex: Any = None, *args: Any, **options: Any) -> Any:
         """Sets a key; the options are valkey-py's."""
@@ -144,7 +182,7 @@ class Valkey(valkey.Valkey):
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:
-        """A client for `keystead://NAME/DB?option=value`."""
+        """A client for `keystead://NAME/DB?option=value` or `keystead:///absolute/path?db=DB`."""
         return cls(**{**kwargs, **url_options(url)})
 
     def execute_command(self, *args: Any, **options: Any) -> Any:

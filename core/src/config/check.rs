@@ -46,6 +46,13 @@ pub(super) fn directory(value: &[u8]) -> Result<(), String> {
     }
 }
 
+/// Where a folder is, whatever folder the process goes to.
+pub(super) fn full_path(value: &[u8]) -> Result<Vec<u8>, String> {
+    let path = str::from_utf8(value).map_err(|error| error.to_string())?;
+    let path = fs::canonicalize(path).map_err(|error| error.to_string())?;
+    Ok(path.into_os_string().into_encoded_bytes())
+}
+
 pub(super) fn ipv4(value: &[u8]) -> Result<(), String> {
     address::<net::Ipv4Addr>(value, "Invalid IPv4 address")
 }

@@ -49,6 +49,13 @@ fn names_defaults_and_mutability_are_the_servers() {
 }
 
 #[test]
+fn a_folder_is_told_by_its_full_path() {
+    let config = Config::from_text(b"dir src/../src\n").unwrap();
+    let full = std::env::current_dir().unwrap().join("src").canonicalize().unwrap();
+    assert_eq!(get(&config, "dir"), full.to_str().unwrap());
+}
+
+#[test]
 fn every_option_says_what_it_is_for_and_whether_it_works() {
     for spec in OPTIONS.iter() {
         assert!(spec.doc().ends_with('.'), "{}", spec.name);

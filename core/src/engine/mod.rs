@@ -11,6 +11,7 @@ use std::collections::HashMap;
 #[cfg(feature = "listener")]
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
@@ -45,8 +46,8 @@ struct Open {
     inner: Arc<Local>,
     /// Where the engine stands, if that is elsewhere; nothing once it was closed.
     backend: Option<Arc<dyn Backend>>,
-    /// What it is called in [`NAMED`].
-    name: Option<String>,
+    /// How many have opened it and have not left. Grows, and comes to an end of the engine, only with the registry of names locked.
+    openings: AtomicUsize,
 }
 
 impl Open {
@@ -61,11 +62,13 @@ impl Drop for Open {
         // Nobody is left who could hear of an error.
         let _ = self.close();
         self.inner.persistence.end(&self.inner.keyspace);
-        self.leave_name();
         background::leave(&self.inner.keyspace.task);
         // Registries that outlive a model are none of its business.
         if cfg!(not(loom)) {
             fork::forget(&self.inner);
+        }
+        if self.inner.persistence.is_kept() {
+            forget_name(self);
         }
     }
 }
@@ -77,17 +80,32 @@ const _: () = {
     is_send::<Session>();
 };
 
-/// An engine that was opened by name. It is listed until it has let go of its files: whoever opens the name meanwhile waits for that.
+/// Engines that were opened by name: those that are kept on disk until they have ended, all others while they are alive.
+static NAMED: LazyLock<Mutex<HashMap<String, Named>>> = LazyLock::new(Mutex::default);
+
+/// One of them has ended.
+static LEFT: LazyLock<Condvar> = LazyLock::new(Condvar::default);
+
+/// An engine that was opened by name.
 struct Named {
     open: Weak<Open>,
-    number: u64,
-    /// The process that opened it: what ends in a parent ends in no child.
+    is_kept: bool,
+    /// The process that opened it: in a child of that nobody ends what was ending when it was forked.
     generation: u64,
 }
 
-static NAMED: LazyLock<Mutex<HashMap<String, Named>>> = LazyLock::new(Mutex::default);
-/// One of them is listed no more.
-static LEFT: LazyLock<Condvar> = LazyLock::new(Condvar::default);
+impl Named {
+    /// Whether nobody has it any more, and it has its folder until another thread has ended it.
+    fn is_ending(&self) -> bool {
+        self.is_kept && self.generation == os::generation() && self.open.strong_count() == 0
+    }
+}
+
+/// Takes an engine that has ended off the registry of names.
+fn forget_name(open: &Open) {
+    NAMED.lock().retain(|_, found| !std::ptr::eq(found.open.as_ptr(), open));
+    LEFT.notify_all();
+}
 
 /// How an engine is to be opened.
 #[derive(Default)]
@@ -169,19 +187,23 @@ impl Builder {
         }
         let seed = seed.unwrap_or_else(HashSeed::random);
         let Some(name) = name else {
-            return Open::new(config, clock, seed, backend, kept, None).map(Engine::of);
+            return Open::new(config, clock, seed, (backend, kept)).map(Engine::of);
         };
         let mut named = NAMED.lock();
-        while let Some(Named { open, generation, .. }) = named.get(&name) {
-            match open.upgrade() {
-                Some(open) => return Ok(Engine::of(open)),
-                None if *generation == os::generation() => named = LEFT.wait(named, None),
-                None => break,
+        while let Some(found) = named.get(&name) {
+            if let Some(open) = found.open.upgrade() {
+                open.openings.fetch_add(1, Ordering::Relaxed);
+                return Ok(Engine::of(open));
             }
+            if !found.is_ending() {
+                break;
+            }
+            named = LEFT.wait(named, None);
         }
-        let open = Open::new(config, clock, seed, backend, kept, Some(name.clone()))?;
-        let (number, generation) = (open.inner.number, os::generation());
-        named.insert(name, Named { open: Arc::downgrade(&open), number, generation });
+        named.retain(|_, found| found.open.strong_count() > 0 || found.is_ending());
+        let open = Open::new(config, clock, seed, (backend, kept))?;
+        let (is_kept, generation) = (kept != Kept::Nowhere, os::generation());
+        named.insert(name, Named { open: Arc::downgrade(&open), is_kept, generation });
         Ok(Engine::of(open))
     }
 }
@@ -261,7 +283,7 @@ impl Engine {
 
     /// A private engine with default options.
     pub fn new() -> Engine {
-        let open = Open::new(Config::default(), None, HashSeed::random(), None, Kept::Nowhere, None);
+        let open = Open::new(Config::default(), None, HashSeed::random(), (None, Kept::Nowhere));
         Engine::of(open.expect("nothing is loaded"))
     }
 
@@ -275,6 +297,35 @@ impl Engine {
     /// The engine stands elsewhere, and something that was acknowledged could not be brought there.
     pub fn close(self) -> Result<()> {
         Arc::into_inner(self.open).map_or(Ok(()), |mut open| open.close())
+    }
+
+    /// Gives up one opening of the engine, of which each [`Builder::open`] is one; the handle remains. With the last of them an engine that is kept on disk
+    /// ends, whatever handles there are: what was acknowledged is on the disk, the folder is free, and nothing can be written any more. For languages
+    /// that let go of handles when they like.
+    ///
+    /// # Errors
+    /// Something that was acknowledged can't be brought to the disk.
+    #[doc(hidden)]
+    pub fn close_opening(&self) -> Result<()> {
+        let mut named = NAMED.lock();
+        if !self.open.leave() || !self.inner.persistence.is_kept() {
+            return Ok(());
+        }
+        let ended = self.inner.persistence.close(&self.inner.keyspace);
+        named.retain(|_, found| !std::ptr::eq(found.open.as_ptr(), &raw const *self.open));
+        ended
+    }
+
+    /// Whether it is kept on disk.
+    #[doc(hidden)]
+    pub fn is_kept(&self) -> bool {
+        self.inner.persistence.is_kept()
+    }
+
+    /// As [`Engine::close_opening`], but ends nothing: that is left to the last handle.
+    #[doc(hidden)]
+    pub fn drop_opening(&self) {
+        self.open.leave();
     }
 
     /// Where it stands, if not in this process.
@@ -390,9 +441,7 @@ impl Open {
         config: Config,
         clock: Option<Clock>,
         seed: HashSeed,
-        backend: Option<Arc<dyn Backend>>,
-        kept: Kept,
-        name: Option<String>,
+        (backend, kept): (Option<Arc<dyn Backend>>, Kept),
     ) -> Result<Arc<Open>> {
         let inner = Local::new(config, clock, seed, table::count());
         if kept == Kept::Locked {
@@ -412,17 +461,12 @@ impl Open {
             fork::protect(&inner, freeze_names);
         }
         background::enter(inner.clone());
-        Ok(Arc::new(Open { inner, backend, name }))
+        Ok(Arc::new(Open { inner, backend, openings: AtomicUsize::new(1) }))
     }
 
-    /// Lets the next one have the name.
-    fn leave_name(&self) {
-        let Some(name) = &self.name else { return };
-        let mut named = NAMED.lock();
-        if named.get(name).is_some_and(|listed| listed.number == self.inner.number) {
-            named.remove(name);
-            LEFT.notify_all();
-        }
+    /// One who opened it has left. Says whether that was the last.
+    fn leave(&self) -> bool {
+        self.openings.fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::keyspace::Db;
 use crate::keyspace::locks::Locks;
 use crate::persist::saving::Progress;
-use crate::persist::{Manner, Task};
+use crate::persist::{Manner, Task, refusing};
 
 /// Milliseconds between two looks at whether a snapshot is due.
 const LOOK_MS: u64 = 1000;
@@ -82,9 +82,12 @@ impl Local {
     /// Has all databases hold what a snapshot holds, and nothing else. Until that is on disk, too, no write may begin. O(data).
     ///
     /// # Errors
-    /// It is damaged or can't be read: nothing has changed. Or there is no memory for it, or the log can't be written anew.
+    /// It is damaged or can't be read, or the engine is closed: nothing has changed. Or there is no memory for it, or the log can't be written anew.
     pub(crate) fn restore(&self, path: &Path) -> Result<()> {
         let keyspace = &self.keyspace;
+        if self.persistence.is_closed() {
+            return self.persistence.check_folder();
+        }
         keyspace.hooks.refuse(Some(Error::loading()));
         let mut db = Db::new(keyspace, (0, 0), Locks::all(keyspace));
         // What the log has is the state before, until it has been written anew.
@@ -96,17 +99,28 @@ impl Local {
             self.refuse_if_unsaved();
             return restored;
         }
-        db.finish_unasked(0);
         let is_logged = log.is_some();
         drop(log);
-        let logged = if is_logged {
-            self.persistence.end_logging(keyspace);
-            self.persistence.begin_logging(keyspace)
-        } else {
-            Ok(())
-        };
+        if is_logged {
+            // Who has waited for a shard since before writes were refused would be in no log.
+            keyspace.hooks.set_journal(Some(refusing(Error::loading())));
+        }
+        db.finish_unasked(0);
+        let logged = if is_logged { self.begin_log_anew() } else { Ok(()) };
         self.refuse_if_unsaved();
         restored.and(logged)
+    }
+
+    /// Begins a log of what there is in place of one that nobody appends to any more. If that fails no write may begin until it is tried again: it would be
+    /// acknowledged, and in no log.
+    fn begin_log_anew(&self) -> Result<()> {
+        let keyspace = &self.keyspace;
+        // What it has not written is the state before.
+        let _ = self.persistence.end_log();
+        self.persistence.begin_logging(keyspace).inspect_err(|error| {
+            let _all = Locks::all(keyspace);
+            keyspace.hooks.set_journal(Some(refusing(error.clone())));
+        })
     }
 
     /// Lets go of what is on disk: this process is a child of the one that it belongs to.
@@ -127,6 +141,7 @@ impl Local {
             return Ok(());
         }
         if wanted {
+            self.persistence.check_folder()?;
             self.persistence.lock_log(&self.config)?;
             self.persistence.begin_logging(&self.keyspace)
         } else {

@@ -147,6 +147,7 @@ impl Persistence {
     /// # Errors
     /// Its manifest is damaged, or something can't be read or written.
     pub(crate) fn find_log(&self, config: &Config) -> Result<Option<FoundLog>> {
+        self.check_folder()?;
         let places = Places::of(config);
         if let Some(log) = self.log() {
             log.flush()?;
@@ -337,6 +338,15 @@ impl Persistence {
             let _all = Locks::all(keyspace);
             keyspace.hooks.set_journal(None);
         }
+        // Nobody is left who could hear of an error; what could not be written is in the ring.
+        let _ = self.end_log();
+    }
+
+    /// As [`Persistence::end_logging`], when nobody appends any more.
+    ///
+    /// # Errors
+    /// Something that was appended can't be written.
+    pub(crate) fn end_log(&self) -> Result<()> {
         let logging = self.logging.lock().take();
         if let Some(Logging { log, thread }) = logging
             && log.is_here()
@@ -344,7 +354,9 @@ impl Persistence {
             log.end();
             // One that panicked has ended, too.
             let _ = thread.join();
+            return log.refusal().map_or(Ok(()), Err);
         }
+        Ok(())
     }
 
     /// Bytes of the log's files: now, and when it was rewritten last.

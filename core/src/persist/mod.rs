@@ -17,14 +17,16 @@ mod status;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::background::NEVER;
 use crate::config::Config;
-use crate::error::Result;
-use crate::keyspace::{Db, Keyspace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::locks::Locks;
+use crate::keyspace::{Db, Group, Journal, Keyspace, Ticket};
 use crate::os::{self, Frozen, Guard};
 use crate::sync::Arc;
 use crate::sync::apart::{Condvar, Mutex};
@@ -53,6 +55,30 @@ pub(crate) struct Persistence {
     is_durable: AtomicBool,
     /// What whoever opened the engine should know.
     notes: Mutex<Vec<String>>,
+    /// Why nothing is written to the folder any more.
+    given_up: OnceLock<Error>,
+}
+
+/// Takes the place of a log that has ended, so that nothing is acknowledged which is in none.
+struct Refusing(Error);
+
+impl Journal for Refusing {
+    fn refusal(&self) -> Option<Error> {
+        Some(self.0.clone())
+    }
+
+    fn append(&self, _: &Group) -> Result<Ticket> {
+        Err(self.0.clone())
+    }
+}
+
+/// A log that takes no writes, for this reason.
+pub(crate) fn refusing(error: Error) -> Arc<dyn Journal> {
+    Arc::new(Refusing(error))
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "ERR this engine is closed")
 }
 
 /// Who waits for something to be written.
@@ -137,7 +163,13 @@ impl Persistence {
 
     /// Lets go of files, which belong to the process that this one is a child of: that one holds the lock of the folder, and goes on with the log.
     pub(crate) fn disown(&self) {
-        *self.lock.lock() = None;
+        let is_kept = self.is_kept();
+        if self.lock.lock().take().is_some() || is_kept {
+            let text =
+                "ERR this process has a copy: what is on disk belongs to the process that it was forked from";
+            // What was given up before stays so.
+            let _ = self.given_up.set(Error::new(ErrorKind::Usage, text));
+        }
         if let Some(Logging { log, .. }) = &*self.logging.lock() {
             log.disown();
         }
@@ -150,7 +182,47 @@ impl Persistence {
 
     /// Whether snapshots are written by themselves.
     pub(crate) fn is_durable(&self) -> bool {
-        self.is_durable.load(Ordering::Relaxed)
+        self.is_durable.load(Ordering::Relaxed) && self.given_up.get().is_none()
+    }
+
+    /// Whether the engine is kept on disk by itself.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_durable.load(Ordering::Relaxed) || self.is_logging()
+    }
+
+    /// Refuses to write to the folder that was given up.
+    ///
+    /// # Errors
+    /// It was.
+    pub(crate) fn check_folder(&self) -> Result<()> {
+        self.given_up.get().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Whether the engine has ended although there are handles.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.given_up.get().is_some_and(|error| error.kind() == ErrorKind::Closed)
+    }
+
+    /// As [`Persistence::end`] while there are handles: from now on all writes are refused.
+    ///
+    /// # Errors
+    /// Something that was acknowledged can't be written.
+    pub(crate) fn close(&self, keyspace: &Keyspace) -> Result<()> {
+        let _ = self.given_up.set(closed());
+        self.give_up();
+        // What another thread was about to begin has been cancelled, too.
+        let mut state = self.state.lock();
+        while state.running().is_some() {
+            state = self.idle.wait(state, None);
+        }
+        drop(state);
+        {
+            let _all = Locks::all(keyspace);
+            keyspace.hooks.set_journal(Some(refusing(closed())));
+        }
+        let ended = self.end_log();
+        *self.lock.lock() = None;
+        ended
     }
 
     /// Gives up what is being written, waits until nothing is, and ends the log.
@@ -174,7 +246,9 @@ impl Persistence {
             && generation == os::generation()
         {
             // One that panicked has ended, too.
-            let _ = thread.join();
+            if thread.join().is_err() {
+                self.forget();
+            }
         }
     }
 
@@ -257,9 +331,11 @@ impl Persistence {
     /// Begins to write something; whoever begins writes it.
     ///
     /// # Errors
-    /// Something is being written.
+    /// Something is being written, or the folder was given up.
     pub(crate) fn begin(&self, task: Task, manner: Manner) -> Result<Arc<Progress>> {
-        self.state.lock().begin(task, manner)
+        let mut state = self.state.lock();
+        self.check_folder()?;
+        state.begin(task, manner)
     }
 
     /// Writes the snapshot that was begun.

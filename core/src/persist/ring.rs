@@ -95,7 +95,7 @@ impl Ring {
     /// Puts a record there, if there is room for it. Its bytes belong at `place` in the log's file.
     #[inline]
     pub(super) fn put(&mut self, place: u64, bytes: &[u8]) -> bool {
-        let len = (RECORD_HEAD + bytes.len()).next_multiple_of(8);
+        let len = size(bytes.len());
         // What is left at the end stays as it is.
         let is_round = self.tail + len > SIZE;
         let skipped = if is_round { SIZE - self.tail } else { 0 };
@@ -146,8 +146,16 @@ pub(super) fn recover(path: &Path, number: u64, len: u64) -> io::Result<Vec<u8>>
         return Ok(Vec::new());
     }
     let secrets = RapidSecrets::seed(seed);
-    let places = (0..circle.len()).step_by(8);
-    let mut records: Vec<(u64, &[u8])> = places.filter_map(|at| record_at(circle, at, &secrets)).collect();
+    let (mut records, mut at) = (Vec::new(), 0);
+    while at < circle.len() {
+        match record_at(circle, at, &secrets, len) {
+            Some(record) => {
+                at += size(record.1.len());
+                records.push(record);
+            }
+            None => at += 8,
+        }
+    }
     records.sort_unstable_by_key(|record| record.0);
     let mut missing = Vec::new();
     for (place, record) in records {
@@ -160,11 +168,27 @@ pub(super) fn recover(path: &Path, number: u64, len: u64) -> io::Result<Vec<u8>>
     Ok(missing)
 }
 
-fn record_at<'c>(circle: &'c [u8], at: usize, secrets: &RapidSecrets) -> Option<(u64, &'c [u8])> {
+/// Bytes that a record takes which has so many.
+fn size(bytes: usize) -> usize {
+    (RECORD_HEAD + bytes).next_multiple_of(8)
+}
+
+/// The record that is there, if it may go on where the file ends. Others are not looked at: the length of one is the place of another in most of what is
+/// none, and checksums of all these would take as long as the square of their number.
+fn record_at<'c>(
+    circle: &'c [u8],
+    at: usize,
+    secrets: &RapidSecrets,
+    file_end: u64,
+) -> Option<(u64, &'c [u8])> {
     let (head, rest) = circle.get(at..)?.split_at_checked(RECORD_HEAD)?;
     let place = u64::from_le_bytes(*head.first_chunk()?);
     let len = u32::from_le_bytes(*head[8..].first_chunk()?);
     let bytes = rest.get(..len as usize).filter(|bytes| !bytes.is_empty() && bytes.len() <= LONGEST)?;
+    let within = file_end.saturating_sub(LONGEST as u64)..=file_end.saturating_add(SIZE as u64);
+    if !within.contains(&place) || place + u64::from(len) <= file_end {
+        return None;
+    }
     (head[12..] == checksum(secrets, place, bytes).to_le_bytes()).then_some((place, bytes))
 }
 
@@ -216,6 +240,19 @@ mod tests {
             all.extend_from_slice(&bytes);
         }
         assert_eq!(recover(&path, 1, written).unwrap(), all[written as usize..]);
+    }
+
+    #[test]
+    fn a_full_ring_of_short_records_is_read_once() {
+        let (path, _folder) = place();
+        let mut ring = Ring::open(&path, 1).unwrap();
+        let (mut place, word) = (0_u64, b"a short record, as most are");
+        while ring.put(place, word) {
+            place += word.len() as u64;
+        }
+        assert_eq!(recover(&path, 1, 0).unwrap().len() as u64, place);
+        assert_eq!(recover(&path, 1, place - 30).unwrap().len(), 30);
+        assert_eq!(recover(&path, 1, place).unwrap(), b"");
     }
 
     #[test]

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from keystead._connection import AsyncConnectionMixin, LinkParser
-from keystead._engine import open_engine
+from keystead._engine import Path, close_async, open_engine
 from keystead._extras import needed
 from keystead._keystead import Engine
 from keystead.valkey import client_of, url_options
@@ -36,18 +36,24 @@ class Connection(AsyncConnectionMixin, AbstractConnection):  # type: ignore[misc
     link_parser = _Parser
 
 
-def pool(engine: Engine | str | None = None, **kwargs: Any) -> valkey.asyncio.ConnectionPool:
+def pool(
+    engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any
+) -> valkey.asyncio.ConnectionPool:
     """A pool of sessions, for `valkey.asyncio.Valkey(connection_pool=...)` and whatever else takes one."""
-    return valkey.asyncio.ConnectionPool(connection_class=Connection, engine=open_engine(engine), **kwargs)
+    opened = open_engine(engine, path=path)
+    return valkey.asyncio.ConnectionPool(connection_class=Connection, engine=opened, **kwargs)
 
 
 class Valkey(valkey.asyncio.Valkey):
     """As `keystead.Valkey`, awaited. A command is executed when it is called; its error is raised where it is awaited."""
 
+    _own_engine: Engine | None = None
+
     def __init__(
         self,
         name: str | Engine | None = None,
         *,
+        path: Path | None = None,
         db: int = 0,
         maxmemory: int | str | None = None,
         config: dict[str, Any] | None = None,
@@ -58,7 +64,8 @@ class Valkey(valkey.asyncio.Valkey):
     ) -> None:
         if connection_pool is None:
             kwargs = {"lib_name": "keystead", "lib_version": None, **kwargs}
-            engine = open_engine(name, maxmemory=maxmemory, config=config)
+            engine = open_engine(name, path=path, maxmemory=maxmemory, config=config)
+            self._own_engine = engine if engine is not name else None
             connection_pool = pool(engine, db=db, protocol=protocol, **kwargs)
         elif not issubclass(connection_pool.connection_class, AsyncConnectionMixin):
             raise ValueError("connection_pool must be one of keystead.asyncio.Valkey's own kind")
@@ -69,8 +76,18 @@ class Valkey(valkey.asyncio.Valkey):
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:  # type: ignore[override]
-        """A client for `keystead://NAME/DB?option=value`."""
+        """A client for `keystead://NAME/DB?option=value` or `keystead:///absolute/path?db=DB`."""
         return cls(**{**kwargs, **url_options(url)})
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Ends the sessions, and gives up the engine if this client has opened it; see `keystead.Engine.close`.
+
+        Raises:
+            keystead.exceptions.ResponseError: as `keystead.Cache.close`.
+        """
+        await super().aclose(close_connection_pool)
+        if self._own_engine is not None:
+            await close_async(self._own_engine)
 
     def set_response_callback(self, command: str, callback: Any) -> None:
         """Sets a response callback, which may be a coroutine function."""

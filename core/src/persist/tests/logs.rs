@@ -417,9 +417,15 @@ fn a_child_has_a_copy_and_leaves_the_folder_to_its_parent() {
         let mut session = engine.session(crate::Form::Resp);
         let read = run(&mut session, "GET k") == "$6 parent";
         let wrote = run(&mut session, "SET k child") == "+OK" && run(&mut session, "GET k") == "$5 child";
-        read && wrote && info(&mut session, "aof_last_write_status") == "ok"
+        let lines =
+            ["BGREWRITEAOF", "SAVE", "BGSAVE", "CONFIG SET appendonly no", "CONFIG SET appendonly yes"];
+        let replies = lines.map(|line| run(&mut session, line).starts_with('-'));
+        let left = replies == [true, true, true, false, true];
+        read && wrote && left && engine.snapshot(folder.path().join("copy")).is_ok()
     });
     assert!(is_well);
+    assert_eq!(info(&mut own, "aof_last_write_status"), "ok");
+    assert!(!log_file(folder.path(), 2).exists(), "the child has begun a file of the log");
     run(&mut own, "SET other parent");
     assert_eq!(run(&mut own, "GET k"), "$6 parent");
     // A child that lives on does not keep the lock.
@@ -444,4 +450,94 @@ fn whoever_asks_waits_until_the_log_is_on_the_disk() {
         run(&mut session, line);
     }
     assert_eq!(run(&mut session, "EXEC"), "*2 +OK *2 :1 :0", "what it did itself is appended when it ends");
+}
+
+#[test]
+fn an_engine_ends_with_its_last_opening_whatever_handles_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (open(folder.path()), open(folder.path()));
+    let (db, mut own) = (first.database(0).unwrap(), session(&second));
+    run(&mut own, "SET a 1");
+    first.close_opening().unwrap();
+    db.set("b", "2").unwrap();
+    second.close_opening().unwrap();
+    assert_eq!(db.set("c", "3").unwrap_err().kind(), ErrorKind::Closed);
+    for line in ["SET c 3", "BGREWRITEAOF", "SAVE", "CONFIG SET appendonly yes"] {
+        assert!(run(&mut own, line).starts_with('-'), "{line}");
+    }
+    first.snapshot(folder.path().join("copy")).unwrap();
+    assert_eq!(first.restore(folder.path().join("copy")).unwrap_err().kind(), ErrorKind::Closed);
+    let again = open(folder.path());
+    assert_eq!(run(&mut session(&again), "MGET a b c"), "*3 $1 1 $1 2 $-1");
+    drop((first, second, db, own));
+    run(&mut session(&again), "SET d 4");
+    assert!(again.inner.persistence.is_kept(), "the end of the old one is not that of the new one");
+    assert_eq!(open(folder.path()).number(), again.number());
+    let private = Engine::new();
+    private.close_opening().unwrap();
+    private.database(0).unwrap().set("a", "1").unwrap();
+}
+
+#[test]
+fn whoever_opens_while_another_thread_ends_the_engine_waits_for_that() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..30 {
+                    open(folder.path()).database(0).unwrap().incr("opened", 1).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(run(&mut session(&open(folder.path())), "GET opened"), "$3 120");
+}
+
+#[test]
+fn nothing_is_written_while_there_can_be_no_log_of_what_was_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (logs, away) = (folder.path().join("appendonlydir"), folder.path().join("away"));
+    let engine = open(folder.path());
+    let mut own = session(&engine);
+    run(&mut own, "SET a 1");
+    engine.snapshot(folder.path().join("copy")).unwrap();
+    run(&mut own, "SET a 2");
+    fs::rename(&logs, &away).unwrap();
+    fs::write(&logs, "in the way").unwrap();
+    engine.restore(folder.path().join("copy")).unwrap_err();
+    assert_eq!(run(&mut own, "GET a"), "$1 1");
+    assert!(run(&mut own, "SET b 1").starts_with('-'), "it would be in no log");
+    fs::remove_file(&logs).unwrap();
+    fs::rename(&away, &logs).unwrap();
+    engine.restore(folder.path().join("copy")).unwrap();
+    assert_eq!(run(&mut own, "SET b 1"), "+OK");
+    drop((own, engine));
+    assert_eq!(run(&mut session(&open(folder.path())), "MGET a b"), "*2 $1 1 $1 1");
+}
+
+#[test]
+fn an_engine_ends_while_others_write_and_rewrite() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..6 {
+        let engine = open(folder.path());
+        let written = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let db = engine.database(0).unwrap();
+                (1..).take_while(|_| db.incr("count", 1).is_ok()).count()
+            });
+            scope.spawn(|| {
+                let mut session = session(&engine);
+                let copy = folder.path().join("copy");
+                while !run(&mut session, "BGREWRITEAOF").contains("this engine is closed") {
+                    let _ = engine.snapshot(&copy);
+                }
+            });
+            std::thread::sleep(Duration::from_millis(3 * round));
+            engine.close_opening().unwrap();
+            writer.join().unwrap()
+        });
+        let again = open(folder.path());
+        assert_eq!(again.database(0).unwrap().incr("count", 0).unwrap(), written as i64, "round {round}");
+        again.database(0).unwrap().delete("count").unwrap();
+    }
 }
