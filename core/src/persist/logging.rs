@@ -384,8 +384,8 @@ impl Persistence {
 /// What a log that can't be read to its end comes to.
 pub(crate) fn truncated(path: &Path, whole: u64) -> Error {
     let text = format!(
-        "ERR Unexpected end of file reading the append only file {}: it is whole up to byte {whole}. You can: 1) Make a backup of your AOF \
-         file, then use keystead check --fix. 2) Set aof-load-truncated to yes.",
+        "ERR Unexpected end of file reading the append only file {}: it is whole up to byte {whole}. With aof-load-truncated the rest is cut \
+         off; keep a copy before.",
         path.display()
     );
     Error::new(ErrorKind::Io, text)
