@@ -19,6 +19,7 @@ pub mod backend;
 mod background;
 #[doc(hidden)]
 pub mod cache;
+mod check;
 mod clients;
 mod clock;
 #[doc(hidden)]
@@ -68,6 +69,7 @@ mod targets;
 mod typed;
 mod value;
 
+pub use check::check;
 pub use clients::{ClientAddress, Wake};
 pub use clock::Clock;
 #[doc(hidden)]

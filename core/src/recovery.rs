@@ -4,7 +4,7 @@
 //! repeated; all their deadlines are absolute. When that is done the keys expire whose time has come.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
 use std::path::Path;
 
 use crate::clients::{ClientAddress, SessionState};
@@ -107,7 +107,7 @@ impl<'e> Repeating<'e> {
         let told = |error: io::Error| files::told("Reading", path, &error);
         let mut file = File::open(path).map_err(told)?;
         let len = file.metadata().map_err(told)?.len();
-        let start = if starts_with_snapshot(&mut file).map_err(told)? {
+        let start = if files::starts_with_snapshot(&mut file).map_err(told)? {
             let keyspace = &self.engine.keyspace;
             let (loaded, rest) =
                 loading::read(keyspace, &mut file, Time::OfFile, |record| match &mut held {
@@ -121,7 +121,7 @@ impl<'e> Repeating<'e> {
             (Vec::new(), 0)
         };
         let end = log_reader::read(&mut file, start, |words| self.repeat(words, held.as_deref_mut()))
-            .map_err(|error| in_file(path, &error))?;
+            .map_err(|error| files::in_file(path, &error))?;
         if end.is_whole() {
             return Ok(());
         }
@@ -188,17 +188,4 @@ impl Drop for Repeating<'_> {
     fn drop(&mut self) {
         self.engine.clients.forget(self.session.info.id);
     }
-}
-
-/// Whether a file begins as snapshots do. It is read from its beginning afterwards.
-fn starts_with_snapshot(file: &mut File) -> io::Result<bool> {
-    let mut head = Vec::new();
-    file.by_ref().take(6).read_to_end(&mut head)?;
-    file.rewind()?;
-    Ok(head.starts_with(b"REDIS") || head == b"VALKEY")
-}
-
-fn in_file(path: &Path, error: &Error) -> Error {
-    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-    Error::new(ErrorKind::Io, format!("{text}, in {}", path.display()))
 }

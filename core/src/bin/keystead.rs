@@ -1,6 +1,8 @@
-//! The command line: `keystead serve` puts an engine behind a TCP port for Valkey's clients.
+//! The command line: `keystead serve` puts an engine behind a TCP port for Valkey's clients, `keystead check` verifies files.
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,17 +26,33 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
+    /// Verifies files: a snapshot (.rdb), a log (.manifest, .aof), or an engine's folder. Changes nothing.
+    Check {
+        /// The file or folder.
+        path: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    let Verb::Serve { options } = Arguments::parse().verb;
-    match serve(&options) {
+    let done = match Arguments::parse().verb {
+        Verb::Serve { options } => serve(&options),
+        Verb::Check { path } => check(&path),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn check(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut out = std::io::stdout().lock();
+    for found in keystead::check(path)? {
+        writeln!(out, "{found}")?;
+    }
+    Ok(())
 }
 
 fn serve(options: &[OsString]) -> Result<(), Box<dyn std::error::Error>> {

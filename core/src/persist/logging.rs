@@ -121,6 +121,15 @@ pub(crate) struct FoundLog {
     pub(crate) paths: Vec<PathBuf>,
 }
 
+/// The files that a manifest in a folder names, in the order in which they are read.
+///
+/// # Errors
+/// It is damaged.
+pub(crate) fn paths_of(manifest: &[u8], folder: &Path) -> Result<Vec<PathBuf>> {
+    let manifest = Manifest::parse(manifest)?;
+    Ok(manifest.base.iter().chain(&manifest.increments).map(|file| folder.join(&file.name)).collect())
+}
+
 /// Where a log of one file is, as servers before 7.0 wrote it.
 pub(crate) fn single_file(config: &Config) -> PathBuf {
     folder(config).join(text(config, "appendfilename"))

@@ -1,0 +1,168 @@
+//! Verifying files: every checksum, every structure, every command's name. Nothing is changed, and no engine needs to be closed for it.
+
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+
+use crate::commands::table;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::persist::loading::{self, Time};
+use crate::persist::{files, log_reader, logging};
+
+/// Verifies a snapshot, a log's manifest or file, or all of these in an engine's folder. Returns what was found, a line for each file. O(bytes).
+///
+/// # Errors
+/// Something is damaged, which the text says with the file and the place, or can't be read, or there is nothing to verify.
+pub fn check(path: impl AsRef<Path>) -> Result<Vec<String>> {
+    let path = path.as_ref();
+    let mut checking = Checking { engine: Engine::new(), found: Vec::new() };
+    let is_folder = fs::metadata(path).map_err(|error| files::told("Opening", path, &error))?.is_dir();
+    if is_folder {
+        for folder in [path.to_owned(), path.join("appendonlydir")] {
+            for file in files_of(&folder)? {
+                checking.file_of_folder(&file)?;
+            }
+        }
+    } else if path.extension().is_some_and(|ending| ending == "manifest") {
+        checking.log(path)?;
+    } else {
+        checking.file(path, true)?;
+    }
+    if checking.found.is_empty() {
+        let text = format!("ERR There is neither a snapshot nor a log in {}", path.display());
+        return Err(Error::new(ErrorKind::Io, text));
+    }
+    Ok(checking.found)
+}
+
+/// The files of a folder in the order of their names; none where there is no such folder.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let told = |error: io::Error| files::told("Reading", folder, &error);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(told)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<io::Result<Vec<_>>>().map_err(told)?;
+    paths.sort();
+    Ok(paths)
+}
+
+struct Checking {
+    /// Holds nothing: what values are made with.
+    engine: Engine,
+    found: Vec<String>,
+}
+
+impl Checking {
+    /// A file of a folder: what belongs to a log is verified with its manifest, and what is neither that nor a snapshot is not.
+    fn file_of_folder(&mut self, path: &Path) -> Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".manifest") {
+            self.log(path)
+        } else if name.ends_with(".rdb") && !name.contains(".base.") {
+            self.file(path, true)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A log by its manifest.
+    fn log(&mut self, manifest: &Path) -> Result<()> {
+        let text = fs::read(manifest).map_err(|error| files::told("Reading", manifest, &error))?;
+        let paths = logging::paths_of(&text, files::folder_of(manifest))?;
+        let last = paths.iter().rposition(|path| path.metadata().is_ok_and(|file| file.len() > 0));
+        for (index, path) in paths.iter().enumerate() {
+            self.file(path, last.is_none_or(|last| index >= last))?;
+        }
+        Ok(())
+    }
+
+    /// A file that may begin with a snapshot, and go on with commands. Only the last of a log may have an end that is cut off.
+    fn file(&mut self, path: &Path, is_last: bool) -> Result<()> {
+        let told = |error: io::Error| files::told("Reading", path, &error);
+        let damaged = |error: Error| files::in_file(path, &error);
+        let mut file = File::open(path).map_err(told)?;
+        let mut found = Vec::new();
+        let start = if files::starts_with_snapshot(&mut file).map_err(told)? {
+            let keyspace = &self.engine.inner.keyspace;
+            let (loaded, rest) =
+                loading::read(keyspace, &mut file, Time::Present, |_| Ok(())).map_err(damaged)?;
+            found.push(format!("{} keys, {} more have expired", loaded.keys, loaded.expired));
+            if !loaded.functions.is_empty() {
+                found.push(format!("{} libraries of functions", loaded.functions.len()));
+            }
+            let at = file.stream_position().map_err(told)? - rest.len() as u64;
+            (rest, at)
+        } else {
+            (Vec::new(), 0)
+        };
+        let mut commands = 0_u64;
+        let end = log_reader::read(&mut file, start, |words| {
+            commands += 1;
+            // Libraries of functions are kept as they are.
+            let is_known = words[0].eq_ignore_ascii_case(b"FUNCTION") || table::resolve(words).is_ok();
+            let unknown = || Error::repeating("unknown or wrong command '", words[0], "'");
+            if is_known { Ok(()) } else { Err(unknown()) }
+        });
+        let end = end.map_err(damaged)?;
+        if commands == 0 && found.is_empty() && !end.is_whole() {
+            let text = format!("ERR {} is neither a snapshot nor a log", path.display());
+            return Err(Error::new(ErrorKind::Io, text));
+        }
+        if commands > 0 || found.is_empty() {
+            found.push(format!("{commands} commands"));
+        }
+        if !end.is_whole() {
+            if !is_last {
+                return Err(logging::truncated(path, end.whole));
+            }
+            found.push(format!("cut off: whole up to byte {} of {}", end.whole, end.len));
+        }
+        self.found.push(format!("{}: {}", path.display(), found.join(", ")));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Form;
+
+    #[test]
+    fn files_are_verified_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check(folder.path()).unwrap_err().to_string().contains("neither a snapshot nor a log"));
+        let app = folder.path().join("app.ks");
+        let engine = Engine::builder().path(&app).open().unwrap();
+        let mut session = engine.session(Form::Resp);
+        for words in [&[&b"SET"[..], b"a", b"1"][..], &[b"SET", b"b", b"1"], &[b"SAVE"]] {
+            session.execute(words);
+        }
+        engine.inner.persistence.find_log(engine.config()).unwrap();
+        let found = check(&app).unwrap();
+        assert_eq!(found.len(), 3, "{found:?}");
+        for (found, text) in found.iter().zip(["2 keys", "0 keys", "3 commands"]) {
+            assert!(found.contains(text), "{found}");
+        }
+        drop((session, engine));
+        let log = app.join("appendonlydir/appendonly.aof.1.incr.aof");
+        let whole = fs::read(&log).unwrap();
+        fs::write(&log, &whole[..whole.len() - 1]).unwrap();
+        assert!(check(&app).unwrap()[2].contains("cut off: whole up to byte"));
+        assert_eq!(fs::read(&log).unwrap().len(), whole.len() - 1, "nothing is changed");
+        fs::write(&log, String::from_utf8(whole.clone()).unwrap().replacen("SET", "SEX", 1)).unwrap();
+        let error = check(app.join("appendonlydir/appendonly.aof.manifest")).unwrap_err().to_string();
+        assert!(error.contains("'SEX'") && error.contains("1.incr.aof"), "{error}");
+        fs::write(&log, whole).unwrap();
+        let snapshot = app.join("dump.rdb");
+        let mut bytes = fs::read(&snapshot).unwrap();
+        bytes[30] ^= 1;
+        fs::write(&snapshot, bytes).unwrap();
+        assert!(check(&snapshot).is_err());
+        assert!(check(folder.path().join("none")).is_err());
+        fs::write(&snapshot, "# A title\n\n**text** and more").unwrap();
+        assert!(check(&snapshot).unwrap_err().to_string().ends_with("is neither a snapshot nor a log"));
+    }
+}
