@@ -73,6 +73,8 @@ pub(crate) struct Frozen {
 pub(crate) trait Guard {}
 
 impl<T> Guard for crate::sync::MutexGuard<'_, T> {}
+#[cfg(loom)]
+impl<T> Guard for crate::sync::apart::MutexGuard<'_, T> {}
 impl Guard for Frozen {}
 /// Those of many locks of one kind: one piece of memory, since a forked child has to free it.
 impl<G: Guard> Guard for Vec<G> {}
