@@ -190,9 +190,7 @@ impl Error {
 
     /// What the system says about a file, behind what was tried.
     pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
-        let text = error.to_string();
-        let reason = text.split(" (os error").next().unwrap_or_default();
-        Self::new(ErrorKind::Io, format!("ERR {what}: {reason}"))
+        Self::new(ErrorKind::Io, format!("ERR {what}: {}", reason(error)))
     }
 
     /// `ERR wrong number of arguments for 'name' command`.
@@ -222,6 +220,12 @@ impl Error {
         let text = self.as_bytes();
         &text[..memchr::memchr(b' ', text).unwrap_or(text.len())]
     }
+}
+
+/// The system's words without Rust's number behind them.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// A word up to its first zero byte, all that the server sees of it where it handles words as C strings.

@@ -4,12 +4,13 @@
 
 use std::{
     borrow::Cow,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
 use super::{Config, OPTIONS, Value, accept, error::LoadError, table, value};
 use crate::{
+    error::reason,
     pattern::glob_matches,
     resp::{UnbalancedQuotes, split_line},
 };
@@ -66,12 +67,6 @@ impl Config {
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path)
         .map_err(|error| LoadError::Unreadable { path: path.display().to_string(), reason: reason(&error) })
-}
-
-/// The system's words without Rust's number behind them.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 struct Loader<'a> {

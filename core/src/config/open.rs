@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::{Config, Value, args_to_text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, reason};
 
 impl Config {
     /// Options from a server's command line: the path of a `valkey.conf` unless the first argument begins with `--`, then options as `--name value ...`,
@@ -38,11 +38,8 @@ impl Config {
     pub(crate) fn rewrite_file(&self) -> Result<()> {
         let path =
             self.file().ok_or_else(|| Error::command("The server is running without a config file"))?;
-        self.try_rewrite(path).map_err(|error| {
-            let text = error.to_string();
-            let reason = text.split(" (os error").next().unwrap_or_default();
-            Error::command(format_args!("Rewriting config file: {reason}"))
-        })
+        self.try_rewrite(path)
+            .map_err(|error| Error::command(format_args!("Rewriting config file: {}", reason(&error))))
     }
 
     fn try_rewrite(&self, path: &Path) -> io::Result<()> {

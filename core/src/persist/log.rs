@@ -23,7 +23,7 @@ use arc_swap::ArcSwapOption;
 use super::ring::{LONGEST, Ring};
 use crate::clock::{Clock, Timer};
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, reason};
 use crate::keyspace::{Group, Journal, Ticket};
 use crate::os::{self, Guard};
 use crate::sync::apart::{Condvar, Mutex, MutexGuard};
@@ -92,7 +92,6 @@ struct Output {
     /// Files before, which are not synced yet.
     unsynced: Vec<Arc<File>>,
     bytes: Vec<u8>,
-    written: u64,
     /// A sync has failed.
     is_broken: bool,
 }
@@ -126,7 +125,6 @@ impl Log {
                 file: Some(Arc::new(file)),
                 unsynced: Vec::new(),
                 bytes: Vec::new(),
-                written: len,
                 is_broken: false,
             }),
             turn: Mutex::default(),
@@ -210,7 +208,7 @@ impl Log {
 
     /// Returns up to where all is written.
     fn write_out(&self, output: &mut MutexGuard<'_, Output>) -> Result<u64> {
-        let Output { file, bytes, written, is_broken, .. } = &mut **output;
+        let Output { file, bytes, is_broken, .. } = &mut **output;
         let (end, used) = {
             let mut tail = self.tail.lock();
             if bytes.is_empty() {
@@ -224,7 +222,6 @@ impl Log {
         let Some(file) = file.as_ref().filter(|_| self.is_here()) else { return Ok(end) };
         let mut done = 0;
         let result = write_all(file, bytes, &mut done);
-        *written += done as u64;
         bytes.drain(..done);
         if let Err(error) = result {
             return Err(self.refuse(&error));
@@ -267,10 +264,8 @@ impl Log {
     }
 
     fn refuse(&self, error: &io::Error) -> Error {
-        let text = error.to_string();
-        let reason = text.split(" (os error").next().unwrap_or_default();
-        let refusal =
-            Error::new(ErrorKind::Misconf, format!("MISCONF Errors writing to the AOF file: {reason}"));
+        let text = format!("MISCONF Errors writing to the AOF file: {}", reason(error));
+        let refusal = Error::new(ErrorKind::Misconf, text);
         self.refusal.store(Some(Arc::new(refusal.clone())));
         self.is_refusing.store(true, Ordering::Release);
         refusal
@@ -295,7 +290,7 @@ impl Log {
 
     fn is_unsynced(&self) -> bool {
         self.config.hot().appendfsync() == EVERY_SECOND
-            && self.synced.load(Ordering::Relaxed) < self.output.lock().written
+            && self.synced.load(Ordering::Relaxed) < self.tail.lock().written
     }
 
     /// Writes and syncs until [`Log::end`]: what its thread does.
@@ -389,9 +384,10 @@ impl Tail {
     fn select(&mut self, db: usize) {
         if self.db != Some(db) {
             self.db = Some(db);
-            let number = db.to_string();
-            let command = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{number}\r\n", number.len());
-            self.pending.extend_from_slice(command.as_bytes());
+            let mut select = Group::default();
+            select.push(db, ["SELECT", &db.to_string()]);
+            self.pending.extend_from_slice(select.bytes());
+            select.recycle();
         }
     }
 
