@@ -126,9 +126,8 @@ impl Clock {
                 self.0.refresh();
             }
         }
-        let before = self.source.stands_at_us.swap(ms.max(1).saturating_mul(1000), Ordering::Relaxed);
-        let _held = Held(self, before);
-        self.refresh();
+        let _held = Held(self, self.source.stands_at_us.load(Ordering::Relaxed));
+        self.hold_at(ms);
         work()
     }
 

@@ -68,7 +68,7 @@ impl Drop for Open {
             fork::forget(&self.inner);
         }
         if self.inner.persistence.is_kept() {
-            forget_name(self);
+            forget_name(&mut NAMED.lock(), self);
         }
     }
 }
@@ -102,8 +102,8 @@ impl Named {
 }
 
 /// Takes an engine that has ended off the registry of names.
-fn forget_name(open: &Open) {
-    NAMED.lock().retain(|_, found| !std::ptr::eq(found.open.as_ptr(), open));
+fn forget_name(named: &mut HashMap<String, Named>, open: &Open) {
+    named.retain(|_, found| !std::ptr::eq(found.open.as_ptr(), open));
     LEFT.notify_all();
 }
 
@@ -312,7 +312,7 @@ impl Engine {
             return Ok(());
         }
         let ended = self.inner.persistence.close(&self.inner.keyspace);
-        named.retain(|_, found| !std::ptr::eq(found.open.as_ptr(), &raw const *self.open));
+        forget_name(&mut named, &self.open);
         ended
     }
 
