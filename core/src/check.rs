@@ -1,14 +1,17 @@
 //! Verifying files: every checksum, every structure, every command's name. Nothing is changed, and no engine needs to be closed for it.
 
-use std::fs::{self, File};
-use std::io::{self, Seek};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::commands::table;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::persist::loading::{self, Time};
-use crate::persist::{files, log_reader, logging};
+use crate::persist::files;
+use crate::persist::loading::{Loaded, Time};
+use crate::persist::log_reader::{self, Receiver};
+use crate::persist::logging::{self, FoundLog};
+use crate::rdb::KeyRecord;
 
 /// Verifies a snapshot, a log's manifest or file, or all of these in an engine's folder. Returns what was found, a line for each file. O(bytes).
 ///
@@ -71,42 +74,22 @@ impl Checking {
     /// A log by its manifest.
     fn log(&mut self, manifest: &Path) -> Result<()> {
         let text = fs::read(manifest).map_err(|error| files::told("Reading", manifest, &error))?;
-        let paths = logging::paths_of(&text, files::folder_of(manifest))?;
-        let last = paths.iter().rposition(|path| path.metadata().is_ok_and(|file| file.len() > 0));
-        for (index, path) in paths.iter().enumerate() {
-            self.file(path, last.is_none_or(|last| index >= last))?;
-        }
-        Ok(())
+        let log = FoundLog::parse(&text, files::folder_of(manifest))?;
+        log.each_file(|path, may_be_cut| self.file(path, may_be_cut))
     }
 
-    /// A file that may begin with a snapshot, and go on with commands. Only the last of a log may have an end that is cut off.
-    fn file(&mut self, path: &Path, is_last: bool) -> Result<()> {
-        let told = |error: io::Error| files::told("Reading", path, &error);
-        let damaged = |error: Error| files::in_file(path, &error);
-        let mut file = File::open(path).map_err(told)?;
-        let mut found = Vec::new();
-        let start = if files::starts_with_snapshot(&mut file).map_err(told)? {
-            let keyspace = &self.engine.inner.keyspace;
-            let (loaded, rest) =
-                loading::read(keyspace, &mut file, Time::Present, |_| Ok(())).map_err(damaged)?;
-            found.push(format!("{} keys, {} more have expired", loaded.keys, loaded.expired));
-            if !loaded.functions.is_empty() {
-                found.push(format!("{} libraries of functions", loaded.functions.len()));
+    /// A file that may begin with a snapshot, and go on with commands.
+    fn file(&mut self, path: &Path, may_be_cut: bool) -> Result<()> {
+        let (mut counting, mut found) = (Counting(0), Vec::new());
+        let keyspace = &self.engine.inner.keyspace;
+        let (loaded, end) = log_reader::read_file(keyspace, path, Time::Present, &mut counting)?;
+        if let Some(Loaded { keys, expired, functions }) = loaded {
+            found.push(format!("{keys} keys, {expired} more have expired"));
+            if !functions.is_empty() {
+                found.push(format!("{} libraries of functions", functions.len()));
             }
-            let at = file.stream_position().map_err(told)? - rest.len() as u64;
-            (rest, at)
-        } else {
-            (Vec::new(), 0)
-        };
-        let mut commands = 0_u64;
-        let end = log_reader::read(&mut file, start, |words| {
-            commands += 1;
-            // Libraries of functions are kept as they are.
-            let is_known = words[0].eq_ignore_ascii_case(b"FUNCTION") || table::resolve(words).is_ok();
-            let unknown = || Error::repeating("unknown or wrong command '", words[0], "'");
-            if is_known { Ok(()) } else { Err(unknown()) }
-        });
-        let end = end.map_err(damaged)?;
+        }
+        let Counting(commands) = counting;
         if commands == 0 && found.is_empty() && !end.is_whole() {
             let text = format!("ERR {} is neither a snapshot nor a log", path.display());
             return Err(Error::new(ErrorKind::Io, text));
@@ -115,13 +98,30 @@ impl Checking {
             found.push(format!("{commands} commands"));
         }
         if !end.is_whole() {
-            if !is_last {
+            if !may_be_cut {
                 return Err(logging::truncated(path, end.whole));
             }
             found.push(format!("cut off: whole up to byte {} of {}", end.whole, end.len));
         }
         self.found.push(format!("{}: {}", path.display(), found.join(", ")));
         Ok(())
+    }
+}
+
+/// Counts commands, and knows them.
+struct Counting(u64);
+
+impl Receiver for Counting {
+    fn key(&mut self, _: KeyRecord) -> Result<()> {
+        Ok(())
+    }
+
+    fn command(&mut self, words: &[&[u8]]) -> Result<()> {
+        self.0 += 1;
+        // Libraries of functions are kept as they are.
+        let is_known = words[0].eq_ignore_ascii_case(b"FUNCTION") || table::resolve(words).is_ok();
+        let unknown = || Error::repeating("unknown or wrong command '", words[0], "'");
+        if is_known { Ok(()) } else { Err(unknown()) }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Files that are there whole or not at all: written beside, synced, renamed, and the folder synced.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A file for this user alone, emptied if it was there.
 ///
@@ -154,23 +154,6 @@ pub(crate) fn is_local(folder: &Path) -> bool {
         let _ = folder;
         false
     }
-}
-
-/// Whether a file begins as snapshots do. It is read from its beginning afterwards.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn starts_with_snapshot(file: &mut File) -> io::Result<bool> {
-    let mut head = Vec::new();
-    (&mut *file).take(6).read_to_end(&mut head)?;
-    file.rewind()?;
-    Ok(head.starts_with(b"REDIS") || head == b"VALKEY")
-}
-
-/// What went wrong in a file, with its name.
-pub(crate) fn in_file(path: &Path, error: &Error) -> Error {
-    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-    Error::new(ErrorKind::Io, format!("{text}, in {}", path.display()))
 }
 
 /// What went wrong with a file.

@@ -18,15 +18,6 @@ pub(crate) struct Loaded {
     pub(crate) functions: Vec<Vec<u8>>,
 }
 
-impl Loaded {
-    /// Counts what another file had.
-    pub(crate) fn add(&mut self, other: Loaded) {
-        self.keys += other.keys;
-        self.expired += other.expired;
-        self.functions.extend(other.functions);
-    }
-}
-
 /// Which time keys expire by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Time {

@@ -1,12 +1,71 @@
 //! Reading a log: commands one after the other, of which those between MULTI and EXEC count as one.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
 
+use super::files;
+use super::loading::{self, Loaded, Time};
 use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::Keyspace;
+use crate::rdb::KeyRecord;
 use crate::resp::RequestBuffer;
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
+
+/// Takes what a file of a log holds.
+pub(crate) trait Receiver {
+    /// A key of the snapshot that the file begins with.
+    ///
+    /// # Errors
+    /// It can't be taken: the reading ends.
+    fn key(&mut self, record: KeyRecord) -> Result<()>;
+
+    /// A command.
+    ///
+    /// # Errors
+    /// As of [`Receiver::key`].
+    fn command(&mut self, words: &[&[u8]]) -> Result<()>;
+}
+
+/// Reads a file of a log, which may begin with a snapshot. Returns what that had, if it does, and how the commands end.
+///
+/// # Errors
+/// It is damaged, which the text says with the file and the place, or can't be read, or `receiver` fails.
+pub(crate) fn read_file(
+    keyspace: &Keyspace,
+    path: &Path,
+    time: Time,
+    receiver: &mut dyn Receiver,
+) -> Result<(Option<Loaded>, End)> {
+    let told = |error: io::Error| files::told("Reading", path, &error);
+    let mut file = File::open(path).map_err(told)?;
+    let (mut loaded, mut start) = (None, (Vec::new(), 0));
+    if starts_with_snapshot(&mut file).map_err(told)? {
+        let read = loading::read(keyspace, &mut file, time, |record| receiver.key(record));
+        let (snapshot, rest) = read.map_err(|error| in_file(path, &error))?;
+        loaded = Some(snapshot);
+        let at = file.stream_position().map_err(told)? - rest.len() as u64;
+        start = (rest, at);
+    }
+    let end = read(&mut file, start, |words| receiver.command(words));
+    Ok((loaded, end.map_err(|error| in_file(path, &error))?))
+}
+
+/// Whether a file begins as snapshots do. It is read from its beginning afterwards.
+fn starts_with_snapshot(file: &mut File) -> io::Result<bool> {
+    let mut head = Vec::new();
+    file.by_ref().take(6).read_to_end(&mut head)?;
+    file.rewind()?;
+    Ok(head.starts_with(b"REDIS") || head == b"VALKEY")
+}
+
+/// What went wrong in a file, with its name.
+fn in_file(path: &Path, error: &Error) -> Error {
+    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+    Error::new(ErrorKind::Io, format!("{text}, in {}", path.display()))
+}
 
 /// How a log ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,14 +7,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use super::log::Log;
 use super::manifest::{LogFile, Manifest, Part};
 use super::ring::{self, Ring};
 use super::saving::{self, Progress, Purpose};
-use super::{Persistence, Task, files, folder, text};
+use super::{Persistence, Task, beside_log, files, folder, text};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
@@ -117,17 +116,28 @@ impl Places {
 /// A log that is on disk.
 pub(crate) struct FoundLog {
     manifest: Manifest,
-    /// Its files in the order in which they are read. All but the last that is not empty have to be whole.
-    pub(crate) paths: Vec<PathBuf>,
+    folder: PathBuf,
 }
 
-/// The files that a manifest in a folder names, in the order in which they are read.
-///
-/// # Errors
-/// It is damaged.
-pub(crate) fn paths_of(manifest: &[u8], folder: &Path) -> Result<Vec<PathBuf>> {
-    let manifest = Manifest::parse(manifest)?;
-    Ok(manifest.base.iter().chain(&manifest.increments).map(|file| folder.join(&file.name)).collect())
+impl FoundLog {
+    /// The log of a manifest in a folder.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub(crate) fn parse(manifest: &[u8], folder: &Path) -> Result<Self> {
+        Ok(Self { manifest: Manifest::parse(manifest)?, folder: folder.to_owned() })
+    }
+
+    /// Calls `read` for each file in its order, with whether its end may be cut off: all but the last that is not empty have to be whole.
+    ///
+    /// # Errors
+    /// The first of `read`.
+    pub(crate) fn each_file(&self, mut read: impl FnMut(&Path, bool) -> Result<()>) -> Result<()> {
+        let paths: Vec<PathBuf> = self.manifest.in_order().map(|file| self.folder.join(&file.name)).collect();
+        let last = paths.iter().rposition(|path| path.metadata().is_ok_and(|file| file.len() > 0));
+        let mut files = paths.iter().enumerate();
+        files.try_for_each(|(index, path)| read(path, last.is_none_or(|last| index >= last)))
+    }
 }
 
 /// Where a log of one file is, as servers before 7.0 wrote it.
@@ -169,8 +179,7 @@ impl Persistence {
                 self.note(format!("{completed} bytes of the log were taken from its ring"));
             }
         }
-        let files = manifest.base.iter().chain(&manifest.increments);
-        Ok(Some(FoundLog { paths: files.map(|file| places.path(file)).collect(), manifest }))
+        Ok(Some(FoundLog { manifest, folder: places.folder }))
     }
 
     /// Goes on with the log that was loaded, in its last file. The caller is alone with the engine.
@@ -181,7 +190,7 @@ impl Persistence {
         let manifest = found.manifest;
         let places = Places::of(&keyspace.config);
         let len = |file: &LogFile| fs::metadata(places.path(file)).map_or(0, |metadata| metadata.len());
-        let all: u64 = manifest.base.iter().chain(&manifest.increments).map(len).sum();
+        let all: u64 = manifest.in_order().map(len).sum();
         let last = manifest.increments.last().cloned();
         *self.files.lock() = Files { manifest, before: all, at_rewrite: all };
         let Some(last) = last else { return self.begin_logging(keyspace) };
@@ -242,13 +251,8 @@ impl Persistence {
         let timer = keyspace.clock.timer();
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let log = self.log();
-        if let Some(log) = &log {
-            log.is_saving.store(true, Ordering::Relaxed);
-        }
-        let rewritten = self.try_rewrite(keyspace, progress, log.as_deref(), begins);
-        if let Some(log) = &log {
-            log.is_saving.store(false, Ordering::Relaxed);
-        }
+        let log = log.as_deref();
+        let rewritten = beside_log(log, || self.try_rewrite(keyspace, progress, log, begins));
         self.state.lock().ended(rewritten.is_ok(), timer.elapsed());
         self.idle.notify_all();
         rewritten
@@ -300,8 +304,8 @@ impl Persistence {
         };
         let saved = saving::save(keyspace, &places.path(&base), (Purpose::Base, &functions), progress, begin);
         let is_unused = switched.is_err() || log.is_none();
-        let saved = match switched.and(saved) {
-            Ok(saved) => saved,
+        let bytes = match switched.and(saved) {
+            Ok(bytes) => bytes,
             Err(error) => {
                 if new.is_some() {
                     self.end_logging(keyspace);
@@ -324,7 +328,7 @@ impl Persistence {
         // One that names files which are gone is as good.
         let _ = places.write_manifest(&after);
         let mut files = self.files.lock();
-        *files = Files { manifest: after, before: saved.bytes, at_rewrite: saved.bytes };
+        *files = Files { manifest: after, before: bytes, at_rewrite: bytes };
         if let Some(log) = log {
             log.begun_anew();
             files.at_rewrite += log.len();

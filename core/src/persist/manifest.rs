@@ -79,6 +79,11 @@ impl Manifest {
         text
     }
 
+    /// What is read of it, in its order.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &LogFile> {
+        self.base.iter().chain(&self.increments)
+    }
+
     fn files(&self, part: Part) -> &[LogFile] {
         match part {
             Part::Base => self.base.as_slice(),

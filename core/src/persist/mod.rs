@@ -156,9 +156,9 @@ impl Persistence {
         self.notes.lock().clone()
     }
 
-    /// A log was loaded.
-    pub(crate) fn loaded_log(&self, loaded: Loaded) {
-        *self.functions.lock() = loaded.functions;
+    /// Keeps the libraries of functions that a log has, as they are.
+    pub(crate) fn keep_functions(&self, functions: Vec<Vec<u8>>) {
+        *self.functions.lock() = functions;
     }
 
     /// Lets go of files, which belong to the process that this one is a child of: that one holds the lock of the folder, and goes on with the log.
@@ -347,18 +347,14 @@ impl Persistence {
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let functions = self.functions.lock().clone();
         let target = snapshot_path(&keyspace.config);
-        if let Some(log) = self.log() {
-            log.is_saving.store(true, Ordering::Relaxed);
-        }
-        let saved = saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ());
-        if let Some(log) = self.log() {
-            log.is_saving.store(false, Ordering::Relaxed);
-        }
+        let saved = beside_log(self.log().as_deref(), || {
+            saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ())
+        });
         self.saved(&saved, before, keyspace.clock.now_ms() / 1000, timer.elapsed());
         saved.map(drop)
     }
 
-    fn saved(&self, saved: &Result<saving::Saved>, changes: u64, now_s: u64, took: Duration) {
+    fn saved(&self, saved: &Result<u64>, changes: u64, now_s: u64, took: Duration) {
         let mut state = self.state.lock();
         if saved.is_ok() {
             state.saved(changes, now_s);
@@ -472,6 +468,19 @@ impl Persistence {
         let changes = changes(keyspace);
         self.state.lock().next_save_ms(changes, points)
     }
+}
+
+/// Does what keeps a disk busy, while a log knows of it.
+fn beside_log<R>(log: Option<&Log>, work: impl FnOnce() -> R) -> R {
+    let tell = |is_saving| {
+        if let Some(log) = log {
+            log.is_saving.store(is_saving, Ordering::Relaxed);
+        }
+    };
+    tell(true);
+    let result = work();
+    tell(false);
+    result
 }
 
 /// The file that the options name for snapshots.

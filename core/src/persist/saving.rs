@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::files::Replacement;
 use crate::config::{POLICIES, Rule, VALKEY_VERSION};
@@ -52,7 +52,6 @@ struct Collector {
     given: Mutex<Given>,
     compresses: bool,
     usage: UsageReader,
-    keys: AtomicU64,
 }
 
 /// What is written of the use of keys: what the policy goes by, as the server does it.
@@ -98,7 +97,6 @@ impl SnapshotWriter for Collector {
         let (deadline, usage) = (entry.deadline(), self.usage.read(entry));
         let mut given = self.given.lock();
         let Given { records, runs, waiting, error } = &mut *given;
-        self.keys.fetch_add(1, Ordering::Relaxed);
         if entry.value_len() > LONGEST_AT_ONCE || entry.is_apart() {
             let (key, value) = (entry.key().to_vec(), entry.share());
             waiting.push(Waiting { db, key, deadline, usage, value });
@@ -123,11 +121,10 @@ pub(crate) enum Purpose {
     Base,
 }
 
-/// How far a file has come that is being written, and whether it is still wanted.
+/// Whether a file that is being written is still wanted.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     is_cancelled: AtomicBool,
-    pub(crate) written: AtomicU64,
 }
 
 impl Progress {
@@ -141,14 +138,8 @@ impl Progress {
     }
 }
 
-/// What was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Saved {
-    pub(crate) keys: u64,
-    pub(crate) bytes: u64,
-}
-
-/// Writes a snapshot of all databases to a file, which takes the place of what was there. `meanwhile` is done at the moment that the snapshot is of. O(data).
+/// Writes a snapshot of all databases to a file, which takes the place of what was there. `meanwhile` is done at the moment that the snapshot is of.
+/// Returns how many bytes the file has. O(data).
 ///
 /// # Errors
 /// Another snapshot is being written, this one was cancelled, or the file can't be written: then the old one is there.
@@ -158,14 +149,13 @@ pub(crate) fn save(
     (purpose, functions): (Purpose, &[Vec<u8>]),
     progress: &Progress,
     meanwhile: impl FnOnce(),
-) -> Result<Saved> {
+) -> Result<u64> {
     let hot = keyspace.config.hot();
     let mut replacement = Replacement::begin(target)?;
     let collector = Arc::new(Collector {
         given: Mutex::default(),
         compresses: hot.rdb_compression(),
         usage: UsageReader::new(keyspace),
-        keys: AtomicU64::new(0),
     });
     let writer: Arc<dyn SnapshotWriter> = collector.clone();
     let mut snapshot = Snapshot::begin(keyspace, &writer, meanwhile)
@@ -176,7 +166,6 @@ pub(crate) fn save(
     functions.iter().try_for_each(|library| out.function(library))?;
     while snapshot.step(STEP) && !progress.is_cancelled() {
         collector.pass_on(keyspace, &mut out)?;
-        progress.written.store(out.written(), Ordering::Relaxed);
     }
     collector.pass_on(keyspace, &mut out)?;
     let bytes = out.end()?;
@@ -185,20 +174,20 @@ pub(crate) fn save(
     }
     drop(snapshot);
     replacement.commit()?;
-    Ok(Saved { keys: collector.keys.load(Ordering::Relaxed), bytes })
+    Ok(bytes)
 }
 
 /// As [`save`], of databases whose shards are all locked.
 ///
 /// # Errors
 /// The file can't be written: then the old one is there.
-pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -> Result<Saved> {
+pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -> Result<u64> {
     let keyspace = db.keyspace();
     let (hot, usage) = (keyspace.config.hot(), UsageReader::new(keyspace));
     let mut replacement = Replacement::begin(target)?;
     let mut out = FileWriter::begin(replacement.file(), hot, &notes(keyspace, Purpose::Snapshot))?;
     functions.iter().try_for_each(|library| out.function(library))?;
-    let (mut written, mut keys, home) = (Ok(()), 0, db.index());
+    let (mut written, home) = (Ok(()), db.index());
     for index in db.databases() {
         db.select(index);
         scan::each(db, |entry| {
@@ -206,7 +195,6 @@ pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -
                 let info =
                     KeyInfo { key: entry.key(), deadline: entry.deadline(), usage: usage.read(&entry) };
                 written = out.key(index, info, entry.value());
-                keys += 1;
             }
         });
     }
@@ -214,7 +202,7 @@ pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -
     written?;
     let bytes = out.end()?;
     replacement.commit()?;
-    Ok(Saved { keys, bytes })
+    Ok(bytes)
 }
 
 impl Collector {

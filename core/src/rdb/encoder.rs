@@ -58,7 +58,7 @@ const PIECE: usize = 64 << 10;
 impl<'s> Encoder<'s> {
     /// `compresses`: as `rdbcompression` says.
     pub(super) fn new(compresses: bool) -> Self {
-        Self { bytes: Vec::new(), compresses, sink: None }
+        Self::behind(Vec::new(), compresses)
     }
 
     /// As [`Encoder::new`], behind bytes that are there.

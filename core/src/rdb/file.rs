@@ -162,11 +162,6 @@ impl<'f> FileWriter<'f> {
         self.out.raw(record)
     }
 
-    /// Bytes that have been written.
-    pub(crate) fn written(&self) -> u64 {
-        self.out.written()
-    }
-
     /// Ends the file. Returns its length.
     pub(crate) fn end(mut self) -> crate::Result<u64> {
         self.out.byte(mark::END)?;
