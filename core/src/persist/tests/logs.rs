@@ -215,12 +215,19 @@ fn a_log_that_grows_is_rewritten_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open_with(folder.path(), "auto-aof-rewrite-min-size 10kb\n").unwrap();
     let mut session = session(&engine);
-    for number in 0..2000 {
-        run(&mut session, &format!("SET k {number}"));
+    for _ in 0..3 {
+        for number in 0..2000 {
+            run(&mut session, &format!("SET k {number}"));
+        }
+        // What is written during a rewrite counts as the log's length after it: there may be more of it than the least that is rewritten.
+        wait_until("the log to be as short as the options say", || {
+            let [now, base] = ["aof_current_size", "aof_base_size"]
+                .map(|name| info(&mut session, name).parse::<u64>().unwrap());
+            now <= 10 << 10 || (base > 0 && now < 2 * base)
+        });
     }
-    let size = |session: &mut Session| info(session, "aof_current_size").parse::<u64>().unwrap();
-    assert!(size(&mut session) > 30_000 || info(&mut session, "aof_rewrites") != "1");
-    wait_until("the log to be short", || size(&mut session) <= 10 << 10);
+    // The first base is a hundred bytes.
+    assert!(info(&mut session, "aof_rewrites").parse::<u64>().unwrap() >= 1);
     assert_eq!(run(&mut session, "GET k"), "$4 1999");
 }
 
