@@ -1,29 +1,37 @@
 //! Verifying files: every checksum, every structure, every command's name. Nothing is changed, and no engine needs to be closed for it.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::commands::table;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::persist::files;
 use crate::persist::loading::{Loaded, Time};
-use crate::persist::log_reader::{self, Receiver};
+use crate::persist::log_reader::{self, Receiver, Source};
 use crate::persist::logging::{self, FoundLog};
 use crate::rdb::KeyRecord;
+use crate::transfer::{Reading, Watch};
 
 /// Verifies a snapshot, a log's manifest or file, or all of these in an engine's folder. Returns what was found, a line for each file. O(bytes).
 ///
 /// # Errors
 /// Something is damaged, which the text says with the file and the place, or can't be read, or there is nothing to verify.
 pub fn check(path: impl AsRef<Path>) -> Result<Vec<String>> {
+    check_watched(path, &mut |_| ())
+}
+
+/// As [`check`], and tells how far it is.
+///
+/// # Errors
+/// As there.
+pub fn check_watched(path: impl AsRef<Path>, watch: &mut Watch<'_>) -> Result<Vec<String>> {
     let path = path.as_ref();
-    let mut checking = Checking { engine: Engine::new(), found: Vec::new() };
+    let mut checking = Checking { engine: Engine::new(), found: Vec::new(), watch };
     let is_folder = fs::metadata(path).map_err(|error| files::told("Opening", path, &error))?.is_dir();
     if is_folder {
         for folder in [path.to_owned(), path.join("appendonlydir")] {
-            for file in files_of(&folder)? {
+            for file in files::files_of(&folder)? {
                 checking.file_of_folder(&file)?;
             }
         }
@@ -39,26 +47,14 @@ pub fn check(path: impl AsRef<Path>) -> Result<Vec<String>> {
     Ok(checking.found)
 }
 
-/// The files of a folder in the order of their names; none where there is no such folder.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    let told = |error: io::Error| files::told("Reading", folder, &error);
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(told)?,
-    };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let mut paths = paths.collect::<io::Result<Vec<_>>>().map_err(told)?;
-    paths.sort();
-    Ok(paths)
-}
-
-struct Checking {
+struct Checking<'c, 'w> {
     /// Holds nothing: what values are made with.
     engine: Engine,
     found: Vec<String>,
+    watch: &'c mut Watch<'w>,
 }
 
-impl Checking {
+impl Checking<'_, '_> {
     /// A file of a folder: what belongs to a log is verified with its manifest, and what is neither that nor a snapshot is not.
     fn file_of_folder(&mut self, path: &Path) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -73,16 +69,17 @@ impl Checking {
 
     /// A log by its manifest.
     fn log(&mut self, manifest: &Path) -> Result<()> {
-        let text = fs::read(manifest).map_err(|error| files::told("Reading", manifest, &error))?;
-        let log = FoundLog::parse(&text, files::folder_of(manifest))?;
-        log.each_file(|path, may_be_cut| self.file(path, may_be_cut))
+        FoundLog::read(manifest)?.each_file(|source, may_be_cut| self.file(&source.path, may_be_cut))
     }
 
     /// A file that may begin with a snapshot, and go on with commands.
     fn file(&mut self, path: &Path, may_be_cut: bool) -> Result<()> {
         let (mut counting, mut found) = (Counting(0), Vec::new());
         let keyspace = &self.engine.inner.keyspace;
-        let (loaded, end) = log_reader::read_file(keyspace, path, Time::Present, &mut counting)?;
+        let source = Source::whole(path);
+        let reading = Reading::of(std::slice::from_ref(&source), self.watch);
+        let heard = |bytes| reading.heard(bytes);
+        let (loaded, end) = log_reader::read_file(keyspace, &source, Time::Present, &mut counting, &heard)?;
         if let Some(Loaded { keys, expired, functions }) = loaded {
             found.push(format!("{keys} keys, {expired} more have expired"));
             if !functions.is_empty() {

@@ -66,10 +66,11 @@ mod store;
 mod striped;
 mod sync;
 mod targets;
+mod transfer;
 mod typed;
 mod value;
 
-pub use check::check;
+pub use check::{check, check_watched};
 pub use clients::{ClientAddress, Wake};
 pub use clock::Clock;
 #[doc(hidden)]
@@ -93,6 +94,7 @@ pub use keyspace::{Version, Versions};
 pub use listener::Listener;
 #[cfg(feature = "redis")]
 pub use redis::RedisConnection;
+pub use transfer::{Progress, Stage, Watch, import, import_watched};
 #[doc(hidden)]
 pub use typed::hot::Call as HotCall;
 pub use value::Text;

@@ -4,7 +4,6 @@
 //! repeated; all their deadlines are absolute. When that is done the keys expire whose time has come.
 
 use std::fs::OpenOptions;
-use std::path::Path;
 
 use crate::clients::{ClientAddress, SessionState};
 use crate::command::run::{Context, Found, Locked, Unresolved};
@@ -15,7 +14,7 @@ use crate::keyspace::{Db, Group};
 use crate::local::Local;
 use crate::persist::files;
 use crate::persist::loading::{self, Time, Twice};
-use crate::persist::log_reader::{self, Receiver};
+use crate::persist::log_reader::{self, Receiver, Source};
 use crate::persist::logging::{self, FoundLog};
 use crate::rdb::KeyRecord;
 use crate::sync::Arc;
@@ -40,9 +39,7 @@ pub(crate) fn open(engine: &Arc<Local>, resolve: Resolve) -> Result<()> {
     let Some(log) = persistence.find_log(config)? else {
         let single = logging::single_file(config);
         if single.is_file() {
-            let mut repeating = Repeating::new(engine, resolve, None);
-            keyspace.clock.held_at(LONG_AGO_MS, || repeating.file(&single, true))?;
-            repeating.end();
+            repeat(engine, resolve, &[Source::whole(&single)], (End::CutOff, &|_| ()))?;
             persistence.note(format!("{} was imported", single.display()));
         } else if persistence.load(keyspace)? {
             persistence.note("A snapshot was imported, since there was no log yet".to_owned());
@@ -57,7 +54,36 @@ pub(crate) fn open(engine: &Arc<Local>, resolve: Resolve) -> Result<()> {
 fn load_log(engine: &Arc<Local>, resolve: Resolve, log: &FoundLog, held: Option<&mut Db<'_>>) -> Result<()> {
     let mut repeating = Repeating::new(engine, resolve, held);
     let clock = &engine.keyspace.clock;
-    clock.held_at(LONG_AGO_MS, || log.each_file(|path, may_be_cut| repeating.file(path, may_be_cut)))?;
+    let file = |source: &Source, may_be_cut| repeating.file(source, may_be_cut, (End::CutOff, &|_| ()));
+    clock.held_at(LONG_AGO_MS, || log.each_file(file))?;
+    repeating.end();
+    Ok(())
+}
+
+/// What becomes of an end that is no whole command, where it may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is cut off, if the options allow it: the log goes on there.
+    CutOff,
+    /// It stays where it is, unread.
+    PassedOver,
+}
+
+/// Repeats files, one after the other, in an engine that nobody uses yet. What is to be said of them are notes of the engine. `heard` is told how many bytes
+/// of each have been read, again and again. O(bytes).
+///
+/// # Errors
+/// They are damaged, or can't be read.
+pub(crate) fn repeat(
+    engine: &Arc<Local>,
+    resolve: Resolve,
+    sources: &[Source],
+    (end, heard): (End, &dyn Fn(u64)),
+) -> Result<()> {
+    let mut repeating = Repeating::new(engine, resolve, None);
+    engine.keyspace.clock.held_at(LONG_AGO_MS, || {
+        logging::each_of(sources, &mut |source, may_be_cut| repeating.file(source, may_be_cut, (end, heard)))
+    })?;
     repeating.end();
     Ok(())
 }
@@ -97,15 +123,30 @@ impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
         Self { engine, session, reply, resolve, held, functions, failed: 0, first_failure: String::new() }
     }
 
-    /// Loads a file, which may begin with a snapshot. An end that is cut off is, if it `may_be_cut`, and the options allow it.
-    fn file(&mut self, path: &Path, may_be_cut: bool) -> Result<()> {
-        let (loaded, end) = log_reader::read_file(&self.engine.keyspace, path, Time::OfFile, self)?;
+    /// Loads a file, which may begin with a snapshot.
+    fn file(
+        &mut self,
+        source: &Source,
+        may_be_cut: bool,
+        (broken, heard): (End, &dyn Fn(u64)),
+    ) -> Result<()> {
+        let path = &source.path;
+        let (loaded, end) = log_reader::read_file(&self.engine.keyspace, source, Time::OfFile, self, heard)?;
         self.functions.extend(loaded.into_iter().flat_map(|loaded| loaded.functions));
         if end.is_whole() {
             return Ok(());
         }
         if !may_be_cut || !self.engine.config.hot().aof_load_truncated() {
             return Err(logging::truncated(path, end.whole));
+        }
+        if broken == End::PassedOver {
+            let text = format!(
+                "The last {} bytes of {} are no whole command and were passed over",
+                end.len - end.whole,
+                path.display()
+            );
+            self.engine.persistence.note(text);
+            return Ok(());
         }
         let cut = OpenOptions::new().write(true).open(path).and_then(|file| {
             file.set_len(end.whole)?;

@@ -1,12 +1,14 @@
-//! The command line: `keystead serve` puts an engine behind a TCP port for Valkey's clients, `keystead check` verifies files.
+//! The command line: `keystead serve` puts an engine behind a TCP port for Valkey's clients, `keystead check`, `import`
+//! and `export` work on files.
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use keystead::{Config, Engine, Listener};
+use indicatif::{ProgressBar, ProgressStyle};
+use keystead::{Config, Engine, Listener, Progress, Stage};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -31,12 +33,20 @@ enum Verb {
         /// The file or folder.
         path: PathBuf,
     },
+    /// Makes an engine's folder of what valkey-server or redis-server left behind. What is read stays as it is.
+    Import {
+        /// A snapshot (dump.rdb), a log (appendonlydir, its manifest, or appendonly.aof), or a folder that has one of these.
+        source: PathBuf,
+        /// The folder: it is made, or is there and holds nothing.
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Serve { options } => serve(&options),
-        Verb::Check { path } => check(&path),
+        Verb::Check { path } => shown(|watch| keystead::check_watched(path, watch)),
+        Verb::Import { source, folder } => shown(|watch| keystead::import_watched(source, folder, watch)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,12 +57,49 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+/// Does work on files, shows how far it is, and then what it says.
+fn shown(
+    work: impl FnOnce(&mut keystead::Watch<'_>) -> keystead::Result<Vec<String>>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut bar = Bar::new();
+    let said = work(&mut |progress| bar.show(progress));
+    bar.clear();
     let mut out = std::io::stdout().lock();
-    for found in keystead::check(path)? {
-        writeln!(out, "{found}")?;
+    for line in said? {
+        writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+/// Shows on a terminal how far work is, and nothing elsewhere.
+struct Bar {
+    bar: ProgressBar,
+    stage: Option<Stage>,
+}
+
+impl Bar {
+    fn new() -> Self {
+        Self { bar: ProgressBar::hidden(), stage: None }
+    }
+
+    fn show(&mut self, Progress { stage, done, total, .. }: Progress) {
+        if self.stage.replace(stage) != Some(stage) {
+            let template = match stage {
+                Stage::Reading => "Reading {wide_bar} {bytes} of {total_bytes}, {eta} left",
+                _ => "Writing {wide_bar} {human_pos} of {human_len} keys, {eta} left",
+            };
+            // Standard error; it draws nothing where that is no terminal.
+            let style = ProgressStyle::with_template(template).expect("these are its names");
+            self.clear();
+            self.bar = ProgressBar::new(total).with_style(style);
+        }
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 fn serve(options: &[OsString]) -> Result<(), Box<dyn std::error::Error>> {

@@ -130,6 +130,22 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// The files of a folder in the order of their names; none where there is no such folder.
+///
+/// # Errors
+/// It can't be read.
+pub(crate) fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let told = |error: io::Error| told("Reading", folder, &error);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(told)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<io::Result<Vec<_>>>().map_err(told)?;
+    paths.sort();
+    Ok(paths)
+}
+
 /// Whether a folder is on a file system of this machine, as far as that can be told: on others, files are not mapped.
 pub(crate) fn is_local(folder: &Path) -> bool {
     /// NFS, SMB (three of them), FUSE, 9P, Ceph, AFS, Lustre, GFS2, OCFS2.

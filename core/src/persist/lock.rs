@@ -9,7 +9,7 @@ use super::files;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The file's name.
-const NAME: &str = "lock";
+pub(super) const NAME: &str = "lock";
 
 /// Locks a folder for as long as the file is open.
 ///
@@ -36,6 +36,24 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
             describe(&mut file).map_err(told)?;
             return Ok(file);
         }
+    }
+}
+
+/// Keeps engines from a folder for as long as the file is open, if there ever was one. Others may read it meanwhile.
+///
+/// # Errors
+/// An engine has it, which the text names, or the file can't be had.
+pub(super) fn share(folder: &Path) -> Result<Option<File>> {
+    let path = folder.join(NAME);
+    let told = |error: io::Error| files::told("Locking", &path, &error);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(told)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(taken(folder, file)),
+        Err(TryLockError::Error(error)) => Err(told(error)),
     }
 }
 

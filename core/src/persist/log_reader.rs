@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files;
 use super::loading::{self, Loaded, Time};
@@ -29,28 +29,63 @@ pub(crate) trait Receiver {
     fn command(&mut self, words: &[&[u8]]) -> Result<()>;
 }
 
-/// Reads a file of a log, which may begin with a snapshot. Returns what that had, if it does, and how the commands end.
+/// A file of a log, or a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    /// What a killed process has not written to its end.
+    pub(crate) missing: Vec<u8>,
+}
+
+impl Source {
+    /// A file that has all.
+    pub(crate) fn whole(path: &Path) -> Self {
+        Self { path: path.to_owned(), missing: Vec::new() }
+    }
+}
+
+/// Reads a file of a log, which may begin with a snapshot. Returns what that had, if it does, and how the commands end. `heard` is told how many bytes have
+/// been read, again and again.
 ///
 /// # Errors
 /// It is damaged, which the text says with the file and the place, or can't be read, or `receiver` fails.
 pub(crate) fn read_file(
     keyspace: &Keyspace,
-    path: &Path,
+    Source { path, missing }: &Source,
     time: Time,
     receiver: &mut dyn Receiver,
+    heard: &dyn Fn(u64),
 ) -> Result<(Option<Loaded>, End)> {
     let told = |error: io::Error| files::told("Reading", path, &error);
     let mut file = File::open(path).map_err(told)?;
+    let starts_with_snapshot = starts_with_snapshot(&mut file).map_err(told)?;
+    let mut source = Counted { source: file.chain(&missing[..]), read: 0, heard };
     let (mut loaded, mut start) = (None, (Vec::new(), 0));
-    if starts_with_snapshot(&mut file).map_err(told)? {
-        let read = loading::read(keyspace, &mut file, time, |record| receiver.key(record));
+    if starts_with_snapshot {
+        let read = loading::read(keyspace, &mut source, time, |record| receiver.key(record));
         let (snapshot, rest) = read.map_err(|error| in_file(path, &error))?;
         loaded = Some(snapshot);
-        let at = file.stream_position().map_err(told)? - rest.len() as u64;
+        let at = source.read - rest.len() as u64;
         start = (rest, at);
     }
-    let end = read(&mut file, start, |words| receiver.command(words));
+    let end = read(&mut source, start, |words| receiver.command(words));
     Ok((loaded, end.map_err(|error| in_file(path, &error))?))
+}
+
+/// Counts what is read.
+struct Counted<'h, S> {
+    source: S,
+    read: u64,
+    heard: &'h dyn Fn(u64),
+}
+
+impl<S: Read> Read for Counted<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.read += read as u64;
+        (self.heard)(self.read);
+        Ok(read)
+    }
 }
 
 /// Whether a file begins as snapshots do. It is read from its beginning afterwards.

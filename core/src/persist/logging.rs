@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use super::log::Log;
+use super::log_reader::Source;
 use super::manifest::{LogFile, Manifest, Part};
 use super::ring::{self, Ring};
 use super::saving::{self, Progress, Purpose};
@@ -120,24 +121,55 @@ pub(crate) struct FoundLog {
 }
 
 impl FoundLog {
-    /// The log of a manifest in a folder.
+    /// The log of a manifest.
     ///
     /// # Errors
-    /// It is damaged.
-    pub(crate) fn parse(manifest: &[u8], folder: &Path) -> Result<Self> {
-        Ok(Self { manifest: Manifest::parse(manifest)?, folder: folder.to_owned() })
+    /// It is damaged, or can't be read.
+    pub(crate) fn read(manifest: &Path) -> Result<Self> {
+        let text = fs::read(manifest).map_err(|error| files::told("Reading", manifest, &error))?;
+        Ok(Self { manifest: Manifest::parse(&text)?, folder: files::folder_of(manifest).to_owned() })
     }
 
     /// Calls `read` for each file in its order, with whether its end may be cut off: all but the last that is not empty have to be whole.
     ///
     /// # Errors
     /// The first of `read`.
-    pub(crate) fn each_file(&self, mut read: impl FnMut(&Path, bool) -> Result<()>) -> Result<()> {
-        let paths: Vec<PathBuf> = self.manifest.in_order().map(|file| self.folder.join(&file.name)).collect();
-        let last = paths.iter().rposition(|path| path.metadata().is_ok_and(|file| file.len() > 0));
-        let mut files = paths.iter().enumerate();
-        files.try_for_each(|(index, path)| read(path, last.is_none_or(|last| index >= last)))
+    pub(crate) fn each_file(&self, mut read: impl FnMut(&Source, bool) -> Result<()>) -> Result<()> {
+        let paths = self.manifest.in_order().map(|file| self.folder.join(&file.name));
+        let sources: Vec<Source> = paths.map(|path| Source::whole(&path)).collect();
+        each_of(&sources, &mut read)
     }
+
+    /// The files in their order, with what a killed process left of them in the ring at a path. Nobody writes to them. Nothing is changed.
+    ///
+    /// # Errors
+    /// The ring can't be read.
+    pub(crate) fn sources(&self, ring: &Path) -> Result<Vec<Source>> {
+        let told = |error: io::Error| files::told("Reading", ring, &error);
+        let in_order = self.manifest.in_order().map(|file| {
+            let mut source = Source::whole(&self.folder.join(&file.name));
+            if self.manifest.increments.contains(file)
+                && let Ok(metadata) = source.path.metadata()
+            {
+                source.missing = ring::recover(ring, file.number, metadata.len()).map_err(told)?;
+            }
+            Ok(source)
+        });
+        in_order.collect()
+    }
+}
+
+/// Calls `read` for each file of a log, with whether its end may be cut off: all but the last that is not empty have to be whole.
+///
+/// # Errors
+/// The first of `read`.
+pub(crate) fn each_of(sources: &[Source], read: &mut dyn FnMut(&Source, bool) -> Result<()>) -> Result<()> {
+    let has_some = |source: &Source| {
+        !source.missing.is_empty() || source.path.metadata().is_ok_and(|file| file.len() > 0)
+    };
+    let last = sources.iter().rposition(has_some);
+    let mut sources = sources.iter().enumerate();
+    sources.try_for_each(|(index, source)| read(source, last.is_none_or(|last| index >= last)))
 }
 
 /// Where a log of one file is, as servers before 7.0 wrote it.
@@ -240,6 +272,14 @@ impl Persistence {
     /// Whether a log is being written.
     pub(crate) fn is_logging(&self) -> bool {
         self.logging.lock().is_some()
+    }
+
+    /// Writes what there is as a log that nobody goes on with. O(data).
+    ///
+    /// # Errors
+    /// As [`Persistence::rewrite`].
+    pub(crate) fn write_log(&self, keyspace: &Keyspace, progress: &Progress) -> Result<()> {
+        self.try_rewrite(keyspace, progress, None, false)
     }
 
     /// Writes the log anew: what there is becomes its base. It was begun before. If there is none it is only written, or, with `begins`, gone on with.

@@ -12,6 +12,8 @@ pub(crate) mod logging;
 pub(crate) mod manifest;
 mod ring;
 pub(crate) mod saving;
+pub(crate) mod source;
+pub(crate) mod staging;
 mod status;
 
 use std::fs::File;

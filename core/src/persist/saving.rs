@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::files::Replacement;
 use crate::config::{POLICIES, Rule, VALKEY_VERSION};
@@ -43,6 +43,8 @@ struct Given {
     /// The database of records, and where those end.
     runs: Vec<(usize, usize)>,
     waiting: Vec<Waiting>,
+    /// How many entries that are.
+    keys: u64,
     /// There was no memory to encode something.
     error: Option<Error>,
 }
@@ -96,7 +98,8 @@ impl SnapshotWriter for Collector {
     fn entry(&self, db: usize, entry: &Entry<'_>) {
         let (deadline, usage) = (entry.deadline(), self.usage.read(entry));
         let mut given = self.given.lock();
-        let Given { records, runs, waiting, error } = &mut *given;
+        let Given { records, runs, waiting, keys, error } = &mut *given;
+        *keys += 1;
         if entry.value_len() > LONGEST_AT_ONCE || entry.is_apart() {
             let (key, value) = (entry.key().to_vec(), entry.share());
             waiting.push(Waiting { db, key, deadline, usage, value });
@@ -121,10 +124,11 @@ pub(crate) enum Purpose {
     Base,
 }
 
-/// Whether a file that is being written is still wanted.
+/// Whether a file that is being written is still wanted, and how far it is.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     is_cancelled: AtomicBool,
+    keys: AtomicU64,
 }
 
 impl Progress {
@@ -135,6 +139,11 @@ impl Progress {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    /// How many keys have been written.
+    pub(crate) fn keys(&self) -> u64 {
+        self.keys.load(Ordering::Relaxed)
     }
 }
 
@@ -165,9 +174,9 @@ pub(crate) fn save(
     let mut out = FileWriter::begin(&mut pieces, hot, &notes(keyspace, purpose))?;
     functions.iter().try_for_each(|library| out.function(library))?;
     while snapshot.step(STEP) && !progress.is_cancelled() {
-        collector.pass_on(keyspace, &mut out)?;
+        collector.pass_on(keyspace, &mut out, progress)?;
     }
-    collector.pass_on(keyspace, &mut out)?;
+    collector.pass_on(keyspace, &mut out, progress)?;
     let bytes = out.end()?;
     if progress.is_cancelled() {
         return Err(Error::new(ErrorKind::Io, "ERR The snapshot was cancelled"));
@@ -207,7 +216,7 @@ pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -
 
 impl Collector {
     /// Writes what has been given.
-    fn pass_on(&self, keyspace: &Keyspace, out: &mut FileWriter<'_>) -> Result<()> {
+    fn pass_on(&self, keyspace: &Keyspace, out: &mut FileWriter<'_>, progress: &Progress) -> Result<()> {
         let given = std::mem::take(&mut *self.given.lock());
         if let Some(error) = given.error {
             return Err(error);
@@ -220,6 +229,7 @@ impl Collector {
             let info = KeyInfo { key: &key, deadline, usage };
             value.read(keyspace, |value| out.key(db, info, value))?;
         }
+        progress.keys.fetch_add(given.keys, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("machinery", &["command", "backend", "info", "recovery", "script"]),
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
-    ("api", &["check", "database", "remote"]),
+    ("api", &["check", "transfer", "database", "remote"]),
     ("faces", &["listener", "share", "monitor", "redis", "bin", "lib", "loom_models", "fuzzing"]),
 ];
 
