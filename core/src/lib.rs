@@ -94,7 +94,7 @@ pub use keyspace::{Version, Versions};
 pub use listener::Listener;
 #[cfg(feature = "redis")]
 pub use redis::RedisConnection;
-pub use transfer::{Progress, Stage, Watch, import, import_watched};
+pub use transfer::{Export, Progress, Stage, Watch, export, export_watched, import, import_watched};
 #[doc(hidden)]
 pub use typed::hot::Call as HotCall;
 pub use value::Text;

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use keystead::{Config, Engine, Listener, Progress, Stage};
+use keystead::{Config, Engine, Export, Listener, Progress, Stage};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -40,6 +40,34 @@ enum Verb {
         /// The folder: it is made, or is there and holds nothing.
         folder: PathBuf,
     },
+    /// Writes what an engine's folder holds as files that valkey-server loads. What is read stays as it is.
+    Export {
+        /// The folder, or anything that import reads.
+        source: PathBuf,
+        #[command(flatten)]
+        target: Target,
+        /// The version of RDB: 80, as Valkey 9 writes it, or 11, for Valkey 7.2 to 8.1 and Redis 7.2.
+        #[arg(long, value_name = "NUMBER", default_value_t = 80)]
+        rdb_version: u16,
+        /// Has fields of hashes, whose time to live version 11 can't hold, stay for good. Without this they are an error.
+        #[arg(long)]
+        drop_field_ttls: bool,
+        /// Has the log begin with commands rather than with an RDB file, as with `aof-use-rdb-preamble no`.
+        #[arg(long, requires = "aof")]
+        commands: bool,
+    },
+}
+
+/// What is written.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// A snapshot, which takes the place of the file that is there.
+    #[arg(long, value_name = "FILE")]
+    rdb: Option<PathBuf>,
+    /// A log, as in an `appendonlydir`: a folder that is made, or is there and holds nothing.
+    #[arg(long, value_name = "FOLDER")]
+    aof: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +75,14 @@ fn main() -> ExitCode {
         Verb::Serve { options } => serve(&options),
         Verb::Check { path } => shown(|watch| keystead::check_watched(path, watch)),
         Verb::Import { source, folder } => shown(|watch| keystead::import_watched(source, folder, watch)),
+        Verb::Export { source, target, rdb_version, drop_field_ttls, commands } => {
+            let export = match target {
+                Target { rdb: Some(file), .. } => Export::rdb(file),
+                Target { aof, .. } => Export::aof(aof.expect("one of the two is required")),
+            };
+            let export = export.rdb_version(rdb_version).drop_field_ttls(drop_field_ttls).commands(commands);
+            shown(|watch| keystead::export_watched(source, &export, watch))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -191,6 +191,8 @@ hot_options! {
     no_appendfsync_on_rewrite: bool = "no-appendfsync-on-rewrite",
     /// Whether the log notes times.
     aof_timestamp_enabled: bool = "aof-timestamp-enabled",
+    /// Whether a rewritten log begins with a snapshot, or else with commands.
+    aof_use_rdb_preamble: bool = "aof-use-rdb-preamble",
     /// Whether a log whose end is cut off is loaded.
     aof_load_truncated: bool = "aof-load-truncated",
     /// Growth in percent at which the log is rewritten; zero is never.

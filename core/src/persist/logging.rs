@@ -14,6 +14,7 @@ use super::log_reader::Source;
 use super::manifest::{LogFile, Manifest, Part};
 use super::ring::{self, Ring};
 use super::saving::{self, Progress, Purpose};
+use super::writing::Form;
 use super::{Persistence, Task, beside_log, files, folder, text};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,8 +59,7 @@ impl Places {
         self.folder.join(format!("{}.ring", self.name))
     }
 
-    fn file(&self, part: Part, number: u64) -> LogFile {
-        let ending = if part == Part::Base { "base.rdb" } else { "incr.aof" };
+    fn file(&self, ending: &str, number: u64) -> LogFile {
         LogFile { name: format!("{}.{number}.{ending}", self.name), number }
     }
 
@@ -107,7 +107,7 @@ impl Places {
 
     /// Begins an increment.
     fn begin(&self, manifest: &Manifest) -> Result<(LogFile, File)> {
-        let increment = self.file(Part::Increment, manifest.next_number(Part::Increment));
+        let increment = self.file("incr.aof", manifest.next_number(Part::Increment));
         let path = self.path(&increment);
         let file = files::create(&path).map_err(|error| files::told("Creating", &path, &error))?;
         Ok((increment, file))
@@ -274,12 +274,12 @@ impl Persistence {
         self.logging.lock().is_some()
     }
 
-    /// Writes what there is as a log that nobody goes on with. O(data).
+    /// Writes what there is as a log that nobody goes on with, whose base is of this form. O(data).
     ///
     /// # Errors
     /// As [`Persistence::rewrite`].
-    pub(crate) fn write_log(&self, keyspace: &Keyspace, progress: &Progress) -> Result<()> {
-        self.try_rewrite(keyspace, progress, None, false)
+    pub(crate) fn write_log(&self, keyspace: &Keyspace, progress: &Progress, form: Form) -> Result<()> {
+        self.try_rewrite(keyspace, (progress, form), None, false)
     }
 
     /// Writes the log anew: what there is becomes its base. It was begun before. If there is none it is only written, or, with `begins`, gone on with.
@@ -292,7 +292,8 @@ impl Persistence {
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let log = self.log();
         let log = log.as_deref();
-        let rewritten = beside_log(log, || self.try_rewrite(keyspace, progress, log, begins));
+        let form = Form::of_base(keyspace.config.hot());
+        let rewritten = beside_log(log, || self.try_rewrite(keyspace, (progress, form), log, begins));
         self.state.lock().ended(rewritten.is_ok(), timer.elapsed());
         self.idle.notify_all();
         rewritten
@@ -301,7 +302,7 @@ impl Persistence {
     fn try_rewrite(
         &self,
         keyspace: &Keyspace,
-        progress: &Progress,
+        (progress, form): (&Progress, Form),
         log: Option<&Log>,
         begins: bool,
     ) -> Result<()> {
@@ -320,7 +321,7 @@ impl Persistence {
             places.write_manifest(&between)?;
             self.files.lock().manifest = between.clone();
         }
-        let base = places.file(Part::Base, before.next_number(Part::Base));
+        let base = places.file(form.ending_of_base(), before.next_number(Part::Base));
         let functions = self.functions.lock().clone();
         let new = if begins && log.is_none() {
             let own = file.try_clone().map_err(|error| files::told("Opening", &places.folder, &error))?;
@@ -342,7 +343,8 @@ impl Persistence {
                 progress.cancel();
             }
         };
-        let saved = saving::save(keyspace, &places.path(&base), (Purpose::Base, &functions), progress, begin);
+        let saved =
+            saving::save(keyspace, &places.path(&base), (Purpose::Base, form, &functions), progress, begin);
         let is_unused = switched.is_err() || log.is_none();
         let bytes = match switched.and(saved) {
             Ok(bytes) => bytes,

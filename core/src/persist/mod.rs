@@ -3,6 +3,7 @@
 //! What an engine keeps is said by its options; who opens it says whether it keeps anything by itself. How commands are repeated from the log is not this
 //! module's affair.
 
+mod commands;
 pub(crate) mod files;
 pub(crate) mod loading;
 mod lock;
@@ -15,6 +16,7 @@ pub(crate) mod saving;
 pub(crate) mod source;
 pub(crate) mod staging;
 mod status;
+pub(crate) mod writing;
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -30,6 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group, Journal, Keyspace, Ticket};
 use crate::os::{self, Frozen, Guard};
+use crate::rdb::Version;
 use crate::sync::Arc;
 use crate::sync::apart::{Condvar, Mutex};
 use loading::{Loaded, Time, Twice};
@@ -38,6 +41,10 @@ use logging::{Files, Logging};
 use saving::{Progress, Purpose};
 use status::State;
 pub(crate) use status::{Status, Task, Tries};
+use writing::Form;
+
+/// What snapshots are written as.
+const SNAPSHOT_FORM: Form = Form::Rdb(Version::Valkey);
 
 /// What an engine has on disk, and what is being written.
 #[derive(Default)]
@@ -350,10 +357,25 @@ impl Persistence {
         let functions = self.functions.lock().clone();
         let target = snapshot_path(&keyspace.config);
         let saved = beside_log(self.log().as_deref(), || {
-            saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ())
+            saving::save(keyspace, &target, (Purpose::Snapshot, SNAPSHOT_FORM, &functions), progress, || ())
         });
         self.saved(&saved, before, keyspace.clock.now_ms() / 1000, timer.elapsed());
         saved.map(drop)
+    }
+
+    /// Writes a snapshot of an engine that is nobody else's to a file of this path. O(data).
+    ///
+    /// # Errors
+    /// It can't be written: what was there is there.
+    pub(crate) fn write_snapshot(
+        &self,
+        keyspace: &Keyspace,
+        target: &Path,
+        form: Form,
+        progress: &Progress,
+    ) -> Result<u64> {
+        let functions = self.functions.lock().clone();
+        saving::save(keyspace, target, (Purpose::Snapshot, form, &functions), progress, || ())
     }
 
     fn saved(&self, saved: &Result<u64>, changes: u64, now_s: u64, took: Duration) {
@@ -373,7 +395,8 @@ impl Persistence {
         let progress = self.begin_in_turn(Task::Save)?;
         let timer = keyspace.clock.timer();
         let functions = self.functions.lock().clone();
-        let saved = saving::save(keyspace, target, (Purpose::Snapshot, &functions), &progress, || ());
+        let saved =
+            saving::save(keyspace, target, (Purpose::Snapshot, SNAPSHOT_FORM, &functions), &progress, || ());
         self.state.lock().ended(saved.is_ok(), timer.elapsed());
         self.idle.notify_all();
         saved.map(drop)

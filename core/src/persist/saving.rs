@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::files::Replacement;
+use super::writing::{Form, Records, Writer};
 use crate::config::{POLICIES, Rule, VALKEY_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::db::Copied;
 use crate::keyspace::evictor::Stamps;
 use crate::keyspace::snapshot::{Snapshot, SnapshotWriter};
 use crate::keyspace::{Db, Entry, Keyspace, scan};
-use crate::rdb::{FileWriter, KeyInfo, Recorder, Usage};
+use crate::rdb::{FileWriter, KeyInfo, Usage, Version};
 use crate::sync::{Arc, Mutex};
 
 /// Bytes of entries that are visited with a shard locked.
@@ -39,7 +40,7 @@ struct Waiting {
 /// What the snapshot has given and the file has not got.
 #[derive(Default)]
 struct Given {
-    records: Recorder,
+    records: Records,
     /// The database of records, and where those end.
     runs: Vec<(usize, usize)>,
     waiting: Vec<Waiting>,
@@ -52,6 +53,7 @@ struct Given {
 /// Receives the entries of a snapshot.
 struct Collector {
     given: Mutex<Given>,
+    form: Form,
     compresses: bool,
     usage: UsageReader,
 }
@@ -105,7 +107,12 @@ impl SnapshotWriter for Collector {
             waiting.push(Waiting { db, key, deadline, usage, value });
             return;
         }
-        match records.push(KeyInfo { key: entry.key(), deadline, usage }, entry.value(), self.compresses) {
+        match records.push(
+            self.form,
+            KeyInfo { key: entry.key(), deadline, usage },
+            entry.value(),
+            self.compresses,
+        ) {
             Ok(end) => match runs.last_mut() {
                 Some(last) if last.0 == db => last.1 = end,
                 _ => runs.push((db, end)),
@@ -155,7 +162,7 @@ impl Progress {
 pub(crate) fn save(
     keyspace: &Keyspace,
     target: &Path,
-    (purpose, functions): (Purpose, &[Vec<u8>]),
+    (purpose, form, functions): (Purpose, Form, &[Vec<u8>]),
     progress: &Progress,
     meanwhile: impl FnOnce(),
 ) -> Result<u64> {
@@ -163,6 +170,7 @@ pub(crate) fn save(
     let mut replacement = Replacement::begin(target)?;
     let collector = Arc::new(Collector {
         given: Mutex::default(),
+        form,
         compresses: hot.rdb_compression(),
         usage: UsageReader::new(keyspace),
     });
@@ -171,7 +179,8 @@ pub(crate) fn save(
         .ok_or_else(|| Error::command("Background save already in progress"))?;
     let mut pieces =
         Pieces { file: replacement.file(), left: SYNCED_AT_ONCE, syncs: hot.rdb_save_incremental_fsync() };
-    let mut out = FileWriter::begin(&mut pieces, hot, &notes(keyspace, purpose))?;
+    let (notes, now_s) = (notes(keyspace, purpose), keyspace.clock.now_ms() / 1000);
+    let mut out = Writer::begin(&mut pieces, form, hot, &notes, now_s)?;
     functions.iter().try_for_each(|library| out.function(library))?;
     while snapshot.step(STEP) && !progress.is_cancelled() {
         collector.pass_on(keyspace, &mut out, progress)?;
@@ -194,7 +203,8 @@ pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -
     let keyspace = db.keyspace();
     let (hot, usage) = (keyspace.config.hot(), UsageReader::new(keyspace));
     let mut replacement = Replacement::begin(target)?;
-    let mut out = FileWriter::begin(replacement.file(), hot, &notes(keyspace, Purpose::Snapshot))?;
+    let mut out =
+        FileWriter::begin(replacement.file(), hot, Version::Valkey, &notes(keyspace, Purpose::Snapshot))?;
     functions.iter().try_for_each(|library| out.function(library))?;
     let (mut written, home) = (Ok(()), db.index());
     for index in db.databases() {
@@ -216,14 +226,14 @@ pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -
 
 impl Collector {
     /// Writes what has been given.
-    fn pass_on(&self, keyspace: &Keyspace, out: &mut FileWriter<'_>, progress: &Progress) -> Result<()> {
+    fn pass_on(&self, keyspace: &Keyspace, out: &mut Writer<'_>, progress: &Progress) -> Result<()> {
         let given = std::mem::take(&mut *self.given.lock());
         if let Some(error) = given.error {
             return Err(error);
         }
         let mut start = 0;
         for (db, end) in given.runs {
-            out.record(db, &given.records.bytes()[std::mem::replace(&mut start, end)..end])?;
+            out.record(db, &given.records.bytes(self.form)[std::mem::replace(&mut start, end)..end])?;
         }
         for Waiting { db, key, deadline, usage, value } in given.waiting {
             let info = KeyInfo { key: &key, deadline, usage };

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use super::decoder::{Damage, Decoder, Result};
 use super::encoder::Encoder;
 use super::values::{Built, Making, form_of, write};
-use super::{FIRST_OF_VALKEY, VERSION, is_read};
+use super::{FIRST_OF_VALKEY, LAST_COMMON, VERSION, Version, is_read};
 use crate::config::Hot;
 use crate::error::{Error, ErrorKind};
 use crate::num;
@@ -124,10 +124,15 @@ impl<'f> FileWriter<'f> {
     pub(crate) fn begin(
         file: &'f mut dyn Write,
         options: &Hot,
+        version: Version,
         notes: &[(&str, String)],
     ) -> crate::Result<Self> {
         let mut out = Encoder::to_sink(file, options.rdb_compression(), options.rdb_checksum());
-        out.raw(format!("VALKEY{VERSION:03}").as_bytes())?;
+        let name = match version {
+            Version::Common => format!("REDIS{LAST_COMMON:04}"),
+            Version::Valkey => format!("VALKEY{VERSION:03}"),
+        };
+        out.raw(name.as_bytes())?;
         for (name, note) in notes {
             out.byte(mark::NOTE)?;
             out.string(name.as_bytes())?;

@@ -19,8 +19,17 @@ pub(crate) use payload::payload_of;
 pub(crate) use payload::{dumped, restored};
 pub(crate) use values::Making;
 
-/// The version that is written.
+/// The version that is written, where nothing else is asked for.
 const VERSION: u16 = 80;
+
+/// Versions that files are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 11, the last one that Redis and Valkey have in common: it has no hashes with deadlines of fields.
+    Common,
+    /// 80, as 9.1 writes it.
+    Valkey,
+}
 
 /// The last version that Redis and Valkey have in common, and the first of Valkey's own. What is between them is another's.
 const LAST_COMMON: u16 = 11;

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::persist::saving::Progress;
 use crate::persist::source::LOG_FOLDER;
 use crate::persist::staging::Staging;
+use crate::persist::writing::Form;
 
 /// Makes a folder, which [`Builder::path`](crate::Builder::path) opens, of what Valkey and Redis leave behind: a snapshot (`dump.rdb`), a log (`appendonlydir`, its
 /// manifest, or a single `appendonly.aof`), or a folder that has one of these. Of a folder that has both a snapshot and a log it is the log. Whatever was
@@ -42,8 +43,9 @@ pub fn import_watched(
     config.set_option("dir", utf8(staging.path())?)?;
     let engine = load(source, config, watch)?;
     let (survey, progress) = (survey(&engine), Progress::default());
+    let form = Form::of_base(engine.config().hot());
     let (persistence, keyspace) = (&engine.inner.persistence, &engine.inner.keyspace);
-    write(survey.keys() as u64, &progress, watch, || persistence.write_log(keyspace, &progress))?;
+    write(survey.keys() as u64, &progress, watch, || persistence.write_log(keyspace, &progress, form))?;
     let from = staging.path().to_owned();
     staging.commit(&from, &[LOG_FOLDER.into()])?;
     Ok(told(&engine, &survey, folder))

@@ -2,6 +2,7 @@
 //!
 //! Which files there are is [`crate::persist::source`]'s to say; how commands are repeated is [`crate::recovery`]'s.
 
+mod export;
 mod import;
 
 use std::cell::{Cell, RefCell};
@@ -22,6 +23,7 @@ use crate::persist::log_reader::Source;
 use crate::persist::saving;
 use crate::persist::source;
 use crate::recovery::{self, End};
+pub use export::{Export, export, export_watched};
 pub use import::{import, import_watched};
 
 /// How far work on files is.

@@ -80,7 +80,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Bytes below which the log is not rewritten by itself.",
     ),
     option("aof-load-truncated", Kind::Bool, "yes", "Load a log whose end is cut off."),
-    option("aof-use-rdb-preamble", Kind::Bool, "yes", "Begin a rewritten log with a snapshot."),
+    option(
+        "aof-use-rdb-preamble",
+        Kind::Bool,
+        "yes",
+        "Begin a rewritten log with a snapshot, or else with commands.",
+    )
+    .applied(),
     option("aof-timestamp-enabled", Kind::Bool, "no", "Note times in the log."),
     option("aof-rewrite-incremental-fsync", Kind::Bool, "yes", "Sync a rewritten log to disk piecewise."),
 ];

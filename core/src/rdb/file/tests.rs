@@ -39,7 +39,8 @@ fn file(head: &[u8], records: &[u8]) -> Vec<u8> {
 fn small() -> Vec<u8> {
     let config = Config::default();
     let mut bytes = Vec::new();
-    let mut out = FileWriter::begin(&mut bytes, config.hot(), &[("name", "note".to_owned())]).unwrap();
+    let mut out =
+        FileWriter::begin(&mut bytes, config.hot(), Version::Valkey, &[("name", "note".to_owned())]).unwrap();
     out.function(b"#!lua name=lib").unwrap();
     let info = |key, deadline, usage| KeyInfo { key, deadline, usage };
     out.key(0, info(b"one", None, None), Value::Int(12)).unwrap();
