@@ -57,19 +57,54 @@ fn fill(client: &mut Client) {
         text(client, &format!("XGROUP CREATE stream:{count} group 0"));
         text(client, &format!("XREADGROUP GROUP group one COUNT 2 STREAMS stream:{count} >"));
     }
+    text(client, "XGROUP CREATECONSUMER stream:700 group lazy");
+    text(client, "XGROUP CREATE stream:empty group 5-5 MKSTREAM");
     text(client, "SELECT 3");
     text(client, "SET other 1");
     text(client, "SELECT 0");
 }
 
 fn options(is_logged: bool) -> &'static [&'static str] {
-    if is_logged { &["--appendonly", "yes", "--save", ""] } else { &["--save", "3600 1"] }
+    if is_logged { LOGGED } else { &["--save", "3600 1"] }
+}
+
+const LOGGED: &[&str] = &["--appendonly", "yes", "--save", ""];
+/// The log begins with commands.
+const LOGGED_AS_COMMANDS: &[&str] = &["--appendonly", "yes", "--save", "", "--aof-use-rdb-preamble", "no"];
+
+/// All that a server holds: its digest, and what that is not of.
+fn state(client: &mut Client) -> String {
+    let lines = [
+        "DEBUG DIGEST",
+        "HPEXPIRETIME timed:3 FIELDS 3 f0 f1 f2",
+        "HPEXPIRETIME timed:3000 FIELDS 3 f0 f1 f2",
+        "PEXPIRETIME late:7",
+        "XINFO GROUPS stream:700",
+        "XPENDING stream:3000 group",
+    ];
+    lines.map(|line| text(client, line)).join("\n")
+}
+
+fn end(server: Server, client: &mut Client) {
+    let ended = client.call(&["SHUTDOWN"]);
+    assert!(ended.is_err(), "{ended:?}");
+    assert!(server.wait().unwrap());
+}
+
+/// All that a server holds that is started in a folder.
+fn loaded(binary: &Binary, folder: &Path, options: &[&str]) -> String {
+    let server = Server::start_in(folder, binary, options).unwrap();
+    let mut client = server.client().unwrap();
+    let state = state(&mut client);
+    end(server, &mut client);
+    state
 }
 
 /// What one leaves, the other has.
-fn go(from: &Binary, to: &Binary, is_logged: bool, folder: &Path) {
-    let digest = {
-        let server = Server::start_in(folder, from, options(is_logged)).unwrap();
+fn go(from: &Binary, to: &Binary, options: &[&str], folder: &Path) {
+    let is_logged = options.contains(&"--appendonly");
+    let before = {
+        let server = Server::start_in(folder, from, options).unwrap();
         let mut client = server.client().unwrap();
         fill(&mut client);
         if is_logged {
@@ -80,25 +115,28 @@ fn go(from: &Binary, to: &Binary, is_logged: bool, folder: &Path) {
             text(&mut client, "SPOP set:700");
             text(&mut client, "EXEC");
         }
-        let digest = text(&mut client, "DEBUG DIGEST");
-        let ended = client.call(&["SHUTDOWN"]);
-        assert!(ended.is_err(), "{ended:?}");
-        assert!(server.wait().unwrap());
-        digest
+        let before = state(&mut client);
+        end(server, &mut client);
+        before
     };
-    let server = Server::start_in(folder, to, options(is_logged)).unwrap();
+    let server = Server::start_in(folder, to, options).unwrap();
     let mut client = server.client().unwrap();
-    assert_eq!(text(&mut client, "DEBUG DIGEST"), digest, "{from:?} to {to:?}, logged: {is_logged}");
+    assert_eq!(state(&mut client), before, "{from:?} to {to:?}, {options:?}");
     assert!(text(&mut client, "OBJECT ENCODING ints:3").contains("intset"));
 }
 
 #[test]
 fn snapshots_and_logs_go_both_ways() {
     let Pair { oracle, subject } = Pair::from_env().unwrap();
-    for is_logged in [false, true] {
+    for options in [options(false), LOGGED, LOGGED_AS_COMMANDS] {
         for (from, to) in [(&oracle, &subject), (&subject, &oracle), (&subject, &subject)] {
             let folder = tempfile::tempdir().unwrap();
-            go(from, to, is_logged, folder.path());
+            go(from, to, options, folder.path());
+            if options == LOGGED_AS_COMMANDS {
+                let base = fs::read_dir(folder.path().join("appendonlydir")).unwrap();
+                let mut names = base.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                assert!(names.any(|name| name.ends_with(".base.aof")), "{from:?}");
+            }
         }
     }
 }
@@ -141,4 +179,104 @@ fn the_servers_checkers_accept_what_we_write() {
     fs::write(&path, bytes).unwrap();
     let output = Command::new(folder.path().join("valkey-check-rdb")).arg(&path).output().unwrap();
     assert!(!output.status.success());
+}
+
+/// Runs the program on files. Returns what it says, and whether all went well.
+fn run(subject: &Binary, arguments: &[&str], folder: &Path) -> (String, bool) {
+    let (Binary::Keystead(path) | Binary::Valkey(path)) = subject;
+    let output = Command::new(path).args(arguments).current_dir(folder).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&said).into_owned(), output.status.success())
+}
+
+fn succeeds(subject: &Binary, arguments: &[&str], folder: &Path) -> String {
+    let (said, is_well) = run(subject, arguments, folder);
+    assert!(is_well, "{arguments:?}: {said}");
+    said
+}
+
+/// A server's folder with something of everything. Returns what it holds.
+fn filled(binary: &Binary, folder: &Path, options: &[&str]) -> String {
+    let server = Server::start_in(folder, binary, options).unwrap();
+    let mut client = server.client().unwrap();
+    fill(&mut client);
+    let library = "#!lua name=lib\nserver.register_function('f', function() return 1 end)";
+    client.call(&["FUNCTION", "LOAD", library]).unwrap();
+    let state = state(&mut client);
+    end(server, &mut client);
+    state
+}
+
+#[test]
+fn what_a_server_left_is_imported_and_exported() {
+    let Pair { oracle, subject } = Pair::from_env().unwrap();
+    let Binary::Keystead(_) = subject else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::create_dir(folder.join("snapshot")).unwrap();
+    let of_snapshot = filled(&oracle, &folder.join("snapshot"), options(false));
+    fs::create_dir(folder.join("log")).unwrap();
+    let of_log = filled(&oracle, &folder.join("log"), LOGGED_AS_COMMANDS);
+    for (source, app, expected) in [
+        ("snapshot/dump.rdb", "1.ks", &of_snapshot),
+        ("log/appendonlydir", "2.ks", &of_log),
+        ("log", "3.ks", &of_log),
+    ] {
+        succeeds(&subject, &["import", source, app], folder);
+        assert_eq!(loaded(&subject, &folder.join(app), LOGGED), *expected, "{source}");
+    }
+    let (said, is_well) = run(&subject, &["import", "log", "3.ks"], folder);
+    assert!(!is_well && said.contains("holds something already"), "{said}");
+    for name in ["rdb", "aof", "commands"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    for (to, options) in [
+        (&["--rdb", "rdb/dump.rdb"][..], options(false)),
+        (&["--aof", "aof/appendonlydir"], LOGGED),
+        (&["--aof", "commands/appendonlydir", "--commands"], LOGGED),
+    ] {
+        succeeds(&subject, &[&["export", "2.ks"], to].concat(), folder);
+        let target = folder.join(to[1]);
+        assert_eq!(loaded(&oracle, target.parent().unwrap(), options), of_log, "{to:?}");
+        succeeds(&subject, &["check", to[1]], folder);
+    }
+}
+
+#[test]
+fn an_older_server_loads_what_is_exported_for_it() {
+    let Pair { oracle, subject } = Pair::from_env().unwrap();
+    let older = Binary::older_from_env().unwrap();
+    let Binary::Keystead(_) = subject else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for name in ["source", "rdb", "aof", "commands"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    filled(&oracle, &folder.join("source"), options(false));
+    let told = |binary: &Binary, folder: &Path, options: &[&str]| {
+        let server = Server::start_in(folder, binary, options).unwrap();
+        let mut client = server.client().unwrap();
+        let lines = ["DEBUG DIGEST", "DBSIZE", "XPENDING stream:700 group", "TTL timed:3", "FUNCTION LIST"];
+        let told = lines.map(|line| text(&mut client, line)).join("\n");
+        end(server, &mut client);
+        assert!(told.contains("lib"), "{told}");
+        told
+    };
+    let of_now = Server::start_in(&folder.join("source"), &older, options(false));
+    assert!(of_now.unwrap_err().to_string().contains("Can't handle RDB format version 80"));
+    for (to, options) in [
+        (&["--rdb", "rdb/dump.rdb"][..], options(false)),
+        (&["--aof", "aof/appendonlydir"], LOGGED),
+        (&["--aof", "commands/appendonlydir", "--commands"], LOGGED),
+    ] {
+        let export = [&["export", "source", "--rdb-version", "11"], to].concat();
+        let (said, is_well) = run(&subject, &export, folder);
+        assert!(!is_well && said.contains("3 hashes with 6 such fields"), "{said}");
+        assert!(!folder.join(to[1]).exists(), "{to:?}");
+        let said = succeeds(&subject, &[&export[..], &["--drop-field-ttls"]].concat(), folder);
+        assert!(said.contains("3 hashes with 6 such fields") && said.contains("'timed:700' (2)"), "{said}");
+        let target = folder.join(to[1]);
+        let target = target.parent().unwrap();
+        assert_eq!(told(&older, target, options), told(&oracle, target, options), "{to:?}");
+    }
 }

@@ -56,15 +56,29 @@ impl Pair {
     /// # Errors
     /// What is unset or missing, as a sentence for the user.
     pub fn from_env() -> Result<Self, String> {
-        let path = |name: &str| match std::env::var_os(name).map(PathBuf::from) {
-            Some(path) if path.is_file() => Ok(path),
-            Some(path) => Err(format!("{name} names {}, which does not exist", path.display())),
-            None => Err(format!("{name} is not set: run this through `cargo xtask test compat property`")),
-        };
         Ok(Pair {
-            oracle: Binary::Valkey(path("KEYSTEAD_ORACLE")?),
-            subject: Binary::at(path("KEYSTEAD_BIN")?),
+            oracle: Binary::Valkey(from_env("KEYSTEAD_ORACLE")?),
+            subject: Binary::at(from_env("KEYSTEAD_BIN")?),
         })
+    }
+}
+
+impl Binary {
+    /// The valkey-server 8.1 that `KEYSTEAD_OLDER` names: what reads RDB files up to version 11.
+    ///
+    /// # Errors
+    /// As of [`Pair::from_env`].
+    pub fn older_from_env() -> Result<Self, String> {
+        from_env("KEYSTEAD_OLDER").map(Binary::Valkey)
+    }
+}
+
+/// A binary that a variable names.
+fn from_env(name: &str) -> Result<PathBuf, String> {
+    match std::env::var_os(name).map(PathBuf::from) {
+        Some(path) if path.is_file() => Ok(path),
+        Some(path) => Err(format!("{name} names {}, which does not exist", path.display())),
+        None => Err(format!("{name} is not set: run this through `cargo xtask test compat property`")),
     }
 }
 

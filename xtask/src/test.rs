@@ -148,7 +148,8 @@ pub fn beside_oracle(log: &str, targets: &[&str]) -> Result<Option<Command>, Str
     let Some(keystead) = keystead(log)? else { return Ok(None) };
     let mut command = sh::cargo(&["test", "-p", "keystead-tests", "--no-fail-fast"]);
     command.args(targets.iter().flat_map(|target| ["--test", target]));
-    command.env("KEYSTEAD_ORACLE", setup::oracle()?).env("KEYSTEAD_BIN", keystead);
+    command.env("KEYSTEAD_ORACLE", setup::oracle()?).env("KEYSTEAD_OLDER", setup::peer()?);
+    command.env("KEYSTEAD_BIN", keystead);
     Ok(Some(command))
 }
 

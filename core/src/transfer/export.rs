@@ -210,7 +210,8 @@ fn timed(engine: &Engine) -> Timed {
 fn describe(timed: &Timed) -> String {
     const NAMED: usize = 10;
     let fields: usize = timed.values().map(Vec::len).sum();
-    let mut text = format!("{} hashes with {fields} such fields:", timed.len());
+    let hashes = if timed.len() == 1 { "hash" } else { "hashes" };
+    let mut text = format!("{} {hashes} with {fields} such fields:", timed.len());
     for (at, ((db, key), fields)) in timed.iter().take(NAMED).enumerate() {
         let between = if at > 0 { "," } else { "" };
         write!(text, "{between} '{}' ({}) in database {db}", key.escape_ascii(), fields.len())
@@ -325,14 +326,11 @@ mod tests {
         for export in [Export::rdb(path("out.rdb")), Export::aof(path("log")).commands(true)] {
             let refused = super::export(path("app.ks"), &export.clone().rdb_version(11)).unwrap_err();
             let refused = refused.to_string();
-            assert!(refused.contains("1 hashes with 2 such fields: 'timed' (2) in database 0."), "{refused}");
+            assert!(refused.contains("1 hash with 2 such fields: 'timed' (2) in database 0."), "{refused}");
             let (Target::Rdb(target) | Target::Log(target)) = &export.target;
             assert!(!target.exists());
             let told = super::export(path("app.ks"), &export.rdb_version(11).drop_field_ttls(true)).unwrap();
-            assert!(
-                told[0].starts_with("Fields that had a time to live stay for good: 1 hashes"),
-                "{told:?}"
-            );
+            assert!(told[0].starts_with("Fields that had a time to live stay for good: 1 hash "), "{told:?}");
         }
         assert!(fs::read(path("out.rdb")).unwrap().starts_with(b"REDIS0011"));
         for from in ["out.rdb", "log"] {
