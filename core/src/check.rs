@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::commands::table;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::persist::files;
 use crate::persist::loading::{Loaded, Time};
 use crate::persist::log_reader::{self, Receiver, Source};
 use crate::persist::logging::{self, FoundLog};
+use crate::persist::{backups, files};
 use crate::rdb::KeyRecord;
 use crate::transfer::{Reading, Watch};
 
@@ -30,7 +30,7 @@ pub fn check_watched(path: impl AsRef<Path>, watch: &mut Watch<'_>) -> Result<Ve
     let mut checking = Checking { engine: Engine::new(), found: Vec::new(), watch };
     let is_folder = fs::metadata(path).map_err(|error| files::told("Opening", path, &error))?.is_dir();
     if is_folder {
-        for folder in [path.to_owned(), path.join("appendonlydir")] {
+        for folder in [path.to_owned(), path.join("appendonlydir"), path.join(backups::FOLDER)] {
             for file in files::files_of(&folder)? {
                 checking.file_of_folder(&file)?;
             }

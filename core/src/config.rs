@@ -13,6 +13,7 @@ mod memory;
 mod open;
 mod policies;
 mod rewrite;
+mod schedule;
 mod spec;
 mod table;
 mod value;

@@ -4,6 +4,8 @@
 
 use std::{fs, net, str};
 
+use super::schedule::Schedule;
+
 /// Says what is wrong with a value, or nothing.
 pub(crate) type Check = fn(&[u8]) -> Result<(), String>;
 
@@ -31,6 +33,10 @@ fn plain_name(value: &[u8], option: &str, what: &str) -> Result<(), String> {
     } else {
         Ok(())
     }
+}
+
+pub(super) fn schedule(value: &[u8]) -> Result<(), String> {
+    Schedule::parse(value).map(drop)
 }
 
 pub(super) fn directory(value: &[u8]) -> Result<(), String> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::schedule::Schedule;
 use super::{Config, Value, args_to_text};
 use crate::error::{Error, ErrorKind, Result, reason};
 
@@ -106,6 +107,19 @@ impl Config {
                 points.iter().map(|(seconds, changes)| (*seconds as u64, *changes as u64)).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// When backups are due, if ever.
+    pub(crate) fn backup_schedule(&self) -> Option<Schedule> {
+        Schedule::parse(&self.text("backup-schedule")?).ok()?
+    }
+
+    /// How many backups are kept; 0 is all.
+    pub(crate) fn backups_kept(&self) -> usize {
+        match self.value("backup-keep") {
+            Some(Value::Int(kept)) => usize::try_from(kept).unwrap_or(0),
+            _ => 0,
         }
     }
 

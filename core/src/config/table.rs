@@ -33,7 +33,7 @@ const ANY_MEMORY: Kind = Kind::Memory { min: 0, max: u64::MAX };
 const TEXT: Kind = Kind::Text(check::anything);
 
 /// Options that the server does not have.
-pub(super) const OURS: &[&str] = &["max-reply-bytes"];
+pub(super) const OURS: &[&str] = &["max-reply-bytes", "backup-schedule", "backup-keep"];
 
 const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force"];
 

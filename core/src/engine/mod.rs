@@ -364,7 +364,7 @@ impl Engine {
         Ok(Session::new(self.clone(), Form::Resp, ClientAddress::Socket { peer, local }, Some(socket)))
     }
 
-    /// Moves a manual clock forward, reclaims what has expired by then, and wakes sessions whose waits are over. Returns how many keys and fields were
+    /// Moves a manual clock forward, reclaims what has expired by then, wakes sessions whose waits are over, and begins a backup if one is due. Returns how many keys and fields were
     /// reclaimed.
     ///
     /// # Panics
@@ -376,6 +376,7 @@ impl Engine {
         let now_ms = self.inner.keyspace.clock.now_ms();
         self.inner.clients.nudge_due(now_ms);
         self.inner.targets.close_idle(now_ms);
+        self.inner.back_up_if_due(now_ms);
         self.reap()
     }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use super::Local;
 use crate::background::NEVER;
 use crate::error::{Error, Result};
-use crate::keyspace::Db;
 use crate::keyspace::locks::Locks;
+use crate::keyspace::{Db, Keyspace};
 use crate::persist::saving::Progress;
-use crate::persist::{Manner, Task, refusing};
+use crate::persist::{Manner, Persistence, Task, refusing};
 
 /// Milliseconds between two looks at whether a snapshot is due.
 const LOOK_MS: u64 = 1000;
@@ -30,18 +30,25 @@ impl Local {
     /// # Errors
     /// Something is being written, or there can be no thread.
     pub(crate) fn write_in_background(&self, task: Task) -> Result<()> {
+        self.begin_in_background(task, move |persistence, keyspace, progress| match task {
+            Task::Save => persistence.run(keyspace, progress),
+            Task::Rewrite => persistence.rewrite(keyspace, progress, false),
+        })
+    }
+
+    fn begin_in_background(
+        &self,
+        task: Task,
+        write: impl FnOnce(&Persistence, &Keyspace, &Progress) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let progress = self.persistence.begin(task, Manner::Background)?;
         let engine = self.own.upgrade().expect("whoever has a reference keeps it alive");
         let own = progress.clone();
         self.spawn_saver(&progress, move || {
-            let Local { persistence, keyspace, .. } = &*engine;
             // INFO says how it went, and refused writes.
-            let _ = match task {
-                Task::Save => persistence.run(keyspace, &own),
-                Task::Rewrite => persistence.rewrite(keyspace, &own, false),
-            };
+            let _ = write(&engine.persistence, &engine.keyspace, &own);
             engine.refuse_if_unsaved();
-            if let Some(next) = persistence.take_scheduled() {
+            if let Some(next) = engine.persistence.take_scheduled() {
                 // One that can't begin is tried no more.
                 let _ = engine.write_in_background(next);
             }
@@ -159,6 +166,21 @@ impl Local {
         self.keyspace.hooks.refuse(refuses.then(Error::unsaved));
     }
 
+    /// Begins a backup if one is due by now. Returns when the next one is, in unix milliseconds.
+    pub(crate) fn back_up_if_due(&self, now_ms: u64) -> u64 {
+        if !self.persistence.is_durable() {
+            return NEVER;
+        }
+        let due = self.persistence.next_backup_ms(&self.config, now_ms);
+        if due <= now_ms {
+            // While something else is being written it has to wait.
+            let _ = self.begin_in_background(Task::Save, move |persistence, keyspace, progress| {
+                persistence.back_up(keyspace, progress, now_ms)
+            });
+        }
+        due
+    }
+
     /// Begins a snapshot, or to rewrite the log, if that is due by now. Returns when to look again, in unix milliseconds.
     pub(super) fn save_if_due(&self, now_ms: u64) -> u64 {
         if !self.persistence.is_durable() {
@@ -176,6 +198,7 @@ impl Local {
         if due <= now_ms {
             let _ = self.write_in_background(Task::Save);
         }
+        let due = due.min(self.back_up_if_due(now_ms));
         let next = if due == NEVER { NEVER } else { due.max(now_ms + LOOK_MS) };
         // What is changed meanwhile comes with a use of the engine, after which it has turns again.
         self.next_look_ms.store(now_ms + LOOK_MS, Ordering::Relaxed);

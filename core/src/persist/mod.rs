@@ -3,6 +3,7 @@
 //! What an engine keeps is said by its options; who opens it says whether it keeps anything by itself. How commands are repeated from the log is not this
 //! module's affair.
 
+pub(crate) mod backups;
 mod commands;
 pub(crate) mod files;
 pub(crate) mod loading;
@@ -35,6 +36,7 @@ use crate::os::{self, Frozen, Guard};
 use crate::rdb::Version;
 use crate::sync::Arc;
 use crate::sync::apart::{Condvar, Mutex};
+use backups::Backups;
 use loading::{Loaded, Time, Twice};
 use log::Log;
 use logging::{Files, Logging};
@@ -58,6 +60,7 @@ pub(crate) struct Persistence {
     saver: Mutex<Option<(u64, JoinHandle<()>)>>,
     logging: Mutex<Option<Logging>>,
     files: Mutex<Files>,
+    backups: Mutex<Backups>,
     /// The lock of the folder, for as long as the file is open.
     lock: Mutex<Option<File>>,
     /// Snapshots are written by themselves, as the options say.
@@ -130,6 +133,7 @@ impl Persistence {
     /// Locks what it guards.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.state.lock()));
+        held.push(Box::new(self.backups.lock()));
         held.push(Box::new(self.functions.lock()));
         held.push(Box::new(self.saver.lock()));
         held.push(Box::new(self.files.lock()));

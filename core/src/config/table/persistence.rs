@@ -40,6 +40,15 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "yes",
         "Refuse writes after a snapshot in the background failed.",
     ),
+    option(
+        "backup-schedule",
+        Kind::Text(check::schedule),
+        "",
+        "When snapshots are taken besides, in UTC: hourly, daily 03:00, weekly sunday 03:00, or every 6h (m, h, d); empty is never.",
+    )
+    .applied(),
+    option("backup-keep", NATURAL_32, "7", "How many of these snapshots are kept, the newest; 0 is all.")
+        .applied(),
     option("appendonly", Kind::Bool, "no", "Keep an append-only log."),
     option(
         "appendfilename",
