@@ -280,3 +280,21 @@ fn an_older_server_loads_what_is_exported_for_it() {
         assert_eq!(told(&older, target, options), told(&oracle, target, options), "{to:?}");
     }
 }
+
+#[test]
+fn snapshots_say_how_large_databases_are() {
+    let Pair { oracle, subject } = Pair::from_env().unwrap();
+    let [expected, sizes] = [&oracle, &subject].map(|binary| {
+        let folder = tempfile::tempdir().unwrap();
+        filled(binary, folder.path(), options(false));
+        let bytes = fs::read(folder.path().join("dump.rdb")).unwrap();
+        // Which database, and how many keys it has, with and without a deadline; the lengths of the first have two bytes each.
+        [(0, 4), (3, 2)].map(|(db, len)| {
+            let mark = [0xfe, db, 0xfb];
+            let at = bytes.windows(3).position(|window| window == mark).expect("the database is there");
+            bytes[at + 3..at + 3 + len].to_vec()
+        })
+    });
+    assert_eq!(sizes, expected);
+    assert_eq!(sizes[1], [1, 0]);
+}

@@ -2,6 +2,9 @@
 //!
 //! How the numbers are shown is the commands' business.
 
+use std::collections::BTreeMap;
+
+use super::Keyspace;
 use super::db::Db;
 use super::shard::ShardStats;
 use crate::sync::Ordering;
@@ -65,6 +68,24 @@ impl Survey {
     /// Bytes of tables and wheels.
     pub(crate) fn overhead(&self) -> usize {
         self.databases.iter().map(|database| database.table_bytes + database.wheel_bytes).sum()
+    }
+}
+
+impl Keyspace {
+    /// How many keys each database has, and how many of them have a deadline; those that have expired and are still there are counted. Shards are looked at
+    /// one after the other. O(shards * databases).
+    pub(crate) fn sizes(&self) -> BTreeMap<usize, (u64, u64)> {
+        let mut sizes = BTreeMap::<usize, (u64, u64)>::new();
+        for shard in self.made_shards() {
+            let shard = self.lock(shard);
+            for db in shard.databases() {
+                let Some(space) = shard.space(db) else { continue };
+                let size = sizes.entry(db).or_default();
+                size.0 += space.table.len() as u64;
+                size.1 += space.with_deadline as u64;
+            }
+        }
+        sizes
     }
 }
 

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::db::Copied;
 use crate::keyspace::evictor::Stamps;
 use crate::keyspace::snapshot::{Snapshot, SnapshotWriter};
+use crate::keyspace::survey::DatabaseSurvey;
 use crate::keyspace::{Db, Entry, Keyspace, scan};
 use crate::rdb::{FileWriter, KeyInfo, Usage, Version};
 use crate::sync::{Arc, Mutex};
@@ -175,12 +176,14 @@ pub(crate) fn save(
         usage: UsageReader::new(keyspace),
     });
     let writer: Arc<dyn SnapshotWriter> = collector.clone();
+    // What others write meanwhile may make them a little wrong: they are for whoever makes room.
+    let sizes = keyspace.sizes();
     let mut snapshot = Snapshot::begin(keyspace, &writer, meanwhile)
         .ok_or_else(|| Error::command("Background save already in progress"))?;
     let mut pieces =
         Pieces { file: replacement.file(), left: SYNCED_AT_ONCE, syncs: hot.rdb_save_incremental_fsync() };
-    let (notes, now_s) = (notes(keyspace, purpose), keyspace.clock.now_ms() / 1000);
-    let mut out = Writer::begin(&mut pieces, form, hot, &notes, now_s)?;
+    let (about, now_s) = ((&notes(keyspace, purpose)[..], sizes), keyspace.clock.now_ms() / 1000);
+    let mut out = Writer::begin(&mut pieces, form, hot, about, now_s)?;
     functions.iter().try_for_each(|library| out.function(library))?;
     while snapshot.step(STEP) && !progress.is_cancelled() {
         collector.pass_on(keyspace, &mut out, progress)?;
@@ -203,8 +206,10 @@ pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -
     let keyspace = db.keyspace();
     let (hot, usage) = (keyspace.config.hot(), UsageReader::new(keyspace));
     let mut replacement = Replacement::begin(target)?;
-    let mut out =
+    let out =
         FileWriter::begin(replacement.file(), hot, Version::Valkey, &notes(keyspace, Purpose::Snapshot))?;
+    let size = |db: &DatabaseSurvey| (db.index, (db.keys as u64, db.with_deadline as u64));
+    let mut out = out.with_sizes(db.survey().databases.iter().map(size).collect());
     functions.iter().try_for_each(|library| out.function(library))?;
     let (mut written, home) = (Ok(()), db.index());
     for index in db.databases() {

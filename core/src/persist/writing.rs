@@ -5,7 +5,7 @@ use std::io::Write;
 use super::commands;
 use crate::config::Hot;
 use crate::error::{Error, Result};
-use crate::rdb::{FileWriter, KeyInfo, Recorder, Version};
+use crate::rdb::{FileWriter, KeyInfo, Recorder, Sizes, Version};
 use crate::value::Value;
 
 /// See the module's text.
@@ -74,7 +74,7 @@ pub(super) enum Writer<'f> {
 }
 
 impl<'f> Writer<'f> {
-    /// Begins a file with notes about it, which commands have none of but the time.
+    /// Begins a file with notes about it and the sizes of databases, which commands have none of but the time.
     ///
     /// # Errors
     /// It can't be written; as with all that follows.
@@ -82,11 +82,14 @@ impl<'f> Writer<'f> {
         file: &'f mut dyn Write,
         form: Form,
         options: &Hot,
-        notes: &[(&str, String)],
+        (notes, sizes): (&[(&str, String)], Sizes),
         now_s: u64,
     ) -> Result<Self> {
         let mut writer = match form {
-            Form::Rdb(version) => return FileWriter::begin(file, options, version, notes).map(Self::Rdb),
+            Form::Rdb(version) => {
+                let writer = FileWriter::begin(file, options, version, notes)?;
+                return Ok(Self::Rdb(writer.with_sizes(sizes)));
+            }
             Form::Commands => CommandWriter { file, bytes: Vec::new(), written: 0, db: None },
         };
         if options.aof_timestamp_enabled() {

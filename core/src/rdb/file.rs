@@ -3,6 +3,7 @@
 //! `VALKEY080` or `REDIS0011` | records | end (255) | checksum of all before it (u64). A record begins with what it is, or with the [form](super::form) of
 //! a value. What modules wrote about themselves is passed over; values of their types can't be read.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use super::decoder::{Damage, Decoder, Result};
@@ -110,10 +111,15 @@ fn write_key(info: KeyInfo<'_>, value: Value<'_>, out: &mut Encoder<'_>) -> crat
     write(value, out)
 }
 
+/// How many keys a database has, and how many of them have a deadline: whoever reads the file makes room for them.
+pub(crate) type Sizes = BTreeMap<usize, (u64, u64)>;
+
 /// A file that is being written.
 pub(crate) struct FileWriter<'f> {
     out: Encoder<'f>,
     db: Option<usize>,
+    /// Of databases that have not been written to yet.
+    sizes: Sizes,
 }
 
 impl<'f> FileWriter<'f> {
@@ -138,7 +144,12 @@ impl<'f> FileWriter<'f> {
             out.string(name.as_bytes())?;
             out.string(note.as_bytes())?;
         }
-        Ok(Self { out, db: None })
+        Ok(Self { out, db: None, sizes: Sizes::new() })
+    }
+
+    /// Has the file say how large databases are.
+    pub(crate) fn with_sizes(self, sizes: Sizes) -> Self {
+        Self { sizes, ..self }
     }
 
     /// Writes a library of functions, as it was read.
@@ -151,6 +162,11 @@ impl<'f> FileWriter<'f> {
         if self.db.replace(db) != Some(db) {
             self.out.byte(mark::DATABASE)?;
             self.out.length(db as u64)?;
+            if let Some((keys, with_deadline)) = self.sizes.remove(&db) {
+                self.out.byte(mark::SIZES)?;
+                self.out.length(keys)?;
+                self.out.length(with_deadline)?;
+            }
         }
         Ok(())
     }

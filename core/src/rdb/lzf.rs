@@ -3,6 +3,8 @@
 //! A control byte below 32 begins a run: so many bytes and one follow as they are. Any other is a copy: the top three bits are its length less two (where
 //! they are 7 another byte is added to them), the lower five and the next byte how far back it begins, less one.
 
+use std::cell::RefCell;
+
 use crate::alloc;
 use crate::error::Result;
 
@@ -13,70 +15,171 @@ const LONGEST_COPY: usize = (1 << 8) + (1 << 3);
 /// Three bits of a length that say that there is more of it.
 const MORE: usize = 7;
 
-/// The bytes compressed, if that saves more than `least` of them. O(length).
+/// The bytes compressed, if that saves more than `least` of them: byte for byte as the server does it, which is how long DEBUG OBJECT says a value is. O(length).
 ///
 /// # Errors
 /// There is no memory.
 pub(super) fn compressed(bytes: &[u8], least: usize) -> Result<Option<Vec<u8>>> {
     let Some(most) = bytes.len().checked_sub(least) else { return Ok(None) };
-    let mut out = alloc::with_room_for(most)?;
-    let mut places: Vec<u32> = alloc::with_room_for(HASHES)?;
-    places.resize(HASHES, 0);
-    let (mut at, mut run) = (0, 0);
-    while let Some(&[a, b, c]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<SHORTEST_COPY>()) {
-        // One more than the place, so that 0 is none.
-        let seen = &mut places[hash([a, b, c])];
-        let before = (*seen as usize).checked_sub(1);
-        *seen = u32::try_from(at + 1).unwrap_or(0);
-        let Some(before) =
-            before.filter(|before| at - before <= FARTHEST && bytes[*before..].starts_with(&[a, b, c]))
-        else {
+    let mut out = Packing { bytes: alloc::with_room_for(most)?, most, run: 0 };
+    PLACES.with_borrow_mut(|places| {
+        places.begin(bytes.len())?;
+        Ok(compress(bytes, places, &mut out).map(|()| out.bytes))
+    })
+}
+
+fn compress(bytes: &[u8], places: &mut Places, out: &mut Packing) -> Option<()> {
+    let three = |at: usize| bytes.get(at..)?.first_chunk::<SHORTEST_COPY>();
+    let mut at = 0;
+    while let Some(next) = three(at) {
+        let before = places.replace(*next, at);
+        // The server takes the first place of all for none.
+        let before =
+            before.filter(|before| *before > 0 && at - before <= FARTHEST && three(*before) == Some(next));
+        let Some(before) = before else {
+            out.literal(bytes[at])?;
             at += 1;
             continue;
         };
-        let rest = bytes[at..].iter().zip(&bytes[before..]).take(LONGEST_COPY);
-        let len = rest.take_while(|(one, other)| one == other).count();
-        if !push_runs(&mut out, &bytes[run..at], most) || !push_copy(&mut out, at - before, len, most) {
-            return Ok(None);
-        }
+        let len = common(&bytes[before..], &bytes[at..]);
+        out.copy(at - before, len)?;
         at += len;
-        run = at;
-    }
-    let is_short = push_runs(&mut out, &bytes[run..], most);
-    Ok(is_short.then_some(out))
-}
-
-const HASH_BITS: u32 = 13;
-const HASHES: usize = 1 << HASH_BITS;
-
-fn hash([a, b, c]: [u8; 3]) -> usize {
-    let three = u32::from_le_bytes([a, b, c, 0]);
-    (three.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
-}
-
-/// Appends bytes as they are, unless there are too many then.
-fn push_runs(out: &mut Vec<u8>, bytes: &[u8], most: usize) -> bool {
-    for run in bytes.chunks(LONGEST_RUN) {
-        if out.len() + 1 + run.len() >= most {
-            return false;
+        // Of what was copied only the last two places are remembered, if there is something to look for behind them.
+        if three(at).is_some() {
+            for at in [at - 2, at - 1] {
+                places.replace(*three(at).expect("there are three behind it"), at);
+            }
         }
-        out.push(run.len() as u8 - 1);
-        out.extend_from_slice(run);
     }
-    true
+    out.end(&bytes[at..])
 }
 
-fn push_copy(out: &mut Vec<u8>, distance: usize, len: usize, most: usize) -> bool {
-    let (len, back) = (len - 2, distance - 1);
-    if out.len() + 3 >= most {
-        return false;
+/// How many bytes are copied, of what is there from two places on, of which the first three are alike. The second place is the later one. Near the end the
+/// server leaves up to two bytes out.
+fn common(before: &[u8], bytes: &[u8]) -> usize {
+    const AT_ONCE: usize = 16;
+    let most = (bytes.len() - 2).min(LONGEST_COPY);
+    let is_like = |at: usize| before[at] == bytes[at];
+    let mut len = 2;
+    if most > AT_ONCE {
+        for _ in 0..AT_ONCE {
+            len += 1;
+            if !is_like(len) {
+                return len;
+            }
+        }
     }
-    out.push((len.min(MORE) << 5 | back >> 8) as u8);
-    if len >= MORE {
-        out.push((len - MORE) as u8);
+    len += 1;
+    while len < most && is_like(len) {
+        len += 1;
     }
-    out.push(back as u8);
-    true
+    len
+}
+
+const HASH_BITS: u32 = 16;
+
+/// Where three bytes were seen last, by their hash. What is left of texts before is told from what is not by where it stands: each text begins where the one
+/// before it ended. So nothing has to be cleared.
+struct Places {
+    seen: Vec<u32>,
+    /// The place at which the text begins, and the one at which the next one does.
+    start: u32,
+    next: u32,
+}
+
+thread_local! {
+    static PLACES: RefCell<Places> = const { RefCell::new(Places { seen: Vec::new(), start: 1, next: 1 }) };
+}
+
+impl Places {
+    /// Begins a text of this length.
+    fn begin(&mut self, len: usize) -> Result<()> {
+        // What stands farther back than a copy can reach need not be told apart: a text may be longer than there are numbers.
+        let len = u32::try_from(len).unwrap_or(u32::MAX - 1);
+        match (self.seen.is_empty(), self.next.checked_add(len)) {
+            (false, Some(end)) => (self.start, self.next) = (self.next, end),
+            _ => {
+                self.seen.clear();
+                self.seen.try_reserve_exact(1 << HASH_BITS).map_err(|_| crate::error::Error::no_memory())?;
+                self.seen.resize(1 << HASH_BITS, 0);
+                (self.start, self.next) = (1, len.saturating_add(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where these were seen, which are now seen at a place.
+    fn replace(&mut self, bytes: [u8; SHORTEST_COPY], at: usize) -> Option<usize> {
+        let place = u32::try_from(at).ok().and_then(|at| self.start.checked_add(at)).unwrap_or(0);
+        let before = std::mem::replace(&mut self.seen[hash(bytes)], place);
+        before.checked_sub(self.start).map(|before| before as usize)
+    }
+}
+
+fn hash([a, b, c]: [u8; SHORTEST_COPY]) -> usize {
+    let three = u32::from_be_bytes([0, a, b, c]);
+    ((three >> (24 - HASH_BITS)).wrapping_sub(three.wrapping_mul(5)) & ((1 << HASH_BITS) - 1)) as usize
+}
+
+/// What is being compressed.
+struct Packing {
+    bytes: Vec<u8>,
+    /// It may have so many bytes.
+    most: usize,
+    /// Bytes of the run at its end, for whose length one byte is always there.
+    run: usize,
+}
+
+impl Packing {
+    /// Bytes that there are, with the one for the length of the next run, which comes before that.
+    fn len(&self) -> usize {
+        self.bytes.len() + usize::from(self.run == 0)
+    }
+
+    /// Appends a byte as it is.
+    fn literal(&mut self, byte: u8) -> Option<()> {
+        if self.len() >= self.most {
+            return None;
+        }
+        self.push(byte);
+        Some(())
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.run == 0 {
+            self.bytes.push(0);
+        }
+        self.bytes.push(byte);
+        self.run += 1;
+        let head = self.bytes.len() - self.run - 1;
+        self.bytes[head] = (self.run - 1) as u8;
+        if self.run == LONGEST_RUN {
+            self.run = 0;
+        }
+    }
+
+    fn copy(&mut self, distance: usize, len: usize) -> Option<()> {
+        let (len, back) = (len - 2, distance - 1);
+        if self.bytes.len() + 4 >= self.most {
+            return None;
+        }
+        self.bytes.push((len.min(MORE) << 5 | back >> 8) as u8);
+        if len >= MORE {
+            self.bytes.push((len - MORE) as u8);
+        }
+        self.bytes.push(back as u8);
+        self.run = 0;
+        Some(())
+    }
+
+    /// Appends the last bytes, of which there are at most two.
+    fn end(&mut self, bytes: &[u8]) -> Option<()> {
+        if self.len() + 3 > self.most {
+            return None;
+        }
+        bytes.iter().for_each(|byte| self.push(*byte));
+        Some(())
+    }
 }
 
 /// What was compressed, which has `len` bytes; `None` if it has not. O(length).
@@ -152,6 +255,11 @@ mod tests {
 
     #[test]
     fn repeated_texts_become_short_and_others_are_left() {
+        assert_eq!(
+            compressed(&[b'a'; 100], 4).unwrap().unwrap(),
+            b"\x01aa\xe0\x57\x00\x01aa",
+            "as the server"
+        );
         assert!(round(&[b'x'; 5000]).unwrap() < 100);
         assert!(round(&b"a text of some words, ".repeat(50)).unwrap() < 100);
         let all: Vec<u8> = (0..=255).collect();

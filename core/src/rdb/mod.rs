@@ -13,10 +13,10 @@ mod streams;
 mod values;
 
 use crate::config::Hot;
-pub(crate) use file::{FileReader, FileWriter, KeyInfo, KeyRecord, Record, Recorder, Usage};
+pub(crate) use file::{FileReader, FileWriter, KeyInfo, KeyRecord, Record, Recorder, Sizes, Usage};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use payload::payload_of;
-pub(crate) use payload::{dumped, restored};
+pub(crate) use payload::{dumped, restored, serialized_len};
 pub(crate) use values::Making;
 
 /// The version that is written, where nothing else is asked for.

@@ -28,6 +28,16 @@ pub(crate) fn dumped(value: Value<'_>, options: &Hot) -> Result<Vec<u8>> {
     sealed(out)
 }
 
+/// Bytes of a value in a file, without the form. O(bytes).
+///
+/// # Errors
+/// There is no memory.
+pub(crate) fn serialized_len(value: Value<'_>, options: &Hot) -> Result<usize> {
+    let mut out = Encoder::new(options.rdb_compression());
+    write(value, &mut out)?;
+    Ok(out.bytes().len())
+}
+
 fn sealed(mut value: Encoder<'_>) -> Result<Vec<u8>> {
     value.raw(&VERSION.to_le_bytes())?;
     let checksum = CHECKSUM.checksum(value.bytes());

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::access::Recording;
 use crate::num;
 use crate::persist::loading::Twice;
+use crate::rdb;
 use crate::recovery;
 
 /// Holds subcommands for tests.
@@ -105,7 +106,12 @@ fn object(context: &mut Context<'_, '_>, key: &[u8], is_fast: bool, reply: &mut 
             let idle_s = db.keyspace().idle_ms(entry.stamp()).unwrap_or(0) / 1000;
             format!("lru:{} lru_seconds_idle:{idle_s}", entry.stamp())
         };
-        let length = if is_fast { String::new() } else { format!("serializedlength:{} ", entry.value_len()) };
+        let length = if is_fast {
+            String::new()
+        } else {
+            let length = rdb::serialized_len(entry.value(), db.keyspace().config.hot())?;
+            format!("serializedlength:{length} ")
+        };
         reply.simple(&format!("Value at:0x0 refcount:1 encoding:{} {length}{access}", entry.encoding()));
         Ok(())
     })
