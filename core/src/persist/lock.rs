@@ -39,6 +39,12 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
     }
 }
 
+/// Gives a lock up. A child that was forked off meanwhile has the file, too, and may not have closed it yet: closing it here would not be enough.
+pub(super) fn unlock(file: File) {
+    // Where that fails it goes with the last of them that is closed.
+    let _ = file.unlock();
+}
+
 /// Keeps engines from a folder for as long as the file is open, if there ever was one. Others may read it meanwhile.
 ///
 /// # Errors
@@ -104,6 +110,24 @@ mod tests {
         std::fs::remove_file(folder.path().join(NAME)).unwrap();
         assert!(!is_same(&held, &folder.path().join(NAME)).unwrap());
         assert!(lock(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn readers_share_it_and_leave_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(share(folder.path()).unwrap().is_none());
+        assert!(!folder.path().join(NAME).exists());
+        unlock(lock(folder.path()).unwrap());
+        let shared = [(); 2].map(|()| share(folder.path()).unwrap().expect("there is one"));
+        assert!(lock(folder.path()).unwrap_err().to_string().contains("in use by"));
+        shared.into_iter().for_each(unlock);
+        let held = lock(folder.path()).unwrap();
+        assert!(share(folder.path()).unwrap_err().to_string().contains("in use by"));
+        // As a child has it that was forked off.
+        let copy = held.try_clone().unwrap();
+        unlock(held);
+        unlock(lock(folder.path()).unwrap());
+        drop(copy);
     }
 
     #[cfg(unix)]

@@ -159,6 +159,12 @@ impl Persistence {
         Ok(())
     }
 
+    fn unlock_folder(&self) {
+        if let Some(lock) = self.lock.lock().take() {
+            lock::unlock(lock);
+        }
+    }
+
     /// Notes what whoever opened the engine should know.
     pub(crate) fn note(&self, text: String) {
         self.notes.lock().push(text);
@@ -234,7 +240,7 @@ impl Persistence {
             keyspace.hooks.set_journal(Some(refusing(closed())));
         }
         let ended = self.end_log();
-        *self.lock.lock() = None;
+        self.unlock_folder();
         ended
     }
 
@@ -242,7 +248,7 @@ impl Persistence {
     pub(crate) fn end(&self, keyspace: &Keyspace) {
         self.give_up();
         self.end_logging(keyspace);
-        *self.lock.lock() = None;
+        self.unlock_folder();
     }
 
     /// Gives up what is being written, and waits until nothing is.

@@ -18,8 +18,14 @@ pub(crate) const LOG_FOLDER: &str = "appendonlydir";
 pub(crate) struct Found {
     /// They are read in this order.
     pub(crate) sources: Vec<Source>,
-    /// Keeps engines from the folder meanwhile.
-    _locks: Vec<File>,
+    /// Keep engines from the folder meanwhile.
+    locks: Vec<File>,
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        self.locks.drain(..).for_each(lock::unlock);
+    }
 }
 
 /// The files that a path stands for. In a folder with a log and a snapshot it is the log, as for whoever opens it.
@@ -38,7 +44,7 @@ pub(crate) fn find(path: &Path) -> Result<Found> {
         let text = format!("ERR {} is neither a snapshot nor a log", path.display());
         return Err(Error::new(ErrorKind::Io, text));
     }
-    Ok(Found { sources: vec![Source::whole(path)], _locks: Vec::new() })
+    Ok(Found { sources: vec![Source::whole(path)], locks: Vec::new() })
 }
 
 fn in_folder(folder: &Path) -> Result<Found> {
@@ -48,7 +54,7 @@ fn in_folder(folder: &Path) -> Result<Found> {
             [] => {}
             [manifest] => {
                 let mut found = of_manifest(manifest)?;
-                found._locks.extend(lock);
+                found.locks.extend(lock);
                 return Ok(found);
             }
             [one, other, ..] => {
@@ -63,7 +69,7 @@ fn in_folder(folder: &Path) -> Result<Found> {
         return Err(Error::new(ErrorKind::Io, text));
     };
     let mut found = find(&single)?;
-    found._locks.extend(lock);
+    found.locks.extend(lock);
     Ok(found)
 }
 
@@ -77,7 +83,7 @@ fn of_manifest(manifest: &Path) -> Result<Found> {
         locks.extend(lock::share(folder)?);
     }
     let sources = FoundLog::read(manifest)?.sources(&manifest.with_extension("ring"))?;
-    Ok(Found { sources, _locks: locks })
+    Ok(Found { sources, locks })
 }
 
 /// The manifests in a folder; none where there is no such folder.

@@ -83,14 +83,13 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // What can't be removed stays; it is in nobody's way.
         let _ = fs::remove_dir_all(&self.own);
-        if self.is_filled {
-            return;
-        }
-        if self.has_made_lock {
+        if self.has_made_lock && !self.is_filled {
             let _ = fs::remove_file(self.target.join(lock::NAME));
         }
-        self.lock = None;
-        if self.is_new {
+        if let Some(lock) = self.lock.take() {
+            lock::unlock(lock);
+        }
+        if self.is_new && !self.is_filled {
             let _ = fs::remove_dir(&self.target);
         }
     }
