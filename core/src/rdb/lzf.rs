@@ -21,7 +21,7 @@ const MORE: usize = 7;
 /// There is no memory.
 pub(super) fn compressed(bytes: &[u8], least: usize) -> Result<Option<Vec<u8>>> {
     let Some(most) = bytes.len().checked_sub(least) else { return Ok(None) };
-    let mut out = Packing { bytes: alloc::with_room_for(most)?, most, run: 0 };
+    let mut out = Packing { bytes: alloc::with_room_for(most)?, most, len: 1, run: 0 };
     PLACES.with_borrow_mut(|places| {
         places.begin(bytes.len())?;
         Ok(compress(bytes, places, &mut out).map(|()| out.bytes))
@@ -30,20 +30,21 @@ pub(super) fn compressed(bytes: &[u8], least: usize) -> Result<Option<Vec<u8>>> 
 
 fn compress(bytes: &[u8], places: &mut Places, out: &mut Packing) -> Option<()> {
     let three = |at: usize| bytes.get(at..)?.first_chunk::<SHORTEST_COPY>();
-    let mut at = 0;
+    let (mut at, mut run) = (0, 0);
     while let Some(next) = three(at) {
         let before = places.replace(*next, at);
         // The server takes the first place of all for none.
         let before =
             before.filter(|before| *before > 0 && at - before <= FARTHEST && three(*before) == Some(next));
         let Some(before) = before else {
-            out.literal(bytes[at])?;
+            out.literal()?;
             at += 1;
             continue;
         };
         let len = common(&bytes[before..], &bytes[at..]);
-        out.copy(at - before, len)?;
+        out.copy(&bytes[run..at], at - before, len)?;
         at += len;
+        run = at;
         // Of what was copied only the last two places are remembered, if there is something to look for behind them.
         if three(at).is_some() {
             for at in [at - 2, at - 1] {
@@ -51,7 +52,7 @@ fn compress(bytes: &[u8], places: &mut Places, out: &mut Packing) -> Option<()> 
             }
         }
     }
-    out.end(&bytes[at..])
+    out.end(&bytes[run..])
 }
 
 /// How many bytes are copied, of what is there from two places on, of which the first three are alike. The second place is the later one. Near the end the
@@ -126,58 +127,59 @@ struct Packing {
     bytes: Vec<u8>,
     /// It may have so many bytes.
     most: usize,
-    /// Bytes of the run at its end, for whose length one byte is always there.
+    /// Bytes with the run that is to come: its bytes, the one for the length of each part of it, and one for the length of the next.
+    len: usize,
+    /// Bytes of the last part of that run.
     run: usize,
 }
 
 impl Packing {
-    /// Bytes that there are, with the one for the length of the next run, which comes before that.
-    fn len(&self) -> usize {
-        self.bytes.len() + usize::from(self.run == 0)
-    }
-
-    /// Appends a byte as it is.
-    fn literal(&mut self, byte: u8) -> Option<()> {
-        if self.len() >= self.most {
+    /// One more byte of the run that is to come.
+    fn literal(&mut self) -> Option<()> {
+        if self.len >= self.most {
             return None;
         }
-        self.push(byte);
+        self.grow();
         Some(())
     }
 
-    fn push(&mut self, byte: u8) {
-        if self.run == 0 {
-            self.bytes.push(0);
-        }
-        self.bytes.push(byte);
-        self.run += 1;
-        let head = self.bytes.len() - self.run - 1;
-        self.bytes[head] = (self.run - 1) as u8;
+    fn grow(&mut self) {
+        (self.len, self.run) = (self.len + 1, self.run + 1);
         if self.run == LONGEST_RUN {
-            self.run = 0;
+            (self.len, self.run) = (self.len + 1, 0);
         }
     }
 
-    fn copy(&mut self, distance: usize, len: usize) -> Option<()> {
+    /// Appends the run that was to come, which is not written before.
+    fn push_run(&mut self, run: &[u8]) {
+        for part in run.chunks(LONGEST_RUN) {
+            self.bytes.push(part.len() as u8 - 1);
+            self.bytes.extend_from_slice(part);
+        }
+    }
+
+    /// Appends a copy behind a run.
+    fn copy(&mut self, run: &[u8], distance: usize, len: usize) -> Option<()> {
         let (len, back) = (len - 2, distance - 1);
-        if self.bytes.len() + 4 >= self.most {
+        if self.len - usize::from(self.run == 0) + 4 >= self.most {
             return None;
         }
+        self.push_run(run);
         self.bytes.push((len.min(MORE) << 5 | back >> 8) as u8);
         if len >= MORE {
             self.bytes.push((len - MORE) as u8);
         }
         self.bytes.push(back as u8);
-        self.run = 0;
+        (self.len, self.run) = (self.bytes.len() + 1, 0);
         Some(())
     }
 
-    /// Appends the last bytes, of which there are at most two.
-    fn end(&mut self, bytes: &[u8]) -> Option<()> {
-        if self.len() + 3 > self.most {
+    /// Appends the last run, of which up to two bytes have not been counted.
+    fn end(&mut self, run: &[u8]) -> Option<()> {
+        if self.len + 3 > self.most {
             return None;
         }
-        bytes.iter().for_each(|byte| self.push(*byte));
+        self.push_run(run);
         Some(())
     }
 }
