@@ -240,6 +240,14 @@ fn what_a_server_left_is_imported_and_exported() {
         assert_eq!(loaded(&oracle, target.parent().unwrap(), options), of_log, "{to:?}");
         succeeds(&subject, &["check", to[1]], folder);
     }
+    succeeds(&subject, &["export", "1.ks", "--rdb", "again.rdb"], folder);
+    succeeds(&subject, &["export", "1.ks", "--aof", "again", "--commands"], folder);
+    for (name, file) in
+        [("valkey-check-rdb", "again.rdb"), ("valkey-check-aof", "again/appendonly.aof.manifest")]
+    {
+        let output = checker(&oracle, name, folder).arg(folder.join(file)).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    }
 }
 
 #[test]
