@@ -18,7 +18,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes a folder for this user alone, if it is not there.
+/// Makes a folder for this user alone, if it is not there. Either way it is on the disk then: a killed process may have made it a moment ago.
 ///
 /// # Errors
 /// The system's.
@@ -27,7 +27,12 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        other => other?,
+    }
+    match sync_folder(folder_of(path)) {
+        // Whoever may not read a folder can't sync it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
 }

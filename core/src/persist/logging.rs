@@ -104,11 +104,13 @@ impl Places {
         Ok(completed)
     }
 
-    /// Begins an increment.
+    /// Begins an increment. It is on the disk before a manifest can name it.
     fn begin(&self, manifest: &Manifest) -> Result<(LogFile, File)> {
         let increment = self.file(Part::Increment, manifest.next_number(Part::Increment));
         let path = self.path(&increment);
-        let file = files::create(&path).map_err(|error| files::told("Creating", &path, &error))?;
+        let told = |error: io::Error| files::told("Creating", &path, &error);
+        let file = files::create(&path).map_err(told)?;
+        files::sync_folder(&self.folder).map_err(told)?;
         Ok((increment, file))
     }
 }
