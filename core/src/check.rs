@@ -80,6 +80,14 @@ impl Checking {
 
     /// A file that may begin with a snapshot, and go on with commands.
     fn file(&mut self, path: &Path, may_be_cut: bool) -> Result<()> {
+        let (whole, len) = logging::verify(path)?;
+        if 0 < whole && whole < len {
+            if !may_be_cut {
+                return Err(logging::truncated(path, whole));
+            }
+            self.found.push(format!("{}: cut off: whole up to byte {whole} of {len}", path.display()));
+            return Ok(());
+        }
         let (mut counting, mut found) = (Counting(0), Vec::new());
         let keyspace = &self.engine.inner.keyspace;
         let (loaded, end) = log_reader::read_file(keyspace, path, Time::Present, &mut counting)?;
@@ -152,7 +160,12 @@ mod tests {
         fs::write(&log, &whole[..whole.len() - 1]).unwrap();
         assert!(check(&app).unwrap()[2].contains("cut off: whole up to byte"));
         assert_eq!(fs::read(&log).unwrap().len(), whole.len() - 1, "nothing is changed");
-        fs::write(&log, String::from_utf8(whole.clone()).unwrap().replacen("SET", "SEX", 1)).unwrap();
+        let text = String::from_utf8(whole.clone()).unwrap();
+        fs::write(&log, text.replacen("SET", "SEX", 1)).unwrap();
+        assert!(check(&log).unwrap_err().to_string().contains("is damaged behind byte 0"));
+        // As a server writes it.
+        let plain: String = text.split_inclusive('\n').filter(|line| !line.starts_with("#KS:")).collect();
+        fs::write(&log, plain.replacen("SET", "SEX", 1)).unwrap();
         let error = check(app.join("appendonlydir/appendonly.aof.manifest")).unwrap_err().to_string();
         assert!(error.contains("'SEX'") && error.contains("1.incr.aof"), "{error}");
         fs::write(&log, whole).unwrap();

@@ -18,8 +18,9 @@ mod trace;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use disk::{Disk, Drops, Left};
@@ -79,7 +80,8 @@ fn count(session: &mut Session, thread: usize) -> usize {
     }
     let groups = found.len() / 3;
     let told = run(session, &format!("MGET last:{thread} groups:{thread}"));
-    let told: Vec<usize> = told.split("\r\n").skip(2).step_by(2).filter_map(|word| word.parse().ok()).collect();
+    let told: Vec<usize> =
+        told.split("\r\n").skip(2).step_by(2).filter_map(|word| word.parse().ok()).collect();
     let expected = if groups == 0 { vec![] } else { vec![groups * 3, groups] };
     assert_eq!(told, expected, "thread {thread}: a transaction of {} is not whole", found.len());
     found.len()
@@ -120,6 +122,7 @@ fn child() {
                         note("off".to_owned());
                         assert_eq!(run(&mut session, "CONFIG SET appendonly no"), "+OK\r\n");
                         std::thread::sleep(Duration::from_millis(random.below(20)));
+                        note("saving".to_owned());
                         if run(&mut session, "CONFIG SET appendonly yes") == "+OK\r\n" {
                             note("on".to_owned());
                         }
@@ -163,13 +166,27 @@ fn write(engine: &Engine, thread: usize, is_slow: bool, note: &dyn Fn(String)) {
     }
 }
 
+/// A process that is starting has the descriptors of this one for a moment, and with them the locks of folders.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Runs a command and says how it went.
+fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = {
+        let _starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        command.spawn().expect("there is such a program")
+    };
+    child.wait_with_output().unwrap()
+}
+
 /// Builds the recorder.
 fn recorder(folder: &Path) -> PathBuf {
     let (library, source) = (folder.join("recorder.so"), "tests/power/recorder.c");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let mut compile = Command::new("cc");
     compile.args(["-std=c11", "-O2", "-shared", "-fPIC", "-pthread", "-o"]).arg(&library).arg(source);
-    assert!(compile.status().expect("a C compiler").success());
+    let output = output(&mut compile);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     library
 }
 
@@ -180,7 +197,7 @@ fn record(at: &Path, options: &str) -> Vec<Timed> {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "child", "--ignored", "--nocapture"]);
     child.env(FOLDER, at.join("disk")).env(NOTES, &notes).env(RECORD, &record).env(OPTIONS, options);
-    let output = child.env("LD_PRELOAD", at.join("recorder.so")).output().unwrap();
+    let output = output(child.env("LD_PRELOAD", at.join("recorder.so")));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("panicked"), "{} {said}", output.status);
     trace::parse(&fs::read(record).unwrap())
@@ -193,6 +210,7 @@ struct Promised {
     counts: Counts,
     done: Counts,
     begun: Counts,
+    /// What was done when something began that has it on the disk when it ends.
     saving: Counts,
     is_log_on: bool,
     /// Each operation that was done, with the event's number and time.
@@ -224,7 +242,7 @@ impl Promised {
             "off" => self.is_log_on = false,
             "on" => {
                 self.is_log_on = true;
-                self.counts = self.done;
+                self.counts = if options.contains("always") { self.done } else { self.saving };
             }
             "tick" => self.ticks.push(timed.ns),
             _ => panic!("{note}"),
@@ -304,7 +322,7 @@ impl Losses {
         let _ = fs::remove_dir_all(&whole);
         fs::create_dir(&whole).unwrap();
         disk.lose((&root, &whole), Left::ALL, &mut self.random);
-        let difference = Command::new("diff").args(["-rq"]).arg(&root).arg(&whole).output().unwrap();
+        let difference = output(Command::new("diff").arg("-rq").arg(&root).arg(&whole));
         assert!(difference.status.success(), "{}", String::from_utf8_lossy(&difference.stdout));
         if next.exists() {
             fs::remove_dir_all(&root).unwrap();
@@ -343,7 +361,9 @@ impl Losses {
             if *number > counts[*thread] {
                 self.oldest = self.oldest.max(Duration::from_nanos(now - ns));
                 if *index < last {
-                    return Err(format!("thread {thread}: operation {number} is missing, later ones are there"));
+                    return Err(format!(
+                        "thread {thread}: operation {number} is missing, later ones are there"
+                    ));
                 }
             }
         }
@@ -352,6 +372,7 @@ impl Losses {
 }
 
 fn counts_in(folder: &Path, options: &str) -> Counts {
+    let _opening = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let engine = open(folder, options).unwrap_or_else(|error| panic!("opening: {error}"));
     let mut session = engine.session(Form::Resp);
     std::array::from_fn(|thread| count(&mut session, thread))

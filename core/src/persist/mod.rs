@@ -4,6 +4,7 @@
 //! module's affair.
 
 pub(crate) mod files;
+mod frames;
 pub(crate) mod loading;
 mod lock;
 pub(crate) mod log;

@@ -6,20 +6,52 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub enum Event {
     /// A file was there already when it was opened first.
-    Found { file: u64, path: PathBuf },
-    Created { file: u64, path: PathBuf },
-    Written { file: u64, at: usize, bytes: Vec<u8> },
+    Found {
+        file: u64,
+        path: PathBuf,
+    },
+    Created {
+        file: u64,
+        path: PathBuf,
+    },
+    Written {
+        file: u64,
+        at: usize,
+        bytes: Vec<u8>,
+    },
     /// A sector of mapped memory has changed.
-    Mapped { file: u64, at: usize, bytes: Vec<u8> },
-    Resized { file: u64, len: usize },
+    Mapped {
+        file: u64,
+        at: usize,
+        bytes: Vec<u8>,
+    },
+    Resized {
+        file: u64,
+        len: usize,
+    },
     /// A sync of a file has begun, which has a token.
-    Syncing { token: u64, file: u64 },
+    Syncing {
+        token: u64,
+        file: u64,
+    },
     /// The same for a folder's entries.
-    FolderSyncing { token: u64, path: PathBuf },
-    Synced { token: u64 },
-    Renamed { from: PathBuf, to: PathBuf },
-    Removed { path: PathBuf },
-    FolderMade { path: PathBuf },
+    FolderSyncing {
+        token: u64,
+        path: PathBuf,
+    },
+    Synced {
+        token: u64,
+    },
+    Renamed {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Removed {
+        path: PathBuf,
+    },
+    FolderMade {
+        path: PathBuf,
+    },
     Noted(String),
 }
 

@@ -121,7 +121,7 @@ fn the_files_are_the_servers() {
     let log = fs::read_to_string(log_file(folder.path(), 1)).unwrap();
     let words: Vec<&str> = log.split("\r\n").filter(|word| !word.starts_with(['*', '$', '#'])).collect();
     assert_eq!(words.join(" ").trim_end(), "SELECT 0 SET a 1 SELECT 3 MULTI SET b 2 INCR b EXEC");
-    assert!(log.starts_with("#TS:"));
+    assert!(log.starts_with("#KS:0:") && log.contains("\r\n#TS:") && log.contains(":0:"), "{log}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -267,6 +267,51 @@ fn an_end_that_is_cut_off_is_cut_and_told() {
 }
 
 #[test]
+fn what_a_power_loss_has_torn_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open_with(folder.path(), "appendfsync always\n").unwrap();
+    let mut own = session(&engine);
+    run(&mut own, "SET a 1");
+    let synced = fs::read(log_file(folder.path(), 1)).unwrap();
+    run(&mut own, &format!("SET b {}", "x".repeat(5000)));
+    let copy = as_killed(folder.path());
+    // The ring is not synced, either.
+    fs::remove_file(copy.path().join("appendonlydir/appendonly.aof.ring")).unwrap();
+    let path = log_file(copy.path(), 1);
+    let mut torn = fs::read(&path).unwrap();
+    torn[synced.len() + 2000..][..512].fill(0);
+    fs::write(&path, &torn).unwrap();
+    let refused = open_with(copy.path(), "aof-load-truncated no\n").map(drop).unwrap_err().to_string();
+    assert!(refused.contains("Unexpected end of file"), "{refused}");
+    for file in [torn, [&synced[..], &[0; 700]].concat()] {
+        fs::write(&path, &file).unwrap();
+        let engine = open(copy.path());
+        assert_eq!(run(&mut session(&engine), "MGET a b"), "*2 $1 1 $-1");
+        assert!(engine.opening_notes()[0].contains("not written whole"), "{:?}", engine.opening_notes());
+        drop(engine);
+        assert!(fs::read(&path).unwrap().starts_with(&synced));
+    }
+}
+
+#[test]
+fn what_a_server_has_appended_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut session(&open(folder.path())), "SET a 1");
+    let path = log_file(folder.path(), 1);
+    let log = fs::read_to_string(&path).unwrap() + "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n";
+    fs::write(&path, &log).unwrap();
+    let engine = open(folder.path());
+    let mut own = session(&engine);
+    run(&mut own, "SET c 3");
+    let copy = as_killed(folder.path());
+    assert_eq!(run(&mut session(&open(copy.path())), "MGET a b c"), "*3 $1 1 $1 2 $1 3");
+    drop((own, engine));
+    assert!(fs::read_to_string(log_file(folder.path(), 2)).unwrap().starts_with("#KS:0:"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), log);
+    assert_eq!(run(&mut session(&open(folder.path())), "MGET a b c"), "*3 $1 1 $1 2 $1 3");
+}
+
+#[test]
 fn damage_keeps_the_engine_closed() {
     let folder = tempfile::tempdir().unwrap();
     {
@@ -276,7 +321,9 @@ fn damage_keeps_the_engine_closed() {
         }
     }
     let path = log_file(folder.path(), 1);
-    let whole = fs::read_to_string(&path).unwrap();
+    let own = fs::read_to_string(&path).unwrap();
+    // As a server writes it: nothing but its commands tells what it should be.
+    let whole: String = own.split_inclusive('\n').filter(|line| !line.starts_with("#KS:")).collect();
     let refused = |damaged: &str, text: &str| {
         fs::write(&path, damaged).unwrap();
         let error = open_with(folder.path(), "").map(drop).unwrap_err();
@@ -286,7 +333,9 @@ fn damage_keeps_the_engine_closed() {
     refused(&whole.replacen("*3", "*x", 1), "damaged at byte 23");
     refused(&whole.replacen("SET", "SEX", 1), "unknown command 'SEX'");
     refused(&whole.replacen("$3\r\nSET", "$5\r\nBLPOP", 1), "no command for a log");
-    fs::write(&path, &whole).unwrap();
+    refused(&own.replacen("$1\r\n1", "$1\r\n2", 1), "is damaged behind byte");
+    refused(&own.replacen("*3", "*x", 1), "is damaged behind byte 0");
+    fs::write(&path, &own).unwrap();
     let manifest = folder.path().join("appendonlydir/appendonly.aof.manifest");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text.replace("seq 1", "seq x")).unwrap();
