@@ -182,11 +182,11 @@ impl Log {
         !self.is_refusing.load(Ordering::Relaxed)
     }
 
-    /// Goes on in another, empty file of a number. Nobody appends meanwhile: the caller holds every shard.
+    /// Goes on in another, empty file of a number, and in another ring if there is one. Nobody appends meanwhile: the caller holds every shard.
     ///
     /// # Errors
     /// One of the files can't be written to: it goes on in the one before.
-    pub(super) fn switch(&self, file: File, number: u64) -> Result<()> {
+    pub(super) fn switch(&self, (file, number): (File, u64), ring: Option<Ring>) -> Result<()> {
         let mut output = self.output.lock();
         let end = self.write_out(&mut output)?;
         // Where it goes on is in the file before anything is in the ring alone.
@@ -197,6 +197,9 @@ impl Log {
         let mut tail = self.tail.lock();
         (tail.start, tail.before, output.told) = (end, 0, end);
         tail.db = None;
+        if ring.is_some() {
+            tail.ring = ring;
+        }
         if let Some(ring) = &mut tail.ring {
             ring.begin(number);
         }
@@ -547,7 +550,7 @@ mod tests {
         assert!(!log.is_well());
         // A rewrite can't begin either, since the last file has to be whole.
         let path = folder.path().join("log");
-        assert!(log.switch(super::super::files::create(&path).unwrap(), 2).is_err());
+        assert!(log.switch((super::super::files::create(&path).unwrap(), 2), None).is_err());
         log.output.lock().file = Some(Arc::new(std::fs::File::options().append(true).open(&path).unwrap()));
         log.flush().unwrap();
         assert!(log.refusal().is_none() && log.is_well());

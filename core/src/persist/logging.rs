@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use super::frames::{self, Framed, LONGEST_HEAD, Rest};
+use super::lock::Lock;
 use super::log::Log;
 use super::manifest::{LogFile, Manifest, Part};
 use super::ring::{self, Ring};
@@ -157,6 +158,12 @@ impl Places {
         Ok(())
     }
 
+    /// A ring for an increment of a number; none on file systems of other machines.
+    fn open_ring(&self, number: u64) -> Result<Option<Ring>> {
+        let is_local = files::is_local(&self.folder);
+        is_local.then(|| Ring::open(&self.ring(), number)).transpose()
+    }
+
     /// Begins an increment. It is on the disk before a manifest can name it.
     fn begin(&self, manifest: &Manifest) -> Result<(LogFile, File)> {
         let increment = self.file(Part::Increment, manifest.next_number(Part::Increment));
@@ -213,7 +220,7 @@ impl Persistence {
             let places = Places::of(config);
             let made = files::create_folder(&places.folder);
             made.map_err(|error| files::told("Creating", &places.folder, &error))?;
-            *lock = Some(super::lock::lock(&places.folder)?);
+            *lock = Some(Lock::of(&places.folder)?);
         }
         Ok(())
     }
@@ -292,8 +299,7 @@ impl Persistence {
         file: (File, u64, u64),
         number: u64,
     ) -> Result<Arc<dyn Journal>> {
-        let is_local = files::is_local(&places.folder);
-        let ring = is_local.then(|| Ring::open(&places.ring(), number)).transpose()?;
+        let ring = places.open_ring(number)?;
         let log = Arc::new(Log::new(&keyspace.config, &keyspace.clock, file, ring));
         let own = log.clone();
         let thread = std::thread::Builder::new().name("keystead-log".into()).spawn(move || own.run());
@@ -335,6 +341,7 @@ impl Persistence {
         log: Option<&Log>,
         begins: bool,
     ) -> Result<()> {
+        self.renew_lock()?;
         let places = Places::of(&keyspace.config);
         let folder = files::create_folder(&places.folder);
         folder.map_err(|error| files::told("Creating", &places.folder, &error))?;
@@ -358,10 +365,13 @@ impl Persistence {
         } else {
             None
         };
+        // Somebody may have removed it, and with it what is in no file yet.
+        let mut ring =
+            if log.is_some() && !places.ring().exists() { places.open_ring(number)? } else { None };
         let mut switched = Ok(());
         let begin = || {
             switched = match (log, &new) {
-                (Some(log), _) => log.switch(file, number),
+                (Some(log), _) => log.switch((file, number), ring.take()),
                 (None, Some(new)) => {
                     keyspace.hooks.set_journal(Some(new.clone()));
                     Ok(())

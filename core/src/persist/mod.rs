@@ -32,6 +32,7 @@ use crate::os::{self, Frozen, Guard};
 use crate::sync::Arc;
 use crate::sync::apart::{Condvar, Mutex};
 use loading::{Loaded, Time, Twice};
+use lock::Lock;
 use log::Log;
 use logging::{Files, Logging};
 use saving::{Progress, Purpose};
@@ -50,8 +51,8 @@ pub(crate) struct Persistence {
     saver: Mutex<Option<(u64, JoinHandle<()>)>>,
     logging: Mutex<Option<Logging>>,
     files: Mutex<Files>,
-    /// The lock of the folder, for as long as the file is open.
-    lock: Mutex<Option<File>>,
+    /// The lock of the folder.
+    lock: Mutex<Option<Lock>>,
     /// Snapshots are written by themselves, as the options say.
     is_durable: AtomicBool,
     /// What whoever opened the engine should know.
@@ -142,9 +143,17 @@ impl Persistence {
     pub(crate) fn lock_folder(&self, config: &Config) -> Result<()> {
         let folder = folder(config);
         files::create_folder(&folder).map_err(|error| files::told("Creating", &folder, &error))?;
-        *self.lock.lock() = Some(lock::lock(&folder)?);
+        *self.lock.lock() = Some(Lock::of(&folder)?);
         files::remove_abandoned(&folder, &text(config, "dbfilename").to_string_lossy());
         Ok(())
+    }
+
+    /// Sees to it that the folder is this engine's, though somebody may have removed it and made it again.
+    ///
+    /// # Errors
+    /// It is not there, or another engine has it.
+    fn renew_lock(&self) -> Result<()> {
+        self.lock.lock().as_mut().map_or(Ok(()), Lock::renew)
     }
 
     /// Notes what whoever opened the engine should know.
@@ -348,8 +357,10 @@ impl Persistence {
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let functions = self.functions.lock().clone();
         let target = snapshot_path(&keyspace.config);
-        let saved = beside_log(self.log().as_deref(), || {
-            saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ())
+        let saved = self.renew_lock().and_then(|()| {
+            beside_log(self.log().as_deref(), || {
+                saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ())
+            })
         });
         self.saved(&saved, before, keyspace.clock.now_ms() / 1000, timer.elapsed());
         saved.map(drop)
@@ -372,7 +383,9 @@ impl Persistence {
         let progress = self.begin_in_turn(Task::Save)?;
         let timer = keyspace.clock.timer();
         let functions = self.functions.lock().clone();
-        let saved = saving::save(keyspace, target, (Purpose::Snapshot, &functions), &progress, || ());
+        let saved = beside_log(self.log().as_deref(), || {
+            saving::save(keyspace, target, (Purpose::Snapshot, &functions), &progress, || ())
+        });
         self.state.lock().ended(saved.is_ok(), timer.elapsed());
         self.idle.notify_all();
         saved.map(drop)
