@@ -3,7 +3,6 @@
 //! What an engine keeps is said by its options; who opens it says whether it keeps anything by itself. How commands are repeated from the log is not this
 //! module's affair.
 
-pub(crate) mod files;
 mod frames;
 pub(crate) mod loading;
 mod lock;
@@ -26,6 +25,7 @@ use std::time::Duration;
 use crate::background::NEVER;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+pub(crate) use crate::files;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group, Journal, Keyspace, Ticket};
 use crate::os::{self, Frozen, Guard};
@@ -79,7 +79,8 @@ pub(crate) fn refusing(error: Error) -> Arc<dyn Journal> {
     Arc::new(Refusing(error))
 }
 
-fn closed() -> Error {
+/// What is told where an engine has ended.
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "ERR this engine is closed")
 }
 
@@ -193,6 +194,11 @@ impl Persistence {
     /// Whether snapshots are written by themselves.
     pub(crate) fn is_durable(&self) -> bool {
         self.is_durable.load(Ordering::Relaxed) && self.given_up.get().is_none()
+    }
+
+    /// Whether snapshots are written, or the log is written anew, without anybody asking.
+    pub(crate) fn acts_by_itself(&self) -> bool {
+        self.is_kept() && self.given_up.get().is_none()
     }
 
     /// Whether the engine is kept on disk by itself.
