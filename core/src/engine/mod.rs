@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::background;
 use crate::clients::ClientAddress;
 use crate::clock::Clock;
-use crate::command::Form;
+use crate::command::{Form, block};
 use crate::commands::table;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -300,7 +300,7 @@ impl Engine {
     }
 
     /// Gives up one opening of the engine, of which each [`Builder::open`] is one; the handle remains. With the last of them an engine that is kept on disk
-    /// ends, whatever handles there are: what was acknowledged is on the disk, the folder is free, and nothing can be written any more. For languages
+    /// ends, whatever handles there are: what was acknowledged is on the disk, the folder is free, nothing can be written any more, and who waits for keys hears so. For languages
     /// that let go of handles when they like.
     ///
     /// # Errors
@@ -313,6 +313,8 @@ impl Engine {
         }
         let ended = self.inner.persistence.close(&self.inner.keyspace);
         forget_name(&mut named, &self.open);
+        drop(named);
+        block::end_all(&self.inner);
         ended
     }
 

@@ -161,7 +161,7 @@ impl Local {
 
     /// Begins a snapshot, or to rewrite the log, if that is due by now. Returns when to look again, in unix milliseconds.
     pub(super) fn save_if_due(&self, now_ms: u64) -> u64 {
-        if !self.persistence.is_durable() {
+        if !self.persistence.acts_by_itself() {
             return NEVER;
         }
         let next = self.next_look_ms.load(Ordering::Relaxed);
@@ -171,7 +171,9 @@ impl Local {
         if self.persistence.is_rewrite_due(&self.config) {
             let _ = self.write_in_background(Task::Rewrite);
         }
-        let points = self.config.save_points();
+        // An engine in memory that keeps a log takes no snapshots.
+        let is_durable = self.persistence.is_durable();
+        let points = if is_durable { self.config.save_points() } else { Vec::new() };
         let due = self.persistence.next_save_ms(&self.keyspace, &points);
         if due <= now_ms {
             let _ = self.write_in_background(Task::Save);

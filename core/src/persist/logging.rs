@@ -215,9 +215,10 @@ impl Persistence {
     /// # Errors
     /// Another engine has it, or it can't be made.
     pub(crate) fn lock_log(&self, config: &Config) -> Result<()> {
+        // Asked before: the options' lock comes before this one.
+        let places = Places::of(config);
         let mut lock = self.lock.lock();
         if lock.is_none() {
-            let places = Places::of(config);
             let made = files::create_folder(&places.folder);
             made.map_err(|error| files::told("Creating", &places.folder, &error))?;
             *lock = Some(Lock::of(&places.folder)?);

@@ -1,5 +1,6 @@
 //! Snapshots on disk: written while others write, loaded again, and what goes wrong.
 
+mod faults;
 mod logs;
 
 use std::fs;
