@@ -118,13 +118,15 @@ impl Places {
                 missing = ring::recover(&self.ring(), *number, start).map_err(told)?;
             }
             let cut = found.len - found.whole;
-            if is_torn && !may_be_cut && (next.is_some() || cut > (missing.len() + LONGEST_HEAD) as u64) {
+            // What a killed process was writing is in the ring.
+            let is_lost = next.is_some() || cut > (missing.len() + LONGEST_HEAD) as u64;
+            if is_torn && is_lost && !may_be_cut {
                 return Err(truncated(path, found.whole));
             }
             if is_torn {
                 self.empty(later, missing.is_empty(), &mut notes)?;
                 file.set_len(found.whole).map_err(told)?;
-                notes.extend((cut > 0).then(|| cut_off(path, cut)));
+                notes.extend((is_lost && cut > 0).then(|| cut_off(path, cut)));
             }
             if !missing.is_empty() {
                 let all = [&frames::head(start, 0, &missing)[..], &missing].concat();
