@@ -407,20 +407,34 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// Sanitizers have their own ideas of what is loaded before the C library.
+fn is_sanitized() -> bool {
+    ["ASAN_OPTIONS", "TSAN_OPTIONS"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
 fn number_of_losses() -> usize {
+    if is_sanitized() {
+        return 0;
+    }
     std::env::var("KEYSTEAD_LOSSES").map_or(120, |losses| losses.parse().expect("a number"))
 }
 
 fn nothing_promised_is_lost(options: &str) {
+    /// Losses in the life of a process, and processes with one folder: there is more to look at with each.
     const AT_ONCE: usize = 10;
-    let mut losses = Losses::new(options);
-    let mut found = Counts::default();
+    const IN_A_ROW: usize = 4;
+    let mut oldest = Duration::ZERO;
+    let (mut losses, mut found) = (Losses::new(options), Counts::default());
     for round in 0..number_of_losses().div_ceil(4 * AT_ONCE) {
+        if round > 0 && round.is_multiple_of(IN_A_ROW) {
+            (losses, found) = (Losses::new(options), Counts::default());
+        }
         if let Err(error) = losses.round(AT_ONCE, &mut found) {
             panic!("round {round}: {error}, in {}", losses.at.keep().display());
         }
+        oldest = oldest.max(losses.oldest);
     }
-    eprintln!("{options}: the oldest operation that was lost was {:?} old", losses.oldest);
+    eprintln!("{options}: the oldest operation that was lost was {oldest:?} old");
 }
 
 #[test]
@@ -453,6 +467,9 @@ fn a_sync_that_is_left_out_is_noticed() {
         ("bases", |name| name.ends_with(".base.rdb")),
         ("manifests", |name| name.ends_with(".manifest")),
     ];
+    if is_sanitized() {
+        return;
+    }
     let mut losses = Losses::new("appendfsync always");
     let events = record(losses.at.path(), &losses.options);
     for (what, drops) in planted {

@@ -1,8 +1,10 @@
-//! What others do while files are written, or an engine ends: forks, snapshots of the program's own, waits.
+//! What others do to files, or while they are written, or while an engine ends: power losses, servers, forks, snapshots of the program's own, waits.
 
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::logs::{as_killed, log_file, open_with};
 use super::{info, run, session, wait_until};
 use crate::{Config, Engine, Session};
 
@@ -13,6 +15,51 @@ fn open(folder: &Path) -> Engine {
 
 fn digest(session: &mut Session) -> String {
     run(session, "DEBUG DIGEST")
+}
+
+#[test]
+fn what_a_power_loss_has_torn_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open_with(folder.path(), "appendfsync always\n").unwrap();
+    let mut own = session(&engine);
+    run(&mut own, "SET a 1");
+    let synced = fs::read(log_file(folder.path(), 1)).unwrap();
+    run(&mut own, &format!("SET b {}", "x".repeat(5000)));
+    let copy = as_killed(folder.path());
+    // The ring is not synced, either.
+    fs::remove_file(copy.path().join("appendonlydir/appendonly.aof.ring")).unwrap();
+    let path = log_file(copy.path(), 1);
+    let mut torn = fs::read(&path).unwrap();
+    torn[synced.len() + 2000..][..512].fill(0);
+    fs::write(&path, &torn).unwrap();
+    let refused = open_with(copy.path(), "aof-load-truncated no\n").map(drop).unwrap_err().to_string();
+    assert!(refused.contains("Unexpected end of file"), "{refused}");
+    for file in [torn, [&synced[..], &[0; 700]].concat()] {
+        fs::write(&path, &file).unwrap();
+        let engine = open(copy.path());
+        assert_eq!(run(&mut session(&engine), "MGET a b"), "*2 $1 1 $-1");
+        assert!(engine.opening_notes()[0].contains("not written whole"), "{:?}", engine.opening_notes());
+        drop(engine);
+        assert!(fs::read(&path).unwrap().starts_with(&synced));
+    }
+}
+
+#[test]
+fn what_a_server_has_appended_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut session(&open(folder.path())), "SET a 1");
+    let path = log_file(folder.path(), 1);
+    let log = fs::read_to_string(&path).unwrap() + "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n";
+    fs::write(&path, &log).unwrap();
+    let engine = open(folder.path());
+    let mut own = session(&engine);
+    run(&mut own, "SET c 3");
+    let copy = as_killed(folder.path());
+    assert_eq!(run(&mut session(&open(copy.path())), "MGET a b c"), "*3 $1 1 $1 2 $1 3");
+    drop((own, engine));
+    assert!(fs::read_to_string(log_file(folder.path(), 2)).unwrap().starts_with("#KS:0:"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), log);
+    assert_eq!(run(&mut session(&open(folder.path())), "MGET a b c"), "*3 $1 1 $1 2 $1 3");
 }
 
 #[cfg(unix)]

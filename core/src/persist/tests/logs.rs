@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{info, run, session, wait_until};
 use crate::{Clock, Config, Engine, ErrorKind, Session};
 
-fn open_with(folder: &Path, more: &str) -> crate::Result<Engine> {
+pub(super) fn open_with(folder: &Path, more: &str) -> crate::Result<Engine> {
     let config = Config::from_text(format!("enable-debug-command yes\n{more}").as_bytes())?;
     Engine::builder().path(folder).config(config).open()
 }
@@ -18,7 +18,7 @@ fn open(folder: &Path) -> Engine {
 }
 
 /// What a kill would leave at this moment: what was written to files, mapped or not. Nobody may be writing.
-fn as_killed(folder: &Path) -> tempfile::TempDir {
+pub(super) fn as_killed(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_folder(folder, copy.path());
     copy
@@ -36,7 +36,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-fn log_file(folder: &Path, number: u64) -> PathBuf {
+pub(super) fn log_file(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("appendonlydir/appendonly.aof.{number}.incr.aof"))
 }
 
@@ -264,51 +264,6 @@ fn an_end_that_is_cut_off_is_cut_and_told() {
         drop((session, engine));
         assert_eq!(fs::read(&path).unwrap(), whole[..left as usize], "{len}");
     }
-}
-
-#[test]
-fn what_a_power_loss_has_torn_is_cut_off() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = open_with(folder.path(), "appendfsync always\n").unwrap();
-    let mut own = session(&engine);
-    run(&mut own, "SET a 1");
-    let synced = fs::read(log_file(folder.path(), 1)).unwrap();
-    run(&mut own, &format!("SET b {}", "x".repeat(5000)));
-    let copy = as_killed(folder.path());
-    // The ring is not synced, either.
-    fs::remove_file(copy.path().join("appendonlydir/appendonly.aof.ring")).unwrap();
-    let path = log_file(copy.path(), 1);
-    let mut torn = fs::read(&path).unwrap();
-    torn[synced.len() + 2000..][..512].fill(0);
-    fs::write(&path, &torn).unwrap();
-    let refused = open_with(copy.path(), "aof-load-truncated no\n").map(drop).unwrap_err().to_string();
-    assert!(refused.contains("Unexpected end of file"), "{refused}");
-    for file in [torn, [&synced[..], &[0; 700]].concat()] {
-        fs::write(&path, &file).unwrap();
-        let engine = open(copy.path());
-        assert_eq!(run(&mut session(&engine), "MGET a b"), "*2 $1 1 $-1");
-        assert!(engine.opening_notes()[0].contains("not written whole"), "{:?}", engine.opening_notes());
-        drop(engine);
-        assert!(fs::read(&path).unwrap().starts_with(&synced));
-    }
-}
-
-#[test]
-fn what_a_server_has_appended_is_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    run(&mut session(&open(folder.path())), "SET a 1");
-    let path = log_file(folder.path(), 1);
-    let log = fs::read_to_string(&path).unwrap() + "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n";
-    fs::write(&path, &log).unwrap();
-    let engine = open(folder.path());
-    let mut own = session(&engine);
-    run(&mut own, "SET c 3");
-    let copy = as_killed(folder.path());
-    assert_eq!(run(&mut session(&open(copy.path())), "MGET a b c"), "*3 $1 1 $1 2 $1 3");
-    drop((own, engine));
-    assert!(fs::read_to_string(log_file(folder.path(), 2)).unwrap().starts_with("#KS:0:"));
-    assert_eq!(fs::read_to_string(&path).unwrap(), log);
-    assert_eq!(run(&mut session(&open(folder.path())), "MGET a b c"), "*3 $1 1 $1 2 $1 3");
 }
 
 #[test]
