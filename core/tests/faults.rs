@@ -279,6 +279,39 @@ fn child_that_may_not_write() {
 }
 
 #[test]
+#[ignore = "a part of the other tests, which start it"]
+fn child_on_a_disk_that_is_only_read() {
+    let disk = disk();
+    let remount = |how| {
+        let done = Command::new("mount").args(["-o", how]).arg(&disk).status().unwrap();
+        assert!(done.success(), "{how}");
+    };
+    let write = |value: &str| {
+        let engine = open(&disk, "").unwrap();
+        engine.database(0).unwrap().set("k", value).unwrap();
+    };
+    write("first");
+    remount("remount,ro");
+    for options in ["", "appendonly no"] {
+        let opened = open(&disk, options).map(drop);
+        let error = opened.expect_err("the folder can't be locked");
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("app.ks") && error.to_string().contains("Read-only"), "{error}");
+    }
+    assert!(keystead::check(disk.join("app.ks")).is_ok(), "it can be verified");
+    remount("remount,rw");
+    let engine = open(&disk, "").unwrap();
+    assert_eq!(run(&mut engine.session(Form::Resp), "GET k"), "$5 first");
+    drop(engine);
+    write("second");
+}
+
+#[test]
+fn a_disk_that_is_only_read_keeps_an_engine_closed() {
+    on_small_disk("child_on_a_disk_that_is_only_read", 8);
+}
+
+#[test]
 fn a_full_disk_refuses_writes_until_there_is_room() {
     on_small_disk("child_with_a_full_log", 6);
 }
