@@ -119,7 +119,8 @@ impl Places {
             }
             let cut = found.len - found.whole;
             // What a killed process was writing is in the ring.
-            let is_lost = next.is_some() || cut > (missing.len() + LONGEST_HEAD) as u64;
+            let is_in_ring = !missing.is_empty() && cut <= (missing.len() + LONGEST_HEAD) as u64;
+            let is_lost = next.is_some() || !is_in_ring;
             if is_torn && is_lost && !may_be_cut {
                 return Err(truncated(path, found.whole));
             }
