@@ -1,7 +1,11 @@
-//! Reading files of the server's format into an engine.
+//! Reading snapshots into an engine.
 
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
+use super::files;
+use super::mapped::{self, MappedFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Keyspace};
@@ -27,7 +31,24 @@ pub(crate) enum Time {
     OfFile,
 }
 
-/// Reads a file and hands its keys to `put`. Returns what there was, and what was read behind its end.
+/// [`read`] of a snapshot of any format, of this path.
+///
+/// # Errors
+/// As there.
+pub(crate) fn read_any(
+    keyspace: &Keyspace,
+    (mut file, path): (File, &Path),
+    time: Time,
+    put: impl FnMut(KeyRecord) -> Result<()>,
+) -> Result<Loaded> {
+    let told = |error| files::told("Reading", path, &error);
+    if mapped::is_named_so(path) || mapped::begins_so(&mut file).map_err(told)? {
+        return MappedFile::open(file, path)?.each_key(keyspace, time, put);
+    }
+    Ok(read(keyspace, &mut file, time, put)?.0)
+}
+
+/// Reads a file of the server's format and hands its keys to `put`. Returns what there was, and what was read behind its end.
 ///
 /// # Errors
 /// It is damaged, or can't be read, or `put` fails: the keys before were handed over.

@@ -10,12 +10,13 @@ pub(crate) mod log;
 pub(crate) mod log_reader;
 pub(crate) mod logging;
 pub(crate) mod manifest;
+pub(crate) mod mapped;
 mod ring;
 pub(crate) mod saving;
 mod status;
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,13 +27,14 @@ use crate::background::NEVER;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Group, Journal, Keyspace, Ticket};
+use crate::keyspace::{Db, Group, HashSeed, Journal, Keyspace, Ticket};
 use crate::os::{self, Frozen, Guard};
 use crate::sync::Arc;
 use crate::sync::apart::{Condvar, Mutex};
 use loading::{Loaded, Time, Twice};
 use log::Log;
-use logging::{Files, Logging};
+use logging::{Files, Logging, Places};
+use mapped::{Adopted, MappedFile};
 use saving::{Progress, Purpose};
 use status::State;
 pub(crate) use status::{Status, Task, Tries};
@@ -55,6 +57,10 @@ pub(crate) struct Persistence {
     is_durable: AtomicBool,
     /// What whoever opened the engine should know.
     notes: Mutex<Vec<String>>,
+    /// What is used, and not verified yet.
+    unverified: Mutex<Option<MappedFile>>,
+    /// What is used is damaged.
+    damage: OnceLock<Error>,
     /// Why nothing is written to the folder any more.
     given_up: OnceLock<Error>,
 }
@@ -126,6 +132,7 @@ impl Persistence {
         held.push(Box::new(self.files.lock()));
         held.push(Box::new(self.lock.lock()));
         held.push(Box::new(self.notes.lock()));
+        held.push(Box::new(self.unverified.lock()));
         let logging = self.logging.lock();
         let log = logging.as_ref().map(|logging| logging.log.clone());
         held.push(Box::new(logging));
@@ -302,11 +309,11 @@ impl Persistence {
     /// # Errors
     /// There is none, it is damaged, or it can't be read; the keys before are there.
     pub(crate) fn reload(&self, db: &mut Db<'_>, twice: Twice) -> Result<()> {
-        let path = snapshot_path(&db.keyspace().config);
-        let mut file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
-        let (loaded, _) = loading::read(db.keyspace(), &mut file, Time::Present, |record| {
-            loading::put_into(db, record, twice)
-        })?;
+        let keyspace = db.keyspace();
+        let path = snapshot_path(&keyspace.config);
+        let file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
+        let put = |record| loading::put_into(db, record, twice);
+        let loaded = loading::read_any(keyspace, (file, &path), Time::Present, put)?;
         let changes = changes_in(db);
         self.loaded(changes, loaded);
         Ok(())
@@ -322,10 +329,40 @@ impl Persistence {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(|error| files::told("Opening", &path, &error))?,
         };
-        let (loaded, _) =
-            loading::read(keyspace, &mut file, Time::Present, |record| loading::put(keyspace, record))?;
+        let mut put = |record| loading::put(keyspace, record);
+        let told = |error| files::told("Reading", &path, &error);
+        let loaded = if mapped::is_named_so(&path) || mapped::begins_so(&mut file).map_err(told)? {
+            let file = MappedFile::open(file, &path)?;
+            match file.adopt(keyspace, Time::Present, |file| self.verify_later(file))? {
+                Adopted::Whole(loaded) => loaded,
+                Adopted::Not(file) => file.each_key(keyspace, Time::Present, put)?,
+            }
+        } else {
+            loading::read(keyspace, &mut file, Time::Present, &mut put)?.0
+        };
         self.loaded(changes(keyspace), loaded);
         Ok(true)
+    }
+
+    /// Keeps a file that is used to be verified by [`Persistence::take_unverified`].
+    pub(crate) fn verify_later(&self, file: MappedFile) {
+        *self.unverified.lock() = Some(file);
+    }
+
+    /// What is used, and not verified yet. Whoever takes it verifies it.
+    pub(crate) fn take_unverified(&self) -> Option<MappedFile> {
+        self.unverified.lock().take()
+    }
+
+    /// Notes that what is used is damaged: nothing is written to the folder any more, and no write may begin.
+    pub(crate) fn set_damaged(&self, error: Error) {
+        let _ = self.given_up.set(error.clone());
+        let _ = self.damage.set(error);
+    }
+
+    /// How what is used is damaged, if it is.
+    pub(crate) fn damage(&self) -> Option<Error> {
+        self.damage.get().cloned()
     }
 
     /// Begins to write something; whoever begins writes it.
@@ -347,8 +384,11 @@ impl Persistence {
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let functions = self.functions.lock().clone();
         let target = snapshot_path(&keyspace.config);
-        let saved = beside_log(self.log().as_deref(), || {
-            saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ())
+        let log = self.log();
+        let is_base = log.is_some() && is_base_the_snapshot(&keyspace.config);
+        let saved = beside_log(log.as_deref(), || match &log {
+            Some(log) if is_base => self.try_rewrite(keyspace, progress, Some(log), false).map(|()| 0),
+            _ => saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ()),
         });
         self.saved(&saved, before, keyspace.clock.now_ms() / 1000, timer.elapsed());
         saved.map(drop)
@@ -383,13 +423,14 @@ impl Persistence {
     /// It is damaged or can't be read: nothing has changed. Or there is no memory for it.
     pub(crate) fn restore(&self, db: &mut Db<'_>, path: &Path) -> Result<()> {
         let keyspace = db.keyspace();
-        let mut file = File::open(path).map_err(|error| files::told("Opening", path, &error))?;
-        loading::read(keyspace, &mut file, Time::Present, |_| Ok(()))?;
-        // The same file, whatever has taken its place meanwhile.
-        file.rewind().map_err(|error| files::told("Reading", path, &error))?;
+        let told = |error| files::told("Opening", path, &error);
+        let file = File::open(path).map_err(told)?;
+        // The same file, whatever takes its place meanwhile.
+        let again = file.try_clone().map_err(told)?;
+        loading::read_any(keyspace, (again, path), Time::Present, |_| Ok(()))?;
         db.clear_all();
         let put = |record| loading::put_into(db, record, Twice::Refused);
-        let (loaded, _) = loading::read(keyspace, &mut file, Time::Present, put)?;
+        let loaded = loading::read_any(keyspace, (file, path), Time::Present, put)?;
         *self.functions.lock() = loaded.functions;
         Ok(())
     }
@@ -470,6 +511,11 @@ impl Persistence {
     }
 }
 
+/// Whether the base of a log takes the place of a snapshot: nobody has named another file for that.
+fn is_base_the_snapshot(config: &Config) -> bool {
+    config.hot().base_format() != 0 && !config.is_set("dbfilename")
+}
+
 /// Does what keeps a disk busy, while a log knows of it.
 fn beside_log<R>(log: Option<&Log>, work: impl FnOnce() -> R) -> R {
     let tell = |is_saving| {
@@ -486,6 +532,13 @@ fn beside_log<R>(log: Option<&Log>, work: impl FnOnce() -> R) -> R {
 /// The file that the options name for snapshots.
 pub(crate) fn snapshot_path(config: &Config) -> PathBuf {
     folder(config).join(text(config, "dbfilename"))
+}
+
+/// What keys are hashed with in the snapshot that the options name, if it is of Keystead's own format: an engine that hashes them so can go on with it where
+/// it stands.
+pub(crate) fn stored_seed(config: &Config) -> Option<HashSeed> {
+    let base = config.hot().appendonly().then(|| Places::of(config).base()).flatten();
+    mapped::seed_in(&base.unwrap_or_else(|| snapshot_path(config)))
 }
 
 /// The folder that the options name.
