@@ -11,6 +11,7 @@ use crate::persist::files;
 use crate::persist::loading::{Loaded, Time};
 use crate::persist::log_reader::{self, Receiver};
 use crate::persist::logging::{self, FoundLog};
+use crate::persist::mapped;
 use crate::rdb::KeyRecord;
 
 /// Verifies a snapshot, a log's manifest or file, or all of these in an engine's folder. Returns what was found, a line for each file. O(bytes).
@@ -64,7 +65,10 @@ impl Checking {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".manifest") {
             self.log(path)
-        } else if name.ends_with(".rdb") && !name.contains(".base.") {
+        } else if (name.ends_with(".rdb") || mapped::is_named_so(path))
+            && !name.contains(".base.")
+            && path.is_file()
+        {
             self.file(path, true)
         } else {
             Ok(())
@@ -136,14 +140,15 @@ impl Receiver for Counting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Form;
+    use crate::{Config, Form};
 
     #[test]
     fn files_are_verified_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
         assert!(check(folder.path()).unwrap_err().to_string().contains("neither a snapshot nor a log"));
         let app = folder.path().join("app.ks");
-        let engine = Engine::builder().path(&app).open().unwrap();
+        let config = Config::from_text(b"dbfilename dump.rdb\n").unwrap();
+        let engine = Engine::builder().path(&app).config(config).open().unwrap();
         let mut session = engine.session(Form::Resp);
         for words in [&[&b"SET"[..], b"a", b"1"][..], &[b"SET", b"b", b"1"], &[b"SAVE"]] {
             session.execute(words);
@@ -177,5 +182,13 @@ mod tests {
         assert!(check(folder.path().join("none")).is_err());
         fs::write(&snapshot, "# A title\n\n**text** and more").unwrap();
         assert!(check(&snapshot).unwrap_err().to_string().ends_with("is neither a snapshot nor a log"));
+        let mapped = folder.path().join("copy.ks");
+        Engine::builder().path(&app).open().unwrap().snapshot(&mapped).unwrap();
+        assert!(check(&mapped).unwrap()[0].ends_with("copy.ks: 2 keys, 0 more have expired"));
+        let mut bytes = fs::read(&mapped).unwrap();
+        bytes[80_000] ^= 1;
+        fs::write(&mapped, bytes).unwrap();
+        let error = check(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("damaged at byte 77824: a page's checksum is wrong"), "{error}");
     }
 }

@@ -17,6 +17,7 @@ use crate::persist::files;
 use crate::persist::loading::{self, Time, Twice};
 use crate::persist::log_reader::{self, Receiver};
 use crate::persist::logging::{self, FoundLog};
+use crate::persist::mapped::{Adopted, MappedFile};
 use crate::rdb::KeyRecord;
 use crate::sync::Arc;
 
@@ -31,6 +32,13 @@ const LONG_AGO_MS: u64 = 1;
 /// # Errors
 /// It is damaged, or can't be read or written.
 pub(crate) fn open(engine: &Arc<Local>, resolve: Resolve) -> Result<()> {
+    load(engine, resolve)?;
+    // The clock of stamps stood still while that of the engine was held.
+    engine.keyspace.refresh_stamp();
+    Ok(())
+}
+
+fn load(engine: &Arc<Local>, resolve: Resolve) -> Result<()> {
     let Local { persistence, keyspace, config, .. } = &**engine;
     if !config.hot().appendonly() {
         persistence.load(keyspace)?;
@@ -134,6 +142,15 @@ impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
 }
 
 impl Receiver for Repeating<'_, '_, '_> {
+    fn whole(&mut self, file: MappedFile, time: Time) -> Result<Adopted> {
+        let Local { persistence, keyspace, .. } = &**self.engine;
+        if self.held.is_some() {
+            Ok(Adopted::Not(file))
+        } else {
+            file.adopt(keyspace, time, |file| persistence.verify_later(file))
+        }
+    }
+
     fn key(&mut self, record: KeyRecord) -> Result<()> {
         match &mut self.held {
             Some(db) => loading::put_into(db, record, Twice::Refused),

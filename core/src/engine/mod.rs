@@ -30,6 +30,7 @@ use crate::keyspace::{HashSeed, Journal, Observer, Versions};
 use crate::local::Local;
 use crate::os::{self, Guard};
 use crate::persist::files;
+use crate::persist::loading::stored_seed;
 use crate::recovery;
 use crate::sync::{Arc, Condvar, Mutex};
 use session::Session;
@@ -185,7 +186,8 @@ impl Builder {
         } else if config.is_set("appendonly") && config.hot().appendonly() {
             kept = Kept::Folder;
         }
-        let seed = seed.unwrap_or_else(HashSeed::random);
+        let stored = || (kept != Kept::Nowhere).then(|| stored_seed(&config)).flatten();
+        let seed = seed.or_else(stored).unwrap_or_else(HashSeed::random);
         let Some(name) = name else {
             return Open::new(config, clock, seed, (backend, kept)).map(Engine::of);
         };
@@ -226,10 +228,13 @@ fn adopt_path(config: &Config, path: &Path) -> Result<PathBuf> {
     let path = path.canonicalize().map_err(told)?;
     let text = path.to_str().ok_or_else(|| Error::new(ErrorKind::Usage, "ERR a path has to be UTF-8"))?;
     config.set_option("dir", text)?;
-    for (option, value) in [("appendonly", "yes"), ("save", "")] {
+    for (option, value) in [("appendonly", "yes"), ("save", ""), ("base-format", "snapshot")] {
         if !config.is_set(option) {
             config.set_option(option, value)?;
         }
+    }
+    if !config.hot().appendonly() && !config.is_set("dbfilename") {
+        config.set_option("dbfilename", "dump.ks")?;
     }
     Ok(path)
 }
@@ -455,6 +460,7 @@ impl Open {
                 return Err(error);
             }
             inner.persistence.set_durable();
+            inner.verify_in_background();
         }
         if backend.is_some() {
             inner.stand_elsewhere();

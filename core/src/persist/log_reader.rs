@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::files;
 use super::loading::{self, Loaded, Time};
+use super::mapped::{self, Adopted, MappedFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::Keyspace;
 use crate::rdb::KeyRecord;
@@ -21,6 +22,14 @@ pub(crate) trait Receiver {
     /// # Errors
     /// It can't be taken: the reading ends.
     fn key(&mut self, record: KeyRecord) -> Result<()>;
+
+    /// A snapshot of Keystead's own format, to be taken whole if that can be; else its keys come one by one.
+    ///
+    /// # Errors
+    /// It is damaged, or can't be read, or there is no memory.
+    fn whole(&mut self, file: MappedFile, _: Time) -> Result<Adopted> {
+        Ok(Adopted::Not(file))
+    }
 
     /// A command.
     ///
@@ -41,6 +50,14 @@ pub(crate) fn read_file(
 ) -> Result<(Option<Loaded>, End)> {
     let told = |error: io::Error| files::told("Reading", path, &error);
     let mut file = File::open(path).map_err(told)?;
+    if mapped::is_named_so(path) || mapped::begins_so(&mut file).map_err(told)? {
+        let len = file.metadata().map_err(told)?.len();
+        let loaded = match receiver.whole(MappedFile::open(file, path)?, time)? {
+            Adopted::Whole(loaded) => loaded,
+            Adopted::Not(file) => file.each_key(keyspace, time, |record| receiver.key(record))?,
+        };
+        return Ok((Some(loaded), End { whole: len, len }));
+    }
     let (mut loaded, mut start) = (None, (Vec::new(), 0));
     if starts_with_snapshot(&mut file).map_err(told)? {
         let read = loading::read(keyspace, &mut file, time, |record| receiver.key(record));

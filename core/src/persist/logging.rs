@@ -42,13 +42,16 @@ pub(super) struct Files {
 pub(crate) struct Places {
     folder: PathBuf,
     name: String,
+    /// What the names of bases end in.
+    base: &'static str,
 }
 
 impl Places {
     /// As the options say.
     pub(crate) fn of(config: &Config) -> Self {
         let name = text(config, "appendfilename").to_string_lossy().into_owned();
-        Self { folder: folder(config).join(text(config, "appenddirname")), name }
+        let base = if config.hot().base_format() == 0 { "base.rdb" } else { "base.ks" };
+        Self { folder: folder(config).join(text(config, "appenddirname")), name, base }
     }
 
     fn manifest(&self) -> PathBuf {
@@ -60,7 +63,7 @@ impl Places {
     }
 
     fn file(&self, part: Part, number: u64) -> LogFile {
-        let ending = if part == Part::Base { "base.rdb" } else { "incr.aof" };
+        let ending = if part == Part::Base { self.base } else { "incr.aof" };
         LogFile { name: format!("{}.{number}.{ending}", self.name), number }
     }
 
@@ -83,6 +86,12 @@ impl Places {
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
         files::replace(&self.manifest(), manifest.text().as_bytes())
+    }
+
+    /// The base that the manifest names, if there is one.
+    pub(crate) fn base(&self) -> Option<PathBuf> {
+        let manifest = self.read_manifest().ok()??;
+        manifest.base.as_ref().map(|base| self.path(base))
     }
 
     /// Cuts off what of the increments was not written whole, and adds what a killed process left in the ring. All of them are on the disk then. Says what was
@@ -338,7 +347,7 @@ impl Persistence {
         rewritten
     }
 
-    fn try_rewrite(
+    pub(super) fn try_rewrite(
         &self,
         keyspace: &Keyspace,
         progress: &Progress,

@@ -10,12 +10,11 @@ pub(crate) mod log;
 pub(crate) mod log_reader;
 pub(crate) mod logging;
 pub(crate) mod manifest;
+pub(crate) mod mapped;
 mod ring;
 pub(crate) mod saving;
 mod status;
 
-use std::fs::File;
-use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,10 +30,11 @@ use crate::keyspace::{Db, Group, Journal, Keyspace, Ticket};
 use crate::os::{self, Frozen, Guard};
 use crate::sync::Arc;
 use crate::sync::apart::{Condvar, Mutex};
-use loading::{Loaded, Time, Twice};
+use loading::Loaded;
 use lock::Lock;
 use log::Log;
 use logging::{Files, Logging};
+use mapped::MappedFile;
 use saving::{Progress, Purpose};
 use status::State;
 pub(crate) use status::{Status, Task, Tries};
@@ -57,6 +57,10 @@ pub(crate) struct Persistence {
     is_durable: AtomicBool,
     /// What whoever opened the engine should know.
     notes: Mutex<Vec<String>>,
+    /// What is used, and not verified yet.
+    unverified: Mutex<Option<MappedFile>>,
+    /// What is used is damaged.
+    damage: OnceLock<Error>,
     /// Why nothing is written to the folder any more.
     given_up: OnceLock<Error>,
 }
@@ -129,6 +133,7 @@ impl Persistence {
         held.push(Box::new(self.files.lock()));
         held.push(Box::new(self.lock.lock()));
         held.push(Box::new(self.notes.lock()));
+        held.push(Box::new(self.unverified.lock()));
         let logging = self.logging.lock();
         let log = logging.as_ref().map(|logging| logging.log.clone());
         held.push(Box::new(logging));
@@ -313,35 +318,25 @@ impl Persistence {
         saved.map(drop)
     }
 
-    /// Reads the snapshot that the options name into databases whose shards are all locked.
-    ///
-    /// # Errors
-    /// There is none, it is damaged, or it can't be read; the keys before are there.
-    pub(crate) fn reload(&self, db: &mut Db<'_>, twice: Twice) -> Result<()> {
-        let path = snapshot_path(&db.keyspace().config);
-        let mut file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
-        let (loaded, _) = loading::read(db.keyspace(), &mut file, Time::Present, |record| {
-            loading::put_into(db, record, twice)
-        })?;
-        let changes = changes_in(db);
-        self.loaded(changes, loaded);
-        Ok(())
+    /// Keeps a file that is used to be verified by [`Persistence::take_unverified`].
+    pub(crate) fn verify_later(&self, file: MappedFile) {
+        *self.unverified.lock() = Some(file);
     }
 
-    /// Reads the snapshot that the options name, if there is one, into an engine that nobody uses yet. Says whether there is.
-    ///
-    /// # Errors
-    /// It is damaged, or it can't be read.
-    pub(crate) fn load(&self, keyspace: &Keyspace) -> Result<bool> {
-        let path = snapshot_path(&keyspace.config);
-        let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            other => other.map_err(|error| files::told("Opening", &path, &error))?,
-        };
-        let (loaded, _) =
-            loading::read(keyspace, &mut file, Time::Present, |record| loading::put(keyspace, record))?;
-        self.loaded(changes(keyspace), loaded);
-        Ok(true)
+    /// What is used, and not verified yet. Whoever takes it verifies it.
+    pub(crate) fn take_unverified(&self) -> Option<MappedFile> {
+        self.unverified.lock().take()
+    }
+
+    /// Notes that what is used is damaged: nothing is written to the folder any more, and no write may begin.
+    pub(crate) fn set_damaged(&self, error: Error) {
+        let _ = self.given_up.set(error.clone());
+        let _ = self.damage.set(error);
+    }
+
+    /// How what is used is damaged, if it is.
+    pub(crate) fn damage(&self) -> Option<Error> {
+        self.damage.get().cloned()
     }
 
     /// Begins to write something; whoever begins writes it.
@@ -363,9 +358,12 @@ impl Persistence {
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let functions = self.functions.lock().clone();
         let target = snapshot_path(&keyspace.config);
+        let log = self.log();
+        let is_base = log.is_some() && is_base_the_snapshot(&keyspace.config);
         let saved = self.renew_lock().and_then(|()| {
-            beside_log(self.log().as_deref(), || {
-                saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ())
+            beside_log(log.as_deref(), || match &log {
+                Some(log) if is_base => self.try_rewrite(keyspace, progress, Some(log), false).map(|()| 0),
+                _ => saving::save(keyspace, &target, (Purpose::Snapshot, &functions), progress, || ()),
             })
         });
         self.saved(&saved, before, keyspace.clock.now_ms() / 1000, timer.elapsed());
@@ -395,23 +393,6 @@ impl Persistence {
         self.state.lock().ended(saved.is_ok(), timer.elapsed());
         self.idle.notify_all();
         saved.map(drop)
-    }
-
-    /// Has databases, whose shards are all locked, hold what a snapshot holds, and nothing else. O(data).
-    ///
-    /// # Errors
-    /// It is damaged or can't be read: nothing has changed. Or there is no memory for it.
-    pub(crate) fn restore(&self, db: &mut Db<'_>, path: &Path) -> Result<()> {
-        let keyspace = db.keyspace();
-        let mut file = File::open(path).map_err(|error| files::told("Opening", path, &error))?;
-        loading::read(keyspace, &mut file, Time::Present, |_| Ok(()))?;
-        // The same file, whatever has taken its place meanwhile.
-        file.rewind().map_err(|error| files::told("Reading", path, &error))?;
-        db.clear_all();
-        let put = |record| loading::put_into(db, record, Twice::Refused);
-        let (loaded, _) = loading::read(keyspace, &mut file, Time::Present, put)?;
-        *self.functions.lock() = loaded.functions;
-        Ok(())
     }
 
     /// Begins to write something as soon as nothing else is being written.
@@ -488,6 +469,11 @@ impl Persistence {
         let changes = changes(keyspace);
         self.state.lock().next_save_ms(changes, points)
     }
+}
+
+/// Whether the base of a log takes the place of a snapshot: nobody has named another file for that.
+fn is_base_the_snapshot(config: &Config) -> bool {
+    config.hot().base_format() != 0 && !config.is_set("dbfilename")
 }
 
 /// Does what keeps a disk busy, while a log knows of it.

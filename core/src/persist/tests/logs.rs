@@ -108,7 +108,7 @@ fn typed_calls_are_logged_too() {
 #[test]
 fn the_files_are_the_servers() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = open_with(folder.path(), "aof-timestamp-enabled yes\n").unwrap();
+    let engine = open_with(folder.path(), "aof-timestamp-enabled yes\nbase-format rdb\n").unwrap();
     let mut session = session(&engine);
     for line in ["SET a 1", "SELECT 3", "MULTI", "SET b 2", "INCR b", "EXEC"] {
         run(&mut session, line);
@@ -206,7 +206,7 @@ fn a_rewritten_log_holds_the_same() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort();
-    let expected = ["6.base.rdb", "6.incr.aof", "manifest", "ring"];
+    let expected = ["6.base.ks", "6.incr.aof", "manifest", "ring"];
     assert_eq!(files, expected.map(|name| format!("appendonly.aof.{name}")));
 }
 
@@ -357,7 +357,7 @@ fn the_log_can_be_ended_and_begun() {
 fn what_there_is_without_a_log_is_imported() {
     let folder = tempfile::tempdir().unwrap();
     {
-        let engine = open_with(folder.path(), "appendonly no\n").unwrap();
+        let engine = open_with(folder.path(), "appendonly no\ndbfilename dump.rdb\n").unwrap();
         let mut session = session(&engine);
         run(&mut session, "SET k snapshot");
         assert_eq!(run(&mut session, "SAVE"), "+OK");
@@ -405,16 +405,21 @@ fn functions_are_kept_as_they_are() {
     drop(open(folder.path()));
     let path = log_file(folder.path(), 1);
     fs::write(&path, "*4\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n$7\r\nREPLACE\r\n$5\r\n#!lua\r\n").unwrap();
-    let rewrite = |folder: &Path| {
-        let engine = open(folder);
+    let rewrite = |format: &str| {
+        let engine = open_with(folder.path(), &format!("base-format {format}\n")).unwrap();
         let mut session = session(&engine);
         run(&mut session, "BGREWRITEAOF");
         wait_until("the rewrite", || info(&mut session, "aof_rewrite_in_progress") == "0");
     };
-    rewrite(folder.path());
-    rewrite(folder.path());
-    let base = fs::read(folder.path().join("appendonlydir/appendonly.aof.3.base.rdb")).unwrap();
-    assert!(base.windows(7).any(|bytes| bytes == b"\xf5\x05#!lua"), "{}", base.escape_ascii());
+    // From the log to our own format, from that to itself and to the server's, and back.
+    for (number, format) in (2..).zip(["snapshot", "snapshot", "rdb", "rdb", "snapshot"]) {
+        rewrite(format);
+        let (ending, library) =
+            if format == "rdb" { ("rdb", &b"\xf5\x05#!lua"[..]) } else { ("ks", &b"#!lua"[..]) };
+        let base =
+            fs::read(folder.path().join(format!("appendonlydir/appendonly.aof.{number}.base.{ending}")));
+        assert!(base.unwrap().windows(library.len()).any(|bytes| bytes == library), "{number} {format}");
+    }
 }
 
 #[test]
