@@ -252,7 +252,12 @@ def test_snapshots_beside_the_log(path):
     with Cache(path=path, config={"save": "900 1"}) as cache:
         cache.set("k", 1)
         assert Store(cache.engine).execute("SAVE") == b"OK"
-    assert (path / "dump.rdb").exists() and Cache(path=path).get("k") == 1
+    # It is what the log goes on from.
+    assert not (path / "dump.rdb").exists() and len(list(path.glob("appendonlydir/*.base.ks"))) == 1
+    assert Cache(path=path).get("k") == 1
+    with Cache(path=path, config={"dbfilename": "dump.rdb"}) as cache:
+        assert Store(cache.engine).execute("SAVE") == b"OK"
+    assert (path / "dump.rdb").exists()
 
 
 def test_without_a_log_a_folder_has_what_was_saved(path):

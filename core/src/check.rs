@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::persist::loading::{Loaded, Time};
 use crate::persist::log_reader::{self, Receiver, Source};
 use crate::persist::logging::{self, FoundLog};
-use crate::persist::{backups, files};
+use crate::persist::{backups, files, mapped};
 use crate::rdb::KeyRecord;
 use crate::transfer::{Reading, Watch};
 
@@ -60,7 +60,10 @@ impl Checking<'_, '_> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".manifest") {
             self.log(path)
-        } else if name.ends_with(".rdb") && !name.contains(".base.") {
+        } else if (name.ends_with(".rdb") || mapped::is_named_so(path))
+            && !name.contains(".base.")
+            && path.is_file()
+        {
             self.file(path, true)
         } else {
             Ok(())
@@ -74,6 +77,14 @@ impl Checking<'_, '_> {
 
     /// A file that may begin with a snapshot, and go on with commands.
     fn file(&mut self, path: &Path, may_be_cut: bool) -> Result<()> {
+        let (whole, len) = logging::verify(path)?;
+        if 0 < whole && whole < len {
+            if !may_be_cut {
+                return Err(logging::truncated(path, whole));
+            }
+            self.found.push(format!("{}: cut off: whole up to byte {whole} of {len}", path.display()));
+            return Ok(());
+        }
         let (mut counting, mut found) = (Counting(0), Vec::new());
         let keyspace = &self.engine.inner.keyspace;
         let source = Source::whole(path);
@@ -125,14 +136,15 @@ impl Receiver for Counting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Form;
+    use crate::{Config, Form};
 
     #[test]
     fn files_are_verified_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
         assert!(check(folder.path()).unwrap_err().to_string().contains("neither a snapshot nor a log"));
         let app = folder.path().join("app.ks");
-        let engine = Engine::builder().path(&app).open().unwrap();
+        let config = Config::from_text(b"dbfilename dump.rdb\n").unwrap();
+        let engine = Engine::builder().path(&app).config(config).open().unwrap();
         let mut session = engine.session(Form::Resp);
         for words in [&[&b"SET"[..], b"a", b"1"][..], &[b"SET", b"b", b"1"], &[b"SAVE"]] {
             session.execute(words);
@@ -149,7 +161,12 @@ mod tests {
         fs::write(&log, &whole[..whole.len() - 1]).unwrap();
         assert!(check(&app).unwrap()[2].contains("cut off: whole up to byte"));
         assert_eq!(fs::read(&log).unwrap().len(), whole.len() - 1, "nothing is changed");
-        fs::write(&log, String::from_utf8(whole.clone()).unwrap().replacen("SET", "SEX", 1)).unwrap();
+        let text = String::from_utf8(whole.clone()).unwrap();
+        fs::write(&log, text.replacen("SET", "SEX", 1)).unwrap();
+        assert!(check(&log).unwrap_err().to_string().contains("is damaged behind byte 0"));
+        // As a server writes it.
+        let plain: String = text.split_inclusive('\n').filter(|line| !line.starts_with("#KS:")).collect();
+        fs::write(&log, plain.replacen("SET", "SEX", 1)).unwrap();
         let error = check(app.join("appendonlydir/appendonly.aof.manifest")).unwrap_err().to_string();
         assert!(error.contains("'SEX'") && error.contains("1.incr.aof"), "{error}");
         fs::write(&log, whole).unwrap();
@@ -161,5 +178,13 @@ mod tests {
         assert!(check(folder.path().join("none")).is_err());
         fs::write(&snapshot, "# A title\n\n**text** and more").unwrap();
         assert!(check(&snapshot).unwrap_err().to_string().ends_with("is neither a snapshot nor a log"));
+        let mapped = folder.path().join("copy.ks");
+        Engine::builder().path(&app).open().unwrap().snapshot(&mapped).unwrap();
+        assert!(check(&mapped).unwrap()[0].ends_with("copy.ks: 2 keys, 0 more have expired"));
+        let mut bytes = fs::read(&mapped).unwrap();
+        bytes[80_000] ^= 1;
+        fs::write(&mapped, bytes).unwrap();
+        let error = check(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("damaged at byte 77824: a page's checksum is wrong"), "{error}");
     }
 }

@@ -33,6 +33,7 @@ mod engine;
 mod error;
 mod evict;
 mod expire;
+mod files;
 mod fork;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 //! repeated; all their deadlines are absolute. When that is done the keys expire whose time has come.
 
 use std::fs::OpenOptions;
+use std::path::Path;
 
 use crate::clients::{ClientAddress, SessionState};
 use crate::command::run::{Context, Found, Locked, Unresolved};
@@ -16,6 +17,7 @@ use crate::persist::files;
 use crate::persist::loading::{self, Time, Twice};
 use crate::persist::log_reader::{self, Receiver, Source};
 use crate::persist::logging::{self, FoundLog};
+use crate::persist::mapped::{Adopted, MappedFile};
 use crate::rdb::KeyRecord;
 use crate::sync::Arc;
 
@@ -30,6 +32,13 @@ const LONG_AGO_MS: u64 = 1;
 /// # Errors
 /// It is damaged, or can't be read or written.
 pub(crate) fn open(engine: &Arc<Local>, resolve: Resolve) -> Result<()> {
+    load(engine, resolve)?;
+    // The clock of stamps stood still while that of the engine was held.
+    engine.keyspace.refresh_stamp();
+    Ok(())
+}
+
+fn load(engine: &Arc<Local>, resolve: Resolve) -> Result<()> {
     let Local { persistence, keyspace, config, .. } = &**engine;
     if !config.hot().appendonly() {
         persistence.load(keyspace)?;
@@ -133,6 +142,10 @@ impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
         let path = &source.path;
         let (loaded, end) = log_reader::read_file(&self.engine.keyspace, source, Time::OfFile, self, heard)?;
         self.functions.extend(loaded.into_iter().flat_map(|loaded| loaded.functions));
+        if let Some(whole) = source.whole {
+            let len = path.metadata().map_or(whole, |file| file.len());
+            self.pass_over(path, len.saturating_sub(whole));
+        }
         if end.is_whole() {
             return Ok(());
         }
@@ -140,12 +153,7 @@ impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
             return Err(logging::truncated(path, end.whole));
         }
         if broken == End::PassedOver {
-            let text = format!(
-                "The last {} bytes of {} are no whole command and were passed over",
-                end.len - end.whole,
-                path.display()
-            );
-            self.engine.persistence.note(text);
+            self.pass_over(path, end.len - end.whole);
             return Ok(());
         }
         let cut = OpenOptions::new().write(true).open(path).and_then(|file| {
@@ -159,6 +167,12 @@ impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
             path.display()
         ));
         Ok(())
+    }
+
+    fn pass_over(&self, path: &Path, bytes: u64) {
+        let path = path.display();
+        let text = format!("The last {bytes} bytes of {path} are no whole command and were passed over");
+        self.engine.persistence.note(text);
     }
 
     /// All is there.
@@ -175,6 +189,15 @@ impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
 }
 
 impl Receiver for Repeating<'_, '_, '_> {
+    fn whole(&mut self, file: MappedFile, time: Time) -> Result<Adopted> {
+        let Local { persistence, keyspace, .. } = &**self.engine;
+        if self.held.is_some() {
+            Ok(Adopted::Not(file))
+        } else {
+            file.adopt(keyspace, time, |file| persistence.verify_later(file))
+        }
+    }
+
     fn key(&mut self, record: KeyRecord) -> Result<()> {
         match &mut self.held {
             Some(db) => loading::put_into(db, record, Twice::Refused),

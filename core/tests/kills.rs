@@ -1,7 +1,7 @@
 //! Processes that are killed at random moments, again and again, lose nothing that they had acknowledged.
 //!
-//! `KEYSTEAD_KILLS` says how many (45). Each child writes with several threads, and rewrites the log all the time; behind each write it notes in a file
-//! what was acknowledged. A group of writes is there as a whole or not at all.
+//! `KEYSTEAD_KILLS` says how many (45). Each child writes with several threads, and rewrites the log or takes a snapshot all the time; behind each write it notes
+//! in a file what was acknowledged. A group of writes is there as a whole or not at all, in the log and in the snapshot.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
@@ -54,8 +54,10 @@ fn child() {
         }
         let mut session = engine.session(Form::Resp);
         loop {
-            session.execute(&[b"BGREWRITEAOF"]);
-            std::thread::sleep(Duration::from_millis(15));
+            for command in ["BGREWRITEAOF", "BGSAVE", "SAVE"] {
+                session.execute(&[command.as_bytes()]);
+                std::thread::sleep(Duration::from_millis(15));
+            }
         }
     });
 }
@@ -116,6 +118,25 @@ fn check(folder: &Path, policy: &str, round: usize) {
     }
 }
 
+/// The snapshot that was finished last is whole, and of one moment.
+fn check_snapshot(folder: &Path, what: &str) {
+    let found = folder.join("app.ks/dump.rdb");
+    if !found.exists() {
+        return;
+    }
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(found, copy.path().join("dump.rdb")).unwrap();
+    let text = format!("dir {}\nappendonly no\n", copy.path().display());
+    let config = Config::from_text(text.as_bytes()).unwrap();
+    let engine = Engine::builder().config(config).durable().open().expect(what);
+    let mut session = engine.session(Form::Resp);
+    for thread in 0..THREADS {
+        let [list, one, other, text] = ["LLEN list:#", "GET one:#", "HGET other:# f", "GET text:#"]
+            .map(|line| number(&mut session, &line.replace('#', &thread.to_string())));
+        assert!(one == other && list >= one && one >= text, "{what}: {list} {one} {other} {text}");
+    }
+}
+
 fn is_repeated(text: &str) -> bool {
     let unit = &text[..text.len() / 20_000];
     text.as_bytes().chunks(unit.len()).all(|chunk| chunk == unit.as_bytes())
@@ -150,6 +171,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
             let output = child.wait_with_output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(!said.contains("panicked"), "round {round}, {policy}: {said}");
+            check_snapshot(folder.path(), &format!("round {round}, {policy}: the snapshot"));
             check(folder.path(), policy, round);
         }
         leaves_nothing(folder.path(), policy);

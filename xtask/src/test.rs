@@ -341,10 +341,11 @@ fn fuzz() -> Result<Outcome, String> {
     fuzz::run("fuzz", fuzz::SHORT).map(Outcome::Ran)
 }
 
-/// What finds more the longer it runs: those who push, pop, cancel and die, and each fuzz target, ten minutes each, and processes that are killed.
+/// What finds more the longer it runs: those who push, pop, cancel and die, and each fuzz target, ten minutes each, processes that are killed, and power that goes.
 fn long() -> Result<Outcome, String> {
     const TIME: Duration = Duration::from_secs(600);
     const KILLS: usize = 501;
+    const LOSSES: usize = 4000;
     let arguments =
         ["test", "--profile", "quick", "-p", "keystead", "--features", "listener", "--test", "blocking"];
     let mut stress = sh::cargo(&arguments);
@@ -354,6 +355,10 @@ fn long() -> Result<Outcome, String> {
     let mut kills = sh::cargo(&["test", "--profile", "quick", "-p", "keystead", "--test", "kills"]);
     kills.env("KEYSTEAD_KILLS", KILLS.to_string());
     sum += tests("long", &mut kills)?;
+    let mut losses = sh::cargo(&["test", "--profile", "quick", "-p", "keystead", "--test", "power"]);
+    // How old the oldest was that went is for the log.
+    losses.args(["--", "--nocapture"]).env("KEYSTEAD_LOSSES", LOSSES.to_string());
+    sum += tests("long", &mut losses)?;
     sum += fuzz::run("long", TIME)?;
     Ok(Outcome::Ran(sum))
 }

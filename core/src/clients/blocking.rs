@@ -12,6 +12,8 @@ pub(crate) enum Ending {
     TimedOut,
     /// Somebody has it end with an error.
     Unblocked,
+    /// The engine has ended, so that nothing can be done any more.
+    Closed,
     /// Nobody wants the reply any more.
     Gone,
 }

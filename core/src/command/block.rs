@@ -18,6 +18,7 @@ use crate::keyspace::waiting::{Serve, Waiter};
 use crate::keyspace::{Db, Group, Key, Keyspace};
 use crate::local::Local;
 use crate::num::{self, LongDouble};
+use crate::persist;
 use crate::sync::{Arc, Mutex};
 
 /// Whether a command has replied.
@@ -182,9 +183,24 @@ pub fn block<'a, C: Parse<'a> + Block>(
         Ok(())
     })?;
     if let Some((wait, words)) = blocked {
-        context.session.block(of_session(wait, words));
+        context.session.block(of_session(wait.clone(), words));
+        end_if_closed(context.engine, &*wait);
     }
     Ok(())
+}
+
+/// Ends a wait that began when an engine has ended. Whoever ends one ends all that have begun, after it has said so.
+fn end_if_closed(engine: &Local, wait: &dyn Blocking) {
+    if engine.persistence.is_closed() && wait.leave(&engine.keyspace, None) {
+        wait.end(Ending::Closed);
+    }
+}
+
+/// Ends all waits of an engine that has ended.
+pub(crate) fn end_all(engine: &Local) {
+    for wait in engine.clients.all().iter().filter_map(|client| client.blocking()) {
+        end_if_closed(engine, &*wait);
+    }
 }
 
 impl Context<'_, '_> {
@@ -212,7 +228,8 @@ impl Context<'_, '_> {
         let waiter = Waiter::new(&keyspace.arrivals, self.session.origin(), [], [], pending.clone());
         let wait = Arc::new(Wait { waiter, pending });
         wait.pending.info.set_blocking(Some(wait.clone()));
-        self.session.block(of_session(wait, words));
+        self.session.block(of_session(wait.clone(), words));
+        end_if_closed(self.engine, &*wait);
         Ok(true)
     }
 
@@ -371,6 +388,7 @@ impl Blocking for Wait {
                 let late = self.pending.failed(Error::new(ErrorKind::Command, text));
                 drop(self.pending.deliver(Late { is_unblocked: true, ..late }));
             }
+            Ending::Closed => drop(self.pending.deliver(self.pending.failed(persist::closed()))),
             Ending::Gone => self.pending.info.end_blocking(self.pending.number),
         }
     }

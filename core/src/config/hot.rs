@@ -121,6 +121,12 @@ hot_options! {
     rdb_compression: bool = "rdbcompression",
     /// Whether a snapshot is sent to the disk piece by piece while it is written.
     rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync",
+    /// Index of the format of a log's base: Valkey's, or Keystead's own.
+    base_format: usize = "base-format",
+    /// Whether snapshots of Keystead's own format are mapped.
+    snapshot_map: bool = "snapshot-map",
+    /// Whether large ones are verified before they are used.
+    snapshot_verify_at_open: bool = "snapshot-verify-at-open",
     /// Whether snapshots end with a checksum, and it is looked at.
     rdb_checksum: bool = "rdbchecksum",
     /// Index of what becomes of snapshots and dumps of unknown versions: refused, or read.

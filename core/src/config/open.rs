@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::schedule::Schedule;
 use super::{Config, Value, args_to_text};
 use crate::error::{Error, ErrorKind, Result, reason};
+use crate::files::Replacement;
 
 impl Config {
     /// Options from a server's command line: the path of a `valkey.conf` unless the first argument begins with `--`, then options as `--name value ...`,
@@ -52,15 +53,12 @@ impl Config {
         if new == old {
             return Ok(());
         }
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.tmp", std::process::id()));
-        let beside = Path::new(&beside);
-        let written = replace(beside, path, &new);
-        if written.is_err() {
-            // What can't be removed either stays; the error that matters is the first.
-            let _ = fs::remove_file(beside);
+        let mut replacement = Replacement::try_begin(path)?;
+        if let Ok(metadata) = fs::metadata(path) {
+            replacement.file().set_permissions(metadata.permissions())?;
         }
-        written
+        replacement.file().write_all(&new)?;
+        replacement.try_commit().map(drop)
     }
 
     /// Options from the text of a `valkey.conf`.
@@ -144,22 +142,6 @@ impl Config {
     }
 }
 
-/// Writes `text` to `beside`, then moves it over `path`, whose permissions it takes; both steps reach the disk.
-fn replace(beside: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create(beside)?;
-    if let Ok(metadata) = fs::metadata(path) {
-        file.set_permissions(metadata.permissions())?;
-    }
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(beside, path)?;
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -196,6 +178,14 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# mine\nhz 30\n") && text.contains("\ntimeout 3\n"), "{text}");
         assert_eq!(config.file(), Some(&*path));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+            config.set(&[(b"hz", b"40")]).unwrap();
+            config.rewrite_file().unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        }
         fs::remove_file(&path).unwrap();
         let error = Config::default().rewrite_file().unwrap_err();
         assert_eq!(error.to_string(), "ERR The server is running without a config file");

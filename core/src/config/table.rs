@@ -33,7 +33,14 @@ const ANY_MEMORY: Kind = Kind::Memory { min: 0, max: u64::MAX };
 const TEXT: Kind = Kind::Text(check::anything);
 
 /// Options that the server does not have.
-pub(super) const OURS: &[&str] = &["max-reply-bytes", "backup-schedule", "backup-keep"];
+pub(super) const OURS: &[&str] = &[
+    "max-reply-bytes",
+    "backup-schedule",
+    "backup-keep",
+    "base-format",
+    "snapshot-map",
+    "snapshot-verify-at-open",
+];
 
 const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force"];
 

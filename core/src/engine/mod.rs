@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::background;
 use crate::clients::ClientAddress;
 use crate::clock::Clock;
-use crate::command::Form;
+use crate::command::{Form, block};
 use crate::commands::table;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +30,7 @@ use crate::keyspace::{HashSeed, Journal, Observer, Versions};
 use crate::local::Local;
 use crate::os::{self, Guard};
 use crate::persist::files;
+use crate::persist::loading::stored_seed;
 use crate::recovery;
 use crate::sync::{Arc, Condvar, Mutex};
 use session::Session;
@@ -185,7 +186,8 @@ impl Builder {
         } else if config.is_set("appendonly") && config.hot().appendonly() {
             kept = Kept::Folder;
         }
-        let seed = seed.unwrap_or_else(HashSeed::random);
+        let stored = || (kept != Kept::Nowhere).then(|| stored_seed(&config)).flatten();
+        let seed = seed.or_else(stored).unwrap_or_else(HashSeed::random);
         let Some(name) = name else {
             return Open::new(config, clock, seed, (backend, kept)).map(Engine::of);
         };
@@ -226,10 +228,13 @@ fn adopt_path(config: &Config, path: &Path) -> Result<PathBuf> {
     let path = path.canonicalize().map_err(told)?;
     let text = path.to_str().ok_or_else(|| Error::new(ErrorKind::Usage, "ERR a path has to be UTF-8"))?;
     config.set_option("dir", text)?;
-    for (option, value) in [("appendonly", "yes"), ("save", "")] {
+    for (option, value) in [("appendonly", "yes"), ("save", ""), ("base-format", "snapshot")] {
         if !config.is_set(option) {
             config.set_option(option, value)?;
         }
+    }
+    if !config.hot().appendonly() && !config.is_set("dbfilename") {
+        config.set_option("dbfilename", "dump.ks")?;
     }
     Ok(path)
 }
@@ -300,7 +305,7 @@ impl Engine {
     }
 
     /// Gives up one opening of the engine, of which each [`Builder::open`] is one; the handle remains. With the last of them an engine that is kept on disk
-    /// ends, whatever handles there are: what was acknowledged is on the disk, the folder is free, and nothing can be written any more. For languages
+    /// ends, whatever handles there are: what was acknowledged is on the disk, the folder is free, nothing can be written any more, and who waits for keys hears so. For languages
     /// that let go of handles when they like.
     ///
     /// # Errors
@@ -313,6 +318,8 @@ impl Engine {
         }
         let ended = self.inner.persistence.close(&self.inner.keyspace);
         forget_name(&mut named, &self.open);
+        drop(named);
+        block::end_all(&self.inner);
         ended
     }
 
@@ -454,6 +461,7 @@ impl Open {
                 return Err(error);
             }
             inner.persistence.set_durable();
+            inner.verify_in_background();
         }
         if backend.is_some() {
             inner.stand_elsewhere();

@@ -109,6 +109,11 @@ pub(crate) fn clock_of(stamp: u32, now: u32) -> u32 {
     now.wrapping_sub(age(now, stamp, SHORT_BITS)) & (u32::MAX >> 1)
 }
 
+/// A stamp of as many uses, filed when the clock stood there.
+pub(crate) fn with_clock(old: u32, clock: u32) -> u32 {
+    stamp(uses(old), clock)
+}
+
 fn uses(stamp: u32) -> u8 {
     (stamp >> SHORT_BITS) as u8
 }

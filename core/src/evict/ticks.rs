@@ -44,6 +44,11 @@ impl Ticks {
         self.read().0
     }
 
+    /// Has the clock stand there.
+    pub(crate) fn begin_at(&self, clock: u32) {
+        self.change(|_, window| (clock & MASK, window));
+    }
+
     /// Moves the clock on by one tick.
     pub(crate) fn advance(&self) {
         self.change(|now, window| (now.wrapping_add(1) & MASK, window));

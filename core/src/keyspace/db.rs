@@ -150,7 +150,8 @@ impl<'e> Db<'e> {
     pub fn lookup(&self, key: &Key<'_>) -> Option<Entry<'_>> {
         let found = self.lookup_untouched(key);
         if let Some(entry) = &found {
-            stamp(self.keyspace, entry.shard, entry.at, key.hash());
+            self.keyspace.evictor.note(key.hash(), Use::Used);
+            self.keyspace.stamp_read(entry.shard, entry.at);
         }
         found
     }

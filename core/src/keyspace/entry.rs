@@ -300,6 +300,12 @@ impl Head {
         words.write(self.key_at, [&joined[..len]]);
     }
 
+    /// Appends the entry at `at` as it is to stand in a file: with another stamp, and no mark of a snapshot. O(bytes).
+    pub(crate) fn copy_out(&self, arena: &Arena, at: Ref, stamp: u32, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(with_stamp(self.word, stamp) & !SAVED).to_le_bytes());
+        out.extend_from_slice(arena.bytes_from(at, 8, self.size() - 8));
+    }
+
     /// Key and value in one go.
     #[inline]
     pub(crate) fn key_and_value<'a>(&self, arena: &'a Arena, at: Ref) -> (&'a [u8], &'a [u8]) {
@@ -396,8 +402,19 @@ impl Parts<'_> {
         Ok(at)
     }
 
-    /// Writes the entry over an allocation of its size class.
-    pub(crate) fn write(&self, arena: &mut Arena, at: Ref) {
+    /// Appends the entry as it is to stand in a file.
+    pub(crate) fn copy_out(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.word().to_le_bytes());
+        if self.is_long() {
+            out.extend_from_slice(&(self.key.len() as u64 | (self.value.len() as u64) << 32).to_le_bytes());
+        }
+        out.extend_from_slice(self.deadline.map(u64::to_le_bytes).as_ref().map_or(&[], |bytes| &bytes[..]));
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(self.value);
+    }
+
+    /// The first word.
+    fn word(&self) -> u64 {
         let mut word = self.kind as u64 | (u64::from(self.stamp) << STAMP_SHIFT) & STAMP_MASK;
         for (bit, set) in
             [(HAS_DEADLINE, self.deadline.is_some()), (SAVED, self.is_saved), (ASCII, self.ascii)]
@@ -407,9 +424,17 @@ impl Parts<'_> {
             }
         }
         if self.is_long() {
+            return word | LONG;
+        }
+        word | (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT
+    }
+
+    /// Writes the entry over an allocation of its size class.
+    pub(crate) fn write(&self, arena: &mut Arena, at: Ref) {
+        let word = self.word();
+        if self.is_long() {
             return self.write_long(arena, at, word);
         }
-        word |= (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT;
         arena.set_word(at, 0, word);
         if let Some(deadline) = self.deadline {
             arena.set_word(at, 1, deadline);
@@ -425,7 +450,7 @@ impl Parts<'_> {
 
     #[cold]
     fn write_long(&self, arena: &mut Arena, at: Ref, word: u64) {
-        arena.set_word(at, 0, word | LONG);
+        arena.set_word(at, 0, word);
         arena.set_word(at, 1, self.key.len() as u64 | (self.value.len() as u64) << 32);
         let mut next = 2;
         if let Some(deadline) = self.deadline {

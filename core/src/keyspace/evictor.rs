@@ -16,13 +16,14 @@ use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
 use super::Keyspace;
-use super::access::Recording;
+use super::access::{CALM_TICK_MS, Recording};
 use super::db::Aftermath;
 use super::timeline::Timeline;
 use super::victims::Victims;
 use crate::config::{EvictionPolicy, POLICIES, Scope};
+use crate::evict::adaptive;
 use crate::evict::memory::{Counters, time_limit_us};
-use crate::evict::ticks::Ticks;
+use crate::evict::ticks::{Ticks, stamp_of_age};
 use crate::evict::uses::Uses;
 use crate::evict::{self, Event, Eviction, Policy, Record};
 use crate::os::Guard;
@@ -121,6 +122,24 @@ impl Stamps {
     pub(crate) fn idle_ms(&self, stamp: u32) -> Option<u64> {
         let clock = self.recording.clock_of(stamp)?;
         Some(self.timeline.idle_ms(clock, self.clock, self.now_ms))
+    }
+
+    /// How stamps are kept.
+    pub(crate) fn recording(&self) -> Recording {
+        self.recording
+    }
+
+    /// A stamp as it is where the clock of stamps stands at `clock` as of now, and moves as it does while it is calm.
+    pub(crate) fn at_clock(&self, stamp: u32, clock: u32) -> u32 {
+        /// Half of the clock's round: what is older would look new.
+        const OLDEST: u64 = 1 << 28;
+        let Some(idle_ms) = self.idle_ms(stamp) else { return stamp };
+        let then = stamp_of_age(clock, (idle_ms / CALM_TICK_MS).min(OLDEST) as u32);
+        if matches!(self.recording, Recording::Reuse { .. }) {
+            adaptive::with_clock(stamp, then)
+        } else {
+            then
+        }
     }
 
     /// The frequency counter of a stamp; 0 under policies without.
@@ -247,6 +266,14 @@ impl Evictor {
     /// What stamps come to as of now, for whoever has no keyspace at hand later.
     pub(crate) fn stamps(&self, recording: Recording, now_ms: u64) -> Stamps {
         Stamps { recording, timeline: self.timeline.lock().clone(), clock: self.ticks.now(), now_ms }
+    }
+
+    /// Begins anew with a clock that stood at `clock` so many milliseconds ago, and moved as it does while it is calm.
+    pub(crate) fn begin_at(&self, clock: u32, ago_ms: u64, now_ms: u64) {
+        let now = clock.wrapping_add((ago_ms / CALM_TICK_MS).min(u64::from(u32::MAX)) as u32);
+        self.ticks.begin_at(now);
+        *self.timeline.lock() = Timeline::default();
+        self.timeline.lock().note(self.ticks.now(), now_ms);
     }
 
     /// The stamp of an access so many milliseconds ago.

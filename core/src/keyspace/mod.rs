@@ -14,6 +14,7 @@ pub(crate) mod field_wheels;
 pub(crate) mod guard;
 pub(crate) mod hearing;
 pub(crate) mod hooks;
+pub(crate) mod image;
 pub(crate) mod insert;
 pub(crate) mod journal;
 pub(crate) mod locks;
@@ -56,7 +57,7 @@ use crate::rdb::Making;
 use crate::store::key::SHARDS;
 use crate::store::memory::Ref;
 use crate::striped::Lookups;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use access::{CALM_TICK_MS, Recording};
 use evictor::{Evictor, Stamps};
 use guard::{Shard, ShardGuard, Turn, Work};
@@ -96,6 +97,8 @@ pub(crate) struct Keyspace {
     pub(crate) dirty: CachePadded<AtomicU64>,
     /// Fields of hashes that have expired.
     pub(crate) expired_fields: AtomicU64,
+    /// How far timers of keys that came with an image have been armed, if some are left.
+    arming: Mutex<Option<image::Arming>>,
     /// One more than the generation of the process that is writing a snapshot; 0 if none is.
     pub(crate) snapshot: AtomicU64,
 }
@@ -125,6 +128,7 @@ impl Keyspace {
             peak: AtomicUsize::new(0),
             dirty: CachePadded::new(AtomicU64::new(0)),
             expired_fields: AtomicU64::new(0),
+            arming: Mutex::default(),
             snapshot: AtomicU64::new(0),
         };
         keyspace.refresh_stamp();
@@ -145,6 +149,7 @@ impl Keyspace {
         held.push(Box::new(self.shards.iter().map(|shard| shard.hold()).collect::<Vec<_>>()));
         self.shared.freeze(held);
         self.evictor.freeze_timeline(held);
+        held.push(Box::new(self.arming.lock()));
         self.hooks.freeze(held);
     }
 
@@ -235,6 +240,20 @@ impl Keyspace {
             let (recording, now_ms) = (self.recording(), self.clock.coarse_ms());
             entries.into_iter().for_each(|at| shard.stamp(at, |old| recording.next(old, now_ms)));
         }
+    }
+
+    /// Stamps a read of an entry of a locked shard, unless that is [spared](Self::spare_mapped).
+    #[inline]
+    pub(crate) fn stamp_read(&self, shard: &ShardData, at: Ref) {
+        if !self.shared.region().is_spared(at) {
+            self.stamp(shard, [at]);
+        }
+    }
+
+    /// Has reads of entries that are mapped from a file leave them as they are, as long as nothing can be evicted: else each would have its page copied. Their
+    /// idle times go on until they are written to or moved.
+    pub(crate) fn spare_mapped(&self) {
+        self.shared.region().spare(self.config.hot().maxmemory() == 0);
     }
 
     /// How many accesses readers may note in a shard before one of them takes its lock to stamp the entries.

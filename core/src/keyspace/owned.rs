@@ -43,7 +43,7 @@ impl Encoded<'_> {
 }
 
 /// Bytes before a root, behind a key of that length: words stand at multiples of their size.
-fn padding(key_len: usize) -> usize {
+pub(super) fn padding(key_len: usize) -> usize {
     key_len.wrapping_neg() % 8
 }
 

@@ -351,6 +351,9 @@ fn view<'s>(
 
 #[inline(never)]
 fn note(keyspace: &Keyspace, key: &Key<'_>, at: Ref, count: u64, old: u32) {
+    if keyspace.shared.region().is_spared(at) {
+        return keyspace.wake_if_asleep();
+    }
     if keyspace.present_stamp().is_none() {
         keyspace.wake_if_asleep();
         if !keyspace.used(key.hash(), old) {
@@ -383,7 +386,7 @@ fn under_lock<'s>(
     if keyspace.is_touch_due(head.stamp()) {
         keyspace.wake_if_asleep();
         if keyspace.used(key.hash(), head.stamp()) {
-            keyspace.stamp(shard, [at]);
+            keyspace.stamp_read(shard, at);
         }
     }
     Some(EntryView { value: shard.value_of(at, head), is_ascii: head.ascii(), deadline })

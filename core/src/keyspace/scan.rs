@@ -58,6 +58,14 @@ pub(crate) fn each<'d>(db: &'d Db<'_>, mut visit: impl FnMut(Entry<'d>)) {
     }
 }
 
+/// Visits every entry, live or not.
+pub(crate) fn each_stored<'d>(db: &'d Db<'_>, mut visit: impl FnMut(Entry<'d>)) {
+    for index in db.locks().indices() {
+        let shard = db.locks().shard(index);
+        shard.each(db.index(), |at| visit(Entry::at(shard, at)));
+    }
+}
+
 /// A key drawn with equal chances: a shard by its share of the entries, then an entry of its table.
 pub(crate) fn random_key<'d>(db: &'d Db<'_>) -> Option<&'d [u8]> {
     /// Draws that may meet an expired entry before a full walk decides whether a live one exists.

@@ -3,6 +3,7 @@
 //! Storage only: a shard finds, stores, changes and drops entries and keeps the accounts true. When an entry counts as
 //! expired, and whom a change concerns, is decided in [`super::db`].
 
+mod adoption;
 mod clearing;
 mod timers;
 

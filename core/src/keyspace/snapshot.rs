@@ -19,6 +19,8 @@
 use std::cell::Cell;
 use std::ops::DerefMut;
 
+use smallvec::SmallVec;
+
 use super::Keyspace;
 use super::db::Entry;
 use super::entry;
@@ -28,6 +30,7 @@ use crate::lazyfree;
 use crate::os;
 use crate::store::key::{Key, SHARDS};
 use crate::store::memory::Ref;
+use crate::store::memory::words::prefetch;
 use crate::sync::{Arc, Ordering};
 use crate::value::Owned;
 
@@ -144,8 +147,15 @@ impl ShardData {
         let mut left = budget as isize;
         while left > 0 && !visit.is_done() && !self.is_retired(visit.place.get()) {
             let (place, cursor) = (visit.place.get(), visit.cursor.get());
-            let next =
-                self.scan_place(place, cursor, |at| left -= self.pass(visit, place, cursor, at) as isize);
+            // All of a chain are fetched at once.
+            let mut chain = SmallVec::<[Ref; 32]>::new();
+            let next = self.scan_place(place, cursor, |at| {
+                if let Some(head) = self.arena.region().eight(at) {
+                    prefetch(head);
+                }
+                chain.push(at);
+            });
+            chain.into_iter().for_each(|at| left -= self.pass(visit, place, cursor, at) as isize);
             visit.go_on(next);
         }
     }
@@ -256,6 +266,11 @@ impl<'k> Snapshot<'k> {
         meanwhile();
         drop(shards);
         Some(Self { keyspace, next: 0 })
+    }
+
+    /// How many shards have been visited whole.
+    pub(crate) fn visited(&self) -> usize {
+        self.next
     }
 
     /// Visits entries of some `budget` bytes, with one shard locked. False when the writer has got all.

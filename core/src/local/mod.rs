@@ -140,6 +140,7 @@ impl Local {
         self.stats.track(self.config.hot().latency_tracking());
         self.keyspace.evictor.adopt(&self.keyspace);
         self.keyspace.show_stamp();
+        self.keyspace.spare_mapped();
         self.keyspace.report_all();
         self.make_room();
         self.network.look();

@@ -16,6 +16,9 @@ use crate::pulse::Totals;
 /// Time that one round spends on moving entries together.
 const COMPACTION_BUDGET: Duration = Duration::from_micros(500);
 
+/// Time that one round spends on timers of keys that came with a snapshot.
+const ARMING_BUDGET: Duration = Duration::from_micros(500);
+
 /// Milliseconds of reclaiming after which memory is looked after in between. It takes time from both: the reclaiming, and whoever reads.
 const LONGEST_REAPING_MS: u64 = 1000;
 
@@ -112,6 +115,7 @@ impl Local {
         let keyspace = &self.keyspace;
         let mut goes_on = compaction::advance(keyspace, keyspace.clock.timer(), COMPACTION_BUDGET);
         goes_on |= upkeep::round(keyspace);
+        goes_on |= keyspace.arm_adopted(ARMING_BUDGET);
         let (evicting, is_left) = keyspace.evictor.work(keyspace);
         goes_on |= is_left;
         if let Some(evicting) = evicting {

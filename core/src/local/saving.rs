@@ -130,6 +130,21 @@ impl Local {
         })
     }
 
+    /// Verifies what is used and was not verified yet, by a thread of its own. If it is damaged no write may begin any more, and nothing is written to disk.
+    pub(crate) fn verify_in_background(&self) {
+        let Some(file) = self.persistence.take_unverified() else { return };
+        let own = self.own.clone();
+        let verify = move || {
+            let verified = file.verify(|| own.strong_count() > 0);
+            if let (Err(error), Some(engine)) = (verified, own.upgrade()) {
+                engine.persistence.set_damaged(error);
+                engine.refuse_if_unsaved();
+            }
+        };
+        // Without a thread it is as if nobody had asked.
+        let _ = std::thread::Builder::new().name("keystead-verify".into()).spawn(verify);
+    }
+
     /// Lets go of what is on disk: this process is a child of the one that it belongs to.
     pub(crate) fn disown(&self) {
         self.persistence.disown();
@@ -163,7 +178,8 @@ impl Local {
         let refuses = hot.stop_writes_on_bgsave_error()
             && !self.config.save_points().is_empty()
             && self.persistence.has_failed();
-        self.keyspace.hooks.refuse(refuses.then(Error::unsaved));
+        let damage = self.persistence.damage();
+        self.keyspace.hooks.refuse(damage.or_else(|| refuses.then(Error::unsaved)));
     }
 
     /// Begins a backup if one is due by now. Returns when the next one is, in unix milliseconds.
@@ -183,7 +199,7 @@ impl Local {
 
     /// Begins a snapshot, or to rewrite the log, if that is due by now. Returns when to look again, in unix milliseconds.
     pub(super) fn save_if_due(&self, now_ms: u64) -> u64 {
-        if !self.persistence.is_durable() {
+        if !self.persistence.acts_by_itself() {
             return NEVER;
         }
         let next = self.next_look_ms.load(Ordering::Relaxed);
@@ -193,7 +209,9 @@ impl Local {
         if self.persistence.is_rewrite_due(&self.config) {
             let _ = self.write_in_background(Task::Rewrite);
         }
-        let points = self.config.save_points();
+        // An engine in memory that keeps a log takes no snapshots.
+        let is_durable = self.persistence.is_durable();
+        let points = if is_durable { self.config.save_points() } else { Vec::new() };
         let due = self.persistence.next_save_ms(&self.keyspace, &points);
         if due <= now_ms {
             let _ = self.write_in_background(Task::Save);

@@ -1,10 +1,16 @@
-//! Reading files of the server's format into an engine.
+//! Reading snapshots into an engine.
 
+use std::fs::File;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
+use super::logging::Places;
+use super::mapped::{self, Adopted, MappedFile};
+use super::{Persistence, changes, changes_in, files, snapshot_path};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Keyspace};
+use crate::keyspace::{Db, HashSeed, Keyspace};
 use crate::num;
 use crate::rdb::{FileReader, KeyRecord, Record, Usage};
 
@@ -27,7 +33,24 @@ pub(crate) enum Time {
     OfFile,
 }
 
-/// Reads a file and hands its keys to `put`. Returns what there was, and what was read behind its end.
+/// [`read`] of a snapshot of any format, of this path.
+///
+/// # Errors
+/// As there.
+pub(crate) fn read_any(
+    keyspace: &Keyspace,
+    (mut file, path): (File, &Path),
+    time: Time,
+    put: impl FnMut(KeyRecord) -> Result<()>,
+) -> Result<Loaded> {
+    let told = |error| files::told("Reading", path, &error);
+    if mapped::is_named_so(path) || mapped::begins_so(&mut file).map_err(told)? {
+        return MappedFile::open(file, path)?.each_key(keyspace, time, put);
+    }
+    Ok(read(keyspace, &mut file, time, put)?.0)
+}
+
+/// Reads a file of the server's format and hands its keys to `put`. Returns what there was, and what was read behind its end.
 ///
 /// # Errors
 /// It is damaged, or can't be read, or `put` fails: the keys before were handed over.
@@ -106,4 +129,84 @@ pub(crate) fn stamp_of(db: &Db<'_>, usage: Usage) -> Option<u32> {
         Usage::Idle(seconds) => keyspace.stamp_of_idle(seconds.saturating_mul(1000)),
         Usage::Frequency(counter) => keyspace.recording().stamp_of_frequency(counter, db.now()),
     }
+}
+
+impl Persistence {
+    /// Reads the last snapshot into databases whose shards are all locked.
+    ///
+    /// # Errors
+    /// There is none, it is damaged, or it can't be read; the keys before are there.
+    pub(crate) fn reload(&self, db: &mut Db<'_>, twice: Twice) -> Result<()> {
+        let keyspace = db.keyspace();
+        let path = last_snapshot(&keyspace.config);
+        let file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
+        let put = |record| put_into(db, record, twice);
+        let loaded = read_any(keyspace, (file, &path), Time::Present, put)?;
+        let changes = changes_in(db);
+        self.loaded(changes, loaded);
+        Ok(())
+    }
+
+    /// Reads the snapshot that the options name, if there is one, into an engine that nobody uses yet. Says whether there is.
+    ///
+    /// # Errors
+    /// It is damaged, or it can't be read.
+    pub(crate) fn load(&self, keyspace: &Keyspace) -> Result<bool> {
+        let Some(path) = found_snapshot(&keyspace.config) else { return Ok(false) };
+        let mut file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
+        let mut put = |record| put(keyspace, record);
+        let told = |error| files::told("Reading", &path, &error);
+        let loaded = if mapped::is_named_so(&path) || mapped::begins_so(&mut file).map_err(told)? {
+            let file = MappedFile::open(file, &path)?;
+            match file.adopt(keyspace, Time::Present, |file| self.verify_later(file))? {
+                Adopted::Whole(loaded) => loaded,
+                Adopted::Not(file) => file.each_key(keyspace, Time::Present, put)?,
+            }
+        } else {
+            read(keyspace, &mut file, Time::Present, &mut put)?.0
+        };
+        self.loaded(changes(keyspace), loaded);
+        Ok(true)
+    }
+
+    /// Has databases, whose shards are all locked, hold what a snapshot holds, and nothing else. O(data).
+    ///
+    /// # Errors
+    /// It is damaged or can't be read: nothing has changed. Or there is no memory for it.
+    pub(crate) fn restore(&self, db: &mut Db<'_>, path: &Path) -> Result<()> {
+        let keyspace = db.keyspace();
+        let told = |error| files::told("Opening", path, &error);
+        let file = File::open(path).map_err(told)?;
+        // The same file, whatever takes its place meanwhile.
+        let again = file.try_clone().map_err(told)?;
+        read_any(keyspace, (again, path), Time::Present, |_| Ok(()))?;
+        db.clear_all();
+        let put = |record| put_into(db, record, Twice::Refused);
+        let loaded = read_any(keyspace, (file, path), Time::Present, put)?;
+        *self.functions.lock() = loaded.functions;
+        Ok(())
+    }
+}
+
+/// The snapshots that an engine may begin with where there is no log.
+fn found_snapshot(config: &Config) -> Option<PathBuf> {
+    let named = snapshot_path(config);
+    // Without a log a folder has one of our own format, and none is named when it is opened with a log.
+    let others = ["dump.ks", "dump.rdb"].map(|name| named.with_file_name(name));
+    let others = others.into_iter().filter(|_| config.hot().base_format() != 0);
+    let there = [named.clone()].into_iter().chain(others).filter(|path| path.exists());
+    there.max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
+}
+
+/// The file that SAVE has written last.
+fn last_snapshot(config: &Config) -> PathBuf {
+    let base = config.hot().appendonly() && super::is_base_the_snapshot(config);
+    base.then(|| Places::of(config).base()).flatten().unwrap_or_else(|| snapshot_path(config))
+}
+
+/// What keys are hashed with in what an engine begins with, if that is of Keystead's own format: an engine that hashes them so can go on with it where it
+/// stands.
+pub(crate) fn stored_seed(config: &Config) -> Option<HashSeed> {
+    let base = config.hot().appendonly().then(|| Places::of(config).base()).flatten();
+    mapped::seed_in(&base.or_else(|| found_snapshot(config))?)
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files;
 use crate::error::{Error, ErrorKind, Result};
@@ -11,10 +11,44 @@ use crate::error::{Error, ErrorKind, Result};
 /// The file's name.
 pub(super) const NAME: &str = "lock";
 
+/// A folder that is locked.
+pub(super) struct Lock {
+    /// The lock is held for as long as it is open.
+    file: File,
+    folder: PathBuf,
+}
+
+impl Lock {
+    /// Locks a folder.
+    ///
+    /// # Errors
+    /// Another engine has it, which the text names, or the file can't be had.
+    pub(super) fn of(folder: &Path) -> Result<Self> {
+        Ok(Self { file: lock(folder)?, folder: folder.to_owned() })
+    }
+
+    /// Gives it up.
+    pub(super) fn unlock(self) {
+        unlock(self.file);
+    }
+
+    /// Locks the folder again if it was removed, and made again, since: what was locked is nobody's then.
+    ///
+    /// # Errors
+    /// As of [`Lock::of`].
+    pub(super) fn renew(&mut self) -> Result<()> {
+        let path = self.folder.join(NAME);
+        if !is_same(&self.file, &path).map_err(|error| files::told("Locking", &path, &error))? {
+            self.file = lock(&self.folder)?;
+        }
+        Ok(())
+    }
+}
+
 /// Locks a folder for as long as the file is open.
 ///
 /// # Errors
-/// Another engine has it, which the text names, or the file can't be had.
+/// As of [`Lock::of`].
 pub(super) fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(NAME);
     let told = |error: io::Error| files::told("Locking", &path, &error);
@@ -102,13 +136,15 @@ mod tests {
     #[test]
     fn one_has_it_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let held = lock(folder.path()).unwrap();
+        let held = Lock::of(folder.path()).unwrap();
         let error = lock(folder.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
         drop(held);
-        let held = lock(folder.path()).unwrap();
+        let mut held = Lock::of(folder.path()).unwrap();
         std::fs::remove_file(folder.path().join(NAME)).unwrap();
-        assert!(!is_same(&held, &folder.path().join(NAME)).unwrap());
+        assert!(!is_same(&held.file, &folder.path().join(NAME)).unwrap());
+        held.renew().unwrap();
+        assert!(Lock::of(folder.path()).is_err());
         assert!(lock(&folder.path().join("none")).is_err());
     }
 

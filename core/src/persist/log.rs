@@ -5,7 +5,7 @@
 //! room there, is written to the file before the writer goes on, and so is what comes behind it until that is done: there may be no gap.
 //!
 //! **Safe from a power loss** is what was synced: before the writer goes on (`appendfsync always`, all who wait at one time by one of them), every second, or
-//! when the system likes.
+//! when the system likes. What is written at one time is a [frame](super::frames), so that what a power loss has left is known from what it has torn.
 //!
 //! **Errors.** A file that can't be written to is tried again and again; meanwhile no write may begin. What was acknowledged is in the ring. Where syncing
 //! fails nobody knows what is on the disk: only a new file helps, which a rewrite begins.
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::frames;
 use super::ring::{LONGEST, Ring};
 use crate::clock::{Clock, Timer};
 use crate::config::Config;
@@ -31,8 +32,9 @@ use crate::sync::apart::{Condvar, Mutex, MutexGuard};
 /// Time between two writes to the file while there is something to write.
 const WRITTEN_EVERY: Duration = Duration::from_millis(100);
 
-/// Time between two syncs of `appendfsync everysec`.
-const SYNCED_EVERY: Duration = Duration::from_secs(1);
+/// Time after which `appendfsync everysec` syncs again. The thread looks so often that what is promised, a second, is not over then.
+const SYNCED_EVERY: Duration = Duration::from_millis(800);
+const _: () = assert!(SYNCED_EVERY.as_millis() + WRITTEN_EVERY.as_millis() < 1000);
 
 /// Bytes that a buffer keeps when it is empty.
 const KEPT: usize = 1 << 20;
@@ -68,9 +70,10 @@ struct Tail {
     ring: Option<Ring>,
     /// What the file has not got.
     pending: Vec<u8>,
-    /// Bytes of all files up to here, and up to where the one of the moment begins.
+    /// The place up to here, and the one at which this log went on in the file of the moment, which had so many bytes then.
     end: u64,
     start: u64,
+    before: u64,
     /// Up to where the files have it, and up to where something is that is in no ring.
     written: u64,
     insecure: u64,
@@ -91,17 +94,21 @@ struct Output {
     file: Option<Arc<File>>,
     /// Files before, which are not synced yet.
     unsynced: Vec<Arc<File>>,
+    /// The frame that is being written, as far as the file has not got it.
+    head: Vec<u8>,
     bytes: Vec<u8>,
+    /// Up to where a frame says that all is synced.
+    told: u64,
     /// A sync has failed.
     is_broken: bool,
 }
 
 impl Log {
-    /// A log that goes on in a file of so many bytes.
+    /// A log that goes on at a place, in a file of so many bytes, which are on the disk.
     pub(super) fn new(
         config: &Arc<Config>,
         clock: &Clock,
-        (file, len): (File, u64),
+        (file, len, place): (File, u64, u64),
         ring: Option<Ring>,
     ) -> Self {
         Self {
@@ -111,9 +118,10 @@ impl Log {
             tail: Mutex::new(Tail {
                 ring,
                 pending: Vec::new(),
-                end: len,
-                start: 0,
-                written: len,
+                end: place,
+                start: place,
+                before: len,
+                written: place,
                 insecure: 0,
                 db: None,
                 second: 0,
@@ -124,12 +132,14 @@ impl Log {
             output: Mutex::new(Output {
                 file: Some(Arc::new(file)),
                 unsynced: Vec::new(),
+                head: Vec::new(),
                 bytes: Vec::new(),
+                told: place,
                 is_broken: false,
             }),
             turn: Mutex::default(),
             more: Condvar::new(),
-            synced: AtomicU64::new(len),
+            synced: AtomicU64::new(place),
             is_refusing: AtomicBool::new(false),
             refusal: ArcSwapOption::empty(),
             is_saving: AtomicBool::new(false),
@@ -159,7 +169,7 @@ impl Log {
     /// Bytes of the file of the moment, with what it has not got yet.
     pub(super) fn len(&self) -> u64 {
         let tail = self.tail.lock();
-        tail.end - tail.start
+        tail.end - tail.start + tail.before
     }
 
     /// Bytes that the file has not got yet.
@@ -172,18 +182,24 @@ impl Log {
         !self.is_refusing.load(Ordering::Relaxed)
     }
 
-    /// Goes on in another, empty file of a number. Nobody appends meanwhile: the caller holds every shard.
+    /// Goes on in another, empty file of a number, and in another ring if there is one. Nobody appends meanwhile: the caller holds every shard.
     ///
     /// # Errors
-    /// The file before can't be written to: it goes on there.
-    pub(super) fn switch(&self, file: File, number: u64) -> Result<()> {
+    /// One of the files can't be written to: it goes on in the one before.
+    pub(super) fn switch(&self, (file, number): (File, u64), ring: Option<Ring>) -> Result<()> {
         let mut output = self.output.lock();
-        self.write_out(&mut output)?;
+        let end = self.write_out(&mut output)?;
+        // Where it goes on is in the file before anything is in the ring alone.
+        let head = frames::head(end, self.synced.load(Ordering::Acquire), b"");
+        write_all(&file, &head, &mut 0).map_err(|error| Error::io("Beginning a file of the log", &error))?;
         let before = output.file.replace(Arc::new(file));
         output.unsynced.extend(before);
         let mut tail = self.tail.lock();
-        tail.start = tail.end;
+        (tail.start, tail.before, output.told) = (end, 0, end);
         tail.db = None;
+        if ring.is_some() {
+            tail.ring = ring;
+        }
         if let Some(ring) = &mut tail.ring {
             ring.begin(number);
         }
@@ -208,26 +224,21 @@ impl Log {
 
     /// Returns up to where all is written.
     fn write_out(&self, output: &mut MutexGuard<'_, Output>) -> Result<u64> {
-        let Output { file, bytes, is_broken, .. } = &mut **output;
+        if output.file.is_none() || !self.is_here() {
+            return Ok(self.tail.lock().end);
+        }
+        self.finish(output)?;
         let (end, used) = {
             let mut tail = self.tail.lock();
-            if bytes.is_empty() {
-                std::mem::swap(bytes, &mut tail.pending);
-            } else {
-                bytes.append(&mut tail.pending);
-            }
+            std::mem::swap(&mut output.bytes, &mut tail.pending);
             tail.is_hurried = false;
             (tail.end, tail.ring.as_ref().map_or(0, Ring::used))
         };
-        let Some(file) = file.as_ref().filter(|_| self.is_here()) else { return Ok(end) };
-        let mut done = 0;
-        let result = write_all(file, bytes, &mut done);
-        bytes.drain(..done);
-        if let Err(error) = result {
-            return Err(self.refuse(&error));
-        }
-        if bytes.capacity() > KEPT {
-            *bytes = Vec::new();
+        if !output.bytes.is_empty() {
+            let synced = self.synced.load(Ordering::Acquire);
+            output.head = frames::head(end - output.bytes.len() as u64, synced, &output.bytes);
+            output.told = output.told.max(synced);
+            self.finish(output)?;
         }
         let mut tail = self.tail.lock();
         tail.written = end;
@@ -235,10 +246,27 @@ impl Log {
             ring.free(used);
         }
         drop(tail);
-        if !*is_broken {
+        if !output.is_broken {
             self.admit();
         }
         Ok(end)
+    }
+
+    /// Writes what is left of a frame.
+    fn finish(&self, output: &mut Output) -> Result<()> {
+        let Output { file: Some(file), head, bytes, .. } = output else { return Ok(()) };
+        for part in [head, bytes] {
+            let mut done = 0;
+            if let Err(error) = write_all(file, part, &mut done) {
+                part.drain(..done);
+                return Err(self.refuse(&error));
+            }
+            part.clear();
+            if part.capacity() > KEPT {
+                *part = Vec::new();
+            }
+        }
+        Ok(())
     }
 
     /// Has the disk have all that was appended by now.
@@ -246,8 +274,18 @@ impl Log {
     /// # Errors
     /// It can't be written or synced.
     pub(super) fn sync(&self) -> Result<()> {
+        // Another one may have begun with files that this one would not look at.
+        let _turn = self.turn.lock();
+        self.sync_in_turn()
+    }
+
+    fn sync_in_turn(&self) -> Result<()> {
         let (files, end) = {
             let mut output = self.output.lock();
+            if let Some(error) = self.refusal.load_full().filter(|_| output.is_broken) {
+                // The system tells of a failure once; later syncs go well whatever was lost.
+                return Err((*error).clone());
+            }
             let end = self.write_out(&mut output)?;
             let mut files = std::mem::take(&mut output.unsynced);
             files.extend(output.file.clone());
@@ -255,12 +293,25 @@ impl Log {
         };
         for file in files {
             if let Err(error) = file.sync_data() {
-                self.output.lock().is_broken = true;
+                let mut output = self.output.lock();
+                output.is_broken = true;
                 return Err(self.refuse(&error));
             }
         }
         self.synced.fetch_max(end, Ordering::Release);
         Ok(())
+    }
+
+    /// Has the file say that all of it is on the disk, if it does not.
+    fn tell_synced(&self) -> Result<()> {
+        let mut output = self.output.lock();
+        let (synced, end) = (self.synced.load(Ordering::Acquire), self.tail.lock().end);
+        if synced != end || output.told == end || output.file.is_none() || !self.is_here() {
+            return Ok(());
+        }
+        output.head = frames::head(end, end, b"");
+        output.told = end;
+        self.finish(&mut output)
     }
 
     fn refuse(&self, error: &io::Error) -> Error {
@@ -305,7 +356,9 @@ impl Log {
                 self.sync_in_time(&mut since_sync);
             }
         }
-        let _ = self.sync();
+        if self.sync().is_ok() {
+            let _ = self.tell_synced();
+        }
     }
 
     fn sync_in_time(&self, since_sync: &mut Timer) {
@@ -393,7 +446,7 @@ impl Tail {
 
     /// Puts into the ring what is pending from here on. Says whether it is there, and all before it is there or in a file.
     fn secure(&mut self, from: usize) -> bool {
-        let (place, bytes) = (self.end - self.start, &self.pending[from..]);
+        let (place, bytes) = (self.end, &self.pending[from..]);
         self.end += bytes.len() as u64;
         let is_secure = self.insecure <= self.written
             && bytes.len() <= LONGEST
@@ -443,7 +496,7 @@ impl Journal for Log {
             return Ok(());
         }
         let _turn = self.turn.lock();
-        if is_synced() { Ok(()) } else { self.sync() }
+        if is_synced() { Ok(()) } else { self.sync_in_turn() }
     }
 }
 
@@ -463,13 +516,13 @@ mod tests {
         let path = folder.path().join("log");
         let ring = Ring::open(&folder.path().join("ring"), 1).unwrap();
         let file = super::super::files::create(&path).unwrap();
-        let log = Log::new(&Arc::default(), &Clock::system(), (file, 0), Some(ring));
+        let log = Log::new(&Arc::default(), &Clock::system(), (file, 0, 0), Some(ring));
         // What is too long for the ring goes to the file at once.
         log.append(&group(LONGEST)).unwrap();
-        let len = || std::fs::metadata(&path).unwrap().len();
-        assert_eq!(len(), log.len());
+        let end = || frames::look(&path).unwrap().places.unwrap().1;
+        assert_eq!(end(), log.len());
         log.append(&group(1)).unwrap();
-        assert!(len() < log.len(), "it is in the ring alone");
+        assert!(end() < log.len(), "it is in the ring alone");
         // As if a thread had appended what is too long, and had not written it yet.
         let mut tail = log.tail.lock();
         let from = tail.encode(&group(LONGEST), None);
@@ -478,11 +531,11 @@ mod tests {
         assert!(!tail.secure(from), "it would be lost with what is before it");
         drop(tail);
         log.append(&group(2)).unwrap();
-        assert_eq!(len(), log.len(), "so all is written");
+        assert_eq!(end(), log.len(), "so all is written");
         log.append(&group(1)).unwrap();
-        assert!(len() < log.len());
+        assert!(end() < log.len());
         drop(log);
-        let missing = super::super::ring::recover(&folder.path().join("ring"), 1, len()).unwrap();
+        let missing = super::super::ring::recover(&folder.path().join("ring"), 1, end()).unwrap();
         assert!(missing.ends_with(b"$1\r\nv\r\n"), "{}", missing.escape_ascii());
     }
 
@@ -490,17 +543,36 @@ mod tests {
     fn a_full_disk_refuses_writes_until_there_is_room() {
         let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let log = Log::new(&Arc::default(), &Clock::system(), (full(), 0), None);
+        let log = Log::new(&Arc::default(), &Clock::system(), (full(), 0, 0), None);
         let error = log.append(&group(1)).unwrap_err();
         assert_eq!(error.to_string(), "MISCONF Errors writing to the AOF file: No space left on device");
         assert_eq!(log.refusal(), Some(error));
         assert!(!log.is_well());
         // A rewrite can't begin either, since the last file has to be whole.
         let path = folder.path().join("log");
-        assert!(log.switch(super::super::files::create(&path).unwrap(), 2).is_err());
+        assert!(log.switch((super::super::files::create(&path).unwrap(), 2), None).is_err());
         log.output.lock().file = Some(Arc::new(std::fs::File::options().append(true).open(&path).unwrap()));
         log.flush().unwrap();
         assert!(log.refusal().is_none() && log.is_well());
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), log.len());
+        assert_eq!(frames::look(&path).unwrap().places.unwrap().1, log.len());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_sync_that_fails_is_not_made_good_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::from_text(b"appendfsync always\n").unwrap();
+        // It takes what is written, and can't be synced.
+        let null = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let log = Log::new(&Arc::new(config), &Clock::system(), (null, 0, 0), None);
+        let (first, second) = (log.append(&group(1)).unwrap(), log.append(&group(1)).unwrap());
+        assert!(log.wait(first).is_err() && log.is_broken());
+        let file = super::super::files::create(&folder.path().join("log")).unwrap();
+        log.output.lock().file = Some(Arc::new(file));
+        assert!(log.wait(second).is_err(), "what was written before is not on the disk");
+        assert!(log.refusal().is_some());
+        log.begun_anew();
+        log.wait(second).unwrap();
+        assert!(log.refusal().is_none());
     }
 }

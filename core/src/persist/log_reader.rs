@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::files;
 use super::loading::{self, Loaded, Time};
+use super::mapped::{self, Adopted, MappedFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::Keyspace;
 use crate::rdb::KeyRecord;
@@ -22,6 +23,14 @@ pub(crate) trait Receiver {
     /// It can't be taken: the reading ends.
     fn key(&mut self, record: KeyRecord) -> Result<()>;
 
+    /// A snapshot of Keystead's own format, to be taken whole if that can be; else its keys come one by one.
+    ///
+    /// # Errors
+    /// It is damaged, or can't be read, or there is no memory.
+    fn whole(&mut self, file: MappedFile, _: Time) -> Result<Adopted> {
+        Ok(Adopted::Not(file))
+    }
+
     /// A command.
     ///
     /// # Errors
@@ -35,12 +44,14 @@ pub(crate) struct Source {
     pub(crate) path: PathBuf,
     /// What a killed process has not written to its end.
     pub(crate) missing: Vec<u8>,
+    /// Bytes up to where it is whole, if it is not.
+    pub(crate) whole: Option<u64>,
 }
 
 impl Source {
     /// A file that has all.
     pub(crate) fn whole(path: &Path) -> Self {
-        Self { path: path.to_owned(), missing: Vec::new() }
+        Self { path: path.to_owned(), missing: Vec::new(), whole: None }
     }
 }
 
@@ -51,14 +62,24 @@ impl Source {
 /// It is damaged, which the text says with the file and the place, or can't be read, or `receiver` fails.
 pub(crate) fn read_file(
     keyspace: &Keyspace,
-    Source { path, missing }: &Source,
+    Source { path, missing, whole }: &Source,
     time: Time,
     receiver: &mut dyn Receiver,
     heard: &dyn Fn(u64),
 ) -> Result<(Option<Loaded>, End)> {
     let told = |error: io::Error| files::told("Reading", path, &error);
     let mut file = File::open(path).map_err(told)?;
+    if mapped::is_named_so(path) || mapped::begins_so(&mut file).map_err(told)? {
+        let len = file.metadata().map_err(told)?.len();
+        let loaded = match receiver.whole(MappedFile::open(file, path)?, time)? {
+            Adopted::Whole(loaded) => loaded,
+            Adopted::Not(file) => file.each_key(keyspace, time, |record| receiver.key(record))?,
+        };
+        heard(len);
+        return Ok((Some(loaded), End { whole: len, len }));
+    }
     let starts_with_snapshot = starts_with_snapshot(&mut file).map_err(told)?;
+    let file = file.take(whole.unwrap_or(u64::MAX));
     let mut source = Counted { source: file.chain(&missing[..]), read: 0, heard };
     let (mut loaded, mut start) = (None, (Vec::new(), 0));
     if starts_with_snapshot {

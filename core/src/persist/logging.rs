@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
+use super::frames::{self, Framed, LONGEST_HEAD, Rest};
+use super::lock::Lock;
 use super::log::Log;
 use super::log_reader::Source;
 use super::manifest::{LogFile, Manifest, Part};
@@ -84,32 +86,101 @@ impl Places {
         files::replace(&self.manifest(), manifest.text().as_bytes())
     }
 
-    /// Adds to the increment that was written last what a killed process left in the ring. Returns how many bytes those are.
-    ///
-    /// # Errors
-    /// They can't be read or written.
-    fn complete(&self, manifest: &Manifest) -> Result<usize> {
-        let mut completed = 0;
-        for increment in &manifest.increments {
-            let path = self.path(increment);
-            let told = |error: io::Error| files::told("Completing", &path, &error);
-            let mut file = OpenOptions::new().append(true).open(&path).map_err(told)?;
-            let len = file.metadata().map_err(told)?.len();
-            let missing = ring::recover(&self.ring(), increment.number, len).map_err(told)?;
-            if !missing.is_empty() {
-                io::Write::write_all(&mut file, &missing).map_err(told)?;
-                file.sync_data().map_err(told)?;
-                completed += missing.len();
-            }
-        }
-        Ok(completed)
+    /// The base that the manifest names, if there is one.
+    pub(crate) fn base(&self) -> Option<PathBuf> {
+        let manifest = self.read_manifest().ok()??;
+        manifest.base.as_ref().map(|base| self.path(base))
     }
 
-    /// Begins an increment.
+    /// Cuts off what of the increments was not written whole, and adds what a killed process left in the ring. All of them are on the disk then. Says what was
+    /// done, and the place at which the last one goes on; none if a server was the last to write there.
+    ///
+    /// # Errors
+    /// One is damaged, or can't be read or written; or something is missing, and `may_be_cut` does not allow for that.
+    fn complete(&self, manifest: &Manifest, may_be_cut: bool) -> Result<(Vec<String>, Option<u64>)> {
+        let (mut notes, mut files) = (Vec::new(), Vec::new());
+        for increment in &manifest.increments {
+            let path = self.path(increment);
+            let found = frames::look(&path).map_err(|error| files::told("Reading", &path, &error))?;
+            files.push((path, increment.number, found));
+        }
+        let mut place = None;
+        for (index, (path, number, found)) in files.iter().enumerate() {
+            let later = &files[index + 1..];
+            let own = found.places.map(|places| places.1).or(place);
+            // Where the next one that has anything does not go on, something is missing.
+            let next = later.iter().find(|(_, _, found)| found.len > 0);
+            let goes_on =
+                next.and_then(|(_, _, next)| next.places).is_none_or(|next| next.0 == own.unwrap_or(0));
+            let is_torn = found.rest == Rest::Torn || (found.rest == Rest::Nothing && !goes_on);
+            let was_synced = later.iter().any(|(_, _, later)| own.is_some_and(|own| later.synced > own));
+            if found.rest == Rest::Damaged || (is_torn && was_synced) {
+                return Err(damaged(path, found.whole));
+            }
+            let told = |error: io::Error| files::told("Completing", path, &error);
+            let (mut file, mut missing) =
+                (OpenOptions::new().append(true).open(path).map_err(told)?, Vec::new());
+            let start = own.unwrap_or(0);
+            if found.rest != Rest::Foreign {
+                missing = ring::recover(&self.ring(), *number, start).map_err(told)?;
+            }
+            let cut = found.len - found.whole;
+            // What a killed process was writing is in the ring.
+            let is_in_ring = !missing.is_empty() && cut <= (missing.len() + LONGEST_HEAD) as u64;
+            let is_lost = next.is_some() || !is_in_ring;
+            if is_torn && is_lost && !may_be_cut {
+                return Err(truncated(path, found.whole));
+            }
+            if is_torn {
+                self.empty(later, missing.is_empty(), &mut notes)?;
+                file.set_len(found.whole).map_err(told)?;
+                notes.extend((is_lost && cut > 0).then(|| cut_off(path, cut)));
+            }
+            if !missing.is_empty() {
+                let all = [&frames::head(start, 0, &missing)[..], &missing].concat();
+                io::Write::write_all(&mut file, &all).map_err(told)?;
+                notes.push(format!("{} bytes of the log were taken from its ring", missing.len()));
+            }
+            file.sync_data().map_err(told)?;
+            place = (found.rest != Rest::Foreign).then_some(start + missing.len() as u64);
+            if is_torn {
+                break;
+            }
+        }
+        Ok((notes, place))
+    }
+
+    /// Empties files behind a gap: what they have was promised to nobody. The ring has more of the kind, if it has nothing of the file before.
+    fn empty(&self, files: &[(PathBuf, u64, Framed)], is_ring: bool, notes: &mut Vec<String>) -> Result<()> {
+        for (path, _, found) in files.iter().filter(|(_, _, found)| found.len > 0) {
+            let emptied = files::create(path).and_then(|file| file.sync_all());
+            emptied.map_err(|error| files::told("Emptying", path, &error))?;
+            notes.push(cut_off(path, found.len));
+        }
+        if is_ring && !files.is_empty() {
+            let ring = self.ring();
+            let removed = fs::remove_file(&ring).and_then(|()| files::sync_folder(&self.folder));
+            removed.or_else(|error| {
+                let is_gone = error.kind() == io::ErrorKind::NotFound;
+                if is_gone { Ok(()) } else { Err(files::told("Removing", &ring, &error)) }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A ring for an increment of a number; none on file systems of other machines.
+    fn open_ring(&self, number: u64) -> Result<Option<Ring>> {
+        let is_local = files::is_local(&self.folder);
+        is_local.then(|| Ring::open(&self.ring(), number)).transpose()
+    }
+
+    /// Begins an increment. It is on the disk before a manifest can name it.
     fn begin(&self, manifest: &Manifest) -> Result<(LogFile, File)> {
         let increment = self.file("incr.aof", manifest.next_number(Part::Increment));
         let path = self.path(&increment);
-        let file = files::create(&path).map_err(|error| files::told("Creating", &path, &error))?;
+        let told = |error: io::Error| files::told("Creating", &path, &error);
+        let file = files::create(&path).map_err(told)?;
+        files::sync_folder(&self.folder).map_err(told)?;
         Ok((increment, file))
     }
 }
@@ -118,6 +189,8 @@ impl Places {
 pub(crate) struct FoundLog {
     manifest: Manifest,
     folder: PathBuf,
+    /// Where its last increment goes on; none if a server has written there.
+    place: Option<u64>,
 }
 
 impl FoundLog {
@@ -127,7 +200,8 @@ impl FoundLog {
     /// It is damaged, or can't be read.
     pub(crate) fn read(manifest: &Path) -> Result<Self> {
         let text = fs::read(manifest).map_err(|error| files::told("Reading", manifest, &error))?;
-        Ok(Self { manifest: Manifest::parse(&text)?, folder: files::folder_of(manifest).to_owned() })
+        let folder = files::folder_of(manifest).to_owned();
+        Ok(Self { manifest: Manifest::parse(&text)?, folder, place: None })
     }
 
     /// Calls `read` for each file in its order, with whether its end may be cut off: all but the last that is not empty have to be whole.
@@ -135,8 +209,7 @@ impl FoundLog {
     /// # Errors
     /// The first of `read`.
     pub(crate) fn each_file(&self, mut read: impl FnMut(&Source, bool) -> Result<()>) -> Result<()> {
-        let paths = self.manifest.in_order().map(|file| self.folder.join(&file.name));
-        let sources: Vec<Source> = paths.map(|path| Source::whole(&path)).collect();
+        let sources: Vec<Source> = self.manifest.in_order().map(|file| self.source(file)).collect();
         each_of(&sources, &mut read)
     }
 
@@ -145,17 +218,41 @@ impl FoundLog {
     /// # Errors
     /// The ring can't be read.
     pub(crate) fn sources(&self, ring: &Path) -> Result<Vec<Source>> {
-        let told = |error: io::Error| files::told("Reading", ring, &error);
-        let in_order = self.manifest.in_order().map(|file| {
-            let mut source = Source::whole(&self.folder.join(&file.name));
-            if self.manifest.increments.contains(file)
-                && let Ok(metadata) = source.path.metadata()
-            {
-                source.missing = ring::recover(ring, file.number, metadata.len()).map_err(told)?;
+        let mut sources: Vec<Source> = self.manifest.base.iter().map(|base| self.source(base)).collect();
+        let mut place = None;
+        for increment in &self.manifest.increments {
+            let mut source = self.source(increment);
+            let told = |error: io::Error| files::told("Reading", &source.path, &error);
+            if !source.path.exists() {
+                // Whoever reads it says so.
+                sources.push(source);
+                continue;
             }
-            Ok(source)
-        });
-        in_order.collect()
+            let found = frames::look(&source.path).map_err(told)?;
+            if found.rest == Rest::Damaged {
+                return Err(damaged(&source.path, found.whole));
+            }
+            if found.places.is_some_and(|places| places.0 != place.unwrap_or(places.0)) {
+                // Behind a gap nothing was promised to anybody.
+                break;
+            }
+            let end = found.places.map(|places| places.1).or(place).unwrap_or(0);
+            if found.rest != Rest::Foreign {
+                source.missing = ring::recover(ring, increment.number, end).map_err(told)?;
+            }
+            let is_torn = found.rest == Rest::Torn;
+            source.whole = is_torn.then_some(found.whole);
+            place = (found.rest != Rest::Foreign).then_some(end + source.missing.len() as u64);
+            sources.push(source);
+            if is_torn {
+                break;
+            }
+        }
+        Ok(sources)
+    }
+
+    fn source(&self, file: &LogFile) -> Source {
+        Source::whole(&self.folder.join(&file.name))
     }
 }
 
@@ -183,12 +280,13 @@ impl Persistence {
     /// # Errors
     /// Another engine has it, or it can't be made.
     pub(crate) fn lock_log(&self, config: &Config) -> Result<()> {
+        // Asked before: the options' lock comes before this one.
+        let places = Places::of(config);
         let mut lock = self.lock.lock();
         if lock.is_none() {
-            let places = Places::of(config);
             let made = files::create_folder(&places.folder);
             made.map_err(|error| files::told("Creating", &places.folder, &error))?;
-            *lock = Some(super::lock::lock(&places.folder)?);
+            *lock = Some(Lock::of(&places.folder)?);
         }
         Ok(())
     }
@@ -204,34 +302,47 @@ impl Persistence {
             log.flush()?;
         }
         let Some(manifest) = places.read_manifest()? else { return Ok(None) };
+        let mut place = None;
         if !self.is_logging() {
             files::remove_abandoned(&places.folder, &places.name);
-            let completed = places.complete(&manifest)?;
-            if completed > 0 {
-                self.note(format!("{completed} bytes of the log were taken from its ring"));
-            }
+            let (notes, goes_on) = places.complete(&manifest, config.hot().aof_load_truncated())?;
+            notes.into_iter().for_each(|note| self.note(note));
+            place = goes_on;
         }
-        Ok(Some(FoundLog { manifest, folder: places.folder }))
+        Ok(Some(FoundLog { manifest, folder: places.folder, place }))
     }
 
-    /// Goes on with the log that was loaded, in its last file. The caller is alone with the engine.
+    /// Goes on with the log that was loaded: in its last file, or in a new one behind that of a server. The caller is alone with the engine.
     ///
     /// # Errors
     /// It can't be written to.
     pub(crate) fn go_on_logging(&self, keyspace: &Keyspace, found: FoundLog) -> Result<()> {
-        let manifest = found.manifest;
+        let FoundLog { mut manifest, place, .. } = found;
         let places = Places::of(&keyspace.config);
         let len = |file: &LogFile| fs::metadata(places.path(file)).map_or(0, |metadata| metadata.len());
         let all: u64 = manifest.in_order().map(len).sum();
-        let last = manifest.increments.last().cloned();
-        *self.files.lock() = Files { manifest, before: all, at_rewrite: all };
-        let Some(last) = last else { return self.begin_logging(keyspace) };
-        let path = places.path(&last);
-        let told = |error: io::Error| files::told("Opening", &path, &error);
-        let file = OpenOptions::new().append(true).open(&path).map_err(told)?;
-        let len = file.metadata().map_err(told)?.len();
-        self.files.lock().before = all - len;
-        let log = self.new_log(keyspace, &places, (file, len), last.number)?;
+        let Some(mut last) = manifest.increments.last().cloned() else {
+            *self.files.lock() = Files { manifest, before: all, at_rewrite: all };
+            return self.begin_logging(keyspace);
+        };
+        let (file, len) = if let Some(place) = place {
+            let (path, len) = (places.path(&last), len(&last));
+            let told = |error| files::told("Opening", &path, &error);
+            let mut file = OpenOptions::new().append(true).open(&path).map_err(told)?;
+            if len == 0 && place > 0 {
+                // Files before it had more than what is left: where it goes on has to be said.
+                io::Write::write_all(&mut file, &frames::head(place, place, b"")).map_err(told)?;
+            }
+            (file, len)
+        } else {
+            let begun = places.begin(&manifest)?;
+            last = begun.0;
+            manifest.increments.push(last.clone());
+            places.write_manifest(&manifest)?;
+            (begun.1, 0)
+        };
+        *self.files.lock() = Files { manifest, before: all - len, at_rewrite: all };
+        let log = self.new_log(keyspace, &places, (file, len, place.unwrap_or(0)), last.number)?;
         let _all = Locks::all(keyspace);
         keyspace.hooks.set_journal(Some(log));
         Ok(())
@@ -251,11 +362,10 @@ impl Persistence {
         &self,
         keyspace: &Keyspace,
         places: &Places,
-        file: (File, u64),
+        file: (File, u64, u64),
         number: u64,
     ) -> Result<Arc<dyn Journal>> {
-        let is_local = files::is_local(&places.folder);
-        let ring = is_local.then(|| Ring::open(&places.ring(), number)).transpose()?;
+        let ring = places.open_ring(number)?;
         let log = Arc::new(Log::new(&keyspace.config, &keyspace.clock, file, ring));
         let own = log.clone();
         let thread = std::thread::Builder::new().name("keystead-log".into()).spawn(move || own.run());
@@ -299,13 +409,14 @@ impl Persistence {
         rewritten
     }
 
-    fn try_rewrite(
+    pub(super) fn try_rewrite(
         &self,
         keyspace: &Keyspace,
         (progress, form): (&Progress, Form),
         log: Option<&Log>,
         begins: bool,
     ) -> Result<()> {
+        self.renew_lock()?;
         let places = Places::of(&keyspace.config);
         let folder = files::create_folder(&places.folder);
         folder.map_err(|error| files::told("Creating", &places.folder, &error))?;
@@ -325,14 +436,17 @@ impl Persistence {
         let functions = self.functions.lock().clone();
         let new = if begins && log.is_none() {
             let own = file.try_clone().map_err(|error| files::told("Opening", &places.folder, &error))?;
-            Some(self.new_log(keyspace, &places, (own, 0), number)?)
+            Some(self.new_log(keyspace, &places, (own, 0, 0), number)?)
         } else {
             None
         };
+        // Somebody may have removed it, and with it what is in no file yet.
+        let mut ring =
+            if log.is_some() && !places.ring().exists() { places.open_ring(number)? } else { None };
         let mut switched = Ok(());
         let begin = || {
             switched = match (log, &new) {
-                (Some(log), _) => log.switch(file, number),
+                (Some(log), _) => log.switch((file, number), ring.take()),
                 (None, Some(new)) => {
                     keyspace.hooks.set_journal(Some(new.clone()));
                     Ok(())
@@ -434,6 +548,32 @@ impl Persistence {
         let (now, before) = self.log_sizes();
         now > least && now.saturating_mul(100) / before.max(1) >= percentage.saturating_add(100)
     }
+}
+
+/// What is told of an end that is not there any more.
+pub(crate) fn cut_off(path: &Path, bytes: u64) -> String {
+    format!("The last {bytes} bytes of {} were not written whole and have been cut off", path.display())
+}
+
+/// Bytes of a file of a log that are as they were written, or a server's, and bytes that there are. O(bytes).
+///
+/// # Errors
+/// It is damaged, or can't be read.
+pub(crate) fn verify(path: &Path) -> Result<(u64, u64)> {
+    let found = frames::look(path).map_err(|error| files::told("Reading", path, &error))?;
+    match found.rest {
+        Rest::Damaged => Err(damaged(path, found.whole)),
+        Rest::Torn => Ok((found.whole, found.len)),
+        Rest::Foreign | Rest::Nothing => Ok((found.len, found.len)),
+    }
+}
+
+fn damaged(path: &Path, place: u64) -> Error {
+    let text = format!(
+        "ERR {} is damaged behind byte {place}: it is not what was written. To load it nevertheless take the lines that begin with #KS: out of a copy.",
+        path.display()
+    );
+    Error::new(ErrorKind::Io, text)
 }
 
 /// What a log that can't be read to its end comes to.

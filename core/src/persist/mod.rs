@@ -5,13 +5,14 @@
 
 pub(crate) mod backups;
 mod commands;
-pub(crate) mod files;
+mod frames;
 pub(crate) mod loading;
 mod lock;
 pub(crate) mod log;
 pub(crate) mod log_reader;
 pub(crate) mod logging;
 pub(crate) mod manifest;
+pub(crate) mod mapped;
 mod ring;
 pub(crate) mod saving;
 pub(crate) mod source;
@@ -19,8 +20,6 @@ pub(crate) mod staging;
 mod status;
 pub(crate) mod writing;
 
-use std::fs::File;
-use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +29,7 @@ use std::time::Duration;
 use crate::background::NEVER;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+pub(crate) use crate::files;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group, Journal, Keyspace, Ticket};
 use crate::os::{self, Frozen, Guard};
@@ -37,9 +37,11 @@ use crate::rdb::Version;
 use crate::sync::Arc;
 use crate::sync::apart::{Condvar, Mutex};
 use backups::Backups;
-use loading::{Loaded, Time, Twice};
+use loading::Loaded;
+use lock::Lock;
 use log::Log;
 use logging::{Files, Logging};
+use mapped::MappedFile;
 use saving::{Progress, Purpose};
 use status::State;
 pub(crate) use status::{Status, Task, Tries};
@@ -61,12 +63,16 @@ pub(crate) struct Persistence {
     logging: Mutex<Option<Logging>>,
     files: Mutex<Files>,
     backups: Mutex<Backups>,
-    /// The lock of the folder, for as long as the file is open.
-    lock: Mutex<Option<File>>,
+    /// The lock of the folder.
+    lock: Mutex<Option<Lock>>,
     /// Snapshots are written by themselves, as the options say.
     is_durable: AtomicBool,
     /// What whoever opened the engine should know.
     notes: Mutex<Vec<String>>,
+    /// What is used, and not verified yet.
+    unverified: Mutex<Option<MappedFile>>,
+    /// What is used is damaged.
+    damage: OnceLock<Error>,
     /// Why nothing is written to the folder any more.
     given_up: OnceLock<Error>,
 }
@@ -89,7 +95,8 @@ pub(crate) fn refusing(error: Error) -> Arc<dyn Journal> {
     Arc::new(Refusing(error))
 }
 
-fn closed() -> Error {
+/// What is told where an engine has ended.
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "ERR this engine is closed")
 }
 
@@ -139,6 +146,7 @@ impl Persistence {
         held.push(Box::new(self.files.lock()));
         held.push(Box::new(self.lock.lock()));
         held.push(Box::new(self.notes.lock()));
+        held.push(Box::new(self.unverified.lock()));
         let logging = self.logging.lock();
         let log = logging.as_ref().map(|logging| logging.log.clone());
         held.push(Box::new(logging));
@@ -154,15 +162,23 @@ impl Persistence {
     pub(crate) fn lock_folder(&self, config: &Config) -> Result<()> {
         let folder = folder(config);
         files::create_folder(&folder).map_err(|error| files::told("Creating", &folder, &error))?;
-        *self.lock.lock() = Some(lock::lock(&folder)?);
+        *self.lock.lock() = Some(Lock::of(&folder)?);
         files::remove_abandoned(&folder, &text(config, "dbfilename").to_string_lossy());
         Ok(())
     }
 
     fn unlock_folder(&self) {
         if let Some(lock) = self.lock.lock().take() {
-            lock::unlock(lock);
+            lock.unlock();
         }
+    }
+
+    /// Sees to it that the folder is this engine's, though somebody may have removed it and made it again.
+    ///
+    /// # Errors
+    /// It is not there, or another engine has it.
+    fn renew_lock(&self) -> Result<()> {
+        self.lock.lock().as_mut().map_or(Ok(()), Lock::renew)
     }
 
     /// Notes what whoever opened the engine should know.
@@ -202,6 +218,11 @@ impl Persistence {
     /// Whether snapshots are written by themselves.
     pub(crate) fn is_durable(&self) -> bool {
         self.is_durable.load(Ordering::Relaxed) && self.given_up.get().is_none()
+    }
+
+    /// Whether snapshots are written, or the log is written anew, without anybody asking.
+    pub(crate) fn acts_by_itself(&self) -> bool {
+        self.is_kept() && self.given_up.get().is_none()
     }
 
     /// Whether the engine is kept on disk by itself.
@@ -316,35 +337,25 @@ impl Persistence {
         saved.map(drop)
     }
 
-    /// Reads the snapshot that the options name into databases whose shards are all locked.
-    ///
-    /// # Errors
-    /// There is none, it is damaged, or it can't be read; the keys before are there.
-    pub(crate) fn reload(&self, db: &mut Db<'_>, twice: Twice) -> Result<()> {
-        let path = snapshot_path(&db.keyspace().config);
-        let mut file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
-        let (loaded, _) = loading::read(db.keyspace(), &mut file, Time::Present, |record| {
-            loading::put_into(db, record, twice)
-        })?;
-        let changes = changes_in(db);
-        self.loaded(changes, loaded);
-        Ok(())
+    /// Keeps a file that is used to be verified by [`Persistence::take_unverified`].
+    pub(crate) fn verify_later(&self, file: MappedFile) {
+        *self.unverified.lock() = Some(file);
     }
 
-    /// Reads the snapshot that the options name, if there is one, into an engine that nobody uses yet. Says whether there is.
-    ///
-    /// # Errors
-    /// It is damaged, or it can't be read.
-    pub(crate) fn load(&self, keyspace: &Keyspace) -> Result<bool> {
-        let path = snapshot_path(&keyspace.config);
-        let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            other => other.map_err(|error| files::told("Opening", &path, &error))?,
-        };
-        let (loaded, _) =
-            loading::read(keyspace, &mut file, Time::Present, |record| loading::put(keyspace, record))?;
-        self.loaded(changes(keyspace), loaded);
-        Ok(true)
+    /// What is used, and not verified yet. Whoever takes it verifies it.
+    pub(crate) fn take_unverified(&self) -> Option<MappedFile> {
+        self.unverified.lock().take()
+    }
+
+    /// Notes that what is used is damaged: nothing is written to the folder any more, and no write may begin.
+    pub(crate) fn set_damaged(&self, error: Error) {
+        let _ = self.given_up.set(error.clone());
+        let _ = self.damage.set(error);
+    }
+
+    /// How what is used is damaged, if it is.
+    pub(crate) fn damage(&self) -> Option<Error> {
+        self.damage.get().cloned()
     }
 
     /// Begins to write something; whoever begins writes it.
@@ -366,8 +377,19 @@ impl Persistence {
         self.state.lock().started(keyspace.clock.now_ms() / 1000);
         let functions = self.functions.lock().clone();
         let target = snapshot_path(&keyspace.config);
-        let saved = beside_log(self.log().as_deref(), || {
-            saving::save(keyspace, &target, (Purpose::Snapshot, SNAPSHOT_FORM, &functions), progress, || ())
+        let log = self.log();
+        let is_base = log.is_some() && is_base_the_snapshot(&keyspace.config);
+        let saved = self.renew_lock().and_then(|()| {
+            beside_log(log.as_deref(), || match &log {
+                Some(log) if is_base => {
+                    let form = Form::of_base(keyspace.config.hot());
+                    self.try_rewrite(keyspace, (progress, form), Some(log), false).map(|()| 0)
+                }
+                _ => {
+                    let what = (Purpose::Snapshot, Form::of_file(&target), &functions[..]);
+                    saving::save(keyspace, &target, what, progress, || ())
+                }
+            })
         });
         self.saved(&saved, before, keyspace.clock.now_ms() / 1000, timer.elapsed());
         saved.map(drop)
@@ -405,28 +427,12 @@ impl Persistence {
         let progress = self.begin_in_turn(Task::Save)?;
         let timer = keyspace.clock.timer();
         let functions = self.functions.lock().clone();
+        let what = (Purpose::Snapshot, Form::of_file(target), &functions[..]);
         let saved =
-            saving::save(keyspace, target, (Purpose::Snapshot, SNAPSHOT_FORM, &functions), &progress, || ());
+            beside_log(self.log().as_deref(), || saving::save(keyspace, target, what, &progress, || ()));
         self.state.lock().ended(saved.is_ok(), timer.elapsed());
         self.idle.notify_all();
         saved.map(drop)
-    }
-
-    /// Has databases, whose shards are all locked, hold what a snapshot holds, and nothing else. O(data).
-    ///
-    /// # Errors
-    /// It is damaged or can't be read: nothing has changed. Or there is no memory for it.
-    pub(crate) fn restore(&self, db: &mut Db<'_>, path: &Path) -> Result<()> {
-        let keyspace = db.keyspace();
-        let mut file = File::open(path).map_err(|error| files::told("Opening", path, &error))?;
-        loading::read(keyspace, &mut file, Time::Present, |_| Ok(()))?;
-        // The same file, whatever has taken its place meanwhile.
-        file.rewind().map_err(|error| files::told("Reading", path, &error))?;
-        db.clear_all();
-        let put = |record| loading::put_into(db, record, Twice::Refused);
-        let (loaded, _) = loading::read(keyspace, &mut file, Time::Present, put)?;
-        *self.functions.lock() = loaded.functions;
-        Ok(())
     }
 
     /// Begins to write something as soon as nothing else is being written.
@@ -503,6 +509,11 @@ impl Persistence {
         let changes = changes(keyspace);
         self.state.lock().next_save_ms(changes, points)
     }
+}
+
+/// Whether the base of a log takes the place of a snapshot: nobody has named another file for that.
+fn is_base_the_snapshot(config: &Config) -> bool {
+    config.hot().base_format() != 0 && !config.is_set("dbfilename")
 }
 
 /// Does what keeps a disk busy, while a log knows of it.

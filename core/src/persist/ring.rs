@@ -135,20 +135,23 @@ impl Ring {
 /// # Errors
 /// There is a ring, and it can't be read.
 pub(super) fn recover(path: &Path, number: u64, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
-        other => other?.take((HEAD + SIZE) as u64).read_to_end(&mut bytes)?,
+    let mut ring = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
     };
-    let Some((head, circle)) = bytes.split_at_checked(HEAD) else { return Ok(Vec::new()) };
-    let seed = u64::from_le_bytes(*head[16..].first_chunk().expect("the head is longer"));
+    let mut head = Vec::new();
+    ring.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    let Some(seed) = head.get(16..24).and_then(|seed| seed.try_into().ok()) else { return Ok(Vec::new()) };
+    let seed = u64::from_le_bytes(seed);
     if head != header(number, seed) {
         return Ok(Vec::new());
     }
+    let mut circle = Vec::with_capacity(SIZE);
+    ring.take(SIZE as u64).read_to_end(&mut circle)?;
     let secrets = RapidSecrets::seed(seed);
     let (mut records, mut at) = (Vec::new(), 0);
     while at < circle.len() {
-        match record_at(circle, at, &secrets, len) {
+        match record_at(&circle, at, &secrets, len) {
             Some(record) => {
                 at += size(record.1.len());
                 records.push(record);

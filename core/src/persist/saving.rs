@@ -1,4 +1,5 @@
-//! Writing all databases, as they are at one moment, to a file of the server's format, while everybody goes on reading and writing.
+//! Writing all databases, as they are at one moment, to a file, while everybody goes on reading and writing: of the server's format here, of our own where
+//! the file's name [says so](mapped::is_named_so).
 //!
 //! What comes from the snapshot is encoded under the lock of its shard where that is short; what is longer is copied or shared, and encoded by the thread
 //! that writes the file.
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::files::Replacement;
+use super::mapped;
 use super::writing::{Form, Records, Writer};
 use crate::config::{POLICIES, Rule, VALKEY_VERSION};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +29,7 @@ const STEP: usize = 16 << 10;
 const LONGEST_AT_ONCE: usize = 1 << 10;
 
 /// Bytes after which what was written is sent to the disk, so that not all of it waits for the end.
-const SYNCED_AT_ONCE: u64 = 32 << 20;
+pub(super) const SYNCED_AT_ONCE: u64 = 32 << 20;
 
 /// A key whose value is encoded later.
 struct Waiting {
@@ -149,6 +151,11 @@ impl Progress {
         self.is_cancelled.load(Ordering::Relaxed)
     }
 
+    /// So many keys have been written.
+    pub(super) fn count(&self, keys: u64) {
+        self.keys.store(keys, Ordering::Relaxed);
+    }
+
     /// How many keys have been written.
     pub(crate) fn keys(&self) -> u64 {
         self.keys.load(Ordering::Relaxed)
@@ -167,6 +174,9 @@ pub(crate) fn save(
     progress: &Progress,
     meanwhile: impl FnOnce(),
 ) -> Result<u64> {
+    if form == Form::Mapped {
+        return mapped::save(keyspace, target, functions, progress, meanwhile);
+    }
     let hot = keyspace.config.hot();
     let mut replacement = Replacement::begin(target)?;
     let collector = Arc::new(Collector {
@@ -178,24 +188,38 @@ pub(crate) fn save(
     let writer: Arc<dyn SnapshotWriter> = collector.clone();
     // What others write meanwhile may make them a little wrong: they are for whoever makes room.
     let sizes = keyspace.sizes();
-    let mut snapshot = Snapshot::begin(keyspace, &writer, meanwhile)
-        .ok_or_else(|| Error::command("Background save already in progress"))?;
     let mut pieces =
         Pieces { file: replacement.file(), left: SYNCED_AT_ONCE, syncs: hot.rdb_save_incremental_fsync() };
     let (about, now_s) = ((&notes(keyspace, purpose)[..], sizes), keyspace.clock.now_ms() / 1000);
     let mut out = Writer::begin(&mut pieces, form, hot, about, now_s)?;
     functions.iter().try_for_each(|library| out.function(library))?;
-    while snapshot.step(STEP) && !progress.is_cancelled() {
-        collector.pass_on(keyspace, &mut out, progress)?;
-    }
-    collector.pass_on(keyspace, &mut out, progress)?;
+    visit(keyspace, &writer, progress, meanwhile, |_| collector.pass_on(keyspace, &mut out, progress))?;
     let bytes = out.end()?;
+    replacement.commit()?;
+    Ok(bytes)
+}
+
+/// Has a snapshot of this moment, at which `meanwhile` is done, give all entries to a writer. `pass_on` is called in between and at the end, with no lock
+/// held, with how many shards have been visited.
+///
+/// # Errors
+/// Another snapshot is being written, this one was cancelled, or the first of `pass_on`.
+pub(super) fn visit(
+    keyspace: &Keyspace,
+    writer: &Arc<dyn SnapshotWriter>,
+    progress: &Progress,
+    meanwhile: impl FnOnce(),
+    mut pass_on: impl FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    let mut snapshot = Snapshot::begin(keyspace, writer, meanwhile)
+        .ok_or_else(|| Error::command("Background save already in progress"))?;
+    while snapshot.step(STEP) && !progress.is_cancelled() {
+        pass_on(snapshot.visited())?;
+    }
     if progress.is_cancelled() {
         return Err(Error::new(ErrorKind::Io, "ERR The snapshot was cancelled"));
     }
-    drop(snapshot);
-    replacement.commit()?;
-    Ok(bytes)
+    pass_on(snapshot.visited())
 }
 
 /// As [`save`], of databases whose shards are all locked.
@@ -203,6 +227,9 @@ pub(crate) fn save(
 /// # Errors
 /// The file can't be written: then the old one is there.
 pub(crate) fn save_held(db: &mut Db<'_>, target: &Path, functions: &[Vec<u8>]) -> Result<u64> {
+    if mapped::is_named_so(target) {
+        return mapped::save_held(db, target, functions);
+    }
     let keyspace = db.keyspace();
     let (hot, usage) = (keyspace.config.hot(), UsageReader::new(keyspace));
     let mut replacement = Replacement::begin(target)?;

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The names that the options have by default.
 const SNAPSHOT: &str = "dump.rdb";
+const MAPPED: &str = "dump.ks";
 const LOG: &str = "appendonly.aof";
 pub(crate) const LOG_FOLDER: &str = "appendonlydir";
 
@@ -63,7 +64,8 @@ fn in_folder(folder: &Path) -> Result<Found> {
             }
         }
     }
-    let single = [LOG, SNAPSHOT].map(|name| folder.join(name)).into_iter().find(|path| path.is_file());
+    let single =
+        [LOG, MAPPED, SNAPSHOT].map(|name| folder.join(name)).into_iter().find(|path| path.is_file());
     let Some(single) = single else {
         let text = format!("ERR There is neither a snapshot nor a log in {}", folder.display());
         return Err(Error::new(ErrorKind::Io, text));
@@ -95,8 +97,8 @@ fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Whether a file begins as a snapshot or a log does. An empty log is one.
 fn starts_well(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
-    File::open(path)?.take(6).read_to_end(&mut head)?;
-    let beginnings: [&[u8]; 4] = [b"REDIS", b"VALKEY", b"*", b"#TS:"];
+    File::open(path)?.take(8).read_to_end(&mut head)?;
+    let beginnings: [&[u8]; 6] = [b"REDIS", b"VALKEY", b"*", b"#TS:", b"#KS:", b"KEYSTEAD"];
     Ok(head.is_empty() || beginnings.iter().any(|beginning| head.starts_with(beginning)))
 }
 

@@ -1,6 +1,7 @@
 //! Snapshots on disk: written while others write, loaded again, and what goes wrong.
 
 mod backups;
+mod faults;
 mod logs;
 
 use std::fs;
@@ -15,23 +16,23 @@ fn open(folder: &Path, more: &str) -> crate::Result<Engine> {
     Engine::builder().config(Config::from_text(text.as_bytes())?).durable().open()
 }
 
-fn run(session: &mut Session, line: &str) -> String {
+pub(super) fn run(session: &mut Session, line: &str) -> String {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
     String::from_utf8_lossy(session.execute(&words)).trim_end().replace("\r\n", " ")
 }
 
-fn session(engine: &Engine) -> Session {
+pub(super) fn session(engine: &Engine) -> Session {
     engine.session(Form::Resp)
 }
 
 /// A number of INFO persistence, or a word.
-fn info(session: &mut Session, name: &str) -> String {
+pub(super) fn info(session: &mut Session, name: &str) -> String {
     let told = run(session, "INFO persistence");
     let found = told.split(' ').find_map(|line| line.strip_prefix(&format!("{name}:")));
     found.unwrap_or_else(|| panic!("{name} in {told}")).to_owned()
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if is_so() {
             return;

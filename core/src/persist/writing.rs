@@ -1,8 +1,9 @@
-//! What a file of all keys consists of: records of the server's format, or the commands that make the keys.
+//! What a file of all keys consists of: records of the server's format, the commands that make the keys, or memory.
 
 use std::io::Write;
+use std::path::Path;
 
-use super::commands;
+use super::{commands, mapped};
 use crate::config::Hot;
 use crate::error::{Error, Result};
 use crate::rdb::{FileWriter, KeyInfo, Recorder, Sizes, Version};
@@ -13,12 +14,23 @@ use crate::value::Value;
 pub(crate) enum Form {
     Rdb(Version),
     Commands,
+    /// Memory as it is used, which [`super::mapped`] writes.
+    Mapped,
 }
 
 impl Form {
     /// What the base of a log is, as the options say.
     pub(crate) fn of_base(options: &Hot) -> Self {
-        if options.aof_use_rdb_preamble() { Self::Rdb(Version::Valkey) } else { Self::Commands }
+        match options.base_format() {
+            0 if options.aof_use_rdb_preamble() => Self::Rdb(Version::Valkey),
+            0 => Self::Commands,
+            _ => Self::Mapped,
+        }
+    }
+
+    /// What a snapshot of this name is.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        if mapped::is_named_so(path) { Self::Mapped } else { Self::Rdb(Version::Valkey) }
     }
 
     /// How the names of bases end.
@@ -26,6 +38,7 @@ impl Form {
         match self {
             Self::Rdb(_) => "base.rdb",
             Self::Commands => "base.aof",
+            Self::Mapped => "base.ks",
         }
     }
 }
@@ -91,6 +104,7 @@ impl<'f> Writer<'f> {
                 return Ok(Self::Rdb(writer.with_sizes(sizes)));
             }
             Form::Commands => CommandWriter { file, bytes: Vec::new(), written: 0, db: None },
+            Form::Mapped => unreachable!("it is written elsewhere"),
         };
         if options.aof_timestamp_enabled() {
             writer.take(format!("#TS:{now_s}\r\n").as_bytes())?;

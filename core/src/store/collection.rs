@@ -30,7 +30,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 
 use super::key::HashSeed;
-use super::memory::chunks::{self, MARK, PAGE_WORDS, ROOT_WORDS};
+use super::memory::chunks::{self, MARK, PAGE_WORDS, PutPages, ROOT_WORDS};
 use super::memory::words::Words;
 use super::memory::{OutOfMemory, PAGE, Pool, Ref};
 use super::table::{BUCKET, Table};
@@ -162,6 +162,23 @@ impl Collection {
             self.view().block_pages().share(&self.pool);
         }
         Self::of(Words::new(&self.root), self.pool.clone())
+    }
+
+    /// Hands the pages on, copies of which `put` keeps elsewhere, and returns the root that a collection of those has. O(pages).
+    ///
+    /// # Errors
+    /// The first of `put`.
+    pub(crate) fn copy_pages(&self, put: PutPages<'_>) -> crate::Result<Vec<u64>> {
+        let mut root: Vec<u64> = (0..self.root.len()).map(|at| self.word(at)).collect();
+        if self.view().is_paged() {
+            let view = self.view();
+            for (tree, at) in [(view.bucket_pages(), BUCKET_ROOT), (view.block_pages(), BLOCK_ROOT)] {
+                let root = &mut root[at..at + ROOT_WORDS];
+                root.fill(0);
+                tree.copy_pages(&self.pool, root, put)?;
+            }
+        }
+        Ok(root)
     }
 
     /// Whether an entry that holds the [root](Self::root) owns the pages, which then outlive this.

@@ -22,6 +22,7 @@
 //! visited at least once.
 
 mod bucket;
+mod build;
 mod index;
 
 use smallvec::SmallVec;
@@ -30,6 +31,7 @@ use super::memory::words::prefetch;
 use super::memory::{OutOfMemory, Ref};
 pub(crate) use bucket::{BUCKET, Bucket};
 use bucket::{SLOTS, slots, tag_of};
+pub(crate) use build::BucketWords;
 pub(crate) use index::{Index, Probe};
 
 /// Home buckets are never more than this.

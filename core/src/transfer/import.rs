@@ -41,6 +41,7 @@ pub fn import_watched(
     let staging = Staging::begin(folder, true)?;
     let config = config()?;
     config.set_option("dir", utf8(staging.path())?)?;
+    config.set_option("base-format", "snapshot")?;
     let engine = load(source, config, watch)?;
     let (survey, progress) = (survey(&engine), Progress::default());
     let form = Form::of_base(engine.config().hot());

@@ -6,7 +6,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::rooted::{Root, Rooted};
-use crate::store::memory::chunks::words_of;
+use crate::store::memory::chunks::{PAGE_WORDS, PutPages, words_of};
 use crate::store::memory::words::{Block, Words};
 use crate::store::memory::{OutOfMemory, PAGE, Pool};
 use crate::sync::Arc;
@@ -99,6 +99,12 @@ impl Rooted for LongString {
 
     fn with_root(&self, visit: &mut dyn FnMut(&[AtomicU64])) {
         visit(&[u64::from(self.first), self.len as u64].map(AtomicU64::new));
+    }
+
+    fn copy_pages(&self, put: PutPages<'_>) -> crate::Result<Vec<u64>> {
+        let words = self.pages() * PAGE_WORDS;
+        let first = put(words_of(self.pool.region(), self.first).first(words))?;
+        Ok(vec![u64::from(first), self.len as u64])
     }
 
     fn share(&self) -> Self {

@@ -3,6 +3,7 @@
 //! An entry holds the root of such a value, a few words that are numbers. How roots come into entries and out of them is the keyspace's affair.
 
 use crate::store::HashSeed;
+use crate::store::memory::chunks::PutPages;
 use crate::store::memory::words::Words;
 use crate::store::memory::{Pool, Region};
 use crate::store::wheel::Wheel;
@@ -33,6 +34,12 @@ pub(crate) trait Rooted: std::fmt::Debug + Send {
     fn share(&self) -> Self
     where
         Self: Sized;
+
+    /// Hands the pages on, copies of which `put` keeps elsewhere, and returns the root that a value of those has. Timers are not in it. O(pages).
+    ///
+    /// # Errors
+    /// The first of `put`.
+    fn copy_pages(&self, put: PutPages<'_>) -> crate::Result<Vec<u64>>;
 
     /// Whether an entry that holds the root owns the pages, which then outlive this.
     fn set_left(&mut self, has_left: bool);
@@ -100,6 +107,10 @@ macro_rules! as_its_collection {
 
         fn with_root(&self, visit: &mut dyn FnMut(&[std::sync::atomic::AtomicU64])) {
             visit(self.collection.root());
+        }
+
+        fn copy_pages(&self, put: $crate::store::memory::chunks::PutPages<'_>) -> $crate::Result<Vec<u64>> {
+            self.collection.copy_pages(put)
         }
 
         fn share(&self) -> Self {

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "num",
             "pattern",
             "resp",
+            "files",
             "config",
             "striped",
         ],

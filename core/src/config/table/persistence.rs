@@ -23,6 +23,19 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         .immutable(),
     option("rdb-del-sync-files", Kind::Bool, "no", "Delete snapshots that served replication only."),
     option(
+        "base-format",
+        Kind::Choice(&["rdb", "snapshot"]),
+        "rdb",
+        "Format of the file that a log begins with: Valkey's, or Keystead's own, which is mapped.",
+    ),
+    option("snapshot-map", Kind::Bool, "yes", "Map snapshots of Keystead's own format; else they are read."),
+    option(
+        "snapshot-verify-at-open",
+        Kind::Bool,
+        "no",
+        "Verify large snapshots before they are used, not in the background.",
+    ),
+    option(
         "rdb-save-incremental-fsync",
         Kind::Bool,
         "yes",

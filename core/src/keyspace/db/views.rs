@@ -108,6 +108,21 @@ impl<'d> Entry<'d> {
         self.copy_with(ShardData::share)
     }
 
+    /// [`Entry::share`] without timers, which follow from the value.
+    pub(in crate::keyspace) fn share_without_timers(&self) -> Copied {
+        self.copy_with(ShardData::share_without_timers)
+    }
+
+    /// Bytes of the whole entry.
+    pub(in crate::keyspace) fn size(&self) -> usize {
+        self.shard.head(self.at).size()
+    }
+
+    /// Appends the entry as it is to stand in a file, with another stamp. O(bytes).
+    pub(in crate::keyspace) fn copy_out(&self, stamp: u32, out: &mut Vec<u8>) {
+        self.shard.head(self.at).copy_out(&self.shard.arena, self.at, stamp, out);
+    }
+
     pub(super) fn copy_with(&self, share: impl FnOnce(&ShardData, Ref) -> Owned) -> Copied {
         let head = self.shard.head(self.at);
         match self.value() {

@@ -47,10 +47,15 @@ impl ShardData {
 
     /// Arms a timer for the key of this hash.
     pub(crate) fn arm(&mut self, db: usize, hash: u64, deadline: u64) {
-        let number = self.number_of(db);
+        let place = self.number_of(db);
+        self.arm_at(place, hash, deadline);
+    }
+
+    /// [`ShardData::arm`] for the table at a place.
+    pub(super) fn arm_at(&mut self, place: usize, hash: u64, deadline: u64) {
         self.shared.deadlines.note(self.number, deadline);
         let Self { arena, spaces, .. } = self;
-        let wheel = spaces[number].wheel.get_or_insert_with(|| Box::new(Wheel::in_pool(arena.pool(), 0)));
+        let wheel = spaces[place].wheel.get_or_insert_with(|| Box::new(Wheel::in_pool(arena.pool(), 0)));
         // Without memory for a timer the key still expires on time; only its memory waits for an access.
         let _ = wheel.arm(deadline, timer_id(hash));
     }

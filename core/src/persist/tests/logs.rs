@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{info, run, session, wait_until};
 use crate::{Clock, Config, Engine, ErrorKind, Session};
 
-fn open_with(folder: &Path, more: &str) -> crate::Result<Engine> {
+pub(super) fn open_with(folder: &Path, more: &str) -> crate::Result<Engine> {
     let config = Config::from_text(format!("enable-debug-command yes\n{more}").as_bytes())?;
     Engine::builder().path(folder).config(config).open()
 }
@@ -18,7 +18,7 @@ fn open(folder: &Path) -> Engine {
 }
 
 /// What a kill would leave at this moment: what was written to files, mapped or not. Nobody may be writing.
-fn as_killed(folder: &Path) -> tempfile::TempDir {
+pub(super) fn as_killed(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_folder(folder, copy.path());
     copy
@@ -36,7 +36,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-fn log_file(folder: &Path, number: u64) -> PathBuf {
+pub(super) fn log_file(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("appendonlydir/appendonly.aof.{number}.incr.aof"))
 }
 
@@ -108,7 +108,7 @@ fn typed_calls_are_logged_too() {
 #[test]
 fn the_files_are_the_servers() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = open_with(folder.path(), "aof-timestamp-enabled yes\n").unwrap();
+    let engine = open_with(folder.path(), "aof-timestamp-enabled yes\nbase-format rdb\n").unwrap();
     let mut session = session(&engine);
     for line in ["SET a 1", "SELECT 3", "MULTI", "SET b 2", "INCR b", "EXEC"] {
         run(&mut session, line);
@@ -121,7 +121,7 @@ fn the_files_are_the_servers() {
     let log = fs::read_to_string(log_file(folder.path(), 1)).unwrap();
     let words: Vec<&str> = log.split("\r\n").filter(|word| !word.starts_with(['*', '$', '#'])).collect();
     assert_eq!(words.join(" ").trim_end(), "SELECT 0 SET a 1 SELECT 3 MULTI SET b 2 INCR b EXEC");
-    assert!(log.starts_with("#TS:"));
+    assert!(log.starts_with("#KS:0:") && log.contains("\r\n#TS:") && log.contains(":0:"), "{log}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -208,7 +208,7 @@ fn a_rewritten_log_holds_the_same() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort();
-    let expected = ["6.base.aof", "6.incr.aof", "manifest", "ring"];
+    let expected = ["6.base.ks", "6.incr.aof", "manifest", "ring"];
     assert_eq!(files, expected.map(|name| format!("appendonly.aof.{name}")));
 }
 
@@ -278,7 +278,9 @@ fn damage_keeps_the_engine_closed() {
         }
     }
     let path = log_file(folder.path(), 1);
-    let whole = fs::read_to_string(&path).unwrap();
+    let own = fs::read_to_string(&path).unwrap();
+    // As a server writes it: nothing but its commands tells what it should be.
+    let whole: String = own.split_inclusive('\n').filter(|line| !line.starts_with("#KS:")).collect();
     let refused = |damaged: &str, text: &str| {
         fs::write(&path, damaged).unwrap();
         let error = open_with(folder.path(), "").map(drop).unwrap_err();
@@ -288,7 +290,9 @@ fn damage_keeps_the_engine_closed() {
     refused(&whole.replacen("*3", "*x", 1), "damaged at byte 23");
     refused(&whole.replacen("SET", "SEX", 1), "unknown command 'SEX'");
     refused(&whole.replacen("$3\r\nSET", "$5\r\nBLPOP", 1), "no command for a log");
-    fs::write(&path, &whole).unwrap();
+    refused(&own.replacen("$1\r\n1", "$1\r\n2", 1), "is damaged behind byte");
+    refused(&own.replacen("*3", "*x", 1), "is damaged behind byte 0");
+    fs::write(&path, &own).unwrap();
     let manifest = folder.path().join("appendonlydir/appendonly.aof.manifest");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text.replace("seq 1", "seq x")).unwrap();
@@ -355,7 +359,7 @@ fn the_log_can_be_ended_and_begun() {
 fn what_there_is_without_a_log_is_imported() {
     let folder = tempfile::tempdir().unwrap();
     {
-        let engine = open_with(folder.path(), "appendonly no\n").unwrap();
+        let engine = open_with(folder.path(), "appendonly no\ndbfilename dump.rdb\n").unwrap();
         let mut session = session(&engine);
         run(&mut session, "SET k snapshot");
         assert_eq!(run(&mut session, "SAVE"), "+OK");
@@ -403,16 +407,21 @@ fn functions_are_kept_as_they_are() {
     drop(open(folder.path()));
     let path = log_file(folder.path(), 1);
     fs::write(&path, "*4\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n$7\r\nREPLACE\r\n$5\r\n#!lua\r\n").unwrap();
-    let rewrite = |folder: &Path| {
-        let engine = open(folder);
+    let rewrite = |format: &str| {
+        let engine = open_with(folder.path(), &format!("base-format {format}\n")).unwrap();
         let mut session = session(&engine);
         run(&mut session, "BGREWRITEAOF");
         wait_until("the rewrite", || info(&mut session, "aof_rewrite_in_progress") == "0");
     };
-    rewrite(folder.path());
-    rewrite(folder.path());
-    let base = fs::read(folder.path().join("appendonlydir/appendonly.aof.3.base.rdb")).unwrap();
-    assert!(base.windows(7).any(|bytes| bytes == b"\xf5\x05#!lua"), "{}", base.escape_ascii());
+    // From the log to our own format, from that to itself and to the server's, and back.
+    for (number, format) in (2..).zip(["snapshot", "snapshot", "rdb", "rdb", "snapshot"]) {
+        rewrite(format);
+        let (ending, library) =
+            if format == "rdb" { ("rdb", &b"\xf5\x05#!lua"[..]) } else { ("ks", &b"#!lua"[..]) };
+        let base =
+            fs::read(folder.path().join(format!("appendonlydir/appendonly.aof.{number}.base.{ending}")));
+        assert!(base.unwrap().windows(library.len()).any(|bytes| bytes == library), "{number} {format}");
+    }
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn units_of(bytes: usize) -> usize {
 }
 
 /// Pages of a huge block: one unit more than it has, since number 0 is no reference.
-fn huge_pages(bytes: usize) -> usize {
+pub(crate) fn huge_pages(bytes: usize) -> usize {
     (bytes + UNIT).div_ceil(PAGE)
 }
 
@@ -163,6 +163,14 @@ impl Arena {
             huge: Vec::new(),
             huge_bytes: 0,
         }
+    }
+
+    /// The arena whose runs hold blocks of `used` bytes in all, huge ones not counted. None of what is between them is used.
+    pub(crate) fn adopted(pool: Arc<Pool>, runs: Vec<Run>, huge: Vec<Run>, used: usize) -> Self {
+        let units = |runs: &[Run]| runs.iter().map(|run| run.units()).sum::<usize>();
+        let (filled, huge_bytes) = (units(&runs), units(&huge) * UNIT);
+        let ends = filled * UNIT - used;
+        Self { in_use: runs, filled, used, ends, huge, huge_bytes, ..Self::new(pool) }
     }
 
     /// Bytes that an allocation of `bytes` takes.

@@ -13,6 +13,8 @@
 //! **Huge pages.** As the pool's chunks, pieces of the region are made ready ahead of a table that grows, and those that were used
 //! before are made huge pages once nothing grows.
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -27,7 +29,7 @@ const SPACE: usize = if cfg!(tsan) { 64 << 20 } else { 8 << 30 };
 /// The databases that have as much: the first that are used. The others have room for eighty million keys.
 const LARGE: usize = 16;
 /// Bytes of a row.
-const ROW: usize = SHARDS * size_of::<Line>();
+pub(crate) const ROW: usize = SHARDS * size_of::<Line>();
 /// Rows of a huge page.
 const PIECE: u32 = (HUGE_PAGE / ROW) as u32;
 /// Pieces in use for each that is kept ready, and the most of these.
@@ -89,6 +91,20 @@ impl Buckets {
     #[inline(always)]
     pub(crate) fn line(&self, shard: usize, index: u32) -> Option<&Line> {
         self.region.line(index as usize * SHARDS + shard)
+    }
+
+    /// Has the first `rows` be what stands in a file from `offset` on. Nobody uses the buckets yet.
+    ///
+    /// # Errors
+    /// As of [`Region::adopt`].
+    pub(crate) fn adopt(&self, (file, maps): (&File, bool), offset: u64, rows: u32) -> io::Result<()> {
+        self.region.adopt(file, offset, bytes_of(0..rows).end, maps)?;
+        let mut state = self.state.lock();
+        self.ceiling.store(rows, Ordering::Relaxed);
+        state.backed = rows;
+        // The system is not asked for huge pages of a file.
+        state.huge = vec![true; (rows / PIECE) as usize];
+        Ok(())
     }
 
     /// Sees to it that a shard can use this row. The caller holds the shard's lock.

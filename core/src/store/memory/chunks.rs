@@ -10,6 +10,8 @@
 //!
 //! A slot is 0 if there is nothing, else a page's number plus one. The top bit marks what is none of the tree's business.
 
+use std::sync::atomic::AtomicU64;
+
 use super::pool::{Pool, Run};
 use super::refusal::OutOfMemory;
 use super::region::{PAGE, Region, UNIT};
@@ -56,6 +58,9 @@ pub(crate) fn set_slot(words: Words<'_>, index: usize, value: u32) {
 fn page(slot: u32) -> Option<u32> {
     if slot & MARK == 0 { slot.checked_sub(1) } else { None }
 }
+
+/// Keeps a copy of a run of pages, and returns the number of the first page of that.
+pub(crate) type PutPages<'p> = &'p mut dyn FnMut(Words<'_>) -> crate::Result<u32>;
 
 /// A tree: its root's words and its height. Numbers of pages below what the height allows can be asked for.
 #[derive(Clone, Copy)]
@@ -187,6 +192,14 @@ impl<'c> Chunks<'c> {
         Ok(before)
     }
 
+    /// Hands the pages on, copies of which `put` keeps elsewhere, and writes the root that leads to those. O(pages).
+    ///
+    /// # Errors
+    /// The first of `put`.
+    pub(crate) fn copy_pages(self, pool: &Pool, root: &mut [u64], put: PutPages<'_>) -> crate::Result<()> {
+        copy_slots(pool, self.root, self.height, root, put)
+    }
+
     /// Counts one more user of everything, who has a copy of the root.
     pub(crate) fn share(self, pool: &Pool) {
         (0..ROOT_SLOTS).filter_map(|at| page(slot(self.root, at))).for_each(|first| pool.share(first));
@@ -220,6 +233,32 @@ fn own_slot(pool: &Pool, words: Words<'_>, at: usize, leads_on: bool) -> Result<
     // The other user may have gone meanwhile.
     release(pool, first + 1, u32::from(leads_on));
     Ok(new)
+}
+
+/// Writes slots like these, but of copies of what they lead to: trees of this height.
+fn copy_slots(
+    pool: &Pool,
+    slots: Words<'_>,
+    height: u32,
+    copy: &mut [u64],
+    put: PutPages<'_>,
+) -> crate::Result<()> {
+    for at in 0..copy.len() * 2 {
+        let slot = slot(slots, at);
+        let copied = match page(slot) {
+            None => slot,
+            Some(first) if height == 0 => {
+                put(words_of(pool.region(), first).first(pool.run(first).units()))? + 1
+            }
+            Some(first) => {
+                let mut below = [0; PAGE_WORDS];
+                copy_slots(pool, words_of(pool.region(), first), height - 1, &mut below, put)?;
+                put(Words::new(&below.map(AtomicU64::new)))? + 1
+            }
+        };
+        copy[at / 2] |= u64::from(copied) << (at % 2 * 32);
+    }
+    Ok(())
 }
 
 fn release(pool: &Pool, slot_value: u32, height: u32) {

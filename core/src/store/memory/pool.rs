@@ -19,6 +19,7 @@
 //!
 //! The pool is a leaf among locks: whoever holds it takes no other.
 
+mod adoption;
 mod bits;
 mod held;
 mod pages;

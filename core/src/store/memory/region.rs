@@ -5,6 +5,9 @@
 //! committed: pages can be given back to the system and read as zeroes then. So a number below the committed end leads to words,
 //! whatever stands there by now, and no reader needs a lock or a directory to follow it.
 //!
+//! **Files.** The front of a region that is new can be what a file holds, mapped privately: pages come from the file when they are read first, and are
+//! the region's own from the first write on. What is given back of them is replaced by memory of nobody's, so that it reads as zeroes, too.
+//!
 //! **Reserving** costs address space alone: nothing of it counts as memory, not even where the system counts what could be used
 //! (strict overcommit) or locks what is mapped (`mlockall`). Where address space is short (`RLIMIT_AS`) the wish is halved until the
 //! system agrees, and once more, so that the process keeps as much for itself.
@@ -15,6 +18,8 @@
 //!   of that is initialised, since the system hands out zeroes, and accessed by atomic loads and stores of words alone.
 //! - What a call to the system promises and asks for stands on it.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -64,6 +69,9 @@ pub(crate) struct Line(pub(crate) [AtomicU64; 8]);
 pub(crate) struct Region {
     base: NonNull<u8>,
     committed: AtomicUsize,
+    /// Bytes at the front that are, or were, a file's, and words of them that readers leave as they are.
+    mapped: AtomicUsize,
+    spared: AtomicUsize,
     len: usize,
     mapping: (NonNull<u8>, usize),
 }
@@ -92,12 +100,17 @@ impl Region {
             let aligned = address.get().next_multiple_of(HUGE_PAGE);
             std::num::NonZeroUsize::new(aligned).unwrap_or(address)
         });
-        Some(Self { base, committed: AtomicUsize::new(0), len, mapping: (start, bytes) })
+        Some(Self::at(base, len, (start, bytes)))
     }
 
     fn empty() -> Self {
         let nowhere = NonNull::dangling();
-        Self { base: nowhere, committed: AtomicUsize::new(0), len: 0, mapping: (nowhere, 0) }
+        Self::at(nowhere, 0, (nowhere, 0))
+    }
+
+    fn at(base: NonNull<u8>, len: usize, mapping: (NonNull<u8>, usize)) -> Self {
+        let (committed, mapped, spared) = Default::default();
+        Self { base, committed, mapped, spared, len, mapping }
     }
 
     /// The most bytes that it can hold.
@@ -140,6 +153,45 @@ impl Region {
         let after = commit(bytes.max(before + step)).or_else(|_| commit(bytes))?;
         self.committed.fetch_max(after / UNIT, Ordering::Release);
         Ok(())
+    }
+
+    /// Has the first `bytes`, whole pages of the file system, be what stands in a file from `offset` on: mapped, or read where that can't be, or is not
+    /// wanted. Nobody uses the region yet.
+    ///
+    /// # Errors
+    /// There is no memory, or the file can't be read.
+    pub(crate) fn adopt(&self, file: &File, offset: u64, bytes: usize, maps: bool) -> io::Result<()> {
+        assert_eq!(self.committed(), 0, "a region is a file's from the beginning");
+        self.commit(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // SAFETY: committed pages, which nobody uses; and what a file holds is words as any others.
+        if maps && unsafe { system::map(self.base, bytes, file, offset) } {
+            self.mapped.store(bytes, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.read_in(file, offset, bytes)
+    }
+
+    fn read_in(&self, mut file: &File, offset: u64, bytes: usize) -> io::Result<()> {
+        let mut piece = vec![0; bytes.min(1 << 20)];
+        file.seek(SeekFrom::Start(offset))?;
+        for from in (0..bytes).step_by(piece.len().max(1)) {
+            let piece = &mut piece[..(bytes - from).min(1 << 20)];
+            file.read_exact(piece)?;
+            self.words_from(from / UNIT).expect("it is committed").write(0, [&*piece]);
+        }
+        Ok(())
+    }
+
+    /// Has readers leave what is mapped as it is, or not: whatever is written there has the system copy a page.
+    pub(crate) fn spare(&self, spares: bool) {
+        let words = if spares { self.mapped.load(Ordering::Relaxed) / UNIT } else { 0 };
+        self.spared.store(words, Ordering::Relaxed);
+    }
+
+    /// Whether a reader shall leave a word as it is.
+    #[inline]
+    pub(crate) fn is_spared(&self, at: Ref) -> bool {
+        (at.get() as usize) < self.spared.load(Ordering::Relaxed)
     }
 
     /// Where a word is, if it is committed.
@@ -208,9 +260,15 @@ impl Region {
 
     /// Gives whole pages back to the system; they are zero afterwards. Takes the system up to a millisecond a megabyte.
     pub(crate) fn give_back(&self, bytes: Range<usize>) {
-        let (start, len) = self.part(bytes);
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        let (start, len) = self.part(bytes.start..bytes.end.min(mapped));
         if len > 0 {
             // SAFETY: committed pages of ours, words that may change at any time (invariant).
+            unsafe { system::forget(start, len) }
+        }
+        let (start, len) = self.part(bytes.start.max(mapped)..bytes.end);
+        if len > 0 {
+            // SAFETY: as above.
             unsafe { system::release(start, len) }
         }
     }
@@ -320,6 +378,44 @@ mod system {
         Ok(())
     }
 
+    /// Puts what a file holds in the place of pages. False if it can't be, and nothing has changed.
+    ///
+    /// # Safety
+    /// The pages are committed, and nobody uses them.
+    pub(super) unsafe fn map(start: NonNull<u8>, bytes: usize, file: &std::fs::File, offset: u64) -> bool {
+        use std::os::fd::AsRawFd;
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_FIXED);
+        let Ok(offset) = libc::off_t::try_from(offset) else { return false };
+        // SAFETY: the caller's promise; what is written there stays in this process.
+        let mapped = unsafe {
+            libc::mmap(
+                start.as_ptr().cast(),
+                bytes,
+                access,
+                flags | libc::MAP_NORESERVE,
+                file.as_raw_fd(),
+                offset,
+            )
+        };
+        mapped != libc::MAP_FAILED
+    }
+
+    /// Puts memory of nobody's in the place of pages that may be a file's: they read as zeroes afterwards.
+    ///
+    /// # Safety
+    /// The pages are committed, and nobody uses them meanwhile but by atomic accesses.
+    pub(super) unsafe fn forget(start: NonNull<u8>, bytes: usize) {
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let flags = flags | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        // SAFETY: the caller's promise; whoever reads meanwhile finds what was there, or zeroes.
+        let mapped = unsafe { libc::mmap(start.as_ptr().cast(), bytes, access, flags, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            // The system has no more mappings to give.
+            // SAFETY: the caller's promise.
+            unsafe { super::zero(start, bytes) }
+        }
+    }
+
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn advise(start: NonNull<u8>, bytes: usize, advice: Advice) {
         /// Since Linux 6.1.
@@ -399,6 +495,19 @@ mod system {
     }
 
     pub(super) fn advise(_: NonNull<u8>, _: usize, _: Advice) {}
+
+    /// # Safety
+    /// None is needed.
+    pub(super) unsafe fn map(_: NonNull<u8>, _: usize, _: &std::fs::File, _: u64) -> bool {
+        false
+    }
+
+    /// # Safety
+    /// As of `release`.
+    pub(super) unsafe fn forget(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { release(start, bytes) }
+    }
 
     /// # Safety
     /// The pages are committed, and nobody uses them meanwhile but by atomic accesses.

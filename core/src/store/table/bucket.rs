@@ -81,6 +81,17 @@ impl Bucket<'_> {
         content
     }
 
+    /// What a bucket with this content is in words: at most [`SLOTS`] tags and references, and the number of an overflow bucket, or 0.
+    pub(super) fn words(content: impl Iterator<Item = (u8, u32)>, link: u32) -> [u64; 8] {
+        let mut words = [0; 8];
+        words[1] = u64::from(link) << 32;
+        for (slot, (tag, entry)) in content.enumerate() {
+            words[slot / 8] |= u64::from(tag) << (slot % 8 * 8);
+            words[2 + slot / 2] |= u64::from(entry) << (slot % 2 * 32);
+        }
+        words
+    }
+
     pub(crate) fn clear(self) {
         (0..8).for_each(|at| self.set_word(at, 0));
     }

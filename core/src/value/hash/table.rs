@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::store::collection::{Collection, Elements, Own, View};
 use crate::store::key::{hash_of_timer, timer_id};
+use crate::store::memory::chunks::PutPages;
 use crate::store::memory::words::Words;
 use crate::store::memory::{OutOfMemory, Pool, Ref};
 use crate::store::wheel::{Fired, Wheel};
@@ -306,6 +307,13 @@ impl Rooted for Hash {
 
     fn with_root(&self, visit: &mut dyn FnMut(&[AtomicU64])) {
         visit(self.collection.root());
+    }
+
+    fn copy_pages(&self, put: PutPages<'_>) -> crate::Result<Vec<u64>> {
+        let mut bare = Collection::of(Words::new(self.collection.root()), self.collection.pool().clone());
+        bare.set_left(true);
+        [ARMED, WHEEL].into_iter().for_each(|which| bare.set_own(which, 0));
+        bare.copy_pages(put)
     }
 
     fn share(&self) -> Self {

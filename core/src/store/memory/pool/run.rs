@@ -16,7 +16,7 @@ impl Run {
     /// Units of a piece: an eighth of a page.
     pub(crate) const PIECE: usize = 64;
 
-    pub(super) fn of(first: usize, pages: usize) -> Self {
+    pub(crate) fn of(first: usize, pages: usize) -> Self {
         Self { first: first as u32, pages: pages as u32, piece: 0 }
     }
 

@@ -18,7 +18,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes a folder for this user alone, if it is not there.
+/// Makes a folder for this user alone, if it is not there. Either way it is on the disk then: a killed process may have made it a moment ago.
 ///
 /// # Errors
 /// The system's.
@@ -27,7 +27,12 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        other => other?,
+    }
+    match sync_folder(folder_of(path)) {
+        // Whoever may not read a folder can't sync it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
 }
@@ -76,9 +81,17 @@ impl Replacement {
     /// # Errors
     /// It can't be created.
     pub(crate) fn begin(target: &Path) -> Result<Self> {
+        Self::try_begin(target).map_err(|error| told("Creating", target, &error))
+    }
+
+    /// [`Replacement::begin`] with the system's error.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn try_begin(target: &Path) -> io::Result<Self> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let beside = target.with_file_name(format!("{BESIDE}{}-{name}", std::process::id()));
-        let file = create(&beside).map_err(|error| told("Creating", &beside, &error))?;
+        let file = create(&beside)?;
         Ok(Self { target: target.to_owned(), beside, file: Some(file) })
     }
 
@@ -91,13 +104,21 @@ impl Replacement {
     ///
     /// # Errors
     /// One of the steps failed: what was there is there.
-    pub(crate) fn commit(mut self) -> Result<File> {
+    pub(crate) fn commit(self) -> Result<File> {
+        let target = self.target.clone();
+        self.try_commit().map_err(|error| told("Replacing", &target, &error))
+    }
+
+    /// [`Replacement::commit`] with the system's error.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn try_commit(mut self) -> io::Result<File> {
         let file = self.file.take().expect("it is committed once");
-        let told = |what, error| told(what, &self.target, &error);
-        file.sync_all().map_err(|error| told("Syncing", error))?;
-        fs::rename(&self.beside, &self.target).map_err(|error| told("Replacing", error))?;
+        file.sync_all()?;
+        fs::rename(&self.beside, &self.target)?;
         self.beside.clear();
-        sync_folder(folder_of(&self.target)).map_err(|error| told("Syncing the folder of", error))?;
+        sync_folder(folder_of(&self.target))?;
         Ok(file)
     }
 }
