@@ -161,7 +161,7 @@ export class Cache {
   call(...words: (string | number | Uint8Array)[]): any;
 
   /**
-   * Writes all databases of the engine, as they are now, to one file of Valkey's format (RDB), by another thread. The file takes the place of what was there,
+   * Writes all databases of the engine, as they are now, to one file of Valkey's format (RDB), or of Keystead's own if its name ends in `.ks`, by another thread. The file takes the place of what was there,
    * whole or not at all. O(data).
    *
    * @param path The file.
@@ -171,7 +171,7 @@ export class Cache {
    */
   snapshot(path: string | URL): Promise<void>;
   /**
-   * Has all databases of the engine hold what a file of Valkey's format (RDB) holds, and nothing else, by another thread. Nobody sees a part of it; calls of
+   * Has all databases of the engine hold what a file of Valkey's format (RDB) or of Keystead's own holds, and nothing else, by another thread. Nobody sees a part of it; calls of
    * others wait while it is loaded, and writes are refused with `KS_ERR_BUSY` until the log of a path is written anew. O(data).
    *
    * @param path The file: a snapshot, or a dump of Valkey or Redis.

@@ -275,7 +275,7 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new::<std::ffi::OsStr>(std::os::unix::ffi::OsStrExt::from_bytes(bytes))
 }
 
-/// Writes all databases, as they are now, to one file of Valkey's format (RDB), which takes the place of what was there, whole or not at all. Other threads go
+/// Writes all databases, as they are now, to one file of Valkey's format (RDB), or of Keystead's own if its name ends in `.ks`, which takes the place of what was there, whole or not at all. Other threads go
 /// on meanwhile. O(data).
 ///
 /// Returns KS_OK, KS_ERR_IO if the file can't be written: what was there is there; or KS_ERR_USAGE.
@@ -285,7 +285,7 @@ pub unsafe extern "C" fn ks_snapshot(engine: *const ks_engine, path: *const c_ch
     guarded(|| unsafe { with_file(engine, path, Engine::snapshot) })
 }
 
-/// Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Nobody sees a part of it: other threads wait, and have writes refused
+/// Has all databases hold what a file of Valkey's format (RDB) or of Keystead's own holds, and nothing else. Nobody sees a part of it: other threads wait, and have writes refused
 /// until the log of a path is written anew. O(data).
 ///
 /// Returns KS_OK, KS_ERR_IO if the file is damaged or can't be read, and nothing has changed, or if the log can't be written; KS_ERR_OOM; or KS_ERR_USAGE.

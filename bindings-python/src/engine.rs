@@ -103,7 +103,8 @@ impl PyEngine {
         self.engine.opening_notes()
     }
 
-    /// Writes all databases, as they are now, to a file of Valkey's format (RDB), which takes the place of what was there. Other threads go on meanwhile.
+    /// Writes all databases, as they are now, to a file, which takes the place of what was there: of Valkey's format (RDB), or of Keystead's own if its name ends in
+    /// `.ks`. Other threads go on meanwhile.
     ///
     /// Raises ConnectionError if it can't be written: what was there is there.
     fn snapshot(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
@@ -111,7 +112,7 @@ impl PyEngine {
         detach(py, || self.engine.snapshot(path)).map_err(|error| raise(py, &error))
     }
 
-    /// Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Other threads go on meanwhile; nobody sees a part of it.
+    /// Has all databases hold what a file of Valkey's format (RDB) or of Keystead's own holds, and nothing else. Other threads go on meanwhile; nobody sees a part of it.
     ///
     /// Raises ConnectionError if it is damaged or can't be read: nothing has changed. OutOfMemoryError: there is no memory for it.
     fn restore(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {

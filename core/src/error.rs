@@ -178,6 +178,12 @@ impl Error {
         Self::new(ErrorKind::Busy, "LOADING Valkey is loading the dataset in memory")
     }
 
+    /// Part of a file that is used is gone, so that writes are refused.
+    pub(crate) fn lost() -> Self {
+        let text = "ERR The snapshot that this engine goes on with was made shorter by somebody: part of the data is gone";
+        Self::new(ErrorKind::Io, text)
+    }
+
     /// The last snapshot could not be written, so that writes are refused.
     pub(crate) fn unsaved() -> Self {
         Self::new(

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::sync::apart::Mutex;
 
+pub(crate) mod lost_pages;
 #[cfg(all(test, unix))]
 mod trail;
 #[cfg(all(test, unix))]

@@ -464,7 +464,7 @@ fn a_sync_that_is_left_out_is_noticed() {
         ("the folder of the log", |name| name.ends_with("appendonlydir/")),
         ("the folder of the engine", |name| name.ends_with("app.ks/")),
         ("increments", |name| name.ends_with(".incr.aof")),
-        ("bases", |name| name.ends_with(".base.rdb")),
+        ("bases", |name| name.ends_with(".base.ks")),
         ("manifests", |name| name.ends_with(".manifest")),
     ];
     if is_sanitized() {

@@ -27,12 +27,19 @@ pub struct Server {
 impl Server {
     /// Starts one without persistence, with its defaults otherwise.
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// As [`Server::start`], with more options.
+    fn with(options: &[&str]) -> Self {
         let program = std::env::var_os("KEYSTEAD_ORACLE").expect("KEYSTEAD_ORACLE names a valkey-server");
         let folder = std::env::temp_dir().join(format!("keystead-compare-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the socket");
         let mut command = Command::new(program);
-        command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(folder.join("socket"));
-        command.arg("--dir").arg(&folder).stdout(Stdio::null());
+        command
+            .args(["--port", "0", "--save", "", "--enable-debug-command", "yes", "--unixsocket"])
+            .arg(folder.join("socket"));
+        command.arg("--dir").arg(&folder).args(options).stdout(Stdio::null());
         let server = Self { child: command.spawn().expect("valkey-server starts"), folder };
         let patience = Instant::now() + Duration::from_secs(20);
         while UnixStream::connect(server.socket()).is_err() {
@@ -381,4 +388,64 @@ pub fn mass_expiry(scale: u64) {
         print("mass expiry: GET p99.9 meanwhile", "us", times[times.len() * 999 / 1000], &peer);
         print("mass expiry: GET max meanwhile", "us", times[times.len() - 1], &peer);
     });
+}
+
+/// Five million keys on disk: saved, loaded by another server, and the longest call while a forked process writes them; and SETs with a log beside those
+/// without. The figures of `limits files` that a server has.
+pub fn files(scale: u64) {
+    const VALUE: [u8; 64] = [b'v'; 64];
+    let (peer, count) = (name(), 5_000_000 / scale);
+    let fill = |server: &Server, count| {
+        server.client().many(count, |client, number| client.add(&[b"SET", &key(number), &VALUE]));
+    };
+    let server = Server::start();
+    fill(&server, count);
+    let mut client = server.client();
+    let mut saves: Vec<f64> = (0..3)
+        .map(|_| {
+            let start = Instant::now();
+            client.add(&[b"SAVE"]);
+            client.send();
+            client.reply();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    saves.sort_by(f64::total_cmp);
+    print("files: 5 M keys saved, synced", "s", saves[1], &peer);
+    // What its own clients see of a fork, on the wall.
+    let mut longest = f64::INFINITY;
+    for _ in 0..5 {
+        client.add(&[b"BGSAVE"]);
+        client.send();
+        client.reply();
+        let (mut draw, mut worst, end) = (uniform(count), 0.0, Instant::now() + Duration::from_secs(3));
+        while Instant::now() < end {
+            let start = Instant::now();
+            client.add(&[b"SET", &key(draw()), &VALUE]);
+            client.send();
+            client.reply();
+            worst = f64::max(worst, start.elapsed().as_nanos() as f64 / 1000.0);
+        }
+        longest = longest.min(worst);
+        std::thread::sleep(Duration::from_secs(5));
+    }
+    print("files: longest GET or SET during a save, CPU time", "us", longest, &peer);
+    let start = Instant::now();
+    client.add(&[b"DEBUG", b"RELOAD", b"NOSAVE"]);
+    client.send();
+    client.reply();
+    print("files: open to first GET, page cache hot", "ms", start.elapsed().as_secs_f64() * 1000.0, &peer);
+    drop((client, server));
+    let set = |options: &[&str]| {
+        let server = Server::with(options);
+        fill(&server, 100_000);
+        let start = Instant::now();
+        fill(&server, 1_000_000 / scale);
+        start.elapsed().as_secs_f64()
+    };
+    let mut times: Vec<f64> = (0..5)
+        .map(|_| set(&["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"]) / set(&[]))
+        .collect();
+    times.sort_by(f64::total_cmp);
+    print("files: SET with the log (everysec), times of without", "x", times[2], &peer);
 }

@@ -240,7 +240,8 @@ fn adopt_path(config: &Config, path: &Path) -> Result<PathBuf> {
 }
 
 impl Engine {
-    /// Writes all databases, as they are now, to a file of Valkey's format (RDB), which takes the place of what was there. Others go on meanwhile. O(data).
+    /// Writes all databases, as they are now, to a file, which takes the place of what was there: of Valkey's format (RDB), or, where its name
+    /// ends in `.ks`, of Keystead's own, which opening maps. Others go on meanwhile. O(data).
     ///
     /// # Errors
     /// The file can't be written: what was there is there. Or the engine stands elsewhere.
@@ -249,7 +250,7 @@ impl Engine {
         self.inner.persistence.snapshot(&self.inner.keyspace, path.as_ref())
     }
 
-    /// Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Nobody sees some of it; an engine with a log writes that anew
+    /// Has all databases hold what a file of Valkey's format (RDB) or of Keystead's own holds, and nothing else. Nobody sees some of it; an engine with a log writes that anew
     /// before this returns, and refuses writes until then. O(data).
     ///
     /// # Errors

@@ -149,6 +149,11 @@ impl Keyspace {
         Ok(())
     }
 
+    /// Whether pages of the file that the keyspace goes on with are gone.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.shared.pool.has_lost() || self.shared.all_buckets().iter().any(|buckets| buckets.has_lost())
+    }
+
     /// Arms timers of keys that came with an image, for some time. Says whether there are more. The caller holds no lock.
     pub(crate) fn arm_adopted(&self, time: Duration) -> bool {
         let Some(mut arming) = *self.arming.lock() else { return false };

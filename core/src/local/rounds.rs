@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Local;
 use crate::background::{NEVER, Next, TICK_MS, Task, Work};
+use crate::error::Error;
 use crate::expire::reaper;
 use crate::keyspace::{compaction, upkeep};
 use crate::lazyfree;
@@ -116,6 +117,9 @@ impl Local {
         let mut goes_on = compaction::advance(keyspace, keyspace.clock.timer(), COMPACTION_BUDGET);
         goes_on |= upkeep::round(keyspace);
         goes_on |= keyspace.arm_adopted(ARMING_BUDGET);
+        if keyspace.has_lost() {
+            self.set_damaged(Error::lost());
+        }
         let (evicting, is_left) = keyspace.evictor.work(keyspace);
         goes_on |= is_left;
         if let Some(evicting) = evicting {

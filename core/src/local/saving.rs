@@ -130,15 +130,22 @@ impl Local {
         })
     }
 
-    /// Verifies what is used and was not verified yet, by a thread of its own. If it is damaged no write may begin any more, and nothing is written to disk.
+    /// What is used is damaged: no write may begin any more, and nothing is written to disk.
+    pub(super) fn set_damaged(&self, error: Error) {
+        if self.persistence.damage().is_none() {
+            self.persistence.set_damaged(error);
+            self.refuse_if_unsaved();
+        }
+    }
+
+    /// Verifies what is used and was not verified yet, by a thread of its own.
     pub(crate) fn verify_in_background(&self) {
         let Some(file) = self.persistence.take_unverified() else { return };
         let own = self.own.clone();
         let verify = move || {
             let verified = file.verify(|| own.strong_count() > 0);
             if let (Err(error), Some(engine)) = (verified, own.upgrade()) {
-                engine.persistence.set_damaged(error);
-                engine.refuse_if_unsaved();
+                engine.set_damaged(error);
             }
         };
         // Without a thread it is as if nobody had asked.

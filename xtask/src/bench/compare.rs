@@ -124,7 +124,7 @@ fn engine(run: &mut Run) -> Result<(), String> {
         run.bench(case, &mut command)?;
     }
     let program = peers(run)?;
-    for case in ["valkey-memory", "valkey-calls", "valkey-expiry"] {
+    for case in ["valkey-memory", "valkey-calls", "valkey-expiry", "valkey-files"] {
         run.bench(case, &mut peer_command(&program, case, run.part.quick))?;
     }
     Ok(())

@@ -25,6 +25,7 @@ pub const CASES: &[&str] = &[
     "type-calls",
     "type-growth",
     "type-copies",
+    "files",
 ];
 
 /// Runs every case so often and says of each figure whether it held every time.

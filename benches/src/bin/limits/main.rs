@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
+mod files;
 mod types;
 
 use std::process::ExitCode;
@@ -39,9 +40,10 @@ fn main() -> ExitCode {
         "type-calls" => types::calls(scale),
         "type-growth" => types::growth(scale),
         "type-copies" => types::copies(scale),
+        "files" => files::files(scale),
         _ => {
             eprintln!(
-                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle|type-memory|type-calls|type-growth|type-copies [SCALE]"
+                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle|type-memory|type-calls|type-growth|type-copies|files [SCALE]"
             );
             return ExitCode::FAILURE;
         }

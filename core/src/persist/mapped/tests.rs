@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::seed_in;
+use super::{PAGES_AT, seed_in};
 use crate::persist::tests::{info, run, session, wait_until};
 use crate::store::HashSeed;
 use crate::{Clock, Config, Engine, Session};
@@ -307,4 +307,24 @@ fn snapshots_without_a_log_are_of_the_same_format() {
     run(&mut session, "SET more v");
     assert_eq!(run(&mut session, "DEBUG RELOAD NOSAVE"), "+OK");
     assert_eq!(digest(&mut session), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[cfg_attr(tsan, ignore = "ThreadSanitizer handles the signal itself")]
+fn a_file_that_somebody_cuts_off_does_not_end_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut session = session(&open_with(folder.path(), "").unwrap());
+        (0..400).for_each(|at| _ = run(&mut session, &format!("SET key:{at} {}", "v".repeat(5_000))));
+        run(&mut session, "SAVE");
+    }
+    let engine = open_with(folder.path(), "").unwrap();
+    let file = fs::OpenOptions::new().write(true).open(base(folder.path(), 2)).unwrap();
+    file.set_len(PAGES_AT).unwrap();
+    let mut session = session(&engine);
+    let found = (0..400).filter(|at| run(&mut session, &format!("GET key:{at}")).starts_with("$5000"));
+    assert!(found.count() < 400);
+    // By whoever notices first: who verifies the file, or who looks after the map.
+    wait_until("writes to be refused", || run(&mut session, "SET k v").starts_with('-'));
 }

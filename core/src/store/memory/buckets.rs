@@ -81,6 +81,11 @@ impl Buckets {
         }
     }
 
+    /// Whether pages of the file are gone.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.region.has_lost()
+    }
+
     /// Its place among the databases.
     #[inline(always)]
     pub(crate) fn space(&self) -> usize {

@@ -22,10 +22,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::refusal::{self, OutOfMemory};
 use super::words::{WINDOW, Window, Words};
+use crate::os::lost_pages::Watch;
 
 /// The page size assumed, in bytes; larger real pages only make advice fail, harmlessly.
 pub(crate) const PAGE: usize = 4096;
@@ -72,6 +74,8 @@ pub(crate) struct Region {
     /// Bytes at the front that are, or were, a file's, and words of them that readers leave as they are.
     mapped: AtomicUsize,
     spared: AtomicUsize,
+    /// Looks after what is mapped, where it can be.
+    watch: OnceLock<Watch>,
     len: usize,
     mapping: (NonNull<u8>, usize),
 }
@@ -110,7 +114,7 @@ impl Region {
 
     fn at(base: NonNull<u8>, len: usize, mapping: (NonNull<u8>, usize)) -> Self {
         let (committed, mapped, spared) = Default::default();
-        Self { base, committed, mapped, spared, len, mapping }
+        Self { base, committed, mapped, spared, watch: OnceLock::new(), len, mapping }
     }
 
     /// The most bytes that it can hold.
@@ -166,6 +170,10 @@ impl Region {
         // SAFETY: committed pages, which nobody uses; and what a file holds is words as any others.
         if maps && unsafe { system::map(self.base, bytes, file, offset) } {
             self.mapped.store(bytes, Ordering::Relaxed);
+            let start = self.base.addr().get();
+            if let Some(watch) = Watch::over(start..start + bytes) {
+                let _ = self.watch.set(watch);
+            }
             return Ok(());
         }
         self.read_in(file, offset, bytes)
@@ -180,6 +188,11 @@ impl Region {
             self.words_from(from / UNIT).expect("it is committed").write(0, [&*piece]);
         }
         Ok(())
+    }
+
+    /// Whether pages of the file are gone: somebody has made it shorter. They read as zeroes.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.watch.get().is_some_and(Watch::has_lost)
     }
 
     /// Has readers leave what is mapped as it is, or not: whatever is written there has the system copy a page.
@@ -302,6 +315,8 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        // Before the addresses can be somebody else's.
+        drop(self.watch.take());
         if self.mapping.1 > 0 {
             // SAFETY: this is what was reserved, and nobody uses it after its owner.
             unsafe { system::unreserve(self.mapping.0, self.mapping.1) }

@@ -9,6 +9,11 @@ use super::{Chunk, PAGES, Pool, Stage};
 use crate::store::memory::region::PAGE;
 
 impl Pool {
+    /// Whether pages of the file are gone.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.region.has_lost() || self.records.has_lost()
+    }
+
     /// Has the first `pages` be what stands in a file, and in use; `records` says where in it their records stand, and `shareable` how many of them are of
     /// runs that can be shared. Nobody uses the pool yet.
     ///
