@@ -8,6 +8,7 @@ has `/api/areas/buy`.
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import statistics
 import threading
@@ -18,9 +19,14 @@ from typing import Any
 from flask import Flask, Response, abort, jsonify, request
 from flights import connect
 
+import keystead.flask
+from keystead import Store
+from keystead.exceptions import ConnectionError as FolderError
 from keystead.flask import blueprint, cache_result, warm
 
 __all__ = ["SEARCHES", "TOKEN", "create_app"]
+
+logger = logging.getLogger("valuation")
 
 #: New York's airports: what one can search in.
 SEARCHES = ("EWR", "JFK", "LGA")
@@ -97,9 +103,28 @@ def get_valuation() -> Response | tuple[Response, int]:
     return jsonify(**wanted, comparables=len(found), low=low, median=middle, high=high, late=round(late, 3))
 
 
-def create_app(warm_up: bool = True) -> Flask:
-    """The application, its areas and types computed beforehand."""
+def keep(folder: str) -> Store | None:
+    """Has the results of `cache_result` outlive the process, in this folder; what is in it already is there at once.
+
+    Where caching is switched off, or a server is the cache, nothing changes. One process at a time has a folder: another one, or one
+    that finds it damaged, goes on with a cache in memory.
+    """
+    if keystead.flask.stats().get("backend") != "keystead":
+        return None
+    try:
+        store = Store(path=folder)
+    except FolderError as error:
+        logger.warning("nothing is kept: %s", error)
+        return None
+    keystead.flask.configure(store)
+    return store
+
+
+def create_app(warm_up: bool = True, folder: str | None = None) -> Flask:
+    """The application, its areas and types computed beforehand, unless they are in the folder, `VALUATION_CACHE` if none is given."""
     app = Flask(__name__)
+    folder = folder or os.getenv("VALUATION_CACHE")
+    kept = keep(folder) if folder else None
 
     @app.get("/api/areas/<search_type>")
     @login_required
@@ -114,7 +139,8 @@ def create_app(warm_up: bool = True) -> Flask:
     app.add_url_rule("/api/property/valuation", "valuation", login_required(get_valuation), methods=["POST"])
     app.register_blueprint(blueprint(guard=login_required))
     if warm_up:
-        warm([(function, search) for function in (get_areas, get_property_types) for search in SEARCHES])
+        calls = [(function, search) for function in (get_areas, get_property_types) for search in SEARCHES]
+        warm([call for call in calls if kept is None or call[0].cache_key(call[1]) not in kept])
     return app
 
 

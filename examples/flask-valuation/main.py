@@ -1,60 +1,34 @@
-"""Runs the application under load, with and without its cache, and prints what came of it.
+"""Runs the application under load, with and without its cache, and starts it again with and without what it kept.
 
-Requests go through Flask's test client, so everything but the socket is measured. Which valuations are asked for is drawn from
-the flights themselves: busy routes are asked for often, rare ones seldom.
+The load is in `load.py`, the restarts are in `restart.py`; here is what came of both.
 """
 
 from __future__ import annotations
 
 import json
-import random
+import os
 import statistics
 import time
 from typing import Any
 
-from app import SEARCHES, TOKEN, create_app, get_areas, get_property_types, get_valuation
+from app import create_app, get_areas, get_property_types, get_valuation
 from flights import connect
+from load import HEADERS, SHARES, Question, ask, questions
+from restart import restarts
 
 import keystead.flask
 
 REQUESTS, WITHOUT = 10_000, 200
-HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 FUNCTIONS = {"areas": get_areas, "property types": get_property_types, "valuation": get_valuation}
-SHARES = {"areas": 0.2, "property types": 0.1, "valuation": 0.7}
 
 
-def questions(count: int, seed: int) -> list[tuple[str, str, dict[str, Any] | None]]:
-    """Kinds of requests with paths and bodies."""
-    dice = random.Random(seed)
-    connection = connect()
-    total = connection.execute("SELECT MAX(rowid) FROM flights").fetchone()[0]
-    drawn = []
-    for kind in dice.choices(list(SHARES), list(SHARES.values()), k=count):
-        if kind == "valuation":
-            sql = "SELECT origin, dest, month, hour FROM flights WHERE rowid = ?"
-            row = connection.execute(sql, (dice.randint(1, total),)).fetchone()
-            # People plan for a season, not for a day of the year: the quarter's middle month, three-hour steps.
-            body = {**dict(row), "month": (row["month"] - 1) // 3 * 3 + 2, "hour": row["hour"] // 3 * 3 + 1}
-            drawn.append((kind, "/api/property/valuation", body))
-        else:
-            folder = "areas" if kind == "areas" else "property-types"
-            drawn.append((kind, f"/api/{folder}/{dice.choice(SEARCHES)}", None))
-    return drawn
-
-
-def run(client: Any, asked: list[tuple[str, str, dict[str, Any] | None]]) -> dict[str, list[float]]:
+def run(client: Any, asked: list[Question]) -> dict[str, list[float]]:
     """Milliseconds per request, by kind."""
     times: dict[str, list[float]] = {kind: [] for kind in SHARES}
-    for number, (kind, path, body) in enumerate(asked, 1):
+    for number, question in enumerate(asked, 1):
         start = time.perf_counter()
-        response = (
-            client.get(path, headers=HEADERS)
-            if body is None
-            else client.post(path, json=body, headers=HEADERS)
-        )
-        times[kind].append((time.perf_counter() - start) * 1000)
-        if response.status_code not in (200, 404) or (response.status_code == 404 and kind != "valuation"):
-            raise SystemExit(f"{path}: {response.status_code} {response.text}")
+        ask(client, question)
+        times[question[0]].append((time.perf_counter() - start) * 1000)
         if number % max(1, len(asked) // 10) == 0:
             print(f"  {number:6} of {len(asked)} requests", flush=True)
     return times
@@ -66,7 +40,9 @@ def percentile(times: list[float], share: float) -> float:
 
 
 def main() -> None:
-    """Fills the database, runs both loads, prints the tables."""
+    """Fills the database, runs both loads and the restarts, prints what was measured."""
+    # The load tells what a cache does that begins empty.
+    os.environ.pop("VALUATION_CACHE", None)
     start = time.perf_counter()
     connect().close()
     print(f"database ready after {time.perf_counter() - start:.1f} s", flush=True)
@@ -86,6 +62,9 @@ def main() -> None:
     cleared = client.delete("/api/admin/cache?prefix=valuation:", headers=HEADERS).get_json()
     print(f"cleared valuations: {cleared['cleared']}")
     report(times, without, rates)
+
+    print("restarts")
+    print(f"RESTART {json.dumps(restarts())}", flush=True)
 
 
 def hit_rate(now: keystead.flask.CacheInfo, before: keystead.flask.CacheInfo) -> float:

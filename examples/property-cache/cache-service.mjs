@@ -22,9 +22,12 @@ export class CacheService {
   #cache;
   #apiLimits;
 
-  /** Services of one name, in whatever worker thread, share their data. */
-  constructor({ name = "property-cache", config = CONFIG, apiLimits = {} } = {}) {
-    this.#cache = new Cache({ name, config });
+  /**
+   * Services of one name, in whatever worker thread, share their data; so do those of one path, a folder, and there the data outlive the process.
+   * One process at a time has a folder.
+   */
+  constructor({ name = "property-cache", path, config = CONFIG, apiLimits = {} } = {}) {
+    this.#cache = new Cache(path === undefined ? { name, config } : { path, config });
     this.#apiLimits = { ...API_LIMITS, ...apiLimits };
   }
 
@@ -123,6 +126,11 @@ export class CacheService {
     const wrong = names.filter((name) => held[name] !== settings[name]);
     if (wrong.length > 0) throw new Error(`settings did not take effect: ${wrong.join(", ")}`);
     return held;
+  }
+
+  /** How many entries there are, of all kinds. */
+  get size() {
+    return this.#cache.size;
   }
 
   ping() {

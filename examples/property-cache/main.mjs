@@ -1,41 +1,18 @@
 // Runs the property platform's load over its database, with Keystead and without, and prints what came of it.
-// With --serve it goes on listening on port 8600 afterwards.
+// With --keep FOLDER the cache stays there for the next start. With --serve it goes on listening on port 8600 afterwards, without it starts the
+// service again with and without what it kept (restart.mjs).
 
+import { parseArgs } from "node:util";
 import { CacheService } from "./cache-service.mjs";
 import { openDatabase } from "./database.mjs";
+import { propertyOf, random, zipf } from "./load.mjs";
 import { startMonitor } from "./monitor.mjs";
+import { restarts } from "./restart.mjs";
 
 const REQUESTS = { property: 40_000, tenant: 10_000, invoiceTemplate: 10_000 };
 /** Fewer without the cache: they take their time. */
 const WITHOUT = 1500;
 const USERS = 500;
-
-/** Numbers from 0 to 1, the same in each run. */
-function random(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Ranks of `count` things, asked for after Zipf's law with exponent 1, as listings are. */
-function zipf(count, next) {
-  const sums = new Float64Array(count);
-  let sum = 0;
-  for (let rank = 0; rank < count; rank += 1) sums[rank] = sum += 1 / (rank + 1);
-  return () => {
-    const wanted = next() * sum;
-    let [low, high] = [0, count - 1];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sums[middle] < wanted) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
-}
 
 /** Milliseconds that each of some calls took, sorted. */
 async function timed(count, call) {
@@ -50,17 +27,18 @@ async function timed(count, call) {
 
 const quantile = (sorted, share) => Number(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))].toFixed(4));
 
+const { values: options } = parseArgs({ options: { keep: { type: "string" }, serve: { type: "boolean", default: false } } });
 const database = await openDatabase();
-const service = new CacheService();
-const server = await startMonitor(service, process.argv.includes("--serve") ? undefined : 0);
+const service = new CacheService({ path: options.keep });
+if (options.keep !== undefined) console.log(`${service.size} entries found in ${options.keep}`);
+const server = await startMonitor(service, options.serve ? undefined : 0);
 const monitor = `http://127.0.0.1:${server.address().port}`;
 console.log(`${database.count()} properties of ${database.tenants().length} tenants; monitor on ${monitor}`);
 console.log("settings:", service.tune());
 
 const tenants = database.tenants();
 const scenarios = {
-  // Steps that have no divisor in common with the count spread the popular ones over the table.
-  property: { pick: (rank) => ((rank * 7919) % 171_075) + 1, count: database.count(), query: (id) => database.property(id) },
+  property: { pick: propertyOf, count: database.count(), query: (id) => database.property(id) },
   tenant: { pick: (rank) => tenants[rank], count: tenants.length, query: (id) => database.tenant(id) },
   invoiceTemplate: { pick: (rank) => tenants[rank], count: tenants.length, query: (id) => database.invoiceTemplate(id) },
 };
@@ -104,4 +82,7 @@ for (const path of ["/health", "/valkey/stats", "/whatsapp/rate-limits"]) {
   console.log(`GET ${path}`, await (await fetch(monitor + path)).json());
 }
 console.log("DELETE /cache/tenant", await (await fetch(`${monitor}/cache/tenant`, { method: "DELETE" })).json());
-if (!process.argv.includes("--serve")) server.close();
+if (!options.serve) {
+  server.close();
+  console.log(`RESTART ${JSON.stringify(await restarts())}`);
+}

@@ -1,7 +1,7 @@
-//! `cargo xtask demo`: sets everything up, runs the example applications, and prints one table.
+//! `cargo xtask demo`: sets everything up, runs the example applications, and prints one table of their loads, and one of their restarts.
 //!
-//! An example prints, among anything else, a line `DEMO {json}` per scenario with the fields of [`COLUMNS`]; what it measures
-//! and how is its own business.
+//! An example prints, among anything else, a line `DEMO {json}` per scenario with the fields of [`COLUMNS`], and a line `RESTART {json}`
+//! with those of [`RESTARTS`] if it keeps its cache; what it measures and how is its own business.
 
 use crate::table::table;
 use crate::test::{cinstall, pkg_config};
@@ -21,8 +21,11 @@ const EXAMPLES: &[(&str, Prepare)] = &[
     ("rust-word-counts", rust),
 ];
 
-/// Fields of a `DEMO` line, and their headings.
-const COLUMNS: &[(&str, &str)] = &[
+/// Fields of a line, and their headings.
+type Columns = [(&'static str, &'static str)];
+
+/// Of a `DEMO` line.
+const COLUMNS: &Columns = &[
     ("scenario", "scenario"),
     ("requests", "requests"),
     ("per_second", "per second"),
@@ -33,39 +36,67 @@ const COLUMNS: &[(&str, &str)] = &[
     ("p99_without_ms", "p99 without"),
 ];
 
+/// Of a `RESTART` line: how the first start ended and what it kept, what the second one found, and how long after the start of its process the
+/// first answer came out of the cache.
+const RESTARTS: &Columns = &[
+    ("ended", "first start ended by"),
+    ("keys", "keys kept"),
+    ("keys_found", "keys found"),
+    ("first_hit_without_ms", "first hit without, ms"),
+    ("first_hit_ms", "with, ms"),
+];
+
 /// Runs every example; fails if one does, or is not there, or reports nothing.
 pub fn run() -> Result<(), String> {
-    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    let (mut loads, mut restarts, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     for (at, (name, prepare)) in EXAMPLES.iter().enumerate() {
         println!("== {name} ({} of {})", at + 1, EXAMPLES.len());
         match example(name, *prepare) {
-            Ok(found) => rows.extend(found),
+            Ok(text) => {
+                loads.extend(rows(name, &text, "DEMO", COLUMNS));
+                restarts.extend(rows(name, &text, "RESTART", RESTARTS));
+            }
             Err(message) => {
                 println!("   {message}");
                 bad.push(*name);
             }
         }
     }
-    let head: Vec<&str> =
-        std::iter::once("example").chain(COLUMNS.iter().map(|(_, heading)| *heading)).collect();
-    println!("\n{}", table(&head, &rows, &[2, 3, 4, 5, 6, 7, 8]));
+    println!("\n{}", table(&head(COLUMNS), &loads, &[2, 3, 4, 5, 6, 7, 8]));
+    if !restarts.is_empty() {
+        println!("started again, with the cache of the first start and without\n");
+        println!("{}", table(&head(RESTARTS), &restarts, &[2, 3, 4, 5]));
+    }
     if bad.is_empty() { Ok(()) } else { Err(format!("did not run: {}", bad.join(", "))) }
 }
 
-fn example(name: &str, prepare: Prepare) -> Result<Vec<Vec<String>>, String> {
+fn head(columns: &Columns) -> Vec<&'static str> {
+    std::iter::once("example").chain(columns.iter().map(|(_, heading)| *heading)).collect()
+}
+
+/// What an example printed, a `DEMO` line at least.
+fn example(name: &str, prepare: Prepare) -> Result<String, String> {
     let folder = sh::root().join("examples").join(name);
     if !folder.is_dir() {
         return Err(format!("there is no examples/{name} yet"));
     }
     let mut command = prepare(&folder)?;
     let text = sh::run("demo", command.current_dir(&folder))?.ok(name)?;
-    let rows: Vec<Vec<String>> = text.lines().filter_map(|line| row(name, line)).collect();
-    if rows.is_empty() { Err("it printed no DEMO line".into()) } else { Ok(rows) }
+    if rows(name, &text, "DEMO", COLUMNS).is_empty() {
+        Err("it printed no DEMO line".into())
+    } else {
+        Ok(text)
+    }
 }
 
-fn row(name: &str, line: &str) -> Option<Vec<String>> {
-    let json = line.trim().strip_prefix("DEMO ")?;
-    let cells = COLUMNS.iter().map(|(field, _)| {
+/// The rows of all lines that begin with a word.
+fn rows(name: &str, text: &str, word: &str, columns: &Columns) -> Vec<Vec<String>> {
+    text.lines().filter_map(|line| row(name, line, word, columns)).collect()
+}
+
+fn row(name: &str, line: &str, word: &str, columns: &Columns) -> Option<Vec<String>> {
+    let json = line.trim().strip_prefix(word)?.strip_prefix(' ')?;
+    let cells = columns.iter().map(|(field, _)| {
         let found = value(json, field);
         let share =
             found.as_deref().filter(|_| *field == "hit_rate").and_then(|share| share.parse::<f64>().ok());
@@ -139,8 +170,10 @@ mod tests {
     #[test]
     fn reads_a_demo_line() {
         let line = r#"DEMO {"scenario": "areas", "requests": 5000, "hit_rate": 0.98, "p50_ms":0.05,"p99_without_ms": 90.5}"#;
-        let cells = row("x", line).unwrap();
+        let cells = row("x", line, "DEMO", COLUMNS).unwrap();
         assert_eq!(cells, ["x", "areas", "5000", "-", "98.0 %", "0.05", "-", "-", "90.5"]);
-        assert_eq!(row("x", "other output"), None);
+        assert_eq!(row("x", "other output", "DEMO", COLUMNS), None);
+        let text = "some\nRESTART {\"ended\": \"SIGKILL\", \"keys\": 7, \"first_hit_ms\": 1.5}\n";
+        assert_eq!(rows("x", text, "RESTART", RESTARTS), [["x", "SIGKILL", "7", "-", "-", "1.5"]]);
     }
 }

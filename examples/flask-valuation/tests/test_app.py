@@ -31,6 +31,7 @@ def rows(tmp_path, monkeypatch):
     connection.execute("INSERT INTO airports VALUES ('LAX', 'Los Angeles Intl')")
     connection.commit()
     monkeypatch.setenv("VALUATION_DB", str(path))
+    monkeypatch.delenv("VALUATION_CACHE", raising=False)
     yield connection
     connection.close()
 
