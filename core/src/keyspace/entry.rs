@@ -404,7 +404,8 @@ impl Parts<'_> {
 
     /// Appends the entry as it is to stand in a file.
     pub(crate) fn copy_out(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.word().to_le_bytes());
+        let lengths = if self.is_long() { LONG } else { self.lengths() };
+        out.extend_from_slice(&(self.flags() | lengths).to_le_bytes());
         if self.is_long() {
             out.extend_from_slice(&(self.key.len() as u64 | (self.value.len() as u64) << 32).to_le_bytes());
         }
@@ -413,8 +414,9 @@ impl Parts<'_> {
         out.extend_from_slice(self.value);
     }
 
-    /// The first word.
-    fn word(&self) -> u64 {
+    /// The first word, without what tells lengths.
+    #[inline(always)]
+    fn flags(&self) -> u64 {
         let mut word = self.kind as u64 | (u64::from(self.stamp) << STAMP_SHIFT) & STAMP_MASK;
         for (bit, set) in
             [(HAS_DEADLINE, self.deadline.is_some()), (SAVED, self.is_saved), (ASCII, self.ascii)]
@@ -423,18 +425,22 @@ impl Parts<'_> {
                 word |= bit;
             }
         }
-        if self.is_long() {
-            return word | LONG;
-        }
-        word | (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT
+        word
+    }
+
+    /// The lengths, as they stand in the first word where they are short.
+    #[inline(always)]
+    fn lengths(&self) -> u64 {
+        (self.key.len() as u64) << KEY_SHIFT | (self.value.len() as u64) << VALUE_SHIFT
     }
 
     /// Writes the entry over an allocation of its size class.
     pub(crate) fn write(&self, arena: &mut Arena, at: Ref) {
-        let word = self.word();
+        let flags = self.flags();
         if self.is_long() {
-            return self.write_long(arena, at, word);
+            return self.write_long(arena, at, flags | LONG);
         }
+        let word = flags | self.lengths();
         arena.set_word(at, 0, word);
         if let Some(deadline) = self.deadline {
             arena.set_word(at, 1, deadline);

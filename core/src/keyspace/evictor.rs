@@ -291,6 +291,12 @@ impl Evictor {
         }
     }
 
+    /// Files all keys anew, as if the policy had just been chosen: they did not come one by one. O(shards * databases).
+    pub(crate) fn file_all(&self, keyspace: &Keyspace) {
+        let (mut state, chosen) = (self.state.lock(), self.chosen.load(Ordering::Relaxed));
+        self.choose(keyspace, &mut state, chosen, keyspace.config.hot().maxmemory_samples());
+    }
+
     fn choose(&self, keyspace: &Keyspace, state: &mut State, wanted: usize, samples: usize) {
         let chosen = wanted.checked_sub(1).map(|index| &POLICIES[index]);
         let policy = chosen.and_then(|chosen| evict::policy(chosen, samples));

@@ -139,6 +139,7 @@ impl Keyspace {
             guard.adopt(shard, &databases);
             self.report(&mut guard);
         }
+        self.evictor.file_all(self);
         if image.shards.iter().flat_map(|shard| &shard.tables).any(|table| table.with_deadline > 0) {
             *self.arming.lock() = Some(Arming::default());
         }

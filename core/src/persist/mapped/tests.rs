@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{PAGES_AT, seed_in};
+use super::{MappedFile, PAGES_AT, seed_in};
 use crate::persist::tests::{info, run, session, wait_until};
 use crate::store::HashSeed;
 use crate::{Clock, Config, Engine, Session};
@@ -138,9 +138,13 @@ fn every_byte_is_guarded() {
     let whole = fs::read(&path).unwrap();
     let refused = |bytes: &[u8], what: &str| {
         fs::write(&path, bytes).unwrap();
-        let error = open_with(folder.path(), "").err().unwrap_or_else(|| panic!("{what}: it was opened"));
-        let text = error.to_string();
-        assert!(text.contains("2.base.ks is damaged at byte") || text.contains("version"), "{what}: {text}");
+        let read = MappedFile::open(fs::File::open(&path).unwrap(), &path);
+        let error = read.and_then(|file| file.verify(|| true)).expect_err(what).to_string();
+        assert!(
+            error.contains("2.base.ks is damaged at byte") || error.contains("version"),
+            "{what}: {error}"
+        );
+        error
     };
     for at in (0..whole.len()).filter(|at| at % 997 == 0 || *at < 120 || whole[*at] != 0) {
         let mut bytes = whole.clone();
@@ -150,7 +154,8 @@ fn every_byte_is_guarded() {
     for len in (0..whole.len()).step_by(4093).chain([1, 100, 4095, 4096, whole.len() - 1]) {
         refused(&whole[..len], &format!("cut at {len}"));
     }
-    refused(&[&whole[..], b"x"].concat(), "a byte more");
+    let error = refused(&[&whole[..], b"x"].concat(), "a byte more");
+    assert_eq!(open_with(folder.path(), "").err().unwrap().to_string(), error);
     fs::write(&path, &whole).unwrap();
     let mut session = session(&open_with(folder.path(), "").unwrap());
     assert_eq!(run(&mut session, "GET text"), "$5 value");
@@ -327,4 +332,26 @@ fn a_file_that_somebody_cuts_off_does_not_end_the_process() {
     assert!(found.count() < 400);
     // By whoever notices first: who verifies the file, or who looks after the map.
     wait_until("writes to be refused", || run(&mut session, "SET k v").starts_with('-'));
+}
+
+#[test]
+fn keys_that_came_with_a_file_are_evicted() {
+    for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-adaptive", "allkeys-random", "volatile-ttl"] {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let mut session = session(&open_with(folder.path(), "").unwrap());
+            (0..500)
+                .for_each(|at| _ = run(&mut session, &format!("SET key:{at} {} EX 9999", "v".repeat(5_000))));
+            run(&mut session, "SAVE");
+        }
+        let limits = format!("maxmemory 2mb\nmaxmemory-policy {policy}\n");
+        let engine = open_with(folder.path(), &limits).unwrap();
+        let mut session = session(&engine);
+        for at in 0..200 {
+            let reply = run(&mut session, &format!("SET new:{at} {} EX 9999", "v".repeat(5_000)));
+            assert_eq!(reply, "+OK", "{policy} {at}");
+        }
+        let left = run(&mut session, "DBSIZE")[1..].parse::<u32>().unwrap();
+        assert!((200..420).contains(&left), "{policy}: {left}");
+    }
 }
