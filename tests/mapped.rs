@@ -162,6 +162,7 @@ fn another_program_reads_what_was_just_written() {
             |prefix: &str| (0..2000).map(|number| format!(" {number} {prefix}{number}")).collect::<String>();
         text(&mut client, &format!("HSET hash:more{}", pairs("value:")));
         text(&mut client, &format!("RPUSH list:more{}", numbers("element:")));
+        text(&mut client, &format!("RPUSH list:listpack:more{}", " element".repeat(700)));
         text(&mut client, &format!("SADD set:more{}", numbers("member:")));
         text(&mut client, &format!("ZADD zset:more{}", pairs("member:")));
         text(&mut client, &format!("SET text:more {}", "text".repeat(50_000)));

@@ -112,6 +112,8 @@ class Snapshot:
         shared = len(key) + len(value) + (15 if len(key) < 32 else 17)
         if kind == 2 and (shared > 128 or (deadline and len(key) > 107)):
             kind = 3
+        # The root of a list says whether its only node is what is called a listpack.
+        name = KINDS[6 if kind == 7 and self.data[up(at, 8) + 22] & 1 else kind]
         if kind == 0:
             held = self.number("q", at)
         elif kind == 4:
@@ -124,7 +126,7 @@ class Snapshot:
             held = list(listpack(value))
         elif kind < 4:
             held = value
-        return KINDS[kind], deadline, key, held
+        return name, deadline, key, held
 
 
 if __name__ == "__main__":
