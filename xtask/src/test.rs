@@ -149,7 +149,7 @@ pub fn beside_oracle(log: &str, targets: &[&str]) -> Result<Option<Command>, Str
     let mut command = sh::cargo(&["test", "-p", "keystead-tests", "--no-fail-fast"]);
     command.args(targets.iter().flat_map(|target| ["--test", target]));
     command.env("KEYSTEAD_ORACLE", setup::oracle()?).env("KEYSTEAD_OLDER", setup::peer()?);
-    command.env("KEYSTEAD_BIN", keystead);
+    command.env("KEYSTEAD_BIN", keystead).env("KEYSTEAD_PYTHON", setup::venv()?.join("python"));
     Ok(Some(command))
 }
 
@@ -161,7 +161,7 @@ fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
 }
 
 fn compat() -> Result<Outcome, String> {
-    against_oracle("compat", &["selfcheck", "compat", "files"])
+    against_oracle("compat", &["selfcheck", "compat", "files", "mapped"])
 }
 
 fn property() -> Result<Outcome, String> {

@@ -23,7 +23,7 @@ use super::victims::Victims;
 use crate::config::{EvictionPolicy, POLICIES, Scope};
 use crate::evict::adaptive;
 use crate::evict::memory::{Counters, time_limit_us};
-use crate::evict::ticks::{Ticks, stamp_of_age};
+use crate::evict::ticks::{Ticks, stamp_age, stamp_of_age};
 use crate::evict::uses::Uses;
 use crate::evict::{self, Event, Eviction, Policy, Record};
 use crate::os::Guard;
@@ -121,7 +121,10 @@ impl Stamps {
     /// Milliseconds since the access, or since the key was filed, that a stamp remembers; `None` where accesses are counted instead.
     pub(crate) fn idle_ms(&self, stamp: u32) -> Option<u64> {
         let clock = self.recording.clock_of(stamp)?;
-        Some(self.timeline.idle_ms(clock, self.clock, self.now_ms))
+        // Half of the clock's round: what looks older was used, or filed, since, as entries are while a snapshot is written.
+        let half = if matches!(self.recording, Recording::Reuse { .. }) { 1 << 28 } else { 1 << 30 };
+        let is_later = stamp_age(self.clock, clock) > half;
+        Some(if is_later { 0 } else { self.timeline.idle_ms(clock, self.clock, self.now_ms) })
     }
 
     /// How stamps are kept.

@@ -1,4 +1,4 @@
-//! Snapshots in Keystead's own format: the memory of an engine as it is used, which opening maps. Byte by byte it is in `docs/formats.md`.
+//! Snapshots in Keystead's own format: the memory of an engine as it is used, which opening maps. Byte by byte it is in `docs/snapshot.md`.
 //!
 //! What stands in that memory is [`crate::keyspace::image`]'s affair. Head, meta and each page have a checksum. Those of the pages are verified before the
 //! memory is used where that takes no time, or an option asks for it, else in the background.
@@ -19,6 +19,8 @@ use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, HashSeed, Keyspace, scan};
 use crate::rdb::{self, KeyRecord, Usage};
 use format::Head;
+#[cfg(feature = "fuzzing")]
+pub(crate) use format::repair;
 pub(super) use writer::{save, save_held};
 
 /// What names of files of this format end in.
@@ -166,7 +168,7 @@ impl MappedFile {
         let (hot, now) = (keyspace.config.hot(), keyspace.clock.now_ms());
         let clock = Clock::manual(self.image.made_ms);
         let own = Keyspace::new(clock, keyspace.config.clone(), HashSeed::of(self.image.seed));
-        let maps = files::is_local(files::folder_of(&self.path));
+        let maps = hot.snapshot_map() && files::is_local(files::folder_of(&self.path));
         let adopted = own.adopt(&self.image, &self.layout, (&self.file, maps));
         adopted.map_err(|error| files::told("Opening", &self.path, &error))?;
         let mut loaded = Loaded { functions: self.functions.clone(), ..Loaded::default() };
@@ -202,6 +204,14 @@ impl MappedFile {
             return Some(Usage::Frequency(stamp as u8));
         }
         own.idle_ms(stamp).map(|idle_ms| Usage::Idle(idle_ms / 1000))
+    }
+}
+
+#[cfg(feature = "fuzzing")]
+impl MappedFile {
+    /// What keys are hashed with in it.
+    pub(crate) fn seed(&self) -> HashSeed {
+        HashSeed::of(self.image.seed)
     }
 }
 

@@ -151,7 +151,16 @@ impl Table {
         self.homes.len as usize * BUCKET
     }
 
-    /// Four numbers that [`Table::from_words`] makes the same table of.
+    /// Whether the numbers fit each other, so that what is looked for at random is found: one of a file may be anything.
+    pub(crate) fn is_sound(&self) -> bool {
+        let most = (u64::from(self.homes.len) + u64::from(self.overflows)) * SLOTS as u64;
+        (self.homes.len > 0) == (self.len > 0)
+            && u64::from(self.len) <= most
+            && self.longest <= self.overflows
+            && self.overflows <= self.len
+    }
+
+    /// Two words that [`Table::from_words`] makes the same table of.
     pub(crate) fn to_words(self) -> [u64; 2] {
         [
             u64::from(self.len) << 32 | u64::from(self.homes.len),

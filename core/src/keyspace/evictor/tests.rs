@@ -535,3 +535,20 @@ fn keys_of_an_engine_that_began_empty_have_one_record_each() {
         assert_eq!(keyspace.evictor.bytes(), bytes, "{policy}");
     }
 }
+
+#[test]
+fn what_is_used_while_a_snapshot_is_written_is_no_older_than_that() {
+    const CLOCK: u32 = 1 << 30;
+    for policy in evicting() {
+        let engine = engine(policy, SMALL);
+        let keyspace = &engine.inner.keyspace;
+        let stamps = keyspace.stamps();
+        let [earlier, later] =
+            [stamps.clock.wrapping_sub(4), stamps.clock + 4].map(|clock| clock & (u32::MAX >> 1));
+        if let Some(idle_ms) = stamps.idle_ms(later) {
+            assert_eq!(idle_ms, 0, "{policy}");
+            assert_eq!(stamps.at_clock(later, CLOCK) % (1 << 29), CLOCK % (1 << 29), "{policy}");
+            assert!(stamps.idle_ms(earlier) > Some(0), "{policy}");
+        }
+    }
+}

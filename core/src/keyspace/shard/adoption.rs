@@ -1,11 +1,13 @@
 //! A shard that goes on with what an image holds of it.
 
 use super::{ShardData, Space};
+use crate::keyspace::entry::Head;
 use crate::keyspace::image::ShardImage;
 use crate::keyspace::stored::rehash;
 use crate::store::memory::pool::Run;
 use crate::store::memory::{Arena, Ref};
 use crate::store::table::Table;
+use crate::value::Kind;
 
 impl ShardData {
     /// Goes on with an image, whose memory is there. The shard has held nothing. O(fields) of hashes that have some with deadlines.
@@ -32,9 +34,9 @@ impl ShardData {
         }
     }
 
-    /// Makes the timers of fields that are in no file.
+    /// Makes the timers of fields that are in no file; none where something else stands than a hash, since pages may be verified later.
     fn arm_fields(&mut self, db: usize, at: Ref) {
-        let hash = rehash(&self.arena, &self.shared.seed, at);
+        let Some(hash) = self.hash_of_table(db, at) else { return };
         let armed = self.edit_owned(db, hash, at, |owned, seed| {
             let timers = owned.timers_anew(seed);
             owned.set_wheel(Some(timers));
@@ -44,6 +46,16 @@ impl ShardData {
         if let Ok((_, Some(deadline), _)) = armed {
             self.arm(db, hash, deadline);
         }
+    }
+
+    /// The hash of a key whose value is a hash that is a table, if such an entry stands there and is in the table of its database.
+    fn hash_of_table(&self, db: usize, at: Ref) -> Option<u64> {
+        let words = self.arena.region().words(at)?;
+        let head = Head::of(words)?;
+        let is_it = words.get(0)? & Kind::MASK == Kind::HashTable as u64
+            && head.size() <= words.len() * size_of::<u64>();
+        let hash = is_it.then(|| rehash(&self.arena, &self.shared.seed, at))?;
+        self.find_by(db, hash, |found| found == at).map(|_| hash)
     }
 
     /// Arms the timers of keys of one chain of the table at a place. Returns the next cursor; `None` if there is no such place.

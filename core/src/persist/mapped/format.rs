@@ -6,9 +6,10 @@ use std::path::Path;
 
 use super::{MappedFile, PAGE, PAGES_AT, damaged};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keyspace::image::{DatabaseImage, Image, ShardImage, TableImage};
+use crate::keyspace::image::{DatabaseImage, Image, ShardImage, StampKind, TableImage};
 use crate::persist::files;
 use crate::store::key::SHARDS;
+use crate::store::memory::buckets;
 use crate::store::table::Table;
 
 /// What a file begins with, and the version that is read and written.
@@ -18,10 +19,16 @@ const VERSION: u32 = 1;
 /// Bytes of the head before its checksum.
 const HEAD: usize = PAGE - 4;
 
+/// References of a page: one for each 8 bytes.
+const UNITS: u32 = (PAGE / 8) as u32;
+
+/// The last time that a file can be made, in unix milliseconds: no clock that counts microseconds goes further.
+const LATEST_MS: u64 = i64::MAX as u64 / 1000;
+
 /// Pages that references lead to.
 const MOST_PAGES: u32 = 1 << 23;
 
-/// See `docs/formats.md`.
+/// See `docs/snapshot.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     /// Bytes of the file.
@@ -159,17 +166,21 @@ pub(super) fn read(mut file: File, path: &Path, head: &Head) -> Result<MappedFil
     if len != head.len {
         return Err(damaged(path, len.min(head.len), "it is cut off, or goes on"));
     }
-    let meta_len = (head.len.checked_sub(head.meta_at).is_some_and(|most| head.meta_len <= most))
-        .then_some(head.meta_len);
-    let meta_len = meta_len.ok_or_else(|| damaged(path, 0, "its head makes no sense"))?;
-    let meta = read_part(&mut file, path, (head.meta_at, meta_len), (head.meta_checksum, "its meta"))?;
-    let decoded = decode(&mut In(&meta), head).filter(|(image, _)| is_sound(image));
+    let behind = head.len.checked_sub(head.meta_at).and_then(|rest| rest.checked_sub(head.meta_len));
+    let pages = (head.meta_at / PAGE as u64).checked_sub(1);
+    let fits = head.meta_at.is_multiple_of(PAGE as u64)
+        && behind.zip(pages).is_some_and(|(behind, pages)| behind == pages * size_of::<u32>() as u64);
+    if !fits {
+        return Err(damaged(path, 0, "its head makes no sense"));
+    }
+    let part = (head.meta_at, head.meta_len);
+    let meta = read_part(&mut file, path, part, (head.meta_checksum, "its meta"))?;
+    let decoded = decode(&mut In(&meta), head).filter(|(image, _)| is_sound(image, head));
     let nonsense = || damaged(path, head.meta_at, "its meta makes no sense");
     let (image, functions) = decoded.ok_or_else(nonsense)?;
     let (layout, end) = image.layout(PAGES_AT, PAGES_AT);
     let sums_at = head.meta_at + head.meta_len;
-    let pages = (head.meta_at - PAGE as u64) / PAGE as u64;
-    if end > head.meta_at || !head.meta_at.is_multiple_of(PAGE as u64) || head.len - sums_at != pages * 4 {
+    if end > head.meta_at {
         return Err(nonsense());
     }
     let (path, keys) = (path.to_owned(), head.keys);
@@ -248,40 +259,108 @@ fn decode(meta: &mut In<'_>, head: &Head) -> Option<(Image, Vec<Vec<u8>>)> {
     meta.0.is_empty().then_some((image, functions))
 }
 
-/// Whether the numbers of an image fit each other: runs lie in its pages and do not overlap, tables in their rows.
-fn is_sound(image: &Image) -> bool {
-    let numbers: Vec<u64> = image.databases.iter().map(|database| database.number).collect();
-    let are_distinct = (1..numbers.len()).all(|at| !numbers[..at].contains(&numbers[at]));
+/// Whether the numbers of an image fit each other and the file: runs lie in its pages and do not overlap, tables in their rows. So no sum of them overflows.
+fn is_sound(image: &Image, head: &Head) -> bool {
+    let are_distinct = are_distinct(image.databases.iter().map(|database| database.number));
+    let rows: u64 = image.databases.iter().map(|database| u64::from(database.rows)).sum();
+    let have_room = rows <= head.len / buckets::ROW as u64;
     let mut runs: Vec<(u32, u32)> =
         image.shards.iter().flat_map(|shard| shard.runs.iter().chain(&shard.huge)).copied().collect();
     runs.sort_unstable();
     // Number 0 is no reference.
-    let mut free = 1;
+    let (mut free, mut of_entries) = (1, 0);
     let are_apart = runs.into_iter().all(|(first, pages)| {
         let is_apart = first >= free && pages > 0;
         free = first.saturating_add(pages);
+        of_entries += u64::from(pages);
         is_apart && free <= image.pages
     });
-    are_distinct && are_apart && image.shards.iter().all(|shard| is_shard_sound(image, shard))
+    let tables = image.shards.iter().flat_map(|shard| &shard.tables);
+    let keys: u64 = tables.map(|table| Table::from_words(table.table).len() as u64).sum();
+    are_distinct
+        && have_room
+        && are_apart
+        && of_entries + u64::from(image.shareable) < u64::from(image.pages)
+        && keys == head.keys
+        && image.stamps <= StampKind::Reuse as u32
+        && image.made_ms <= LATEST_MS
+        && image.shards.iter().all(|shard| is_shard_sound(image, shard))
+}
+
+fn are_distinct<T: Ord>(numbers: impl Iterator<Item = T>) -> bool {
+    let mut numbers: Vec<T> = numbers.collect();
+    numbers.sort_unstable();
+    numbers.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 fn is_shard_sound(image: &Image, shard: &ShardImage) -> bool {
     let bytes: u64 = shard.runs.iter().map(|(_, pages)| u64::from(*pages) * PAGE as u64).sum();
-    let mut seen = Vec::new();
-    let mut is_sound = |table: &TableImage| {
-        let Some(database) = image.databases.get(table.database as usize) else { return false };
-        let is_new = !seen.contains(&table.database);
-        seen.push(table.database);
-        let found = Table::from_words(table.table);
-        let words = u64::from(image.pages) * (PAGE as u64 / 8);
-        is_new
-            && found.home_count() <= database.rows
-            && (found.home_count() > 0) == (found.len() > 0)
-            && table.with_deadline <= found.len() as u64
-            && table.inside.len() <= found.len()
-            && table.inside.iter().all(|at| *at > 0 && u64::from(*at) < words)
+    let len: u64 = shard.tables.iter().map(|table| Table::from_words(table.table).len() as u64).sum();
+    let mut held: Vec<(u32, u32)> = shard.runs.iter().chain(&shard.huge).copied().collect();
+    held.sort_unstable();
+    let is_held = |at: u32| {
+        let page = at / UNITS;
+        let behind = held.partition_point(|(first, _)| *first <= page);
+        behind > 0 && page - held[behind - 1].0 < held[behind - 1].1
     };
-    shard.used <= bytes && shard.used.is_multiple_of(8) && shard.tables.iter().all(&mut is_sound)
+    let is_table_sound = |table: &TableImage| {
+        let database = image.databases.get(table.database as usize);
+        let found = Table::from_words(table.table);
+        database.is_some_and(|database| found.home_count() <= database.rows)
+            && found.is_sound()
+            && table.with_deadline <= found.len() as u64
+            && (table.with_deadline > 0 || table.deadlines == 0)
+            && table.inside.len() <= found.len()
+            && table.inside.iter().all(|at| is_held(*at))
+    };
+    shard.used <= bytes
+        && shard.used.is_multiple_of(8)
+        && shard.owners <= len
+        && are_distinct(shard.tables.iter().map(|table| table.database))
+        && shard.tables.iter().all(is_table_sound)
+}
+
+/// Gives a file head and meta of other numbers, and what follows from these, with checksums that are right.
+#[cfg(test)]
+pub(super) fn altered(file: &[u8], change: impl FnOnce(&mut Head, &mut Image)) -> Vec<u8> {
+    let path = Path::new("altered.ks");
+    let number = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().expect("eight bytes")) as usize;
+    let (meta_at, end) = (number(56), number(56) + number(64));
+    let scratch = tempfile::tempfile().expect("there is a folder for temporary files");
+    io::Write::write_all(&mut &scratch, file).expect("it has room");
+    let mut head = Head::read(&scratch, path).expect("it was whole");
+    let (mut image, functions) = decode(&mut In(&file[meta_at..end]), &head).expect("it was whole");
+    change(&mut head, &mut image);
+    let meta = meta(&image, &functions);
+    let (before, grown) = (head.meta_len, meta.len() as u64);
+    if before == (end - meta_at) as u64 {
+        head.meta_len = grown;
+        head.len = head.len.wrapping_add(grown).wrapping_sub(before);
+    }
+    head.databases = image.databases.len() as u32;
+    let bytes = [&file[PAGE..meta_at], &meta, &file[end..]].concat();
+    repair([head.bytes(), bytes].concat())
+}
+
+/// Puts checksums that are right where head, meta and the checksums of pages have theirs, as far as these parts are there. What pages have stays.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn repair(mut file: Vec<u8>) -> Vec<u8> {
+    if file.len() < PAGE {
+        return file;
+    }
+    let number = |at: usize| Some(u64::from_le_bytes(file.get(at..at + 8)?.try_into().ok()?) as usize);
+    let sums = number(56).zip(number(64)).and_then(|(at, len)| {
+        let end = at.checked_add(len)?;
+        Some((crc32fast::hash(file.get(at..end)?), crc32fast::hash(file.get(end..)?)))
+    });
+    let put = |file: &mut [u8], at: usize, sum: u32| file[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+    if let Some((meta, sums)) = sums {
+        put(&mut file, 72, meta);
+        put(&mut file, 88, sums);
+    }
+    let sum = crc32fast::hash(&file[..HEAD]);
+    put(&mut file, HEAD, sum);
+    file
 }
 
 /// Numbers that are written one after the other.

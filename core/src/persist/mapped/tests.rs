@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::format::{Head, altered};
 use super::{MappedFile, PAGES_AT, seed_in};
+use crate::keyspace::image::{DatabaseImage, Image};
 use crate::persist::tests::{info, run, session, wait_until};
 use crate::store::HashSeed;
 use crate::{Clock, Config, Engine, Session};
@@ -354,4 +356,98 @@ fn keys_that_came_with_a_file_are_evicted() {
         let left = run(&mut session, "DBSIZE")[1..].parse::<u32>().unwrap();
         assert!((200..420).contains(&left), "{policy}: {left}");
     }
+
+/// A file whose checksums are right, and numbers are not.
+type Change = fn(&mut Head, &mut Image);
+
+/// The first shard that has a table with deadlines of fields.
+fn table(image: &mut Image) -> &mut crate::keyspace::image::TableImage {
+    let mut tables = image.shards.iter_mut().flat_map(|shard| &mut shard.tables);
+    tables.find(|table| !table.inside.is_empty()).expect("there is one")
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut session = session(&open_with(folder.path(), "").unwrap());
+        for line in [
+            "SET text value",
+            "HSET hash f 1 g 2",
+            "HPEXPIRE hash 1000000 FIELDS 1 f",
+            "SETBIT bits 100000 1",
+        ] {
+            run(&mut session, line);
+        }
+        run(&mut session, "SAVE");
+    }
+    let path = base(folder.path(), 2);
+    let whole = fs::read(&path).unwrap();
+    let changes: &[(&str, Change)] = &[
+        ("made", |head, _| head.made_ms = u64::MAX),
+        ("stamps", |head, _| head.stamps = 3),
+        ("pages", |head, _| head.pages = 1 << 23),
+        ("no pages", |head, _| head.pages = 1),
+        ("shareable", |head, _| head.shareable = head.pages),
+        ("meta at 0", |head, _| head.meta_at = 0),
+        ("meta in a page", |head, _| head.meta_at += 8),
+        ("meta at the end", |head, _| head.meta_at = u64::MAX - 4095),
+        ("length of the meta", |head, _| head.meta_len = u64::MAX),
+        ("meta goes on", |head, _| head.meta_len += 4),
+        ("keys", |head, _| head.keys += 1),
+        ("rows", |_, image| image.databases[0].rows = u32::MAX),
+        ("no rows", |_, image| image.databases[0].rows = 0),
+        ("rows that overflow", |_, image| {
+            let more = DatabaseImage { number: 0, rows: u32::MAX };
+            image.databases.extend((1..1 << 18).map(|number| DatabaseImage { number, ..more }));
+        }),
+        ("a database twice", |_, image| image.databases.push(image.databases[0])),
+        ("a table of no database", |_, image| table(image).database = 1),
+        ("longest chain", |_, image| table(image).table[1] |= u64::MAX << 32),
+        ("overflow", |_, image| table(image).table[1] |= 0xffff_ffff),
+        ("entries", |head, image| {
+            table(image).table[0] |= u64::MAX << 32;
+            let tables = image.shards.iter().flat_map(|shard| &shard.tables);
+            head.keys = tables.map(|table| table.table[0] >> 32).sum();
+        }),
+        ("deadlines", |_, image| table(image).with_deadline = 2),
+        ("deadlines of none", |_, image| table(image).deadlines = 1),
+        ("inside nothing", |_, image| table(image).inside[0] = 0),
+        ("inside what is free", |_, image| table(image).inside[0] = (image.pages) * 512),
+        ("inside twice", |_, image| {
+            let inside = &mut table(image).inside;
+            inside.push(inside[0]);
+        }),
+        ("used", |_, image| image.shards.iter_mut().for_each(|shard| shard.used = 1 << 40)),
+        ("owners", |_, image| image.shards[0].owners = u64::MAX),
+        ("runs", |_, image| {
+            let run = (image.pages - 1, 2);
+            image.shards[0].runs.push(run);
+        }),
+        ("runs that overlap", |_, image| {
+            let runs: Vec<_> = image.shards.iter().flat_map(|shard| shard.runs.clone()).collect();
+            image.shards[0].huge.push(runs[0]);
+        }),
+    ];
+    for (what, change) in changes {
+        fs::write(&path, altered(&whole, change)).unwrap();
+        let error = open_with(folder.path(), "").err().unwrap_or_else(|| panic!("{what}: it was opened"));
+        assert!(error.to_string().contains("makes no sense"), "{what}: {error}");
+    }
+    // Where no hash begins that is in the table, no timer is armed, and nothing else happens.
+    for offset in [1, 2, 3] {
+        let change = |_: &mut Head, image: &mut Image| table(image).inside[0] += offset;
+        fs::write(&path, altered(&whole, change)).unwrap();
+        let mut session = session(&open_with(folder.path(), "").unwrap());
+        assert_eq!(run(&mut session, "HGET hash f"), "$1 1");
+    }
+    // Many databases take no longer than their number.
+    let many = |_: &mut Head, image: &mut Image| {
+        image.databases.extend((1..300_000).map(|number| DatabaseImage { number, rows: 0 }));
+    };
+    fs::write(&path, altered(&whole, many)).unwrap();
+    let error = open_with(folder.path(), "").err().unwrap().to_string();
+    assert!(error.contains("more databases than"), "{error}");
+    fs::write(&path, altered(&whole, |_, _| ())).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), whole);
 }
