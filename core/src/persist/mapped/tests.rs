@@ -356,6 +356,7 @@ fn keys_that_came_with_a_file_are_evicted() {
         let left = run(&mut session, "DBSIZE")[1..].parse::<u32>().unwrap();
         assert!((200..420).contains(&left), "{policy}: {left}");
     }
+}
 
 /// A file whose checksums are right, and numbers are not.
 type Change = fn(&mut Head, &mut Image);
