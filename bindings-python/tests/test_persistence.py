@@ -331,7 +331,7 @@ FULL = """
         assert error.kind == "KS_ERR_MISCONF" and "File too large" in str(error), error
     else:
         raise AssertionError("no write was refused")
-    count = cache.get("k")[0]
+    acknowledged, count = count - 1, cache.get("k")[0]
 """
 
 
@@ -360,18 +360,21 @@ def test_a_log_that_cannot_be_written_is_an_error_at_its_end_and_loses_nothing(r
         try:
             cache.close()
         except keystead.exceptions.ResponseError as error:
-            print(count)
+            print(acknowledged)
         """
-    count = int(run(textwrap.dedent(FULL).format(path=str(path)) + textwrap.dedent(code)))
+    acknowledged = int(run(textwrap.dedent(FULL).format(path=str(path)) + textwrap.dedent(code)))
     with Cache(path=path) as cache:
-        assert cache.get("k")[0] == count and "from its ring" in cache.engine.opening_notes[0]
+        # The write that had an error for an answer, since nothing had room for it, may be there, and need not be.
+        assert cache.get("k")[0] in (acknowledged, acknowledged + 1)
+        assert "from its ring" in cache.engine.opening_notes[0]
 
 
 def test_a_damaged_log_is_refused(path):
     with Cache(path=path) as cache:
         cache.set("k", 1)
     log = log_of(path).read_bytes()
-    log_of(path).write_bytes(log + b"neither a command\r\n" + log)
+    # It says that all of it was on the disk.
+    log_of(path).write_bytes(log.replace(b"SET", b"SEX", 1))
     for _ in range(2):
         with pytest.raises(ConnectionError, match=str(log_of(path))):
             Cache(path=path)
