@@ -370,7 +370,13 @@ impl State {
             let table = Table::build(entries, overflow, |home, words| homes.push((home, words)))?;
             let Database { image, lines } = &mut self.databases[database];
             image.rows = image.rows.max(table.home_count());
-            lines.resize(image.rows as usize * SHARDS, [0; 8]);
+            let wanted = image.rows as usize * SHARDS;
+            if lines.len() < wanted {
+                // Zeroes of the system's, which nobody has to write: whoever gives an entry early waits for this.
+                let longer = bytemuck::allocation::try_zeroed_vec(wanted).map_err(|()| Error::no_memory())?;
+                let shorter = std::mem::replace(lines, longer);
+                lines[..shorter.len()].copy_from_slice(&shorter);
+            }
             homes.into_iter().for_each(|(home, words)| lines[home as usize * SHARDS + shard] = words);
             table_of(&mut self.shards[shard].image, database as u32).table = table.to_words();
         }

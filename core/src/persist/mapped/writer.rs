@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::format::{self, Head};
 use super::{PAGE, PAGES_AT};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyspace::image::{Builder, Built};
 use crate::keyspace::snapshot::SnapshotWriter;
 use crate::keyspace::{Db, Entry, Keyspace, scan};
@@ -130,7 +130,8 @@ impl<'f> Writer<'f> {
         let Built { image, records, buckets } = builder.end();
         let (layout, end) = image.layout(PAGES_AT, PAGES_AT);
         if !records.is_empty() {
-            let mut all = vec![0u64; image.pages as usize];
+            let all = bytemuck::allocation::try_zeroed_vec(image.pages as usize);
+            let mut all: Vec<u64> = all.map_err(|()| Error::no_memory())?;
             records.iter().for_each(|(first, pages)| all[*first as usize] = u64::from(*pages) << 32 | 1);
             self.write(layout.records, bytemuck::cast_slice(&all))?;
         }

@@ -10,8 +10,8 @@
 //! anchor    the collection's first own number, or a word of a block: the top node, above it the height, and the words of a top leaf that is short; the
 //!           second number, or the next word: the weight of all
 //! leaf      count (u32) | items (u32 each)                                   of unit weight
-//!           count (u64) | item (u32), weight (u32) | ...                     else
-//! inner     count (u64) | child (u32), first item (u32) | ... | weights (u64 each) | hints (u64 each)
+//!           count (u32) | nothing (u32) | item (u32), weight (u32) | ...     else
+//! inner     count (u32) | nothing (u32) | child (u32), first item (u32) | ... | weights (u64 each) | hints (u64 each)
 //! ```
 //!
 //! **Shape.** A node that is full is split in halves; at either end of the tree it stays full and the item begins a node of its own, so that what is filled in
