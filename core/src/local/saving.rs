@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Local;
 use crate::background::NEVER;
@@ -13,6 +14,9 @@ use crate::persist::{Manner, Persistence, Task, refusing};
 
 /// Milliseconds between two looks at whether a snapshot is due.
 const LOOK_MS: u64 = 1000;
+
+/// Time that an engine has for itself before its file is read whole, to be verified.
+const SETTLED: Duration = Duration::from_millis(200);
 
 impl Local {
     /// Writes a snapshot and waits for it. O(data).
@@ -143,6 +147,8 @@ impl Local {
         let Some(file) = self.persistence.take_unverified() else { return };
         let own = self.own.clone();
         let verify = move || {
+            // Whoever opens the engine reads the first keys meanwhile.
+            std::thread::sleep(SETTLED);
             let verified = file.verify(|| own.strong_count() > 0);
             if let (Err(error), Some(engine)) = (verified, own.upgrade()) {
                 engine.set_damaged(error);

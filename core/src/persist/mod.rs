@@ -18,6 +18,7 @@ pub(crate) mod saving;
 pub(crate) mod source;
 pub(crate) mod staging;
 mod status;
+mod syncing;
 pub(crate) mod writing;
 
 use std::path::{Path, PathBuf};

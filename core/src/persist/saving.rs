@@ -9,8 +9,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::files::Replacement;
+use super::files::{self, Replacement};
 use super::mapped;
+use super::syncing::Syncing;
 use super::writing::{Form, Records, Writer};
 use crate::config::{POLICIES, Rule, VALKEY_VERSION};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,9 +28,6 @@ const STEP: usize = 16 << 10;
 
 /// Bytes of a value above which it is encoded when its shard is unlocked again.
 const LONGEST_AT_ONCE: usize = 1 << 10;
-
-/// Bytes after which what was written is sent to the disk, so that not all of it waits for the end.
-pub(super) const SYNCED_AT_ONCE: u64 = 32 << 20;
 
 /// A key whose value is encoded later.
 struct Waiting {
@@ -188,13 +186,16 @@ pub(crate) fn save(
     let writer: Arc<dyn SnapshotWriter> = collector.clone();
     // What others write meanwhile may make them a little wrong: they are for whoever makes room.
     let sizes = keyspace.sizes();
-    let mut pieces =
-        Pieces { file: replacement.file(), left: SYNCED_AT_ONCE, syncs: hot.rdb_save_incremental_fsync() };
+    let file = replacement.file();
+    let told = |error: io::Error| files::told("Writing", target, &error);
+    let syncing = Syncing::begin(file, hot.rdb_save_incremental_fsync());
+    let mut pieces = Pieces { file, syncing };
     let (about, now_s) = ((&notes(keyspace, purpose)[..], sizes), keyspace.clock.now_ms() / 1000);
     let mut out = Writer::begin(&mut pieces, form, hot, about, now_s)?;
     functions.iter().try_for_each(|library| out.function(library))?;
     visit(keyspace, &writer, progress, meanwhile, |_| collector.pass_on(keyspace, &mut out, progress))?;
     let bytes = out.end()?;
+    pieces.syncing.end().map_err(told)?;
     replacement.commit()?;
     Ok(bytes)
 }
@@ -279,18 +280,13 @@ impl Collector {
 /// A file that is synced bit by bit.
 struct Pieces<'f> {
     file: &'f mut File,
-    left: u64,
-    syncs: bool,
+    syncing: Syncing,
 }
 
 impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
-        self.left = self.left.saturating_sub(written as u64);
-        if self.left == 0 && self.syncs {
-            self.file.sync_data()?;
-            self.left = SYNCED_AT_ONCE;
-        }
+        self.syncing.wrote(written);
         Ok(written)
     }
 

@@ -130,7 +130,7 @@ fn reads(path: &Path, count: u64, len: f64) {
     let mut draw = uniform(count);
     let mut time = |db: &Database| {
         let start = thread_ns();
-        (0..CALLS).for_each(|_| drop(db.get_into(key(draw()), &mut buffer).expect("a string")));
+        (0..CALLS).for_each(|_| _ = db.get_into(key(draw()), &mut buffer).expect("a string"));
         (thread_ns() - start) as f64 / CALLS as f64
     };
     let rounds = (0..REPEATS).map(|_| time(&mapped_db) / time(&memory_db)).collect();

@@ -11,7 +11,8 @@ use crate::keyspace::image::{Builder, Built};
 use crate::keyspace::snapshot::SnapshotWriter;
 use crate::keyspace::{Db, Entry, Keyspace, scan};
 use crate::persist::files::{self, Replacement};
-use crate::persist::saving::{Progress, SYNCED_AT_ONCE, visit};
+use crate::persist::saving::{Progress, visit};
+use crate::persist::syncing::Syncing;
 use crate::store::key::SHARDS;
 use crate::sync::Arc;
 
@@ -79,16 +80,14 @@ struct Writer<'f> {
     /// Of each page behind the head; of those that were not written that of zeroes.
     checksums: Vec<u32>,
     of_zeroes: u32,
-    /// Bytes until what was written is sent to the disk, so that not all of it waits for the end.
-    left: u64,
-    syncs: bool,
+    syncing: Syncing,
 }
 
 impl<'f> Writer<'f> {
     fn new(keyspace: &Keyspace, file: &'f mut File, target: &'f Path) -> Self {
         let (checksums, of_zeroes) = (Vec::new(), crc32fast::hash(&[0; PAGE]));
-        let syncs = keyspace.config.hot().rdb_save_incremental_fsync();
-        Self { file, target, checksums, of_zeroes, left: SYNCED_AT_ONCE, syncs }
+        let syncing = Syncing::begin(file, keyspace.config.hot().rdb_save_incremental_fsync());
+        Self { file, target, checksums, of_zeroes, syncing }
     }
 
     /// Writes what an image has ready.
@@ -116,11 +115,7 @@ impl<'f> Writer<'f> {
     fn put(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(at))?;
         self.file.write_all(bytes)?;
-        self.left = self.left.saturating_sub(bytes.len() as u64);
-        if self.left == 0 && self.syncs {
-            self.file.sync_data()?;
-            self.left = SYNCED_AT_ONCE;
-        }
+        self.syncing.wrote(bytes.len());
         Ok(())
     }
 
@@ -159,7 +154,8 @@ impl<'f> Writer<'f> {
         };
         let behind = [meta, sums].concat();
         let written = self.put(meta_at, &behind).and_then(|()| self.put(0, &head.bytes()));
-        written.map_err(|error| files::told("Writing", self.target, &error))?;
+        let synced = written.and_then(|()| self.syncing.end());
+        synced.map_err(|error| files::told("Writing", self.target, &error))?;
         Ok(head.len)
     }
 }
