@@ -293,7 +293,7 @@ enum ks_status ks_open(const struct ks_options *options,
                        struct ks_engine **engine);
 
 /**
- * Writes all databases, as they are now, to one file of Valkey's format (RDB), which takes the place of what was there, whole or not at all. Other threads go
+ * Writes all databases, as they are now, to one file of Valkey's format (RDB), or of Keystead's own if its name ends in `.ks`, which takes the place of what was there, whole or not at all. Other threads go
  * on meanwhile. O(data).
  *
  * Returns KS_OK, KS_ERR_IO if the file can't be written: what was there is there; or KS_ERR_USAGE.
@@ -302,7 +302,7 @@ enum ks_status ks_snapshot(const struct ks_engine *engine,
                            const char *path);
 
 /**
- * Has all databases hold what a file of Valkey's format (RDB) holds, and nothing else. Nobody sees a part of it: other threads wait, and have writes refused
+ * Has all databases hold what a file of Valkey's format (RDB) or of Keystead's own holds, and nothing else. Nobody sees a part of it: other threads wait, and have writes refused
  * until the log of a path is written anew. O(data).
  *
  * Returns KS_OK, KS_ERR_IO if the file is damaged or can't be read, and nothing has changed, or if the log can't be written; KS_ERR_OOM; or KS_ERR_USAGE.
