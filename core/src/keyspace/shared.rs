@@ -153,10 +153,17 @@ impl Shared {
     }
 
     /// The same, given to it if need be. The caller is writing to a shard.
+    #[inline(always)]
     pub(super) fn make_place(&self, db: usize) -> usize {
-        if let Some(place) = self.place_of(db) {
-            return place;
+        match self.place_of(db) {
+            Some(place) => place,
+            None => self.find_or_give_place(db),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_or_give_place(&self, db: usize) -> usize {
         let mut places = self.places.lock();
         let known = self.listed.get(db).map_or_else(
             || places.unlisted.get(&db).copied().unwrap_or(0),
