@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 /// The only files that may contain unsafe code.
 const UNSAFE: &[&str] = &[
     "core/src/os.rs",
-    "core/src/os/lost_pages.rs",
     "core/src/store/memory/region.rs",
     "core/src/store/memory/words.rs",
     "bindings-python/src/hot.rs",
