@@ -132,9 +132,9 @@ impl Keyspace {
         self.evictor.begin_at(CLOCK, elapsed_ms, self.clock.coarse_ms());
         self.show_stamp();
         self.spare_mapped();
+        let databases: Vec<usize> = image.databases.iter().map(|found| found.number as usize).collect();
         let is_used = |shard: &ShardImage| !shard.tables.is_empty();
         for (number, shard) in image.shards.iter().enumerate().filter(|(_, shard)| is_used(shard)) {
-            let databases: Vec<usize> = image.databases.iter().map(|found| found.number as usize).collect();
             let mut guard = self.lock(number);
             guard.adopt(shard, &databases);
             self.report(&mut guard);

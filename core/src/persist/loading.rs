@@ -44,7 +44,7 @@ pub(crate) fn read_any(
     put: impl FnMut(KeyRecord) -> Result<()>,
 ) -> Result<Loaded> {
     let told = |error| files::told("Reading", path, &error);
-    if mapped::is_named_so(path) || mapped::begins_so(&mut file).map_err(told)? {
+    if mapped::is_one(&mut file, path).map_err(told)? {
         return MappedFile::open(file, path)?.each_key(keyspace, time, put);
     }
     Ok(read(keyspace, &mut file, time, put)?.0)
@@ -156,7 +156,7 @@ impl Persistence {
         let mut file = File::open(&path).map_err(|error| files::told("Opening", &path, &error))?;
         let mut put = |record| put(keyspace, record);
         let told = |error| files::told("Reading", &path, &error);
-        let loaded = if mapped::is_named_so(&path) || mapped::begins_so(&mut file).map_err(told)? {
+        let loaded = if mapped::is_one(&mut file, &path).map_err(told)? {
             let file = MappedFile::open(file, &path)?;
             match file.adopt(keyspace, Time::Present, |file| self.verify_later(file))? {
                 Adopted::Whole(loaded) => loaded,

@@ -69,7 +69,7 @@ pub(crate) fn read_file(
 ) -> Result<(Option<Loaded>, End)> {
     let told = |error: io::Error| files::told("Reading", path, &error);
     let mut file = File::open(path).map_err(told)?;
-    if mapped::is_named_so(path) || mapped::begins_so(&mut file).map_err(told)? {
+    if mapped::is_one(&mut file, path).map_err(told)? {
         let len = file.metadata().map_err(told)?.len();
         let loaded = match receiver.whole(MappedFile::open(file, path)?, time)? {
             Adopted::Whole(loaded) => loaded,

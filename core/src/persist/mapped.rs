@@ -43,11 +43,14 @@ pub(crate) fn is_named_so(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(ENDING.as_bytes())
 }
 
-/// Whether a file begins as these do. It is read from its beginning, and is again afterwards.
+/// Whether a file of this path is one of these, by its name or its beginning. It is read from its beginning, and is again afterwards.
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn begins_so(file: &mut File) -> io::Result<bool> {
+pub(crate) fn is_one(file: &mut File, path: &Path) -> io::Result<bool> {
+    if is_named_so(path) {
+        return Ok(true);
+    }
     let mut head = Vec::new();
     file.rewind()?;
     file.by_ref().take(format::MAGIC.len() as u64).read_to_end(&mut head)?;
