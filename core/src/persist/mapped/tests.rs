@@ -209,7 +209,9 @@ fn what_expires_is_reclaimed_though_no_timer_is_in_the_file() {
 
 #[test]
 fn uses_are_remembered_and_reading_leaves_the_map_alone() {
-    for (policy, more) in [("noeviction", ""), ("allkeys-lru", "maxmemory 100mb\n"), ("allkeys-lfu", "")] {
+    for (policy, more) in
+        [("noeviction", ""), ("allkeys-lru", "maxmemory 100mb\n"), ("allkeys-lfu", "lfu-log-factor 0\n")]
+    {
         let folder = tempfile::tempdir().unwrap();
         let open = |at_ms| {
             let config = format!("enable-debug-command yes\nmaxmemory-policy {policy}\n{more}");
