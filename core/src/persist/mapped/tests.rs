@@ -413,7 +413,7 @@ fn numbers_that_do_not_fit_are_refused() {
             let tables = image.shards.iter().flat_map(|shard| &shard.tables);
             head.keys = tables.map(|table| table.table[0] >> 32).sum();
         }),
-        ("deadlines", |_, image| table(image).with_deadline = 2),
+        ("deadlines", |_, image| table(image).with_deadline = 4),
         ("deadlines of none", |_, image| table(image).deadlines = 1),
         ("inside nothing", |_, image| table(image).inside[0] = 0),
         ("inside what is free", |_, image| table(image).inside[0] = (image.pages) * 512),
