@@ -132,4 +132,20 @@ mod tests {
         assert!(!refused("enable-debug-command yes\n"));
         assert!(!refused("enable-debug-command local\n"));
     }
+
+    /// The server finds such a name when the seed of its table happens to have it in the other's bucket, and no script can ask for that.
+    #[test]
+    fn a_name_that_goes_on_behind_a_zero_byte_is_another() {
+        let engine = engine();
+        let mut session = engine.session(Form::Resp);
+        for (line, reply) in [
+            ("GET\0 k", "-ERR unknown command 'GET', with args beginning with: 'k' \r\n"),
+            ("COMMAND GETKEYS get\0 k", "-ERR Invalid command specified\r\n"),
+            ("COMMAND INFO get\0", "*1\r\n$-1\r\n"),
+            ("CONFIG GET hz\0", "*0\r\n"),
+            ("CONFIG SET hz\0 30", "-ERR Unknown option or number of arguments for CONFIG SET - 'hz'\r\n"),
+        ] {
+            assert_eq!(call(&mut session, line), reply.as_bytes(), "{line:?}");
+        }
+    }
 }
