@@ -179,6 +179,11 @@ impl Places {
         let increment = self.file("incr.aof", manifest.next_number(Part::Increment));
         let path = self.path(&increment);
         let told = |error: io::Error| files::told("Creating", &path, &error);
+        // A power loss may undo that a file was emptied: what an earlier life left under this name would be loaded as this log's.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(told(error)),
+            _ => {}
+        }
         let file = files::create(&path).map_err(told)?;
         files::sync_folder(&self.folder).map_err(told)?;
         Ok((increment, file))

@@ -534,6 +534,19 @@ fn nothing_is_written_while_there_can_be_no_log_of_what_was_restored() {
 }
 
 #[test]
+fn an_increment_is_a_new_file_whatever_an_earlier_life_has_left_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path());
+    let (orphan, link) = (log_file(folder.path(), 2), folder.path().join("link"));
+    fs::write(&orphan, "of an earlier life").unwrap();
+    fs::hard_link(&orphan, &link).unwrap();
+    assert!(run(&mut session(&engine), "BGREWRITEAOF").starts_with('+'));
+    wait_until("the rewrite", || info(&mut session(&engine), "aof_rewrite_in_progress") == "0");
+    assert!(fs::read(&orphan).unwrap().starts_with(b"#KS:"), "it is the log's now");
+    assert_eq!(fs::read_to_string(&link).unwrap(), "of an earlier life", "which a power loss may bring back");
+}
+
+#[test]
 fn an_engine_ends_while_others_write_and_rewrite() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..6 {
