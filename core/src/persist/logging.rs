@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::log::Log;
 use super::log_reader::Source;
 use super::manifest::{LogFile, Manifest, Part};
-use super::ring::{self, Ring};
+use super::ring::{self, Recovered, Ring};
 use super::saving::{self, Progress, Purpose};
 use super::writing::Form;
 use super::{Persistence, Task, beside_log, files, folder, text};
@@ -104,7 +104,7 @@ impl Places {
             let found = frames::look(&path).map_err(|error| files::told("Reading", &path, &error))?;
             files.push((path, increment.number, found));
         }
-        let mut place = None;
+        let (mut place, mut is_ring_spent) = (None, true);
         for (index, (path, number, found)) in files.iter().enumerate() {
             let later = &files[index + 1..];
             let own = found.places.map(|places| places.1).or(place);
@@ -118,12 +118,14 @@ impl Places {
                 return Err(damaged(path, found.whole));
             }
             let told = |error: io::Error| files::told("Completing", path, &error);
-            let (mut file, mut missing) =
-                (OpenOptions::new().append(true).open(path).map_err(told)?, Vec::new());
+            let mut file = OpenOptions::new().append(true).open(path).map_err(told)?;
             let start = own.unwrap_or(0);
-            if found.rest != Rest::Foreign {
-                missing = ring::recover(&self.ring(), *number, start).map_err(told)?;
-            }
+            let recovered = match found.rest {
+                Rest::Foreign => Recovered { missing: Vec::new(), has_more: true },
+                _ => ring::recover(&self.ring(), *number, start).map_err(told)?,
+            };
+            let missing = recovered.missing;
+            is_ring_spent = !recovered.has_more;
             let cut = found.len - found.whole;
             // What a killed process was writing is in the ring.
             let is_in_ring = !missing.is_empty() && cut <= (missing.len() + LONGEST_HEAD) as u64;
@@ -132,7 +134,8 @@ impl Places {
                 return Err(truncated(path, found.whole));
             }
             if is_torn {
-                self.empty(later, missing.is_empty(), &mut notes)?;
+                self.empty(later, &mut notes)?;
+                is_ring_spent &= later.is_empty() || !missing.is_empty();
                 file.set_len(found.whole).map_err(told)?;
                 notes.extend((is_lost && cut > 0).then(|| cut_off(path, cut)));
             }
@@ -147,25 +150,30 @@ impl Places {
                 break;
             }
         }
+        if !is_ring_spent {
+            self.remove_ring()?;
+        }
         Ok((notes, place))
     }
 
     /// Empties files behind a gap: what they have was promised to nobody. The ring has more of the kind, if it has nothing of the file before.
-    fn empty(&self, files: &[(PathBuf, u64, Framed)], is_ring: bool, notes: &mut Vec<String>) -> Result<()> {
+    fn empty(&self, files: &[(PathBuf, u64, Framed)], notes: &mut Vec<String>) -> Result<()> {
         for (path, _, found) in files.iter().filter(|(_, _, found)| found.len > 0) {
             let emptied = files::create(path).and_then(|file| file.sync_all());
             emptied.map_err(|error| files::told("Emptying", path, &error))?;
             notes.push(cut_off(path, found.len));
         }
-        if is_ring && !files.is_empty() {
-            let ring = self.ring();
-            let removed = fs::remove_file(&ring).and_then(|()| files::sync_folder(&self.folder));
-            removed.or_else(|error| {
-                let is_gone = error.kind() == io::ErrorKind::NotFound;
-                if is_gone { Ok(()) } else { Err(files::told("Removing", &ring, &error)) }
-            })?;
-        }
         Ok(())
+    }
+
+    /// Removes the ring, if there is one: no power loss brings it back.
+    fn remove_ring(&self) -> Result<()> {
+        let ring = self.ring();
+        let removed = fs::remove_file(&ring).and_then(|()| files::sync_folder(&self.folder));
+        removed.or_else(|error| {
+            let is_gone = error.kind() == io::ErrorKind::NotFound;
+            if is_gone { Ok(()) } else { Err(files::told("Removing", &ring, &error)) }
+        })
     }
 
     /// A ring for an increment of a number; none on file systems of other machines.
@@ -243,7 +251,7 @@ impl FoundLog {
             }
             let end = found.places.map(|places| places.1).or(place).unwrap_or(0);
             if found.rest != Rest::Foreign {
-                source.missing = ring::recover(ring, increment.number, end).map_err(told)?;
+                source.missing = ring::recover(ring, increment.number, end).map_err(told)?.missing;
             }
             let is_torn = found.rest == Rest::Torn;
             source.whole = is_torn.then_some(found.whole);

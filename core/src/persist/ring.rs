@@ -130,21 +130,32 @@ impl Ring {
     }
 }
 
+/// What a ring has for a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Recovered {
+    /// What the file goes on with.
+    pub(super) missing: Vec<u8>,
+    /// It has what goes on nowhere, or is of another file. A power loss may bring that back while the file grows, or one gets the number of the other:
+    /// such a ring has to go.
+    pub(super) has_more: bool,
+}
+
 /// What is missing at the end of the log's file of a number, which is so many bytes long. O(bytes of the ring).
 ///
 /// # Errors
 /// There is a ring, and it can't be read.
-pub(super) fn recover(path: &Path, number: u64, len: u64) -> io::Result<Vec<u8>> {
+pub(super) fn recover(path: &Path, number: u64, len: u64) -> io::Result<Recovered> {
     let mut ring = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Recovered::default()),
         other => other?,
     };
+    let others = Recovered { missing: Vec::new(), has_more: true };
     let mut head = Vec::new();
     ring.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
-    let Some(seed) = head.get(16..24).and_then(|seed| seed.try_into().ok()) else { return Ok(Vec::new()) };
+    let Some(seed) = head.get(16..24).and_then(|seed| seed.try_into().ok()) else { return Ok(others) };
     let seed = u64::from_le_bytes(seed);
     if head != header(number, seed) {
-        return Ok(Vec::new());
+        return Ok(others);
     }
     let mut circle = Vec::with_capacity(SIZE);
     ring.take(SIZE as u64).read_to_end(&mut circle)?;
@@ -163,12 +174,14 @@ pub(super) fn recover(path: &Path, number: u64, len: u64) -> io::Result<Vec<u8>>
     let mut missing = Vec::new();
     for (place, record) in records {
         let end = len + missing.len() as u64;
-        let Some(known) = end.checked_sub(place) else { break };
+        let Some(known) = end.checked_sub(place) else {
+            return Ok(Recovered { missing, has_more: true });
+        };
         if let Some(new) = record.get(usize::try_from(known).unwrap_or(usize::MAX)..) {
             missing.extend_from_slice(new);
         }
     }
-    Ok(missing)
+    Ok(Recovered { missing, has_more: false })
 }
 
 /// Bytes that a record takes which has so many.
@@ -205,6 +218,10 @@ mod tests {
         (folder.path().join("ring"), folder)
     }
 
+    fn missing(path: &Path, len: u64) -> Vec<u8> {
+        recover(path, 1, len).unwrap().missing
+    }
+
     #[test]
     fn what_was_put_is_recovered_as_far_as_it_goes_on() {
         let (path, _folder) = place();
@@ -213,14 +230,19 @@ mod tests {
             assert!(ring.put(at, word.as_bytes()));
         }
         drop(ring);
-        assert_eq!(recover(&path, 7, 0).unwrap(), b"zerofoureight");
-        assert_eq!(recover(&path, 7, 6).unwrap(), b"ureight", "the file may end within a record");
-        assert_eq!(recover(&path, 7, 13).unwrap(), b"");
-        assert_eq!(recover(&path, 7, 20).unwrap(), b"gap");
-        assert_eq!(recover(&path, 8, 0).unwrap(), b"", "of another file");
-        assert_eq!(recover(&path.with_file_name("none"), 7, 0).unwrap(), b"");
+        let recovered = |number, len| {
+            let Recovered { missing, has_more } = recover(&path, number, len).unwrap();
+            (String::from_utf8(missing).unwrap(), has_more)
+        };
+        assert_eq!(recovered(7, 0), ("zerofoureight".into(), true));
+        assert_eq!(recovered(7, 6), ("ureight".into(), true), "the file may end within a record");
+        assert_eq!(recovered(7, 13), (String::new(), true));
+        assert_eq!(recovered(7, 20), ("gap".into(), false));
+        assert_eq!(recovered(7, 23), (String::new(), false));
+        assert_eq!(recovered(8, 0), (String::new(), true), "of another file");
+        assert_eq!(recover(&path.with_file_name("none"), 7, 0).unwrap(), Recovered::default());
         drop(Ring::open(&path, 7).unwrap());
-        assert_eq!(recover(&path, 7, 0).unwrap(), b"", "it begins anew");
+        assert_eq!(recovered(7, 0), (String::new(), false), "it begins anew");
     }
 
     #[test]
@@ -242,7 +264,7 @@ mod tests {
             place += bytes.len() as u64;
             all.extend_from_slice(&bytes);
         }
-        assert_eq!(recover(&path, 1, written).unwrap(), all[written as usize..]);
+        assert_eq!(missing(&path, written), all[written as usize..]);
     }
 
     #[test]
@@ -253,9 +275,9 @@ mod tests {
         while ring.put(place, word) {
             place += word.len() as u64;
         }
-        assert_eq!(recover(&path, 1, 0).unwrap().len() as u64, place);
-        assert_eq!(recover(&path, 1, place - 30).unwrap().len(), 30);
-        assert_eq!(recover(&path, 1, place).unwrap(), b"");
+        assert_eq!(missing(&path, 0).len() as u64, place);
+        assert_eq!(missing(&path, place - 30).len(), 30);
+        assert_eq!(missing(&path, place), b"");
     }
 
     #[test]
@@ -267,19 +289,19 @@ mod tests {
         }
         drop(ring);
         let whole = std::fs::read(&path).unwrap();
-        let full = recover(&path, 1, 0).unwrap();
+        let full = missing(&path, 0);
         assert_eq!(full.len(), 80);
         for byte in (0..HEAD / 2).chain(HEAD..HEAD + 10 * 24) {
             let mut changed = whole.clone();
             changed[byte] ^= 1;
             std::fs::write(&path, &changed).unwrap();
-            let left = recover(&path, 1, 0).unwrap();
+            let left = missing(&path, 0);
             assert!(full.starts_with(&left), "byte {byte}");
             assert!(left.len() < full.len() || (28..HEAD).contains(&byte), "byte {byte}");
         }
         for len in 0..HEAD + 300 {
             std::fs::write(&path, &whole[..len]).unwrap();
-            assert!(full.starts_with(&recover(&path, 1, 0).unwrap()));
+            assert!(full.starts_with(&missing(&path, 0)));
         }
     }
 }

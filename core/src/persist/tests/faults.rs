@@ -1,7 +1,7 @@
 //! What others do to files, or while they are written, or while an engine ends: power losses, servers, forks, snapshots of the program's own, waits.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::logs::{as_killed, log_file, open_with};
@@ -163,4 +163,50 @@ fn whoever_waits_for_keys_hears_that_the_engine_has_ended() {
             assert_eq!(run(&mut own, line), closed, "{line}");
         }
     });
+}
+
+fn ring_of(folder: &Path) -> PathBuf {
+    folder.join("appendonlydir/appendonly.aof.ring")
+}
+
+/// Opens an engine and says whether it took over the ring that was there, as a power loss may bring that back while it does.
+fn takes_over_its_ring(folder: &Path) -> bool {
+    let (link, before) = (folder.join("link"), fs::read(ring_of(folder)).unwrap());
+    fs::hard_link(ring_of(folder), &link).unwrap();
+    let engine = open_with(folder, "").unwrap();
+    assert!(ring_of(folder).exists());
+    let is_taken = fs::read(&link).unwrap() != before;
+    drop(engine);
+    is_taken
+}
+
+#[test]
+fn a_ring_with_what_goes_on_nowhere_is_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open_with(folder.path(), "").unwrap();
+    run(&mut session(&engine), "SET a 1");
+    let killed = as_killed(folder.path());
+    assert!(takes_over_its_ring(killed.path()), "all that it has is in the file now");
+    run(&mut session(&engine), "SET b 2");
+    let killed = as_killed(folder.path());
+    let mut ring = fs::read(ring_of(killed.path())).unwrap();
+    // The record of the first write, of which the file has nothing.
+    ring[64 + 20] ^= 1;
+    fs::write(ring_of(killed.path()), ring).unwrap();
+    fs::write(log_file(killed.path(), 1), "").unwrap();
+    assert!(!takes_over_its_ring(killed.path()), "the second goes on nowhere");
+}
+
+#[test]
+fn a_ring_of_an_increment_that_no_manifest_names_is_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open_with(folder.path(), "").unwrap();
+    run(&mut session(&engine), "SET a 1");
+    let before = as_killed(folder.path());
+    assert!(run(&mut session(&engine), "BGREWRITEAOF").starts_with('+'));
+    wait_until("the rewrite", || info(&mut session(&engine), "aof_rewrite_in_progress") == "0");
+    run(&mut session(&engine), "SET ghost 1");
+    // The power went, and the disk had all of the ring and nothing of the manifest. The next increment will have the number of the one that is gone.
+    fs::copy(ring_of(folder.path()), ring_of(before.path())).unwrap();
+    assert!(!takes_over_its_ring(before.path()));
 }
