@@ -155,6 +155,12 @@ impl Keyspace {
         self.shared.pool.has_lost() || self.shared.all_buckets().iter().any(|buckets| buckets.has_lost())
     }
 
+    /// Has the system read the neighbours of what is missing of a mapped file along with it, or not.
+    pub(crate) fn read_ahead(&self, reads: bool) {
+        self.shared.pool.read_ahead(reads);
+        self.shared.all_buckets().iter().for_each(|buckets| buckets.read_ahead(reads));
+    }
+
     /// Arms timers of keys that came with an image, for some time. Says whether there are more. The caller holds no lock.
     pub(crate) fn arm_adopted(&self, time: Duration) -> bool {
         let Some(mut arming) = *self.arming.lock() else { return false };

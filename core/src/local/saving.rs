@@ -150,12 +150,16 @@ impl Local {
             // Whoever opens the engine reads the first keys meanwhile.
             std::thread::sleep(SETTLED);
             let verified = file.verify(|| own.strong_count() > 0);
-            if let (Err(error), Some(engine)) = (verified, own.upgrade()) {
+            let Some(engine) = own.upgrade() else { return };
+            engine.keyspace.read_ahead(true);
+            if let Err(error) = verified {
                 engine.set_damaged(error);
             }
         };
         // Without a thread it is as if nobody had asked.
-        let _ = std::thread::Builder::new().name("keystead-verify".into()).spawn(verify);
+        if std::thread::Builder::new().name("keystead-verify".into()).spawn(verify).is_err() {
+            self.keyspace.read_ahead(true);
+        }
     }
 
     /// Lets go of what is on disk: this process is a child of the one that it belongs to.

@@ -139,6 +139,8 @@ impl MappedFile {
         adopted.map_err(|error| files::told("Opening", &self.path, &error))?;
         let loaded = Loaded { keys: self.keys, expired: 0, functions: self.functions.clone() };
         if !is_verified {
+            // The first reads wait for their own pages alone; who verifies reads all of it.
+            keyspace.read_ahead(false);
             verify_later(self);
         }
         Ok(Adopted::Whole(loaded))

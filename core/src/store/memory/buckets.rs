@@ -86,6 +86,11 @@ impl Buckets {
         self.region.has_lost()
     }
 
+    /// As [`Region::read_ahead`].
+    pub(crate) fn read_ahead(&self, reads: bool) {
+        self.region.read_ahead(reads);
+    }
+
     /// Its place among the databases.
     #[inline(always)]
     pub(crate) fn space(&self) -> usize {

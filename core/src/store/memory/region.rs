@@ -201,6 +201,15 @@ impl Region {
         self.spared.store(words, Ordering::Relaxed);
     }
 
+    /// Has the system read the neighbours of what is mapped and missing along with it, or not: the first takes milliseconds where a disk's pages come by the
+    /// megabyte, the second makes reading all of it dear.
+    pub(crate) fn read_ahead(&self, reads: bool) {
+        let (start, len) = self.part(0..self.mapped.load(Ordering::Relaxed));
+        if len > 0 {
+            system::advise(start, len, if reads { Advice::Sequence } else { Advice::NoSequence });
+        }
+    }
+
     /// Whether a reader shall leave a word as it is.
     #[inline]
     pub(crate) fn is_spared(&self, at: Ref) -> bool {
@@ -333,6 +342,9 @@ enum Advice {
     Collapse,
     InDumps,
     NotInDumps,
+    /// Read one after the other, as far as one can tell, or not.
+    Sequence,
+    NoSequence,
 }
 
 /// Has the C library's allocator give what it keeps in reserve back to the system, where it can.
@@ -441,6 +453,8 @@ mod system {
             Advice::Collapse => MADV_COLLAPSE,
             Advice::InDumps => libc::MADV_DODUMP,
             Advice::NotInDumps => libc::MADV_DONTDUMP,
+            Advice::Sequence => libc::MADV_NORMAL,
+            Advice::NoSequence => libc::MADV_RANDOM,
         };
         // SAFETY: such advice changes no content of any memory.
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) };

@@ -14,6 +14,12 @@ impl Pool {
         self.region.has_lost() || self.records.has_lost()
     }
 
+    /// As [`Region::read_ahead`].
+    pub(crate) fn read_ahead(&self, reads: bool) {
+        self.region.read_ahead(reads);
+        self.records.read_ahead(reads);
+    }
+
     /// Has the first `pages` be what stands in a file, and in use; `records` says where in it their records stand, and `shareable` how many of them are of
     /// runs that can be shared. Nobody uses the pool yet.
     ///
