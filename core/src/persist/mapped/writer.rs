@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 
 use super::format::{self, Head};
 use super::{PAGE, PAGES_AT};
@@ -29,22 +31,46 @@ pub(in crate::persist) fn save(
     meanwhile: impl FnOnce(),
 ) -> Result<u64> {
     let mut replacement = Replacement::begin(target)?;
-    let mut out = Writer::new(keyspace, replacement.file(), target);
+    let out = Writer::new(keyspace, replacement.file(), target);
     let builder = Arc::new(builder_of(keyspace));
     let writer: Arc<dyn SnapshotWriter> = builder.clone();
+    let out = thread::scope(|scope| {
+        // One step is written while the next one is visited; no more of them wait in memory.
+        let (sender, steps) = sync_channel(1);
+        let own = &*builder;
+        let writing = thread::Builder::new().name("keystead-write".into());
+        let writing = writing.spawn_scoped(scope, move || write_steps(out, own, steps, progress));
+        let writing = writing.map_err(|error| files::told("Writing", target, &error))?;
+        let visited = visit(keyspace, &writer, progress, meanwhile, |visited| {
+            sender.send(visited).map_err(|_| Error::command("what is visited is not written"))
+        });
+        drop(sender);
+        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // Where writing has failed that is why visiting has.
+        written.and_then(|out| visited.map(|()| out))
+    })?;
+    let bytes = out.end(&builder, functions)?;
+    replacement.commit()?;
+    Ok(bytes)
+}
+
+/// Writes what an image has, each time that so many shards have been visited.
+fn write_steps<'f>(
+    mut out: Writer<'f>,
+    builder: &Builder,
+    steps: Receiver<usize>,
+    progress: &Progress,
+) -> Result<Writer<'f>> {
     let mut finished = 0;
-    visit(keyspace, &writer, progress, meanwhile, |visited| {
-        out.take(&builder)?;
+    for visited in steps {
+        out.take(builder)?;
         while finished < visited {
             builder.finish_shard(finished)?;
             finished += 1;
         }
         progress.count(builder.keys());
-        Ok(())
-    })?;
-    let bytes = out.end(&builder, functions)?;
-    replacement.commit()?;
-    Ok(bytes)
+    }
+    Ok(out)
 }
 
 /// As [`save`], of databases whose shards are all locked.
