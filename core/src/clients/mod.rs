@@ -5,8 +5,10 @@ mod blocking;
 mod channels;
 mod monitors;
 mod outbox;
+mod pause;
 mod state;
 mod subscriptions;
+mod traits;
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
@@ -20,8 +22,10 @@ pub(crate) use channels::{Channels, Kind as SubscriptionKind};
 use monitors::Monitors;
 pub use outbox::Wake;
 pub(crate) use outbox::{Awaited, Late, Outbox};
+pub(crate) use pause::{Pause, Paused};
 pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
 use subscriptions::{Subscribed, Subscriptions};
+pub(crate) use traits::{Trait, Traits};
 
 /// What others may know of a session. Written by the session itself, read by CLIENT LIST.
 pub(crate) struct ClientInfo {
@@ -55,6 +59,10 @@ pub(crate) struct ClientInfo {
     pub(crate) reads_tape: bool,
     /// It sees each command that is executed.
     pub(crate) is_monitor: AtomicBool,
+    /// How it has asked to be served.
+    pub(crate) traits: Traits,
+    /// Who is told in its place of keys that have changed; 0 if nobody.
+    pub(crate) redirects_to: AtomicU64,
     /// What it is subscribed to.
     pub(crate) subscribed: Subscribed,
     /// What other threads have for it.
@@ -67,6 +75,14 @@ impl ClientInfo {
     /// Watched keys; none once one of them has changed, since EXEC looks at none any more.
     pub(crate) fn watched(&self) -> usize {
         if self.has_lost() { 0 } else { self.watching.load(Ordering::Relaxed) }
+    }
+
+    /// Who is told in its place of keys that have changed, as CLIENT GETREDIR tells it: 0 if it is told itself, -1 if it does not track.
+    pub(crate) fn redirect(&self) -> i64 {
+        match self.traits.has(Trait::TRACKING) {
+            true => self.redirects_to.load(Ordering::Relaxed) as i64,
+            false => -1,
+        }
     }
 
     /// Whether it has a connection that can be ended.
@@ -131,6 +147,7 @@ pub(crate) struct Clients {
     opened: AtomicU64,
     pub(crate) monitors: Monitors,
     pub(crate) channels: Channels,
+    pub(crate) pause: Pause,
 }
 
 impl Clients {
@@ -163,6 +180,8 @@ impl Clients {
             watch_flag: WatchFlag::default(),
             reads_tape,
             is_monitor: AtomicBool::new(false),
+            traits: Traits::default(),
+            redirects_to: AtomicU64::new(0),
             subscribed: Subscribed::default(),
             outbox: Outbox::default(),
             blocking: Mutex::default(),
@@ -195,6 +214,7 @@ impl Clients {
             held.push(Box::new(names));
         }
         held.push(self.monitors.freeze());
+        held.push(self.pause.freeze());
         held.push(Box::new(open));
     }
 

@@ -4,11 +4,11 @@ use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Blocking, Channels, ClientInfo, SubscriptionKind, Subscriptions};
+use super::{Blocking, Channels, ClientInfo, SubscriptionKind, Subscriptions, Trait};
 use crate::alloc;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{Db, Key, Keyspace};
 use crate::stats::{Stats, Stripe};
 use crate::sync::Arc;
 
@@ -27,11 +27,19 @@ pub(crate) struct SessionState {
     subscriptions: Subscriptions,
     /// A command has replied with messages, and not with one reply of its shape.
     pub(crate) has_sent_messages: bool,
+    /// The command has no reply.
+    pub(crate) has_no_reply: bool,
+    /// The client has asked for no replies.
+    replies_off: bool,
+    /// It has asked for none to its next command.
+    skips_next: bool,
+    /// The command that runs, or waits, is the one after that.
+    skips_this: bool,
     /// The command whose reply it waits for.
     pub(crate) blocked: Option<Blocked>,
     /// Lines about its commands that those who monitor have not got yet.
     pub(crate) shown: Vec<String>,
-    /// Follows from `authenticated`, `transaction`, `blocked`, and whether it may only subscribe.
+    /// Follows from `authenticated`, `transaction`, `blocked`, whether it may only subscribe, which replies it gets, and its traits.
     is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
@@ -43,6 +51,8 @@ pub(crate) struct Transaction {
     pub(crate) queue: Vec<Queued>,
     /// A command could not be queued: EXEC will refuse.
     pub(crate) poisoned: bool,
+    /// A command in it may change something.
+    pub(crate) may_change: bool,
     /// Bytes of the words in the queue.
     pub(crate) bytes: usize,
 }
@@ -66,6 +76,12 @@ pub(crate) struct Blocked {
     pub(crate) is_coming: bool,
 }
 
+/// What the short cuts know nothing of.
+const UNUSUAL: Trait = Trait::NO_TOUCH.with(Trait::IMPORT_SOURCE).with(Trait::TRACKING);
+
+/// What RESET takes away.
+const RESET: Trait = Trait::NO_EVICT.with(Trait::NO_TOUCH).with(Trait::IMPORT_SOURCE);
+
 /// A key under WATCH.
 pub(crate) struct Watched {
     pub(crate) db: usize,
@@ -86,9 +102,23 @@ impl SessionState {
             refuses_pushes: false,
             subscriptions: Subscriptions::default(),
             has_sent_messages: false,
+            has_no_reply: false,
+            replies_off: false,
+            skips_next: false,
+            skips_this: false,
             blocked: None,
             shown: Vec::new(),
             stripe: OnceCell::new(),
+        }
+    }
+
+    /// Tells the database how the session's commands are to find keys.
+    #[inline]
+    pub(crate) fn instruct(&self, db: &mut Db<'_>) {
+        let traits = &self.info.traits;
+        if traits.has(Trait::NO_TOUCH.with(Trait::IMPORT_SOURCE)) {
+            let is_importing = traits.has(Trait::IMPORT_SOURCE) && db.keyspace().config.hot().import_mode();
+            db.be_told(traits.has(Trait::NO_TOUCH), is_importing);
         }
     }
 
@@ -115,6 +145,49 @@ impl SessionState {
             && self.transaction.is_none()
             && self.blocked.is_none()
             && !self.may_only_subscribe()
+            && !self.replies_off
+            && !self.skips_next
+            && !self.info.traits.has(UNUSUAL)
+    }
+
+    /// It has a trait from now on, or no longer.
+    pub(crate) fn set_trait(&mut self, which: Trait, has: bool) {
+        self.info.traits.set(which, has);
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Has it get replies from now on, or none.
+    pub(crate) fn set_replies(&mut self, are_on: bool) {
+        self.replies_off = !are_on;
+        (self.skips_next, self.skips_this) = (false, false);
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Leaves out the replies of the command that runs and of the next.
+    pub(crate) fn skip_next_reply(&mut self) {
+        self.skips_next = !self.replies_off;
+        self.has_no_reply = true;
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// A command begins.
+    pub(crate) fn begin_reply(&mut self) {
+        (self.has_sent_messages, self.has_no_reply) = (false, false);
+        self.skips_this = std::mem::take(&mut self.skips_next);
+        if self.skips_this {
+            self.is_plain = self.would_be_plain();
+        }
+    }
+
+    /// The command that waited to begin begins: what was asked for it still holds.
+    pub(crate) fn is_begun_anew(&mut self) {
+        self.skips_next = self.skips_this;
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Whether what the command has replied is left out.
+    pub(crate) fn leaves_reply_out(&self) -> bool {
+        self.has_no_reply || self.replies_off || self.skips_this
     }
 
     /// Whether it is subscribed to anything and speaks RESP2: its client takes all that comes for messages.
@@ -214,17 +287,18 @@ impl SessionState {
         self.transaction.is_some()
     }
 
-    /// Keeps the command of this number for EXEC.
+    /// Keeps the command of this number for EXEC, and whether it may change something.
     ///
     /// # Errors
     /// The system has no memory for it.
-    pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]]) -> Result<()> {
+    pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]], may_change: bool) -> Result<()> {
         let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
         let mut words = alloc::with_room_for(argv.len())?;
         for word in argv {
             words.push(alloc::boxed(word)?);
         }
         transaction.queue.try_reserve(1).map_err(|_| Error::no_memory())?;
+        transaction.may_change |= may_change;
         transaction.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
         transaction.queue.push(Queued { command, argv: words });
         self.info.last_command.store(command, Ordering::Relaxed);
@@ -285,6 +359,8 @@ impl SessionState {
         self.unwatch(keyspace);
         self.select(0);
         self.set_resp3(false);
+        self.set_replies(true);
+        self.set_trait(RESET, false);
         self.info.names.lock().name.clear();
     }
 

@@ -233,9 +233,30 @@ impl Context<'_, '_> {
         Ok(true)
     }
 
+    /// Has the session wait until a time, in unix milliseconds, and begin the command anew then.
+    ///
+    /// # Errors
+    /// The system has no memory.
+    pub(super) fn postpone(&mut self, argv: &[&[u8]], until_ms: u64, reply: &Reply) -> Result<()> {
+        let words = owned(argv)?;
+        let keyspace = &self.engine.keyspace;
+        let info = self.session.info.clone();
+        let mut pending = Pending::new(keyspace, info, Some(until_ms), reply);
+        pending.is_postponed = true;
+        let pending = Arc::new(pending);
+        let waiter = Waiter::new(&keyspace.arrivals, self.session.origin(), [], [], pending.clone());
+        let wait = Arc::new(Wait { waiter, pending });
+        wait.pending.info.set_blocking(Some(wait.clone()));
+        self.session.block(of_session(wait.clone(), words));
+        end_if_closed(self.engine, &*wait);
+        Ok(())
+    }
+
     /// Ends the wait of a client, if it waits for anything; says whether it did. Waits of a process that forked this one are not ended.
     pub(crate) fn unblock(&mut self, client: &ClientInfo, how: Ending) -> bool {
-        let Some(blocking) = client.blocking() else { return false };
+        // Who waits for the end of a pause is let go with it alone, or with its connection.
+        let is_let_go = |wait: &Arc<dyn Blocking>| how == Ending::Gone || !wait.is_postponed();
+        let Some(blocking) = client.blocking().filter(is_let_go) else { return false };
         let keyspace = &self.engine.keyspace;
         let Some(locked) = &mut self.transaction else {
             let was_on = blocking.leave(keyspace, None);
@@ -294,6 +315,8 @@ struct Pending {
     number: u64,
     info: Arc<ClientInfo>,
     deadline_ms: Option<u64>,
+    /// It has not begun, and does when the wait ends.
+    is_postponed: bool,
     form: Form,
     resp3: bool,
     /// The reply if it is not served.
@@ -316,7 +339,8 @@ impl Pending {
     fn new(keyspace: &Keyspace, info: Arc<ClientInfo>, deadline_ms: Option<u64>, reply: &Reply) -> Self {
         let (form, resp3) = (reply.form(), reply.resp3());
         let (given_up, number) = (sink(form, resp3), keyspace.arrivals.number());
-        Self { number, info, deadline_ms, form, resp3, given_up, retry: None, kept: Mutex::default() }
+        let (retry, kept, is_postponed) = (None, Mutex::default(), false);
+        Self { number, info, deadline_ms, is_postponed, form, resp3, given_up, retry, kept }
     }
 
     fn failed(&self, error: Error) -> Late {
@@ -379,6 +403,9 @@ impl Blocking for Wait {
     fn end(&self, how: Ending) {
         // Nothing was done: if nobody wants the reply, there is nothing to put back.
         match how {
+            Ending::TimedOut if self.pending.is_postponed => {
+                drop(self.pending.deliver(Late { is_postponed: true, ..Late::default() }));
+            }
             Ending::TimedOut => {
                 let bytes = self.pending.given_up.as_bytes().to_vec();
                 drop(self.pending.deliver(Late { bytes, ..Late::default() }));
@@ -402,7 +429,11 @@ impl Blocking for Wait {
     }
 
     fn awaits_keys(&self) -> bool {
-        self.pending.retry.is_some()
+        self.pending.retry.is_some() || self.pending.is_postponed
+    }
+
+    fn is_postponed(&self) -> bool {
+        self.pending.is_postponed
     }
 
     fn number(&self) -> u64 {

@@ -8,6 +8,7 @@ pub mod block;
 pub mod keys;
 mod monitor;
 mod outside;
+mod pause;
 mod publish;
 mod remarkable;
 pub mod reply;

@@ -12,7 +12,7 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clients::{ClientInfo, Clients};
+use crate::clients::{ClientInfo, Clients, Paused};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::{Config, PushLimit};
@@ -35,6 +35,8 @@ const MEASURED: u32 = 1;
 const MONITORED: u32 = 2;
 /// The engine stands elsewhere.
 const ELSEWHERE: u32 = 4;
+/// Clients are paused.
+const PAUSED: u32 = 8;
 
 /// Everything an engine consists of.
 pub(crate) struct Local {
@@ -164,6 +166,34 @@ impl Local {
         }
     }
 
+    /// Whether something may be paused. One load.
+    #[inline]
+    pub(crate) fn may_be_paused(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & PAUSED != 0
+    }
+
+    /// The pause of clients that is on.
+    #[inline]
+    pub(crate) fn paused(&self) -> Option<Paused> {
+        self.clients.pause.at(|| self.keyspace.clock.now_ms(), |is_on| self.set_paused(is_on))
+    }
+
+    /// Begins a pause until that time, in unix milliseconds, or lengthens it. Meanwhile nothing expires for good, and nothing is evicted.
+    pub(crate) fn pause(&self, until_ms: u64, all: bool) {
+        let now_ms = self.keyspace.clock.now_ms();
+        self.clients.pause.begin(until_ms, all, now_ms, |is_on| self.set_paused(is_on));
+    }
+
+    /// Ends it.
+    pub(crate) fn unpause(&self) {
+        self.clients.pause.end(|is_on| self.set_paused(is_on));
+    }
+
+    fn set_paused(&self, is_on: bool) {
+        self.set_measured(PAUSED, is_on);
+        self.keyspace.keeps_expired.store(is_on, Ordering::Relaxed);
+    }
+
     /// Whether anybody monitors. One load.
     #[inline]
     pub(crate) fn is_monitored(&self) -> bool {
@@ -237,6 +267,9 @@ impl Local {
 
     #[cold]
     fn evict(&self) -> bool {
+        if self.paused().is_some() {
+            return true;
+        }
         let timer = self.keyspace.clock.timer();
         let room = self.keyspace.make_room();
         self.note_latency("eviction-cycle", timer.elapsed());

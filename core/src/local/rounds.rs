@@ -83,7 +83,7 @@ impl Work for Local {
 impl Local {
     /// Reclaims what has expired, for a while. Says whether more is due.
     fn reclaim(&self) -> bool {
-        if !self.keyspace.active_expiry.load(Ordering::Relaxed) {
+        if !self.keyspace.active_expiry.load(Ordering::Relaxed) || self.paused().is_some() {
             return false;
         }
         let timer = self.keyspace.clock.timer();
@@ -119,6 +119,10 @@ impl Local {
         goes_on |= keyspace.arm_adopted(ARMING_BUDGET);
         if keyspace.has_lost() {
             self.set_damaged(Error::lost());
+        }
+        if self.paused().is_some() {
+            // Whatever is due then is looked at again.
+            return true;
         }
         let (evicting, is_left) = keyspace.evictor.work(keyspace);
         goes_on |= is_left;
