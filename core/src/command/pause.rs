@@ -13,7 +13,9 @@ use crate::local::Local;
 
 /// Whether a command may change something, here or for those who hear of it.
 pub(super) fn may_change(spec: &Spec) -> bool {
-    spec.flags.contains(Flags::WRITE) || spec.flags.contains(Flags::MAY_REPLICATE)
+    // What the server knows of them by a flag that COMMAND INFO does not tell.
+    const OTHERS: [&str; 6] = ["eval", "evalsha", "fcall", "pfcount", "publish", "spublish"];
+    spec.flags.contains(Flags::WRITE) || OTHERS.contains(&spec.name)
 }
 
 impl Context<'_, '_> {

@@ -100,6 +100,7 @@ impl Local {
             notifier: Notifier::new(own.clone()),
         });
         local.notifier.adopt(&local);
+        local.keep_expired(false);
         local
     }
 
@@ -150,6 +151,7 @@ impl Local {
         // Whoever sets the option hears of an error; what a transaction could not begin is tried again here.
         let _ = self.adopt_log();
         self.notifier.adopt(self);
+        self.keep_expired(self.paused().is_some());
     }
 
     /// Whether each command has to be timed and measured. One load.
@@ -191,7 +193,13 @@ impl Local {
 
     fn set_paused(&self, is_on: bool) {
         self.set_measured(PAUSED, is_on);
-        self.keyspace.keeps_expired.store(is_on, Ordering::Relaxed);
+        self.keep_expired(is_on);
+    }
+
+    /// Has whoever meets what has expired leave it there, while clients are paused or an import is under way.
+    fn keep_expired(&self, are_paused: bool) {
+        let keeps = are_paused || self.config.hot().import_mode();
+        self.keyspace.keeps_expired.store(keeps, Ordering::Relaxed);
     }
 
     /// Whether anybody monitors. One load.

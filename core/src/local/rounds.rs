@@ -83,7 +83,10 @@ impl Work for Local {
 impl Local {
     /// Reclaims what has expired, for a while. Says whether more is due.
     fn reclaim(&self) -> bool {
-        if !self.keyspace.active_expiry.load(Ordering::Relaxed) || self.paused().is_some() {
+        // Whoever asks for the pause ends it when its time is over.
+        self.paused();
+        let keeps = self.keyspace.keeps_expired.load(Ordering::Relaxed);
+        if keeps || !self.keyspace.active_expiry.load(Ordering::Relaxed) {
             return false;
         }
         let timer = self.keyspace.clock.timer();
@@ -94,7 +97,11 @@ impl Local {
     }
 
     fn next_deadline(&self) -> u64 {
-        if self.keyspace.active_expiry.load(Ordering::Relaxed) {
+        if let Some(paused) = self.paused() {
+            paused.until_ms
+        } else if self.keyspace.keeps_expired.load(Ordering::Relaxed) {
+            NEVER
+        } else if self.keyspace.active_expiry.load(Ordering::Relaxed) {
             self.keyspace.shared.deadlines.earliest()
         } else {
             NEVER

@@ -62,7 +62,7 @@ fn checksum(bytes: &[u8]) -> u16 {
 )]
 pub struct ClusterScan<'a> {
     cursor: &'a [u8],
-    #[arg(token = "MATCH", kind = Pattern)]
+    #[arg(token = "MATCH", display = "match-pattern", kind = Pattern)]
     match_pattern: Option<&'a [u8]>,
     #[arg(token = "COUNT", kind = Integer)]
     count: Option<&'a [u8]>,
