@@ -8,6 +8,7 @@ mod outbox;
 mod pause;
 mod state;
 mod subscriptions;
+mod tracking;
 mod traits;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub(crate) use outbox::{Awaited, Late, Outbox};
 pub(crate) use pause::{Pause, Paused};
 pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
 use subscriptions::{Subscribed, Subscriptions};
+pub(crate) use tracking::{Tracking, Wishes};
 pub(crate) use traits::{Trait, Traits};
 
 /// What others may know of a session. Written by the session itself, read by CLIENT LIST.
@@ -148,6 +150,7 @@ pub(crate) struct Clients {
     pub(crate) monitors: Monitors,
     pub(crate) channels: Channels,
     pub(crate) pause: Pause,
+    pub(crate) tracking: Tracking,
 }
 
 impl Clients {
@@ -204,6 +207,7 @@ impl Clients {
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         // Who publishes holds a channel while it fills outboxes.
         self.channels.freeze(held);
+        self.tracking.freeze(held);
         let open = self.open.lock();
         for info in open.values() {
             let names = Frozen::new(info.clone(), |info: &ClientInfo, held| {

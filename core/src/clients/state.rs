@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Blocking, Channels, ClientInfo, SubscriptionKind, Subscriptions, Trait};
+use super::{Blocking, Channels, ClientInfo, Clients, SubscriptionKind, Subscriptions, Trait, Wishes};
 use crate::alloc;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ pub(crate) struct SessionState {
     pub(crate) refuses_pushes: bool,
     /// What it is subscribed to.
     subscriptions: Subscriptions,
+    /// What it is told of keys that it may keep, if it tracks.
+    pub(crate) wishes: Option<Box<Wishes>>,
     /// A command has replied with messages, and not with one reply of its shape.
     pub(crate) has_sent_messages: bool,
     /// The command has no reply.
@@ -79,6 +81,10 @@ pub(crate) struct Blocked {
 /// What the short cuts know nothing of.
 const UNUSUAL: Trait = Trait::NO_TOUCH.with(Trait::IMPORT_SOURCE).with(Trait::TRACKING);
 
+/// What tracking comes with.
+const TRACKS: Trait =
+    Trait::TRACKING.with(Trait::BROADCAST).with(Trait::BROKEN_REDIRECT).with(Trait::NO_LOOP);
+
 /// What RESET takes away.
 const RESET: Trait = Trait::NO_EVICT.with(Trait::NO_TOUCH).with(Trait::IMPORT_SOURCE);
 
@@ -101,6 +107,7 @@ impl SessionState {
             is_plain: authenticated,
             refuses_pushes: false,
             subscriptions: Subscriptions::default(),
+            wishes: None,
             has_sent_messages: false,
             has_no_reply: false,
             replies_off: false,
@@ -154,6 +161,55 @@ impl SessionState {
     pub(crate) fn set_trait(&mut self, which: Trait, has: bool) {
         self.info.traits.set(which, has);
         self.is_plain = self.would_be_plain();
+    }
+
+    /// Has it track from now on, or otherwise than before. `changed` is told, one change at a time, whether anybody does.
+    pub(crate) fn track(
+        &mut self,
+        clients: &Clients,
+        mut wishes: Wishes,
+        traits: Trait,
+        redirect: u64,
+        changed: impl FnOnce(bool),
+    ) {
+        let info = self.info.clone();
+        if let Some(before) = &mut self.wishes {
+            wishes.caching = before.caching;
+            let kept = std::mem::take(&mut before.prefixes);
+            wishes.prefixes.iter().filter(|prefix| !kept.contains(*prefix)).for_each(|prefix| {
+                clients.tracking.enter_prefix(prefix, info.id);
+            });
+            wishes.prefixes.extend(kept);
+        } else {
+            wishes.prefixes.iter().for_each(|prefix| clients.tracking.enter_prefix(prefix, info.id));
+        }
+        info.redirects_to.store(redirect, Ordering::Relaxed);
+        info.traits.set(TRACKS, false);
+        info.traits.set(traits, true);
+        clients.tracking.enter(&info, changed);
+        self.wishes = Some(Box::new(wishes));
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Ends that.
+    pub(crate) fn stop_tracking(&mut self, clients: &Clients, changed: impl FnOnce(bool)) {
+        let Some(wishes) = self.wishes.take() else { return };
+        wishes.prefixes.iter().for_each(|prefix| clients.tracking.leave_prefix(prefix, self.info.id));
+        self.info.traits.set(TRACKS, false);
+        self.info.redirects_to.store(0, Ordering::Relaxed);
+        clients.tracking.leave(self.info.id, changed);
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// A command has ended, and with it what CLIENT CACHING said of it.
+    #[inline]
+    pub(crate) fn end_caching(&mut self, is_of_clients: bool) {
+        if let Some(wishes) = &mut self.wishes
+            && !is_of_clients
+            && self.transaction.is_none()
+        {
+            wishes.caching = false;
+        }
     }
 
     /// Has it get replies from now on, or none.

@@ -21,6 +21,10 @@ impl Trait {
     pub(crate) const BROADCAST: Self = Self(1 << 5);
     /// Whoever should have been told in its place is gone.
     pub(crate) const BROKEN_REDIRECT: Self = Self(1 << 6);
+    /// It is told of no keys that it has changed itself.
+    pub(crate) const NO_LOOP: Self = Self(1 << 7);
+    /// It is told what others track.
+    pub(crate) const HEARS_FOR_OTHERS: Self = Self(1 << 8);
 
     /// Those in either.
     pub(crate) const fn with(self, other: Self) -> Self {

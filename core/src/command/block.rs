@@ -9,6 +9,8 @@ use smallvec::SmallVec;
 
 use super::reply::Form;
 use super::run::{self, Context, Found};
+use super::spec::Flags;
+use super::tracking::Reader;
 use super::{Args, Parse, Reply};
 use crate::alloc;
 use crate::clients::{Blocked, Blocking, ClientInfo, Ending, Late, SessionState};
@@ -145,6 +147,8 @@ pub fn block<'a, C: Parse<'a> + Block>(
 ) -> Result<()> {
     let command: C = run::parse(context, argv)?;
     let may_wait = context.transaction.is_none();
+    let is_read = !C::SPEC.flags.contains(Flags::WRITE);
+    let reader = context.reader().filter(|_| is_read);
     let keyspace = &context.engine.keyspace;
     let deadline_ms = deadline_of(keyspace, command.patience());
     let (origin, info) = (context.session.origin(), context.session.info.clone());
@@ -152,7 +156,11 @@ pub fn block<'a, C: Parse<'a> + Block>(
     command.give_up(&mut pending.given_up);
     let mut blocked = None;
     context.with_db(&command, argv, |db| {
-        if command.attempt(db, reply)? == Attempt::Done {
+        let attempt = command.attempt(db, reply);
+        if let Some(reader) = &reader {
+            reader.has_read(db, |visit| command.each_key(&mut |key| visit(key.bytes())));
+        }
+        if attempt? == Attempt::Done {
             return Ok(());
         }
         if !may_wait {
@@ -168,11 +176,15 @@ pub fn block<'a, C: Parse<'a> + Block>(
         copied?;
         let mut hashes: SmallVec<[u64; 8]> = SmallVec::new();
         command.each_key(&mut |key: &Key<'_>| hashes.push(key.hash()));
+        let mut read = Vec::new();
+        if reader.is_some() {
+            command.each_key(&mut |key: &Key<'_>| read.push(key.bytes().into()));
+        }
         let words = owned(argv)?;
         let mut settled = owned(argv)?;
         command.settle_words(db, &mut settled)?;
         pending.retry =
-            Some(Retry { words: settled, again, awaited: C::AWAITED, awaits_loss: C::AWAITS_LOSS });
+            Some(Retry { words: settled, again, awaited: C::AWAITED, awaits_loss: C::AWAITS_LOSS, reader, keys: read });
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
         let wait = Arc::new(Wait { waiter: waiter.clone(), pending });
@@ -332,6 +344,9 @@ struct Retry {
     again: Again,
     awaited: Option<&'static str>,
     awaits_loss: bool,
+    /// Who writes down what is read, and the keys.
+    reader: Option<Reader>,
+    keys: Vec<Box<[u8]>>,
 }
 
 impl Pending {
@@ -363,12 +378,15 @@ impl Serve for Pending {
     }
 
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
-        let Some(Retry { words, again, awaited, .. }) = &self.retry else { return false };
+        let Some(Retry { words, again, awaited, reader, keys, .. }) = &self.retry else { return false };
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
         let mut reply = sink(self.form, self.resp3);
         let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());
         let index = db.index();
         let attempt = db.brace(&argv).and_then(|()| again(db, &argv, &mut reply));
+        if let Some(reader) = reader {
+            reader.has_read(db, |visit| keys.iter().for_each(|key| visit(key)));
+        }
         db.settle(index, &argv, effects);
         let attempt = reply.end(outer).and(attempt);
         reply.close_all();

@@ -16,6 +16,7 @@ pub mod run;
 pub mod shape;
 pub mod spec;
 pub mod tape;
+mod tracking;
 
 /// The words of a command.
 pub type Argv = Vec<Vec<u8>>;

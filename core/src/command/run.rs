@@ -69,12 +69,14 @@ pub(crate) fn execute(
 ) -> Outcome {
     let start = reply.len();
     session.begin_reply();
+    let is_of_clients = resolved.as_ref().is_ok_and(|found| found.spec.name.starts_with("client|"));
     let mut context = Context { engine, session, transaction: None };
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);
         reply.error(&error);
     }
     reply.close_all();
+    session.end_caching(is_of_clients);
     if session.blocked.is_none() {
         leave_out(session, reply, start);
     }
@@ -277,7 +279,14 @@ pub fn read<'a, C: Parse<'a> + Read>(
     reply: &mut Reply,
 ) -> Result<()> {
     let command: C = parse(context, argv)?;
-    context.with_db(&command, argv, |db| command.execute(db, reply))
+    let reader = context.reader();
+    context.with_db(&command, argv, |db| {
+        let result = command.execute(db, reply);
+        if let Some(reader) = &reader {
+            reader.has_read(db, |visit| command.each_key(&mut |key| visit(key.bytes())));
+        }
+        result
+    })
 }
 
 /// Runs a command that may change keys.

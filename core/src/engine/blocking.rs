@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::session::Session;
-use crate::clients::{Awaited, Ending, Wake};
+use crate::clients::{Awaited, Ending, Trait, Wake};
 use crate::command::{Outcome, block, run};
 use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
@@ -220,7 +220,9 @@ impl Session {
     #[inline]
     pub fn is_pushed_to(&self) -> bool {
         let info = &self.client.state.info;
-        let may_come = info.is_monitor.load(Ordering::Relaxed) || info.subscribed.is_any();
+        let hears = Trait::TRACKING.with(Trait::HEARS_FOR_OTHERS);
+        let may_come =
+            info.is_monitor.load(Ordering::Relaxed) || info.subscribed.is_any() || info.traits.has(hears);
         // What ends the subscriptions of others is in their replies.
         may_come || info.reads_tape && info.outbox.len() > 0
     }

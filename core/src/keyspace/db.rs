@@ -476,6 +476,9 @@ impl<'e> Db<'e> {
             self.note_ready(key);
         }
         self.keyspace.counters.bump(key.hash());
+        if self.keyspace.hooks.are_tracked() {
+            self.effects.track(&self.keyspace.hooks, key.bytes(), self.client);
+        }
         if self.keyspace.hooks.want_changes() {
             let client = self.client;
             self.effects.rare().told.modified.push((db, key.bytes().into(), client));

@@ -65,6 +65,7 @@ impl Work for Local {
         let mut next = Next { at: now, is_idle: false };
         if is_over || since(tended_ms) >= LONGEST_REAPING_MS {
             tended_ms.store(now, Ordering::Relaxed);
+            self.keyspace.hooks.trim_tracked();
             let goes_on = self.tend();
             let save = self.save_if_due(now);
             next.is_idle = self.rounds.are_idle(&self.keyspace.task, self.keyspace.lookups.sum());

@@ -73,6 +73,11 @@ impl Local {
         snapshot.mem_clients_normal = self.client_bytes() as u64;
         snapshot.maxclients = self.config.hot().maxclients() as u64;
         snapshot.total_watched_keys = survey.watched as u64;
+        snapshot.tracking_clients = self.clients.tracking.trackers() as u64;
+        let (keys, items, prefixes) = self.clients.tracking.counts();
+        snapshot.tracking_total_keys = keys as u64;
+        snapshot.tracking_total_items = items as u64;
+        snapshot.tracking_total_prefixes = prefixes as u64;
         let paused = self.paused();
         snapshot.paused_reason = if paused.is_some() { "client_pause" } else { "none" }.to_owned();
         snapshot.paused_actions =

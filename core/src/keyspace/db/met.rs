@@ -62,7 +62,7 @@ impl Db<'_> {
     }
 
     /// Sees to the keys that reads met.
-    pub(super) fn settle_met(&mut self) {
+    pub(crate) fn settle_met(&mut self) {
         let home = self.index;
         let mut moved = 0;
         for Met { db, key, what, events } in std::mem::take(self.met.get_mut()) {
