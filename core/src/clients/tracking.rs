@@ -72,11 +72,14 @@ impl Tracking {
         changed(true);
     }
 
-    /// Ends that.
+    /// Ends that. `changed` is told if nobody is left.
     pub(super) fn leave(&self, id: u64, changed: impl FnOnce(bool)) {
         let mut trackers = self.trackers.lock();
-        trackers.remove(&id);
-        changed(!trackers.is_empty());
+        if trackers.remove(&id).is_some() && trackers.is_empty() {
+            changed(false);
+            // Nobody hears of them any more: who tracks anew later begins anew.
+            self.forget_all();
+        }
     }
 
     /// How many clients track.
@@ -157,7 +160,10 @@ impl Tracking {
     }
 
     /// Forgets a key, to be called while there are more than `most`, and returns it with those who could keep it.
-    pub(crate) fn forget_one_above(&self, most: usize) -> Option<(Box<[u8]>, SmallVec<[Arc<ClientInfo>; 2]>)> {
+    pub(crate) fn forget_one_above(
+        &self,
+        most: usize,
+    ) -> Option<(Box<[u8]>, SmallVec<[Arc<ClientInfo>; 2]>)> {
         while self.key_count.load(Ordering::Relaxed) > most {
             let at = self.next_stripe.fetch_add(1, Ordering::Relaxed) as usize % STRIPES;
             let mut stripe = self.keys[at].lock();

@@ -183,8 +183,14 @@ pub fn block<'a, C: Parse<'a> + Block>(
         let words = owned(argv)?;
         let mut settled = owned(argv)?;
         command.settle_words(db, &mut settled)?;
-        pending.retry =
-            Some(Retry { words: settled, again, awaited: C::AWAITED, awaits_loss: C::AWAITS_LOSS, reader, keys: read });
+        pending.retry = Some(Retry {
+            words: settled,
+            again,
+            awaited: C::AWAITED,
+            awaits_loss: C::AWAITS_LOSS,
+            reader,
+            keys: read,
+        });
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
         let wait = Arc::new(Wait { waiter: waiter.clone(), pending });

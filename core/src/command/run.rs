@@ -69,7 +69,8 @@ pub(crate) fn execute(
 ) -> Outcome {
     let start = reply.len();
     session.begin_reply();
-    let is_of_clients = resolved.as_ref().is_ok_and(|found| found.spec.name.starts_with("client|"));
+    let is_known = resolved.as_ref().map_or_else(|unresolved| unresolved.id.is_some(), |_| true);
+    let is_of_clients = is_known && argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"CLIENT"));
     let mut context = Context { engine, session, transaction: None };
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);

@@ -11,8 +11,8 @@ use super::publish::form_of;
 use super::run::Context;
 use crate::clients::{ClientInfo, Trait};
 use crate::config::BufferClass;
-use crate::keyspace::hooks::{Tracked, Tracker, Waking};
 use crate::keyspace::Db;
+use crate::keyspace::hooks::{Tracked, Tracker, Waking};
 use crate::local::Local;
 use crate::sync::Arc;
 
@@ -88,8 +88,7 @@ impl Local {
         let mut reply = Reply::new(form);
         reply.set_resp3(resp3);
         write(&mut reply);
-        let class =
-            if client.subscribed.is_any() { BufferClass::PubSub } else { BufferClass::Normal };
+        let class = if client.subscribed.is_any() { BufferClass::PubSub } else { BufferClass::Normal };
         let limit = self.config.push_limit(class);
         let now_ms = self.keyspace.clock.coarse_ms();
         let fits = client.outbox.put(&reply.as_bytes().into(), &limit, now_ms);
@@ -171,7 +170,8 @@ impl Context<'_, '_> {
     fn reader_of_tracking(&self) -> Option<Reader> {
         let counts = self.session.wishes.as_ref().is_some_and(|wishes| wishes.count_reads());
         let is_single = !self.session.info.traits.has(Trait::BROADCAST);
-        (counts && is_single).then(|| Reader { engine: self.engine.clone(), client: self.session.info.clone() })
+        (counts && is_single)
+            .then(|| Reader { engine: self.engine.clone(), client: self.session.info.clone() })
     }
 
     /// Has the session track, as it wishes, from now on.

@@ -46,7 +46,8 @@ fn slot_of(key: &[u8]) -> u16 {
 /// CRC-16 of XMODEM: polynomial 0x1021, begun with 0, the highest bit first.
 fn checksum(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |sum: u16, byte| {
-        (0..8).fold(sum ^ u16::from(*byte) << 8, |sum, _| sum << 1 ^ if sum & 0x8000 == 0 { 0 } else { 0x1021 })
+        (0..8)
+            .fold(sum ^ u16::from(*byte) << 8, |sum, _| sum << 1 ^ if sum & 0x8000 == 0 { 0 } else { 0x1021 })
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::clients::{Trait, Wishes};
 use crate::command::{Arg, Args, Command, Context, Reply, Session, is_token};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, until_zero};
 use crate::num;
 
 /// Has the session told of changes of the keys that it has read, or of all that begin with prefixes.
@@ -119,11 +119,11 @@ impl<'a> ClientTracking<'a> {
         let error = |one: &[u8], what: &str, other: &[u8]| {
             let text = [
                 b"ERR Prefix '",
-                one,
+                until_zero(one),
                 b"' overlaps with ",
                 what.as_bytes(),
                 b" prefix '",
-                other,
+                until_zero(other),
                 b"'. Prefixes for a single client must not overlap.",
             ];
             Error::from_bytes(ErrorKind::Command, text.concat())

@@ -300,6 +300,7 @@ fn check_option(option: &[u8], value: &[u8]) -> Result<()> {
 
 /// Whether a text is three numbers of a byte each, with points between them.
 fn is_version(text: &[u8]) -> bool {
-    let numbers: Vec<Option<i64>> = until_zero(text).split(|byte| *byte == b'.').map(num::parse_i64).collect();
+    let numbers: Vec<Option<i64>> =
+        until_zero(text).split(|byte| *byte == b'.').map(num::parse_i64).collect();
     numbers.len() == 3 && numbers.iter().all(|number| number.is_some_and(|number| (0..256).contains(&number)))
 }
