@@ -44,7 +44,9 @@ impl RedisConnection {
             match requests.next() {
                 Ok(Some(args)) => {
                     let argv: SmallVec<[&[u8]; 8]> = args.iter().collect();
-                    take(parse_redis_value(self.session.execute(&argv))?)?;
+                    // CLIENT REPLY leaves replies out.
+                    let reply = self.session.execute(&argv);
+                    take(if reply.is_empty() { Value::Nil } else { parse_redis_value(reply)? })?;
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => {

@@ -31,8 +31,13 @@ pub(crate) trait Blocking: Send + Sync {
     /// [left](Blocking::leave) too late. The caller holds no shard.
     fn refuse(&self, keyspace: &Keyspace);
 
-    /// Whether it waits for keys: the server counts such a command only when it has replied.
+    /// Whether it waits for keys, or to begin: the server counts such a command only when it has replied.
     fn awaits_keys(&self) -> bool;
+
+    /// Whether the command has not begun, and is to be when the wait ends.
+    fn is_postponed(&self) -> bool {
+        false
+    }
 
     /// Tells it from all other waits.
     fn number(&self) -> u64;

@@ -5,8 +5,11 @@ mod blocking;
 mod channels;
 mod monitors;
 mod outbox;
+mod pause;
 mod state;
 mod subscriptions;
+mod tracking;
+mod traits;
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
@@ -20,8 +23,11 @@ pub(crate) use channels::{Channels, Kind as SubscriptionKind};
 use monitors::Monitors;
 pub use outbox::Wake;
 pub(crate) use outbox::{Awaited, Late, Outbox};
+pub(crate) use pause::{Pause, Paused};
 pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
 use subscriptions::{Subscribed, Subscriptions};
+pub(crate) use tracking::{Tracking, Wishes};
+pub(crate) use traits::{Trait, Traits};
 
 /// What others may know of a session. Written by the session itself, read by CLIENT LIST.
 pub(crate) struct ClientInfo {
@@ -55,6 +61,10 @@ pub(crate) struct ClientInfo {
     pub(crate) reads_tape: bool,
     /// It sees each command that is executed.
     pub(crate) is_monitor: AtomicBool,
+    /// How it has asked to be served.
+    pub(crate) traits: Traits,
+    /// Who is told in its place of keys that have changed; 0 if nobody.
+    pub(crate) redirects_to: AtomicU64,
     /// What it is subscribed to.
     pub(crate) subscribed: Subscribed,
     /// What other threads have for it.
@@ -67,6 +77,14 @@ impl ClientInfo {
     /// Watched keys; none once one of them has changed, since EXEC looks at none any more.
     pub(crate) fn watched(&self) -> usize {
         if self.has_lost() { 0 } else { self.watching.load(Ordering::Relaxed) }
+    }
+
+    /// Who is told in its place of keys that have changed, as CLIENT GETREDIR tells it: 0 if it is told itself, -1 if it does not track.
+    pub(crate) fn redirect(&self) -> i64 {
+        match self.traits.has(Trait::TRACKING) {
+            true => self.redirects_to.load(Ordering::Relaxed) as i64,
+            false => -1,
+        }
     }
 
     /// Whether it has a connection that can be ended.
@@ -131,6 +149,8 @@ pub(crate) struct Clients {
     opened: AtomicU64,
     pub(crate) monitors: Monitors,
     pub(crate) channels: Channels,
+    pub(crate) pause: Pause,
+    pub(crate) tracking: Tracking,
 }
 
 impl Clients {
@@ -163,6 +183,8 @@ impl Clients {
             watch_flag: WatchFlag::default(),
             reads_tape,
             is_monitor: AtomicBool::new(false),
+            traits: Traits::default(),
+            redirects_to: AtomicU64::new(0),
             subscribed: Subscribed::default(),
             outbox: Outbox::default(),
             blocking: Mutex::default(),
@@ -185,6 +207,7 @@ impl Clients {
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         // Who publishes holds a channel while it fills outboxes.
         self.channels.freeze(held);
+        self.tracking.freeze(held);
         let open = self.open.lock();
         for info in open.values() {
             let names = Frozen::new(info.clone(), |info: &ClientInfo, held| {
@@ -195,6 +218,7 @@ impl Clients {
             held.push(Box::new(names));
         }
         held.push(self.monitors.freeze());
+        held.push(self.pause.freeze());
         held.push(Box::new(open));
     }
 

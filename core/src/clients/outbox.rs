@@ -27,6 +27,8 @@ pub(crate) struct Late {
     pub(crate) bytes: Vec<u8>,
     /// What it says, if it is an error.
     pub(crate) error: Option<Error>,
+    /// There is no reply: the command is to be begun anew.
+    pub(crate) is_postponed: bool,
     /// The error is that somebody else ended the wait.
     pub(crate) is_unblocked: bool,
     /// Puts back what it alone has, where nobody takes it.

@@ -4,11 +4,11 @@ use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Blocking, Channels, ClientInfo, SubscriptionKind, Subscriptions};
+use super::{Blocking, Channels, ClientInfo, Clients, SubscriptionKind, Subscriptions, Trait, Wishes};
 use crate::alloc;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{Db, Key, Keyspace};
 use crate::stats::{Stats, Stripe};
 use crate::sync::Arc;
 
@@ -25,13 +25,23 @@ pub(crate) struct SessionState {
     pub(crate) refuses_pushes: bool,
     /// What it is subscribed to.
     subscriptions: Subscriptions,
+    /// What it is told of keys that it may keep, if it tracks.
+    pub(crate) wishes: Option<Box<Wishes>>,
     /// A command has replied with messages, and not with one reply of its shape.
     pub(crate) has_sent_messages: bool,
+    /// The command has no reply.
+    pub(crate) has_no_reply: bool,
+    /// The client has asked for no replies.
+    replies_off: bool,
+    /// It has asked for none to its next command.
+    skips_next: bool,
+    /// The command that runs, or waits, is the one after that.
+    skips_this: bool,
     /// The command whose reply it waits for.
     pub(crate) blocked: Option<Blocked>,
     /// Lines about its commands that those who monitor have not got yet.
     pub(crate) shown: Vec<String>,
-    /// Follows from `authenticated`, `transaction`, `blocked`, and whether it may only subscribe.
+    /// Follows from `authenticated`, `transaction`, `blocked`, whether it may only subscribe, which replies it gets, and its traits.
     is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
@@ -43,6 +53,8 @@ pub(crate) struct Transaction {
     pub(crate) queue: Vec<Queued>,
     /// A command could not be queued: EXEC will refuse.
     pub(crate) poisoned: bool,
+    /// A command in it may change something.
+    pub(crate) may_change: bool,
     /// Bytes of the words in the queue.
     pub(crate) bytes: usize,
 }
@@ -66,6 +78,16 @@ pub(crate) struct Blocked {
     pub(crate) is_coming: bool,
 }
 
+/// What the short cuts know nothing of.
+const UNUSUAL: Trait = Trait::NO_TOUCH.with(Trait::IMPORT_SOURCE).with(Trait::TRACKING);
+
+/// What tracking comes with.
+const TRACKS: Trait =
+    Trait::TRACKING.with(Trait::BROADCAST).with(Trait::BROKEN_REDIRECT).with(Trait::NO_LOOP);
+
+/// What RESET takes away.
+const RESET: Trait = Trait::NO_EVICT.with(Trait::NO_TOUCH).with(Trait::IMPORT_SOURCE);
+
 /// A key under WATCH.
 pub(crate) struct Watched {
     pub(crate) db: usize,
@@ -85,10 +107,25 @@ impl SessionState {
             is_plain: authenticated,
             refuses_pushes: false,
             subscriptions: Subscriptions::default(),
+            wishes: None,
             has_sent_messages: false,
+            has_no_reply: false,
+            replies_off: false,
+            skips_next: false,
+            skips_this: false,
             blocked: None,
             shown: Vec::new(),
             stripe: OnceCell::new(),
+        }
+    }
+
+    /// Tells the database how the session's commands are to find keys.
+    #[inline]
+    pub(crate) fn instruct(&self, db: &mut Db<'_>) {
+        let traits = &self.info.traits;
+        if traits.has(Trait::NO_TOUCH.with(Trait::IMPORT_SOURCE)) {
+            let is_importing = traits.has(Trait::IMPORT_SOURCE) && db.keyspace().config.hot().import_mode();
+            db.be_told(traits.has(Trait::NO_TOUCH), is_importing);
         }
     }
 
@@ -115,6 +152,98 @@ impl SessionState {
             && self.transaction.is_none()
             && self.blocked.is_none()
             && !self.may_only_subscribe()
+            && !self.replies_off
+            && !self.skips_next
+            && !self.info.traits.has(UNUSUAL)
+    }
+
+    /// It has a trait from now on, or no longer.
+    pub(crate) fn set_trait(&mut self, which: Trait, has: bool) {
+        self.info.traits.set(which, has);
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Has it track from now on, or otherwise than before. `changed` is told, one change at a time, whether anybody does.
+    pub(crate) fn track(
+        &mut self,
+        clients: &Clients,
+        mut wishes: Wishes,
+        traits: Trait,
+        redirect: u64,
+        changed: impl FnOnce(bool),
+    ) {
+        let info = self.info.clone();
+        if let Some(before) = &mut self.wishes {
+            wishes.caching = before.caching;
+            let kept = std::mem::take(&mut before.prefixes);
+            wishes.prefixes.iter().filter(|prefix| !kept.contains(*prefix)).for_each(|prefix| {
+                clients.tracking.enter_prefix(prefix, info.id);
+            });
+            wishes.prefixes.extend(kept);
+        } else {
+            wishes.prefixes.iter().for_each(|prefix| clients.tracking.enter_prefix(prefix, info.id));
+        }
+        info.redirects_to.store(redirect, Ordering::Relaxed);
+        info.traits.set(TRACKS, false);
+        info.traits.set(traits, true);
+        clients.tracking.enter(&info, changed);
+        self.wishes = Some(Box::new(wishes));
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Ends that.
+    pub(crate) fn stop_tracking(&mut self, clients: &Clients, changed: impl FnOnce(bool)) {
+        let Some(wishes) = self.wishes.take() else { return };
+        wishes.prefixes.iter().for_each(|prefix| clients.tracking.leave_prefix(prefix, self.info.id));
+        self.info.traits.set(TRACKS, false);
+        self.info.redirects_to.store(0, Ordering::Relaxed);
+        clients.tracking.leave(self.info.id, changed);
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// A command has ended, and with it what CLIENT CACHING said of it.
+    #[inline]
+    pub(crate) fn end_caching(&mut self, is_of_clients: bool) {
+        if let Some(wishes) = &mut self.wishes
+            && !is_of_clients
+            && self.transaction.is_none()
+        {
+            wishes.caching = false;
+        }
+    }
+
+    /// Has it get replies from now on, or none.
+    pub(crate) fn set_replies(&mut self, are_on: bool) {
+        self.replies_off = !are_on;
+        (self.skips_next, self.skips_this) = (false, false);
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Leaves out the replies of the command that runs and of the next.
+    pub(crate) fn skip_next_reply(&mut self) {
+        self.skips_next = !self.replies_off;
+        self.has_no_reply = true;
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// A command begins.
+    pub(crate) fn begin_reply(&mut self) {
+        (self.has_sent_messages, self.has_no_reply) = (false, false);
+        self.skips_this = std::mem::take(&mut self.skips_next);
+        if self.skips_this {
+            self.is_plain = self.would_be_plain();
+        }
+    }
+
+    /// The command that waited to begin begins: what was asked for it still holds.
+    pub(crate) fn is_begun_anew(&mut self) {
+        self.skips_next = self.skips_this;
+        self.is_plain = self.would_be_plain();
+    }
+
+    /// Whether what the command has replied is left out.
+    pub(crate) fn leaves_reply_out(&self) -> bool {
+        self.has_no_reply || self.replies_off || self.skips_this
     }
 
     /// Whether it is subscribed to anything and speaks RESP2: its client takes all that comes for messages.
@@ -214,17 +343,18 @@ impl SessionState {
         self.transaction.is_some()
     }
 
-    /// Keeps the command of this number for EXEC.
+    /// Keeps the command of this number for EXEC, and whether it may change something.
     ///
     /// # Errors
     /// The system has no memory for it.
-    pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]]) -> Result<()> {
+    pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]], may_change: bool) -> Result<()> {
         let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
         let mut words = alloc::with_room_for(argv.len())?;
         for word in argv {
             words.push(alloc::boxed(word)?);
         }
         transaction.queue.try_reserve(1).map_err(|_| Error::no_memory())?;
+        transaction.may_change |= may_change;
         transaction.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
         transaction.queue.push(Queued { command, argv: words });
         self.info.last_command.store(command, Ordering::Relaxed);
@@ -285,6 +415,8 @@ impl SessionState {
         self.unwatch(keyspace);
         self.select(0);
         self.set_resp3(false);
+        self.set_replies(true);
+        self.set_trait(RESET, false);
         self.info.names.lock().name.clear();
     }
 

@@ -9,6 +9,8 @@ use smallvec::SmallVec;
 
 use super::reply::Form;
 use super::run::{self, Context, Found};
+use super::spec::Flags;
+use super::tracking::Reader;
 use super::{Args, Parse, Reply};
 use crate::alloc;
 use crate::clients::{Blocked, Blocking, ClientInfo, Ending, Late, SessionState};
@@ -145,6 +147,8 @@ pub fn block<'a, C: Parse<'a> + Block>(
 ) -> Result<()> {
     let command: C = run::parse(context, argv)?;
     let may_wait = context.transaction.is_none();
+    let is_read = !C::SPEC.flags.contains(Flags::WRITE);
+    let reader = context.reader().filter(|_| is_read);
     let keyspace = &context.engine.keyspace;
     let deadline_ms = deadline_of(keyspace, command.patience());
     let (origin, info) = (context.session.origin(), context.session.info.clone());
@@ -152,7 +156,11 @@ pub fn block<'a, C: Parse<'a> + Block>(
     command.give_up(&mut pending.given_up);
     let mut blocked = None;
     context.with_db(&command, argv, |db| {
-        if command.attempt(db, reply)? == Attempt::Done {
+        let attempt = command.attempt(db, reply);
+        if let Some(reader) = &reader {
+            reader.has_read(db, |visit| command.each_key(&mut |key| visit(key.bytes())));
+        }
+        if attempt? == Attempt::Done {
             return Ok(());
         }
         if !may_wait {
@@ -168,11 +176,21 @@ pub fn block<'a, C: Parse<'a> + Block>(
         copied?;
         let mut hashes: SmallVec<[u64; 8]> = SmallVec::new();
         command.each_key(&mut |key: &Key<'_>| hashes.push(key.hash()));
+        let mut read = Vec::new();
+        if reader.is_some() {
+            command.each_key(&mut |key: &Key<'_>| read.push(key.bytes().into()));
+        }
         let words = owned(argv)?;
         let mut settled = owned(argv)?;
         command.settle_words(db, &mut settled)?;
-        pending.retry =
-            Some(Retry { words: settled, again, awaited: C::AWAITED, awaits_loss: C::AWAITS_LOSS });
+        pending.retry = Some(Retry {
+            words: settled,
+            again,
+            awaited: C::AWAITED,
+            awaits_loss: C::AWAITS_LOSS,
+            reader,
+            keys: read,
+        });
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
         let wait = Arc::new(Wait { waiter: waiter.clone(), pending });
@@ -233,9 +251,30 @@ impl Context<'_, '_> {
         Ok(true)
     }
 
+    /// Has the session wait until a time, in unix milliseconds, and begin the command anew then.
+    ///
+    /// # Errors
+    /// The system has no memory.
+    pub(super) fn postpone(&mut self, argv: &[&[u8]], until_ms: u64, reply: &Reply) -> Result<()> {
+        let words = owned(argv)?;
+        let keyspace = &self.engine.keyspace;
+        let info = self.session.info.clone();
+        let mut pending = Pending::new(keyspace, info, Some(until_ms), reply);
+        pending.is_postponed = true;
+        let pending = Arc::new(pending);
+        let waiter = Waiter::new(&keyspace.arrivals, self.session.origin(), [], [], pending.clone());
+        let wait = Arc::new(Wait { waiter, pending });
+        wait.pending.info.set_blocking(Some(wait.clone()));
+        self.session.block(of_session(wait.clone(), words));
+        end_if_closed(self.engine, &*wait);
+        Ok(())
+    }
+
     /// Ends the wait of a client, if it waits for anything; says whether it did. Waits of a process that forked this one are not ended.
     pub(crate) fn unblock(&mut self, client: &ClientInfo, how: Ending) -> bool {
-        let Some(blocking) = client.blocking() else { return false };
+        // Who waits for the end of a pause is let go with it alone, or with its connection.
+        let is_let_go = |wait: &Arc<dyn Blocking>| how == Ending::Gone || !wait.is_postponed();
+        let Some(blocking) = client.blocking().filter(is_let_go) else { return false };
         let keyspace = &self.engine.keyspace;
         let Some(locked) = &mut self.transaction else {
             let was_on = blocking.leave(keyspace, None);
@@ -294,6 +333,8 @@ struct Pending {
     number: u64,
     info: Arc<ClientInfo>,
     deadline_ms: Option<u64>,
+    /// It has not begun, and does when the wait ends.
+    is_postponed: bool,
     form: Form,
     resp3: bool,
     /// The reply if it is not served.
@@ -309,6 +350,9 @@ struct Retry {
     again: Again,
     awaited: Option<&'static str>,
     awaits_loss: bool,
+    /// Who writes down what is read, and the keys.
+    reader: Option<Reader>,
+    keys: Vec<Box<[u8]>>,
 }
 
 impl Pending {
@@ -316,7 +360,8 @@ impl Pending {
     fn new(keyspace: &Keyspace, info: Arc<ClientInfo>, deadline_ms: Option<u64>, reply: &Reply) -> Self {
         let (form, resp3) = (reply.form(), reply.resp3());
         let (given_up, number) = (sink(form, resp3), keyspace.arrivals.number());
-        Self { number, info, deadline_ms, form, resp3, given_up, retry: None, kept: Mutex::default() }
+        let (retry, kept, is_postponed) = (None, Mutex::default(), false);
+        Self { number, info, deadline_ms, is_postponed, form, resp3, given_up, retry, kept }
     }
 
     fn failed(&self, error: Error) -> Late {
@@ -339,12 +384,15 @@ impl Serve for Pending {
     }
 
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
-        let Some(Retry { words, again, awaited, .. }) = &self.retry else { return false };
+        let Some(Retry { words, again, awaited, reader, keys, .. }) = &self.retry else { return false };
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
         let mut reply = sink(self.form, self.resp3);
         let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());
         let index = db.index();
         let attempt = db.brace(&argv).and_then(|()| again(db, &argv, &mut reply));
+        if let Some(reader) = reader {
+            reader.has_read(db, |visit| keys.iter().for_each(|key| visit(key)));
+        }
         db.settle(index, &argv, effects);
         let attempt = reply.end(outer).and(attempt);
         reply.close_all();
@@ -379,6 +427,9 @@ impl Blocking for Wait {
     fn end(&self, how: Ending) {
         // Nothing was done: if nobody wants the reply, there is nothing to put back.
         match how {
+            Ending::TimedOut if self.pending.is_postponed => {
+                drop(self.pending.deliver(Late { is_postponed: true, ..Late::default() }));
+            }
             Ending::TimedOut => {
                 let bytes = self.pending.given_up.as_bytes().to_vec();
                 drop(self.pending.deliver(Late { bytes, ..Late::default() }));
@@ -402,7 +453,11 @@ impl Blocking for Wait {
     }
 
     fn awaits_keys(&self) -> bool {
-        self.pending.retry.is_some()
+        self.pending.retry.is_some() || self.pending.is_postponed
+    }
+
+    fn is_postponed(&self) -> bool {
+        self.pending.is_postponed
     }
 
     fn number(&self) -> u64 {

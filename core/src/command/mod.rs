@@ -8,6 +8,7 @@ pub mod block;
 pub mod keys;
 mod monitor;
 mod outside;
+mod pause;
 mod publish;
 mod remarkable;
 pub mod reply;
@@ -15,6 +16,7 @@ pub mod run;
 pub mod shape;
 pub mod spec;
 pub mod tape;
+mod tracking;
 
 /// The words of a command.
 pub type Argv = Vec<Vec<u8>>;

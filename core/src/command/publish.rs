@@ -52,7 +52,7 @@ impl Encoded {
 }
 
 /// The form that messages to a client have, and whether it is RESP3's.
-fn form_of(client: &ClientInfo) -> (Form, bool) {
+pub(super) fn form_of(client: &ClientInfo) -> (Form, bool) {
     if client.reads_tape {
         (Form::Tape, true)
     } else {

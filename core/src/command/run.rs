@@ -9,6 +9,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::block::Outcome;
+use super::reply::Form;
 use super::spec::{Flags, Spec};
 use super::{Args, Parse, Read, Reply, Session, Write};
 use crate::clients::SessionState;
@@ -67,18 +68,35 @@ pub(crate) fn execute(
     reply: &mut Reply,
 ) -> Outcome {
     let start = reply.len();
-    session.has_sent_messages = false;
+    session.begin_reply();
+    let is_known = resolved.as_ref().map_or_else(|unresolved| unresolved.id.is_some(), |_| true);
+    let is_of_clients = is_known && argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"CLIENT"));
     let mut context = Context { engine, session, transaction: None };
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);
         reply.error(&error);
     }
     reply.close_all();
+    session.end_caching(is_of_clients);
+    if session.blocked.is_none() {
+        leave_out(session, reply, start);
+    }
     if session.has_sent_messages {
         // What came while it was subscribed, which it may no longer be.
         session.take_messages(reply);
     }
     if session.blocked.is_some() { Outcome::Blocked } else { Outcome::Replied }
+}
+
+/// Takes the reply of a command back, from there on, where the client wants none. Messages, which some have beside, it gets.
+pub(crate) fn leave_out(session: &SessionState, reply: &mut Reply, start: usize) {
+    if session.leaves_reply_out() && !session.has_sent_messages {
+        reply.truncate(start);
+        if reply.form() == Form::Tape {
+            // It has one reply for each command.
+            reply.null();
+        }
+    }
 }
 
 fn dispatch(
@@ -108,8 +126,11 @@ fn dispatch(
             return Err(error);
         }
     };
+    if context.engine.may_be_paused() && context.wait_for_pause((found.spec, found.id), argv, reply)? {
+        return Ok(());
+    }
     if context.session.in_transaction() && is_queued(found.spec) {
-        let queued = context.session.queue(found.id, argv);
+        let queued = context.session.queue(found.id, argv, super::pause::may_change(found.spec));
         if queued.is_err() {
             context.session.poison_transaction();
         }
@@ -140,7 +161,7 @@ fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
         )));
     }
     if flags.contains(Flags::PROTECTED) {
-        context.refuse_protected()?;
+        context.refuse_protected(found.spec)?;
     }
     if flags.contains(Flags::WRITE)
         && let Some(refusal) = context.engine.keyspace.hooks.refusal()
@@ -213,7 +234,9 @@ pub(crate) fn call(
     count(engine, context.session, found, argv, elapsed, replied, error);
     // Whoever ends its own connection within EXEC gets no more than it had by then.
     #[cfg(debug_assertions)]
-    if result.is_ok() && !context.session.quitting && !context.session.has_sent_messages {
+    let has_usual_reply = !context.session.has_sent_messages && !context.session.leaves_reply_out();
+    #[cfg(debug_assertions)]
+    if result.is_ok() && !context.session.quitting && has_usual_reply {
         super::shape::check(found.spec, &reply.as_bytes()[start..], reply.form());
     }
     result
@@ -257,7 +280,14 @@ pub fn read<'a, C: Parse<'a> + Read>(
     reply: &mut Reply,
 ) -> Result<()> {
     let command: C = parse(context, argv)?;
-    context.with_db(&command, argv, |db| command.execute(db, reply))
+    let reader = context.reader();
+    context.with_db(&command, argv, |db| {
+        let result = command.execute(db, reply);
+        if let Some(reader) = &reader {
+            reader.has_read(db, |visit| command.each_key(&mut |key| visit(key.bytes())));
+        }
+        result
+    })
 }
 
 /// Runs a command that may change keys.
@@ -302,9 +332,13 @@ impl<'e> Context<'_, 'e> {
         discarded_because_of(&error)
     }
 
-    /// DEBUG is for whoever `enable-debug-command` names: nobody, everybody, or clients of this machine.
-    fn refuse_protected(&self) -> Result<()> {
-        let allowed = match self.engine.config.text("enable-debug-command").as_deref() {
+    /// DEBUG is for whoever `enable-debug-command` names, as MODULE's loading is by `enable-module-command`: nobody, everybody, or clients of this machine.
+    fn refuse_protected(&self, spec: &Spec) -> Result<()> {
+        let (option, name) = match spec.name {
+            "debug" => ("enable-debug-command", "DEBUG"),
+            _ => ("enable-module-command", "MODULE"),
+        };
+        let allowed = match self.engine.config.text(option).as_deref() {
             Some(b"yes") => true,
             Some(b"local") => self.session.info.address.is_local(),
             _ => false,
@@ -312,10 +346,10 @@ impl<'e> Context<'_, 'e> {
         if allowed {
             return Ok(());
         }
-        Err(Error::command(
-            "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
+        Err(Error::command(format_args!(
+            "{name} command not allowed. If the {option} option is set to \"local\", you can run it from a local \
              connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-        ))
+        )))
     }
 
     /// Runs `run` on a session's database, with the shards of the command's keys locked. `argv` is what the log gets if it changes anything.
@@ -354,6 +388,7 @@ impl<'e> Context<'_, 'e> {
         }
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(keyspace, self.session.origin(), lock(keyspace));
+        self.session.instruct(&mut db);
         let result = db.brace(argv).and_then(|()| work(&mut db));
         let mut effects = Group::default();
         db.settle(index, argv, &mut effects);

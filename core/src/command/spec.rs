@@ -147,6 +147,7 @@ pub enum Group {
     Scripting,
     Connection,
     Server,
+    Cluster,
 }
 
 impl Group {
@@ -168,6 +169,7 @@ impl Group {
             Group::Scripting => "scripting",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
         }
     }
 
@@ -188,7 +190,7 @@ impl Group {
             Group::Scripting => Categories::SCRIPTING,
             Group::Connection => Categories::CONNECTION,
             // Those about messages have a flag, and its category.
-            Group::PubSub | Group::Server => Categories::NONE,
+            Group::PubSub | Group::Server | Group::Cluster => Categories::NONE,
         }
     }
 }

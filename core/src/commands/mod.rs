@@ -3,6 +3,7 @@
 //! [`LIST`] names every command once; whatever needs to know what commands there are reads it.
 
 pub(crate) mod bitmap;
+pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod generic;
 pub(crate) mod geo;
@@ -59,8 +60,11 @@ commands! {
         field::BitField, field::BitFieldRo,
         op::BitOp,
         position::BitPos;
+    cluster:
+        standalone::Cluster { standalone::ClusterKeySlot, nodes::ClusterAddSlots, nodes::ClusterAddSlotsRange, nodes::ClusterBumpEpoch, nodes::ClusterCancelSlotMigrations, nodes::ClusterCountFailureReports, nodes::ClusterCountKeysInSlot, nodes::ClusterDelSlots, nodes::ClusterDelSlotsRange, nodes::ClusterFailover, nodes::ClusterFlushSlot, nodes::ClusterFlushSlots, nodes::ClusterForget, nodes::ClusterGetKeysInSlot, nodes::ClusterGetSlotMigrations, nodes::ClusterHelp, nodes::ClusterInfo, nodes::ClusterLinks, nodes::ClusterMeet, nodes::ClusterMigrateSlots, nodes::ClusterMyId, nodes::ClusterMyShardId, nodes::ClusterNodes, nodes::ClusterReplicas, nodes::ClusterReplicate, nodes::ClusterReset, nodes::ClusterSaveConfig, nodes::ClusterSetConfigEpoch, nodes::ClusterSetSlot, nodes::ClusterShards, nodes::ClusterSlaves, nodes::ClusterSlotStats, nodes::ClusterSlots, nodes::ClusterSyncSlots },
+        standalone::Asking, standalone::ClusterScan, standalone::ReadOnly, standalone::ReadWrite;
     connection:
-        client::Client { client::ClientGetName, client::ClientHelp, client::ClientId, client::ClientInfo, client_kill::ClientKill, client_list::ClientList, client::ClientSetInfo, client::ClientSetName, client_unblock::ClientUnblock },
+        client::Client { client_tracking::ClientCaching, client_modes::ClientCapa, client::ClientGetName, client_tracking::ClientGetRedir, client::ClientHelp, client::ClientId, client_modes::ClientImportSource, client::ClientInfo, client_kill::ClientKill, client_list::ClientList, client_modes::ClientNoEvict, client_modes::ClientNoTouch, client_pause::ClientPause, client_modes::ClientReply, client::ClientSetInfo, client::ClientSetName, client_tracking::ClientTracking, client_tracking::ClientTrackingInfo, client_unblock::ClientUnblock, client_pause::ClientUnpause },
         hello::Auth, hello::Hello,
         ping::Echo, ping::Ping, ping::Quit, ping::Reset, ping::Select;
     generic:
@@ -117,7 +121,9 @@ commands! {
         info::Info,
         latency::Latency { latency::LatencyDoctor, latency::LatencyGraph, latency::LatencyHelp, latency::LatencyHistogram, latency::LatencyHistory, latency::LatencyLatest, latency::LatencyReset },
         memory::Memory { memory::MemoryDoctor, memory::MemoryHelp, memory::MemoryMallocStats, memory::MemoryPurge, memory_stats::MemoryStats, memory::MemoryUsage },
+        module::Module { module::ModuleHelp, module::ModuleList, module::ModuleLoad, module::ModuleLoadEx, module::ModuleUnload },
         monitor::Monitor,
+        replication::Failover, replication::PSync, replication::ReplConf, replication::ReplicaOf, replication::SlaveOf, replication::Sync,
         save::BgRewriteAof, save::BgSave, save::LastSave, save::Save,
         shutdown::Shutdown,
         slowlog::SlowLog { slowlog::SlowLogGet, slowlog::SlowLogHelp, slowlog::SlowLogLen, slowlog::SlowLogReset },

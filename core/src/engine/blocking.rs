@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::session::Session;
-use crate::clients::{Awaited, Ending, Wake};
-use crate::command::{Outcome, block};
+use crate::clients::{Awaited, Ending, Trait, Wake};
+use crate::command::{Outcome, block, run};
 use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::read::BATCH;
@@ -98,14 +98,28 @@ impl Session {
             return None;
         };
         self.clear_alarm();
+        if late.is_postponed {
+            return self.begin_anew();
+        }
         let inner = &self.client.engine.inner;
         if let Some(blocked) = self.client.state.unblock() {
             let found = &table::all()[blocked.command];
+            let start = self.reply.len();
             block::finish(inner, &self.client.state, &blocked, found, &late, &mut self.reply);
+            run::leave_out(&self.client.state, &mut self.reply, start);
             let now_ms = inner.keyspace.clock.coarse_ms();
             self.client.state.info.last_seen_ms.store(now_ms, Ordering::Relaxed);
         }
         Some(late.undo)
+    }
+
+    /// Begins a command that was postponed; it may have to wait again.
+    #[cold]
+    fn begin_anew(&mut self) -> Option<Option<Undo>> {
+        let words = self.client.state.unblock().map(|blocked| blocked.words).unwrap_or_default();
+        let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
+        self.client.state.is_begun_anew();
+        (self.run(&argv) == Outcome::Replied).then_some(None)
     }
 
     /// Parks this thread until the reply of a command that had to wait has come, for so long at most, if a time is given, and appends it to
@@ -206,7 +220,9 @@ impl Session {
     #[inline]
     pub fn is_pushed_to(&self) -> bool {
         let info = &self.client.state.info;
-        let may_come = info.is_monitor.load(Ordering::Relaxed) || info.subscribed.is_any();
+        let hears = Trait::TRACKING.with(Trait::HEARS_FOR_OTHERS);
+        let may_come =
+            info.is_monitor.load(Ordering::Relaxed) || info.subscribed.is_any() || info.traits.has(hears);
         // What ends the subscriptions of others is in their replies.
         may_come || info.reads_tape && info.outbox.len() > 0
     }

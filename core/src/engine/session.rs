@@ -256,6 +256,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.abandon();
         self.client.engine.inner.set_monitor(&self.client.state.info, false);
+        self.client.engine.inner.clone().stop_tracking(&mut self.client.state);
         self.client.state.unsubscribe_all(&self.client.engine.inner.clients.channels);
         self.client.state.unwatch(&self.client.engine.inner.keyspace);
         self.client.engine.inner.clients.forget(self.client.state.info.id);

@@ -51,6 +51,10 @@ pub struct Db<'e> {
     met: RefCell<Vec<Met>>,
     /// Something was changed, so the shards' memory has to be reported.
     has_changed: bool,
+    /// Nothing that it finds is stamped.
+    leaves_no_stamps: bool,
+    /// It finds what has expired.
+    finds_expired: bool,
     // Declared behind the locks: what is dropped here is dropped after the unlock.
     pub(super) effects: Effects,
 }
@@ -66,8 +70,16 @@ impl<'e> Db<'e> {
             locks,
             met: RefCell::default(),
             has_changed: false,
+            leaves_no_stamps: false,
+            finds_expired: false,
             effects: Effects::default(),
         }
+    }
+
+    /// Leaves no stamps on what it finds, or finds what has expired as if it had not.
+    #[cold]
+    pub(crate) fn be_told(&mut self, leaves_no_stamps: bool, finds_expired: bool) {
+        (self.leaves_no_stamps, self.finds_expired) = (leaves_no_stamps, finds_expired);
     }
 
     /// The database's number.
@@ -143,17 +155,30 @@ impl<'e> Db<'e> {
     #[inline]
     fn is_expired(&self, shard: &ShardData, at: Ref) -> bool {
         shard.head(at).deadline(&shard.arena, at).is_some_and(|deadline| deadline <= self.now())
+            && !self.finds_expired
     }
 
     /// Finds a key for reading: counts a hit or a miss and stamps the access. O(1).
     #[inline]
     pub fn lookup(&self, key: &Key<'_>) -> Option<Entry<'_>> {
         let found = self.lookup_untouched(key);
-        if let Some(entry) = &found {
+        if let Some(entry) = &found
+            && !self.leaves_no_stamps
+        {
             self.keyspace.evictor.note(key.hash(), Use::Used);
             self.keyspace.stamp_read(entry.shard, entry.at);
         }
         found
+    }
+
+    /// As [`Db::lookup`], and stamps the access whatever the session has asked for.
+    pub(crate) fn touch(&self, key: &Key<'_>) -> bool {
+        let found = self.lookup_untouched(key);
+        if let Some(entry) = &found {
+            self.keyspace.evictor.note(key.hash(), Use::Used);
+            self.keyspace.stamp_read(entry.shard, entry.at);
+        }
+        found.is_some()
     }
 
     /// Finds a key and leaves no trace: neither a hit nor an access. O(1).
@@ -201,7 +226,7 @@ impl<'e> Db<'e> {
     #[inline]
     pub fn lookup_mut<'d>(&'d mut self, key: &Key<'d>) -> Option<EntryMut<'d, 'e>> {
         let at = self.find_live(key)?;
-        stamp(self.keyspace, self.shard(key), at, key.hash());
+        self.stamp(key, at);
         Some(EntryMut { db: self, key: *key, at })
     }
 
@@ -219,7 +244,7 @@ impl<'e> Db<'e> {
             expire_elements(self, key);
             at = self.find_live(key)?;
         }
-        stamp(self.keyspace, self.shard(key), at, key.hash());
+        self.stamp(key, at);
         Some(EntryMut { db: self, key: *key, at })
     }
 
@@ -230,6 +255,15 @@ impl<'e> Db<'e> {
         let head = shard.head(at);
         head.kind().owns()
             && shard.value_of(at, head).next_deadline().is_some_and(|deadline| deadline <= self.now())
+    }
+
+    /// Stamps an access to an entry.
+    #[inline]
+    fn stamp(&self, key: &Key<'_>, at: Ref) {
+        if !self.leaves_no_stamps {
+            self.keyspace.evictor.note(key.hash(), Use::Used);
+            self.keyspace.stamp(self.shard(key), [at]);
+        }
     }
 
     #[inline]
@@ -319,7 +353,7 @@ impl<'e> Db<'e> {
                 let value = if had_deadline { over_deadline(key.bytes().len(), value) } else { value };
                 let (at, old) = self.shard_mut(key).replace(db, key.hash(), at, value, deadline)?;
                 self.effects.discard(old);
-                stamp(self.keyspace, self.shard(key), at, key.hash());
+                self.stamp(key, at);
                 if deadline.is_some() && !had_deadline {
                     self.gained_deadline(key, at);
                 }
@@ -442,6 +476,9 @@ impl<'e> Db<'e> {
             self.note_ready(key);
         }
         self.keyspace.counters.bump(key.hash());
+        if self.keyspace.hooks.are_tracked() {
+            self.effects.track(&self.keyspace.hooks, key.bytes(), self.client);
+        }
         if self.keyspace.hooks.want_changes() {
             let client = self.client;
             self.effects.rare().told.modified.push((db, key.bytes().into(), client));
@@ -492,12 +529,6 @@ impl<'e> Db<'e> {
     pub(crate) fn live_entry<'d>(&self, shard: &'d ShardData, at: Ref) -> Option<Entry<'d>> {
         (!self.is_expired(shard, at)).then_some(Entry { shard, at })
     }
-}
-
-#[inline]
-fn stamp(keyspace: &Keyspace, shard: &ShardData, at: Ref, hash: u64) {
-    keyspace.evictor.note(hash, Use::Used);
-    keyspace.stamp(shard, [at]);
 }
 
 #[inline]

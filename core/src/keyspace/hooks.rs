@@ -90,6 +90,25 @@ pub(crate) trait Publisher: Send + Sync {
     fn publish(&self, event: &Event<'_>) -> Option<Waking>;
 }
 
+/// A key that has changed, and the number of the session that did it, 0 for whoever has none.
+pub(crate) type Tracked = (Box<[u8]>, u64);
+
+/// Tells clients that may keep keys of those that have changed.
+pub(crate) trait Tracker: Send + Sync {
+    /// The key, whose shard is locked, has changed by the session of that number. What wakes those who were told is added to `wakings`, to be done when nothing
+    /// is locked. Says whether the key is to be broadcast then, too.
+    fn changed(&self, key: &[u8], client: u64, wakings: &mut Vec<Waking>) -> bool;
+
+    /// All keys of a database, or of all, are gone.
+    fn flushed(&self, wakings: &mut Vec<Waking>);
+
+    /// These keys have changed, by one piece of work. The caller holds no lock.
+    fn broadcast(&self, changed: Vec<Tracked>);
+
+    /// Forgets keys where there are more than there may be. Called by the background; the caller holds no lock.
+    fn trim(&self);
+}
+
 /// Wakes those who hear of an event.
 pub(crate) type Waking = Box<dyn FnOnce() + Send>;
 
@@ -106,6 +125,7 @@ pub(crate) struct Hooks {
     journal: ArcSwapOption<Arc<dyn Journal>>,
     observers: ArcSwap<Vec<Listener>>,
     publisher: ArcSwapOption<Arc<dyn Publisher>>,
+    tracker: ArcSwapOption<Arc<dyn Tracker>>,
     /// Why no write may begin, log or not.
     refused: ArcSwapOption<Error>,
     /// Held by whoever changes the list of observers.
@@ -130,6 +150,8 @@ const MISSES: u32 = 32;
 const PUBLISHED_EVENTS: u32 = 64;
 const PUBLISHED_MISSES: u32 = 128;
 const REFUSED: u32 = 256;
+/// Clients may keep keys.
+const TRACKED: u32 = 512;
 /// Short cuts are not taken, for tests to compare.
 #[cfg(test)]
 const LONG_WAY: u32 = 8;
@@ -258,6 +280,50 @@ impl Hooks {
         self.publisher.store((events || misses).then(|| Arc::new(publisher)));
         self.set_present(PUBLISHED_EVENTS, events);
         self.set_present(PUBLISHED_MISSES, misses);
+    }
+
+    /// Has this one tell clients of keys that have changed from now on, or nobody.
+    pub(crate) fn set_tracker(&self, tracker: Option<Arc<dyn Tracker>>) {
+        let is_there = tracker.is_some();
+        self.tracker.store(tracker.map(Arc::new));
+        self.set_present(TRACKED, is_there);
+    }
+
+    /// Whether clients may keep keys.
+    #[inline]
+    pub(super) fn are_tracked(&self) -> bool {
+        self.present.load(Ordering::Acquire) & TRACKED != 0
+    }
+
+    /// Tells clients of a key that has changed, as [`Tracker::changed`] does.
+    #[cold]
+    pub(super) fn track(&self, key: &[u8], client: u64, wakings: &mut Vec<Waking>) -> bool {
+        self.tracker.load().as_ref().is_some_and(|tracker| tracker.changed(key, client, wakings))
+    }
+
+    /// Tells clients that keys are gone, as [`Tracker::flushed`] does.
+    #[cold]
+    pub(super) fn track_flush(&self, wakings: &mut Vec<Waking>) {
+        if let Some(tracker) = &*self.tracker.load() {
+            tracker.flushed(wakings);
+        }
+    }
+
+    /// Tells clients of keys that one piece of work has changed. The caller holds no lock.
+    #[cold]
+    pub(super) fn broadcast(&self, changed: Vec<Tracked>) {
+        if let Some(tracker) = &*self.tracker.load() {
+            tracker.broadcast(changed);
+        }
+    }
+
+    /// Has keys forgotten that clients may keep, where there are too many. The caller holds no lock.
+    pub(crate) fn trim_tracked(&self) {
+        if self.are_tracked()
+            && let Some(tracker) = &*self.tracker.load()
+        {
+            tracker.trim();
+        }
     }
 
     /// Whether anything is published.

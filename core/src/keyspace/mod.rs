@@ -87,6 +87,8 @@ pub(crate) struct Keyspace {
     pub(crate) arrivals: Arrivals,
     /// Whether the background thread reclaims what has expired; DEBUG can stop it.
     pub(crate) active_expiry: AtomicBool,
+    /// What has expired is left where it is by those who meet it.
+    pub(crate) keeps_expired: AtomicBool,
     /// Counters for caches beside the engine.
     pub(crate) counters: Counters,
     /// Bytes in use by all shards, as far as they have reported.
@@ -123,6 +125,7 @@ impl Keyspace {
             hooks: Hooks::default(),
             arrivals: Arrivals::default(),
             active_expiry: AtomicBool::new(true),
+            keeps_expired: AtomicBool::new(false),
             counters: Counters::default(),
             used: CachePadded::new(AtomicUsize::new(0)),
             peak: AtomicUsize::new(0),

@@ -60,6 +60,9 @@ impl Db<'_> {
     fn emptied(&mut self, db: Option<usize>, count: usize) -> usize {
         self.add_changes(count as u64);
         self.note_flushed(db);
+        if self.keyspace.hooks.are_tracked() {
+            self.effects.track_flush(&self.keyspace.hooks);
+        }
         count
     }
 

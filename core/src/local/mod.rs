@@ -12,7 +12,7 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clients::{ClientInfo, Clients};
+use crate::clients::{ClientInfo, Clients, Paused};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::{Config, PushLimit};
@@ -35,6 +35,8 @@ const MEASURED: u32 = 1;
 const MONITORED: u32 = 2;
 /// The engine stands elsewhere.
 const ELSEWHERE: u32 = 4;
+/// Clients are paused.
+const PAUSED: u32 = 8;
 
 /// Everything an engine consists of.
 pub(crate) struct Local {
@@ -98,6 +100,7 @@ impl Local {
             notifier: Notifier::new(own.clone()),
         });
         local.notifier.adopt(&local);
+        local.keep_expired(false);
         local
     }
 
@@ -148,6 +151,7 @@ impl Local {
         // Whoever sets the option hears of an error; what a transaction could not begin is tried again here.
         let _ = self.adopt_log();
         self.notifier.adopt(self);
+        self.keep_expired(self.paused().is_some());
     }
 
     /// Whether each command has to be timed and measured. One load.
@@ -162,6 +166,40 @@ impl Local {
         } else {
             self.measures_all.fetch_and(!why, Ordering::Relaxed);
         }
+    }
+
+    /// Whether something may be paused. One load.
+    #[inline]
+    pub(crate) fn may_be_paused(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & PAUSED != 0
+    }
+
+    /// The pause of clients that is on.
+    #[inline]
+    pub(crate) fn paused(&self) -> Option<Paused> {
+        self.clients.pause.at(|| self.keyspace.clock.now_ms(), |is_on| self.set_paused(is_on))
+    }
+
+    /// Begins a pause until that time, in unix milliseconds, or lengthens it. Meanwhile nothing expires for good, and nothing is evicted.
+    pub(crate) fn pause(&self, until_ms: u64, all: bool) {
+        let now_ms = self.keyspace.clock.now_ms();
+        self.clients.pause.begin(until_ms, all, now_ms, |is_on| self.set_paused(is_on));
+    }
+
+    /// Ends it.
+    pub(crate) fn unpause(&self) {
+        self.clients.pause.end(|is_on| self.set_paused(is_on));
+    }
+
+    fn set_paused(&self, is_on: bool) {
+        self.set_measured(PAUSED, is_on);
+        self.keep_expired(is_on);
+    }
+
+    /// Has whoever meets what has expired leave it there, while clients are paused or an import is under way.
+    fn keep_expired(&self, are_paused: bool) {
+        let keeps = are_paused || self.config.hot().import_mode();
+        self.keyspace.keeps_expired.store(keeps, Ordering::Relaxed);
     }
 
     /// Whether anybody monitors. One load.
@@ -237,6 +275,9 @@ impl Local {
 
     #[cold]
     fn evict(&self) -> bool {
+        if self.paused().is_some() {
+            return true;
+        }
         let timer = self.keyspace.clock.timer();
         let room = self.keyspace.make_room();
         self.note_latency("eviction-cycle", timer.elapsed());

@@ -65,6 +65,7 @@ impl Work for Local {
         let mut next = Next { at: now, is_idle: false };
         if is_over || since(tended_ms) >= LONGEST_REAPING_MS {
             tended_ms.store(now, Ordering::Relaxed);
+            self.keyspace.hooks.trim_tracked();
             let goes_on = self.tend();
             let save = self.save_if_due(now);
             next.is_idle = self.rounds.are_idle(&self.keyspace.task, self.keyspace.lookups.sum());
@@ -83,7 +84,10 @@ impl Work for Local {
 impl Local {
     /// Reclaims what has expired, for a while. Says whether more is due.
     fn reclaim(&self) -> bool {
-        if !self.keyspace.active_expiry.load(Ordering::Relaxed) {
+        // Whoever asks for the pause ends it when its time is over.
+        self.paused();
+        let keeps = self.keyspace.keeps_expired.load(Ordering::Relaxed);
+        if keeps || !self.keyspace.active_expiry.load(Ordering::Relaxed) {
             return false;
         }
         let timer = self.keyspace.clock.timer();
@@ -94,7 +98,11 @@ impl Local {
     }
 
     fn next_deadline(&self) -> u64 {
-        if self.keyspace.active_expiry.load(Ordering::Relaxed) {
+        if let Some(paused) = self.paused() {
+            paused.until_ms
+        } else if self.keyspace.keeps_expired.load(Ordering::Relaxed) {
+            NEVER
+        } else if self.keyspace.active_expiry.load(Ordering::Relaxed) {
             self.keyspace.shared.deadlines.earliest()
         } else {
             NEVER
@@ -119,6 +127,10 @@ impl Local {
         goes_on |= keyspace.arm_adopted(ARMING_BUDGET);
         if keyspace.has_lost() {
             self.set_damaged(Error::lost());
+        }
+        if self.paused().is_some() {
+            // Whatever is due then is looked at again.
+            return true;
         }
         let (evicting, is_left) = keyspace.evictor.work(keyspace);
         goes_on |= is_left;

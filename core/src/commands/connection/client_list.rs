@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use crate::clients::{ClientAddress, ClientInfo, SubscriptionKind};
+use crate::clients::{ClientAddress, ClientInfo, SubscriptionKind, Trait};
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::commands::table;
 use crate::error::{Error, Result, until_zero};
@@ -179,7 +179,7 @@ impl<'a> ClientList<'a> {
         // Nobody is without a name by being called "": the server knows no empty names.
         let is = |wanted: &[u8], own: &str| !own.is_empty() && wanted == own.as_bytes();
         let has = |wanted: &[u8], own: &str| wanted.iter().all(|letter| own.as_bytes().contains(letter));
-        // There are no links of replication, and no client has a capability.
+        // There are no links of replication.
         let client_type = if client.subscribed.is_any() { ClientType::PubSub } else { ClientType::Normal };
         self.client_type.is_none_or(|wanted| wanted == client_type)
             && self.not_client_type.is_none_or(|other| other != client_type)
@@ -204,8 +204,8 @@ impl<'a> ClientList<'a> {
             && self.not_lib_ver.is_none_or(|other| !is(other, &names.library_version))
             && self.db.is_none_or(|wanted| wanted == db)
             && self.not_db.is_none_or(|other| other != db)
-            && self.capa.is_none_or(|wanted| has(wanted, ""))
-            && self.not_capa.is_none_or(|others| !has(others, ""))
+            && self.capa.is_none_or(|wanted| has(wanted, capabilities(client)))
+            && self.not_capa.is_none_or(|others| !has(others, capabilities(client)))
             && self.ip.is_none_or(|wanted| wanted == ip.as_bytes())
             && self.not_ip.is_none_or(|other| other != ip.as_bytes())
     }
@@ -295,17 +295,30 @@ pub(super) fn addresses(client: &ClientInfo) -> (&str, &str) {
     }
 }
 
-/// The flags of a client, in the server's order: it monitors, is subscribed, is in a transaction, waits for a reply, is about to see a transaction fail.
+/// The flags of a client, in the server's order: it monitors, is subscribed, is in a transaction, waits for a reply, tracks keys, is about to see a
+/// transaction fail, and so on.
 fn flags(client: &ClientInfo) -> String {
+    let has = |which: Trait| client.traits.has(which);
     let has = [
         ('O', client.is_monitor.load(Ordering::Relaxed)),
         ('P', client.subscribed.is_any()),
         ('x', client.in_transaction.load(Ordering::Relaxed)),
         ('b', client.blocking().is_some()),
+        ('t', has(Trait::TRACKING)),
+        ('R', has(Trait::BROKEN_REDIRECT)),
+        ('B', has(Trait::BROADCAST)),
         ('d', client.has_lost()),
+        ('e', has(Trait::NO_EVICT)),
+        ('T', has(Trait::NO_TOUCH)),
+        ('I', has(Trait::IMPORT_SOURCE)),
     ];
     let flags: String = has.into_iter().filter_map(|(flag, has)| has.then_some(flag)).collect();
     if flags.is_empty() { "N".to_owned() } else { flags }
+}
+
+/// What a client said that it can do, as letters.
+fn capabilities(client: &ClientInfo) -> &'static str {
+    if client.traits.has(Trait::FOLLOWS_REDIRECTS) { "r" } else { "" }
 }
 
 /// One line of CLIENT LIST. Buffers and file descriptors are the listener's and told as 0.
@@ -320,15 +333,16 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
     // Writing to a string can't fail.
     let _ = writeln!(
         line,
-        "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa= db={} sub={} psub={} ssub={} \
+        "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} \
          multi={queued} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
-         events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
+         events=r cmd={command} user=default redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
          tot-cmds={}",
         client.id,
         names.name,
         seconds_since(client.created_ms),
         seconds_since(client.last_seen_ms.load(Ordering::Relaxed)),
         flags(client),
+        capabilities(client),
         client.db.load(Ordering::Relaxed),
         client.subscribed.count(SubscriptionKind::Channel),
         client.subscribed.count(SubscriptionKind::Pattern),
@@ -336,6 +350,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         client.watched(),
         client.outbox.len(),
         client.outbox.bytes(),
+        client.redirect(),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         names.library,
         names.library_version,

@@ -2,6 +2,7 @@
 
 use super::client::check_name;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
+use crate::commands::server::module::write_modules;
 use crate::config::VALKEY_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::REDIS_VERSION;
@@ -148,7 +149,7 @@ fn introduce(context: &Context<'_, '_>, reply: &mut Reply) {
         reply.bulk(value.as_bytes());
     }
     reply.bulk(b"modules");
-    reply.array(0);
+    write_modules(reply);
     if let Some(zone) = zone {
         reply.bulk(b"availability_zone");
         reply.bulk(&zone);

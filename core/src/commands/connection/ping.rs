@@ -121,6 +121,7 @@ pub struct Reset {}
 impl Session for Reset {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         context.engine.set_monitor(&context.session.info, false);
+        context.stop_tracking();
         context.session.unsubscribe_all(&context.engine.clients.channels);
         context.session.take_messages(reply);
         context.session.info.outbox.forget_pushes();

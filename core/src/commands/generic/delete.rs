@@ -96,7 +96,7 @@ pub struct Touch<'a> {
 
 impl Read for Touch<'_> {
     fn execute(&self, db: &Db<'_>, reply: &mut Reply) -> Result<()> {
-        reply.count(self.key.iter().filter(|key| db.lookup(key).is_some()).count());
+        reply.count(self.key.iter().filter(|key| db.touch(key)).count());
         Ok(())
     }
 }

@@ -73,8 +73,18 @@ impl Local {
         snapshot.mem_clients_normal = self.client_bytes() as u64;
         snapshot.maxclients = self.config.hot().maxclients() as u64;
         snapshot.total_watched_keys = survey.watched as u64;
-        snapshot.paused_reason = "none".to_owned();
-        snapshot.paused_actions = "none".to_owned();
+        snapshot.tracking_clients = self.clients.tracking.trackers() as u64;
+        let (keys, items, prefixes) = self.clients.tracking.counts();
+        snapshot.tracking_total_keys = keys as u64;
+        snapshot.tracking_total_items = items as u64;
+        snapshot.tracking_total_prefixes = prefixes as u64;
+        let paused = self.paused();
+        snapshot.paused_reason = if paused.is_some() { "client_pause" } else { "none" }.to_owned();
+        snapshot.paused_actions =
+            paused.map_or("none", |paused| if paused.all { "all" } else { "write" }).to_owned();
+        let now_ms = self.keyspace.clock.now_ms();
+        snapshot.paused_timeout_milliseconds =
+            paused.map_or(0, |paused| paused.until_ms.saturating_sub(now_ms));
     }
 
     /// Bytes that the engine keeps about its sessions; their buffers are their owners'.

@@ -56,6 +56,7 @@ impl Context<'_, '_> {
             self.session.origin(),
             locks_of(keyspace, self.session, transaction, has(Flags::WRITE)),
         );
+        self.session.instruct(&mut db);
         if self.watched_changed(&mut db) {
             db.release();
             reply.null_array();

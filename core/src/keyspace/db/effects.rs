@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::keyspace::evictor::Created;
 use crate::keyspace::hearing::log_set;
-use crate::keyspace::hooks::{Appended, EventClass};
+use crate::keyspace::hooks::{Appended, EventClass, Hooks, Tracked};
 use crate::keyspace::journal::Group;
 use crate::keyspace::turns::{Batch, Happened, Turn};
 use crate::keyspace::waiting::{Place, Ready, Served, Undo, serve_later};
@@ -52,6 +52,8 @@ pub(in crate::keyspace) struct Rare {
     pub(in crate::keyspace) undo: Option<Undo>,
     /// Who was served, and is told so after the unlock.
     pub(in crate::keyspace) served: Vec<Served>,
+    /// Keys that have changed, for clients that are told of all that begin like them.
+    broadcast: Vec<Tracked>,
     /// What is to be done after the unlock beside all that.
     afterwards: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -88,6 +90,9 @@ impl<'k> Aftermath<'k> {
     fn settle_by(self, keyspace: &Keyspace, tell: impl FnOnce(Turn<'k>, Batch)) {
         let Self { mut rare, turn } = self;
         std::mem::take(&mut rare.afterwards).into_iter().for_each(|act| act());
+        if !rare.broadcast.is_empty() {
+            keyspace.hooks.broadcast(std::mem::take(&mut rare.broadcast));
+        }
         if let Some(turn) = turn {
             tell(turn, std::mem::take(&mut rare.told));
         }
@@ -112,6 +117,21 @@ impl Rare {
 impl Effects {
     pub(in crate::keyspace) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// Tells clients that may keep a key that it has changed.
+    #[cold]
+    pub(super) fn track(&mut self, hooks: &Hooks, key: &[u8], client: u64) {
+        let rare = self.rare();
+        if hooks.track(key, client, &mut rare.afterwards) {
+            rare.broadcast.push((key.into(), client));
+        }
+    }
+
+    /// Tells clients that keys are gone.
+    #[cold]
+    pub(in crate::keyspace) fn track_flush(&mut self, hooks: &Hooks) {
+        hooks.track_flush(&mut self.rare().afterwards);
     }
 
     /// Values to drop after the unlock.

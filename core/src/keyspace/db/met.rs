@@ -6,6 +6,7 @@ use super::Db;
 use crate::keyspace::collection;
 use crate::keyspace::hooks::{EventClass, KEY_MISS};
 use crate::store::key::Key;
+use crate::sync::Ordering;
 use crate::value::hyperloglog;
 use crate::value::zset::members::Members;
 
@@ -39,7 +40,9 @@ impl Db<'_> {
 
     /// Has a key that was met and had expired reclaimed when the command has ended.
     pub(crate) fn found_stale(&self, key: &[u8]) {
-        self.meet(key, What::Reclaim);
+        if !self.keyspace.keeps_expired.load(Ordering::Relaxed) {
+            self.meet(key, What::Reclaim);
+        }
     }
 
     /// Has the sorted set of a key leave its listpack when the command has ended. Its members stay the same.
@@ -59,7 +62,7 @@ impl Db<'_> {
     }
 
     /// Sees to the keys that reads met.
-    pub(super) fn settle_met(&mut self) {
+    pub(crate) fn settle_met(&mut self) {
         let home = self.index;
         let mut moved = 0;
         for Met { db, key, what, events } in std::mem::take(self.met.get_mut()) {

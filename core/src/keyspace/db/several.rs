@@ -157,7 +157,7 @@ impl Db<'_> {
                 entry::set_saved(&shard.arena, new, head.is_saved());
                 let old = shard.take_place(db, key.hash(), at, new);
                 self.effects.discard(old);
-                super::stamp(self.keyspace, self.shard(key), new, key.hash());
+                self.stamp(key, new);
                 if deadline.is_some() && !head.has_deadline() {
                     self.gained_deadline(key, new);
                 }
