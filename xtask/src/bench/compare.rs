@@ -10,7 +10,7 @@ use std::process::Command;
 
 /// The parts in the order they run, and what runs each.
 pub const PARTS: &[(&str, Bench)] =
-    &[("rust", rust), ("limits", engine), ("python", python), ("node", node), ("c", c)];
+    &[("rust", rust), ("limits", engine), ("files", files), ("python", python), ("node", node), ("c", c)];
 
 /// Runs the benches of a part.
 type Bench = fn(&mut Run) -> Result<(), String>;
@@ -115,8 +115,18 @@ fn peer_command(program: &Path, peer: &str, quick: bool) -> Command {
 
 /// Ours, and the same of a real server.
 fn engine(run: &mut Run) -> Result<(), String> {
+    let cases: Vec<&str> = limits::CASES.iter().copied().filter(|case| *case != "files").collect();
+    beside_a_server(run, &cases, &["valkey-memory", "valkey-calls", "valkey-expiry"])
+}
+
+/// The same of what is on disk.
+fn files(run: &mut Run) -> Result<(), String> {
+    beside_a_server(run, &["files"], &["valkey-files"])
+}
+
+fn beside_a_server(run: &mut Run, cases: &[&str], theirs: &[&str]) -> Result<(), String> {
     let program = limits::build()?;
-    for case in limits::CASES {
+    for case in cases {
         let mut command = sh::program(&program, &[case]);
         if run.part.quick {
             command.arg("10");
@@ -124,7 +134,7 @@ fn engine(run: &mut Run) -> Result<(), String> {
         run.bench(case, &mut command)?;
     }
     let program = peers(run)?;
-    for case in ["valkey-memory", "valkey-calls", "valkey-expiry", "valkey-files"] {
+    for case in theirs {
         run.bench(case, &mut peer_command(&program, case, run.part.quick))?;
     }
     Ok(())

@@ -143,7 +143,7 @@ fn section(text: &mut String, name: &str, findings: &Findings, notes: &[Note]) {
         return;
     };
     let quick = match (part.quick, name) {
-        (true, "rust" | "limits") => " **With `--quick`: a tenth of the counts, three rounds.**",
+        (true, "rust" | "limits" | "files") => " **With `--quick`: a tenth of the counts, three rounds.**",
         (true, _) => " **With `--quick`: three rounds.**",
         (false, _) => "",
     };
@@ -183,6 +183,7 @@ fn title(part: &str) -> &'static str {
     match part {
         "rust" => "Rust: the engine beside maps and caches in one process",
         "limits" => "The engine at its limits: memory, mass expiry, growth, copies, small and idle engines",
+        "files" => "What is on disk: opening, snapshots, the log (5 M keys of 16 + 64 bytes)",
         "python" => "Python",
         "node" => "Node",
         _ => "C",
