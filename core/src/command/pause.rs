@@ -64,7 +64,7 @@ impl Context<'_, '_> {
 
 impl Local {
     /// Ends the pause, and has those go on who wait for its end.
-    fn end_pause(&self) {
+    pub(crate) fn end_pause(&self) {
         self.unpause();
         for wait in self.clients.all().iter().filter_map(|client| client.blocking()) {
             if wait.is_postponed() && wait.leave(&self.keyspace, None) {

@@ -1,5 +1,5 @@
 //! CLIENT ID, GETNAME, SETNAME, SETINFO, INFO and HELP. The list of all clients is in [`super::client_list`], what ends them in
-//! [`super::client_kill`].
+//! [`super::client_kill`], how they are served in [`super::client_modes`].
 
 use super::client_list::describe;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
@@ -172,8 +172,18 @@ impl Session for ClientHelp {
             reply,
             "CLIENT",
             &[
+                (
+                    "CACHING (YES|NO)",
+                    "Whether the keys of the next command are tracked, with OPTIN or OPTOUT.",
+                ),
+                ("CAPA <option> [options...]", "Tells what the client can do: REDIRECT."),
                 ("GETNAME", "The name of this session."),
+                ("GETREDIR", "Which session is told of changed keys in this one's place."),
                 ("ID", "The number of this session."),
+                (
+                    "IMPORT-SOURCE (ON|OFF)",
+                    "Whether this session sees keys that have expired, while import-mode is on.",
+                ),
                 ("INFO", "This session, described as CLIENT LIST does."),
                 ("KILL <ip:port>", "Ends the connection from there."),
                 (
@@ -184,12 +194,22 @@ impl Session for ClientHelp {
                     "LIST [options ...]",
                     "All sessions, or those of a TYPE, USER, ADDR, LADDR, ID, NAME, DB and so on, or without them (NOT-TYPE).",
                 ),
+                ("NO-EVICT (ON|OFF)", "Whether this session is spared where clients take too much memory."),
+                ("NO-TOUCH (ON|OFF)", "Whether this session's commands are no use of keys."),
+                ("PAUSE <timeout> [WRITE|ALL]", "Has commands wait for so many milliseconds."),
+                ("REPLY (ON|OFF|SKIP)", "Whether this session gets replies."),
                 ("SETINFO <option> <value>", "Tells LIB-NAME or LIB-VER of the client library."),
                 ("SETNAME <name>", "Names this session."),
+                (
+                    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+                    "Whether this session is told of changes of the keys that it has read, or of all that begin with prefixes.",
+                ),
+                ("TRACKINGINFO", "How this session tracks."),
                 (
                     "UNBLOCK <id> [TIMEOUT|ERROR]",
                     "Ends the wait of that session as if its time were over, or with an error.",
                 ),
+                ("UNPAUSE", "Ends the pause."),
             ],
         );
         Ok(())

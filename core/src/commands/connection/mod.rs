@@ -9,3 +9,6 @@ pub(crate) mod client_tracking;
 pub(crate) mod client_unblock;
 pub(crate) mod hello;
 pub(crate) mod ping;
+
+#[cfg(test)]
+mod tests;

@@ -55,12 +55,18 @@ fn not_loaded() -> Error {
 #[command(
     name = "MODULE|LOAD", group = Server, since = "4.0.0", complexity = "O(1)", arity = -3,
     flags(ADMIN, NOSCRIPT, NO_ASYNC_LOADING, PROTECTED),
-    reply = "any",
+    custom_parse, reply = "any",
 )]
 pub struct ModuleLoad<'a> {
     path: &'a [u8],
     #[arg(optional)]
     arg: Vec<&'a [u8]>,
+}
+
+impl<'a> ModuleLoad<'a> {
+    fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        Ok(Self { path: args.required()?, arg: args.take_rest().to_vec() })
+    }
 }
 
 impl Session for ModuleLoad<'_> {
