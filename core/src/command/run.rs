@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::block::Outcome;
 use super::reply::Form;
 use super::spec::{Flags, Spec};
+use super::tracking::Reader;
 use super::{Args, Parse, Read, Reply, Session, Write};
 use crate::clients::SessionState;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,14 +71,17 @@ pub(crate) fn execute(
     let start = reply.len();
     session.begin_reply();
     let is_known = resolved.as_ref().map_or_else(|unresolved| unresolved.id.is_some(), |_| true);
-    let is_of_clients = is_known && argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"CLIENT"));
     let mut context = Context { engine, session, transaction: None };
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);
         reply.error(&error);
     }
     reply.close_all();
-    session.end_caching(is_of_clients);
+    if session.wishes.is_some() {
+        let is_of_clients =
+            is_known && argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"CLIENT"));
+        session.end_caching(is_of_clients);
+    }
     if session.blocked.is_none() {
         leave_out(session, reply, start);
     }
@@ -280,12 +284,25 @@ pub fn read<'a, C: Parse<'a> + Read>(
     reply: &mut Reply,
 ) -> Result<()> {
     let command: C = parse(context, argv)?;
-    let reader = context.reader();
-    context.with_db(&command, argv, |db| {
+    match context.reader() {
+        None => context.with_db(&command, argv, |db| command.execute(db, reply)),
+        Some(reader) => read_for(&reader, context, &command, argv, reply),
+    }
+}
+
+/// [`read`] for a session that tracks.
+#[cold]
+#[inline(never)]
+fn read_for<'a, C: Parse<'a> + Read>(
+    reader: &Reader,
+    context: &mut Context<'_, '_>,
+    command: &C,
+    argv: &'a [&'a [u8]],
+    reply: &mut Reply,
+) -> Result<()> {
+    context.with_db(command, argv, |db| {
         let result = command.execute(db, reply);
-        if let Some(reader) = &reader {
-            reader.has_read(db, |visit| command.each_key(&mut |key| visit(key.bytes())));
-        }
+        reader.has_read(db, |visit| command.each_key(&mut |key| visit(key.bytes())));
         result
     })
 }
