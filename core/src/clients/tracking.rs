@@ -21,6 +21,14 @@ const STRIPES: usize = if cfg!(loom) { 1 } else { 64 };
 /// The clients that may keep a key, by their numbers. Who has gone since stays until the key changes.
 type Readers = SmallVec<[u64; 2]>;
 
+type Keys = HashMap<Box<[u8]>, Readers>;
+
+/// Clients that are to be told.
+pub(crate) type Told = SmallVec<[Arc<ClientInfo>; 2]>;
+
+/// What keys begin with, and who is told of them.
+type Prefix<Clients> = (Box<[u8]>, Clients);
+
 /// A client that tracks, and [`os::generation`] of the process in which it does.
 struct Tracker {
     client: Arc<ClientInfo>,
@@ -30,13 +38,13 @@ struct Tracker {
 /// See the module's text.
 pub(crate) struct Tracking {
     seed: HashSeed,
-    keys: Box<[Mutex<HashMap<Box<[u8]>, Readers>>]>,
+    keys: Box<[Mutex<Keys>]>,
     /// How many keys there are, and readers of them.
     key_count: AtomicUsize,
     item_count: AtomicUsize,
     trackers: Mutex<HashMap<u64, Tracker>>,
     /// Who is told of keys that begin so.
-    prefixes: Mutex<BTreeMap<Box<[u8]>, SmallVec<[u64; 2]>>>,
+    prefixes: Mutex<BTreeMap<Box<[u8]>, Readers>>,
     prefix_count: AtomicUsize,
     /// Where the search for keys to forget goes on.
     next_stripe: AtomicU64,
@@ -102,7 +110,7 @@ impl Tracking {
         Some(tracker.client.clone())
     }
 
-    fn stripe(&self, key: &[u8]) -> &Mutex<HashMap<Box<[u8]>, Readers>> {
+    fn stripe(&self, key: &[u8]) -> &Mutex<Keys> {
         &self.keys[self.seed.hash(key) as usize % STRIPES]
     }
 
@@ -131,7 +139,7 @@ impl Tracking {
     }
 
     /// The key has changed, so that nobody may keep it any more. Returns those who could, and are still there and track single keys.
-    pub(crate) fn forget(&self, key: &[u8]) -> SmallVec<[Arc<ClientInfo>; 2]> {
+    pub(crate) fn forget(&self, key: &[u8]) -> Told {
         if self.key_count.load(Ordering::Acquire) == 0 {
             return SmallVec::new();
         }
@@ -145,7 +153,7 @@ impl Tracking {
         self.item_count.fetch_sub(readers.len(), Ordering::Relaxed);
     }
 
-    fn single(&self, readers: &Readers) -> SmallVec<[Arc<ClientInfo>; 2]> {
+    fn single(&self, readers: &Readers) -> Told {
         let clients = readers.iter().filter_map(|id| self.tracker(*id));
         clients.filter(|client| !client.traits.has(Trait::BROADCAST)).collect()
     }
@@ -160,10 +168,7 @@ impl Tracking {
     }
 
     /// Forgets a key, to be called while there are more than `most`, and returns it with those who could keep it.
-    pub(crate) fn forget_one_above(
-        &self,
-        most: usize,
-    ) -> Option<(Box<[u8]>, SmallVec<[Arc<ClientInfo>; 2]>)> {
+    pub(crate) fn forget_one_above(&self, most: usize) -> Option<(Box<[u8]>, Told)> {
         while self.key_count.load(Ordering::Relaxed) > most {
             let at = self.next_stripe.fetch_add(1, Ordering::Relaxed) as usize % STRIPES;
             let mut stripe = self.keys[at].lock();
@@ -207,10 +212,10 @@ impl Tracking {
     }
 
     /// The prefixes with those who are told of their keys, in order. O(prefixes and clients).
-    pub(crate) fn prefixes(&self) -> Vec<(Box<[u8]>, Vec<Arc<ClientInfo>>)> {
-        let prefixes: Vec<(Box<[u8]>, SmallVec<[u64; 2]>)> =
+    pub(crate) fn prefixes(&self) -> Vec<Prefix<Vec<Arc<ClientInfo>>>> {
+        let prefixes: Vec<Prefix<Readers>> =
             self.prefixes.lock().iter().map(|(prefix, clients)| (prefix.clone(), clients.clone())).collect();
-        let with_clients = |(prefix, clients): (Box<[u8]>, SmallVec<[u64; 2]>)| {
+        let with_clients = |(prefix, clients): Prefix<Readers>| {
             let mut clients: Vec<_> = clients.iter().filter_map(|id| self.tracker(*id)).collect();
             clients.sort_unstable_by_key(|client| client.id);
             (prefix, clients)
