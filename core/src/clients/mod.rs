@@ -5,6 +5,7 @@ mod blocking;
 mod channels;
 mod monitors;
 mod outbox;
+mod standing;
 mod state;
 mod subscriptions;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use crate::acl::User;
 use crate::keyspace::watch::WatchFlag;
 use crate::os::{Frozen, Guard};
 use crate::sync::{Arc, Mutex};
@@ -20,6 +22,8 @@ pub(crate) use channels::{Channels, Kind as SubscriptionKind};
 use monitors::Monitors;
 pub use outbox::Wake;
 pub(crate) use outbox::{Awaited, Late, Outbox};
+pub(crate) use standing::Standing;
+use standing::Standings;
 pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
 use subscriptions::{Subscribed, Subscriptions};
 
@@ -27,6 +31,8 @@ use subscriptions::{Subscribed, Subscriptions};
 pub(crate) struct ClientInfo {
     pub(crate) id: u64,
     pub(crate) address: ClientAddress,
+    /// Who it acts as, and what that means for it.
+    standings: Standings,
     /// The connection that it came by, if the engine's listener serves it.
     socket: Option<Arc<TcpStream>>,
     /// Its connection was ended by somebody else: nothing of it is executed any more.
@@ -136,6 +142,7 @@ pub(crate) struct Clients {
 impl Clients {
     pub(crate) fn register(
         &self,
+        user: &Arc<User>,
         address: ClientAddress,
         socket: Option<Arc<TcpStream>>,
         reads_tape: bool,
@@ -144,6 +151,7 @@ impl Clients {
         let info = Arc::new(ClientInfo {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             address,
+            standings: Standings::new(user.clone()),
             socket,
             cut: AtomicBool::new(false),
             #[cfg(feature = "listener")]

@@ -8,6 +8,7 @@ pub mod block;
 pub mod keys;
 mod monitor;
 mod outside;
+pub(crate) mod permit;
 mod publish;
 mod remarkable;
 pub mod reply;

@@ -69,6 +69,7 @@ pub(crate) fn execute(
     let start = reply.len();
     session.has_sent_messages = false;
     let mut context = Context { engine, session, transaction: None };
+    context.adopt_standing();
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);
         reply.error(&error);
@@ -93,7 +94,7 @@ fn dispatch(
         if longest > limit { Err(Unresolved { id: None, error: Error::too_long() }) } else { resolved };
     let admitted = resolved.and_then(|found| {
         let refused = |error| Unresolved { id: Some(found.id), error };
-        admit(context, found).map(|()| found).map_err(refused)
+        admit(context, found, argv).map(|()| found).map_err(refused)
     });
     let found = match admitted {
         Ok(found) => found,
@@ -101,6 +102,7 @@ fn dispatch(
             let stats = &context.engine.stats;
             if let Some(id) = id {
                 context.session.counters(stats).of(id).rejected();
+                context.session.began(id);
             }
             context.session.poison_transaction();
             let error = context.abort_if_exec(argv, error);
@@ -128,9 +130,10 @@ fn is_queued(spec: &Spec) -> bool {
 }
 
 /// What is checked before a command is queued or run.
-fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
+fn admit(context: &Context<'_, '_>, found: &Found, argv: &[&[u8]]) -> Result<()> {
     let flags = found.spec.flags;
-    if !context.session.authenticated && !flags.contains(Flags::NO_AUTH) {
+    let must_authenticate = !context.session.is_authenticated() && !context.engine.users.default_is_open();
+    if must_authenticate && !flags.contains(Flags::NO_AUTH) {
         return Err(Error::new(ErrorKind::NoAuth, "NOAUTH Authentication required."));
     }
     if context.session.in_transaction() && (flags.contains(Flags::NO_MULTI) || found.spec.outside) {
@@ -142,6 +145,7 @@ fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
     if flags.contains(Flags::PROTECTED) {
         context.refuse_protected()?;
     }
+    context.admit_user(found, argv)?;
     if flags.contains(Flags::WRITE)
         && let Some(refusal) = context.engine.keyspace.hooks.refusal()
     {
@@ -193,7 +197,11 @@ pub(crate) fn call(
     let timer = engine.keyspace.clock.timer();
     context.session.began(found.id);
     let outer = reply.begin(engine.config.hot().max_reply_bytes());
-    let mut result = (found.run)(context, argv, reply);
+    let mut result = if context.session.is_restricted() && matches!(found.spec.name, "sort" | "sort_ro") {
+        context.refuse_sort(found, argv).and_then(|()| (found.run)(context, argv, reply))
+    } else {
+        (found.run)(context, argv, reply)
+    };
     if let Err(left_out) = reply.end(outer)
         && result.is_ok()
     {
