@@ -170,8 +170,8 @@ impl Selector {
         if self.channels.are_all {
             return b"&*".to_vec();
         }
-        let shown = |pattern: &Box<[u8]>| [b"&", &**pattern].concat();
-        self.channels.patterns.iter().map(shown).collect::<Vec<_>>().join(&b' ')
+        let patterns = self.channels.patterns.iter();
+        patterns.map(|pattern| [b"&", &**pattern].concat()).collect::<Vec<_>>().join(&b' ')
     }
 
     /// The databases, as they are shown; empty for none.
@@ -372,11 +372,11 @@ impl Channels {
     }
 
     fn allow(&self, channel: &[u8], is_pattern: bool) -> bool {
-        let is_allowed = |own: &Box<[u8]>| match is_pattern {
-            true => **own == *channel,
+        let is_allowed = |own: &[u8]| match is_pattern {
+            true => own == channel,
             false => glob_matches(own, channel, false),
         };
-        self.are_all || self.patterns.iter().any(is_allowed)
+        self.are_all || self.patterns.iter().any(|own| is_allowed(own))
     }
 }
 

@@ -24,7 +24,7 @@ impl Standing {
     }
 
     fn bits(self) -> u32 {
-        u32::from(self.is_anonymous) * ANONYMOUS | u32::from(self.is_restricted) * RESTRICTED
+        (u32::from(self.is_anonymous) * ANONYMOUS) | (u32::from(self.is_restricted) * RESTRICTED)
     }
 
     fn of(bits: u32) -> Self {
@@ -81,7 +81,7 @@ impl ClientInfo {
             seen.store(standing.bits(), Ordering::Relaxed);
         }
         let is_unaware = Standing::of(seen.load(Ordering::Relaxed)).is_free() && !standing.is_free();
-        let new = standing.bits() | u32::from(is_unaware) * UNSEEN;
+        let new = standing.bits() | (u32::from(is_unaware) * UNSEEN);
         (bits.swap(new, Ordering::Relaxed) & UNSEEN != 0, is_unaware)
     }
 }
