@@ -278,3 +278,6 @@ impl Context<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
