@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::permit::Permit;
 use super::reply::Form;
 use super::run::{self, Context, Found};
 use super::{Args, Parse, Reply};
@@ -150,6 +151,7 @@ pub fn block<'a, C: Parse<'a> + Block>(
     let (origin, info) = (context.session.origin(), context.session.info.clone());
     let mut pending = Pending::new(keyspace, info, deadline_ms, reply);
     command.give_up(&mut pending.given_up);
+    let permit = Permit::of(context.engine, &pending.info, C::SPEC);
     let mut blocked = None;
     context.with_db(&command, argv, |db| {
         if command.attempt(db, reply)? == Attempt::Done {
@@ -172,7 +174,7 @@ pub fn block<'a, C: Parse<'a> + Block>(
         let mut settled = owned(argv)?;
         command.settle_words(db, &mut settled)?;
         pending.retry =
-            Some(Retry { words: settled, again, awaited: C::AWAITED, awaits_loss: C::AWAITS_LOSS });
+            Some(Retry { words: settled, again, awaited: C::AWAITED, awaits_loss: C::AWAITS_LOSS, permit });
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
         let wait = Arc::new(Wait { waiter: waiter.clone(), pending });
@@ -309,6 +311,7 @@ struct Retry {
     again: Again,
     awaited: Option<&'static str>,
     awaits_loss: bool,
+    permit: Permit,
 }
 
 impl Pending {
@@ -339,8 +342,12 @@ impl Serve for Pending {
     }
 
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
-        let Some(Retry { words, again, awaited, .. }) = &self.retry else { return false };
+        let Some(Retry { words, again, awaited, permit, .. }) = &self.retry else { return false };
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
+        if let Err(error) = permit.check(&self.info, &argv, db.index()) {
+            *self.kept.lock() = Some(self.failed(error));
+            return true;
+        }
         let mut reply = sink(self.form, self.resp3);
         let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());
         let index = db.index();

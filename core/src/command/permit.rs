@@ -2,6 +2,8 @@
 //!
 //! What the rules mean is [`crate::acl`]'s.
 
+use std::sync::Weak;
+
 use smallvec::SmallVec;
 
 use super::keys;
@@ -12,7 +14,7 @@ use crate::clients::ClientInfo;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::Local;
 use crate::num;
-use crate::sync::Ordering;
+use crate::sync::{Arc, Ordering};
 
 /// A call that its user may not make.
 #[derive(Debug)]
@@ -85,6 +87,35 @@ pub(crate) fn check(
 ) -> Result<(), Denied> {
     let touched = Touched::by(engine, found, argv, db);
     user.rights().check(&touched.call(found, argv)).map_err(|refusal| denied(found.spec, argv, refusal))
+}
+
+/// Asks again whether a client may make a call that had to wait.
+pub(super) struct Permit {
+    engine: Weak<Local>,
+    found: Found,
+}
+
+impl Permit {
+    /// For the last command that a client began.
+    pub(super) fn of(engine: &Arc<Local>, client: &ClientInfo, spec: &'static Spec) -> Self {
+        let id = client.last_command.load(Ordering::Relaxed);
+        // It is attempted by other means than this.
+        Self { engine: Arc::downgrade(engine), found: Found { spec, id, run: super::run::container } }
+    }
+
+    /// # Errors
+    /// The client's user may not make it any more.
+    pub(super) fn check(&self, client: &ClientInfo, argv: &[&[u8]], db: usize) -> Result<()> {
+        if !client.standing().is_restricted {
+            return Ok(());
+        }
+        let Some(engine) = self.engine.upgrade() else { return Ok(()) };
+        let user = client.user();
+        check(&engine, &user, &self.found, argv, db).map_err(|denied| {
+            engine.note_denied(client, &user, Origin::TopLevel, &denied);
+            denied.error(&user)
+        })
+    }
 }
 
 fn denied(spec: &'static Spec, argv: &[&[u8]], Refusal { reason, at }: Refusal) -> Denied {
