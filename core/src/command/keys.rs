@@ -44,6 +44,11 @@ fn one_or_many(spec: &Spec, [one, many]: [&KeySpec; 2], argv: &[&[u8]]) -> Optio
     if !keys.is_empty() && !argv.get(place)?.is_empty() {
         return None;
     }
+    // The server looks for the last keyword with something behind it, too, and then finds no sense in this one.
+    let is_last = at + 1 == argv.len() && is(argv[at], keyword);
+    if is_last && argv[2..at].iter().any(|word| is(word, keyword)) {
+        return None;
+    }
     let keys = if keys.is_empty() { place..place + 1 } else { keys };
     Some(keys.map(|position| (position, one.flags)).collect())
 }
