@@ -51,6 +51,8 @@ pub struct Config {
     hot: Hot,
     /// The file that they were read from, if any; CONFIG REWRITE writes there.
     file: Option<PathBuf>,
+    /// Arguments of `user` lines: name and rules.
+    users: Mutex<Vec<Vec<Vec<u8>>>>,
 }
 
 impl Default for Config {
@@ -59,7 +61,7 @@ impl Default for Config {
         if let (Some(dir), Ok(current)) = (table::find(b"dir"), std::env::current_dir()) {
             values.set(dir, Value::Text(current.into_os_string().into_encoded_bytes()));
         }
-        Self { values: Mutex::new(values), hot: DEFAULTS.hot.clone(), file: None }
+        Self { values: Mutex::new(values), hot: DEFAULTS.hot.clone(), file: None, users: Mutex::default() }
     }
 }
 
@@ -117,9 +119,22 @@ impl Config {
         }
     }
 
-    /// Whether clients have to give the password of `requirepass` first.
-    pub(crate) fn requires_password(&self) -> bool {
-        self.text("requirepass").is_some_and(|password| !password.is_empty())
+    /// The users of the configuration file: names and rules.
+    pub(crate) fn users(&self) -> Vec<Vec<Vec<u8>>> {
+        self.users.lock().clone()
+    }
+
+    /// The file of the users, if they are kept in one.
+    pub(crate) fn acl_file(&self) -> Option<PathBuf> {
+        let path = self.text("aclfile").filter(|path| !path.is_empty())?;
+        let dir = self.text("dir").unwrap_or_default();
+        let dir = PathBuf::from(String::from_utf8_lossy(&dir).into_owned());
+        Some(dir.join(&*String::from_utf8_lossy(&path)))
+    }
+
+    /// Whether new users may use every channel.
+    pub(crate) fn allows_all_channels(&self) -> bool {
+        self.text("acl-pubsub-default").is_some_and(|default| default == b"allchannels")
     }
 
     /// Whether somebody chose a value of the option, be it the default.

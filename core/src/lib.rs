@@ -13,6 +13,7 @@
 
 extern crate self as keystead;
 
+mod acl;
 mod alloc;
 #[doc(hidden)]
 pub mod backend;

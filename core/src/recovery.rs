@@ -126,8 +126,14 @@ struct Repeating<'e, 'h, 'k> {
 impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
     fn new(engine: &'e Arc<Local>, resolve: Resolve, held: Option<&'h mut Db<'k>>) -> Self {
         let now_ms = engine.keyspace.clock.coarse_ms();
-        let info = engine.clients.register(ClientAddress::InProcess, None, false, now_ms);
-        let session = SessionState::new(info, &engine.config);
+        let info = engine.clients.register(
+            engine.users.default_user(),
+            ClientAddress::InProcess,
+            None,
+            false,
+            now_ms,
+        );
+        let session = SessionState::new(info);
         let (reply, functions) = (Reply::new(Form::Resp), Vec::new());
         Self { engine, session, reply, resolve, held, functions, failed: 0, first_failure: String::new() }
     }

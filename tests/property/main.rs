@@ -4,7 +4,7 @@
 
 use keystead_tests::hunt;
 use keystead_tests::server::Pair;
-use keystead_tests::sessions;
+use keystead_tests::{sessions, users};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const TRIAL: usize = 10_000;
 /// Commands of one trial of several sessions that wait and hear of messages: each waits until all has come to rest.
 const INTERLEAVED: usize = 2_500;
+/// Changes of a user's rules in one trial, behind each of which some ten calls are made.
+const CHANGES: usize = 1_000;
 /// Other trials for each of these.
 const SHARE: usize = 5;
 const DEFAULT_COMMANDS: usize = 200_000;
@@ -44,7 +46,14 @@ fn main() -> std::process::ExitCode {
         };
         Trial::test(format!("sessions, seed {seed}"), run)
     });
-    libtest_mimic::run(&arguments, trials.chain(interleaved).collect()).exit_code()
+    let restricted = (0..commands.div_ceil(TRIAL * SHARE) as u64).map(|at| {
+        let (pair, seed) = (pair.clone(), seed.wrapping_add(at));
+        let run = move || {
+            users::hunt(&pair, seed, commands.min(CHANGES))?.map_or(Ok(()), |finding| Err(finding.into()))
+        };
+        Trial::test(format!("users, seed {seed}"), run)
+    });
+    libtest_mimic::run(&arguments, trials.chain(interleaved).chain(restricted).collect()).exit_code()
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -40,6 +40,7 @@ pub fn normal(modes: &[Mode], reply: &Reply) -> Reply {
             Mode::Only(names) => only(&reply, names),
             Mode::Keys => keys(reply),
             Mode::Without(names) => left_out(reply, names),
+            Mode::Omit(names) => without(&reply, &names.iter().map(Vec::as_slice).collect::<Vec<_>>()),
             Mode::Mask(positions) => masked(reply, positions),
             Mode::Times => timeless(reply),
             Mode::CommandInfo => command_infos(reply),

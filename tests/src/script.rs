@@ -88,6 +88,8 @@ pub enum Mode {
     Keys,
     /// Pairs with these keys are left out.
     Without(Vec<Vec<u8>>),
+    /// Pairs with these keys are left out, on all levels.
+    Omit(Vec<Vec<u8>>),
     /// In each element, the values at these positions are compared by type only.
     Mask(Vec<usize>),
     /// Times of the present, and ages by their names, are compared by type only, on all levels.
@@ -213,6 +215,7 @@ fn mode(text: &str) -> Result<Mode, String> {
         b"times" => Mode::Times,
         b"oneof" => Mode::OneOf(rest),
         b"without" => Mode::Without(rest),
+        b"omit" => Mode::Omit(rest),
         b"mask" => {
             let positions = rest.iter().map(|n| std::str::from_utf8(n).ok().and_then(|n| n.parse().ok()));
             Mode::Mask(positions.collect::<Option<_>>().ok_or("[mask POSITION...]")?)

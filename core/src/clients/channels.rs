@@ -206,6 +206,23 @@ impl Channels {
         names
     }
 
+    /// What a client is subscribed to. O(channels).
+    pub(crate) fn of_client(&self, kind: Kind, client: u64) -> Vec<Box<[u8]>> {
+        let is_one = |all: &[Subscriber]| all.iter().any(|subscriber| subscriber.client.id == client);
+        let mut names = Vec::new();
+        if kind == Kind::Pattern {
+            let patterns = self.patterns.lock();
+            names.extend(patterns.iter().filter(|(_, all)| is_one(all)).map(|(name, _)| name.clone()));
+            return names;
+        }
+        for stripe in &*self.stripes {
+            let mut stripe = stripe.lock();
+            let heard = stripe.of(kind).iter().filter(|(_, all)| is_one(all));
+            names.extend(heard.map(|(name, _)| name.clone()));
+        }
+        names
+    }
+
     /// How many channels have subscribers. O(channels).
     pub(crate) fn count(&self, kind: Kind) -> usize {
         let is_heard = |subscribers: &&Vec<Subscriber>| subscribers.iter().any(Subscriber::is_here);

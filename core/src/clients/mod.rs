@@ -6,6 +6,7 @@ mod channels;
 mod monitors;
 mod outbox;
 mod pause;
+mod standing;
 mod state;
 mod subscriptions;
 mod tracking;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use crate::acl::User;
 use crate::keyspace::watch::WatchFlag;
 use crate::os::{Frozen, Guard};
 use crate::sync::{Arc, Mutex};
@@ -24,6 +26,8 @@ use monitors::Monitors;
 pub use outbox::Wake;
 pub(crate) use outbox::{Awaited, Late, Outbox};
 pub(crate) use pause::{Pause, Paused};
+pub(crate) use standing::Standing;
+use standing::Standings;
 pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
 use subscriptions::{Subscribed, Subscriptions};
 pub(crate) use tracking::{Tracking, Wishes};
@@ -33,6 +37,8 @@ pub(crate) use traits::{Trait, Traits};
 pub(crate) struct ClientInfo {
     pub(crate) id: u64,
     pub(crate) address: ClientAddress,
+    /// Who it acts as, and what that means for it.
+    standings: Standings,
     /// The connection that it came by, if the engine's listener serves it.
     socket: Option<Arc<TcpStream>>,
     /// Its connection was ended by somebody else: nothing of it is executed any more.
@@ -156,6 +162,7 @@ pub(crate) struct Clients {
 impl Clients {
     pub(crate) fn register(
         &self,
+        user: &Arc<User>,
         address: ClientAddress,
         socket: Option<Arc<TcpStream>>,
         reads_tape: bool,
@@ -164,6 +171,7 @@ impl Clients {
         let info = Arc::new(ClientInfo {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             address,
+            standings: Standings::new(user.clone()),
             socket,
             cut: AtomicBool::new(false),
             #[cfg(feature = "listener")]

@@ -4,9 +4,10 @@ use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Blocking, Channels, ClientInfo, Clients, SubscriptionKind, Subscriptions, Trait, Wishes};
+use super::{
+    Blocking, Channels, ClientInfo, Clients, Standing, SubscriptionKind, Subscriptions, Trait, Wishes,
+};
 use crate::alloc;
-use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::keyspace::{Db, Key, Keyspace};
 use crate::stats::{Stats, Stripe};
@@ -15,7 +16,8 @@ use crate::sync::Arc;
 /// What commands can see and change of a session.
 pub(crate) struct SessionState {
     pub(crate) db: usize,
-    pub(crate) authenticated: bool,
+    /// What the client was when the session looked last.
+    standing: Standing,
     pub(crate) info: Arc<ClientInfo>,
     pub(crate) transaction: Option<Transaction>,
     pub(crate) watched: Vec<Watched>,
@@ -41,7 +43,7 @@ pub(crate) struct SessionState {
     pub(crate) blocked: Option<Blocked>,
     /// Lines about its commands that those who monitor have not got yet.
     pub(crate) shown: Vec<String>,
-    /// Follows from `authenticated`, `transaction`, `blocked`, whether it may only subscribe, which replies it gets, and its traits.
+    /// Follows from `standing`, `transaction`, `blocked`, whether it may only subscribe, which replies it gets, and its traits.
     is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
@@ -95,16 +97,16 @@ pub(crate) struct Watched {
 }
 
 impl SessionState {
-    pub(crate) fn new(info: Arc<ClientInfo>, config: &Config) -> Self {
-        let authenticated = !config.requires_password();
+    pub(crate) fn new(info: Arc<ClientInfo>) -> Self {
+        let standing = info.standing();
         Self {
             db: 0,
-            authenticated,
+            standing,
             info,
             transaction: None,
             watched: Vec::new(),
             quitting: false,
-            is_plain: authenticated,
+            is_plain: standing.is_free(),
             refuses_pushes: false,
             subscriptions: Subscriptions::default(),
             wishes: None,
@@ -148,7 +150,7 @@ impl SessionState {
     }
 
     fn would_be_plain(&self) -> bool {
-        self.authenticated
+        self.standing.is_free()
             && self.transaction.is_none()
             && self.blocked.is_none()
             && !self.may_only_subscribe()
@@ -314,9 +316,25 @@ impl SessionState {
         self.is_plain = self.would_be_plain();
     }
 
-    /// The client has told who it is.
-    pub(crate) fn authenticate(&mut self) {
-        self.authenticated = true;
+    /// Whether the client has told who it is, or had not to.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        !self.standing.is_anonymous
+    }
+
+    /// Whether there are commands that its user may not execute.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.standing.is_restricted
+    }
+
+    /// Whether the client has become another than the session knows.
+    #[inline]
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.standing != self.info.standing()
+    }
+
+    /// Takes over what the client is by now.
+    pub(crate) fn adopt_standing(&mut self, standing: Standing) {
+        self.standing = standing;
         self.is_plain = self.would_be_plain();
     }
 
@@ -409,8 +427,7 @@ impl SessionState {
     }
 
     /// Forgets everything that the client chose, as RESET asks.
-    pub(crate) fn reset(&mut self, keyspace: &Keyspace, config: &Config) {
-        self.authenticated = !config.requires_password();
+    pub(crate) fn reset(&mut self, keyspace: &Keyspace) {
         self.end_transaction();
         self.unwatch(keyspace);
         self.select(0);

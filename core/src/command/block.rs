@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::permit::Permit;
 use super::reply::Form;
 use super::run::{self, Context, Found};
 use super::spec::Flags;
@@ -154,6 +155,7 @@ pub fn block<'a, C: Parse<'a> + Block>(
     let (origin, info) = (context.session.origin(), context.session.info.clone());
     let mut pending = Pending::new(keyspace, info, deadline_ms, reply);
     command.give_up(&mut pending.given_up);
+    let permit = Permit::of(context.engine, &pending.info, C::SPEC);
     let mut blocked = None;
     context.with_db(&command, argv, |db| {
         let attempt = command.attempt(db, reply);
@@ -190,6 +192,7 @@ pub fn block<'a, C: Parse<'a> + Block>(
             awaits_loss: C::AWAITS_LOSS,
             reader,
             keys: read,
+            permit,
         });
         let pending = Arc::new(pending);
         let waiter = Waiter::new(&db.keyspace().arrivals, origin, keys, hashes, pending.clone());
@@ -353,6 +356,7 @@ struct Retry {
     /// Who writes down what is read, and the keys.
     reader: Option<Reader>,
     keys: Vec<Box<[u8]>>,
+    permit: Permit,
 }
 
 impl Pending {
@@ -384,8 +388,14 @@ impl Serve for Pending {
     }
 
     fn serve(&self, db: &mut Db<'_>, effects: &mut Group) -> bool {
-        let Some(Retry { words, again, awaited, reader, keys, .. }) = &self.retry else { return false };
+        let Some(Retry { words, again, awaited, reader, keys, permit, .. }) = &self.retry else {
+            return false;
+        };
         let argv: SmallVec<[&[u8]; 8]> = words.iter().map(|word| &**word).collect();
+        if let Err(error) = permit.check(&self.info, &argv, db.index()) {
+            *self.kept.lock() = Some(self.failed(error));
+            return true;
+        }
         let mut reply = sink(self.form, self.resp3);
         let outer = reply.begin(db.keyspace().config.hot().max_reply_bytes());
         let index = db.index();

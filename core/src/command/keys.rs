@@ -44,6 +44,11 @@ fn one_or_many(spec: &Spec, [one, many]: [&KeySpec; 2], argv: &[&[u8]]) -> Optio
     if !keys.is_empty() && !argv.get(place)?.is_empty() {
         return None;
     }
+    // The server looks for the last keyword with something behind it, too, and then finds no sense in this one.
+    let is_last = at + 1 == argv.len() && is(argv[at], keyword);
+    if is_last && argv[2..at].iter().any(|word| is(word, keyword)) {
+        return None;
+    }
     let keys = if keys.is_empty() { place..place + 1 } else { keys };
     Some(keys.map(|position| (position, one.flags)).collect())
 }
@@ -89,7 +94,7 @@ fn by_specs(spec: &Spec, argv: &[&[u8]]) -> Option<Vec<(usize, KeyFlags)>> {
 /// Variable flags are the most a command may do: one that reads the key only because of an optional GET overwrites it without.
 fn flags_of_call(spec: &Spec, key_spec: &KeySpec, argv: &[&[u8]]) -> KeyFlags {
     let get = |arg: &ArgSpec| arg.kind == ArgKind::PureToken && arg.token == Some("GET");
-    let has_get = || argv.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"GET"));
+    let has_get = || argv.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
     if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS) && spec.args.iter().any(get) {
         let read = if has_get() { KeyFlags::RW.with(KeyFlags::ACCESS) } else { KeyFlags::OW };
         return read.with(KeyFlags::UPDATE);
@@ -119,24 +124,51 @@ fn only_gets(mut words: &[&[u8]]) -> bool {
 
 /// The key behind the last of the keywords that a command may name one key by, and the spec that it is of: GEORADIUS stores once.
 fn behind_last_keyword(spec: &Spec, argv: &[&[u8]]) -> Option<(usize, usize)> {
-    let last_of = |(index, key_spec): (usize, &KeySpec)| match key_spec.begin {
-        BeginSearch::Keyword(keyword, from) if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS) => {
-            // The server looks a word earlier than it says.
-            let from = usize::try_from(from).unwrap_or(0).min(5);
-            let is_keyword = |at: &usize| argv[*at].eq_ignore_ascii_case(keyword.as_bytes());
-            (from..argv.len().saturating_sub(1)).rev().find(is_keyword).map(|at| (index, at + 1))
-        }
-        _ => None,
+    let of_keyword = |word: &[u8], at: usize| {
+        spec.keys.iter().position(|key_spec| match key_spec.begin {
+            BeginSearch::Keyword(keyword, from) if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS) => {
+                // The server looks a word earlier than it says.
+                at >= usize::try_from(from).unwrap_or(0).min(5)
+                    && word.eq_ignore_ascii_case(keyword.as_bytes())
+            }
+            _ => false,
+        })
     };
-    spec.keys.iter().enumerate().filter_map(last_of).max_by_key(|(_, position)| *position)
+    let (mut last, mut at) = (None, 0);
+    while at + 1 < argv.len() {
+        at += match of_keyword(argv[at], at) {
+            // What stands behind it is a key, whatever it says.
+            Some(index) => {
+                last = Some((index, at + 1));
+                2
+            }
+            None => 1,
+        };
+    }
+    last
 }
 
-/// The key of an argument that may stand anywhere, behind its token; the last one counts.
+/// The key of an argument that may stand anywhere, behind its token; the last one counts. What stands behind the tokens of others is none.
 fn behind_token(spec: &Spec, key_spec: usize, argv: &[&[u8]]) -> Option<usize> {
-    let own = |arg: &&ArgSpec| arg.kind == ArgKind::Key && arg.key_spec == Some(key_spec);
-    let token = spec.args.iter().find(own)?.token?.as_bytes();
-    let found = argv.iter().rposition(|word| word.eq_ignore_ascii_case(token))? + 1;
-    (found < argv.len()).then_some(found)
+    let is_own = |arg: &ArgSpec| arg.kind == ArgKind::Key && arg.key_spec == Some(key_spec);
+    let named = |word: &[u8]| {
+        let is = |arg: &&ArgSpec| arg.token.is_some_and(|token| word.eq_ignore_ascii_case(token.as_bytes()));
+        spec.args.iter().find(is)
+    };
+    let (mut last, mut at) = (None, 2);
+    while let Some(word) = argv.get(at) {
+        at += match named(word) {
+            // The server looks at the key, too, as if it might be a token.
+            Some(arg) if is_own(arg) => {
+                last = (at + 1 < argv.len()).then_some(at + 1).or(last);
+                1
+            }
+            Some(arg) if arg.kind == ArgKind::Block => 1 + arg.args.len(),
+            Some(arg) if arg.kind != ArgKind::PureToken => 2,
+            _ => 1,
+        };
+    }
+    last
 }
 
 fn positions(spec: &KeySpec, argv: &[&[u8]]) -> Option<impl Iterator<Item = usize>> {

@@ -9,6 +9,7 @@ pub mod keys;
 mod monitor;
 mod outside;
 mod pause;
+pub(crate) mod permit;
 mod publish;
 mod remarkable;
 pub mod reply;

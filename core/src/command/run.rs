@@ -72,14 +72,14 @@ pub(crate) fn execute(
     session.begin_reply();
     let is_known = resolved.as_ref().map_or_else(|unresolved| unresolved.id.is_some(), |_| true);
     let mut context = Context { engine, session, transaction: None };
+    context.adopt_standing();
     if let Err(error) = dispatch(&mut context, resolved, argv, reply) {
         reply.truncate(start);
         reply.error(&error);
     }
     reply.close_all();
     if session.wishes.is_some() {
-        let is_of_clients =
-            is_known && argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"CLIENT"));
+        let is_of_clients = is_known && argv.first().is_some_and(|name| name.eq_ignore_ascii_case(b"CLIENT"));
         session.end_caching(is_of_clients);
     }
     if session.blocked.is_none() {
@@ -115,7 +115,7 @@ fn dispatch(
         if longest > limit { Err(Unresolved { id: None, error: Error::too_long() }) } else { resolved };
     let admitted = resolved.and_then(|found| {
         let refused = |error| Unresolved { id: Some(found.id), error };
-        admit(context, found).map(|()| found).map_err(refused)
+        admit(context, found, argv).map(|()| found).map_err(refused)
     });
     let found = match admitted {
         Ok(found) => found,
@@ -123,6 +123,7 @@ fn dispatch(
             let stats = &context.engine.stats;
             if let Some(id) = id {
                 context.session.counters(stats).of(id).rejected();
+                context.session.began(id);
             }
             context.session.poison_transaction();
             let error = context.abort_if_exec(argv, error);
@@ -153,9 +154,10 @@ fn is_queued(spec: &Spec) -> bool {
 }
 
 /// What is checked before a command is queued or run.
-fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
+fn admit(context: &Context<'_, '_>, found: &Found, argv: &[&[u8]]) -> Result<()> {
     let flags = found.spec.flags;
-    if !context.session.authenticated && !flags.contains(Flags::NO_AUTH) {
+    let must_authenticate = !context.session.is_authenticated() && !context.engine.users.default_is_open();
+    if must_authenticate && !flags.contains(Flags::NO_AUTH) {
         return Err(Error::new(ErrorKind::NoAuth, "NOAUTH Authentication required."));
     }
     if context.session.in_transaction() && (flags.contains(Flags::NO_MULTI) || found.spec.outside) {
@@ -167,6 +169,7 @@ fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
     if flags.contains(Flags::PROTECTED) {
         context.refuse_protected(found.spec)?;
     }
+    context.admit_user(found, argv)?;
     if flags.contains(Flags::WRITE)
         && let Some(refusal) = context.engine.keyspace.hooks.refusal()
     {
@@ -218,7 +221,11 @@ pub(crate) fn call(
     let timer = engine.keyspace.clock.timer();
     context.session.began(found.id);
     let outer = reply.begin(engine.config.hot().max_reply_bytes());
-    let mut result = (found.run)(context, argv, reply);
+    let mut result = if context.session.is_restricted() && matches!(found.spec.name, "sort" | "sort_ro") {
+        context.refuse_sort(found, argv).and_then(|()| (found.run)(context, argv, reply))
+    } else {
+        (found.run)(context, argv, reply)
+    };
     if let Err(left_out) = reply.end(outer)
         && result.is_ok()
     {

@@ -113,6 +113,7 @@ commands! {
         publish::Publish, publish::SPublish,
         subscribe::PSubscribe, subscribe::PUnsubscribe, subscribe::SSubscribe, subscribe::SUnsubscribe, subscribe::Subscribe, subscribe::Unsubscribe;
     server:
+        acl::Acl { acl_log::AclCat, acl::AclDelUser, acl_log::AclDryRun, acl_log::AclGenPass, acl::AclGetUser, acl_log::AclHelp, acl::AclList, acl::AclLoad, acl_log::AclLog, acl::AclSave, acl::AclSetUser, acl::AclUsers, acl_log::AclWhoAmI },
         command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },
         commandlog::CommandLog { commandlog::CommandLogGet, commandlog::CommandLogHelp, commandlog::CommandLogLen, commandlog::CommandLogReset },
         config::Config { config::ConfigGet, config::ConfigHelp, config::ConfigResetStat, config::ConfigRewrite, config::ConfigSet },

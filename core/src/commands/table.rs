@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 use hashbrown::HashMap;
 
 use super::LIST;
+use crate::acl::{Catalog, Row};
 use crate::command::Parse;
 use crate::command::run::Run;
 pub use crate::command::run::{Found, Unresolved};
-use crate::command::spec::Spec;
+use crate::command::spec::{Categories, Spec};
 use crate::error::{Error, ErrorKind, until_zero};
 
 /// One command or subcommand: what it declares, and what parses and executes it.
@@ -57,6 +58,29 @@ const MAX_NAME: usize = 40;
 /// Makes the table now, or waits until it is made, and not at its first use.
 pub(crate) fn make() {
     LazyLock::force(&TABLE);
+}
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let names: Vec<&str> = Categories::all().iter().map(|(_, name)| *name).collect();
+    let bits = |own: Categories| {
+        let places = Categories::all().iter().enumerate();
+        places.filter(|(_, (category, _))| own.contains(*category)).fold(0, |bits, (at, _)| bits | 1 << at)
+    };
+    let row = |found: &Found| {
+        let container = found.spec.name.split_once('|').and_then(|(name, _)| by_name(name.as_bytes()));
+        Row {
+            name: found.spec.name,
+            categories: bits(found.spec.categories()),
+            container: container.map(|container| container.id),
+            is_container: found.spec.container,
+        }
+    };
+    Catalog::new(all().iter().map(row).collect(), names)
+});
+
+/// The commands as rules of users name them.
+pub(crate) fn catalog() -> &'static Catalog {
+    &CATALOG
 }
 
 /// Number of commands and subcommands.

@@ -33,23 +33,23 @@ impl Config {
         self.file.as_deref()
     }
 
-    /// Brings the file that the options were read from up to date; it is replaced whole or not at all.
+    /// Brings the file that the options were read from up to date, and the lines of users in it; it is replaced whole or not at all.
     ///
     /// # Errors
     /// There was no file, or it can't be replaced.
-    pub(crate) fn rewrite_file(&self) -> Result<()> {
+    pub(crate) fn rewrite_file(&self, users: &[Vec<u8>]) -> Result<()> {
         let path =
             self.file().ok_or_else(|| Error::command("The server is running without a config file"))?;
-        self.try_rewrite(path)
+        self.try_rewrite(path, users)
             .map_err(|error| Error::command(format_args!("Rewriting config file: {}", reason(&error))))
     }
 
-    fn try_rewrite(&self, path: &Path) -> io::Result<()> {
+    fn try_rewrite(&self, path: &Path, users: &[Vec<u8>]) -> io::Result<()> {
         let old = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             other => other?,
         };
-        let new = self.rewrite(&old, &[]);
+        let new = self.rewrite(&old, users);
         if new == old {
             return Ok(());
         }
@@ -76,7 +76,10 @@ impl Config {
     /// # Errors
     /// As [`Config::from_text`]; options of earlier lines stay set.
     pub fn add_text(&self, text: &[u8]) -> Result<()> {
-        self.parse_file(text).map(drop).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+        let directives =
+            self.parse_file(text).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
+        self.users.lock().extend(directives.users);
+        Ok(())
     }
 
     /// Sets one option, of several words where it takes such.
@@ -174,7 +177,7 @@ mod tests {
         let config =
             Config::from_arguments(&[path.to_str().unwrap().as_bytes(), b"--timeout", b"3"]).unwrap();
         config.set(&[(b"hz", b"30")]).unwrap();
-        config.rewrite_file().unwrap();
+        config.rewrite_file(&[]).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# mine\nhz 30\n") && text.contains("\ntimeout 3\n"), "{text}");
         assert_eq!(config.file(), Some(&*path));
@@ -183,11 +186,11 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
             config.set(&[(b"hz", b"40")]).unwrap();
-            config.rewrite_file().unwrap();
+            config.rewrite_file(&[]).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         }
         fs::remove_file(&path).unwrap();
-        let error = Config::default().rewrite_file().unwrap_err();
+        let error = Config::default().rewrite_file(&[]).unwrap_err();
         assert_eq!(error.to_string(), "ERR The server is running without a config file");
     }
 

@@ -24,7 +24,7 @@ impl Config {
             rewriter.write_option(index, spec, value);
         }
         for user in users {
-            rewriter.write_line(Target::User, [b"user ".as_slice(), user].concat(), true);
+            rewriter.write_line(Target::User, user_line(user), true);
         }
         rewriter.finish()
     }
@@ -117,6 +117,20 @@ impl Rewriter {
         text.push(b'\n');
         text
     }
+}
+
+/// The line of a user, whose name and rules stand between spaces.
+fn user_line(user: &[u8]) -> Vec<u8> {
+    let mut line = b"user".to_vec();
+    for word in user.split(|byte| *byte == b' ') {
+        line.push(b' ');
+        if needs_quotes(word) {
+            write_quoted(&mut line, word);
+        } else {
+            line.extend_from_slice(word);
+        }
+    }
+    line
 }
 
 /// The line that sets `spec` to `value`.

@@ -21,6 +21,7 @@ use crate::background;
 use crate::clients::ClientAddress;
 use crate::clock::Clock;
 use crate::command::{Form, block};
+use crate::commands::connection::client_list::describe;
 use crate::commands::table;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -452,7 +453,8 @@ impl Open {
         seed: HashSeed,
         (backend, kept): (Option<Arc<dyn Backend>>, Kept),
     ) -> Result<Arc<Open>> {
-        let inner = Local::new(config, clock, seed, table::count());
+        let inner = Local::new(config, clock, seed, (table::catalog(), describe));
+        inner.open_users()?;
         if kept == Kept::Locked {
             inner.persistence.lock_folder(&inner.config)?;
         }

@@ -73,8 +73,10 @@ impl Session {
     ) -> Self {
         engine.inner.ensure_background();
         let now_ms = engine.inner.keyspace.clock.coarse_ms();
-        let info = engine.inner.clients.register(address, socket, form == Form::Tape, now_ms);
-        let state = SessionState::new(info, &engine.inner.config);
+        let default = engine.inner.users.default_user();
+        let info = engine.inner.clients.register(default, address, socket, form == Form::Tape, now_ms);
+        engine.inner.begin_as_default(&info);
+        let state = SessionState::new(info);
         let connection = engine.backend().map(Backend::connect);
         Self { client: Client { engine, state }, connection, reply: Reply::new(form), alarm: None }
     }
@@ -199,7 +201,8 @@ impl Session {
     /// Whether the client may execute more than AUTH.
     #[cfg(feature = "listener")]
     pub(crate) fn is_authenticated(&self) -> bool {
-        self.client.state.authenticated || self.connection.is_some()
+        let Client { engine, state } = &self.client;
+        state.is_authenticated() || self.connection.is_some() || engine.inner.users.default_is_open()
     }
 
     /// The sink, for what a listener writes itself, such as protocol errors.
@@ -260,6 +263,7 @@ impl Drop for Session {
         self.client.state.unsubscribe_all(&self.client.engine.inner.clients.channels);
         self.client.state.unwatch(&self.client.engine.inner.keyspace);
         self.client.engine.inner.clients.forget(self.client.state.info.id);
+        self.client.engine.inner.forget_standing(&self.client.state.info);
     }
 }
 

@@ -262,7 +262,7 @@ pub(super) const STATS: &[Field] = &[
     field("acl_access_denied_key", |s| Uint(s.acl_access_denied_key)),
     field("acl_access_denied_channel", |s| Uint(s.acl_access_denied_channel)),
     field("acl_access_denied_tls_cert", |_| Text("0")),
-    field("acl_access_denied_db", |_| Text("0")),
+    field("acl_access_denied_db", |s| Uint(s.acl_access_denied_db)),
 ];
 
 /// There are no scripts yet.

@@ -285,6 +285,8 @@ pub(crate) struct Snapshot {
     pub(crate) acl_access_denied_key: u64,
     /// Channels denied.
     pub(crate) acl_access_denied_channel: u64,
+    /// Calls on databases that the user may not use.
+    pub(crate) acl_access_denied_db: u64,
     /// 40 hexadecimal digits that name the history of the data.
     pub(crate) master_replid: String,
     /// Bytes of the backlog as configured.

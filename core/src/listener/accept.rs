@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::{Quiet, Shared, connection, sockets, warn};
 use crate::clients::ClientInfo;
-use crate::config::{Config, Value};
+use crate::config::Value;
 use crate::engine::Engine;
 
 /// How long the thread waits when the system lacks what a connection needs, before it tries again.
@@ -198,7 +198,7 @@ impl Acceptor {
         if engine.inner.network.open.load(Ordering::Relaxed) >= engine.config().hot().maxclients() {
             return self.refuse(&stream, FULL);
         }
-        if is_denied(engine.config(), peer) {
+        if is_denied(engine, peer) {
             return self.refuse(&stream, DENIED);
         }
         let stream = Arc::new(stream);
@@ -236,9 +236,10 @@ fn reserve() -> Option<File> {
 }
 
 /// Whether protected mode keeps a client out: it is of another machine, and no password is set.
-pub(super) fn is_denied(config: &Config, peer: IpAddr) -> bool {
-    let is_on = config.value("protected-mode") == Some(Value::Bool(true));
-    is_on && !config.requires_password() && !peer.to_canonical().is_loopback()
+pub(super) fn is_denied(engine: &Engine, peer: IpAddr) -> bool {
+    let is_on = engine.inner.config.value("protected-mode") == Some(Value::Bool(true));
+    let needs_no_password = engine.inner.users.default_user().rights().needs_no_password();
+    is_on && needs_no_password && !peer.to_canonical().is_loopback()
 }
 
 /// Ends the connections of clients that have been idle for `timeout` seconds. Returns when to look again, if ever without being woken.

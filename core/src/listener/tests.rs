@@ -186,10 +186,10 @@ fn protected_mode_is_for_other_machines_without_a_password() {
         ("2001:db8::1", true),
         ("169.254.1.1", true),
     ] {
-        assert_eq!(accept::is_denied(open.config(), peer(address)), denied, "{address}");
+        assert_eq!(accept::is_denied(&open, peer(address)), denied, "{address}");
     }
     for options in [[&b"--protected-mode"[..], b"no"], [b"--requirepass", b"secret"]] {
-        assert!(!accept::is_denied(engine(&options).config(), peer("10.0.0.1")));
+        assert!(!accept::is_denied(&engine(&options), peer("10.0.0.1")));
     }
 }
 

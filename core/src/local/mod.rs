@@ -4,14 +4,17 @@
 
 mod alarms;
 mod notifier;
+mod opening;
 mod rounds;
 mod saving;
+mod standing;
 
 use std::fmt::Write as _;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::acl::{Catalog, Users};
 use crate::clients::{ClientInfo, Clients, Paused};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
@@ -37,6 +40,11 @@ const MONITORED: u32 = 2;
 const ELSEWHERE: u32 = 4;
 /// Clients are paused.
 const PAUSED: u32 = 8;
+/// A session may do less than it knows.
+const UNAWARE: u32 = 16;
+
+/// What CLIENT LIST says of a client at a time, in unix milliseconds.
+pub(crate) type Describe = fn(&ClientInfo, u64) -> String;
 
 /// Everything an engine consists of.
 pub(crate) struct Local {
@@ -44,7 +52,10 @@ pub(crate) struct Local {
     pub(crate) config: Arc<Config>,
     /// No other engine of this process has it, not even a later one.
     pub(crate) number: u64,
+    pub(crate) users: Users,
     pub(crate) clients: Clients,
+    /// What CLIENT LIST says of a client at a time.
+    pub(crate) describe: Describe,
     pub(crate) stats: Stats,
     pub(crate) command_logs: CommandLogs,
     pub(crate) latency: Mutex<LatencyMonitor>,
@@ -56,7 +67,7 @@ pub(crate) struct Local {
     /// What it has on disk.
     pub(crate) persistence: Persistence,
     /// Why no command may take the short way, as bits: an option asks for each command's time, or for sizes of requests and replies as small as those
-    /// of hot commands; somebody monitors.
+    /// of hot commands; somebody monitors; a session may do less than it knows.
     measures_all: AtomicU32,
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
@@ -70,20 +81,27 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// A new one, in which there are so many commands to count.
-    pub(crate) fn new(config: Config, clock: Option<Clock>, seed: HashSeed, commands: usize) -> Arc<Local> {
+    /// A new one, in which there are these commands.
+    pub(crate) fn new(
+        config: Config,
+        clock: Option<Clock>,
+        seed: HashSeed,
+        (catalog, describe): (&'static Catalog, Describe),
+    ) -> Arc<Local> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let clock = clock.unwrap_or_default();
         let (config, clock_s) = (Arc::new(config), clock.now_ms() / 1000);
         let measures_all = if measures_all(&config) { MEASURED } else { 0 };
-        let stats = Stats::new(commands);
+        let stats = Stats::new(catalog.len());
         stats.track(config.hot().latency_tracking());
         let local = Arc::new_cyclic(|own| Local {
             number: LAST.fetch_add(1, Ordering::Relaxed),
             started_ms: clock.now_ms(),
             keyspace: Keyspace::new(clock, config.clone(), seed),
             config,
+            users: Users::new(catalog),
             clients: Clients::default(),
+            describe,
             stats,
             command_logs: CommandLogs::default(),
             network: Network::default(),
@@ -108,6 +126,8 @@ impl Local {
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         self.keyspace.freeze(held);
         self.network.freeze_setting(held);
+        // Whoever changes users asks for the clients.
+        self.users.freeze(held);
         self.clients.freeze(held);
         // Whoever samples the pace asks the statistics.
         self.pulse.freeze(held);

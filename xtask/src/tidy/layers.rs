@@ -33,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "state",
         &[
+            "acl",
             "clients",
             "stats",
             "latency",

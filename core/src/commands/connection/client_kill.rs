@@ -153,6 +153,9 @@ impl Filter<'_> {
 
 impl Session for ClientKill<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        if let Filter::All(filters) = &self.filter {
+            filters.check_users(context)?;
+        }
         let now_ms = context.engine.keyspace.clock.coarse_ms();
         let own_id = context.session.info.id;
         let clients = context.engine.clients.all();

@@ -127,8 +127,8 @@ impl<'a> ClientList<'a> {
         match option {
             b"type" => self.client_type = Some(ClientType::named(value)?),
             b"not-type" => self.not_client_type = Some(ClientType::named(value)?),
-            b"user" => self.username = Some(user(value)?),
-            b"not-user" => self.not_username = Some(user(value)?),
+            b"user" => self.username = Some(value),
+            b"not-user" => self.not_username = Some(value),
             b"addr" => self.addr = Some(value),
             b"not-addr" => self.not_addr = Some(value),
             b"laddr" => self.laddr = Some(value),
@@ -165,6 +165,16 @@ impl<'a> ClientList<'a> {
         Ok(())
     }
 
+    /// Refuses users that are not there, of which the server knows when it reads the words.
+    pub(super) fn check_users(&self, context: &Context<'_, '_>) -> Result<()> {
+        for name in [self.username, self.not_username].into_iter().flatten() {
+            if context.engine.users.find(name).is_none() {
+                return Err(Error::repeating("No such user '", name, "'"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether all filters hold for a client.
     pub(super) fn lets_through(&self, client: &ClientInfo, own_id: u64, now_ms: u64) -> bool {
         let (peer, local) = addresses(client);
@@ -175,6 +185,7 @@ impl<'a> ClientList<'a> {
         let id = client.id as i64;
         let db = client.db.load(Ordering::Relaxed) as i64;
         let names = client.names.lock();
+        let acting = client.user();
         let flags = flags(client);
         // Nobody is without a name by being called "": the server knows no empty names.
         let is = |wanted: &[u8], own: &str| !own.is_empty() && wanted == own.as_bytes();
@@ -185,8 +196,8 @@ impl<'a> ClientList<'a> {
             && self.not_client_type.is_none_or(|other| other != client_type)
             && self.client_id.as_ref().is_none_or(|ids| ids.contains(&id))
             && self.not_client_id.as_ref().is_none_or(|ids| !ids.contains(&id))
-            && self.username.is_none_or(|user| user == ONLY_USER)
-            && self.not_username.is_none_or(|user| user != ONLY_USER)
+            && self.username.is_none_or(|user| user == &*acting.name)
+            && self.not_username.is_none_or(|user| user != &*acting.name)
             && self.addr.is_none_or(|wanted| wanted == peer.as_bytes())
             && self.not_addr.is_none_or(|other| other != peer.as_bytes())
             && self.laddr.is_none_or(|wanted| wanted == local.as_bytes())
@@ -234,8 +245,6 @@ fn database(option: &str, value: &[u8], databases: usize) -> Result<i64> {
     }
 }
 
-const ONLY_USER: &[u8] = b"default";
-
 /// ID takes every number that follows.
 fn ids(args: &mut Args<'_>) -> Result<Vec<i64>> {
     let mut ids = Vec::new();
@@ -248,13 +257,6 @@ fn ids(args: &mut Args<'_>) -> Result<Vec<i64>> {
         _ if ids.iter().any(|id| *id <= 0) => Err(Error::command("client-id should be greater than 0")),
         _ => Ok(ids),
     }
-}
-
-fn user(name: &[u8]) -> Result<&[u8]> {
-    if name == ONLY_USER {
-        return Ok(name);
-    }
-    Err(Error::repeating("No such user '", name, "'"))
 }
 
 fn skip_me(value: &[u8]) -> Result<SkipMe> {
@@ -277,6 +279,7 @@ fn positive(option: &str, value: &[u8]) -> Result<i64> {
 
 impl Session for ClientList<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        self.check_users(context)?;
         let now = context.engine.keyspace.clock.coarse_ms();
         let clients = context.engine.clients.all();
         let own_id = context.session.info.id;
@@ -322,7 +325,7 @@ fn capabilities(client: &ClientInfo) -> &'static str {
 }
 
 /// One line of CLIENT LIST. Buffers and file descriptors are the listener's and told as 0.
-pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
+pub(crate) fn describe(client: &ClientInfo, now_ms: u64) -> String {
     let (peer, local) = addresses(client);
     let names = client.names.lock().clone();
     let seconds_since = |then: u64| now_ms.saturating_sub(then) / 1000;
@@ -335,7 +338,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         line,
         "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} \
          multi={queued} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
-         events=r cmd={command} user=default redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
+         events=r cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
          tot-cmds={}",
         client.id,
         names.name,
@@ -350,6 +353,7 @@ pub(super) fn describe(client: &ClientInfo, now_ms: u64) -> String {
         client.watched(),
         client.outbox.len(),
         client.outbox.bytes(),
+        String::from_utf8_lossy(&client.user().name),
         client.redirect(),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         names.library,

@@ -1,7 +1,9 @@
 //! HELLO and AUTH: protocol and identity.
 
 use super::client::check_name;
-use crate::command::{Arg, Args, Command, Context, Reply, Session};
+use crate::acl::{DEFAULT_USER, Origin};
+use crate::command::spec::ArgSpec;
+use crate::command::{Arg, Args, Argv, Command, Context, Reply, Session};
 use crate::commands::server::module::write_modules;
 use crate::config::VALKEY_VERSION;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +23,21 @@ use crate::num;
 pub struct Hello<'a> {
     #[arg(oneof)]
     arguments: Option<HelloArguments<'a>>,
+    #[arg(hidden)]
+    name: Spelled<'a>,
+}
+
+/// The name of the command as the client spelled it: the log of refusals has it so.
+struct Spelled<'a>(&'a [u8]);
+
+impl<'a> Arg<'a> for Spelled<'a> {
+    const SPEC: ArgSpec = ArgSpec::PLAIN;
+
+    fn parse(args: &mut Args<'a>) -> Result<Self> {
+        Ok(Self(args.spelled()))
+    }
+
+    fn encode(&self, _: &mut Argv) {}
 }
 
 #[derive(Arg)]
@@ -41,9 +58,10 @@ struct Credentials<'a> {
 
 impl<'a> Hello<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let name = Spelled::parse(args)?;
         let arguments =
             args.next().map(|version| HelloArguments::of(version, args.take_rest())).transpose()?;
-        Ok(Self { arguments })
+        Ok(Self { arguments, name })
     }
 }
 
@@ -106,9 +124,9 @@ impl Session for Hello<'_> {
         if let Some(Credentials { username, password }) =
             self.arguments.as_ref().and_then(|wishes| wishes.auth.as_ref())
         {
-            context.authenticate(username, password)?;
+            context.authenticate(self.name.0, username, password)?;
         }
-        if !context.session.authenticated {
+        if !context.session.is_authenticated() {
             return Err(Error::new(
                 ErrorKind::NoAuth,
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
@@ -158,7 +176,7 @@ fn introduce(context: &Context<'_, '_>, reply: &mut Reply) {
 
 /// Tells who the client is.
 ///
-/// Returns `OK`. Until ACLs arrive the only user is `default`, whose password is `requirepass`.
+/// Returns `OK`. Without a name it is the default user.
 #[derive(Command)]
 #[command(
     name = "AUTH", group = Connection, since = "1.0.0", complexity = "O(N) where N is the number of passwords defined for the user", arity = -2,
@@ -170,13 +188,16 @@ pub struct Auth<'a> {
     #[arg(since = "6.0.0")]
     username: Option<&'a [u8]>,
     password: &'a [u8],
+    #[arg(hidden)]
+    name: Spelled<'a>,
 }
 
 impl<'a> Auth<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
+        let name = Spelled::parse(args)?;
         match *args.take_rest() {
-            [password] => Ok(Self { username: None, password }),
-            [username, password] => Ok(Self { username: Some(username), password }),
+            [password] => Ok(Self { username: None, password, name }),
+            [username, password] => Ok(Self { username: Some(username), password, name }),
             _ => Err(Error::syntax()),
         }
     }
@@ -184,35 +205,33 @@ impl<'a> Auth<'a> {
 
 impl Session for Auth<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        if self.username.is_none() && !context.engine.config.requires_password() {
+        let default = context.engine.users.default_user();
+        if self.username.is_none() && default.rights().needs_no_password() {
             return Err(Error::command(
                 "AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
             ));
         }
-        context.authenticate(self.username.unwrap_or(b"default"), self.password)?;
+        context.authenticate(self.name.0, self.username.unwrap_or(DEFAULT_USER), self.password)?;
         reply.ok();
         Ok(())
     }
 }
 
 impl Context<'_, '_> {
-    fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Result<()> {
-        let expected = self.engine.config.text("requirepass").unwrap_or_default();
-        let is_right =
-            user == b"default" && (expected.is_empty() || constant_time_equal(&expected, password));
-        if !is_right {
+    /// Has the session act as a user. `command` is what the client asks for it by.
+    fn authenticate(&mut self, command: &[u8], user: &[u8], password: &[u8]) -> Result<()> {
+        let client = &self.session.info;
+        if !self.engine.authenticate(client, user, password) {
+            let is_queued = self.transaction.is_some() || self.session.in_transaction();
+            let origin = if is_queued { Origin::Transaction } else { Origin::TopLevel };
+            self.engine.note_stranger(client, user, origin, command);
             return Err(Error::new(
                 ErrorKind::WrongPass,
                 "WRONGPASS invalid username-password pair or user is disabled.",
             ));
         }
-        self.session.authenticate();
+        self.session.adopt_standing(client.standing());
         Ok(())
     }
-}
-
-/// Compares in a time that depends on the lengths only, so that a password can't be guessed letter by letter.
-fn constant_time_equal(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -125,7 +125,9 @@ impl Session for Reset {
         context.session.unsubscribe_all(&context.engine.clients.channels);
         context.session.take_messages(reply);
         context.session.info.outbox.forget_pushes();
-        context.session.reset(&context.engine.keyspace, &context.engine.config);
+        context.session.reset(&context.engine.keyspace);
+        context.engine.begin_as_default(&context.session.info);
+        context.session.adopt_standing(context.session.info.standing());
         reply.set_resp3(false);
         context.session.has_sent_messages |= !reply.is_empty();
         reply.simple("RESET");

@@ -102,6 +102,9 @@ fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<Before, Co
             return Err(ConfigError::argument(option.as_bytes(), reason));
         }
     }
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"requirepass")) {
+        engine.adopt_password();
+    }
     Ok(before)
 }
 
@@ -187,7 +190,12 @@ pub struct ConfigRewrite {}
 
 impl Session for ConfigRewrite {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        context.engine.config.rewrite_file()?;
+        let engine = context.engine;
+        let users = match engine.config.acl_file() {
+            Some(_) => Vec::new(),
+            None => engine.users.all().iter().map(|user| user.directive()).collect(),
+        };
+        engine.config.rewrite_file(&users)?;
         reply.ok();
         Ok(())
     }

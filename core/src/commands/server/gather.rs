@@ -23,6 +23,7 @@ impl Local {
         self.describe_memory(&mut snapshot, survey);
         self.describe_persistence(&mut snapshot, survey);
         self.describe_traffic(&mut snapshot);
+        self.describe_refusals(&mut snapshot);
         self.describe_commands(&mut snapshot);
         self.describe_keyspace(&mut snapshot, survey);
         snapshot
@@ -175,6 +176,15 @@ impl Local {
         snapshot.instantaneous_eventloop_duration_usec = snapshot.eventloop_duration_sum / rounds.max(1);
         snapshot.instantaneous_eventloop_cycles_per_sec = rounds / snapshot.uptime_in_seconds.max(1);
         snapshot.expire_cycle_cpu_milliseconds = self.pulse.reaping().as_millis() as u64;
+    }
+
+    fn describe_refusals(&self, snapshot: &mut Snapshot) {
+        let denied = &self.users.denied;
+        snapshot.acl_access_denied_auth = denied.authentication.load(Ordering::Relaxed);
+        snapshot.acl_access_denied_cmd = denied.command.load(Ordering::Relaxed);
+        snapshot.acl_access_denied_key = denied.key.load(Ordering::Relaxed);
+        snapshot.acl_access_denied_channel = denied.channel.load(Ordering::Relaxed);
+        snapshot.acl_access_denied_db = denied.database.load(Ordering::Relaxed);
     }
 
     fn describe_commands(&self, snapshot: &mut Snapshot) {

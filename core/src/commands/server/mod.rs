@@ -1,5 +1,7 @@
 //! Commands about the engine as a whole: its options, statistics, logs and memory, its databases, and the commands themselves.
 
+pub(crate) mod acl;
+pub(crate) mod acl_log;
 pub(crate) mod command;
 pub(crate) mod command_docs;
 pub(crate) mod command_keys;

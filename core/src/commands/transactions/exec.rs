@@ -87,7 +87,12 @@ impl Context<'_, '_> {
         let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
         let start = reply.len();
         let mut context = Context { engine: self.engine, session: self.session, transaction: Some(locked) };
-        if let Err(error) = run::call(&mut context, &table::all()[queued.command], &argv, reply) {
+        let found = &table::all()[queued.command];
+        let admitted = context.admit_queued(found, &argv);
+        if let Err(error) = &admitted {
+            context.engine.stats.count_error(error);
+        }
+        if let Err(error) = admitted.and_then(|()| run::call(&mut context, found, &argv, reply)) {
             reply.truncate(start);
             reply.error(&error);
         }

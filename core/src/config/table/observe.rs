@@ -49,7 +49,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     .applied(),
     option("notify-keyspace-events", Kind::KeyspaceEvents, "", "Classes of events that are published.")
         .applied(),
-    option("acllog-max-len", NATURAL, "128", "Entries of the ACL log."),
+    option("acllog-max-len", NATURAL, "128", "Entries of the ACL log.").applied(),
     option(
         "loglevel",
         Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]),

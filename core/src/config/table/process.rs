@@ -70,14 +70,15 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     )
     .immutable()
     .applied(),
-    option("requirepass", TEXT, "", "Password of the default user."),
-    option("aclfile", TEXT, "", "File of the users.").immutable(),
+    option("requirepass", TEXT, "", "Password of the default user.").applied(),
+    option("aclfile", TEXT, "", "File of the users.").immutable().applied(),
     option(
         "acl-pubsub-default",
         Kind::Choice(&["allchannels", "resetchannels"]),
         "resetchannels",
         "Whether new users may use any channel.",
-    ),
+    )
+    .applied(),
     option("extended-redis-compatibility", Kind::Bool, "no", "Call the server Redis where clients insist.")
         .applied(),
     option("hash-seed", TEXT, "", "What the seed of hashes is made from, for tests; empty is random.")
