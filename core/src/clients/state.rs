@@ -31,6 +31,8 @@ pub(crate) struct SessionState {
     pub(crate) blocked: Option<Blocked>,
     /// Lines about its commands that those who monitor have not got yet.
     pub(crate) shown: Vec<String>,
+    /// A script runs in its name.
+    pub(crate) in_script: bool,
     /// Follows from `authenticated`, `transaction`, `blocked`, and whether it may only subscribe.
     is_plain: bool,
     /// Where its commands are counted; none before the first.
@@ -88,6 +90,7 @@ impl SessionState {
             has_sent_messages: false,
             blocked: None,
             shown: Vec::new(),
+            in_script: false,
             stripe: OnceCell::new(),
         }
     }

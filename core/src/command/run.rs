@@ -130,6 +130,9 @@ fn is_queued(spec: &Spec) -> bool {
 /// What is checked before a command is queued or run.
 fn admit(context: &Context<'_, '_>, found: &Found) -> Result<()> {
     let flags = found.spec.flags;
+    if context.engine.has_busy_script() && !flags.contains(Flags::ALLOW_BUSY) {
+        return Err(context.busy());
+    }
     if !context.session.authenticated && !flags.contains(Flags::NO_AUTH) {
         return Err(Error::new(ErrorKind::NoAuth, "NOAUTH Authentication required."));
     }
@@ -291,6 +294,38 @@ pub(super) fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a 
     C::parse(&mut Args::new(arguments, C::SPEC, seed, databases).named(name))
 }
 
+impl Context<'_, '_> {
+    /// Waits while a script runs for long, before any lock is taken: whoever waited for the locks themselves would never look up.
+    ///
+    /// # Errors
+    /// It has run for longer than others are to wait.
+    pub(crate) fn wait_for_script(&self) -> Result<()> {
+        if self.engine.has_slow_script() { self.wait_for_slow_script() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn wait_for_slow_script(&self) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        while self.engine.has_slow_script() {
+            if self.engine.has_busy_script() {
+                return Err(self.busy());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// The error of those who come while a script runs for too long.
+    #[cold]
+    fn busy(&self) -> Error {
+        let is_function = self.engine.scripts.runs_function(self.session.info.id).unwrap_or(false);
+        let how = if is_function { "FUNCTION KILL" } else { "SCRIPT KILL" };
+        let text =
+            format!("BUSY Valkey is busy running a script. You can only call {how} or SHUTDOWN NOSAVE.");
+        Error::new(ErrorKind::Busy, text)
+    }
+}
+
 impl<'e> Context<'_, 'e> {
     /// EXEC that is refused itself ends its transaction.
     fn abort_if_exec(&mut self, argv: &[&[u8]], error: Error) -> Error {
@@ -352,6 +387,7 @@ impl<'e> Context<'_, 'e> {
             db.settle(index, argv, effects);
             return result;
         }
+        self.wait_for_script()?;
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(keyspace, self.session.origin(), lock(keyspace));
         let result = db.brace(argv).and_then(|()| work(&mut db));

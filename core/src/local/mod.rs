@@ -23,6 +23,7 @@ use crate::network::Network;
 use crate::os::Guard;
 use crate::persist::Persistence;
 use crate::pulse::Pulse;
+use crate::scripts::Scripts;
 use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
 use crate::targets::Targets;
@@ -35,6 +36,9 @@ const MEASURED: u32 = 1;
 const MONITORED: u32 = 2;
 /// The engine stands elsewhere.
 const ELSEWHERE: u32 = 4;
+/// A script runs for long, and perhaps for longer than others are to wait for it.
+const SLOW_SCRIPT: u32 = 8;
+const BUSY_SCRIPT: u32 = 16;
 
 /// Everything an engine consists of.
 pub(crate) struct Local {
@@ -45,6 +49,7 @@ pub(crate) struct Local {
     pub(crate) clients: Clients,
     pub(crate) stats: Stats,
     pub(crate) command_logs: CommandLogs,
+    pub(crate) scripts: Scripts,
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) network: Network,
     pub(crate) pulse: Pulse,
@@ -84,6 +89,7 @@ impl Local {
             clients: Clients::default(),
             stats,
             command_logs: CommandLogs::default(),
+            scripts: Scripts::default(),
             network: Network::default(),
             pulse: Pulse::default(),
             own: own.clone(),
@@ -111,6 +117,7 @@ impl Local {
         self.stats.freeze(held);
         self.config.freeze(held);
         self.command_logs.freeze(held);
+        self.scripts.freeze(held);
         held.push(Box::new(self.latency.lock()));
         self.network.freeze(held);
         self.notifier.freeze(held);
@@ -162,6 +169,34 @@ impl Local {
         } else {
             self.measures_all.fetch_and(!why, Ordering::Relaxed);
         }
+    }
+
+    /// The script that runs has run for long, or for so long that others are told so from now on.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn script_is_slow(&self, is_busy: bool) {
+        self.set_measured(SLOW_SCRIPT, true);
+        if is_busy {
+            self.set_measured(BUSY_SCRIPT, true);
+        }
+    }
+
+    /// The script has ended.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn script_is_over(&self) {
+        if self.measures_all.load(Ordering::Relaxed) & (SLOW_SCRIPT | BUSY_SCRIPT) != 0 {
+            self.set_measured(SLOW_SCRIPT | BUSY_SCRIPT, false);
+        }
+    }
+
+    /// Whether a script runs for long, so that nobody should wait for its locks without looking up.
+    pub(crate) fn has_slow_script(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & SLOW_SCRIPT != 0
+    }
+
+    /// Whether a script runs for longer than others are to wait.
+    #[inline]
+    pub(crate) fn has_busy_script(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & BUSY_SCRIPT != 0
     }
 
     /// Whether anybody monitors. One load.

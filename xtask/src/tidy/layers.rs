@@ -42,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "pulse",
             "persist",
             "targets",
+            "scripts",
             "local",
         ],
     ),

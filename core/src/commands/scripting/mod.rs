@@ -1,0 +1,4 @@
+//! Scripts: EVAL and its kin, and SCRIPT. How they run is [`crate::script`]'s.
+
+pub(crate) mod eval;
+pub(crate) mod script;
