@@ -107,6 +107,35 @@ impl Cache {
     }
 }
 
+/// How scripts of an engine have JSON written and read: a script may change it, for those that follow, too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JsonOptions {
+    /// Whether sparse arrays are written as objects, from which ratio of holes on arrays are sparse, and up to which index they never are.
+    pub(crate) sparse: (bool, i32, i32),
+    pub(crate) encode_depth: i32,
+    pub(crate) decode_depth: i32,
+    /// Significant digits of numbers.
+    pub(crate) precision: i32,
+    pub(crate) keeps_buffer: bool,
+    /// Whether what is no finite number is refused (0), written as it is (1), or null (2).
+    pub(crate) encode_invalid: u8,
+    pub(crate) decode_invalid: bool,
+}
+
+impl Default for JsonOptions {
+    fn default() -> Self {
+        Self {
+            sparse: (false, 2, 10),
+            encode_depth: 1000,
+            decode_depth: 1000,
+            precision: 14,
+            keeps_buffer: true,
+            encode_invalid: 0,
+            decode_invalid: true,
+        }
+    }
+}
+
 /// What runs at present.
 struct Current {
     timer: Timer,
@@ -148,6 +177,7 @@ pub(crate) struct Scripts {
     vm_bytes: AtomicU64,
     /// The state of `math.random`.
     pub(crate) random: AtomicU64,
+    json: Mutex<JsonOptions>,
 }
 
 impl Default for Scripts {
@@ -162,6 +192,7 @@ impl Default for Scripts {
             evicted: AtomicU64::new(0),
             vm_bytes: AtomicU64::new(0),
             random: AtomicU64::new(START),
+            json: Mutex::default(),
         }
     }
 }
@@ -171,6 +202,18 @@ impl Scripts {
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
         held.push(Box::new(self.cache.lock()));
         held.push(Box::new(self.current.lock()));
+        held.push(Box::new(self.json.lock()));
+    }
+
+    /// How JSON is written and read.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn json(&self) -> JsonOptions {
+        *self.json.lock()
+    }
+
+    #[cfg(feature = "scripting")]
+    pub(crate) fn set_json(&self, options: JsonOptions) {
+        *self.json.lock() = options;
     }
 
     /// The script of this sum, which is in use from now on.

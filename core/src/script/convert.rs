@@ -1,6 +1,6 @@
 //! What replies are to scripts, and what scripts reply.
 
-use mlua::{Lua, Table, Value};
+use mlua::{Function, Lua, Table, Value};
 
 use crate::command::Reply;
 use crate::command::reply::Open;
@@ -135,45 +135,68 @@ pub(super) struct Writing<'w> {
     pub(super) stats: &'w Stats,
     /// Booleans are those of RESP3, if the client speaks it.
     pub(super) resp3: bool,
+    /// Lua's `next`.
+    pub(super) next: &'w Function,
+    /// Holds the tables that stand too deep for this side, which can hold only so many values.
+    pub(super) deep: Table,
 }
 
 /// A table that is being written.
 struct Level {
     open: Open,
     depth: usize,
+    /// The table, unless it is among the deep ones.
+    table: Option<Table>,
     rest: Rest,
 }
 
 /// What of it has yet to be written.
 enum Rest {
-    /// An array, and how many of its elements are.
-    Array(Table, usize),
-    /// Keys and values in turn, and how many pairs there are.
-    Map(std::vec::IntoIter<Value>, usize),
-    /// Members, and how many there are.
-    Set(std::vec::IntoIter<Value>, usize),
+    /// An array, of which so many elements are written.
+    Array(usize),
+    /// The key that was written last, its value if that is next, and how many pairs were begun.
+    Map(Value, Option<Value>, usize),
+    /// The member that was written last, and how many were.
+    Set(Value, usize),
 }
+
+/// Levels whose tables this side holds.
+const HELD: usize = 1000;
 
 impl Level {
     /// What is written next, and how deep that is; or the number of elements.
-    fn next(&mut self) -> mlua::Result<Result<(Value, usize), usize>> {
+    fn next(&mut self, table: &Table, next: &Function) -> mlua::Result<Result<(Value, usize), usize>> {
         // How much of the stack the server's interpreter takes for what is one level down.
         const ELEMENT: usize = 1;
         const KEY: usize = 4;
         const MEMBER: usize = 3;
         Ok(match &mut self.rest {
-            Rest::Array(table, count) => match table.raw_get::<Value>(*count as i64 + 1)? {
+            Rest::Array(count) => match table.raw_get::<Value>(*count as i64 + 1)? {
                 Value::Nil => Err(*count),
                 element => {
                     *count += 1;
                     Ok((element, self.depth + ELEMENT))
                 }
             },
-            Rest::Map(rest, count) => {
-                let down = if rest.len() % 2 == 0 { KEY } else { MEMBER };
-                rest.next().map(|value| (value, self.depth + down)).ok_or(*count)
+            Rest::Map(last, value, count) => {
+                if let Some(value) = value.take() {
+                    return Ok(Ok((value, self.depth + MEMBER)));
+                }
+                let (key, found): (Value, Value) = next.call((table, &*last))?;
+                if key.is_nil() {
+                    return Ok(Err(*count));
+                }
+                (*last, *value, *count) = (key.clone(), Some(found), *count + 1);
+                Ok((key, self.depth + KEY))
             }
-            Rest::Set(rest, count) => rest.next().map(|value| (value, self.depth + MEMBER)).ok_or(*count),
+            Rest::Set(last, count) => {
+                let member: Value = next.call((table, &*last))?;
+                if member.is_nil() {
+                    return Ok(Err(*count));
+                }
+                (*last, *count) = (member.clone(), *count + 1);
+                Ok((member, self.depth + MEMBER))
+            }
         })
     }
 }
@@ -186,9 +209,26 @@ impl Writing<'_> {
     pub(super) fn value(&mut self, value: &Value) -> mlua::Result<()> {
         let mut levels: Vec<Level> = self.begin(value, 0)?.into_iter().collect();
         while let Some(level) = levels.last_mut() {
-            match level.next()? {
-                Ok((value, depth)) if !self.reply.is_full() => levels.extend(self.begin(&value, depth)?),
-                Ok(_) => break,
+            let table = level.table.clone();
+            let next = match table {
+                Some(table) => level.next(&table, self.next)?,
+                None => {
+                    let table: Table = self.deep.raw_get(level.depth as i64)?;
+                    level.next(&table, self.next)?
+                }
+            };
+            match next {
+                Ok(_) if self.reply.is_full() => break,
+                Ok((value, depth)) => {
+                    if let Some(mut level) = self.begin(&value, depth)? {
+                        if levels.len() >= HELD
+                            && let Some(table) = level.table.take()
+                        {
+                            self.deep.raw_set(level.depth as i64, table)?;
+                        }
+                        levels.push(level);
+                    }
+                }
                 Err(count) => {
                     if let Some(level) = levels.pop() {
                         self.reply.close(level.open, count);
@@ -248,17 +288,13 @@ impl Writing<'_> {
             _ => {}
         }
         if let Value::Table(map) = field("map")? {
-            let mut rest = Vec::new();
-            for pair in map.pairs::<Value, Value>() {
-                rest.extend(<[Value; 2]>::from(pair?));
-            }
-            let (open, count) = (self.reply.open_map(), rest.len() / 2);
-            return Ok(Some(Level { open, depth, rest: Rest::Map(rest.into_iter(), count) }));
+            let open = self.reply.open_map();
+            let rest = Rest::Map(Value::Nil, None, 0);
+            return Ok(Some(Level { open, depth, table: Some(map), rest }));
         }
         if let Value::Table(set) = field("set")? {
-            let rest = set.pairs::<Value, Value>().map(|pair| Ok(pair?.0)).collect::<mlua::Result<Vec<_>>>()?;
-            let (open, count) = (self.reply.open_set(), rest.len());
-            return Ok(Some(Level { open, depth, rest: Rest::Set(rest.into_iter(), count) }));
+            let open = self.reply.open_set();
+            return Ok(Some(Level { open, depth, table: Some(set), rest: Rest::Set(Value::Nil, 0) }));
         }
         if let Value::String(digits) = field("big_number")? {
             let digits = one_line(&digits.as_bytes());
@@ -277,7 +313,7 @@ impl Writing<'_> {
             return Ok(None);
         }
         let open = self.reply.open_array();
-        Ok(Some(Level { open, depth, rest: Rest::Array(table.clone(), 0) }))
+        Ok(Some(Level { open, depth, table: Some(table.clone()), rest: Rest::Array(0) }))
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) struct Interpreter {
     /// The functions of the server, behind what scripts see of them.
     pub(super) server: Table,
     pub(super) shared: Rc<Shared>,
+    /// Lua's `next`.
+    pub(super) next: Function,
     compiled: HashMap<Digest, Function>,
     compiled_bytes: usize,
     runs: u32,
@@ -117,13 +119,14 @@ impl Interpreter {
         call::add(&lua, &host, &shared)?;
         libraries::random::add(&lua, &host, &shared)?;
         let prelude = lua.load(include_str!("sandbox.lua")).set_name(SANDBOX).into_function()?;
-        let (compile, run, server) = prelude.call((&host, libraries::all(&lua)?))?;
+        let next = lua.globals().get("next")?;
+        let (compile, run, server) = prelude.call((&host, libraries::all(&lua, &shared)?))?;
         let own = shared.clone();
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(PATIENCE), move |_, _| {
             if own.look() { Ok(VmState::Continue) } else { Err(mlua::Error::runtime("killed")) }
         })?;
         let (compiled, compiled_bytes, runs) = (HashMap::new(), 0, 0);
-        Ok(Interpreter { lua, compile, run, server, shared, compiled, compiled_bytes, runs })
+        Ok(Interpreter { lua, compile, run, server, shared, next, compiled, compiled_bytes, runs })
     }
 
     /// The function of a script.

@@ -142,9 +142,10 @@ fn execute(
     match outcome {
         _ if shared.killed.get() && engine.scripts.is_killed() => Err(killed()),
         Ok((true, value)) => {
-            let mut writing = Writing { reply: &mut *reply, stats: &engine.stats, resp3: shared.resp3.get() };
-            let written = writing.value(&value);
-            written.map_err(|error| broken(&error))
+            let deep = interpreter.lua.create_table().map_err(|error| broken(&error))?;
+            let (stats, resp3, next) = (&engine.stats, shared.resp3.get(), &interpreter.next);
+            let mut writing = Writing { reply: &mut *reply, stats, resp3, next, deep };
+            writing.value(&value).map_err(|error| broken(&error))
         }
         Ok((false, Value::Table(error))) => fail(&error, reply).map_err(|error| broken(&error))?,
         Ok((false, _)) => Err(Error::command("unknown error")),

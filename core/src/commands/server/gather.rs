@@ -101,6 +101,11 @@ impl Local {
         snapshot.total_eviction_exceeded_time = total;
         snapshot.current_eviction_exceeded_time = current;
         snapshot.evicted_keys = evictions.evicted();
+        let (scripts, script_bytes) = self.scripts.cached();
+        snapshot.number_of_cached_scripts = scripts as u64;
+        snapshot.used_memory_scripts_eval = script_bytes as u64;
+        snapshot.used_memory_lua = self.scripts.vm_bytes();
+        snapshot.evicted_scripts = self.scripts.evicted();
         snapshot.maxmemory_policy = MAXMEMORY_POLICIES[self.config.hot().maxmemory_policy()].to_owned();
         snapshot.lazyfree_pending_objects = lazyfree::pending();
         snapshot.lazyfreed_objects = lazyfree::freed();

@@ -54,7 +54,8 @@ fn result(bits: u32) -> MultiValue {
 fn tohex(lua: &Lua, args: &Arguments) -> Result<MultiValue, Failure> {
     let value = bits(lua, args, 0)?;
     let count = if args.get(1).is_none() { 8 } else { bits(lua, args, 1)? as i32 };
-    let digits = count.unsigned_abs().min(8) as usize;
-    let text = if count < 0 { format!("{value:08X}") } else { format!("{value:08x}") };
+    // The least number is its own negative, and no number of digits below zero.
+    let digits = if count == i32::MIN { 8 } else { count.unsigned_abs().min(8) as usize };
+    let text = if count < 0 && count != i32::MIN { format!("{value:08X}") } else { format!("{value:08x}") };
     Ok(MultiValue::from_iter([Value::String(lua.create_string(&text[8 - digits..])?)]))
 }

@@ -1,10 +1,19 @@
 //! The libraries of scripts beside Lua's own. Each is written here, as the server's answers.
 
+use std::rc::Rc;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
+mod bit;
+mod json;
+mod json_decode;
+mod msgpack;
+mod numbers;
 pub(super) mod random;
+mod structs;
+
+use super::interpreter::Shared;
 
 /// Why a function of the host failed.
 pub(in crate::script) enum Failure {
@@ -183,7 +192,11 @@ fn place(lua: &Lua) -> String {
 }
 
 /// All libraries, as tables of functions of the host.
-pub(in crate::script) fn all(lua: &Lua) -> mlua::Result<Table> {
+pub(in crate::script) fn all(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let libraries = lua.create_table()?;
+    libraries.raw_set("bit", bit::library(lua)?)?;
+    libraries.raw_set("cjson", json::library(lua, shared)?)?;
+    libraries.raw_set("cmsgpack", msgpack::library(lua)?)?;
+    libraries.raw_set("struct", structs::library(lua)?)?;
     Ok(libraries)
 }

@@ -77,7 +77,8 @@ impl Format<'_> {
             }
             b' ' | b'>' | b'<' | b'!' => (Item::Control, 0),
             other => {
-                return Err(Failure::told(format!("invalid format option '{}'", char::from(*other))));
+                let text = format!("invalid format option '{}'", char::from(*other));
+                return Err(Failure::Argument(1, text));
             }
         };
         Ok(Some((*letter, item, size)))
@@ -90,7 +91,7 @@ impl Format<'_> {
             b'!' => {
                 let align = self.number(NATURAL)?;
                 if align == 0 || !align.is_power_of_two() {
-                    return Err(Failure::told("alignment is not a power of 2"));
+                    return Err(Failure::told(format!("alignment {align} is not a power of 2")));
                 }
                 self.align = align;
             }
@@ -113,6 +114,14 @@ fn format_of(lua: &Lua, args: &Arguments) -> Result<Vec<u8>, Failure> {
     args.text(lua, 0)
 }
 
+/// A number to pack. One that is missing is nil for the server, which has something behind the arguments by then.
+fn number(lua: &Lua, args: &Arguments, at: usize) -> Result<f64, Failure> {
+    if at >= args.len() {
+        return Err(Failure::Argument(at + 1, "number expected, got nil".to_owned()));
+    }
+    args.number(lua, at)
+}
+
 fn ordered(mut bytes: Vec<u8>, is_little: bool) -> Vec<u8> {
     if !is_little {
         bytes.reverse();
@@ -131,7 +140,7 @@ fn pack(lua: &Lua, args: &Arguments) -> Result<MultiValue, Failure> {
             Item::Padding => out.push(0),
             Item::Control => format.control(letter)?,
             Item::Integer { .. } => {
-                let number = args.number(lua, at)?;
+                let number = number(lua, args, at)?;
                 at += 1;
                 // As C makes an integer of a double.
                 let value = if number < 0.0 { number as i64 as u64 } else { number as u64 };
@@ -141,21 +150,24 @@ fn pack(lua: &Lua, args: &Arguments) -> Result<MultiValue, Failure> {
                 out.extend(ordered(bytes, format.is_little));
             }
             Item::Float => {
-                let number = args.number(lua, at)? as f32;
+                let number = number(lua, args, at)? as f32;
                 at += 1;
                 out.extend(ordered(number.to_le_bytes().to_vec(), format.is_little));
             }
             Item::Double => {
-                let number = args.number(lua, at)?;
+                let number = number(lua, args, at)?;
                 at += 1;
                 out.extend(ordered(number.to_le_bytes().to_vec(), format.is_little));
             }
             Item::Bytes | Item::Text => {
+                if at >= args.len() {
+                    return Err(Failure::Argument(at + 1, "string expected, got nil".to_owned()));
+                }
                 let bytes = args.text(lua, at)?;
                 at += 1;
                 let size = if size == 0 { bytes.len() } else { size };
                 if bytes.len() < size {
-                    return Err(Failure::Argument(at, "string too short".to_owned()));
+                    return Err(Failure::Argument(at + 1, "string too short".to_owned()));
                 }
                 out.extend_from_slice(&bytes[..size]);
                 if item == Item::Text {
@@ -252,15 +264,12 @@ fn size(lua: &Lua, args: &Arguments) -> Result<MultiValue, Failure> {
             format.control(letter)?;
         }
         if item == Item::Text {
-            return Err(Failure::Argument(1, "variable-size format in 'size'".to_owned()));
+            return Err(Failure::Argument(1, "option 's' has no fixed size".to_owned()));
         }
         if item == Item::Bytes && size == 0 {
-            return Err(Failure::Argument(1, "variable-length format in 'size'".to_owned()));
+            return Err(Failure::Argument(1, "option 'c0' has no fixed size".to_owned()));
         }
         total = total.saturating_add(size);
-        if total > i32::MAX as usize {
-            return Err(Failure::told("integral size overflow"));
-        }
     }
     Ok(MultiValue::from_iter([Value::Number(total as f64)]))
 }
