@@ -26,6 +26,9 @@ pub(crate) type Resolve = for<'w> fn(&'w [&'w [u8]]) -> Result<&'static Found, U
 const VERSION: &str = "9.1.2";
 const VERSION_NUMBER: u32 = 0x0009_0102;
 
+/// Commands that read but that the server hands on to replicas, which no script does that only reads.
+const MAY_REPLICATE: [&str; 3] = ["pfcount", "publish", "spublish"];
+
 /// A word of a command.
 enum Word {
     Text(BorrowedBytes),
@@ -165,7 +168,7 @@ impl Running<'_, '_> {
             return refuse(error);
         }
         let may_write = flags.contains(Flags::WRITE);
-        if self.read_only && (may_write || flags.contains(Flags::MAY_REPLICATE)) {
+        if self.read_only && (may_write || MAY_REPLICATE.contains(&found.spec.name)) {
             return refuse(Error::command("Write commands are not allowed from read-only scripts."));
         }
         if may_write && let Some(refusal) = self.engine.keyspace.hooks.refusal() {

@@ -123,7 +123,11 @@ impl Interpreter {
         let (compile, run, server) = prelude.call((&host, libraries::all(&lua, &shared)?))?;
         let own = shared.clone();
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(PATIENCE), move |_, _| {
-            if own.look() { Ok(VmState::Continue) } else { Err(mlua::Error::runtime("killed")) }
+            if own.look() {
+                return Ok(VmState::Continue);
+            }
+            let text = b"ERR Script killed by user with SCRIPT KILL.".to_vec();
+            Err(mlua::Error::external(libraries::Raised::Error { text, is_counted: false }))
         })?;
         let (compiled, compiled_bytes, runs) = (HashMap::new(), 0, 0);
         Ok(Interpreter { lua, compile, run, server, shared, next, compiled, compiled_bytes, runs })

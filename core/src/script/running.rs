@@ -10,7 +10,7 @@ use super::convert::{Writing, error_of};
 use super::interpreter::{self, Interpreter, Shared, broken};
 use crate::command::run::{self, Context, Locked};
 use crate::command::{Form, Reply};
-use crate::error::{Error, ErrorKind, Result, until_zero};
+use crate::error::{Error, Result, until_zero};
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group};
 use crate::local::Local;
@@ -96,8 +96,7 @@ fn rights(context: &Context<'_, '_>, call: &Call<'_>) -> Result<Rights> {
             return Err(refusal);
         }
         if !has_room && !flags.contains(ScriptFlags::ALLOW_OOM) {
-            let text = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
-            return Err(Error::new(ErrorKind::OutOfMemory, text));
+            return Err(Error::out_of_memory());
         }
     }
     Ok(Rights { read_only: reads_only || call.read_only, has_no_room: false })
@@ -138,9 +137,7 @@ fn execute(
     info.last_command.store(before.1, Ordering::Relaxed);
     info.commands.store(before.2, Ordering::Relaxed);
     interpreter.tidy(engine);
-    let killed = || Error::command("Error running script: Script killed by user with SCRIPT KILL.");
     match outcome {
-        _ if shared.killed.get() && engine.scripts.is_killed() => Err(killed()),
         Ok((true, value)) => {
             let deep = interpreter.lua.create_table().map_err(|error| broken(&error))?;
             let (stats, resp3, next) = (&engine.stats, shared.resp3.get(), &interpreter.next);
