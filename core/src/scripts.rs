@@ -2,12 +2,15 @@
 //!
 //! How they are run is the machinery's; nothing here knows a language.
 
+pub(crate) mod libraries;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use crate::clock::Timer;
+use libraries::Libraries;
 use crate::os::Guard;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
@@ -53,7 +56,6 @@ impl ScriptFlags {
     }
 
     /// The names of those that are set.
-    #[allow(dead_code, reason = "functions show them")]
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(_, flag)| self.contains(*flag)).map(|(name, _)| name)
     }
@@ -146,7 +148,6 @@ struct Current {
 }
 
 /// A function that runs, for FUNCTION STATS.
-#[allow(dead_code, reason = "functions show it")]
 pub(crate) struct RunningFunction {
     pub(crate) name: Vec<u8>,
     pub(crate) words: Vec<Vec<u8>>,
@@ -178,6 +179,8 @@ pub(crate) struct Scripts {
     /// The state of `math.random`.
     pub(crate) random: AtomicU64,
     json: Mutex<JsonOptions>,
+    /// The libraries, and of which of those on disk they were made; `None` before the first use.
+    libraries: Mutex<Option<(u64, Arc<Libraries>)>>,
 }
 
 impl Default for Scripts {
@@ -193,6 +196,7 @@ impl Default for Scripts {
             vm_bytes: AtomicU64::new(0),
             random: AtomicU64::new(START),
             json: Mutex::default(),
+            libraries: Mutex::default(),
         }
     }
 }
@@ -203,6 +207,19 @@ impl Scripts {
         held.push(Box::new(self.cache.lock()));
         held.push(Box::new(self.current.lock()));
         held.push(Box::new(self.json.lock()));
+        held.push(Box::new(self.libraries.lock()));
+    }
+
+    /// The libraries, if they were made of what is on disk at this version.
+    pub(crate) fn libraries(&self, version: u64) -> Option<Arc<Libraries>> {
+        let libraries = self.libraries.lock();
+        libraries.as_ref().filter(|(made_of, _)| *made_of == version).map(|(_, libraries)| libraries.clone())
+    }
+
+    /// Replaces the libraries.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn set_libraries(&self, version: u64, libraries: Arc<Libraries>) {
+        *self.libraries.lock() = Some((version, libraries));
     }
 
     /// How JSON is written and read.
@@ -319,8 +336,7 @@ impl Scripts {
     }
 
     /// The function that runs.
-    #[allow(dead_code, reason = "functions show it")]
-    pub(crate) fn running_function(&self) -> Option<RunningFunction> {
+        pub(crate) fn running_function(&self) -> Option<RunningFunction> {
         let current = self.current.lock();
         let current = current.as_ref()?;
         let (name, words) = current.function.clone()?;

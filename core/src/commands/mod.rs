@@ -120,6 +120,12 @@ commands! {
         #[cfg(feature = "scripting")]
         eval::EvalShaRo,
         #[cfg(feature = "scripting")]
+        fcall::FCall,
+        #[cfg(feature = "scripting")]
+        fcall::FCallRo,
+        #[cfg(feature = "scripting")]
+        function::Function { function::FunctionDelete, function::FunctionDump, function::FunctionFlush, function::FunctionHelp, function::FunctionKill, function::FunctionList, function::FunctionLoad, function::FunctionRestore, function::FunctionStats },
+        #[cfg(feature = "scripting")]
         script::Script { script::ScriptDebug, script::ScriptExists, script::ScriptFlush, script::ScriptHelp, script::ScriptKill, script::ScriptLoad, script::ScriptShow };
     server:
         command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },

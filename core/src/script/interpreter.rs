@@ -8,10 +8,11 @@ use hashbrown::HashMap;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::libraries::{self, Failure, function};
-use super::{call, digest_of};
+use super::{call, digest_of, functions};
 use crate::clock::Timer;
 use crate::error::{Error, Result};
 use crate::local::Local;
+use crate::scripts::libraries::LibraryFunction;
 use crate::scripts::{Digest, Script};
 use crate::sync::Arc;
 
@@ -31,6 +32,9 @@ const PATIENCE: u32 = 20_000;
 /// After so long, those who come do not wait for the locks any more but ask whether the time is over.
 const LONG: Duration = Duration::from_millis(10);
 
+/// A library that takes longer to be loaded is refused.
+const LONGEST_LOADING: Duration = Duration::from_millis(500);
+
 /// Runs between two steps of collecting garbage: what few large scripts left behind is not there for ever.
 const RUNS_BETWEEN_STEPS: u32 = 50;
 
@@ -45,6 +49,8 @@ pub(super) struct Shared {
     running: RefCell<Option<(Arc<Local>, Timer)>>,
     /// It is to end: nothing that it raises is caught.
     pub(super) killed: Cell<bool>,
+    /// A library is being loaded: what it has registered, and since when.
+    pub(super) registering: RefCell<Option<(Vec<Registered>, Timer)>>,
     /// Replies of commands come to it as RESP3 tells them.
     pub(super) resp3: Cell<bool>,
 }
@@ -64,8 +70,23 @@ impl Shared {
         self.running.borrow().as_ref().map(|(engine, _)| engine.clone())
     }
 
+    /// What a script that has to end is told.
+    fn why(&self) -> Vec<u8> {
+        if self.registering.borrow().is_some() {
+            return b"ERR FUNCTION LOAD timeout".to_vec();
+        }
+        let is_function = self.engine().is_some_and(|engine| engine.scripts.running_function().is_some());
+        let how = if is_function { "FUNCTION" } else { "SCRIPT" };
+        format!("ERR Script killed by user with {how} KILL.").into_bytes()
+    }
+
     /// Looks at whether the script has to end, or counts as long or as busy from now on.
     fn look(&self) -> bool {
+        if let Ok(registering) = self.registering.try_borrow()
+            && let Some((_, timer)) = &*registering
+        {
+            return timer.elapsed() < LONGEST_LOADING;
+        }
         let Ok(running) = self.running.try_borrow() else { return true };
         let Some((engine, timer)) = &*running else { return true };
         if engine.scripts.is_killed() || engine.persistence.is_closed() {
@@ -81,6 +102,12 @@ impl Shared {
     }
 }
 
+/// What a library has registered.
+pub(super) struct Registered {
+    pub(super) about: LibraryFunction,
+    pub(super) callback: Function,
+}
+
 /// An interpreter.
 pub(super) struct Interpreter {
     pub(super) lua: Lua,
@@ -90,6 +117,16 @@ pub(super) struct Interpreter {
     pub(super) run: Function,
     /// The functions of the server, behind what scripts see of them.
     pub(super) server: Table,
+    /// The same for functions of libraries.
+    pub(super) library_server: Table,
+    /// Makes a text the function that loads a library.
+    pub(super) compile_library: Function,
+    /// Loads one.
+    pub(super) load_library: Function,
+    /// Runs a function of one.
+    pub(super) run_function: Function,
+    /// Functions of libraries: by the number of the engine, and the sum of the library.
+    pub(super) libraries: HashMap<(u64, Digest), Vec<Function>>,
     pub(super) shared: Rc<Shared>,
     /// Lua's `next`.
     pub(super) next: Function,
@@ -117,20 +154,23 @@ impl Interpreter {
         host.raw_set("unwrap", lua.create_function(|lua, value| libraries::unwrapped(lua, value))?)?;
         host.raw_set("position", lua.create_function(|lua, ()| Ok(position(lua)))?)?;
         call::add(&lua, &host, &shared)?;
+        functions::add(&lua, &host, &shared)?;
         libraries::random::add(&lua, &host, &shared)?;
         let prelude = lua.load(include_str!("sandbox.lua")).set_name(SANDBOX).into_function()?;
         let next = lua.globals().get("next")?;
-        let (compile, run, server) = prelude.call((&host, libraries::all(&lua, &shared)?))?;
+        let (compile, run, server, library): (_, _, _, Table) = prelude.call((&host, libraries::all(&lua, &shared)?))?;
         let own = shared.clone();
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(PATIENCE), move |_, _| {
             if own.look() {
                 return Ok(VmState::Continue);
             }
-            let text = b"ERR Script killed by user with SCRIPT KILL.".to_vec();
-            Err(mlua::Error::external(libraries::Raised::Error { text, is_counted: false }))
+            Err(mlua::Error::external(libraries::Raised::Error { text: own.why(), is_counted: false }))
         })?;
         let (compiled, compiled_bytes, runs) = (HashMap::new(), 0, 0);
-        Ok(Interpreter { lua, compile, run, server, shared, next, compiled, compiled_bytes, runs })
+        let (library_server, compile_library) = (library.raw_get("server")?, library.raw_get("compile")?);
+        let (load_library, run_function) = (library.raw_get("load")?, library.raw_get("run")?);
+        let libraries = HashMap::new();
+        Ok(Interpreter { lua, compile, run, server, library_server, compile_library, load_library, run_function, libraries, shared, next, compiled, compiled_bytes, runs })
     }
 
     /// The function of a script.

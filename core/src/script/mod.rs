@@ -6,6 +6,7 @@
 mod call;
 mod convert;
 mod digest;
+pub(crate) mod functions;
 mod interpreter;
 mod libraries;
 mod running;
@@ -13,5 +14,5 @@ mod shebang;
 
 pub(crate) use digest::digest_of;
 pub(crate) use interpreter::check;
-pub(crate) use running::{Call, run};
+pub(crate) use running::{Call, Code, run};
 pub(crate) use shebang::parse;

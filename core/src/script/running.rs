@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::call::{self, Resolve, Running};
+use super::functions;
 use super::convert::{Writing, error_of};
 use super::interpreter::{self, Interpreter, Shared, broken};
 use crate::command::run::{self, Context, Locked};
@@ -14,12 +15,33 @@ use crate::error::{Error, Result, until_zero};
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group};
 use crate::local::Local;
+use crate::scripts::libraries::Library;
 use crate::scripts::{Script, ScriptFlags};
 use crate::sync::Arc;
 
-/// A call of a script.
+/// What is called.
+#[derive(Clone, Copy)]
+pub(crate) enum Code<'a> {
+    /// A script.
+    Script(&'a Script),
+    /// A function of a library, by its place there.
+    Function(&'a Library, usize),
+}
+
+impl Code<'_> {
+    fn flags(&self) -> Option<ScriptFlags> {
+        match self {
+            Code::Script(script) => script.flags,
+            Code::Function(library, at) => Some(library.functions[*at].flags),
+        }
+    }
+}
+
+/// A call of a script or a function.
 pub(crate) struct Call<'a> {
-    pub(crate) script: &'a Script,
+    pub(crate) code: Code<'a>,
+    /// The words of the whole command, for a function.
+    pub(crate) words: &'a [&'a [u8]],
     pub(crate) keys: &'a [&'a [u8]],
     pub(crate) arguments: &'a [&'a [u8]],
     /// It came by a command that only reads.
@@ -43,7 +65,10 @@ struct Rights {
 pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Reply) -> Result<()> {
     let rights = rights(context, call)?;
     interpreter::with(|interpreter| {
-        let function = interpreter.function_of(call.script)?;
+        let function = match call.code {
+            Code::Script(script) => interpreter.function_of(script)?,
+            Code::Function(library, at) => functions::function_of(interpreter, context.engine, library, at)?,
+        };
         let (engine, resolve, shared) = (context.engine, call.resolve, interpreter.shared.clone());
         let mut sink = Reply::new(Form::Resp);
         sink.set_resp3(false);
@@ -84,7 +109,7 @@ fn rights(context: &Context<'_, '_>, call: &Call<'_>) -> Result<Rights> {
     let engine = context.engine;
     // A transaction has made room already, and holds the locks that making more would take.
     let has_room = if context.transaction.is_some() { !engine.keyspace.is_over_limit() } else { engine.make_room() };
-    let Some(flags) = call.script.flags else {
+    let Some(flags) = call.code.flags() else {
         return Ok(Rights { read_only: call.read_only, has_no_room: !has_room });
     };
     let reads_only = flags.contains(ScriptFlags::NO_WRITES);
@@ -124,7 +149,14 @@ fn execute(
     let info = running.session.info.clone();
     let before = (running.session.db, info.last_command.load(Ordering::Relaxed), info.commands.load(Ordering::Relaxed));
     let timer = engine.keyspace.clock.timer();
-    engine.scripts.begin(timer, info.id, None);
+    let function_called = match call.code {
+        Code::Script(_) => None,
+        Code::Function(library, at) => {
+            let words = call.words.iter().map(|word| word.to_vec()).collect();
+            Some((library.functions[at].name.clone(), words))
+        }
+    };
+    engine.scripts.begin(timer, info.id, function_called);
     shared.begin(engine, timer);
     let begun = Begun(engine, &shared);
     running.session.in_script = true;
@@ -157,7 +189,11 @@ fn evaluate(
     running: &RefCell<Running<'_, '_>>,
     call_words: &Call<'_>,
 ) -> mlua::Result<(bool, Value)> {
-    let Interpreter { lua, run, server, .. } = interpreter;
+    let lua = &interpreter.lua;
+    let (run, server) = match call_words.code {
+        Code::Script(_) => (&interpreter.run, &interpreter.server),
+        Code::Function(..) => (&interpreter.run_function, &interpreter.library_server),
+    };
     let again = || mlua::Error::runtime("a command calls the script that it runs in");
     let execute = |lua: &Lua, values: &MultiValue| {
         running.try_borrow_mut().map_err(|_| again())?.call(lua, values)

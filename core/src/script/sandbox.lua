@@ -287,18 +287,51 @@ local function missing(_, name)
 end
 
 -- The globals of scripts, and the table behind them.
-local function sandbox()
+local function sandbox(shown_server)
     local globals = copy(basics)
     for name, library in pairs(shared) do globals[name] = library end
     local metatable = { __index = missing }
     local shown = protect(setmetatable(globals, metatable), protect(metatable))
     globals._G, globals.redis, globals.server = shown, shown_server, shown_server
     globals.loadstring, globals.load = loaders(shown)
-    globals.__redis__err__handler, globals.__server__err__handler = handler, handler
     return shown, globals
 end
 
-local script_globals, script_real = sandbox()
+local script_globals, script_real = sandbox(shown_server)
+script_real.__redis__err__handler, script_real.__server__err__handler = handler, handler
+
+-- Functions of libraries see all that but what is about debugging. While a library is loaded, it sees little but what it registers them with.
+local library_server = copy(server)
+library_server.replicate_commands, library_server.breakpoint, library_server.debug = nil, nil, nil
+local library_globals, library_real = sandbox(protect(library_server))
+
+local loading_server = setmetatable({ log = host.log, register_function = host.register_function }, { __index = missing })
+for name, value in pairs(server) do
+    if name:find('^LOG_') or name:find('VERSION') or name == 'SERVER_NAME' then loading_server[name] = value end
+end
+local shown_loading_server = protect(loading_server)
+local loading_globals = setmetatable({ redis = shown_loading_server, server = shown_loading_server }, { __index = missing })
+
+local library = { server = library_server }
+
+function library.compile(text, name)
+    local f, err = loadstring(text, name)
+    if f then setfenv(f, library_globals) end
+    return f, err
+end
+
+-- The globals of a library are the same table when it is loaded and when its functions run; what is behind it is another.
+function library.load(f)
+    local metatable = getmetatable(library_globals)
+    metatable.__index, real_of[library_globals] = loading_globals, loading_globals
+    local succeeded, err = xpcall(f, handler)
+    metatable.__index, real_of[library_globals] = library_real, library_real
+    return succeeded, err
+end
+
+function library.run(f, keys, argv)
+    return xpcall(function() return f(keys, argv) end, handler)
+end
 
 -- Makes a text a function of a script.
 local function compile(text, name)
@@ -313,4 +346,4 @@ local function run(f, keys, argv)
     return xpcall(f, handler)
 end
 
-return compile, run, server
+return compile, run, server, library

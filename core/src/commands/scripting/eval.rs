@@ -9,7 +9,7 @@ use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::Key;
 use crate::num;
-use crate::script::{self, Call, digest_of};
+use crate::script::{self, Call, Code, digest_of};
 use crate::scripts::{Digest, Script};
 use crate::sync::Arc;
 
@@ -21,12 +21,17 @@ pub(super) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    pub(super) fn parse(args: &mut Args<'a>) -> Result<Self> {
-        let numkeys = num::parse_i64(args.required()?).ok_or_else(Error::not_an_integer)?;
-        if numkeys > args.remaining() as i64 {
+    /// How many of so many words are keys.
+    pub(super) fn count(numkeys: i64, words: usize) -> Result<usize> {
+        if numkeys > words as i64 {
             return Err(Error::command("Number of keys can't be greater than number of args"));
         }
-        let count = usize::try_from(numkeys).map_err(|_| Error::command("Number of keys can't be negative"))?;
+        usize::try_from(numkeys).map_err(|_| Error::command("Number of keys can't be negative"))
+    }
+
+    pub(super) fn parse(args: &mut Args<'a>) -> Result<Self> {
+        let numkeys = num::parse_i64(args.required()?).ok_or_else(Error::not_an_integer)?;
+        let count = Self::count(numkeys, args.remaining())?;
         let key = alloc::collected(args.take(count).iter().map(|bytes| args.key(bytes)))?;
         let arg = alloc::collected(args.take_rest().iter().copied())?;
         Ok(Self { numkeys, key, arg })
@@ -157,7 +162,8 @@ fn run<'a, C: Parse<'a>>(
     }
     let keys: SmallVec<[&[u8]; 8]> = key.iter().map(Key::bytes).collect();
     let read_only = C::SPEC.flags.contains(crate::command::spec::Flags::READONLY);
-    let call = Call { script, keys: &keys, arguments: arg, read_only, resolve: table::resolve };
+    let code = Code::Script(script);
+    let call = Call { code, words: &[], keys: &keys, arguments: arg, read_only, resolve: table::resolve };
     script::run(context, &call, reply)
 }
 

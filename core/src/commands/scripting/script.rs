@@ -199,7 +199,7 @@ pub(super) fn help_of(reply: &mut Reply, container: &str, subcommands: &[(&str, 
 }
 
 /// What whoever wanted to end a script is told.
-pub(super) fn told(error: NotKilled) -> Error {
+pub(super) fn told(error: NotKilled, function: bool) -> Error {
     match error {
         NotKilled::NotBusy => {
             Error::new(ErrorKind::Command, "NOTBUSY No scripts in execution right now.")
@@ -210,7 +210,8 @@ pub(super) fn told(error: NotKilled) -> Error {
              termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
         ),
         NotKilled::Other => {
-            let text = "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+            let how = if function { "SCRIPT KILL" } else { "FUNCTION KILL" };
+            let text = format!("BUSY Valkey is busy running a script. You can only call {how} or SHUTDOWN NOSAVE.");
             Error::new(ErrorKind::Busy, text)
         }
     }
@@ -229,7 +230,7 @@ pub struct ScriptKill {}
 
 impl Session for ScriptKill {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        context.engine.scripts.kill(false).map_err(told)?;
+        context.engine.scripts.kill(false).map_err(|error| told(error, false))?;
         reply.ok();
         Ok(())
     }

@@ -106,6 +106,13 @@ impl Local {
         snapshot.used_memory_scripts_eval = script_bytes as u64;
         snapshot.used_memory_lua = self.scripts.vm_bytes();
         snapshot.evicted_scripts = self.scripts.evicted();
+        #[cfg(feature = "scripting")]
+        {
+            let libraries = crate::script::functions::of(self);
+            snapshot.number_of_libraries = libraries.iter().len() as u64;
+            snapshot.number_of_functions = libraries.functions() as u64;
+            snapshot.used_memory_functions = libraries.bytes() as u64;
+        }
         snapshot.maxmemory_policy = MAXMEMORY_POLICIES[self.config.hot().maxmemory_policy()].to_owned();
         snapshot.lazyfree_pending_objects = lazyfree::pending();
         snapshot.lazyfreed_objects = lazyfree::freed();
