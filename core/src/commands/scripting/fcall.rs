@@ -24,6 +24,7 @@ use crate::script::{self, Call, Code, functions};
 pub struct FCall<'a> {
     function: &'a [u8],
     #[key(RW, ACCESS, UPDATE, notes = "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE", find = FindKeys::KeyNum { at: 0, first: 1, step: 1 })]
+    #[arg(kind = Integer)]
     numkeys: &'a [u8],
     #[arg(key_spec = 0, optional)]
     key: Vec<Key<'a>>,
@@ -43,6 +44,7 @@ pub struct FCall<'a> {
 pub struct FCallRo<'a> {
     function: &'a [u8],
     #[key(RO, ACCESS, notes = "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS", find = FindKeys::KeyNum { at: 0, first: 1, step: 1 })]
+    #[arg(kind = Integer)]
     numkeys: &'a [u8],
     #[arg(key_spec = 0, optional)]
     key: Vec<Key<'a>>,

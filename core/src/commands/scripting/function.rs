@@ -38,6 +38,10 @@ fn change<'a, C: Parse<'a>>(
     })
 }
 
+fn wrong_number(name: &str) -> Error {
+    Error::command(format_args!("unknown subcommand or wrong number of arguments for '{name}'. Try FUNCTION HELP."))
+}
+
 /// Deletes a library and its functions.
 ///
 /// Returns `OK`.
@@ -107,7 +111,8 @@ impl FunctionFlush {
             0 => None,
             1 if args.skip_token("ASYNC") => Some(FlushType::Async),
             1 if args.skip_token("SYNC") => Some(FlushType::Sync),
-            _ => return Err(Error::command("FUNCTION FLUSH only supports SYNC|ASYNC option")),
+            1 => return Err(Error::command("FUNCTION FLUSH only supports SYNC|ASYNC option")),
+            _ => return Err(wrong_number("FLUSH")),
         };
         Ok(Self { flush_type })
     }
@@ -359,7 +364,7 @@ impl<'a> FunctionRestore<'a> {
     fn parse_args(args: &mut Args<'a>) -> Result<Self> {
         let serialized_value = args.required()?;
         if args.remaining() > 1 {
-            return Err(Error::command("Unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP."));
+            return Err(wrong_number("RESTORE"));
         }
         let policy = match args.next().map(<[u8]>::to_ascii_lowercase).as_deref() {
             None => None,

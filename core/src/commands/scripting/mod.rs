@@ -4,3 +4,5 @@ pub(crate) mod eval;
 pub(crate) mod fcall;
 pub(crate) mod function;
 pub(crate) mod script;
+#[cfg(test)]
+mod tests;
