@@ -63,6 +63,9 @@ mod recovery;
 #[cfg(feature = "redis")]
 mod redis;
 mod resp;
+#[cfg(feature = "scripting")]
+mod script;
+mod scripts;
 mod stats;
 mod store;
 mod striped;

@@ -191,6 +191,9 @@ impl<'e, 'h, 'k> Repeating<'e, 'h, 'k> {
             ));
         }
         persistence.keep_functions(std::mem::take(&mut self.functions));
+        // Libraries that were replaced since go with this, so that no file has two of a name.
+        #[cfg(feature = "scripting")]
+        crate::script::functions::of(self.engine);
     }
 }
 
@@ -220,6 +223,11 @@ impl Receiver for Repeating<'_, '_, '_> {
             self.functions.push(library.to_vec());
             return Ok(());
         }
+        // What else is done to libraries is done to those that there are by now.
+        let is_about_functions = words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"FUNCTION"));
+        if is_about_functions {
+            self.engine.persistence.keep_functions(self.functions.clone());
+        }
         let found = (self.resolve)(words).map_err(|unresolved| unresolved.error)?;
         if found.spec.flags.contains(Flags::BLOCKING) || found.spec.flags.contains(Flags::ADMIN) {
             let name = String::from_utf8_lossy(words[0]);
@@ -239,6 +247,9 @@ impl Receiver for Repeating<'_, '_, '_> {
                 self.first_failure = format!("{}: {error}", String::from_utf8_lossy(words[0]));
             }
             self.failed += 1;
+        }
+        if is_about_functions {
+            self.functions = self.engine.persistence.functions().0;
         }
         Ok(())
     }

@@ -13,7 +13,6 @@ pub(crate) enum Origin {
     /// A client's transaction.
     Transaction,
     /// A script.
-    #[expect(dead_code, reason = "for those who run scripts")]
     Script,
 }
 

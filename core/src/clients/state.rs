@@ -43,6 +43,8 @@ pub(crate) struct SessionState {
     pub(crate) blocked: Option<Blocked>,
     /// Lines about its commands that those who monitor have not got yet.
     pub(crate) shown: Vec<String>,
+    /// A script runs in its name.
+    pub(crate) in_script: bool,
     /// Follows from `standing`, `transaction`, `blocked`, whether it may only subscribe, which replies it gets, and its traits.
     is_plain: bool,
     /// Where its commands are counted; none before the first.
@@ -117,6 +119,7 @@ impl SessionState {
             skips_this: false,
             blocked: None,
             shown: Vec::new(),
+            in_script: false,
             stripe: OnceCell::new(),
         }
     }

@@ -31,9 +31,19 @@ impl Context<'_, '_> {
         }
     }
 
+    /// Has those who monitor see a script before the commands that it runs.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn show_script(&mut self, argv: &[&[u8]]) {
+        if self.engine.is_monitored() {
+            let line = self.monitor_line(argv);
+            self.session.shown.push(line);
+        }
+    }
+
     fn monitor_line(&self, argv: &[&[u8]]) -> String {
         let now_us = self.engine.keyspace.clock.now_us();
         let client = match &self.session.info.address {
+            _ if self.session.in_script => "lua",
             // As of a client that comes by a path, and not by an address with a port.
             ClientAddress::InProcess => "unix:in-process",
             ClientAddress::Socket { peer, .. } => peer,

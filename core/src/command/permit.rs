@@ -43,6 +43,13 @@ impl Denied {
         Error::from_bytes(ErrorKind::NoPerm, text)
     }
 
+    /// The error of a call that a script makes.
+    pub(crate) fn error_in_script(&self, user: &User) -> Error {
+        let error = self.error(user);
+        let text = error.as_bytes().strip_prefix(b"NOPERM ").unwrap_or_default();
+        Error::from_bytes(ErrorKind::NoPerm, [b"ERR ACL failure in script: ", text].concat())
+    }
+
     /// The error of a queued call that was allowed when it was queued.
     fn error_at_exec(&self) -> Error {
         let reason = match self.reason {

@@ -271,6 +271,15 @@ impl Reply {
         }
     }
 
+    /// A status line of bytes that need be no text, and have no line ends.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn status(&mut self, text: &[u8]) {
+        match self.form {
+            Form::Resp => self.line(b'+', text),
+            Form::Tape => self.tape_bytes(tag::SIMPLE, text),
+        }
+    }
+
     /// An error line. It is written whatever was left out before it.
     pub fn error(&mut self, error: &Error) {
         let _ = self.buffer.try_reserve_exact(error.as_bytes().len() + LONGEST_FRAME);

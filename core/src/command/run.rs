@@ -170,6 +170,9 @@ fn admit(context: &Context<'_, '_>, found: &Found, argv: &[&[u8]]) -> Result<()>
         context.refuse_protected(found.spec)?;
     }
     context.admit_user(found, argv)?;
+    if context.engine.has_busy_script() && !flags.contains(Flags::ALLOW_BUSY) {
+        return Err(context.busy());
+    }
     if flags.contains(Flags::WRITE)
         && let Some(refusal) = context.engine.keyspace.hooks.refusal()
     {
@@ -345,6 +348,38 @@ pub(super) fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a 
     C::parse(&mut Args::new(arguments, C::SPEC, seed, databases).named(name))
 }
 
+impl Context<'_, '_> {
+    /// Waits while a script runs for long, before any lock is taken: whoever waited for the locks themselves would never look up.
+    ///
+    /// # Errors
+    /// It has run for longer than others are to wait.
+    pub(crate) fn wait_for_script(&self) -> Result<()> {
+        if self.engine.has_slow_script() { self.wait_for_slow_script() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn wait_for_slow_script(&self) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        while self.engine.has_slow_script() {
+            if self.engine.has_busy_script() {
+                return Err(self.busy());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// The error of those who come while a script runs for too long.
+    #[cold]
+    fn busy(&self) -> Error {
+        let is_function = self.engine.scripts.runs_function(self.session.info.id).unwrap_or(false);
+        let how = if is_function { "FUNCTION KILL" } else { "SCRIPT KILL" };
+        let text =
+            format!("BUSY Valkey is busy running a script. You can only call {how} or SHUTDOWN NOSAVE.");
+        Error::new(ErrorKind::Busy, text)
+    }
+}
+
 impl<'e> Context<'_, 'e> {
     /// EXEC that is refused itself ends its transaction.
     fn abort_if_exec(&mut self, argv: &[&[u8]], error: Error) -> Error {
@@ -410,6 +445,7 @@ impl<'e> Context<'_, 'e> {
             db.settle(index, argv, effects);
             return result;
         }
+        self.wait_for_script()?;
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(keyspace, self.session.origin(), lock(keyspace));
         self.session.instruct(&mut db);

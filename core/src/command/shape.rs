@@ -152,7 +152,8 @@ fn eat(rest: &mut &str, mark: &str) -> bool {
 #[cfg(debug_assertions)]
 pub(crate) fn check(spec: &Spec, reply: &[u8], form: Form) {
     match form {
-        _ if reply.is_empty() => {}
+        // What a script returns may be deeper than this can look.
+        _ if reply.is_empty() || spec.reply == "any" => {}
         Form::Tape => {
             let (item, rest) = Item::read(reply).unwrap_or_else(|| panic!("{}: half a reply", spec.name));
             assert!(rest.is_empty(), "{}: more than one reply", spec.name);

@@ -64,6 +64,7 @@ bit_names! {
         LOADING = 7, "loading";
         STALE = 8, "stale";
         SKIP_MONITOR = 9, "skip_monitor";
+        NO_MANDATORY_KEYS = 19, "no_mandatory_keys";
         SKIP_COMMANDLOG = 10, "skip_commandlog";
         ASKING = 18, "asking";
         FAST = 11, "fast";

@@ -12,6 +12,8 @@ pub(crate) mod hyperloglog;
 pub(crate) mod list;
 mod pops;
 pub(crate) mod pubsub;
+#[cfg(feature = "scripting")]
+pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod set;
 pub(crate) mod stream;
@@ -31,11 +33,11 @@ use table::{Declared, Listed};
 
 /// Writes the list: `Struct` for a command, `Struct { Struct, ... }` for a container and its subcommands.
 macro_rules! commands {
-    ($( $group:ident: $( $module:ident::$command:ident $({ $($file:ident::$sub:ident),* $(,)? })? ),* $(,)?; )*) => {
+    ($( $group:ident: $( $(#[$when:meta])* $module:ident::$command:ident $({ $($file:ident::$sub:ident),* $(,)? })? ),* $(,)?; )*) => {
         /// Every command of the engine, in the order of groups and names.
         #[allow(elided_lifetimes_in_paths, reason = "the list names the structs, whatever they borrow")]
         pub static LIST: &[Listed] = &[
-            $( $( Listed {
+            $( $( $(#[$when])* Listed {
                 command: Declared::of::<$group::$module::$command>(),
                 subcommands: &[$( $( Declared::of::<$group::$file::$sub>(), )* )?],
             }, )* )*
@@ -44,11 +46,11 @@ macro_rules! commands {
         /// Parses and encodes the words of each command, to test that the two are twins.
         #[cfg(test)]
         #[allow(elided_lifetimes_in_paths, reason = "as above")]
-        pub(crate) static TWINS: &[(&str, fn(&[&[u8]]) -> crate::Result<crate::command::Argv>)] = &[
-            $( $(
+        pub(crate) static TWINS: &[&[(&str, fn(&[&[u8]]) -> crate::Result<crate::command::Argv>)]] = &[
+            $( $( $(#[$when])* &[
                 (<$group::$module::$command as Parse<'static>>::SPEC.name, |argv| twins::again::<$group::$module::$command>(argv)),
                 $( $( (<$group::$file::$sub as Parse<'static>>::SPEC.name, |argv| twins::again::<$group::$file::$sub>(argv)), )* )?
-            )* )*
+            ], )* )*
         ];
     };
 }
@@ -112,6 +114,23 @@ commands! {
         info::PubSub { info::PubSubChannels, info::PubSubHelp, info::PubSubNumPat, info::PubSubNumSub, info::PubSubShardChannels, info::PubSubShardNumSub },
         publish::Publish, publish::SPublish,
         subscribe::PSubscribe, subscribe::PUnsubscribe, subscribe::SSubscribe, subscribe::SUnsubscribe, subscribe::Subscribe, subscribe::Unsubscribe;
+    scripting:
+        #[cfg(feature = "scripting")]
+        eval::Eval,
+        #[cfg(feature = "scripting")]
+        eval::EvalRo,
+        #[cfg(feature = "scripting")]
+        eval::EvalSha,
+        #[cfg(feature = "scripting")]
+        eval::EvalShaRo,
+        #[cfg(feature = "scripting")]
+        fcall::FCall,
+        #[cfg(feature = "scripting")]
+        fcall::FCallRo,
+        #[cfg(feature = "scripting")]
+        function::Function { function::FunctionDelete, function::FunctionDump, function::FunctionFlush, function::FunctionHelp, function::FunctionKill, function::FunctionList, function::FunctionLoad, function::FunctionRestore, function::FunctionStats },
+        #[cfg(feature = "scripting")]
+        script::Script { script::ScriptDebug, script::ScriptExists, script::ScriptFlush, script::ScriptHelp, script::ScriptKill, script::ScriptLoad, script::ScriptShow };
     server:
         acl::Acl { acl_log::AclCat, acl::AclDelUser, acl_log::AclDryRun, acl_log::AclGenPass, acl::AclGetUser, acl_log::AclHelp, acl::AclList, acl::AclLoad, acl_log::AclLog, acl::AclSave, acl::AclSetUser, acl::AclUsers, acl_log::AclWhoAmI },
         command::Command { command_list::CommandCount, command_docs::CommandDocs, command_keys::CommandGetKeys, command_keys::CommandGetKeysAndFlags, command_list::CommandHelp, command::CommandInfo, command_list::CommandList },

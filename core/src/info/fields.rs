@@ -265,12 +265,16 @@ pub(super) const STATS: &[Field] = &[
     field("acl_access_denied_db", |s| Uint(s.acl_access_denied_db)),
 ];
 
-/// There are no scripts yet.
 pub(super) const SCRIPTING_ENGINES: &[Field] = &[
-    field("engines_count", |_| Text("0")),
-    field("engines_total_used_memory", |_| Text("0")),
+    field("engines_count", |_| Text(if HAS_SCRIPTS { "1" } else { "0" })),
+    field("engines_total_used_memory", |s| Uint(s.used_memory_lua + s.used_memory_vm_functions)),
     field("engines_total_memory_overhead", |_| Text("0")),
+    #[cfg(feature = "scripting")]
+    field("engine_0", |s| Text(&s.scripting_engine)),
 ];
+
+/// Whether scripts were built along.
+const HAS_SCRIPTS: bool = cfg!(feature = "scripting");
 
 pub(super) const REPLICATION: &[Field] = &[
     field("role", |_| Text("master")),

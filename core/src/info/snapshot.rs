@@ -89,6 +89,8 @@ pub(crate) struct Snapshot {
     pub(crate) total_system_memory: u64,
     /// Bytes of the interpreter for EVAL.
     pub(crate) used_memory_lua: u64,
+    /// What there is to say of the engine of scripts.
+    pub(crate) scripting_engine: String,
     /// Bytes of cached scripts.
     pub(crate) used_memory_scripts_eval: u64,
     /// Cached scripts.

@@ -26,6 +26,7 @@ use crate::network::Network;
 use crate::os::Guard;
 use crate::persist::Persistence;
 use crate::pulse::Pulse;
+use crate::scripts::Scripts;
 use crate::stats::Stats;
 use crate::sync::{Arc, Mutex};
 use crate::targets::Targets;
@@ -42,6 +43,9 @@ const ELSEWHERE: u32 = 4;
 const PAUSED: u32 = 8;
 /// A session may do less than it knows.
 const UNAWARE: u32 = 16;
+/// A script runs for long, and perhaps for longer than others are to wait for it.
+const SLOW_SCRIPT: u32 = 32;
+const BUSY_SCRIPT: u32 = 64;
 
 /// What CLIENT LIST says of a client at a time, in unix milliseconds.
 pub(crate) type Describe = fn(&ClientInfo, u64) -> String;
@@ -58,6 +62,7 @@ pub(crate) struct Local {
     pub(crate) describe: Describe,
     pub(crate) stats: Stats,
     pub(crate) command_logs: CommandLogs,
+    pub(crate) scripts: Scripts,
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) network: Network,
     pub(crate) pulse: Pulse,
@@ -104,6 +109,7 @@ impl Local {
             describe,
             stats,
             command_logs: CommandLogs::default(),
+            scripts: Scripts::default(),
             network: Network::default(),
             pulse: Pulse::default(),
             own: own.clone(),
@@ -134,6 +140,7 @@ impl Local {
         self.stats.freeze(held);
         self.config.freeze(held);
         self.command_logs.freeze(held);
+        self.scripts.freeze(held);
         held.push(Box::new(self.latency.lock()));
         self.network.freeze(held);
         self.notifier.freeze(held);
@@ -220,6 +227,34 @@ impl Local {
     fn keep_expired(&self, are_paused: bool) {
         let keeps = are_paused || self.config.hot().import_mode();
         self.keyspace.keeps_expired.store(keeps, Ordering::Relaxed);
+    }
+
+    /// The script that runs has run for long, or for so long that others are told so from now on.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn script_is_slow(&self, is_busy: bool) {
+        self.set_measured(SLOW_SCRIPT, true);
+        if is_busy {
+            self.set_measured(BUSY_SCRIPT, true);
+        }
+    }
+
+    /// The script has ended.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn script_is_over(&self) {
+        if self.measures_all.load(Ordering::Relaxed) & (SLOW_SCRIPT | BUSY_SCRIPT) != 0 {
+            self.set_measured(SLOW_SCRIPT | BUSY_SCRIPT, false);
+        }
+    }
+
+    /// Whether a script runs for long, so that nobody should wait for its locks without looking up.
+    pub(crate) fn has_slow_script(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & SLOW_SCRIPT != 0
+    }
+
+    /// Whether a script runs for longer than others are to wait.
+    #[inline]
+    pub(crate) fn has_busy_script(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & BUSY_SCRIPT != 0
     }
 
     /// Whether anybody monitors. One load.

@@ -183,7 +183,7 @@ impl Persistence {
         db.clear_all();
         let put = |record| put_into(db, record, Twice::Refused);
         let loaded = read_any(keyspace, (file, path), Time::Present, put)?;
-        *self.functions.lock() = loaded.functions;
+        self.keep_functions(loaded.functions);
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ pub(crate) mod writing;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct Persistence {
     idle: Condvar,
     /// Libraries of functions that were loaded; they are kept as they are.
     functions: Mutex<Vec<Vec<u8>>>,
+    /// How often they were loaded.
+    functions_version: AtomicU64,
     /// The thread that writes a snapshot or rewrites the log, or did, and the process that it belongs to.
     saver: Mutex<Option<(u64, JoinHandle<()>)>>,
     logging: Mutex<Option<Logging>>,
@@ -195,6 +197,23 @@ impl Persistence {
     /// Keeps the libraries of functions that a log has, as they are.
     pub(crate) fn keep_functions(&self, functions: Vec<Vec<u8>>) {
         *self.functions.lock() = functions;
+        self.functions_version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The libraries of functions, and how often such were loaded.
+    pub(crate) fn functions(&self) -> (Vec<Vec<u8>>, u64) {
+        (self.functions.lock().clone(), self.functions_version.load(Ordering::Relaxed))
+    }
+
+    /// How often libraries of functions were loaded.
+    pub(crate) fn functions_version(&self) -> u64 {
+        self.functions_version.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the libraries of functions that the engine has made of those that were loaded, and of others.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn set_functions(&self, functions: Vec<Vec<u8>>) {
+        *self.functions.lock() = functions;
     }
 
     /// Lets go of files, which belong to the process that this one is a child of: that one holds the lock of the folder, and goes on with the log.
@@ -311,7 +330,7 @@ impl Persistence {
     /// Takes the databases, in which there have been so many changes, for what was saved: they have been loaded.
     fn loaded(&self, changes: u64, loaded: Loaded) {
         self.state.lock().loaded(changes, loaded.keys, loaded.expired);
-        *self.functions.lock() = loaded.functions;
+        self.keep_functions(loaded.functions);
     }
 
     /// Writes a snapshot to the file that the options name. O(data).

@@ -16,11 +16,11 @@ use crate::num;
 use crate::value::Value;
 
 /// What a record is, if no value.
-mod mark {
+pub(super) mod mark {
     /// Slots that were being imported by a node of a cluster.
     pub(super) const SLOT_IMPORT: u8 = 243;
     pub(super) const SLOT_SIZES: u8 = 244;
-    pub(super) const FUNCTIONS: u8 = 245;
+    pub(in crate::rdb) const FUNCTIONS: u8 = 245;
     /// As functions were written before 7.0 was released.
     pub(super) const EARLY_FUNCTIONS: u8 = 246;
     pub(super) const MODULE_NOTE: u8 = 247;

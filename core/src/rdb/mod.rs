@@ -17,6 +17,8 @@ pub(crate) use file::{FileReader, FileWriter, KeyInfo, KeyRecord, Record, Record
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use payload::payload_of;
 pub(crate) use payload::{dumped, restored, serialized_len};
+#[cfg(feature = "scripting")]
+pub(crate) use payload::{dumped_functions, restored_functions};
 pub(crate) use values::Making;
 
 /// The version that is written, where nothing else is asked for.

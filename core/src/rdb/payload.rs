@@ -45,6 +45,43 @@ fn sealed(mut value: Encoder<'_>) -> Result<Vec<u8>> {
     Ok(value.into_bytes())
 }
 
+/// A payload of libraries of functions, as FUNCTION DUMP replies it.
+///
+/// # Errors
+/// There is no memory.
+#[cfg(feature = "scripting")]
+pub(crate) fn dumped_functions(libraries: &[Vec<u8>], options: &Hot) -> Result<Vec<u8>> {
+    let mut out = Encoder::new(options.rdb_compression());
+    for library in libraries {
+        out.byte(super::file::mark::FUNCTIONS)?;
+        out.packed(library)?;
+    }
+    sealed(out)
+}
+
+/// The libraries of functions in a payload, which may be anybody's.
+///
+/// # Errors
+/// It is of another version or damaged, holds something else, or there is no memory.
+#[cfg(feature = "scripting")]
+pub(crate) fn restored_functions(payload: &[u8], options: &Hot) -> Result<Vec<Vec<u8>>> {
+    let records = checked(payload, options)
+        .ok_or_else(|| Error::command("DUMP payload version or checksum are wrong"))?;
+    let mut bytes = Decoder::new(records, options.proto_max_bulk_len());
+    let mut libraries = Vec::new();
+    let broken = |damage| match damage {
+        Damage::Memory(error) => error,
+        _ => Error::command("failed loading functions from the given payload"),
+    };
+    while bytes.position() < records.len() as u64 {
+        if bytes.byte().map_err(broken)? != super::file::mark::FUNCTIONS {
+            return Err(Error::command("given type is not a function"));
+        }
+        libraries.push(crate::alloc::copied(bytes.string().map_err(broken)?)?);
+    }
+    Ok(libraries)
+}
+
 /// The payload of these bytes, whatever they are.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn payload_of(bytes: &[u8]) -> Vec<u8> {

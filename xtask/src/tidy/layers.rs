@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "pulse",
             "persist",
             "targets",
+            "scripts",
             "local",
         ],
     ),

@@ -167,6 +167,7 @@ impl Session for ConfigResetStat {
         })?;
         let engine = context.engine;
         engine.stats.reset();
+        engine.scripts.reset();
         engine.network.reset();
         engine.clients.reset_opened();
         engine.pulse.reset();

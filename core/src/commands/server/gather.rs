@@ -29,6 +29,14 @@ impl Local {
         snapshot
     }
 
+    /// Bytes that libraries of functions take.
+    pub(super) fn function_bytes(&self) -> usize {
+        #[cfg(feature = "scripting")]
+        return crate::script::functions::of(self).bytes();
+        #[cfg(not(feature = "scripting"))]
+        0
+    }
+
     fn describe_server(&self, snapshot: &mut Snapshot) {
         let now_us = self.keyspace.clock.now_us();
         let hot = self.config.hot();
@@ -112,6 +120,21 @@ impl Local {
         snapshot.total_eviction_exceeded_time = total;
         snapshot.current_eviction_exceeded_time = current;
         snapshot.evicted_keys = evictions.evicted();
+        let (scripts, script_bytes) = self.scripts.cached();
+        snapshot.number_of_cached_scripts = scripts as u64;
+        snapshot.used_memory_scripts_eval = script_bytes as u64;
+        snapshot.used_memory_lua = self.scripts.vm_bytes();
+        snapshot.evicted_scripts = self.scripts.evicted();
+        let bytes = self.scripts.vm_bytes();
+        snapshot.scripting_engine =
+            format!("name=LUA,module=lua,abi_version=4,used_memory={bytes},memory_overhead=0");
+        #[cfg(feature = "scripting")]
+        {
+            let libraries = crate::script::functions::of(self);
+            snapshot.number_of_libraries = libraries.iter().len() as u64;
+            snapshot.number_of_functions = libraries.functions() as u64;
+            snapshot.used_memory_functions = self.function_bytes() as u64;
+        }
         snapshot.maxmemory_policy = MAXMEMORY_POLICIES[self.config.hot().maxmemory_policy()].to_owned();
         snapshot.lazyfree_pending_objects = lazyfree::pending();
         snapshot.lazyfreed_objects = lazyfree::freed();

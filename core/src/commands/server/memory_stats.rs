@@ -24,6 +24,8 @@ impl Session for MemoryStats {
         let mut rows = Rows { reply, count: 0 };
         let open = rows.reply.open_map();
         rows.totals(&survey, peak, engine.client_bytes());
+        rows.bytes("lua.caches", engine.scripts.cached().1);
+        rows.bytes("functions.caches", engine.function_bytes());
         rows.databases(&survey);
         rows.dataset(&survey, peak);
         rows.allocator(&survey);
@@ -72,8 +74,6 @@ impl Rows<'_> {
         self.bytes("clients.normal", clients);
         self.bytes("cluster.links", 0);
         self.bytes("aof.buffer", 0);
-        self.bytes("lua.caches", 0);
-        self.bytes("functions.caches", 0);
     }
 
     fn databases(&mut self, survey: &Survey) {

@@ -50,6 +50,7 @@ impl Context<'_, '_> {
         if has(Flags::DENYOOM) && !self.engine.make_room() {
             return Err(run::discarded_because_of(&Error::out_of_memory()));
         }
+        self.wait_for_script()?;
         let keyspace = &self.engine.keyspace;
         let mut db = Db::new(
             keyspace,
