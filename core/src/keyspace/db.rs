@@ -485,7 +485,7 @@ impl<'e> Db<'e> {
 
     /// Tells clients that may keep a key that it has changed.
     #[inline]
-    fn tell_trackers(&mut self, key: &Key<'_>) {
+    pub(crate) fn tell_trackers(&mut self, key: &Key<'_>) {
         if self.keyspace.hooks.are_tracked() {
             self.effects.track(&self.keyspace.hooks, key.bytes(), self.client);
         }
