@@ -1,4 +1,5 @@
-//! Several sessions at once, some of which wait for keys and hear of messages and of what happens to keys, on both servers.
+//! Several sessions at once, some of which wait for keys and hear of messages, of what happens to keys, and of changes of keys that they have read, on both
+//! servers.
 //!
 //! One command is sent at a time, and the next when the server has come to rest: each session has replied, or waits, as CLIENT LIST tells. So what happens
 //! is determined: who is served, in which order, and what each session is told meanwhile.
@@ -13,6 +14,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 const SESSIONS: usize = 4;
+/// The one that is told of changes of keys that it has read.
+const TRACKER: usize = 0;
 /// Commands between two FLUSHALLs, with sessions of their own.
 const SEQUENCE: usize = 80;
 /// How long the subject may take to come to the rest that the oracle came to.
@@ -101,12 +104,28 @@ impl Step {
         let end = rng.pick(&["LEFT", "RIGHT"]);
         let channel = rng.pick(&["one", "two"]);
         // One a session: in which order the server sends a message for several is open.
-        let pattern = if session.is_multiple_of(2) { "*o*" } else { "__keyevent@*" };
+        let pattern = match session {
+            // In which order the server tells of an event and of the change of a key is open.
+            TRACKER => "[to]*",
+            _ if session.is_multiple_of(2) => "*o*",
+            _ => "__keyevent@*",
+        };
+        let noloop = ["CLIENT", "TRACKING", "ON", "NOLOOP"];
+        let by_prefix = ["CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", "PREFIX", any];
+        let (tracking, caching): (&[&str], &[&str]) = match (session == TRACKER, rng.below(12)) {
+            (true, 0..5) => (&noloop[..3], &["CLIENT", "CACHING", "YES"]),
+            (true, 5) => (&noloop, &["CLIENT", "CACHING", "NO"]),
+            (true, 6) => (&["CLIENT", "TRACKING", "ON", "OPTIN"], &["CLIENT", "CACHING", "YES"]),
+            (true, 7) => (&["CLIENT", "TRACKING", "ON", "OPTOUT"], &["CLIENT", "CACHING", "NO"]),
+            (true, 8) => (&by_prefix, &["CLIENT", "TRACKINGINFO"]),
+            (true, 9) => (&["CLIENT", "TRACKING", "OFF"], &["CLIENT", "TRACKINGINFO"]),
+            _ => (&["EXISTS", "a", "s", "z"], &["TYPE", any]),
+        };
         let database = rng.pick(&["0", "0", "1"]);
         let [l, m] = list[..] else { unreachable!("two were drawn") };
         let [y, z] = zset[..] else { unreachable!("two were drawn") };
         let [s, t] = stream[..] else { unreachable!("two were drawn") };
-        let words: &[&str] = match rng.below(60) {
+        let words: &[&str] = match rng.below(76) {
             0..3 => &["BLPOP", l, m, "0"],
             3..5 => &["BRPOP", l, "0"],
             5 => &["BLMOVE", l, m, end, "RIGHT", "0"],
@@ -148,7 +167,17 @@ impl Step {
             55 => &["UNSUBSCRIBE", channel],
             56 => &["SSUBSCRIBE", channel],
             57 => &["SPUBLISH", channel, &element],
-            _ => &["PUBLISH", channel, &element],
+            58..60 => &["PUBLISH", channel, &element],
+            60..63 => tracking,
+            63 => caching,
+            64..66 => &["LRANGE", l, "0", "-1"],
+            66..68 => &["ZRANGE", y, "0", "-1"],
+            68..70 => &["XRANGE", s, "-", "+"],
+            70..72 => &["GET", any],
+            72 => &["XREAD", "STREAMS", s, t, "0", "0"],
+            73 => &["EXPIRE", any, "1000"],
+            74 => &["APPEND", any, &element],
+            _ => &["MGET", any, l, s],
         };
         Step::Send(session, words.iter().map(|word| word.as_bytes().to_vec()).collect())
     }
@@ -191,6 +220,8 @@ impl Side {
         if !planted.is_empty() {
             control.call(planted)?;
         }
+        // Somebody tracks always: what the server remembers for who has ended to would be told to who begins anew.
+        control.call(&["CLIENT", "TRACKING", "ON"])?;
         let mut sessions = Vec::new();
         for _ in 0..SESSIONS {
             let mut client = server.client()?;

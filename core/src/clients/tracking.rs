@@ -68,9 +68,10 @@ impl Default for Tracking {
 impl Tracking {
     /// Locks what it guards, before the outboxes.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        // Who is the last to end to track forgets all keys meanwhile.
+        held.push(Box::new(self.trackers.lock()));
         self.keys.iter().for_each(|stripe| held.push(Box::new(stripe.lock())));
         held.push(Box::new(self.prefixes.lock()));
-        held.push(Box::new(self.trackers.lock()));
     }
 
     /// Has a client track from now on. `changed` is told, one change at a time, that there is somebody.

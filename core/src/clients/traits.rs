@@ -23,6 +23,8 @@ impl Trait {
     pub(crate) const BROKEN_REDIRECT: Self = Self(1 << 6);
     /// It is told of no keys that it has changed itself.
     pub(crate) const NO_LOOP: Self = Self(1 << 7);
+    /// It has asked for its number, by which others can have it told what they track.
+    pub(crate) const KNOWS_ITS_NUMBER: Self = Self(1 << 9);
     /// It is told what others track.
     pub(crate) const HEARS_FOR_OTHERS: Self = Self(1 << 8);
 

@@ -224,7 +224,11 @@ impl Session {
         let may_come =
             info.is_monitor.load(Ordering::Relaxed) || info.subscribed.is_any() || info.traits.has(hears);
         // What ends the subscriptions of others is in their replies.
-        may_come || info.reads_tape && info.outbox.len() > 0
+        // A connection has to be listening before anybody has it told.
+        let may_be_asked = info.traits.has(Trait::KNOWS_ITS_NUMBER)
+            && info.has_connection()
+            && info.resp3.load(Ordering::Relaxed);
+        may_come || may_be_asked || info.reads_tape && info.outbox.len() > 0
     }
 
     /// Whether the last command has answered by messages, and is replied `OK` on the tape beside them; asked once. For a face whose users read both alike.

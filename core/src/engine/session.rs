@@ -222,7 +222,7 @@ impl Session {
     }
 
     /// Ends what one of several users of the session has left behind, an open transaction and watched keys, and goes to a database: as DISCARD,
-    /// UNWATCH and SELECT would. O(watched keys).
+    /// UNWATCH and SELECT would; CLIENT REPLY is ON again. O(watched keys).
     #[inline]
     pub fn clean(&mut self, db: usize) {
         if let Some(connection) = &mut self.connection {
@@ -230,9 +230,10 @@ impl Session {
             return;
         }
         let Client { engine, state } = &mut self.client;
-        if state.transaction.is_some() || !state.watched.is_empty() {
+        if !state.is_plain() || !state.watched.is_empty() {
             state.end_transaction();
             state.unwatch(&engine.inner.keyspace);
+            state.set_replies(true);
         }
         state.select(db);
     }

@@ -476,12 +476,18 @@ impl<'e> Db<'e> {
             self.note_ready(key);
         }
         self.keyspace.counters.bump(key.hash());
-        if self.keyspace.hooks.are_tracked() {
-            self.effects.track(&self.keyspace.hooks, key.bytes(), self.client);
-        }
+        self.tell_trackers(key);
         if self.keyspace.hooks.want_changes() {
             let client = self.client;
             self.effects.rare().told.modified.push((db, key.bytes().into(), client));
+        }
+    }
+
+    /// Tells clients that may keep a key that it has changed.
+    #[inline]
+    pub(crate) fn tell_trackers(&mut self, key: &Key<'_>) {
+        if self.keyspace.hooks.are_tracked() {
+            self.effects.track(&self.keyspace.hooks, key.bytes(), self.client);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How short cuts tell the log and observers of a change, without the collecting that [`super::Db`] does for commands of any kind.
 
 use super::Keyspace;
-use super::hooks::{Appended, Event, EventClass, Hooks, Tracked, Waking, Writable};
+use super::hooks::{Appended, Event, EventClass, Hooks, Waking, Writable};
 use super::journal::Group;
 use super::shard::ShardData;
 use super::turns::Turn;
@@ -52,8 +52,6 @@ pub(super) struct Listeners<'k> {
     log: Option<Writable>,
     appended: Result<Option<Appended>>,
     wakings: Vec<Waking>,
-    /// The key, for clients that are told of all that begin like it.
-    broadcast: Option<Tracked>,
     /// To tell the observers.
     turn: Option<Turn<'k>>,
 }
@@ -115,7 +113,6 @@ impl<'k> Listeners<'k> {
             log: None,
             appended: Ok(None),
             wakings: Vec::new(),
-            broadcast: None,
             turn: None,
         })
     }
@@ -133,13 +130,10 @@ impl<'k> Listeners<'k> {
     /// The log cannot keep the change, which stands.
     #[inline(always)]
     pub(super) fn tell(self, db: usize, key: &[u8]) -> Result<()> {
-        let Self { keyspace, client, named, became, group, appended, wakings, broadcast, turn, .. } = self;
+        let Self { client, named, became, group, appended, wakings, turn, .. } = self;
         group.recycle();
         if !wakings.is_empty() {
             wake(wakings);
-        }
-        if let Some(tracked) = broadcast {
-            keyspace.hooks.broadcast(vec![tracked]);
         }
         if let Some(turn) = turn {
             tell_observers(turn, named.told(became), (db, key, client));
@@ -190,8 +184,8 @@ impl Hear for Listeners<'_> {
                 hooks.publish(&Event { class, name, db, key, client }, &mut self.wakings);
             }
         }
-        if hooks.are_tracked() && hooks.track(key, self.client, &mut self.wakings) {
-            self.broadcast = Some((key.into(), self.client));
+        if hooks.are_tracked() {
+            hooks.track_one(key, self.client, &mut self.wakings);
         }
         self.turn = hooks.turn();
     }

@@ -301,6 +301,17 @@ impl Hooks {
         self.tracker.load().as_ref().is_some_and(|tracker| tracker.changed(key, client, wakings))
     }
 
+    /// As [`Hooks::track`], of the only key that a piece of work has changed: what is to be done when nothing is locked is in `wakings`.
+    #[cold]
+    pub(super) fn track_one(&self, key: &[u8], client: u64, wakings: &mut Vec<Waking>) {
+        if let Some(tracker) = &*self.tracker.load()
+            && tracker.changed(key, client, wakings)
+        {
+            let (tracker, tracked) = (tracker.clone(), (key.into(), client));
+            wakings.push(Box::new(move || tracker.broadcast(vec![tracked])));
+        }
+    }
+
     /// Tells clients that keys are gone, as [`Tracker::flushed`] does.
     #[cold]
     pub(super) fn track_flush(&self, wakings: &mut Vec<Waking>) {

@@ -2,6 +2,7 @@
 //! [`super::client_kill`], how they are served in [`super::client_modes`].
 
 use super::client_list::describe;
+use crate::clients::Trait;
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::error::{Error, Result, until_zero};
 
@@ -26,6 +27,7 @@ pub struct ClientId {}
 
 impl Session for ClientId {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
+        context.session.set_trait(Trait::KNOWS_ITS_NUMBER, true);
         reply.integer(context.session.info.id as i64);
         Ok(())
     }

@@ -116,6 +116,30 @@ fn no_change_goes_unheard_however_many_threads_write() {
 }
 
 #[test]
+fn tracking_ends_while_the_process_forks() {
+    let engine = crate::Engine::new();
+    let turns = std::thread::spawn({
+        let engine = engine.clone();
+        move || {
+            let mut session = engine.session(Form::Resp);
+            for _ in 0..2000 {
+                for line in ["HELLO 3", "CLIENT TRACKING ON", "GET a", "CLIENT TRACKING OFF"] {
+                    run(&mut session, line);
+                }
+            }
+        }
+    });
+    let db = engine.database(0).unwrap();
+    while !turns.is_finished() {
+        db.set("a", "1").unwrap();
+        let mut held = Vec::new();
+        engine.inner.clients.tracking.freeze(&mut held);
+    }
+    turns.join().unwrap();
+    assert!(engine.inner.keyspace.hooks.are_silent());
+}
+
+#[test]
 fn a_pause_holds_sessions_of_the_process_but_no_typed_calls() {
     let engine = engine("");
     let clock = engine.inner.keyspace.clock.clone();
@@ -179,6 +203,13 @@ fn tapes_have_null_for_replies_that_are_left_out() {
     assert_eq!(tape.execute(&words("SET a 1")), null);
     assert_eq!(resp.execute(&words("SET a 1")), b"");
     assert_eq!(resp.execute(&words("CLIENT REPLY ON")), b"+OK\r\n");
+    // Who takes the session over gets replies.
+    tape.clean(0);
+    assert_ne!(tape.execute(&words("GET a")), null);
+    resp.execute(&words("MULTI"));
+    resp.execute(&words("REPLCONF ACK 1"));
+    assert_eq!(resp.execute(&words("EXEC")), b"*1\r\n$-1\r\n");
+    assert_eq!(resp.execute(&words("REPLCONF ACK 1")), b"");
     resp.execute(&words("CLIENT REPLY SKIP"));
     assert_eq!(resp.execute(&words("GET a")), b"");
     assert_eq!(resp.execute(&words("GET a")), b"$1\r\n1\r\n");

@@ -1,10 +1,10 @@
 //! DEBUG: subcommands for tests. `enable-debug-command` decides who may use it; only what tests of clients and of the engine itself need
-//! is here. DEBUG PROTOCOL and DEBUG DIGEST have files of their own.
+//! is here; what the server has beside stands with its reason in `tests/debug_differences.txt`. DEBUG PROTOCOL, DIGEST and POPULATE have files of their own.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{debug_digest, debug_protocol};
+use super::{debug_digest, debug_populate, debug_protocol};
 use crate::command::{Args, Command, Context, Reply, Session, is_token};
 use crate::commands::table;
 use crate::error::{Error, ErrorKind, Result};
@@ -68,6 +68,7 @@ impl Session for Debug<'_> {
                     Ok(())
                 });
             }
+            (b"populate", [_] | [_, _] | [_, _, _]) => debug_populate::populate(context, rest)?,
             (b"reload", options) => reload(context, options)?,
             (b"loadaof", []) => load_log(context)?,
             (b"help", []) => {
@@ -171,6 +172,10 @@ fn help(reply: &mut Reply) {
             ("ERROR <text>", "Replies with an error of this text."),
             ("LOADAOF", "Removes all keys and loads the log again."),
             ("OBJECT <key>", "How a key and its value are stored."),
+            (
+                "POPULATE <count> [<prefix>] [<size>]",
+                "Makes so many strings, `key:0` and so on; the log does not hear of them.",
+            ),
             ("PROTOCOL <type>", "Replies with a value of this type."),
             (
                 "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",

@@ -10,6 +10,7 @@ pub(crate) mod commandlog;
 pub(crate) mod config;
 pub(crate) mod debug;
 mod debug_digest;
+mod debug_populate;
 pub(crate) mod debug_protocol;
 pub(crate) mod flush;
 mod gather;

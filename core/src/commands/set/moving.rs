@@ -43,6 +43,8 @@ impl Write for SMove<'_> {
 impl SMove<'_> {
     /// Adds before it removes: what was added can be taken back, since its memory is there. A set that was unpacked for it stays so.
     fn move_it(&self, db: &mut Db<'_>) -> Result<()> {
+        // Before they hear of the other, as on a server.
+        db.tell_trackers(&self.source);
         let before = db.recorded();
         let is_new = collection::edit_or_create(db, &self.destination, |members: &mut Members<'_>| {
             Ok(members.add_one(self.member))

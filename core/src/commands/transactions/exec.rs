@@ -96,6 +96,9 @@ impl Context<'_, '_> {
         if let Err(error) = admitted.and_then(|()| run::call(&mut context, found, &argv, reply)) {
             reply.truncate(start);
             reply.error(&error);
+        } else if std::mem::take(&mut self.session.has_no_reply) {
+            // The reply of the transaction has one for each command.
+            reply.null();
         }
     }
 

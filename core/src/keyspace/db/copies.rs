@@ -83,6 +83,8 @@ impl Db<'_> {
         let Some((mut value, deadline)) = self.copy_with(from, ShardData::share_without_timers) else {
             return Ok(None);
         };
+        // Before they hear of the other, as on a server.
+        self.tell_trackers(from);
         let home = self.select(target);
         let moved = self.insert_from_elsewhere(to, value.as_new(), deadline);
         self.select(home);

@@ -90,13 +90,15 @@ impl<'k> Aftermath<'k> {
     fn settle_by(self, keyspace: &Keyspace, tell: impl FnOnce(Turn<'k>, Batch)) {
         let Self { mut rare, turn } = self;
         std::mem::take(&mut rare.afterwards).into_iter().for_each(|act| act());
-        if !rare.broadcast.is_empty() {
-            keyspace.hooks.broadcast(std::mem::take(&mut rare.broadcast));
-        }
         if let Some(turn) = turn {
             tell(turn, std::mem::take(&mut rare.told));
         }
+        let broadcast = std::mem::take(&mut rare.broadcast);
         rare.release(keyspace);
+        // Behind the late replies of those who were served.
+        if !broadcast.is_empty() {
+            keyspace.hooks.broadcast(broadcast);
+        }
     }
 }
 
