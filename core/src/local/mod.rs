@@ -5,6 +5,7 @@
 mod alarms;
 mod notifier;
 mod opening;
+mod renames;
 mod rounds;
 mod saving;
 mod standing;
@@ -31,6 +32,7 @@ use crate::sync::{Arc, Mutex};
 use crate::targets::Targets;
 use alarms::Alarms;
 use notifier::Notifier;
+use renames::Renames;
 use rounds::Rounds;
 
 /// Why no command may take the short way.
@@ -40,6 +42,8 @@ const MONITORED: u32 = 2;
 const ELSEWHERE: u32 = 4;
 /// A session may do less than it knows.
 const UNAWARE: u32 = 8;
+/// A command has another name.
+const RENAMED: u32 = 16;
 
 /// What CLIENT LIST says of a client at a time, in unix milliseconds.
 pub(crate) type Describe = fn(&ClientInfo, u64) -> String;
@@ -76,6 +80,7 @@ pub(crate) struct Local {
     pub(crate) targets: Targets,
     /// Publishes keyspace events.
     notifier: Notifier,
+    renames: Renames,
 }
 
 impl Local {
@@ -114,6 +119,7 @@ impl Local {
             alarms: Alarms::default(),
             targets: Targets::default(),
             notifier: Notifier::new(own.clone()),
+            renames: Renames::default(),
         });
         local.notifier.adopt(&local);
         local

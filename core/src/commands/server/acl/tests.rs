@@ -181,3 +181,33 @@ fn config_rewrite_writes_the_users() {
     let both = format!("{text}\naclfile nowhere\n");
     assert!(with_text(&both).unwrap_err().starts_with("Users stand in the configuration file"));
 }
+
+#[test]
+fn commands_have_the_names_that_the_configuration_gives_them() {
+    let text = "rename-command GET GETX\nrename-command flushall \"\"\nrename-command SET get\nuser u on nopass +get ~*\n";
+    let engine = with_text(text).unwrap();
+    let mut session = engine.session(Form::Resp);
+    assert_eq!(run(&mut session, "GET k v"), "+OK");
+    assert_eq!(run(&mut session, "getx k"), "$1\r\nv");
+    let unknown = "-ERR unknown command 'SET', with args beginning with: 'k' 'v'";
+    assert_eq!(run(&mut session, "SET k v"), unknown);
+    assert!(run(&mut session, "FLUSHALL").starts_with("-ERR unknown command 'FLUSHALL'"));
+    assert_eq!(run(&mut session, "GETX"), "-ERR wrong number of arguments for 'get' command");
+    assert_eq!(run(&mut session, "ACL DRYRUN default set a b"), "-ERR Command 'set' not found");
+    assert_eq!(run(&mut session, "ACL DRYRUN default getx a"), "+OK");
+    for line in ["MULTI", "GET k x", "GETX k"] {
+        run(&mut session, line);
+    }
+    assert_eq!(run(&mut session, "EXEC"), "*2\r\n+OK\r\n$1\r\nx");
+    // Rules go by the commands' own names.
+    run(&mut session, "AUTH u x");
+    assert_eq!(run(&mut session, "GETX k"), "$1\r\nx");
+    assert_eq!(run(&mut session, "GET k y"), "-NOPERM User u has no permissions to run the 'set' command");
+    for (text, error) in [
+        ("rename-command nosuch x\n", "No such command in rename-command"),
+        ("rename-command get set\n", "Target command name already exists"),
+        ("rename-command get \"\"\nrename-command get x\n", "No such command in rename-command"),
+    ] {
+        assert_eq!(with_text(text).unwrap_err(), error);
+    }
+}
