@@ -211,3 +211,46 @@ fn commands_have_the_names_that_the_configuration_gives_them() {
         assert_eq!(with_text(text).unwrap_err(), error);
     }
 }
+
+#[test]
+fn nothing_passes_once_it_is_forbidden_though_others_are_at_it() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    let engine = Engine::new();
+    let mut admin = engine.session(Form::Resp);
+    run(&mut admin, "ACL SETUSER boss on nopass +@all ~* &*");
+    run(&mut admin, "AUTH boss x");
+    // Odd: SET is forbidden.
+    let (turn, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let (engine, turn, is_over) = (&engine, &turn, &is_over);
+            scope.spawn(move || {
+                let mut session = engine.session(Form::Resp);
+                let mut commands = 0;
+                while !is_over.load(Ordering::Acquire) {
+                    let before = turn.load(Ordering::Acquire);
+                    let reply = run(&mut session, "SET k v");
+                    let is_forbidden = before % 2 == 1 && turn.load(Ordering::Acquire) == before;
+                    assert!(!is_forbidden || reply.starts_with("-NOPERM"), "{reply}");
+                    commands += 1;
+                    // Sessions come and go meanwhile.
+                    if number == 0 && commands % 50 == 0 {
+                        session = engine.session(Form::Resp);
+                    }
+                }
+            });
+        }
+        for _ in 0..200 {
+            run(&mut admin, "ACL SETUSER default -set");
+            turn.fetch_add(1, Ordering::Release);
+            run(&mut admin, "GET k");
+            std::thread::yield_now();
+            turn.fetch_add(1, Ordering::Release);
+            run(&mut admin, "ACL SETUSER default +set");
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    assert!(!engine.inner.measures_all());
+    let mut session = engine.session(Form::Resp);
+    assert_eq!(run(&mut session, "SET k v"), "+OK");
+}
