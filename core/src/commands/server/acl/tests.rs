@@ -254,3 +254,28 @@ fn nothing_passes_once_it_is_forbidden_though_others_are_at_it() {
     let mut session = engine.session(Form::Resp);
     assert_eq!(run(&mut session, "SET k v"), "+OK");
 }
+
+#[test]
+fn who_waits_for_a_key_is_asked_again() {
+    let engine = Engine::new();
+    let mut admin = engine.session(Form::Resp);
+    run(&mut admin, "ACL SETUSER u on nopass +@all ~*");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let mut session = engine.session(Form::Resp);
+            run(&mut session, "AUTH u x");
+            run(&mut session, "BLPOP k 60")
+        });
+        while !engine.inner.clients.all().iter().any(|client| client.blocking().is_some()) {
+            std::thread::yield_now();
+        }
+        for line in ["MULTI", "ACL SETUSER u resetkeys", "RPUSH k v", "ACL LOG RESET", "PUBLISH c m"] {
+            run(&mut admin, line);
+        }
+        assert!(run(&mut admin, "EXEC").starts_with("*4\r\n+OK\r\n:1\r\n"));
+        assert_eq!(waiting.join().unwrap(), "-NOPERM No permissions to access a key");
+    });
+    assert_eq!(run(&mut admin, "LLEN k"), ":1");
+    let log = run(&mut admin, "ACL LOG");
+    assert!(log.starts_with("*1\r\n") && log.contains("cmd=blpop user=u"), "{log}");
+}
