@@ -53,6 +53,8 @@ pub struct Config {
     file: Option<PathBuf>,
     /// Arguments of `user` lines: name and rules.
     users: Mutex<Vec<Vec<Vec<u8>>>>,
+    /// Arguments of `rename-command` lines: the old name and the new one.
+    renames: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Default for Config {
@@ -61,7 +63,13 @@ impl Default for Config {
         if let (Some(dir), Ok(current)) = (table::find(b"dir"), std::env::current_dir()) {
             values.set(dir, Value::Text(current.into_os_string().into_encoded_bytes()));
         }
-        Self { values: Mutex::new(values), hot: DEFAULTS.hot.clone(), file: None, users: Mutex::default() }
+        Self {
+            values: Mutex::new(values),
+            hot: DEFAULTS.hot.clone(),
+            file: None,
+            users: Mutex::default(),
+            renames: Mutex::default(),
+        }
     }
 }
 
@@ -122,6 +130,11 @@ impl Config {
     /// The users of the configuration file: names and rules.
     pub(crate) fn users(&self) -> Vec<Vec<Vec<u8>>> {
         self.users.lock().clone()
+    }
+
+    /// The commands that the configuration file gives other names, or an empty one; in its order.
+    pub(crate) fn renames(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.renames.lock().clone()
     }
 
     /// The file of the users, if they are kept in one.

@@ -28,6 +28,9 @@ use crate::typed::{Typed, found_in, ttl_ms};
 use crate::value::Text;
 
 /// One numbered database of an engine.
+///
+/// Its calls, and those of the cache faces that stand on it, act for the process that the engine is a part of: no rule of a user (`ACL SETUSER`), and no
+/// password, concerns them. Rules are for sessions: what a session executes is asked for its user's rights, be it in this process or behind a listener.
 #[derive(Clone, Debug)]
 pub struct Database {
     engine: Engine,

@@ -46,6 +46,12 @@ impl Catalog {
         self.by_name.get(name).copied()
     }
 
+    /// The command of a name in lower case, if it is no subcommand.
+    pub(crate) fn name_of(&self, name: &[u8]) -> Option<&'static str> {
+        let row = self.find(name).map(|id| self.row(id))?;
+        row.container.is_none().then_some(row.name)
+    }
+
     /// The bit of the category of a name in lower case.
     pub(super) fn category(&self, name: &[u8]) -> Option<u32> {
         self.categories.iter().position(|own| own.as_bytes() == name).map(|at| 1 << at)

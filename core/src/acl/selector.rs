@@ -71,7 +71,7 @@ impl Selector {
 
     /// Whether no call is refused.
     pub(super) fn allows_all(&self, catalog: &Catalog) -> bool {
-        (0..catalog.len()).all(|id| self.commands.has(id))
+        self.commands.are_all(catalog)
             && self.keys.are_all
             && self.channels.are_all
             && self.databases == Databases::All
@@ -218,6 +218,14 @@ impl Selector {
 impl Commands {
     fn has(&self, id: usize) -> bool {
         self.allowed[id / 64] >> (id % 64) & 1 != 0
+    }
+
+    fn are_all(&self, catalog: &Catalog) -> bool {
+        let of_word = |at: usize| match catalog.len() - at * 64 {
+            64.. => u64::MAX,
+            rest => (1 << rest) - 1,
+        };
+        self.allowed.iter().enumerate().all(|(at, word)| *word == of_word(at))
     }
 
     fn allow_call(&self, call: &Call<'_>) -> bool {

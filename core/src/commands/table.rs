@@ -146,6 +146,11 @@ fn check_arity(found: &'static Found, argv: &[&[u8]]) -> Result<&'static Found, 
     }
 }
 
+/// The error of words that name no command.
+pub(crate) fn unresolved(argv: &[&[u8]]) -> Unresolved {
+    Unresolved { id: None, error: unknown(argv) }
+}
+
 fn unknown(argv: &[&[u8]]) -> Error {
     const QUOTED: usize = 128;
     let name = until_zero(argv.first().copied().unwrap_or_default());

@@ -79,6 +79,7 @@ impl Config {
         let directives =
             self.parse_file(text).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
         self.users.lock().extend(directives.users);
+        self.renames.lock().extend(directives.renames);
         Ok(())
     }
 

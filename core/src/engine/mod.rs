@@ -454,6 +454,7 @@ impl Open {
         (backend, kept): (Option<Arc<dyn Backend>>, Kept),
     ) -> Result<Arc<Open>> {
         let inner = Local::new(config, clock, seed, (table::catalog(), describe));
+        inner.rename_commands()?;
         inner.open_users()?;
         if kept == Kept::Locked {
             inner.persistence.lock_folder(&inner.config)?;

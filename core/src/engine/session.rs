@@ -146,13 +146,12 @@ impl Session {
         let inner = &self.client.engine.inner;
         inner.ensure_background();
         self.client.state.info.last_seen_ms.store(inner.keyspace.clock.coarse_ms(), Ordering::Relaxed);
-        run::execute(
-            &self.client.engine.inner,
-            &mut self.client.state,
-            table::resolve(argv),
-            argv,
-            &mut self.reply,
-        )
+        let words = inner.own_words(argv);
+        let (resolved, words) = match &words {
+            Some(words) => (table::resolve(words), &words[..]),
+            None => (Err(table::unresolved(argv)), argv),
+        };
+        run::execute(&self.client.engine.inner, &mut self.client.state, resolved, words, &mut self.reply)
     }
 
     /// The replies since the last [`Session::clear_replies`].

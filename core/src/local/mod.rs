@@ -5,6 +5,7 @@
 mod alarms;
 mod notifier;
 mod opening;
+mod renames;
 mod rounds;
 mod saving;
 mod standing;
@@ -32,6 +33,7 @@ use crate::sync::{Arc, Mutex};
 use crate::targets::Targets;
 use alarms::Alarms;
 use notifier::Notifier;
+use renames::Renames;
 use rounds::Rounds;
 
 /// Why no command may take the short way.
@@ -46,6 +48,8 @@ const UNAWARE: u32 = 16;
 /// A script runs for long, and perhaps for longer than others are to wait for it.
 const SLOW_SCRIPT: u32 = 32;
 const BUSY_SCRIPT: u32 = 64;
+/// A command has another name.
+const RENAMED: u32 = 128;
 
 /// What CLIENT LIST says of a client at a time, in unix milliseconds.
 pub(crate) type Describe = fn(&ClientInfo, u64) -> String;
@@ -83,6 +87,7 @@ pub(crate) struct Local {
     pub(crate) targets: Targets,
     /// Publishes keyspace events.
     notifier: Notifier,
+    renames: Renames,
 }
 
 impl Local {
@@ -122,6 +127,7 @@ impl Local {
             alarms: Alarms::default(),
             targets: Targets::default(),
             notifier: Notifier::new(own.clone()),
+            renames: Renames::default(),
         });
         local.notifier.adopt(&local);
         local.keep_expired(false);

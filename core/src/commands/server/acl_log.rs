@@ -147,7 +147,9 @@ impl Session for AclDryRun<'_> {
         let user = context.engine.users.find(self.username);
         let user = user.ok_or_else(|| Error::repeating("User '", self.username, "' not found"))?;
         let words: Vec<&[u8]> = std::iter::once(self.command).chain(self.arg.iter().copied()).collect();
-        let found = table::resolve(&words).map_err(|Unresolved { id, error }| match id {
+        let own = context.engine.own_words(&words);
+        let resolved = own.as_ref().map_or_else(|| Err(table::unresolved(&words)), |own| table::resolve(own));
+        let found = resolved.map_err(|Unresolved { id, error }| match id {
             Some(_) => error,
             None => Error::repeating("Command '", self.command, "' not found"),
         })?;

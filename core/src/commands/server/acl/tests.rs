@@ -181,3 +181,101 @@ fn config_rewrite_writes_the_users() {
     let both = format!("{text}\naclfile nowhere\n");
     assert!(with_text(&both).unwrap_err().starts_with("Users stand in the configuration file"));
 }
+
+#[test]
+fn commands_have_the_names_that_the_configuration_gives_them() {
+    let text = "rename-command GET GETX\nrename-command flushall \"\"\nrename-command SET get\nuser u on nopass +get ~*\n";
+    let engine = with_text(text).unwrap();
+    let mut session = engine.session(Form::Resp);
+    assert_eq!(run(&mut session, "GET k v"), "+OK");
+    assert_eq!(run(&mut session, "getx k"), "$1\r\nv");
+    let unknown = "-ERR unknown command 'SET', with args beginning with: 'k' 'v'";
+    assert_eq!(run(&mut session, "SET k v"), unknown);
+    assert!(run(&mut session, "FLUSHALL").starts_with("-ERR unknown command 'FLUSHALL'"));
+    assert_eq!(run(&mut session, "GETX"), "-ERR wrong number of arguments for 'get' command");
+    assert_eq!(run(&mut session, "ACL DRYRUN default set a b"), "-ERR Command 'set' not found");
+    assert_eq!(run(&mut session, "ACL DRYRUN default getx a"), "+OK");
+    for line in ["MULTI", "GET k x", "GETX k"] {
+        run(&mut session, line);
+    }
+    assert_eq!(run(&mut session, "EXEC"), "*2\r\n+OK\r\n$1\r\nx");
+    // Rules go by the commands' own names.
+    run(&mut session, "AUTH u x");
+    assert_eq!(run(&mut session, "GETX k"), "$1\r\nx");
+    assert_eq!(run(&mut session, "GET k y"), "-NOPERM User u has no permissions to run the 'set' command");
+    for (text, error) in [
+        ("rename-command nosuch x\n", "No such command in rename-command"),
+        ("rename-command get set\n", "Target command name already exists"),
+        ("rename-command get \"\"\nrename-command get x\n", "No such command in rename-command"),
+    ] {
+        assert_eq!(with_text(text).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn nothing_passes_once_it_is_forbidden_though_others_are_at_it() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    let engine = Engine::new();
+    let mut admin = engine.session(Form::Resp);
+    run(&mut admin, "ACL SETUSER boss on nopass +@all ~* &*");
+    run(&mut admin, "AUTH boss x");
+    // Odd: SET is forbidden.
+    let (turn, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let (engine, turn, is_over) = (&engine, &turn, &is_over);
+            scope.spawn(move || {
+                let mut session = engine.session(Form::Resp);
+                let mut commands = 0;
+                while !is_over.load(Ordering::Acquire) {
+                    let before = turn.load(Ordering::Acquire);
+                    let reply = run(&mut session, "SET k v");
+                    let is_forbidden = before % 2 == 1 && turn.load(Ordering::Acquire) == before;
+                    assert!(!is_forbidden || reply.starts_with("-NOPERM"), "{reply}");
+                    commands += 1;
+                    // Sessions come and go meanwhile.
+                    if number == 0 && commands % 50 == 0 {
+                        session = engine.session(Form::Resp);
+                    }
+                }
+            });
+        }
+        for _ in 0..200 {
+            run(&mut admin, "ACL SETUSER default -set");
+            turn.fetch_add(1, Ordering::Release);
+            run(&mut admin, "GET k");
+            std::thread::yield_now();
+            turn.fetch_add(1, Ordering::Release);
+            run(&mut admin, "ACL SETUSER default +set");
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    assert!(!engine.inner.measures_all());
+    let mut session = engine.session(Form::Resp);
+    assert_eq!(run(&mut session, "SET k v"), "+OK");
+}
+
+#[test]
+fn who_waits_for_a_key_is_asked_again() {
+    let engine = Engine::new();
+    let mut admin = engine.session(Form::Resp);
+    run(&mut admin, "ACL SETUSER u on nopass +@all ~*");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let mut session = engine.session(Form::Resp);
+            run(&mut session, "AUTH u x");
+            run(&mut session, "BLPOP k 60")
+        });
+        while !engine.inner.clients.all().iter().any(|client| client.blocking().is_some()) {
+            std::thread::yield_now();
+        }
+        for line in ["MULTI", "ACL SETUSER u resetkeys", "RPUSH k v", "ACL LOG RESET", "PUBLISH c m"] {
+            run(&mut admin, line);
+        }
+        assert!(run(&mut admin, "EXEC").starts_with("*4\r\n+OK\r\n:1\r\n"));
+        assert_eq!(waiting.join().unwrap(), "-NOPERM No permissions to access a key");
+    });
+    assert_eq!(run(&mut admin, "LLEN k"), ":1");
+    let log = run(&mut admin, "ACL LOG");
+    assert!(log.starts_with("*1\r\n") && log.contains("cmd=blpop user=u"), "{log}");
+}
