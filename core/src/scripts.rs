@@ -10,9 +10,9 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::clock::Timer;
-use libraries::Libraries;
 use crate::os::Guard;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use libraries::Libraries;
 
 /// So many scripts that came by EVAL are kept; the one that was not used for longest goes first.
 const KEPT: usize = 500;
@@ -174,6 +174,8 @@ pub(crate) struct Scripts {
     /// The one that runs has written.
     has_written: AtomicBool,
     evicted: AtomicU64,
+    /// How many have run.
+    runs: AtomicU64,
     /// Bytes that interpreters held when scripts had ended last.
     vm_bytes: AtomicU64,
     /// The state of `math.random`.
@@ -193,6 +195,7 @@ impl Default for Scripts {
             killed: AtomicBool::new(false),
             has_written: AtomicBool::new(false),
             evicted: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
             vm_bytes: AtomicU64::new(0),
             random: AtomicU64::new(START),
             json: Mutex::default(),
@@ -252,7 +255,8 @@ impl Scripts {
             }
             return;
         }
-        if !for_good && cache.by_use.len() >= KEPT
+        if !for_good
+            && cache.by_use.len() >= KEPT
             && let Some((_, oldest)) = cache.by_use.pop_first()
             && let Some(gone) = cache.scripts.remove(&oldest)
         {
@@ -298,9 +302,15 @@ impl Scripts {
 
     /// A script begins; the caller holds every shard, so that no other one runs.
     pub(crate) fn begin(&self, timer: Timer, client: u64, function: Option<(Vec<u8>, Vec<Vec<u8>>)>) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
         self.killed.store(false, Ordering::Relaxed);
         self.has_written.store(false, Ordering::Relaxed);
         *self.current.lock() = Some(Current { timer, client, function });
+    }
+
+    /// How many have run, and run.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
     }
 
     /// It has ended.
@@ -336,7 +346,7 @@ impl Scripts {
     }
 
     /// The function that runs.
-        pub(crate) fn running_function(&self) -> Option<RunningFunction> {
+    pub(crate) fn running_function(&self) -> Option<RunningFunction> {
         let current = self.current.lock();
         let current = current.as_ref()?;
         let (name, words) = current.function.clone()?;

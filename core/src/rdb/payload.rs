@@ -65,8 +65,8 @@ pub(crate) fn dumped_functions(libraries: &[Vec<u8>], options: &Hot) -> Result<V
 /// It is of another version or damaged, holds something else, or there is no memory.
 #[cfg(feature = "scripting")]
 pub(crate) fn restored_functions(payload: &[u8], options: &Hot) -> Result<Vec<Vec<u8>>> {
-    let records =
-        checked(payload, options).ok_or_else(|| Error::command("DUMP payload version or checksum are wrong"))?;
+    let records = checked(payload, options)
+        .ok_or_else(|| Error::command("DUMP payload version or checksum are wrong"))?;
     let mut bytes = Decoder::new(records, options.proto_max_bulk_len());
     let mut libraries = Vec::new();
     let broken = |damage| match damage {

@@ -10,9 +10,9 @@ use super::convert;
 use super::interpreter::{Shared, add_texts};
 use super::libraries::{Arguments, Failure, Raised, function};
 use crate::clients::SessionState;
+use crate::command::Reply;
 use crate::command::run::{self, Context, Found, Locked, Unresolved};
 use crate::command::spec::Flags;
-use crate::command::Reply;
 use crate::error::{Error, ErrorKind, until_zero};
 use crate::keyspace::{Db, Group};
 use crate::local::Local;
@@ -234,7 +234,8 @@ pub(super) fn add(lua: &Lua, host: &Table, shared: &Rc<Shared>) -> mlua::Result<
         }
         let flags = args.number(lua, 0).unwrap_or(0.0) as i64;
         if flags & !3 != 0 {
-            return Err(raised("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+            return Err(raised(
+                "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
             ));
         }
         Ok(MultiValue::new())

@@ -106,7 +106,8 @@ fn registered_by(
 ) -> Result<(Vec<LibraryFunction>, Vec<Function>)> {
     let failed = |error: &mlua::Error| broken(error);
     let text = interpreter.lua.create_string(code).map_err(|error| failed(&error))?;
-    let compiled = interpreter.compile_library.call::<(Option<Function>, Option<mlua::LuaString>)>((text, NAME));
+    let compiled =
+        interpreter.compile_library.call::<(Option<Function>, Option<mlua::LuaString>)>((text, NAME));
     let (function, error) = compiled.map_err(|error| failed(&error))?;
     let Some(function) = function else {
         let text = error.map_or_else(Vec::new, |text| text.as_bytes().to_vec());
@@ -154,7 +155,7 @@ pub(super) fn function_of(
     callback.ok_or_else(|| Error::command("Function not found"))
 }
 
-/// The libraries of an engine. What was loaded from disk since is looked at now: what is no library any more is left out, and a note tells so.
+/// The libraries of an engine. What was loaded from disk since is looked at now: what is no library is kept as it is, and a note tells so.
 pub(crate) fn of(engine: &Local) -> Arc<Libraries> {
     if let Some(libraries) = engine.scripts.libraries(engine.persistence.functions_version()) {
         return libraries;
@@ -169,11 +170,13 @@ pub(crate) fn of(engine: &Local) -> Arc<Libraries> {
         });
         if let Err(error) = put {
             engine.persistence.note(format!("A library of functions can't be loaded: {error}"));
+            libraries.keep_opaque(code.clone());
         }
     }
     let libraries = Arc::new(libraries);
-    if libraries.iter().len() != codes.len() {
-        engine.persistence.set_functions(libraries.codes());
+    let kept = libraries.kept();
+    if kept.len() != codes.len() {
+        engine.persistence.set_functions(kept);
     }
     engine.scripts.set_libraries(version, libraries.clone());
     libraries
@@ -181,7 +184,7 @@ pub(crate) fn of(engine: &Local) -> Arc<Libraries> {
 
 /// Replaces the libraries of an engine. The caller holds every shard.
 pub(crate) fn replace(engine: &Local, libraries: Libraries) {
-    engine.persistence.set_functions(libraries.codes());
+    engine.persistence.set_functions(libraries.kept());
     engine.scripts.set_libraries(engine.persistence.functions_version(), Arc::new(libraries));
 }
 
@@ -228,7 +231,8 @@ fn read(lua: &Lua, args: &Arguments) -> Result<Registered, Failure> {
         )),
         (2, Some(name), Some(callback)) => {
             let name = text(lua, name)?;
-            let name = name.ok_or_else(|| raised("first argument to server.register_function must be a string"))?;
+            let name =
+                name.ok_or_else(|| raised("first argument to server.register_function must be a string"))?;
             let Value::Function(callback) = callback else {
                 return Err(raised("second argument to server.register_function must be a function"));
             };
@@ -247,14 +251,18 @@ fn read_named(lua: &Lua, table: &Table) -> Result<Registered, Failure> {
             Value::String(key) => key.as_bytes().to_vec(),
             _ => Vec::new(),
         };
-        let must = |what: &str| raised(&format!("{what} argument given to server.register_function must be a string"));
+        let must = |what: &str| {
+            raised(&format!("{what} argument given to server.register_function must be a string"))
+        };
         match &key[..] {
             b"function_name" => name = Some(text(lua, &value)?.ok_or_else(|| must("function_name"))?),
             b"description" => description = Some(text(lua, &value)?.ok_or_else(|| must("description"))?),
             b"callback" => match value {
                 Value::Function(function) => callback = Some(function),
                 _ => {
-                    return Err(raised("callback argument given to server.register_function must be a function"));
+                    return Err(raised(
+                        "callback argument given to server.register_function must be a function",
+                    ));
                 }
             },
             b"flags" => {

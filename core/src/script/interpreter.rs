@@ -29,9 +29,6 @@ const MOST_BYTES: usize = 16 << 20;
 /// Instructions between two looks at whether a script has to end.
 const PATIENCE: u32 = 20_000;
 
-/// After so long, those who come do not wait for the locks any more but ask whether the time is over.
-const LONG: Duration = Duration::from_millis(10);
-
 /// A library that takes longer to be loaded is refused.
 const LONGEST_LOADING: Duration = Duration::from_millis(500);
 
@@ -92,11 +89,9 @@ impl Shared {
         if engine.scripts.is_killed() || engine.persistence.is_closed() {
             self.killed.set(true);
         }
-        let elapsed = timer.elapsed();
-        if elapsed >= LONG {
-            let threshold = engine.config.hot().busy_reply_threshold();
-            let is_busy = threshold != 0 && elapsed >= Duration::from_millis(threshold);
-            engine.script_is_slow(is_busy);
+        let threshold = engine.config.hot().busy_reply_threshold();
+        if threshold != 0 && timer.elapsed() >= Duration::from_millis(threshold) {
+            engine.script_is_busy();
         }
         !self.killed.get()
     }
@@ -158,7 +153,8 @@ impl Interpreter {
         libraries::random::add(&lua, &host, &shared)?;
         let prelude = lua.load(include_str!("sandbox.lua")).set_name(SANDBOX).into_function()?;
         let next = lua.globals().get("next")?;
-        let (compile, run, server, library): (_, _, _, Table) = prelude.call((&host, libraries::all(&lua, &shared)?))?;
+        let (compile, run, server, library): (_, _, _, Table) =
+            prelude.call((&host, libraries::all(&lua, &shared)?))?;
         let own = shared.clone();
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(PATIENCE), move |_, _| {
             if own.look() {
@@ -170,7 +166,22 @@ impl Interpreter {
         let (library_server, compile_library) = (library.raw_get("server")?, library.raw_get("compile")?);
         let (load_library, run_function) = (library.raw_get("load")?, library.raw_get("run")?);
         let libraries = HashMap::new();
-        Ok(Interpreter { lua, compile, run, server, library_server, compile_library, load_library, run_function, libraries, shared, next, compiled, compiled_bytes, runs })
+        Ok(Interpreter {
+            lua,
+            compile,
+            run,
+            server,
+            library_server,
+            compile_library,
+            load_library,
+            run_function,
+            libraries,
+            shared,
+            next,
+            compiled,
+            compiled_bytes,
+            runs,
+        })
     }
 
     /// The function of a script.
@@ -243,7 +254,8 @@ fn position(lua: &Lua) -> (Option<String>, Option<i64>) {
         let found = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             let name = source.source.unwrap_or_default().into_owned();
-            (source.what != "C" && source.what != "tail" && name != SANDBOX).then(|| (name, debug.current_line()))
+            (source.what != "C" && source.what != "tail" && name != SANDBOX)
+                .then(|| (name, debug.current_line()))
         });
         match found {
             Some(Some((source, line))) => return (Some(source), line.map(|line| line as i64)),

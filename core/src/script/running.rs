@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::call::{self, Resolve, Running};
-use super::functions;
 use super::convert::{Writing, error_of};
+use super::functions;
 use super::interpreter::{self, Interpreter, Shared, broken};
 use crate::command::run::{self, Context, Locked};
 use crate::command::{Form, Reply};
@@ -75,13 +75,24 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
         let Rights { read_only, has_no_room } = rights;
         if let Some(Locked { db, effects, options_changed }) = &mut context.transaction {
             let session = &mut *context.session;
+            let _begun = Begun::new(engine, &shared);
             let running = Running {
-                engine, session, db, effects, options_changed, resolve, shared: &shared, sink, read_only, has_no_room,
+                engine,
+                session,
+                db,
+                effects,
+                options_changed,
+                resolve,
+                shared: &shared,
+                sink,
+                read_only,
+                has_no_room,
                 has_written: false,
             };
             return execute(interpreter, &function, running, call, reply);
         }
         context.wait_for_script()?;
+        let begun = Begun::new(engine, &shared);
         let keyspace = &engine.keyspace;
         let mut db = Db::new(keyspace, context.session.origin(), Locks::all(keyspace));
         let (mut effects, mut options_changed) = (Group::default(), false);
@@ -91,10 +102,15 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
             db: &mut db,
             effects: &mut effects,
             options_changed: &mut options_changed,
-            resolve, shared: &shared, sink, read_only, has_no_room,
+            resolve,
+            shared: &shared,
+            sink,
+            read_only,
+            has_no_room,
             has_written: false,
         };
         let result = execute(interpreter, &function, running, call, reply);
+        drop(begun);
         let released = run::release(db, &effects);
         effects.recycle();
         if options_changed {
@@ -108,7 +124,8 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
 fn rights(context: &Context<'_, '_>, call: &Call<'_>) -> Result<Rights> {
     let engine = context.engine;
     // A transaction has made room already, and holds the locks that making more would take.
-    let has_room = if context.transaction.is_some() { !engine.keyspace.is_over_limit() } else { engine.make_room() };
+    let has_room =
+        if context.transaction.is_some() { !engine.keyspace.is_over_limit() } else { engine.make_room() };
     let Some(flags) = call.code.flags() else {
         return Ok(Rights { read_only: call.read_only, has_no_room: !has_room });
     };
@@ -127,8 +144,15 @@ fn rights(context: &Context<'_, '_>, call: &Call<'_>) -> Result<Rights> {
     Ok(Rights { read_only: reads_only || call.read_only, has_no_room: false })
 }
 
-/// A script has begun; when this is dropped it has ended, however it did.
+/// A script has begun, or is about to take the locks; when this is dropped it has ended, however it did.
 struct Begun<'r>(&'r Arc<Local>, &'r Shared);
+
+impl<'r> Begun<'r> {
+    fn new(engine: &'r Arc<Local>, shared: &'r Shared) -> Self {
+        engine.script_begins();
+        Self(engine, shared)
+    }
+}
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
@@ -147,7 +171,11 @@ fn execute(
 ) -> Result<()> {
     let (engine, shared) = (running.engine, interpreter.shared.clone());
     let info = running.session.info.clone();
-    let before = (running.session.db, info.last_command.load(Ordering::Relaxed), info.commands.load(Ordering::Relaxed));
+    let before = (
+        running.session.db,
+        info.last_command.load(Ordering::Relaxed),
+        info.commands.load(Ordering::Relaxed),
+    );
     let timer = engine.keyspace.clock.timer();
     let function_called = match call.code {
         Code::Script(_) => None,
@@ -158,11 +186,9 @@ fn execute(
     };
     engine.scripts.begin(timer, info.id, function_called);
     shared.begin(engine, timer);
-    let begun = Begun(engine, &shared);
     running.session.in_script = true;
     let running = RefCell::new(running);
     let outcome = evaluate(interpreter, function, &running, call);
-    drop(begun);
     let session = running.into_inner().session;
     session.in_script = false;
     session.select(before.0);
@@ -195,9 +221,8 @@ fn evaluate(
         Code::Function(..) => (&interpreter.run_function, &interpreter.library_server),
     };
     let again = || mlua::Error::runtime("a command calls the script that it runs in");
-    let execute = |lua: &Lua, values: &MultiValue| {
-        running.try_borrow_mut().map_err(|_| again())?.call(lua, values)
-    };
+    let execute =
+        |lua: &Lua, values: &MultiValue| running.try_borrow_mut().map_err(|_| again())?.call(lua, values);
     lua.scope(|scope| {
         let call = scope.create_function(|lua, values: MultiValue| {
             execute(lua, &values)?.map_err(mlua::Error::external)

@@ -39,7 +39,9 @@ fn change<'a, C: Parse<'a>>(
 }
 
 fn wrong_number(name: &str) -> Error {
-    Error::command(format_args!("unknown subcommand or wrong number of arguments for '{name}'. Try FUNCTION HELP."))
+    Error::command(format_args!(
+        "unknown subcommand or wrong number of arguments for '{name}'. Try FUNCTION HELP."
+    ))
 }
 
 /// Deletes a library and its functions.
@@ -58,7 +60,11 @@ pub struct FunctionDelete<'a> {
 impl Session for FunctionDelete<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         change(context, self, |libraries| {
-            if libraries.remove(self.library_name) { Ok(()) } else { Err(Error::command("Library not found")) }
+            if libraries.remove(self.library_name) {
+                Ok(())
+            } else {
+                Err(Error::command("Library not found"))
+            }
         })?;
         reply.ok();
         Ok(())
@@ -142,7 +148,10 @@ pub struct FunctionHelp {}
 impl Session for FunctionHelp {
     fn execute(&self, _: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
         let lines: &[(&str, &[&str])] = &[
-            ("LOAD [REPLACE] <FUNCTION CODE>", &["Create a new library with the given library name and code."]),
+            (
+                "LOAD [REPLACE] <FUNCTION CODE>",
+                &["Create a new library with the given library name and code."],
+            ),
             ("DELETE <LIBRARY NAME>", &["Delete the given library."]),
             (
                 "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
@@ -179,7 +188,9 @@ impl Session for FunctionHelp {
             ),
             (
                 "DUMP",
-                &["Return a serialized payload representing the current libraries, can be restored using FUNCTION RESTORE command"],
+                &[
+                    "Return a serialized payload representing the current libraries, can be restored using FUNCTION RESTORE command",
+                ],
             ),
             (
                 "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",

@@ -163,7 +163,10 @@ impl Session for ScriptHelp {
                     "Default engine name: 'lua'",
                 ],
             ),
-            ("EXISTS <sha1> [<sha1> ...]", &["Return information about the existence of the scripts in the script cache."]),
+            (
+                "EXISTS <sha1> [<sha1> ...]",
+                &["Return information about the existence of the scripts in the script cache."],
+            ),
             (
                 "FLUSH [ASYNC|SYNC]",
                 &[
@@ -201,9 +204,7 @@ pub(super) fn help_of(reply: &mut Reply, container: &str, subcommands: &[(&str, 
 /// What whoever wanted to end a script is told.
 pub(super) fn told(error: NotKilled, function: bool) -> Error {
     match error {
-        NotKilled::NotBusy => {
-            Error::new(ErrorKind::Command, "NOTBUSY No scripts in execution right now.")
-        }
+        NotKilled::NotBusy => Error::new(ErrorKind::Command, "NOTBUSY No scripts in execution right now."),
         NotKilled::Unkillable => Error::new(
             ErrorKind::Command,
             "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script \
@@ -211,7 +212,8 @@ pub(super) fn told(error: NotKilled, function: bool) -> Error {
         ),
         NotKilled::Other => {
             let how = if function { "SCRIPT KILL" } else { "FUNCTION KILL" };
-            let text = format!("BUSY Valkey is busy running a script. You can only call {how} or SHUTDOWN NOSAVE.");
+            let text =
+                format!("BUSY Valkey is busy running a script. You can only call {how} or SHUTDOWN NOSAVE.");
             Error::new(ErrorKind::Busy, text)
         }
     }

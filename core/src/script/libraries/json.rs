@@ -25,7 +25,9 @@ pub(super) enum Options {
 impl Options {
     pub(super) fn get(&self) -> JsonOptions {
         match self {
-            Options::Engine(shared) => shared.engine().map_or_else(JsonOptions::default, |engine| engine.scripts.json()),
+            Options::Engine(shared) => {
+                shared.engine().map_or_else(JsonOptions::default, |engine| engine.scripts.json())
+            }
             Options::Own(own) => own.get(),
         }
     }
@@ -75,10 +77,13 @@ fn make(lua: &Lua, options: Options) -> mlua::Result<Table> {
         json_decode::decode(lua, &args.text(lua, 0)?, own.get()).map(one)
     })?;
     json.raw_set("decode", decode)?;
-    json.raw_set("new", function(lua, |lua, _| {
-        let options = Options::Own(Rc::new(Cell::new(JsonOptions::default())));
-        Ok(one(Value::Table(make(lua, options)?)))
-    })?)?;
+    json.raw_set(
+        "new",
+        function(lua, |lua, _| {
+            let options = Options::Own(Rc::new(Cell::new(JsonOptions::default())));
+            Ok(one(Value::Table(make(lua, options)?)))
+        })?,
+    )?;
     let own = options.clone();
     let sparse = function(lua, move |lua, args| {
         limit(args, 3)?;
@@ -87,8 +92,11 @@ fn make(lua: &Lua, options: Options) -> mlua::Result<Table> {
         let safe = integer(lua, args, 2, 0, i32::MAX)?;
         own.change(|options| {
             let (old_convert, old_ratio, old_safe) = options.sparse;
-            options.sparse =
-                (convert.map_or(old_convert, |at| at == 1), ratio.unwrap_or(old_ratio), safe.unwrap_or(old_safe));
+            options.sparse = (
+                convert.map_or(old_convert, |at| at == 1),
+                ratio.unwrap_or(old_ratio),
+                safe.unwrap_or(old_safe),
+            );
         });
         let (convert, ratio, safe) = own.get().sparse;
         Ok(MultiValue::from_iter([

@@ -104,7 +104,8 @@ impl Decoding<'_> {
         let first = rest[0];
         let digits = if matches!(first, b'-' | b'+') { &rest[1..] } else { rest };
         let looks_invalid = if matches!(first, b'-' | b'+') {
-            digits.len() >= 3 && (digits[..3].eq_ignore_ascii_case(b"inf") || digits[..3].eq_ignore_ascii_case(b"nan"))
+            digits.len() >= 3
+                && (digits[..3].eq_ignore_ascii_case(b"inf") || digits[..3].eq_ignore_ascii_case(b"nan"))
         } else {
             begins(b"inf") || begins(b"nan")
         };
@@ -114,7 +115,9 @@ impl Decoding<'_> {
             }
             return self.number();
         }
-        for (word, token) in [(&b"true"[..], Token::Boolean(true)), (b"false", Token::Boolean(false)), (b"null", Token::Null)] {
+        for (word, token) in
+            [(&b"true"[..], Token::Boolean(true)), (b"false", Token::Boolean(false)), (b"null", Token::Null)]
+        {
             if rest.starts_with(word) {
                 self.at += word.len();
                 return token;
@@ -147,7 +150,8 @@ impl Decoding<'_> {
             _ => (1.0, rest),
         };
         let taken_sign = rest.len() - digits.len();
-        let begins = |word: &[u8]| digits.len() >= word.len() && digits[..word.len()].eq_ignore_ascii_case(word);
+        let begins =
+            |word: &[u8]| digits.len() >= word.len() && digits[..word.len()].eq_ignore_ascii_case(word);
         let (number, taken) = if begins(b"infinity") {
             (f64::INFINITY, 8)
         } else if begins(b"inf") {
@@ -219,7 +223,9 @@ impl Decoding<'_> {
         let depth = depth + 1;
         if depth > self.options.decode_depth.min(DEEPEST) {
             let at = self.at;
-            return Err(Failure::told(format!("Found too many nested data structures ({depth}) at character {at}")));
+            return Err(Failure::told(format!(
+                "Found too many nested data structures ({depth}) at character {at}"
+            )));
         }
         Ok(())
     }
@@ -314,7 +320,8 @@ enum Frame {
 
 /// A decimal number at the beginning of a text, and its length; 0 if there is none.
 fn decimal(text: &[u8]) -> (f64, usize) {
-    let count = |from: usize| text[from.min(text.len())..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let count =
+        |from: usize| text[from.min(text.len())..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let whole = count(0);
     let mut len = whole;
     let mut digits = whole;

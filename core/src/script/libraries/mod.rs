@@ -1,7 +1,7 @@
 //! The libraries of scripts beside Lua's own. Each is written here, as the server's answers.
 
-use std::rc::Rc;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 

@@ -250,7 +250,9 @@ fn take(lua: &Lua, rest: &mut &[u8]) -> Result<Value, Failure> {
                 Some(Frame::Map(table, Some(key), left)) => {
                     match key {
                         Value::Nil => return Err(Failure::bare("table index is nil")),
-                        Value::Number(key) if key.is_nan() => return Err(Failure::bare("table index is NaN")),
+                        Value::Number(key) if key.is_nan() => {
+                            return Err(Failure::bare("table index is NaN"));
+                        }
                         key => table.raw_set(key, value)?,
                     }
                     if left > 1 {
@@ -266,9 +268,8 @@ fn take(lua: &Lua, rest: &mut &[u8]) -> Result<Value, Failure> {
 
 fn item(lua: &Lua, rest: &mut &[u8]) -> Result<Item, Failure> {
     let number = |number: f64| Ok(Item::Value(Value::Number(number)));
-    let text = |rest: &mut &[u8], len: usize| {
-        Ok(Item::Value(Value::String(lua.create_string(bytes(rest, len)?)?)))
-    };
+    let text =
+        |rest: &mut &[u8], len: usize| Ok(Item::Value(Value::String(lua.create_string(bytes(rest, len)?)?)));
     let kind = bytes(rest, 1)?[0];
     match kind {
         0x00..=0x7f => number(f64::from(kind)),

@@ -16,7 +16,11 @@ pub(super) fn general(number: f64, digits: usize) -> String {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let trimmed = |text: &str| {
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+        if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text.to_owned()
+        }
     };
     if (-4..digits as i32).contains(&exponent) {
         return trimmed(&format!("{number:.*}", (digits as i32 - 1 - exponent).max(0) as usize));

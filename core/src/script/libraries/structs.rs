@@ -28,7 +28,9 @@ struct Format<'f> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Item {
     Padding,
-    Integer { signed: bool },
+    Integer {
+        signed: bool,
+    },
     Float,
     Double,
     /// So many bytes, none for those that are left or that were read as a number.
@@ -45,11 +47,13 @@ impl Format<'_> {
         }
         let (number, rest) = self.rest.split_at(digits);
         self.rest = rest;
-        number.iter().try_fold(0_usize, |all, digit| {
-            let all = all.checked_mul(10)?.checked_add(usize::from(digit - b'0'))?;
-            (all <= i32::MAX as usize).then_some(all)
-        })
-        .ok_or_else(|| Failure::told("integral size overflow"))
+        number
+            .iter()
+            .try_fold(0_usize, |all, digit| {
+                let all = all.checked_mul(10)?.checked_add(usize::from(digit - b'0'))?;
+                (all <= i32::MAX as usize).then_some(all)
+            })
+            .ok_or_else(|| Failure::told("integral size overflow"))
     }
 
     /// The next thing, with its letter and its size.
