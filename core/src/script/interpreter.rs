@@ -146,7 +146,7 @@ impl Interpreter {
         let host = lua.create_table()?;
         let own = shared.clone();
         host.raw_set("killed", lua.create_function(move |_, ()| Ok(own.killed.get()))?)?;
-        host.raw_set("unwrap", lua.create_function(|lua, value| libraries::unwrapped(lua, value))?)?;
+        host.raw_set("unwrap", lua.create_function(libraries::unwrapped)?)?;
         host.raw_set("position", lua.create_function(|lua, ()| Ok(position(lua)))?)?;
         call::add(&lua, &host, &shared)?;
         functions::add(&lua, &host, &shared)?;
