@@ -65,6 +65,7 @@ mod redis;
 mod resp;
 #[cfg(feature = "scripting")]
 mod script;
+#[cfg_attr(not(feature = "scripting"), allow(dead_code, reason = "nothing runs them"))]
 mod scripts;
 mod stats;
 mod store;

@@ -174,6 +174,8 @@ pub(crate) struct Scripts {
     /// The one that runs has written.
     has_written: AtomicBool,
     evicted: AtomicU64,
+    /// How many have run.
+    runs: AtomicU64,
     /// Bytes that interpreters held when scripts had ended last.
     vm_bytes: AtomicU64,
     /// The state of `math.random`.
@@ -193,6 +195,7 @@ impl Default for Scripts {
             killed: AtomicBool::new(false),
             has_written: AtomicBool::new(false),
             evicted: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
             vm_bytes: AtomicU64::new(0),
             random: AtomicU64::new(START),
             json: Mutex::default(),
@@ -299,9 +302,15 @@ impl Scripts {
 
     /// A script begins; the caller holds every shard, so that no other one runs.
     pub(crate) fn begin(&self, timer: Timer, client: u64, function: Option<(Vec<u8>, Vec<Vec<u8>>)>) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
         self.killed.store(false, Ordering::Relaxed);
         self.has_written.store(false, Ordering::Relaxed);
         *self.current.lock() = Some(Current { timer, client, function });
+    }
+
+    /// How many have run, and run.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
     }
 
     /// It has ended.

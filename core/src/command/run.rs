@@ -349,22 +349,40 @@ pub(super) fn parse<'a, C: Parse<'a>>(context: &Context<'_, '_>, argv: &'a [&'a 
 }
 
 impl Context<'_, '_> {
-    /// Waits while a script runs for long, before any lock is taken: whoever waited for the locks themselves would never look up.
+    /// Waits while a script runs, before any lock is taken: whoever waited for the locks themselves would never look up.
     ///
     /// # Errors
     /// It has run for longer than others are to wait.
+    #[inline]
     pub(crate) fn wait_for_script(&self) -> Result<()> {
-        if self.engine.has_slow_script() { self.wait_for_slow_script() } else { Ok(()) }
+        if self.engine.has_script() { self.wait_for_running_script() } else { Ok(()) }
     }
 
     #[cold]
-    fn wait_for_slow_script(&self) -> Result<()> {
-        const PAUSE: Duration = Duration::from_millis(1);
-        while self.engine.has_slow_script() {
+    fn wait_for_running_script(&self) -> Result<()> {
+        /// Looks without a pause, and then with a short one.
+        const AWAKE: u32 = 100;
+        const SOON: u32 = 120;
+        /// Whoever has seen so many scripts come and go waits for the locks like all others, lest more of them come first.
+        const MOST_SCRIPTS: u32 = 8;
+        let scripts = &self.engine.scripts;
+        let (mut looks, mut changes, mut run) = (0, 0, scripts.runs());
+        while self.engine.has_script() {
             if self.engine.has_busy_script() {
                 return Err(self.busy());
             }
-            std::thread::sleep(PAUSE);
+            if std::mem::replace(&mut run, scripts.runs()) != run {
+                changes += 1;
+            }
+            if changes > MOST_SCRIPTS {
+                break;
+            }
+            match looks {
+                ..AWAKE => (0..32).for_each(|_| std::hint::spin_loop()),
+                AWAKE..SOON => std::thread::sleep(Duration::from_micros(50)),
+                SOON.. => std::thread::sleep(Duration::from_millis(1)),
+            }
+            looks += 1;
         }
         Ok(())
     }

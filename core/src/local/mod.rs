@@ -45,8 +45,8 @@ const ELSEWHERE: u32 = 4;
 const PAUSED: u32 = 8;
 /// A session may do less than it knows.
 const UNAWARE: u32 = 16;
-/// A script runs for long, and perhaps for longer than others are to wait for it.
-const SLOW_SCRIPT: u32 = 32;
+/// A script runs, and perhaps for longer than others are to wait for it.
+const SCRIPT: u32 = 32;
 const BUSY_SCRIPT: u32 = 64;
 /// A command has another name.
 const RENAMED: u32 = 128;
@@ -78,6 +78,9 @@ pub(crate) struct Local {
     /// Why no command may take the short way, as bits: an option asks for each command's time, or for sizes of requests and replies as small as those
     /// of hot commands; somebody monitors; a session may do less than it knows.
     measures_all: AtomicU32,
+    /// Scripts that run, or wait for the locks.
+    #[cfg(feature = "scripting")]
+    running_scripts: AtomicU32,
     pub(crate) started_ms: u64,
     pub(crate) run_id: String,
     rounds: Rounds,
@@ -121,6 +124,8 @@ impl Local {
             next_look_ms: AtomicU64::new(0),
             persistence: Persistence::new(clock_s),
             measures_all: AtomicU32::new(measures_all),
+            #[cfg(feature = "scripting")]
+            running_scripts: AtomicU32::new(0),
             latency: Mutex::new(LatencyMonitor::default()),
             run_id: run_id(),
             rounds: Rounds::default(),
@@ -235,26 +240,37 @@ impl Local {
         self.keyspace.keeps_expired.store(keeps, Ordering::Relaxed);
     }
 
-    /// The script that runs has run for long, or for so long that others are told so from now on.
+    /// A script is about to take the locks: those who come from now on look up while they wait for them.
     #[cfg(feature = "scripting")]
-    pub(crate) fn script_is_slow(&self, is_busy: bool) {
-        self.set_measured(SLOW_SCRIPT, true);
-        if is_busy {
-            self.set_measured(BUSY_SCRIPT, true);
-        }
+    pub(crate) fn script_begins(&self) {
+        self.running_scripts.fetch_add(1, Ordering::SeqCst);
+        self.set_measured(SCRIPT, true);
     }
 
-    /// The script has ended.
+    /// The script that runs has run for so long that others are told so from now on.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn script_is_busy(&self) {
+        self.set_measured(BUSY_SCRIPT, true);
+    }
+
+    /// The script has ended, and still has the locks.
     #[cfg(feature = "scripting")]
     pub(crate) fn script_is_over(&self) {
-        if self.measures_all.load(Ordering::Relaxed) & (SLOW_SCRIPT | BUSY_SCRIPT) != 0 {
-            self.set_measured(SLOW_SCRIPT | BUSY_SCRIPT, false);
+        if self.has_busy_script() {
+            self.set_measured(BUSY_SCRIPT, false);
+        }
+        if self.running_scripts.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.set_measured(SCRIPT, false);
+            // Another one may have begun in between.
+            if self.running_scripts.load(Ordering::SeqCst) != 0 {
+                self.set_measured(SCRIPT, true);
+            }
         }
     }
 
-    /// Whether a script runs for long, so that nobody should wait for its locks without looking up.
-    pub(crate) fn has_slow_script(&self) -> bool {
-        self.measures_all.load(Ordering::Relaxed) & SLOW_SCRIPT != 0
+    /// Whether a script runs or is about to, so that nobody should wait for its locks without looking up.
+    pub(crate) fn has_script(&self) -> bool {
+        self.measures_all.load(Ordering::Relaxed) & SCRIPT != 0
     }
 
     /// Whether a script runs for longer than others are to wait.

@@ -206,6 +206,7 @@ impl Persistence {
     }
 
     /// How often libraries of functions were loaded.
+    #[cfg(feature = "scripting")]
     pub(crate) fn functions_version(&self) -> u64 {
         self.functions_version.load(Ordering::Relaxed)
     }

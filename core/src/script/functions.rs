@@ -155,7 +155,7 @@ pub(super) fn function_of(
     callback.ok_or_else(|| Error::command("Function not found"))
 }
 
-/// The libraries of an engine. What was loaded from disk since is looked at now: what is no library any more is left out, and a note tells so.
+/// The libraries of an engine. What was loaded from disk since is looked at now: what is no library is kept as it is, and a note tells so.
 pub(crate) fn of(engine: &Local) -> Arc<Libraries> {
     if let Some(libraries) = engine.scripts.libraries(engine.persistence.functions_version()) {
         return libraries;
@@ -170,11 +170,13 @@ pub(crate) fn of(engine: &Local) -> Arc<Libraries> {
         });
         if let Err(error) = put {
             engine.persistence.note(format!("A library of functions can't be loaded: {error}"));
+            libraries.keep_opaque(code.clone());
         }
     }
     let libraries = Arc::new(libraries);
-    if libraries.iter().len() != codes.len() {
-        engine.persistence.set_functions(libraries.codes());
+    let kept = libraries.kept();
+    if kept.len() != codes.len() {
+        engine.persistence.set_functions(kept);
     }
     engine.scripts.set_libraries(version, libraries.clone());
     libraries
@@ -182,7 +184,7 @@ pub(crate) fn of(engine: &Local) -> Arc<Libraries> {
 
 /// Replaces the libraries of an engine. The caller holds every shard.
 pub(crate) fn replace(engine: &Local, libraries: Libraries) {
-    engine.persistence.set_functions(libraries.codes());
+    engine.persistence.set_functions(libraries.kept());
     engine.scripts.set_libraries(engine.persistence.functions_version(), Arc::new(libraries));
 }
 

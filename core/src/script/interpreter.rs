@@ -29,9 +29,6 @@ const MOST_BYTES: usize = 16 << 20;
 /// Instructions between two looks at whether a script has to end.
 const PATIENCE: u32 = 20_000;
 
-/// After so long, those who come do not wait for the locks any more but ask whether the time is over.
-const LONG: Duration = Duration::from_millis(10);
-
 /// A library that takes longer to be loaded is refused.
 const LONGEST_LOADING: Duration = Duration::from_millis(500);
 
@@ -92,11 +89,9 @@ impl Shared {
         if engine.scripts.is_killed() || engine.persistence.is_closed() {
             self.killed.set(true);
         }
-        let elapsed = timer.elapsed();
-        if elapsed >= LONG {
-            let threshold = engine.config.hot().busy_reply_threshold();
-            let is_busy = threshold != 0 && elapsed >= Duration::from_millis(threshold);
-            engine.script_is_slow(is_busy);
+        let threshold = engine.config.hot().busy_reply_threshold();
+        if threshold != 0 && timer.elapsed() >= Duration::from_millis(threshold) {
+            engine.script_is_busy();
         }
         !self.killed.get()
     }
@@ -151,7 +146,7 @@ impl Interpreter {
         let host = lua.create_table()?;
         let own = shared.clone();
         host.raw_set("killed", lua.create_function(move |_, ()| Ok(own.killed.get()))?)?;
-        host.raw_set("unwrap", lua.create_function(|lua, value| libraries::unwrapped(lua, value))?)?;
+        host.raw_set("unwrap", lua.create_function(libraries::unwrapped)?)?;
         host.raw_set("position", lua.create_function(|lua, ()| Ok(position(lua)))?)?;
         call::add(&lua, &host, &shared)?;
         functions::add(&lua, &host, &shared)?;

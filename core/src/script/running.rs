@@ -75,6 +75,7 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
         let Rights { read_only, has_no_room } = rights;
         if let Some(Locked { db, effects, options_changed }) = &mut context.transaction {
             let session = &mut *context.session;
+            let _begun = Begun::new(engine, &shared);
             let running = Running {
                 engine,
                 session,
@@ -91,8 +92,10 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
             return execute(interpreter, &function, running, call, reply);
         }
         context.wait_for_script()?;
+        let begun = Begun::new(engine, &shared);
         let keyspace = &engine.keyspace;
         let mut db = Db::new(keyspace, context.session.origin(), Locks::all(keyspace));
+        context.session.instruct(&mut db);
         let (mut effects, mut options_changed) = (Group::default(), false);
         let running = Running {
             engine,
@@ -108,6 +111,7 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
             has_written: false,
         };
         let result = execute(interpreter, &function, running, call, reply);
+        drop(begun);
         let released = run::release(db, &effects);
         effects.recycle();
         if options_changed {
@@ -141,8 +145,15 @@ fn rights(context: &Context<'_, '_>, call: &Call<'_>) -> Result<Rights> {
     Ok(Rights { read_only: reads_only || call.read_only, has_no_room: false })
 }
 
-/// A script has begun; when this is dropped it has ended, however it did.
+/// A script has begun, or is about to take the locks; when this is dropped it has ended, however it did.
 struct Begun<'r>(&'r Arc<Local>, &'r Shared);
+
+impl<'r> Begun<'r> {
+    fn new(engine: &'r Arc<Local>, shared: &'r Shared) -> Self {
+        engine.script_begins();
+        Self(engine, shared)
+    }
+}
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
@@ -176,11 +187,9 @@ fn execute(
     };
     engine.scripts.begin(timer, info.id, function_called);
     shared.begin(engine, timer);
-    let begun = Begun(engine, &shared);
     running.session.in_script = true;
     let running = RefCell::new(running);
     let outcome = evaluate(interpreter, function, &running, call);
-    drop(begun);
     let session = running.into_inner().session;
     session.in_script = false;
     session.select(before.0);

@@ -31,6 +31,8 @@ pub(crate) struct Libraries {
     by_name: BTreeMap<Vec<u8>, Arc<Library>>,
     /// Which library has a function, and where in it: by the function's name in small letters.
     functions: BTreeMap<Vec<u8>, (Arc<Library>, usize)>,
+    /// Texts that were loaded from disk and are no libraries here: they are kept as they are.
+    opaque: Vec<Vec<u8>>,
 }
 
 impl Libraries {
@@ -79,6 +81,18 @@ impl Libraries {
     /// Their texts.
     pub(crate) fn codes(&self) -> Vec<Vec<u8>> {
         self.iter().map(|library| library.code.to_vec()).collect()
+    }
+
+    /// Keeps a text that is no library.
+    pub(crate) fn keep_opaque(&mut self, code: Vec<u8>) {
+        self.opaque.push(code);
+    }
+
+    /// What is kept on disk: their texts, and those that are no libraries.
+    pub(crate) fn kept(&self) -> Vec<Vec<u8>> {
+        let mut all = self.codes();
+        all.extend(self.opaque.iter().cloned());
+        all
     }
 
     /// Bytes that they take.

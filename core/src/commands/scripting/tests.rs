@@ -16,7 +16,7 @@ fn scripts_leave_no_memory_behind() {
     let engine = engine("");
     let mut session = engine.session(Form::Resp);
     let run = |session: &mut Session, round: usize| {
-        for number in 0..if cfg!(miri) { 10 } else { 3000 } {
+        for number in 0..600 {
             assert_eq!(
                 eval(
                     session,
@@ -33,7 +33,7 @@ fn scripts_leave_no_memory_behind() {
     };
     run(&mut session, 0);
     let before = run(&mut session, 1);
-    let after = (2..5).map(|round| run(&mut session, round)).max().unwrap_or(0);
+    let after = (2..4).map(|round| run(&mut session, round)).max().unwrap_or(0);
     assert!(after < before + before / 2 + 1_000_000, "{before} {after}");
 }
 
@@ -122,6 +122,10 @@ fn others_are_told_of_a_script_that_runs_for_too_long() {
         };
         let is_busy = |session: &mut Session, words: &[&[u8]]| execute(session, words).starts_with("-BUSY");
         let endless = runs("while true do pcall(function() while true do end end) end");
+        // What takes no lock tells when it is; who came before the script would wait for its locks, and so would this test.
+        while !is_busy(&mut session, &[b"PING", b"x"]) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // Short cuts and all else.
         for words in [&[&b"SET"[..], b"k", b"w"][..], &[b"MGET", b"k", b"l"], &[b"EVAL", b"return 1", b"0"]] {
             while !is_busy(&mut session, words) {

@@ -4,15 +4,17 @@ use mlua::{Lua, MultiValue, Table, Value};
 
 use super::{Arguments, Failure, function};
 
+type Unary = fn(u32) -> u32;
+type Binary = fn(u32, u32) -> u32;
+
 pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     let bit = lua.create_table()?;
-    let one: [(&str, fn(u32) -> u32); 3] =
+    let one: [(&str, Unary); 3] =
         [("tobit", |value| value), ("bnot", |value| !value), ("bswap", u32::swap_bytes)];
     for (name, operate) in one {
         bit.raw_set(name, function(lua, move |lua, args| Ok(result(operate(bits(lua, args, 0)?))))?)?;
     }
-    let many: [(&str, fn(u32, u32) -> u32); 3] =
-        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
+    let many: [(&str, Binary); 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, operate) in many {
         let fold = move |lua: &Lua, args: &Arguments| {
             let mut value = bits(lua, args, 0)?;
@@ -23,7 +25,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
         };
         bit.raw_set(name, function(lua, fold)?)?;
     }
-    let shifts: [(&str, fn(u32, u32) -> u32); 5] = [
+    let shifts: [(&str, Binary); 5] = [
         ("lshift", |value, by| value << by),
         ("rshift", |value, by| value >> by),
         ("arshift", |value, by| ((value as i32) >> by) as u32),
