@@ -131,6 +131,10 @@ fn denied(spec: &'static Spec, argv: &[&[u8]], Refusal { reason, at }: Refusal) 
     Denied { reason, object, word, command: spec.name }
 }
 
+/// Commands that are about all databases: what the server knows of them by a flag that COMMAND INFO does not tell.
+const ABOUT_ALL: [&str; 4] =
+    ["flushall", "cluster|cancelslotmigrations", "cluster|flushslot", "cluster|migrateslots"];
+
 /// Keys, channels and databases of a call.
 struct Touched {
     keys: SmallVec<[(usize, Access); 4]>,
@@ -148,7 +152,7 @@ impl Touched {
         let keys = keys.into_iter().map(|(at, flags)| (at, access(flags))).collect();
         let (channels, are_patterns) = channels(spec, argv.len());
         let databases = databases(spec, argv, engine.config.hot().databases());
-        let is_about_all = spec.name == "flushall";
+        let is_about_all = ABOUT_ALL.contains(&spec.name);
         Self { keys, channels, are_patterns, databases, database: uses_own(spec).then_some(db), is_about_all }
     }
 
