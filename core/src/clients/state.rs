@@ -232,6 +232,7 @@ impl SessionState {
     }
 
     /// A command begins.
+    #[inline]
     pub(crate) fn begin_reply(&mut self) {
         (self.has_sent_messages, self.has_no_reply) = (false, false);
         self.skips_this = std::mem::take(&mut self.skips_next);
@@ -247,6 +248,7 @@ impl SessionState {
     }
 
     /// Whether what the command has replied is left out.
+    #[inline]
     pub(crate) fn leaves_reply_out(&self) -> bool {
         self.has_no_reply || self.replies_off || self.skips_this
     }
@@ -320,11 +322,13 @@ impl SessionState {
     }
 
     /// Whether the client has told who it is, or had not to.
+    #[inline]
     pub(crate) fn is_authenticated(&self) -> bool {
         !self.standing.is_anonymous
     }
 
     /// Whether there are commands that its user may not execute.
+    #[inline]
     pub(crate) fn is_restricted(&self) -> bool {
         self.standing.is_restricted
     }

@@ -237,6 +237,7 @@ fn copied_to(argv: &[&[u8]]) -> SmallVec<[usize; 2]> {
 
 impl Context<'_, '_> {
     /// Has the session know what its client is by now.
+    #[inline]
     pub(super) fn adopt_standing(&mut self) {
         if self.session.is_outdated() {
             self.session.adopt_standing(self.engine.standing_seen(&self.session.info));
@@ -244,10 +245,13 @@ impl Context<'_, '_> {
     }
 
     /// Refuses what the session's user may not do, and logs that.
+    #[inline]
     pub(super) fn admit_user(&self, found: &Found, argv: &[&[u8]]) -> Result<()> {
-        if !self.session.is_restricted() {
-            return Ok(());
-        }
+        if self.session.is_restricted() { self.admit_restricted(found, argv) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn admit_restricted(&self, found: &Found, argv: &[&[u8]]) -> Result<()> {
         let user = self.session.info.user();
         check(self.engine, &user, found, argv, self.session.db).map_err(|denied| {
             // The log describes the client, of which this is the last command.

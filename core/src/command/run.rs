@@ -93,6 +93,7 @@ pub(crate) fn execute(
 }
 
 /// Takes the reply of a command back, from there on, where the client wants none. Messages, which some have beside, it gets.
+#[inline]
 pub(crate) fn leave_out(session: &SessionState, reply: &mut Reply, start: usize) {
     if session.leaves_reply_out() && !session.has_sent_messages {
         reply.truncate(start);

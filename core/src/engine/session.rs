@@ -146,12 +146,29 @@ impl Session {
         let inner = &self.client.engine.inner;
         inner.ensure_background();
         self.client.state.info.last_seen_ms.store(inner.keyspace.clock.coarse_ms(), Ordering::Relaxed);
-        let words = inner.own_words(argv);
+        if inner.has_renames() {
+            return self.run_renamed(argv);
+        }
+        run::execute(
+            &self.client.engine.inner,
+            &mut self.client.state,
+            table::resolve(argv),
+            argv,
+            &mut self.reply,
+        )
+    }
+
+    /// Runs a command of an engine where some have other names.
+    #[cold]
+    #[inline(never)]
+    fn run_renamed(&mut self, argv: &[&[u8]]) -> Outcome {
+        let Client { engine, state } = &mut self.client;
+        let words = engine.inner.own_words(argv);
         let (resolved, words) = match &words {
             Some(words) => (table::resolve(words), &words[..]),
             None => (Err(table::unresolved(argv)), argv),
         };
-        run::execute(&self.client.engine.inner, &mut self.client.state, resolved, words, &mut self.reply)
+        run::execute(&engine.inner, state, resolved, words, &mut self.reply)
     }
 
     /// The replies since the last [`Session::clear_replies`].

@@ -50,8 +50,13 @@ impl Local {
         Ok(())
     }
 
-    /// The words of a call with the command's own name; `None` if what the client calls is no command. One load where nothing is renamed.
+    /// Whether a command has another name. One load.
     #[inline]
+    pub(crate) fn has_renames(&self) -> bool {
+        self.renames.0.get().is_some()
+    }
+
+    /// The words of a call with the command's own name; `None` if what the client calls is no command.
     pub(crate) fn own_words<'a, 'w>(&self, argv: &'a [&'w [u8]]) -> Option<Cow<'a, [&'w [u8]]>> {
         match self.renames.0.get() {
             None => Some(Cow::Borrowed(argv)),

@@ -62,7 +62,15 @@ impl Db<'_> {
     }
 
     /// Sees to the keys that reads met.
+    #[inline]
     pub(crate) fn settle_met(&mut self) {
+        if !self.met.get_mut().is_empty() {
+            self.settle_all_met();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_all_met(&mut self) {
         let home = self.index;
         let mut moved = 0;
         for Met { db, key, what, events } in std::mem::take(self.met.get_mut()) {
