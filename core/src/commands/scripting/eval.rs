@@ -62,7 +62,7 @@ pub(super) fn digest_in(word: &[u8]) -> Option<Digest> {
 }
 
 /// The script of this sum.
-fn script_called(context: &Context<'_, '_>, word: &[u8]) -> Result<Arc<Script>> {
+pub(super) fn script_called(context: &Context<'_, '_>, word: &[u8]) -> Result<Arc<Script>> {
     digest_in(word).and_then(|digest| context.engine.scripts.find(&digest)).ok_or_else(no_script)
 }
 

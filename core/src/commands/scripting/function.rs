@@ -2,7 +2,7 @@
 //!
 //! What changes them holds every shard: so it stands in the log at its place, and no function runs meanwhile.
 
-use super::script::{help_of, told};
+use super::script::{FlushType, help_of, told};
 use crate::command::{Arg, Args, Command, Context, Parse, Reply, Session};
 use crate::error::{Error, Result};
 use crate::pattern::glob_matches;
@@ -87,14 +87,6 @@ impl Session for FunctionDump {
         reply.bulk(&rdb::dumped_functions(&codes, context.engine.config.hot())?);
         Ok(())
     }
-}
-
-#[derive(Arg, Clone, Copy, PartialEq, Eq)]
-enum FlushType {
-    #[arg(token = "ASYNC")]
-    Async,
-    #[arg(token = "SYNC")]
-    Sync,
 }
 
 /// Deletes all libraries and functions.

@@ -1,6 +1,6 @@
 //! SCRIPT: the scripts that are cached, and the one that runs.
 
-use super::eval::digest_in;
+use super::eval::{digest_in, script_called};
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::commands::help;
 use crate::error::{Error, ErrorKind, Result};
@@ -98,7 +98,7 @@ impl Session for ScriptExists<'_> {
 }
 
 #[derive(Arg, Clone, Copy, PartialEq, Eq)]
-enum FlushType {
+pub(super) enum FlushType {
     #[arg(token = "ASYNC")]
     Async,
     #[arg(token = "SYNC")]
@@ -275,9 +275,7 @@ pub struct ScriptShow<'a> {
 
 impl Session for ScriptShow<'_> {
     fn execute(&self, context: &mut Context<'_, '_>, reply: &mut Reply) -> Result<()> {
-        let script = digest_in(self.sha1).and_then(|digest| context.engine.scripts.find(&digest));
-        let script = script.ok_or_else(|| Error::new(ErrorKind::NoScript, "NOSCRIPT No matching script."))?;
-        reply.bulk(&script.body);
+        reply.bulk(&script_called(context, self.sha1)?.body);
         Ok(())
     }
 }
