@@ -77,6 +77,7 @@ const PEERS: &[(&str, Run)] = &[
     }),
     ("valkey-memory", |plan| valkey::memory(LARGE / plan.large)),
     ("valkey-calls", |plan| valkey::calls(LARGE / plan.large)),
+    ("valkey-scripts", |_| valkey::scripts()),
     ("valkey-expiry", |plan| valkey::mass_expiry(LARGE / plan.large)),
     ("valkey-files", |plan| valkey::files(LARGE / plan.large)),
 ];

@@ -112,6 +112,16 @@ impl Client {
         self.request.clear();
     }
 
+    /// The text that a command replies.
+    fn text(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        self.add(words);
+        self.send();
+        let mut text = vec![0; usize::try_from(self.head()).expect("a text has a length") + 2];
+        self.socket.read_exact(&mut text).expect("the server answers");
+        text.truncate(text.len() - 2);
+        text
+    }
+
     /// The number in the next line of a reply, whatever its type; 0 for a text.
     fn head(&mut self) -> i64 {
         self.line.clear();
@@ -330,6 +340,35 @@ pub fn calls(scale: u64) {
     time("ZRANGE of 10 of 100,000 members", calls, &mut |client, _| {
         let from = draw();
         client.add(&[b"ZRANGE", b"large", from.to_string().as_bytes(), (from + 9).to_string().as_bytes()]);
+    });
+}
+
+/// What scripts and transactions take: the procedure of `limits scripts`.
+pub fn scripts() {
+    const CLIENTS: u64 = 1_000;
+    const CALLS: u64 = 10 * CLIENTS;
+    const LIMIT: &[u8] = include_bytes!("../../src/limit.lua");
+    let (peer, server) = (name(), Server::start());
+    let mut client = server.client();
+    let time = |number: u64| (10_000_000 + number / CLIENTS * 10).to_string();
+    let digest = client.text(&[b"SCRIPT", b"LOAD", LIMIT]);
+    let mut measure = |case: &str, count: u64, command: &mut dyn FnMut(&mut Client, u64)| {
+        let start = Instant::now();
+        for number in 0..count {
+            command(&mut client, number);
+            client.send();
+            client.reply();
+        }
+        let each = start.elapsed().as_nanos() as f64 / count as f64;
+        print(&format!("{case}, CPU time"), "ns", each, &peer);
+    };
+    measure("EVALSHA of a sliding-window limit, its key declared", CALLS, &mut |client, number| {
+        let (name, now) = (key(number % CLIENTS), time(number));
+        client.add(&[b"EVALSHA", &digest, b"1", &name, now.as_bytes(), b"40", b"4"]);
+    });
+    measure("EVALSHA of a sliding-window limit, its key not declared", CALLS, &mut |client, number| {
+        let (name, now) = (key(CLIENTS + number % CLIENTS), time(number));
+        client.add(&[b"EVALSHA", &digest, b"0", now.as_bytes(), b"40", b"4", &name]);
     });
 }
 

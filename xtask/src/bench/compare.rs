@@ -116,7 +116,7 @@ fn peer_command(program: &Path, peer: &str, quick: bool) -> Command {
 /// Ours, and the same of a real server.
 fn engine(run: &mut Run) -> Result<(), String> {
     let cases: Vec<&str> = limits::CASES.iter().copied().filter(|case| *case != "files").collect();
-    beside_a_server(run, &cases, &["valkey-memory", "valkey-calls", "valkey-expiry"])
+    beside_a_server(run, &cases, &["valkey-memory", "valkey-calls", "valkey-scripts", "valkey-expiry"])
 }
 
 /// The same of what is on disk.

@@ -25,6 +25,7 @@ pub const CASES: &[&str] = &[
     "type-calls",
     "type-growth",
     "type-copies",
+    "scripts",
     "files",
 ];
 

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 mod files;
+mod scripts;
 mod types;
 
 use std::process::ExitCode;
@@ -40,10 +41,11 @@ fn main() -> ExitCode {
         "type-calls" => types::calls(scale),
         "type-growth" => types::growth(scale),
         "type-copies" => types::copies(scale),
+        "scripts" => scripts::scripts(scale),
         "files" => files::files(scale),
         _ => {
             eprintln!(
-                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle|type-memory|type-calls|type-growth|type-copies|files [SCALE]"
+                "usage: limits bytes-16|bytes-16-ttl|bytes-64|hash-10|hash-1000|memory-limit|mass-expiry|growth|hash-growth|hash-copy|small-engine|rearm|idle|type-memory|type-calls|type-growth|type-copies|scripts|files [SCALE]"
             );
             return ExitCode::FAILURE;
         }

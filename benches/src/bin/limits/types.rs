@@ -102,13 +102,13 @@ fn bytes(
 }
 
 /// Nanoseconds of CPU time that a call takes, of so many.
-fn time(count: u64, mut call: impl FnMut(u64)) -> f64 {
+pub fn time(count: u64, mut call: impl FnMut(u64)) -> f64 {
     let start = thread_ns();
     (0..count).for_each(&mut call);
     (thread_ns() - start) as f64 / count as f64
 }
 
-fn judge_calls(name: &str, goal: f64, figures: &[f64]) {
+pub fn judge_calls(name: &str, goal: f64, figures: &[f64]) {
     let mut figures = figures.to_vec();
     figures.sort_by(f64::total_cmp);
     report(&format!("{name}, CPU time"), "ns", figures[figures.len() / 2], goal);
