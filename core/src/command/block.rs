@@ -286,7 +286,8 @@ impl Context<'_, '_> {
             }
             return was_on;
         };
-        // The transaction holds every shard, and nobody may be woken under a lock.
+        // Nobody may be woken under a lock.
+        locked.db.cover_all();
         let was_on = blocking.leave(keyspace, Some(locked.db.locks_mut()));
         if was_on {
             locked.db.after_unlock(Box::new(move || blocking.end(how)));

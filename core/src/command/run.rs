@@ -438,7 +438,7 @@ impl<'e> Context<'_, 'e> {
         run: impl FnOnce(&mut Db<'_>) -> Result<()>,
     ) -> Result<()> {
         let index = self.session.db;
-        self.with_locks(argv, |keyspace| locks_for(keyspace, index, command), run)
+        self.with_locks(argv, |keyspace| locks_for(keyspace, index, command), |db| cover(db, command), run)
     }
 
     /// Runs `work` on the whole keyspace, with every shard locked. `argv` is what the log gets if it changes anything.
@@ -447,19 +447,21 @@ impl<'e> Context<'_, 'e> {
         argv: &[&[u8]],
         work: impl FnOnce(&mut Db<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.with_locks(argv, |keyspace| Locks::all(keyspace), work)
+        self.with_locks(argv, |keyspace| Locks::all(keyspace), |db| db.cover_all(), work)
     }
 
-    /// Runs `work` under the locks of the running transaction, or else under those that `lock` takes.
+    /// Runs `work` under the locks of the running transaction, which `cover` has taken if they are not all yet, or else under those that `lock` takes.
     fn with_locks<R>(
         &mut self,
         argv: &[&[u8]],
         lock: impl for<'k> FnOnce(&'k Keyspace) -> Locks<'k>,
+        cover: impl FnOnce(&mut Db<'_>),
         work: impl FnOnce(&mut Db<'_>) -> Result<R>,
     ) -> Result<R> {
         let index = self.session.db;
         if let Some(Locked { db, effects, .. }) = &mut self.transaction {
             db.select(index);
+            cover(db);
             let result = db.brace(argv).and_then(|()| work(db));
             db.settle(index, argv, effects);
             return result;
@@ -498,6 +500,16 @@ fn locks_for<'e, 'a, C: Parse<'a>>(keyspace: &'e Keyspace, db: usize, command: &
     } else {
         Locks::of(keyspace, db, &hashes)
     }
+}
+
+/// Sees to it that the shards of a command are locked: a script has locked those of the keys that it declared.
+fn cover<'a, C: Parse<'a>>(db: &mut Db<'_>, command: &C) {
+    if C::SPEC.whole_keyspace {
+        return db.cover_all();
+    }
+    let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+    command.each_key(&mut |key| hashes.push(key.hash()));
+    db.cover(hashes);
 }
 
 /// Whether running the command means locking every shard.

@@ -30,7 +30,7 @@ use crate::store::memory::{PAGE, Ref};
 use crate::sync::Ordering;
 use crate::value::editing::LazyTime;
 use crate::value::long::LongString;
-use crate::value::string::{is_embedded, over_deadline};
+use crate::value::string::{self, is_embedded, over_deadline};
 use crate::value::{Kind, MAX_IN_ARENA, NewValue};
 pub(crate) use effects::Aftermath;
 use effects::Effects;
@@ -55,6 +55,8 @@ pub struct Db<'e> {
     leaves_no_stamps: bool,
     /// It finds what has expired.
     finds_expired: bool,
+    /// It stores no string as an integer.
+    keeps_texts: bool,
     // Declared behind the locks: what is dropped here is dropped after the unlock.
     pub(super) effects: Effects,
 }
@@ -72,6 +74,7 @@ impl<'e> Db<'e> {
             has_changed: false,
             leaves_no_stamps: false,
             finds_expired: false,
+            keeps_texts: false,
             effects: Effects::default(),
         }
     }
@@ -80,6 +83,17 @@ impl<'e> Db<'e> {
     #[cold]
     pub(crate) fn be_told(&mut self, leaves_no_stamps: bool, finds_expired: bool) {
         (self.leaves_no_stamps, self.finds_expired) = (leaves_no_stamps, finds_expired);
+    }
+
+    /// From now on strings are stored as they came, also those that are integers, or no longer: the server stores what scripts set so.
+    pub(crate) fn keep_texts(&mut self, does: bool) {
+        self.keeps_texts = does;
+    }
+
+    /// A string that arrived in one piece, as it is to be stored.
+    #[inline]
+    pub(crate) fn encode<'v>(&self, text: &'v [u8]) -> NewValue<'v> {
+        if self.keeps_texts { NewValue::Bytes(Kind::Embedded, text) } else { string::encode(text) }
     }
 
     /// The database's number.
@@ -150,6 +164,22 @@ impl<'e> Db<'e> {
 
     pub(crate) fn locks_mut(&mut self) -> &mut Locks<'e> {
         &mut self.locks
+    }
+
+    /// Locks the shards of these keys as well, and then all others: a script that touches one key which it did not declare may touch any.
+    #[inline]
+    pub(crate) fn cover(&mut self, hashes: impl IntoIterator<Item = u64>) {
+        if hashes.into_iter().any(|hash| !self.locks.has(key::shard_of(hash))) {
+            self.cover_all();
+        }
+    }
+
+    /// Locks all shards: a script's, where they are not locked already.
+    pub(crate) fn cover_all(&mut self) {
+        if !matches!(self.locks, Locks::All(_)) {
+            let locks = std::mem::replace(&mut self.locks, Locks::Some(Vec::new()));
+            self.locks = locks.escalated(self.keyspace);
+        }
     }
 
     #[inline]

@@ -12,6 +12,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::escalation::Patience;
 use super::shard::ShardData;
 use super::shared::{ShardLine, Shared, TOUCHES};
 use crate::os::Guard;
@@ -171,6 +172,36 @@ impl Shard {
                 return;
             }
         }
+    }
+
+    /// [`Shard::lock`] for who holds other shards: it never sleeps in the mutex, but looks whether it is to give way, and gets nothing then.
+    #[inline]
+    pub(super) fn lock_beside(
+        &self,
+        gives_way: impl Fn() -> bool,
+        stamp: impl FnOnce(&ShardData, Noted<'_>),
+    ) -> Option<ShardGuard<'_>> {
+        let mut data = match self.data.try_lock() {
+            Some(data) => data,
+            None => self.wait_beside(gives_way)?,
+        };
+        if data.is_none() {
+            self.make(&mut data);
+        }
+        self.stamp_if_noted(made(&data), stamp);
+        Some(ShardGuard { shard: self, data, writing: false })
+    }
+
+    #[cold]
+    fn wait_beside(&self, gives_way: impl Fn() -> bool) -> Option<DataGuard<'_>> {
+        let mut patience = Patience::default();
+        while !gives_way() {
+            if let Some(data) = self.data.try_lock() {
+                return Some(data);
+            }
+            patience.wait();
+        }
+        None
     }
 
     /// [`Shard::lock`] if nobody holds the lock, and somebody did before.

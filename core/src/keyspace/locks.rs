@@ -8,6 +8,7 @@ use super::guard::ShardGuard;
 use super::read;
 use super::shard::ShardData;
 use crate::store::key::{SHARDS, shard_of};
+use crate::sync::MutexGuard;
 
 /// The shards a command has locked.
 pub(crate) enum Locks<'e> {
@@ -15,6 +16,8 @@ pub(crate) enum Locks<'e> {
     One(usize, ShardGuard<'e>),
     /// Several shards, ascending.
     Some(Vec<(usize, ShardGuard<'e>)>),
+    /// Those of the keys that a script has declared, ascending, and its turn to ask for the others.
+    Declared(Vec<(usize, ShardGuard<'e>)>, MutexGuard<'e, ()>),
     /// Every shard.
     All(Vec<ShardGuard<'e>>),
 }
@@ -39,12 +42,16 @@ impl<'e> Locks<'e> {
         match indices[..] {
             [index] => Locks::One(index, keyspace.lock(index)),
             _ if indices.len() == SHARDS => Locks::all(keyspace),
-            _ => Locks::Some(indices.into_iter().map(|index| (index, keyspace.lock(index))).collect()),
+            _ => {
+                let indices = indices.iter().copied();
+                let count = indices.len();
+                Locks::Some(keyspace.lock_ascending(indices, count, |index, guard| (index, guard)))
+            }
         }
     }
 
     pub(crate) fn all(keyspace: &'e Keyspace) -> Self {
-        Locks::All((0..SHARDS).map(|index| keyspace.lock(index)).collect())
+        Locks::All(keyspace.lock_ascending(0..SHARDS, SHARDS, |_, guard| guard))
     }
 
     /// A locked shard.
@@ -55,7 +62,7 @@ impl<'e> Locks<'e> {
     pub(crate) fn shard(&self, index: usize) -> &ShardData {
         match self {
             Locks::One(own, guard) if *own == index => guard,
-            Locks::Some(guards) => {
+            Locks::Some(guards) | Locks::Declared(guards, _) => {
                 let at = guards.binary_search_by_key(&index, |(own, _)| *own).expect("the key was declared");
                 &guards[at].1
             }
@@ -72,7 +79,7 @@ impl<'e> Locks<'e> {
     pub(crate) fn shard_mut(&mut self, index: usize) -> &mut ShardData {
         match self {
             Locks::One(own, guard) if *own == index => guard,
-            Locks::Some(guards) => {
+            Locks::Some(guards) | Locks::Declared(guards, _) => {
                 let at = guards.binary_search_by_key(&index, |(own, _)| *own).expect("the key was declared");
                 &mut guards[at].1
             }
@@ -85,7 +92,9 @@ impl<'e> Locks<'e> {
     pub(crate) fn indices(&self) -> Vec<usize> {
         match self {
             Locks::One(index, _) => vec![*index],
-            Locks::Some(guards) => guards.iter().map(|(index, _)| *index).collect(),
+            Locks::Some(guards) | Locks::Declared(guards, _) => {
+                guards.iter().map(|(index, _)| *index).collect()
+            }
             Locks::All(guards) => (0..guards.len()).collect(),
         }
     }
@@ -95,7 +104,9 @@ impl<'e> Locks<'e> {
     pub(super) fn has(&self, index: usize) -> bool {
         match self {
             Locks::One(own, _) => *own == index,
-            Locks::Some(guards) => guards.binary_search_by_key(&index, |(own, _)| *own).is_ok(),
+            Locks::Some(guards) | Locks::Declared(guards, _) => {
+                guards.binary_search_by_key(&index, |(own, _)| *own).is_ok()
+            }
             Locks::All(_) => true,
         }
     }
@@ -105,8 +116,25 @@ impl<'e> Locks<'e> {
     pub(super) fn any(&self, mut is_it: impl FnMut(&ShardData) -> bool) -> bool {
         match self {
             Locks::One(_, guard) => is_it(guard),
-            Locks::Some(guards) => guards.iter().any(|(_, guard)| is_it(guard)),
+            Locks::Some(guards) | Locks::Declared(guards, _) => guards.iter().any(|(_, guard)| is_it(guard)),
             Locks::All(guards) => guards.iter().any(|guard| is_it(guard)),
+        }
+    }
+
+    /// Calls `visit` for each locked shard that may have been changed.
+    #[inline]
+    pub(super) fn each_written(&mut self, mut visit: impl FnMut(&mut ShardData)) {
+        let mut visit = |guard: &mut ShardGuard<'_>| {
+            if guard.is_writing() {
+                visit(guard);
+            }
+        };
+        match self {
+            Locks::One(_, guard) => visit(guard),
+            Locks::Some(guards) | Locks::Declared(guards, _) => {
+                guards.iter_mut().for_each(|(_, guard)| visit(guard))
+            }
+            Locks::All(guards) => guards.iter_mut().for_each(visit),
         }
     }
 
@@ -115,13 +143,15 @@ impl<'e> Locks<'e> {
     pub(crate) fn each_mut(&mut self, mut visit: impl FnMut(&mut ShardData)) {
         match self {
             Locks::One(_, guard) => visit(guard),
-            Locks::Some(guards) => guards.iter_mut().for_each(|(_, guard)| visit(guard)),
+            Locks::Some(guards) | Locks::Declared(guards, _) => {
+                guards.iter_mut().for_each(|(_, guard)| visit(guard))
+            }
             Locks::All(guards) => guards.iter_mut().for_each(|guard| visit(guard)),
         }
     }
 }
 
 #[cold]
-fn undeclared() -> ! {
+pub(super) fn undeclared() -> ! {
     panic!("a command may only touch keys that it declared");
 }

@@ -9,6 +9,7 @@ pub(crate) mod db;
 pub(crate) mod deadlines;
 pub(crate) mod edits;
 pub(crate) mod entry;
+pub(crate) mod escalation;
 pub(crate) mod evictor;
 pub(crate) mod field_wheels;
 pub(crate) mod guard;
@@ -59,6 +60,7 @@ use crate::store::memory::Ref;
 use crate::striped::Lookups;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use access::{CALM_TICK_MS, Recording};
+use escalation::Escalation;
 use evictor::{Evictor, Stamps};
 use guard::{Shard, ShardGuard, Turn, Work};
 use hooks::Hooks;
@@ -72,6 +74,8 @@ pub(crate) struct Keyspace {
     /// The line to the background thread.
     pub(crate) task: Task,
     pub(crate) shards: Box<[Shard; SHARDS]>,
+    /// How scripts come to more shards than they asked for first.
+    pub(crate) escalation: Escalation,
     pub(crate) evictor: Evictor,
     /// Which shard is having its entries moved together.
     pub(crate) turn: Arc<Turn>,
@@ -115,6 +119,7 @@ impl Keyspace {
         let keyspace = Self {
             task,
             shards: shards.unwrap_or_else(|_| unreachable!("as many as there are")),
+            escalation: Escalation::default(),
             evictor: Evictor::new(),
             turn,
             shared,
@@ -148,6 +153,7 @@ impl Keyspace {
 
     /// Locks the evictor, every shard, and what hooks are guarded by.
     pub(crate) fn freeze<'a>(&'a self, held: &mut Vec<Box<dyn Guard + 'a>>) {
+        held.push(Box::new(self.escalation.turn()));
         self.evictor.freeze(held);
         held.push(Box::new(self.shards.iter().map(|shard| shard.hold()).collect::<Vec<_>>()));
         self.shared.freeze(held);
@@ -171,6 +177,11 @@ impl Keyspace {
     #[inline(always)]
     fn in_place<R>(&self, shard: usize, line: &ShardLine, work: impl Work<Done = R>) -> Option<R> {
         self.shards[shard].in_place(line, |shard, noted| self.stamp(shard, noted), work)
+    }
+
+    /// [`Keyspace::lock`] for who holds other shards; nothing if it is to give way instead.
+    pub(crate) fn lock_beside(&self, shard: usize, gives_way: impl Fn() -> bool) -> Option<ShardGuard<'_>> {
+        self.shards[shard].lock_beside(gives_way, |shard, noted| self.stamp(shard, noted))
     }
 
     /// [`Keyspace::lock`] if nobody holds the lock.

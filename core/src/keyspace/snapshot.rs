@@ -250,6 +250,7 @@ impl<'k> Snapshot<'k> {
             std::mem::forget(left);
         }
         // Shards that nobody has locked hold nothing, and what comes into them is no part of the snapshot.
+        let _turn = keyspace.escalation.turn();
         let mut shards: Vec<_> = keyspace.shards.iter().map(|shard| shard.hold()).collect();
         let databases: Arc<[_]> = keyspace.shared.databases_by_place().into();
         for shard in shards.iter_mut().filter_map(|shard| shard.as_mut()) {

@@ -137,8 +137,8 @@ pub(super) struct Writing<'w> {
     pub(super) resp3: bool,
     /// Lua's `next`.
     pub(super) next: &'w Function,
-    /// Holds the tables that stand too deep for this side, which can hold only so many values.
-    pub(super) deep: Table,
+    /// Holds the tables that stand too deep for this side, which can hold only so many values. It is empty before and after.
+    pub(super) deep: &'w Table,
 }
 
 /// A table that is being written.
@@ -208,6 +208,7 @@ impl Writing<'_> {
     /// The interpreter has no memory.
     pub(super) fn value(&mut self, value: &Value) -> mlua::Result<()> {
         let mut levels: Vec<Level> = self.begin(value, 0)?.into_iter().collect();
+        let mut has_deep = false;
         while let Some(level) = levels.last_mut() {
             let table = level.table.clone();
             let next = match table {
@@ -225,6 +226,7 @@ impl Writing<'_> {
                             && let Some(table) = level.table.take()
                         {
                             self.deep.raw_set(level.depth as i64, table)?;
+                            has_deep = true;
                         }
                         levels.push(level);
                     }
@@ -236,7 +238,7 @@ impl Writing<'_> {
                 }
             }
         }
-        Ok(())
+        if has_deep { self.deep.clear() } else { Ok(()) }
     }
 
     /// Writes a value, or the beginning of one that has several.

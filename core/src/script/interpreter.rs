@@ -125,6 +125,8 @@ pub(super) struct Interpreter {
     pub(super) shared: Rc<Shared>,
     /// Lua's `next`.
     pub(super) next: Function,
+    /// What writes replies keeps here what it can't hold itself.
+    pub(super) deep: Table,
     compiled: HashMap<Digest, Function>,
     compiled_bytes: usize,
     runs: u32,
@@ -153,7 +155,7 @@ impl Interpreter {
         libraries::random::add(&lua, &host, &shared)?;
         let prelude = lua.load(include_str!("sandbox.lua")).set_name(SANDBOX).into_function()?;
         let next = lua.globals().get("next")?;
-        let (compile, run, server, library): (_, _, _, Table) =
+        let (compile, run, server, library): (_, _, Table, Table) =
             prelude.call((&host, libraries::all(&lua, &shared)?))?;
         let own = shared.clone();
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(PATIENCE), move |_, _| {
@@ -163,9 +165,12 @@ impl Interpreter {
             Err(mlua::Error::external(libraries::Raised::Error { text: own.why(), is_counted: false }))
         })?;
         let (compiled, compiled_bytes, runs) = (HashMap::new(), 0, 0);
-        let (library_server, compile_library) = (library.raw_get("server")?, library.raw_get("compile")?);
+        let (library_server, compile_library): (Table, _) =
+            (library.raw_get("server")?, library.raw_get("compile")?);
+        call::add_by_call(&lua, &server)?;
+        call::add_by_call(&lua, &library_server)?;
         let (load_library, run_function) = (library.raw_get("load")?, library.raw_get("run")?);
-        let libraries = HashMap::new();
+        let (libraries, deep) = (HashMap::new(), lua.create_table()?);
         Ok(Interpreter {
             lua,
             compile,
@@ -178,6 +183,7 @@ impl Interpreter {
             libraries,
             shared,
             next,
+            deep,
             compiled,
             compiled_bytes,
             runs,

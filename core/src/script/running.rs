@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{BString, Function, Lua, LuaString, MultiValue, Table, Value};
+use smallvec::SmallVec;
 
 use super::call::{self, Resolve, Running};
 use super::convert::{Writing, error_of};
@@ -13,7 +14,7 @@ use crate::command::run::{self, Context, Locked};
 use crate::command::{Form, Reply};
 use crate::error::{Error, Result, until_zero};
 use crate::keyspace::locks::Locks;
-use crate::keyspace::{Db, Group};
+use crate::keyspace::{Db, Group, Key};
 use crate::local::Local;
 use crate::scripts::libraries::Library;
 use crate::scripts::{Script, ScriptFlags};
@@ -57,8 +58,8 @@ struct Rights {
     has_no_room: bool,
 }
 
-/// Runs a script and writes its reply. All shards are locked meanwhile, unless a transaction holds them already: what its keys are, only the
-/// script knows.
+/// Runs a script and writes its reply. The shards of the keys that it declares are locked meanwhile, and all from when it touches another; unless a
+/// transaction holds them all already.
 ///
 /// # Errors
 /// The script may not run, is none, or failed. What it has changed by then stands.
@@ -94,7 +95,10 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
         context.wait_for_script()?;
         let begun = Begun::new(engine, &shared);
         let keyspace = &engine.keyspace;
-        let mut db = Db::new(keyspace, context.session.origin(), Locks::all(keyspace));
+        let hashes: SmallVec<[u64; 8]> =
+            call.keys.iter().map(|key| Key::new(key, &keyspace.seed).hash()).collect();
+        let locks = Locks::declared(keyspace, context.session.db, &hashes);
+        let mut db = Db::new(keyspace, context.session.origin(), locks);
         context.session.instruct(&mut db);
         let (mut effects, mut options_changed) = (Group::default(), false);
         let running = Running {
@@ -112,6 +116,10 @@ pub(crate) fn run(context: &mut Context<'_, '_>, call: &Call<'_>, reply: &mut Re
         };
         let result = execute(interpreter, &function, running, call, reply);
         drop(begun);
+        if db.is_to_serve() {
+            // Waiters may touch other keys.
+            db.cover_all();
+        }
         let released = run::release(db, &effects);
         effects.recycle();
         if options_changed {
@@ -188,9 +196,11 @@ fn execute(
     engine.scripts.begin(timer, info.id, function_called);
     shared.begin(engine, timer);
     running.session.in_script = true;
+    running.db.keep_texts(true);
     let running = RefCell::new(running);
     let outcome = evaluate(interpreter, function, &running, call);
-    let session = running.into_inner().session;
+    let Running { session, db, .. } = running.into_inner();
+    db.keep_texts(false);
     session.in_script = false;
     session.select(before.0);
     info.last_command.store(before.1, Ordering::Relaxed);
@@ -198,9 +208,8 @@ fn execute(
     interpreter.tidy(engine);
     match outcome {
         Ok((true, value)) => {
-            let deep = interpreter.lua.create_table().map_err(|error| broken(&error))?;
             let (stats, resp3, next) = (&engine.stats, shared.resp3.get(), &interpreter.next);
-            let mut writing = Writing { reply: &mut *reply, stats, resp3, next, deep };
+            let mut writing = Writing { reply: &mut *reply, stats, resp3, next, deep: &interpreter.deep };
             writing.value(&value).map_err(|error| broken(&error))
         }
         Ok((false, Value::Table(error))) => fail(&error, reply).map_err(|error| broken(&error))?,
@@ -226,30 +235,20 @@ fn evaluate(
         |lua: &Lua, values: &MultiValue| running.try_borrow_mut().map_err(|_| again())?.call(lua, values);
     lua.scope(|scope| {
         let call = scope.create_function(|lua, values: MultiValue| {
-            execute(lua, &values)?.map_err(mlua::Error::external)
+            if values.front() != Some(&call::ASKS) {
+                return execute(lua, &values)?.map_err(mlua::Error::external);
+            }
+            let running = running.try_borrow().map_err(|_| again())?;
+            let may = call::check_command((running.engine, running.session), running.resolve, &values);
+            may.map(Value::Boolean).map_err(mlua::Error::external)
         })?;
         server.raw_set("call", call)?;
-        let pcall = scope.create_function(|lua, values: MultiValue| match execute(lua, &values)? {
-            Ok(value) => Ok(value),
-            Err(raised) => raised.value(lua),
-        })?;
-        server.raw_set("pcall", pcall)?;
-        let check = scope.create_function(|_, values: MultiValue| {
-            let running = running.try_borrow().map_err(|_| again())?;
-            call::check_command((running.engine, running.session), running.resolve, &values)
-                .map_err(mlua::Error::external)
-        })?;
-        server.raw_set("acl_check_cmd", check)?;
         run.call((function, words(lua, call_words.keys)?, words(lua, call_words.arguments)?))
     })
 }
 
 fn words(lua: &Lua, words: &[&[u8]]) -> mlua::Result<Table> {
-    let table = lua.create_table_with_capacity(words.len(), 0)?;
-    for word in words {
-        table.raw_push(lua.create_string(word)?)?;
-    }
-    Ok(table)
+    lua.create_sequence_from(words.iter().map(|word| BString::from(*word)))
 }
 
 /// The error of a script, where it is to be counted; else it is written here.

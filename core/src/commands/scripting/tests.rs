@@ -170,3 +170,82 @@ fn scripts_of_several_threads_are_steps_of_one_row() {
     );
     assert_eq!(execute(&mut session, &[b"GET", b"m"]), format!("$4\r\n{}\r\n", 6 * EACH));
 }
+
+/// Accounts, more than there are shards among which they could fall together.
+const ACCOUNTS: usize = 40;
+
+fn account(number: usize) -> String {
+    format!("account:{}", number % ACCOUNTS)
+}
+
+#[test]
+fn scripts_that_touch_more_than_they_declare_stay_one_step_and_wait_for_nobody_who_waits() {
+    /// From an account that is declared to one that is not.
+    const MOVE: &[u8] =
+        b"redis.call('DECRBY', KEYS[1], ARGV[2]) local got = redis.call('INCRBY', ARGV[1], ARGV[2]) return got";
+    let engine = engine("");
+    let mut session = engine.session(Form::Resp);
+    for number in 0..ACCOUNTS {
+        execute(&mut session, &[b"SET", account(number).as_bytes(), b"100"]);
+    }
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let movers = [1, 7].map(|step| {
+            let (engine, is_over) = (&engine, &is_over);
+            scope.spawn(move || {
+                let mut session = engine.session(Form::Resp);
+                for round in 0..1500 {
+                    let (from, to) = (account(round * step), account(round * step * 3 + 1));
+                    let reply =
+                        execute(&mut session, &[b"EVAL", MOVE, b"1", from.as_bytes(), to.as_bytes(), b"3"]);
+                    assert!(reply.starts_with(':'), "{reply}");
+                }
+                is_over.store(true, Ordering::Relaxed);
+            })
+        });
+        // Those who lock several shards, in a form that sees all accounts at one moment, and another that changes two.
+        let (engine, is_over) = (&engine, &is_over);
+        scope.spawn(move || {
+            let mut session = engine.session(Form::Resp);
+            let names: Vec<String> = (0..ACCOUNTS).map(account).collect();
+            let mut words: Vec<&[u8]> = vec![b"MGET"];
+            words.extend(names.iter().map(String::as_bytes));
+            while !is_over.load(Ordering::Relaxed) {
+                let reply = execute(&mut session, &words);
+                let texts = reply.lines().filter(|line| !line.starts_with(['$', '*']));
+                let sum: i64 = texts.map(|text| text.parse::<i64>().unwrap()).sum();
+                assert_eq!(sum, 100 * ACCOUNTS as i64);
+            }
+        });
+        scope.spawn(move || {
+            let mut session = engine.session(Form::Resp);
+            for round in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                execute(&mut session, &[b"MULTI"]);
+                execute(&mut session, &[b"DECR", account(round).as_bytes()]);
+                execute(&mut session, &[b"INCR", account(round * 5 + 2).as_bytes()]);
+                assert!(execute(&mut session, &[b"EXEC"]).starts_with("*2"));
+            }
+        });
+        movers.into_iter().for_each(|mover| mover.join().unwrap());
+    });
+}
+
+#[test]
+fn who_waits_for_several_keys_is_served_by_a_script_that_declares_one() {
+    let engine = engine("");
+    let (mut waiter, mut session) = (engine.session(Form::Resp), engine.session(Form::Resp));
+    for number in 0..50 {
+        let (one, other) = (format!("one:{number}"), format!("other:{number}"));
+        let wait: [&[u8]; 4] = [b"BLMOVE", one.as_bytes(), other.as_bytes(), b"LEFT"];
+        let wait = [&wait[..], &[b"RIGHT", b"0"]].concat();
+        assert_eq!(waiter.begin(&wait), crate::command::Outcome::Blocked);
+        let script = b"return redis.call('RPUSH', KEYS[1], 'element')";
+        assert_eq!(execute(&mut session, &[b"EVAL", script, b"1", one.as_bytes()]), ":1\r\n");
+        assert!(waiter.wait(None));
+        assert_eq!(waiter.replies(), b"$7\r\nelement\r\n");
+        assert_eq!(execute(&mut session, &[b"LLEN", other.as_bytes()]), ":1\r\n");
+    }
+}

@@ -4,7 +4,6 @@ use super::check_length;
 use crate::command::{Command, Reply, Write};
 use crate::error::Result;
 use crate::keyspace::{Db, EventClass, Key};
-use crate::value::string::encode;
 
 /// Appends to the string of a key; a missing key counts as empty.
 ///
@@ -31,7 +30,7 @@ impl Write for Append<'_> {
         check_length(db, total)?;
         match (length, db.lookup_mut(&self.key)) {
             (Some(length), Some(mut entry)) => entry.write_string(length, self.value)?,
-            _ => db.insert(&self.key, encode(self.value), None)?,
+            _ => db.insert(&self.key, db.encode(self.value), None)?,
         }
         db.notify(EventClass::String, "append", self.key.bytes());
         reply.count(total);

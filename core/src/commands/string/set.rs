@@ -6,7 +6,6 @@ use crate::command::{Arg, Command, Reply, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::{Db, EventClass, Key};
 use crate::num;
-use crate::value::string::encode;
 
 /// Stores a string under a key, whatever the key held before.
 ///
@@ -129,7 +128,7 @@ impl Set<'_> {
 
 /// Stores a string and announces it; the heart of every command that sets one.
 pub(crate) fn store(db: &mut Db<'_>, key: &Key<'_>, value: &[u8], deadline: Option<u64>) -> Result<()> {
-    db.insert(key, encode(value), deadline)?;
+    db.insert(key, db.encode(value), deadline)?;
     announce(db, key, deadline);
     Ok(())
 }

@@ -376,6 +376,11 @@ impl<'e> Db<'e> {
         }
     }
 
+    /// Whether waiters are to be served when the work ends.
+    pub(crate) fn is_to_serve(&self) -> bool {
+        self.effects.rare.as_ref().is_some_and(|rare| !rare.ready.is_empty())
+    }
+
     /// Ends the work: accounts memory, unlocks, then drops what was removed and tells the observers.
     pub(crate) fn release(self) {
         let keyspace = self.keyspace;
@@ -387,11 +392,11 @@ impl<'e> Db<'e> {
     #[inline]
     fn unlock(mut self) -> Option<Aftermath<'e>> {
         let keyspace = self.keyspace;
-        if self.effects.rare.as_ref().is_some_and(|rare| !rare.ready.is_empty()) {
+        if self.is_to_serve() {
             self.serve_waiters();
         }
         if self.has_changed || self.effects.rare.is_some() {
-            self.locks.each_mut(|shard| keyspace.report(shard));
+            self.locks.each_written(|shard| keyspace.report(shard));
         }
         self.publish_events();
         let Self { locks, effects, has_changed, .. } = self;

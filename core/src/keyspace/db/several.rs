@@ -14,7 +14,7 @@ use crate::keyspace::hooks::EventClass;
 use crate::store::key::Key;
 use crate::store::memory::Ref;
 use crate::value::NewValue;
-use crate::value::string::{encode, over_deadline};
+use crate::value::string::over_deadline;
 
 /// How one of the strings is stored.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ impl Db<'_> {
         if count == 1 {
             let (key, value) = string(0);
             let deadline = deadline(self, key);
-            self.insert(key, encode(value), deadline)?;
+            self.insert(key, self.encode(value), deadline)?;
             stored(self, 0, deadline);
             return Ok(());
         }
@@ -62,7 +62,7 @@ impl Db<'_> {
         for number in 0..count {
             let (key, value) = string(number);
             let deadline = deadline(self, key);
-            match self.stage(key, encode(value), deadline, &mut staged) {
+            match self.stage(key, self.encode(value), deadline, &mut staged) {
                 Ok(stage) => stages.push(stage),
                 Err(error) => {
                     for (number, stage) in stages.into_iter().enumerate().rev() {
@@ -75,7 +75,7 @@ impl Db<'_> {
         for (number, stage) in stages.into_iter().enumerate() {
             let (key, value) = string(number);
             let deadline = deadline(self, key);
-            self.put_in_place(key, encode(value), deadline, stage);
+            self.put_in_place(key, self.encode(value), deadline, stage);
             stored(self, number, deadline);
         }
         Ok(())
