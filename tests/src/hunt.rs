@@ -8,6 +8,7 @@ use crate::random::{self, Command, EXPIRY_WAIT_MS, Step};
 use crate::resp::{self, Client, Reply};
 use crate::rng::Rng;
 use crate::script::Mode;
+use crate::scripted;
 use crate::server::{Pair, Server};
 use std::collections::HashMap;
 use std::path::Path;
@@ -259,6 +260,7 @@ impl Side {
         }
         let first = clients.get_mut(&1).expect("just inserted");
         prepare(first, &[b"FLUSHALL".to_vec()])?;
+        prepare(first, &scripted::load())?;
         for words in setting.commands() {
             prepare(first, &words)?;
         }

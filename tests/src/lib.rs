@@ -11,6 +11,7 @@ pub mod resp;
 pub mod rng;
 pub mod run;
 pub mod script;
+pub mod scripted;
 pub mod server;
 pub mod sessions;
 pub mod users;

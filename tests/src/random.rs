@@ -6,6 +6,7 @@
 use crate::quote;
 use crate::rng::Rng;
 use crate::script::Mode;
+use crate::scripted;
 
 /// A command with the connection it is sent on and the way its replies are compared.
 #[derive(Clone, Debug)]
@@ -686,6 +687,9 @@ fn free(rng: &mut Rng) -> Command {
     let mut command = command(rng, 1, template, modes(mode));
     if rng.one_in(16) {
         malform(rng, &mut command.words);
+    }
+    if rng.one_in(8) {
+        command.words = scripted::wrap(rng, &command.words, command.modes.is_empty());
     }
     command
 }

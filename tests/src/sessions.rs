@@ -8,6 +8,7 @@ use crate::compare;
 use crate::quote;
 use crate::resp::{self, Client, Reply};
 use crate::rng::Rng;
+use crate::scripted;
 use crate::server::{Pair, Server};
 use std::collections::BTreeSet;
 use std::io;
@@ -179,7 +180,8 @@ impl Step {
             74 => &["APPEND", any, &element],
             _ => &["MGET", any, l, s],
         };
-        Step::Send(session, words.iter().map(|word| word.as_bytes().to_vec()).collect())
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        Step::Send(session, if rng.one_in(8) { scripted::wrap(rng, &words, true) } else { words })
     }
 }
 
@@ -216,6 +218,7 @@ impl Side {
     fn start(server: &Server, planted: &[Vec<u8>]) -> io::Result<Self> {
         let mut control = server.client()?;
         control.call(&["FLUSHALL"])?;
+        control.call(&scripted::load())?;
         control.call(&["CONFIG", "SET", "notify-keyspace-events", "AEmn"])?;
         if !planted.is_empty() {
             control.call(planted)?;

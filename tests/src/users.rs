@@ -6,6 +6,7 @@ use crate::compare;
 use crate::quote;
 use crate::resp::{Client, Reply};
 use crate::rng::Rng;
+use crate::scripted;
 use crate::server::{Pair, Server};
 use std::io;
 
@@ -107,6 +108,9 @@ pub fn hunt(pair: &Pair, seed: u64, changes: usize) -> io::Result<Option<String>
     let servers = [Server::start(&pair.oracle)?, Server::start(&pair.subject)?];
     let [mut oracle, mut subject] = [servers[0].client()?, servers[1].client()?];
     let names = Names::common(&mut oracle, &mut subject)?;
+    for admin in [&mut oracle, &mut subject] {
+        admin.call(&scripted::load())?;
+    }
     let mut users = [servers[0].client()?, servers[1].client()?];
     let mut rng = Rng::new(seed);
     let mut sent = Vec::new();
@@ -124,7 +128,10 @@ pub fn hunt(pair: &Pair, seed: u64, changes: usize) -> io::Result<Option<String>
         let own = (0..CALLS).map(|_| words(rng.pick(TEMPLATES)));
         let calls = calls.into_iter().map(|call| (true, call)).chain(own.map(|call| (false, call)));
         for (is_admin, call) in calls.collect::<Vec<_>>() {
-            let bytes: Vec<Vec<u8>> = call.iter().map(|word| word.clone().into_bytes()).collect();
+            let mut bytes: Vec<Vec<u8>> = call.iter().map(|word| word.clone().into_bytes()).collect();
+            if !is_admin && rng.one_in(4) {
+                bytes = scripted::wrap(&mut rng, &bytes, true);
+            }
             let who = if is_admin { "" } else { "@2 " };
             sent.push(format!("{who}{}", quote::line(&bytes)));
             let [one, other] = &mut users;
