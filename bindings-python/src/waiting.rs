@@ -82,10 +82,9 @@ impl Wake for InLoop {
     }
 }
 
-/// Has `wake(future)` called in an event loop whenever something comes for a session; nothing any more without a loop.
-pub fn set_waker(session: &Session, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
-    let waker = on.map(|on| Arc::new(InLoop { on, wake, future }) as Arc<dyn Wake>);
-    session.set_waker(waker);
+/// What calls `wake(future)` in an event loop; nothing without a loop.
+pub fn in_loop(on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) -> Option<Arc<dyn Wake>> {
+    on.map(|on| Arc::new(InLoop { on, wake, future }) as Arc<dyn Wake>)
 }
 
 /// The reply of a command of a coroutine, which has yet to come. Awaiting it waits for it.
@@ -155,7 +154,7 @@ impl Later {
     /// Has `wake(future)` called in the event loop once it has come.
     fn wake(&self, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
         if let Some(session) = &*self.session.lock() {
-            set_waker(session, on, wake, future);
+            session.set_waker(in_loop(on, wake, future));
         }
     }
 

@@ -9,6 +9,7 @@ __all__ = [
     "AuthenticationError",
     "BusyLoadingError",
     "ConnectionError",
+    "CopyWarning",
     "DataError",
     "ExecAbortError",
     "InvalidResponse",
@@ -64,3 +65,7 @@ class InvalidResponse(KeysteadError):
 
 class DataError(KeysteadError, ValueError):
     """An argument or option of Keystead itself is not valid, or a stored value can't be read."""
+
+
+class CopyWarning(RuntimeWarning):
+    """A worker has an engine of its own where it was to share one: what it changes nobody else sees."""
