@@ -4,8 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keystead::{Form, Item, Outcome, Session, Wake};
 use parking_lot::Mutex;
@@ -15,9 +14,9 @@ use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
 use crate::engine::PyEngine;
-use crate::exit::enter;
+use crate::exit::{detach, enter};
 use crate::memory::copied;
-use crate::readiness::{Readiness, both};
+use crate::readiness::{Bell, Readiness, both};
 use crate::reply::{Style, decode};
 use crate::sessions::{argv_of, encode};
 use crate::waiting;
@@ -25,9 +24,10 @@ use crate::waiting;
 /// A session and the replies that nobody has read yet.
 #[pyclass(frozen, module = "keystead._keystead")]
 pub struct Link {
-    /// `None` once it was closed, and while a thread waits with it.
+    /// `None` once it was closed.
     inner: Mutex<Option<Inner>>,
-    is_closed: AtomicBool,
+    /// Wakes the threads that wait.
+    bell: Arc<Bell>,
     make_error: Py<PyAny>,
 }
 
@@ -40,6 +40,8 @@ struct Inner {
     readiness: Option<Arc<Readiness>>,
     /// Who is woken in an event loop of Python.
     in_loop: Option<Arc<dyn Wake>>,
+    /// What wakes threads, once one has waited.
+    bell: Option<Arc<Bell>>,
 }
 
 impl Inner {
@@ -116,30 +118,13 @@ impl Inner {
     /// Has whoever waits for the session be woken.
     fn set_wakers(&self) {
         let readiness = self.readiness.clone().map(|readiness| readiness as Arc<dyn Wake>);
-        self.session.set_waker(both(readiness, self.in_loop.clone()));
+        let bell = self.bell.clone().map(|bell| bell as Arc<dyn Wake>);
+        self.session.set_waker(both(both(readiness, bell), self.in_loop.clone()));
     }
 
     /// Whether something may come that is not there yet.
     fn may_come(&self) -> bool {
         self.session.is_blocked() || self.session.is_pushed_to()
-    }
-
-    /// Waits, and lets signal handlers run meanwhile, until there is something to read, if anything may come, or so long at most.
-    fn wait(&mut self, py: Python<'_>, time: Option<Duration>) -> PyResult<()> {
-        if self.session.is_blocked() {
-            match waiting::wait(py, &mut self.session, time) {
-                Ok(true) => self.took(),
-                Ok(false) => Ok(()),
-                Err(error) => self.go_on().and(Err(error)),
-            }
-        } else if self.session.is_pushed_to() {
-            if let Some(message) = waiting::while_signals(py, &mut self.session, time, received)? {
-                self.replies.push_back(copied(&message)?);
-            }
-            Ok(())
-        } else {
-            Ok(())
-        }
     }
 }
 
@@ -154,8 +139,8 @@ impl Link {
     fn new(engine: &Bound<'_, PyEngine>, make_error: Py<PyAny>) -> Self {
         let session = engine.get().engine.session(Form::Tape);
         let (replies, behind) = (VecDeque::new(), VecDeque::new());
-        let inner = Inner { session, replies, behind, readiness: None, in_loop: None };
-        Self { inner: Mutex::new(Some(inner)), is_closed: AtomicBool::new(false), make_error }
+        let inner = Inner { session, replies, behind, readiness: None, in_loop: None, bell: None };
+        Self { inner: Mutex::new(Some(inner)), bell: Arc::default(), make_error }
     }
 
     /// Begins a packed command; its reply waits for [`Link::read`]. Named after the socket method whose place it takes.
@@ -253,9 +238,9 @@ impl Link {
 
     /// Ends the session.
     fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
         let ended = self.inner.lock().take();
         drop(ended);
+        self.bell.wake();
     }
 }
 
@@ -271,28 +256,63 @@ impl Link {
     }
 
     /// Waits until there is something to read, if anything may come, or so long at most, and then looks; `None` once it was closed.
+    #[inline]
     fn wait_and<R>(
         &self,
         py: Python<'_>,
         time: Option<Duration>,
         look: impl FnOnce(&mut Inner) -> R,
     ) -> PyResult<Option<R>> {
+        if !self.is_over(time)? {
+            self.wait(py, time)?;
+        }
+        Ok(self.inner.lock().as_mut().map(look))
+    }
+
+    /// Whether there is nothing to wait for, or no time left.
+    #[inline]
+    fn is_over(&self, left: Option<Duration>) -> PyResult<bool> {
         let mut guard = self.inner.lock();
-        let Some(inner) = guard.as_mut() else { return Ok(None) };
+        let Some(inner) = guard.as_mut() else { return Ok(true) };
         inner.look()?;
         inner.show()?;
-        if !inner.replies.is_empty() || !inner.may_come() || time == Some(Duration::ZERO) {
-            return Ok(Some(look(inner)));
+        Ok(!inner.replies.is_empty() || !inner.may_come() || left == Some(Duration::ZERO))
+    }
+
+    /// Sleeps until there is nothing to wait for any more, or so long at most. Other threads may send meanwhile, as on a socket, and signal handlers run.
+    fn wait(&self, py: Python<'_>, time: Option<Duration>) -> PyResult<()> {
+        let start = Instant::now();
+        let slice = waiting::slice(py)?;
+        loop {
+            let rung = self.bell.rung();
+            let until = {
+                let mut guard = self.inner.lock();
+                let Some(inner) = guard.as_mut() else { return Ok(()) };
+                if inner.bell.is_none() {
+                    inner.bell = Some(self.bell.clone());
+                    inner.set_wakers();
+                }
+                inner.session.time_left()
+            };
+            let left = time.map(|time| time.saturating_sub(start.elapsed()));
+            // What came before the bell was there has rung nothing.
+            if self.is_over(left)? {
+                return Ok(());
+            }
+            let within = slice.into_iter().chain(left).chain(until).min();
+            detach(py, || self.bell.wait(rung, within));
+            if let Err(error) = py.check_signals() {
+                return self.give_up().and(Err(error));
+            }
         }
-        // Nobody may hold the lock while others run.
-        let waiting = guard.take();
-        drop(guard);
-        let Some(mut inner) = waiting else { return Ok(None) };
-        let found = inner.wait(py, time).map(|()| Some(look(&mut inner)));
-        if !self.is_closed.load(Ordering::Relaxed) {
-            *self.inner.lock() = Some(inner);
-        }
-        found
+    }
+
+    /// Has nobody wait for the reply of a command any more: what it has popped is put back.
+    fn give_up(&self) -> PyResult<()> {
+        let mut guard = self.inner.lock();
+        let Some(inner) = guard.as_mut().filter(|inner| inner.session.is_blocked()) else { return Ok(()) };
+        inner.session.abandon();
+        inner.go_on()
     }
 }
 

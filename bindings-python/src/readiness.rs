@@ -1,15 +1,17 @@
-//! A descriptor that event loops can watch: readable from when something has come for a session until that was read.
-//!
-//! A pair of sockets, since these are everywhere. How much stands in it means nothing; whether there is anything does.
+//! How whoever waits for a session learns that something has come: by a descriptor that event loops can watch, or by a bell that threads sleep at.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use keystead::Wake;
+use parking_lot::{Condvar, Mutex};
 
-/// See the module's text.
+/// A descriptor that is readable from when something has come until that was read.
+///
+/// A pair of sockets, since these are everywhere. How much stands in it means nothing; whether there is anything does.
 pub struct Readiness {
     watched: UnixStream,
     signal: UnixStream,
@@ -43,6 +45,41 @@ impl Wake for Readiness {
     fn wake(&self) {
         // What is full is readable.
         let _ = (&self.signal).write(&[0]);
+    }
+}
+
+/// What threads sleep at until something has come.
+#[derive(Default)]
+pub struct Bell {
+    /// How often it rang.
+    rung: Mutex<u64>,
+    rings: Condvar,
+}
+
+impl Bell {
+    /// How often it rang by now, for [`Bell::wait`].
+    pub fn rung(&self) -> u64 {
+        *self.rung.lock()
+    }
+
+    /// Sleeps until it rings once more than `rung` times, or so long at most.
+    pub fn wait(&self, rung: u64, time: Option<Duration>) {
+        let until = time.and_then(|time| Instant::now().checked_add(time));
+        let mut now = self.rung.lock();
+        while *now == rung {
+            match until {
+                None => self.rings.wait(&mut now),
+                Some(until) if self.rings.wait_until(&mut now, until).timed_out() => return,
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        *self.rung.lock() += 1;
+        self.rings.notify_all();
     }
 }
 

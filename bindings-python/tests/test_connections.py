@@ -199,6 +199,30 @@ def test_can_read_waits(library):
     here.connection_pool.release(connection)
 
 
+def test_threads_send_while_another_waits(library):
+    """As on a socket: rq unsubscribes so from what a thread of its own listens for."""
+    here = client(library)
+    pubsub = here.pubsub()
+    pubsub.subscribe("a")
+    assert pubsub.get_message(timeout=10)["type"] == "subscribe"
+    heard = []
+    thread = threading.Thread(target=lambda: [heard.append(message) for message in pubsub.listen()])
+    thread.start()
+    pubsub.subscribe("b")
+    assert here.publish("b", "x") == 1
+    pubsub.unsubscribe()
+    thread.join()
+    assert [message["type"] for message in heard] == ["subscribe", "message", "unsubscribe", "unsubscribe"]
+    # One who waits learns that the connection was closed.
+    connection = here.connection_pool.get_connection("BLPOP")
+    connection.send_command("BLPOP", "queue", 0)
+    closing = threading.Thread(target=lambda: (until_blocked(connection.engine), connection._sock.close()))
+    closing.start()
+    with pytest.raises(LIBRARIES[library][0].ConnectionError):
+        connection.read_response()
+    closing.join()
+
+
 def test_a_signal_ends_blocking_and_nothing_is_lost(library):
     here = client(library)
     engine = here.connection_pool.engine

@@ -12,7 +12,7 @@ import math
 import warnings
 from typing import Any
 
-from keystead._engine import Path, engine_at, open_engine
+from keystead._engine import Path, engine_at, kept_engine, open_engine
 from keystead._keystead import Engine, Link, pack
 from keystead._urls import url_options
 from keystead._waiting import arrival
@@ -344,10 +344,18 @@ class PoolMixin:
     def from_url(cls, url: str, **kwargs: Any) -> Any:
         """A pool for `keystead://NAME/DB?option=value` or `keystead:///absolute/path?db=DB`. Options of the URL go before arguments.
 
+        The engine that it names stays until the process ends, or somebody closes it: whoever is told a URL makes pools and drops them. One of `keystead://`
+        is private to the pool.
+
         Raises:
             ValueError: it is no such URL, or an option has no such value.
         """
-        return cls(**{**kwargs, **url_options(url, cls.url_parsers)})
+        options = {**kwargs, **url_options(url, cls.url_parsers)}
+        name, path = options.pop("engine"), options.pop("path", None)
+        if name is not None or path is not None:
+            chosen = {option: options.pop(option, None) for option in ("maxmemory", "config")}
+            options["engine"] = kept_engine(name, path, **chosen)
+        return cls(**options)
 
 
 def session_setup(kwargs: dict[str, Any]) -> list[tuple[Any, ...]]:

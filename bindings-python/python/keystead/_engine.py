@@ -49,12 +49,12 @@ def open_engine(
 _KEPT: dict[tuple[str | None, str | None], Engine] = {}
 
 
-def kept_engine(name: str | None = None, path: str | None = None) -> Engine:
-    """The engine of this name or path, which lives on until the process ends, or somebody closes it."""
+def kept_engine(name: str | None = None, path: str | None = None, **options: Any) -> Engine:
+    """The engine of this name or path, which lives on until the process ends, or somebody closes it. Options are those of `open_engine`."""
     engine = _KEPT.get((name, path))
     if engine is None or engine.closed:
         # Of several threads that come here first, all get the same engine.
-        engine = _KEPT[name, path] = Engine(name, path=path)
+        engine = _KEPT[name, path] = open_engine(name, path=path, **options)
     return engine
 
 
