@@ -32,7 +32,16 @@ def _free_port():
 def port(tmp_path_factory):
     """The port of a Keystead that other processes reach."""
     port = _free_port()
-    words = [PROGRAMS / "keystead", "serve", "--port", port, "--save", "", "--dir", tmp_path_factory.mktemp("served")]
+    words = [
+        PROGRAMS / "keystead",
+        "serve",
+        "--port",
+        port,
+        "--save",
+        "",
+        "--dir",
+        tmp_path_factory.mktemp("served"),
+    ]
     process = subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, text=True)
     try:
         assert any(f":{port}" in line for line in process.stderr)

@@ -9,15 +9,15 @@ import jobs
 import pytest
 import redis
 from celery import chain, chord, group
-from celery.exceptions import TaskRevokedError
 from celery.contrib.testing.worker import start_worker
+from celery.exceptions import TaskRevokedError
 from celery.result import allow_join_result
 from kombu import Connection
 
 import keystead.celery
 import keystead.redis
+from keystead import CopyWarning
 from keystead._engine import kept_engine
-from keystead.exceptions import CopyWarning
 
 
 @pytest.fixture(params=["solo", "threads", "prefork"])
@@ -101,7 +101,7 @@ def test_messages_of_a_dead_consumer_are_restored(name):
         message = queue.get(timeout=60)
         assert message.payload == {"n": 1} and client.hlen("unacked") == 1
         # It never says that it is done; long ago, by the clock of the index.
-        client.zadd("unacked_index", {member: 1 for member in client.zrange("unacked_index", 0, -1)})
+        client.zadd("unacked_index", dict.fromkeys(client.zrange("unacked_index", 0, -1), 1))
         with Connection(f"keystead://{name}", transport_options=options) as other:
             channel = other.default_channel
             channel.qos.restore_visible()

@@ -29,7 +29,9 @@ def caches(request, pool, name):
     else:
         location, options = f"redis://127.0.0.1:{pool.connection_kwargs['port']}/1", {}
     default = {"BACKEND": request.param, "LOCATION": location, "OPTIONS": options}
-    return CacheHandler({"default": default, "mine": {**default, "KEY_PREFIX": "mine", "VERSION": 2, "TIMEOUT": None}})
+    return CacheHandler(
+        {"default": default, "mine": {**default, "KEY_PREFIX": "mine", "VERSION": 2, "TIMEOUT": None}}
+    )
 
 
 class Thing:
@@ -83,7 +85,9 @@ def test_threads_have_the_same_cache(caches):
         thread.start()
     for thread in threads:
         thread.join()
-    assert caches["default"].get_many([f"k{number}" for number in range(5)]) == {f"k{number}": number for number in range(5)}
+    assert caches["default"].get_many([f"k{number}" for number in range(5)]) == {
+        f"k{number}": number for number in range(5)
+    }
     assert caches["default"].get("total") == 100
 
 
@@ -126,7 +130,12 @@ def test_what_django_redis_adds(caches, request, pool):
     cache.set("a1", 1, timeout=100)
     cache.set_many({"a2": 2, "b": 3}, timeout=None)
     assert 0 < cache.ttl("a1") <= 100 and cache.ttl("b") is None and cache.ttl("none") == 0
-    assert cache.expire("b", 50) and cache.persist("b") and cache.ttl("b") is None and 0 < cache.pttl("a1") <= 100_000
+    assert (
+        cache.expire("b", 50)
+        and cache.persist("b")
+        and cache.ttl("b") is None
+        and 0 < cache.pttl("a1") <= 100_000
+    )
     assert sorted(cache.keys("a*")) == ["a1", "a2"] and sorted(cache.iter_keys("*")) == ["a1", "a2", "b"]
     assert cache.set("b", 4, nx=True) is False and cache.get("b") == 3
     with cache.lock("lock", timeout=60):

@@ -12,7 +12,9 @@ from flask_session import Session
 def site(client):
     """A site with log-in and log-out."""
     app = flask.Flask(__name__)
-    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=client, SESSION_PERMANENT=True, PERMANENT_SESSION_LIFETIME=3600)
+    app.config.update(
+        SESSION_TYPE="redis", SESSION_REDIS=client, SESSION_PERMANENT=True, PERMANENT_SESSION_LIFETIME=3600
+    )
     Session(app)
 
     @app.post("/login/<name>")
@@ -56,7 +58,9 @@ def test_sessions_are_kept(client):
 
 def test_flask_caching(client):
     app = flask.Flask(__name__)
-    app.config.update(CACHE_TYPE="RedisCache", CACHE_REDIS_HOST=client, CACHE_KEY_PREFIX="site:", CACHE_DEFAULT_TIMEOUT=300)
+    app.config.update(
+        CACHE_TYPE="RedisCache", CACHE_REDIS_HOST=client, CACHE_KEY_PREFIX="site:", CACHE_DEFAULT_TIMEOUT=300
+    )
     cache = Cache(app)
     computed = []
 
@@ -78,11 +82,15 @@ def test_flask_caching(client):
         assert [square(3), square(3), square(4)] == [9, 9, 16] and computed[2:] == [3, 4]
         cache.delete_memoized(square, 3)
         assert [square(3), square(4)] == [9, 16] and computed[2:] == [3, 4, 3]
-        assert cache.set_many({"a": 1, "b": [1, {"c": None}]}) and cache.get_many("a", "b", "c") == [1, [1, {"c": None}], None]
+        assert cache.set_many({"a": 1, "b": [1, {"c": None}]}) and cache.get_many("a", "b", "c") == [
+            1,
+            [1, {"c": None}],
+            None,
+        ]
         assert cache.add("a", 2) is False and cache.get("a") == 1 and cache.has("a")
         assert cache.delete_many("a", "b") and cache.get("a") is None
         assert cache.unlink("nothing") == 0
-    assert all(key.startswith(b"site:") for key in client.keys())
+    assert all(key.startswith(b"site:") for key in client.scan_iter())
     client.set("another's", 1)
     with app.app_context():
         cache.clear()

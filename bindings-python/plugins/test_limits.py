@@ -59,7 +59,9 @@ def test_on_valkey_py(name, strategy):
 
 def test_tasks(name):
     async def main():
-        storage = AsyncRedisStorage("async+redis://", connection_pool=keystead.redis.AsyncPool(name), implementation="redispy")
+        storage = AsyncRedisStorage(
+            "async+redis://", connection_pool=keystead.redis.AsyncPool(name), implementation="redispy"
+        )
         limiter, limit = AsyncMovingWindow(storage), limits.parse("20/day")
         passed = await asyncio.gather(*(limiter.hit(limit, "user") for _ in range(50)))
         assert sum(passed) == 20
@@ -88,7 +90,16 @@ def test_flask_limiter(pool, strategy):
     clients = [app.test_client() for _ in range(2)]
     seen = [clients[number % 2].get("/limited") for number in range(8)]
     assert [response.status_code for response in seen] == [200] * 5 + [429] * 3
-    assert [response.headers["X-RateLimit-Remaining"] for response in seen] == ["4", "3", "2", "1", "0", "0", "0", "0"]
+    assert [response.headers["X-RateLimit-Remaining"] for response in seen] == [
+        "4",
+        "3",
+        "2",
+        "1",
+        "0",
+        "0",
+        "0",
+        "0",
+    ]
     assert clients[0].get("/free").status_code == 200
     other = clients[0].get("/limited", environ_overrides={"REMOTE_ADDR": "10.0.0.1"})
     assert other.status_code == 200

@@ -18,7 +18,7 @@ from rq.registry import FailedJobRegistry, ScheduledJobRegistry, StartedJobRegis
 from rq.scheduler import RQScheduler
 
 import keystead.redis
-from keystead.exceptions import CopyWarning
+from keystead import CopyWarning
 
 
 @pytest.fixture
@@ -154,7 +154,9 @@ def test_a_forking_worker_in_process_is_warned(near):
         kwargs.pop("himport_registry", None)
         again = pickle.loads(pickle.dumps(kwargs))
     assert kind is redis.Redis and connection_kind is keystead.redis.Connection and not caught
-    assert kind(connection_pool=redis.ConnectionPool(connection_class=connection_kind, **again)).exists(job.key)
+    assert kind(connection_pool=redis.ConnectionPool(connection_class=connection_kind, **again)).exists(
+        job.key
+    )
 
     class Telling(Worker):
         def main_work_horse(self, job, queue):

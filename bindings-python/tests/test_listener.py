@@ -39,7 +39,12 @@ def test_an_engine_listens(name):
             assert valkey.Valkey(port=int(other.address.rsplit(":", 1)[1])).get("k") == b"theirs"
         with pytest.raises(keystead.exceptions.ConnectionError):
             engine.listen(listener.address)
-    assert listener.closed and listener.addresses == [] and listener.address is None and "closed" in repr(listener)
+    assert (
+        listener.closed
+        and listener.addresses == []
+        and listener.address is None
+        and "closed" in repr(listener)
+    )
     listener.close()
     # Who was connected goes on; nobody else is accepted.
     assert client.get("k") == b"theirs"
@@ -48,7 +53,9 @@ def test_an_engine_listens(name):
     client.close()
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1", "127.0.0.1:port", "127.0.0.1:99999999", "no.such.host.invalid:0"])
+@pytest.mark.parametrize(
+    "address", ["", "127.0.0.1", "127.0.0.1:port", "127.0.0.1:99999999", "no.such.host.invalid:0"]
+)
 def test_no_address(address):
     with pytest.raises(keystead.exceptions.KeysteadError):
         keystead.Engine().listen(address)
@@ -76,7 +83,9 @@ def test_the_program_serves_until_it_is_told_to_end(number, serve, tmp_path):
 @pytest.mark.skipif(not PROGRAM.exists(), reason="the package is not installed")
 def test_the_program_says_what_is_wrong(tmp_path):
     def run(*words):
-        return subprocess.run([PROGRAM, *words], capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+        return subprocess.run(
+            [PROGRAM, *words], capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}
+        )
 
     assert run("check", str(tmp_path / "none")).returncode == 1
     wrong = run("nonsense")

@@ -267,7 +267,9 @@ def test_every_method_returns_what_it_does_on_a_server(library, place, options, 
 @pytest.mark.parametrize("options", [{"protocol": 2}, {"protocol": 3}])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("library", ["valkey", "redis"])
-async def test_every_coroutine_returns_what_it_does_on_a_server(library, place, options, server, target, request):
+async def test_every_coroutine_returns_what_it_does_on_a_server(
+    library, place, options, server, target, request
+):
     TARGET[:] = [target]
     kind = {"valkey": valkey.asyncio.Valkey, "redis": redis.asyncio.Redis}[library]
     if place == "over the socket":

@@ -12,11 +12,10 @@ import math
 import warnings
 from typing import Any
 
-from keystead._engine import Path, engine_at, kept_engine, open_engine
+from keystead._engine import CopyWarning, Path, engine_at, kept_engine, open_engine
 from keystead._keystead import Engine, Link, pack
 from keystead._urls import url_options
 from keystead._waiting import arrival
-from keystead.exceptions import CopyWarning
 
 __all__ = ["AsyncConnectionMixin", "ConnectionMixin", "LinkParser", "PoolMixin", "engine_of", "session_setup"]
 
@@ -138,14 +137,25 @@ def engine_of(pool: Any) -> Engine:
 class _Session:
     """What both kinds of connections share."""
 
-    #: Set by the subclasses: the library's error parser, its DataError, its parser class made of `LinkParser`.
+    #: Set by the subclasses: the library's error parser, its ConnectionError and DataError, its parser class made of `LinkParser`.
     make_error: Any
+    connection_error: type[Exception]
     data_error: type[Exception]
     link_parser: Any
 
     engine: Engine
 
-    def _adopt(self, engine: Engine | str | None, path: Path | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def error_of(cls, text: str) -> Exception:
+        """The library's exception for an error. Those that are about the connection, such as a wrong password, are raised where they are read."""
+        error: Exception = cls.make_error(text)
+        if isinstance(error, cls.connection_error):
+            raise error
+        return error
+
+    def _adopt(
+        self, engine: Engine | str | None, path: Path | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
         """Finds the engine, and returns the arguments that are the library's."""
         self.engine = _engine_for(engine, path, kwargs)
         #: Only a limit that somebody chose: the libraries' own is a guess at networks.
@@ -162,7 +172,7 @@ class _Session:
                 CopyWarning,
                 stacklevel=2,
             )
-        return Link(self.engine, type(self).make_error)
+        return Link(self.engine, self.error_of)
 
     def pack_commands(self, commands: Any) -> list[tuple[bytes, ...]]:
         return [pack(tuple(words), self.data_error) for words in commands]
@@ -177,7 +187,9 @@ class _Session:
 class ConnectionMixin(_Session):
     """For a library's synchronous AbstractConnection; see `keystead.valkey.Connection`."""
 
-    def __init__(self, *, engine: Engine | str | None = None, path: Path | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, engine: Engine | str | None = None, path: Path | None = None, **kwargs: Any
+    ) -> None:
         kwargs = self._adopt(engine, path, kwargs)
         kwargs["command_packer"] = _Packer(self.data_error)
         super().__init__(**kwargs)
@@ -203,7 +215,9 @@ class _Push(list[Any]):
 class AsyncConnectionMixin(_Session):
     """For a library's asynchronous AbstractConnection. The engine answers at once, but for commands that have to wait."""
 
-    def __init__(self, *, engine: Engine | str | None = None, path: Path | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, engine: Engine | str | None = None, path: Path | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**self._adopt(engine, path, kwargs))
         self._link: Link | None = None
         self._push_type = _Push if self.protocol in (3, "3") else None  # type: ignore[attr-defined]
@@ -338,7 +352,7 @@ class PoolMixin:
     ) -> None:
         self.engine = open_engine(engine, path=path, maxmemory=maxmemory, config=config)
         connection_class = connection_class or self.default_connection
-        super().__init__(connection_class=connection_class, engine=self.engine, **kwargs)
+        super().__init__(connection_class=connection_class, engine=self.engine, **kwargs)  # type: ignore[call-arg]
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Any:

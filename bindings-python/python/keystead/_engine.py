@@ -8,9 +8,13 @@ import warnings
 from typing import Any
 
 from keystead._keystead import Engine
-from keystead.exceptions import CopyWarning
 
-__all__ = ["Path", "close_async", "engine_at", "kept_engine", "open_engine", "reopen"]
+__all__ = ["CopyWarning", "Path", "close_async", "engine_at", "kept_engine", "open_engine", "reopen"]
+
+
+class CopyWarning(RuntimeWarning):
+    """A worker has an engine of its own where it was to share one: what it changes nobody else sees."""
+
 
 #: What names a file or a folder.
 Path = str | os.PathLike[str]

@@ -23,7 +23,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def url_options(url: str, parsers: Mapping[str, Callable[[str], Any]] | None = None) -> dict[str, Any]:
+def url_options(url: str, parsers: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that a URL stands for; without a name the engine is private.
 
     `keystead:///absolute/path?db=DB` is the engine that is kept in this folder, and so is `keystead://?path=relative/path`. A single
@@ -48,7 +48,7 @@ def url_options(url: str, parsers: Mapping[str, Callable[[str], Any]] | None = N
     elif rest:
         options["path"] = unquote(parts.path)
     for option, text in parse_qsl(parts.query):
-        parse = _PARSERS.get(option) or (parsers or {}).get(option)
+        parse = _PARSERS.get(option) or parsers.get(option)
         try:
             options[option] = text if parse is None else parse(text)
         except (TypeError, ValueError):

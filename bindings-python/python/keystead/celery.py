@@ -28,7 +28,9 @@ class Backend(RedisBackend):  # type: ignore[misc]
         options = url_options(url, URL_QUERY_ARGUMENT_PARSERS)
         name, path = options.pop("engine"), options.pop("path", None)
         if name is None and path is None:
-            raise ValueError("a result backend in this process is keystead://NAME or keystead:///absolute/path")
+            raise ValueError(
+                "a result backend in this process is keystead://NAME or keystead:///absolute/path"
+            )
         params = {name: value for name, value in defaults.items() if name not in ("host", "port")}
         return {**params, **options, "engine": kept_engine(name, path), "connection_class": Connection}
 

@@ -9,7 +9,6 @@ __all__ = [
     "AuthenticationError",
     "BusyLoadingError",
     "ConnectionError",
-    "CopyWarning",
     "DataError",
     "ExecAbortError",
     "InvalidResponse",
@@ -65,7 +64,3 @@ class InvalidResponse(KeysteadError):
 
 class DataError(KeysteadError, ValueError):
     """An argument or option of Keystead itself is not valid, or a stored value can't be read."""
-
-
-class CopyWarning(RuntimeWarning):
-    """A worker has an engine of its own where it was to share one: what it changes nobody else sees."""

@@ -19,12 +19,12 @@ with needed("redis", "redis"):
     from redis._parsers.base import BaseParser
     from redis.asyncio.connection import AbstractConnection as AsyncAbstractConnection
     from redis.connection import URL_QUERY_ARGUMENT_PARSERS, AbstractConnection
-    from redis.exceptions import DataError, RedisError, TimeoutError
+    from redis.exceptions import ConnectionError, DataError, RedisError, TimeoutError
 
 try:
     from redis.maint_notifications import MaintNotificationsConfig
 except ImportError:
-    MaintNotificationsConfig = None
+    MaintNotificationsConfig = None  # type: ignore[assignment, misc]
 
 __all__ = ["AsyncConnection", "AsyncPool", "Connection", "Pool", "async_pool", "pool"]
 
@@ -65,6 +65,7 @@ class Connection(ConnectionMixin, AbstractConnection):
     """A connection of redis-py's pools that is a session of an engine: `engine=` takes one or a name, `path=` a folder."""
 
     make_error = BaseParser.parse_error
+    connection_error = ConnectionError
     data_error = DataError
     link_parser = _Parser
 
@@ -92,6 +93,7 @@ class AsyncConnection(AsyncConnectionMixin, AsyncAbstractConnection):  # type: i
     """The same for `redis.asyncio`."""
 
     make_error = BaseParser.parse_error
+    connection_error = ConnectionError
     data_error = DataError
     timeout_error = TimeoutError
     link_parser = _AsyncParser

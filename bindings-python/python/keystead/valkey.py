@@ -30,7 +30,7 @@ with needed("valkey", "valkey"):
     from valkey.asyncio.connection import AbstractConnection as AsyncAbstractConnection
     from valkey.client import EMPTY_RESPONSE, NEVER_DECODE
     from valkey.connection import AbstractConnection
-    from valkey.exceptions import DataError, ResponseError, TimeoutError
+    from valkey.exceptions import ConnectionError, DataError, ResponseError, TimeoutError
 
 __all__ = ["AsyncConnection", "AsyncPool", "Connection", "Pool", "Valkey", "async_pool", "pool"]
 
@@ -56,6 +56,7 @@ class Connection(ConnectionMixin, AbstractConnection):
     engine that stands for its host and port."""
 
     make_error = BaseParser.parse_error
+    connection_error = ConnectionError
     data_error = DataError
     link_parser = _Parser
 
@@ -64,6 +65,7 @@ class AsyncConnection(AsyncConnectionMixin, AsyncAbstractConnection):  # type: i
     """The same for `valkey.asyncio`."""
 
     make_error = BaseParser.parse_error
+    connection_error = ConnectionError
     data_error = DataError
     timeout_error = TimeoutError
     link_parser = _AsyncParser
