@@ -154,6 +154,10 @@ impl Link {
         let inner = guard.as_mut().ok_or_else(closed)?;
         inner.look()?;
         inner.send(&argv)?;
+        // Of what a command has for its own session the engine tells nobody, but another thread may wait here.
+        if let Some(bell) = &inner.bell {
+            bell.wake();
+        }
         inner.show()
     }
 
