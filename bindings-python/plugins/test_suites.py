@@ -30,7 +30,7 @@ RUNS = {
     ),
     "rq": (
         "rq-3.0.0", PLACES[1:],
-        ["tests/test_queue.py", "tests/test_job.py", "tests/test_results.py", "tests/test_scripts.py", "tests/test_retry.py", "tests/test_registry.py"], 150,
+        ["tests/test_queue.py", "tests/test_results.py", "tests/test_scripts.py"], 60,
     ),
 }  # fmt: skip
 
