@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -120,10 +121,11 @@ def program(tmp_path):
             yield process
         finally:
             process.terminate()
-            try:
-                process.wait(30)
-            finally:
-                process.kill()
-                process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            # With its children, whether or not it has ended as it should: that is other tests' matter.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     return run
