@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keystead::cache::check_options;
 use keystead::{Config, Engine};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::errors::{raise, usage};
 use crate::exit::{detach, enter};
+use crate::listener::PyListener;
 
 /// An engine: private to its handle, shared by everyone in this process who opens its name, or kept in the folder `path` and shared by everyone in this
 /// process who opens that.
@@ -83,6 +85,31 @@ impl PyEngine {
     #[getter]
     fn path(&self) -> Option<String> {
         self.path.as_ref().map(|path| path.to_string_lossy().into_owned())
+    }
+
+    /// Has the engine listen at `address` for Valkey's clients, over RESP2 and RESP3: "127.0.0.1:6379", "[::1]:6379"; port 0 lets the system choose. Options
+    /// such as `requirepass`, `maxclients` and `timeout` count as on a server.
+    ///
+    /// Raises ConnectionError if there is no such address or it is taken.
+    fn listen(&self, py: Python<'_>, address: &str) -> PyResult<PyListener> {
+        let _inside = enter(py)?;
+        PyListener::new(py, self, address)
+    }
+
+    /// Whether this process was forked after the engine was opened, so that it has a copy.
+    #[getter]
+    fn _is_copy(&self) -> bool {
+        self.engine.is_copy()
+    }
+
+    /// Where an engine that has a name or a path is unpickled, that is opened there.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.name.is_none() && this.path.is_none() {
+            return Err(PyTypeError::new_err("an engine without a name or a path can't be pickled"));
+        }
+        let arguments = (this.name.as_deref(), this.path.as_deref(), std::process::id());
+        (py.import("keystead._engine")?.getattr("reopen")?, arguments).into_pyobject(py)
     }
 
     /// The engine's number: no other of this process has it.

@@ -12,12 +12,15 @@ mod errors;
 mod exit;
 mod hot;
 mod link;
+mod listener;
 mod live;
 mod loads;
 mod memo;
 mod memory;
 mod methods;
 mod pipeline;
+mod program;
+mod readiness;
 mod reply;
 mod sessions;
 mod store;
@@ -34,6 +37,7 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
         return Err(PyImportError::new_err("keystead can't be imported in a subinterpreter"));
     }
     module.add_class::<engine::PyEngine>()?;
+    module.add_class::<listener::PyListener>()?;
     module.add_class::<store::Store>()?;
     module.add_class::<store::AsyncStore>()?;
     module.add_class::<cache::Cache>()?;
@@ -58,6 +62,7 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(digest::cached_result, module)?)?;
     module.add_function(wrap_pyfunction!(digest::cached_result_state, module)?)?;
     module.add_function(wrap_pyfunction!(link::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(program::main, module)?)?;
     module.add_function(wrap_pyfunction!(value::is_plain_json, module)?)?;
     module.add_function(wrap_pyfunction!(engine::panic_for_test, module)?)?;
     module.add_function(wrap_pyfunction!(methods::own_methods, module)?)?;

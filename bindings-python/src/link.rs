@@ -4,19 +4,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use keystead::{Form, Outcome, Session};
+use keystead::{Form, Item, Outcome, Session, Wake};
 use parking_lot::Mutex;
-use pyo3::exceptions::PyConnectionError;
+use pyo3::exceptions::{PyConnectionError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
 use crate::engine::PyEngine;
-use crate::exit::enter;
+use crate::exit::{detach, enter};
 use crate::memory::copied;
+use crate::readiness::{Bell, Readiness, both};
 use crate::reply::{Style, decode};
 use crate::sessions::{argv_of, encode};
 use crate::waiting;
@@ -24,9 +24,10 @@ use crate::waiting;
 /// A session and the replies that nobody has read yet.
 #[pyclass(frozen, module = "keystead._keystead")]
 pub struct Link {
-    /// `None` once it was closed, and while a thread waits with it.
+    /// `None` once it was closed.
     inner: Mutex<Option<Inner>>,
-    is_closed: AtomicBool,
+    /// Wakes the threads that wait.
+    bell: Arc<Bell>,
     make_error: Py<PyAny>,
 }
 
@@ -35,6 +36,12 @@ struct Inner {
     replies: VecDeque<Vec<u8>>,
     /// Commands that were sent behind one that has to wait.
     behind: VecDeque<Vec<Vec<u8>>>,
+    /// What event loops watch, once one has asked.
+    readiness: Option<Arc<Readiness>>,
+    /// Who is woken in an event loop of Python.
+    in_loop: Option<Arc<dyn Wake>>,
+    /// What wakes threads, once one has waited.
+    bell: Option<Arc<Bell>>,
 }
 
 impl Inner {
@@ -84,27 +91,40 @@ impl Inner {
         Ok(())
     }
 
+    /// Has the descriptor be readable if there is something to read, and only then.
+    #[inline]
+    fn show(&mut self) -> PyResult<()> {
+        if self.readiness.is_some() { self.show_in_descriptor() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn show_in_descriptor(&mut self) -> PyResult<()> {
+        let Some(readiness) = self.readiness.clone() else { return Ok(()) };
+        if self.replies.is_empty() {
+            // In this order: what comes in between is looked at, or raises it again.
+            readiness.lower();
+            self.look()?;
+        }
+        if !self.replies.is_empty() {
+            readiness.wake();
+        }
+        // Who watches a descriptor has no clock for us.
+        if self.session.is_blocked() {
+            self.session.set_alarm();
+        }
+        Ok(())
+    }
+
+    /// Has whoever waits for the session be woken.
+    fn set_wakers(&self) {
+        let readiness = self.readiness.clone().map(|readiness| readiness as Arc<dyn Wake>);
+        let bell = self.bell.clone().map(|bell| bell as Arc<dyn Wake>);
+        self.session.set_waker(both(both(readiness, bell), self.in_loop.clone()));
+    }
+
     /// Whether something may come that is not there yet.
     fn may_come(&self) -> bool {
         self.session.is_blocked() || self.session.is_pushed_to()
-    }
-
-    /// Waits, and lets signal handlers run meanwhile, until there is something to read, if anything may come, or so long at most.
-    fn wait(&mut self, py: Python<'_>, time: Option<Duration>) -> PyResult<()> {
-        if self.session.is_blocked() {
-            match waiting::wait(py, &mut self.session, time) {
-                Ok(true) => self.took(),
-                Ok(false) => Ok(()),
-                Err(error) => self.go_on().and(Err(error)),
-            }
-        } else if self.session.is_pushed_to() {
-            if let Some(message) = waiting::while_signals(py, &mut self.session, time, received)? {
-                self.replies.push_back(copied(&message)?);
-            }
-            Ok(())
-        } else {
-            Ok(())
-        }
     }
 }
 
@@ -118,8 +138,9 @@ impl Link {
     #[new]
     fn new(engine: &Bound<'_, PyEngine>, make_error: Py<PyAny>) -> Self {
         let session = engine.get().engine.session(Form::Tape);
-        let inner = Inner { session, replies: VecDeque::new(), behind: VecDeque::new() };
-        Self { inner: Mutex::new(Some(inner)), is_closed: AtomicBool::new(false), make_error }
+        let (replies, behind) = (VecDeque::new(), VecDeque::new());
+        let inner = Inner { session, replies, behind, readiness: None, in_loop: None, bell: None };
+        Self { inner: Mutex::new(Some(inner)), bell: Arc::default(), make_error }
     }
 
     /// Begins a packed command; its reply waits for [`Link::read`]. Named after the socket method whose place it takes.
@@ -132,24 +153,52 @@ impl Link {
         let mut guard = self.inner.lock();
         let inner = guard.as_mut().ok_or_else(closed)?;
         inner.look()?;
-        inner.send(&argv)
+        inner.send(&argv)?;
+        // Of what a command has for its own session the engine tells nobody, but another thread may wait here.
+        if let Some(bell) = &inner.bell {
+            bell.wake();
+        }
+        inner.show()
     }
 
-    /// The oldest reply or message; errors are returned as exceptions. Waits for one that is to come.
-    #[pyo3(signature = (text))]
-    fn read<'py>(&self, py: Python<'py>, text: bool) -> PyResult<Bound<'py, PyAny>> {
+    /// The oldest reply or message; errors are returned as exceptions. Waits for one that is to come, so many seconds at most; None: some time.
+    ///
+    /// With `pushed` the session is one of RESP3: what was pushed is handed to that, and what it returns is the outcome if a push is `wanted`; if not, the
+    /// reply behind it is.
+    ///
+    /// Raises TimeoutError if nothing has come in time.
+    #[pyo3(signature = (text, pushed = None, wanted = false, seconds = None))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        text: bool,
+        pushed: Option<&Bound<'py, PyAny>>,
+        wanted: bool,
+        seconds: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = enter(py)?;
-        let tape = self.next(py)?.ok_or_else(|| PyConnectionError::new_err("no command was sent"))?;
-        decode(py, &tape, &Style { text, error: Some(self.make_error.bind(py)) })
+        let style = Style { text, error: Some(self.make_error.bind(py)) };
+        loop {
+            let tape = self.next(py, time(seconds))?;
+            let item = decode(py, &tape, &style)?;
+            match pushed.filter(|_| Item::is_push(&tape)) {
+                None => return Ok(item),
+                Some(pushed) => {
+                    let outcome = pushed.call1((item,))?;
+                    if wanted {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
     }
 
     /// Whether a reply or a message waits, or comes within so many seconds; None: some time.
     #[pyo3(signature = (seconds = Some(0.0)))]
     fn can_read(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<bool> {
         let _inside = enter(py)?;
-        // A time beyond all times is none.
-        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
-        self.wait_and(py, time, |inner| !inner.replies.is_empty()).map(|found| found.unwrap_or(false))
+        self.wait_and(py, time(seconds), |inner| !inner.replies.is_empty())
+            .map(|found| found.unwrap_or(false))
     }
 
     /// Whether [`Link::read`] need not wait.
@@ -157,7 +206,25 @@ impl Link {
         let mut guard = self.inner.lock();
         let Some(inner) = guard.as_mut() else { return Ok(true) };
         inner.look()?;
+        inner.show()?;
         Ok(!inner.replies.is_empty() || !inner.may_come())
+    }
+
+    /// A descriptor that is readable while there is something to read, for event loops; -1 once the session has ended.
+    fn fileno(&self) -> PyResult<i32> {
+        let mut guard = self.inner.lock();
+        let Some(inner) = guard.as_mut() else { return Ok(-1) };
+        let readiness = match &inner.readiness {
+            Some(readiness) => readiness.clone(),
+            None => {
+                let readiness = Arc::new(Readiness::new()?);
+                inner.readiness = Some(readiness.clone());
+                inner.set_wakers();
+                inner.show()?;
+                readiness
+            }
+        };
+        Ok(readiness.descriptor())
     }
 
     /// Seconds until a reply comes at the latest; None: never.
@@ -167,49 +234,95 @@ impl Link {
 
     /// Has `wake(future)` called in the event loop once something has come.
     fn wake(&self, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
-        if let Some(inner) = &*self.inner.lock() {
-            waiting::set_waker(&inner.session, on, wake, future);
+        if let Some(inner) = &mut *self.inner.lock() {
+            inner.in_loop = waiting::in_loop(on, wake, future);
+            inner.set_wakers();
         }
     }
 
     /// Ends the session.
     fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
         let ended = self.inner.lock().take();
         drop(ended);
+        self.bell.wake();
     }
 }
 
 impl Link {
-    /// The oldest reply or message, once there is one; `None` if there will be none.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<Vec<u8>>> {
-        let next = self.wait_and(py, None, |inner| inner.replies.pop_front())?;
-        next.ok_or_else(closed)
+    /// The oldest reply or message, once there is one.
+    fn next(&self, py: Python<'_>, time: Option<Duration>) -> PyResult<Vec<u8>> {
+        let look = |inner: &mut Inner| match inner.replies.pop_front() {
+            Some(next) => inner.show().map(|()| next),
+            None if inner.may_come() => Err(PyTimeoutError::new_err("timed out")),
+            None => Err(PyConnectionError::new_err("no command was sent")),
+        };
+        self.wait_and(py, time, look)?.unwrap_or_else(|| Err(closed()))
     }
 
     /// Waits until there is something to read, if anything may come, or so long at most, and then looks; `None` once it was closed.
+    #[inline]
     fn wait_and<R>(
         &self,
         py: Python<'_>,
         time: Option<Duration>,
         look: impl FnOnce(&mut Inner) -> R,
     ) -> PyResult<Option<R>> {
-        let mut guard = self.inner.lock();
-        let Some(inner) = guard.as_mut() else { return Ok(None) };
-        inner.look()?;
-        if !inner.replies.is_empty() || !inner.may_come() || time == Some(Duration::ZERO) {
-            return Ok(Some(look(inner)));
+        if !self.is_over(time)? {
+            self.wait(py, time)?;
         }
-        // Nobody may hold the lock while others run.
-        let waiting = guard.take();
-        drop(guard);
-        let Some(mut inner) = waiting else { return Ok(None) };
-        let found = inner.wait(py, time).map(|()| Some(look(&mut inner)));
-        if !self.is_closed.load(Ordering::Relaxed) {
-            *self.inner.lock() = Some(inner);
-        }
-        found
+        Ok(self.inner.lock().as_mut().map(look))
     }
+
+    /// Whether there is nothing to wait for, or no time left.
+    #[inline]
+    fn is_over(&self, left: Option<Duration>) -> PyResult<bool> {
+        let mut guard = self.inner.lock();
+        let Some(inner) = guard.as_mut() else { return Ok(true) };
+        inner.look()?;
+        inner.show()?;
+        Ok(!inner.replies.is_empty() || !inner.may_come() || left == Some(Duration::ZERO))
+    }
+
+    /// Sleeps until there is nothing to wait for any more, or so long at most. Other threads may send meanwhile, as on a socket, and signal handlers run.
+    fn wait(&self, py: Python<'_>, time: Option<Duration>) -> PyResult<()> {
+        let start = Instant::now();
+        let slice = waiting::slice(py)?;
+        loop {
+            let rung = self.bell.rung();
+            let until = {
+                let mut guard = self.inner.lock();
+                let Some(inner) = guard.as_mut() else { return Ok(()) };
+                if inner.bell.is_none() {
+                    inner.bell = Some(self.bell.clone());
+                    inner.set_wakers();
+                }
+                inner.session.time_left()
+            };
+            let left = time.map(|time| time.saturating_sub(start.elapsed()));
+            // What came before the bell was there has rung nothing.
+            if self.is_over(left)? {
+                return Ok(());
+            }
+            let within = slice.into_iter().chain(left).chain(until).min();
+            detach(py, || self.bell.wait(rung, within));
+            if let Err(error) = py.check_signals() {
+                return self.give_up().and(Err(error));
+            }
+        }
+    }
+
+    /// Has nobody wait for the reply of a command any more: what it has popped is put back.
+    fn give_up(&self) -> PyResult<()> {
+        let mut guard = self.inner.lock();
+        let Some(inner) = guard.as_mut().filter(|inner| inner.session.is_blocked()) else { return Ok(()) };
+        inner.session.abandon();
+        inner.go_on()
+    }
+}
+
+/// A time beyond all times is none.
+fn time(seconds: Option<f64>) -> Option<Duration> {
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
 }
 
 fn closed() -> PyErr {

@@ -40,6 +40,16 @@ pub fn wait(py: Python<'_>, session: &mut Session, time: Option<Duration>) -> Py
     has_come.map(|come| come.is_some()).inspect_err(|_| session.abandon())
 }
 
+/// How long this thread may wait until it looks for signals, which only the main thread does.
+///
+/// # Errors
+/// Python ends.
+pub fn slice(py: Python<'_>) -> PyResult<Option<Duration>> {
+    let threading = py.import("threading")?;
+    let is_main = threading.call_method0("main_thread")?.is(&threading.call_method0("current_thread")?);
+    Ok(is_main.then_some(SLICE))
+}
+
 /// Waits for something at a session, so long at most, and lets signal handlers run meanwhile. `look` waits as long as it is told, and returns what has come.
 ///
 /// # Errors
@@ -50,9 +60,7 @@ pub fn while_signals<R: Send, E: Into<PyErr> + Send>(
     time: Option<Duration>,
     mut look: impl FnMut(&mut Session, Option<Duration>) -> Result<Option<R>, E> + Send,
 ) -> PyResult<Option<R>> {
-    let threading = py.import("threading")?;
-    let is_main = threading.call_method0("main_thread")?.is(&threading.call_method0("current_thread")?);
-    let slice = is_main.then_some(SLICE);
+    let slice = slice(py)?;
     let start = Instant::now();
     loop {
         let left = time.map(|time| time.saturating_sub(start.elapsed()));
@@ -82,10 +90,9 @@ impl Wake for InLoop {
     }
 }
 
-/// Has `wake(future)` called in an event loop whenever something comes for a session; nothing any more without a loop.
-pub fn set_waker(session: &Session, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
-    let waker = on.map(|on| Arc::new(InLoop { on, wake, future }) as Arc<dyn Wake>);
-    session.set_waker(waker);
+/// What calls `wake(future)` in an event loop; nothing without a loop.
+pub fn in_loop(on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) -> Option<Arc<dyn Wake>> {
+    on.map(|on| Arc::new(InLoop { on, wake, future }) as Arc<dyn Wake>)
 }
 
 /// The reply of a command of a coroutine, which has yet to come. Awaiting it waits for it.
@@ -155,7 +162,7 @@ impl Later {
     /// Has `wake(future)` called in the event loop once it has come.
     fn wake(&self, on: Option<Py<PyAny>>, wake: Py<PyAny>, future: Py<PyAny>) {
         if let Some(session) = &*self.session.lock() {
-            set_waker(session, on, wake, future);
+            session.set_waker(in_loop(on, wake, future));
         }
     }
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,12 @@ def run():
     return run
 
 
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextlib.contextmanager
 def _real_server(tmp_path_factory):
     """Runs a real server, and gives its port."""
@@ -75,9 +82,7 @@ def _real_server(tmp_path_factory):
     if not program:
         pytest.skip("KEYSTEAD_ORACLE names no server")
     valkey = pytest.importorskip("valkey")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     folder = str(tmp_path_factory.mktemp("server"))
     words = [program, "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", folder]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
@@ -99,6 +104,42 @@ def _real_server(tmp_path_factory):
 def server(tmp_path_factory):
     """The port of a real server."""
     with _real_server(tmp_path_factory) as port:
+        yield port
+
+
+@pytest.fixture
+def own_server(tmp_path_factory):
+    """The port of a real server that no other test has changed."""
+    with _real_server(tmp_path_factory) as port:
+        yield port
+
+
+@pytest.fixture
+def serve():
+    """Runs `keystead serve` with options until the end of a `with` block, and gives its port and process."""
+    program = Path(sys.executable).with_name("keystead")
+    if not program.exists():
+        pytest.skip("the package is not installed")
+
+    @contextlib.contextmanager
+    def run(*options):
+        port = _free_port()
+        words = [program, "serve", "--port", str(port), "--save", "", *map(str, options)]
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        try:
+            assert any(f":{port}" in line for line in process.stderr)
+            yield port, process
+        finally:
+            process.terminate()
+            process.communicate()
+
+    return run
+
+
+@pytest.fixture
+def served(serve, tmp_path):
+    """The port of the program `keystead serve`."""
+    with serve("--dir", tmp_path) as (port, _):
         yield port
 
 

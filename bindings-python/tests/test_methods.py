@@ -29,6 +29,9 @@ LEFT_OUT = {
     "digest_local": "asks no server",
 }
 
+#: Where Keystead is: in the process of the client, or behind `keystead serve`.
+PLACES = ["in process", "over the socket"]
+
 #: 1 January 2100, in seconds.
 FAR = 4102444800
 
@@ -243,11 +246,14 @@ def test_every_method_has_a_row(library):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("options", [{"protocol": 2}, {"protocol": 3, "decode_responses": False}])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("library", ["valkey", "redis"])
-def test_every_method_returns_what_it_does_on_a_server(library, options, server, target):
+def test_every_method_returns_what_it_does_on_a_server(library, place, options, server, target, request):
     TARGET[:] = [target]
     kind = {"valkey": valkey.Valkey, "redis": redis.Redis}[library]
-    if library == "valkey":
+    if place == "over the socket":
+        ours = kind(port=request.getfixturevalue("served"), **options)
+    elif library == "valkey":
         ours = keystead.Valkey(**options)
     else:
         ours = redis.Redis(connection_pool=keystead.redis.pool(**options))
@@ -259,11 +265,16 @@ def test_every_method_returns_what_it_does_on_a_server(library, options, server,
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("options", [{"protocol": 2}, {"protocol": 3}])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("library", ["valkey", "redis"])
-async def test_every_coroutine_returns_what_it_does_on_a_server(library, options, server, target):
+async def test_every_coroutine_returns_what_it_does_on_a_server(
+    library, place, options, server, target, request
+):
     TARGET[:] = [target]
     kind = {"valkey": valkey.asyncio.Valkey, "redis": redis.asyncio.Redis}[library]
-    if library == "valkey":
+    if place == "over the socket":
+        ours = kind(port=request.getfixturevalue("served"), **options)
+    elif library == "valkey":
         ours = keystead.asyncio.Valkey(**options)
     else:
         ours = redis.asyncio.Redis(connection_pool=keystead.redis.async_pool(**options))

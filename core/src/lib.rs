@@ -21,6 +21,8 @@ mod background;
 #[doc(hidden)]
 pub mod cache;
 mod check;
+#[cfg(feature = "cli")]
+mod cli;
 mod clients;
 mod clock;
 #[doc(hidden)]
@@ -77,6 +79,9 @@ mod typed;
 mod value;
 
 pub use check::{check, check_watched};
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use cli::main_with;
 pub use clients::{ClientAddress, Wake};
 pub use clock::Clock;
 #[doc(hidden)]

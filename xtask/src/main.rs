@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod r#gen;
 mod instructions;
+mod plugins;
 mod setup;
 mod sh;
 mod soak;

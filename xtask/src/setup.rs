@@ -26,15 +26,19 @@ pub fn everything() -> Result<(), String> {
 
 /// The Python environment with the pinned requirements; the path of its `bin` folder.
 pub fn venv() -> Result<PathBuf, String> {
-    let folder = sh::target().join("venv");
-    let requirements = sh::root().join("xtask/requirements.txt");
-    if !is_fresh(&folder, &[&requirements]) {
+    pinned_venv("venv", &sh::root().join("xtask/requirements.txt"))
+}
+
+/// A Python environment in the build folder with what a list pins; the path of its `bin` folder.
+pub fn pinned_venv(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+    let folder = sh::target().join(name);
+    if !is_fresh(&folder, &[requirements]) {
         new_venv(&folder)?;
         let pip = folder.join("bin/pip");
         let list = requirements.to_string_lossy();
         let arguments = ["install", "--quiet", "--disable-pip-version-check", "--requirement", &list];
         sh::run("setup", &mut sh::program(pip, &arguments))?.ok("pip install")?;
-        stamp(&folder, &[&requirements])?;
+        stamp(&folder, &[requirements])?;
     }
     Ok(folder.join("bin"))
 }
@@ -149,11 +153,12 @@ pub fn npm(folder: &Path) -> Result<(), String> {
 }
 
 /// The stamp is what the pinning files said when the folder was made: no hash needed.
-fn is_fresh(folder: &Path, pins: &[&Path]) -> bool {
+pub fn is_fresh(folder: &Path, pins: &[&Path]) -> bool {
     std::fs::read(folder.join(".stamp")).is_ok_and(|stamp| Some(stamp) == content(pins))
 }
 
-fn stamp(folder: &Path, pins: &[&Path]) -> Result<(), String> {
+/// Notes what the pinning files of a folder said when it was made.
+pub fn stamp(folder: &Path, pins: &[&Path]) -> Result<(), String> {
     let content = content(pins).ok_or("a pinning file vanished")?;
     // npm makes no folder for a package without dependencies.
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@
 
 use crate::count::{Count, count};
 use crate::table::table;
-use crate::{check, fuzz, setup, sh, soak};
+use crate::{check, fuzz, plugins, setup, sh, soak};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -35,6 +35,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "instructions", run: instructions },
     Stage { name: "python", run: python },
     Stage { name: "node", run: node },
+    Stage { name: "plugins", run: plugins },
     Stage { name: "c", run: c },
     Stage { name: "loom", run: loom },
     Stage { name: "fuzz", run: fuzz },
@@ -97,7 +98,7 @@ fn row(name: &str, time: Duration, count: Count, result: String) -> Vec<String> 
 }
 
 /// Runs a test command; failing tests are counted, a failure without a counted test is an error.
-fn tests(stage: &str, command: &mut Command) -> Result<Count, String> {
+pub fn tests(stage: &str, command: &mut Command) -> Result<Count, String> {
     let output = sh::run(stage, command)?;
     let mut sum = count(&output.text);
     if !output.success {
@@ -176,18 +177,23 @@ pub fn fresh_folder(name: &str) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Builds the wheel, installs it in a fresh environment, and tests what was installed.
-fn python() -> Result<Outcome, String> {
-    if let Some(missing) = missing("bindings-python/Cargo.toml") {
-        return Ok(missing);
-    }
+/// Builds the wheel of the Python package.
+pub fn wheel(log: &str) -> Result<PathBuf, String> {
     let wheels = fresh_folder("wheels")?;
     let out = wheels.to_string_lossy().into_owned();
     let maturin = setup::venv()?.join("maturin");
     let manifest =
         ["build", "--manifest-path", "bindings-python/Cargo.toml", "--profile", "quick", "--out", &out];
-    sh::run("python", &mut sh::program(maturin, &manifest))?.ok("maturin build")?;
-    let wheel = only_file(&wheels, "whl")?.to_string_lossy().into_owned();
+    sh::run(log, &mut sh::program(maturin, &manifest))?.ok("maturin build")?;
+    only_file(&wheels, "whl")
+}
+
+/// Builds the wheel, installs it in a fresh environment, and tests what was installed.
+fn python() -> Result<Outcome, String> {
+    if let Some(missing) = missing("bindings-python/Cargo.toml") {
+        return Ok(missing);
+    }
+    let wheel = wheel("python")?.to_string_lossy().into_owned();
     let environment = sh::target().join("xtask/venv-python");
     setup::new_venv(&environment)?;
     let list = sh::root().join("xtask/requirements.txt").to_string_lossy().into_owned();
@@ -201,25 +207,34 @@ fn python() -> Result<Outcome, String> {
     Ok(Outcome::Ran(tests("python", &mut pytest)?))
 }
 
+/// Runs npm in a folder.
+pub fn npm(log: &str, arguments: &[&str], folder: &Path) -> Result<String, String> {
+    let mut command = sh::program("npm", arguments);
+    sh::run(log, command.current_dir(folder))?.ok(&format!("npm {}", arguments[0]))
+}
+
+/// Builds the Node package, and packs it into a folder.
+pub fn pack_npm(log: &str, folder: &Path) -> Result<(), String> {
+    let source = sh::root().join("bindings-node");
+    setup::npm(&source)?;
+    npm(log, &["run", "build"], &source)?;
+    npm(log, &["pack", "--pack-destination", &folder.to_string_lossy()], &source)?;
+    Ok(())
+}
+
 /// Builds and packs the package, installs the tarball in a fresh folder, and tests it there.
 fn node() -> Result<Outcome, String> {
     if let Some(missing) = missing("bindings-node/package.json") {
         return Ok(missing);
     }
     let source = sh::root().join("bindings-node");
-    setup::npm(&source)?;
-    let npm = |arguments: &[&str], folder: &Path| {
-        let mut command = sh::program("npm", arguments);
-        sh::run("node", command.current_dir(folder))?.ok(&format!("npm {}", arguments[0]))
-    };
-    npm(&["run", "build"], &source)?;
     let folder = fresh_folder("node")?;
-    npm(&["pack", "--pack-destination", &folder.to_string_lossy()], &source)?;
+    pack_npm("node", &folder)?;
     let tarball = only_file(&folder, "tgz")?.to_string_lossy().into_owned();
     std::fs::write(folder.join("package.json"), "{\"private\": true}\n")
         .map_err(|error| error.to_string())?;
     // An optional peer, which npm does not install by itself.
-    npm(&["install", "--no-audit", "--no-fund", &tarball, IOREDIS], &folder)?;
+    npm("node", &["install", "--no-audit", "--no-fund", &tarball, IOREDIS], &folder)?;
     copy_files(&source.join("test"), &folder.join("test"))?;
     let node_tests = |folder: &Path| {
         let mut command = sh::program("node", &["--test", "--test-reporter", "tap"]);
@@ -228,7 +243,7 @@ fn node() -> Result<Outcome, String> {
     };
     let mut sum = node_tests(&folder)?;
     let example = sh::root().join("examples/property-cache");
-    npm(&["install", "--no-audit", "--no-fund"], &example)?;
+    npm("node", &["install", "--no-audit", "--no-fund"], &example)?;
     sum += node_tests(&example)?;
     Ok(Outcome::Ran(sum))
 }
@@ -242,6 +257,12 @@ fn node_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     files.retain(is_test);
     files.sort();
     Ok(files)
+}
+
+/// Packages that are built on Valkey's clients.
+fn plugins() -> Result<Outcome, String> {
+    let nothing = || Outcome::Missing("there is no folder of plug-ins".into());
+    Ok(plugins::run()?.map_or_else(nothing, Outcome::Ran))
 }
 
 /// Hot operations stay within their bounds.
@@ -429,7 +450,7 @@ pub fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
     if files.is_empty() { Err(format!("no .{extension} file in {}", folder.display())) } else { Ok(files) }
 }
 
-fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, String> {
+pub fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, String> {
     let mut files = files(folder, extension)?;
     match files.len() {
         1 => Ok(files.remove(0)),

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from keystead import exceptions
 from keystead._cache import Cache
-from keystead._keystead import Engine, __version__
+from keystead._engine import CopyWarning
+from keystead._keystead import Engine, Listener, __version__
 from keystead._store import Store
 
 if TYPE_CHECKING:
     from keystead.valkey import Valkey
 
-__all__ = ["Cache", "Engine", "Store", "Valkey", "__version__", "exceptions"]
+__all__ = ["Cache", "CopyWarning", "Engine", "Listener", "Store", "Valkey", "__version__", "exceptions"]
 
 
 def __getattr__(name: str) -> Any:

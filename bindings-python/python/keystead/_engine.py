@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from typing import Any
 
 from keystead._keystead import Engine
 
-__all__ = ["Path", "close_async", "open_engine"]
+__all__ = ["CopyWarning", "Path", "close_async", "engine_at", "kept_engine", "open_engine", "reopen"]
+
+
+class CopyWarning(RuntimeWarning):
+    """A worker has an engine of its own where it was to share one: what it changes nobody else sees."""
+
 
 #: What names a file or a folder.
 Path = str | os.PathLike[str]
@@ -41,6 +47,35 @@ def open_engine(
         options["maxmemory"] = maxmemory
     named = [(str(option), _text(value)) for option, value in options.items()]
     return Engine(name, path=path, options=named, is_cache=is_cache)
+
+
+#: Engines of programs that name them in options and hold nothing: their data stay, as a server's, whoever is connected.
+_KEPT: dict[tuple[str | None, str | None], Engine] = {}
+
+
+def kept_engine(name: str | None = None, path: str | None = None, **options: Any) -> Engine:
+    """The engine of this name or path, which lives on until the process ends, or somebody closes it. Options are those of `open_engine`."""
+    engine = _KEPT.get((name, path))
+    if engine is None or engine.closed:
+        # Of several threads that come here first, all get the same engine.
+        engine = _KEPT[name, path] = open_engine(name, path=path, **options)
+    return engine
+
+
+def engine_at(host: str | None, port: int | str | None) -> Engine:
+    """The engine that stands for the server at an address, which is its name: "localhost:6379" without any."""
+    return kept_engine(f"{host or 'localhost'}:{port or 6379}")
+
+
+def reopen(name: str | None, path: Path | None, process: int) -> Engine:
+    """What an engine becomes when it is unpickled: the one of its name or path in this process."""
+    if name is not None and process != os.getpid():
+        warnings.warn(
+            f"the engine {name!r} of this process is not that of process {process}: serve that with keystead.Engine.listen and connect to it",
+            CopyWarning,
+            stacklevel=2,
+        )
+    return Engine(name, path=path)
 
 
 async def close_async(engine: Engine) -> None:

@@ -8,78 +8,108 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from keystead._connection import ConnectionMixin, LinkParser, session_setup
+from keystead._connection import (
+    AsyncConnectionMixin,
+    ConnectionMixin,
+    LinkParser,
+    PoolMixin,
+    engine_of,
+    session_setup,
+)
 from keystead._engine import Path, open_engine
 from keystead._extras import needed
 from keystead._keystead import Client, Engine
+from keystead._urls import url_options
 
 with needed("valkey", "valkey"):
     import valkey
+    import valkey.asyncio
     from valkey._parsers.base import BaseParser
+    from valkey._parsers.url_parser import URL_QUERY_ARGUMENT_PARSERS
+    from valkey.asyncio.connection import AbstractConnection as AsyncAbstractConnection
     from valkey.client import EMPTY_RESPONSE, NEVER_DECODE
     from valkey.connection import AbstractConnection
-    from valkey.exceptions import DataError, ResponseError
+    from valkey.exceptions import ConnectionError, DataError, ResponseError, TimeoutError
 
-__all__ = ["Connection", "Valkey", "pool", "url_options"]
+__all__ = ["AsyncConnection", "AsyncPool", "Connection", "Pool", "Valkey", "async_pool", "pool"]
 
 
 class _Parser(LinkParser, BaseParser):
     def on_connect(self, connection: Any) -> None:
-        self.attach(connection._sock.link, connection.encoder.decode_responses)
+        connection.attach_to(self)
 
     def read_response(self, disable_decoding: bool = False, push_request: bool = False) -> Any:
+        return self.read(disable_decoding, push_request)
+
+
+class _AsyncParser(LinkParser, BaseParser):
+    def on_connect(self, connection: Any) -> None:
+        """The connection reads for itself."""
+
+    async def read_response(self, disable_decoding: bool = False) -> Any:
         return self.read(disable_decoding)
 
 
 class Connection(ConnectionMixin, AbstractConnection):
-    """A connection of valkey-py's pools that is a session of an engine: `engine=` takes one, or a name."""
+    """A connection of valkey-py's pools that is a session of an engine: `engine=` takes one or a name, `path=` a folder. Without any it belongs to the
+    engine that stands for its host and port."""
 
     make_error = BaseParser.parse_error
+    connection_error = ConnectionError
     data_error = DataError
     link_parser = _Parser
 
 
-def pool(
-    engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any
-) -> valkey.ConnectionPool:
+class AsyncConnection(AsyncConnectionMixin, AsyncAbstractConnection):  # type: ignore[misc]
+    """The same for `valkey.asyncio`."""
+
+    make_error = BaseParser.parse_error
+    connection_error = ConnectionError
+    data_error = DataError
+    timeout_error = TimeoutError
+    link_parser = _AsyncParser
+
+
+class Pool(PoolMixin, valkey.ConnectionPool):
+    """A valkey.ConnectionPool of sessions of one engine, which is named, given, or kept in the folder `path`; without any it is private to the pool.
+
+    Further arguments are valkey-py's; those about sockets have no effect but for `socket_timeout`, which limits how long a reply is waited for.
+    """
+
+    default_connection = Connection
+    url_parsers = URL_QUERY_ARGUMENT_PARSERS
+
+
+class AsyncPool(PoolMixin, valkey.asyncio.ConnectionPool):
+    """The same for `valkey.asyncio`."""
+
+    default_connection = AsyncConnection
+    url_parsers = URL_QUERY_ARGUMENT_PARSERS
+
+
+def pool(engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any) -> Pool:
     """A pool of sessions, for `valkey.Valkey(connection_pool=...)` and whatever else takes one.
 
     The engine is given, named, or kept in the folder `path`; without any it is private to the pool. Who wants to say when the log ends
     gives a `keystead.Engine(path=...)` and closes that.
     """
-    opened = open_engine(engine, path=path)
-    return valkey.ConnectionPool(connection_class=Connection, engine=opened, **kwargs)
+    return Pool(engine, path=path, **kwargs)
 
 
-def url_options(url: str) -> dict[str, Any]:
-    """`keystead://NAME/DB?option=value` as arguments; without a name the engine is private.
+def async_pool(engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any) -> AsyncPool:
+    """As `pool`, for `valkey.asyncio.Valkey`."""
+    return AsyncPool(engine, path=path, **kwargs)
 
-    `keystead:///absolute/path?db=DB` is the engine that is kept in this folder, and so is `keystead://?path=relative/path`. A single
-    number behind the third slash is a database.
+
+def client_options(url: str) -> dict[str, Any]:
+    """The arguments of a client that a URL stands for.
 
     Raises:
-        ValueError: it is no such URL.
+        ValueError: as `PoolMixin.from_url`.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "keystead":
-        raise ValueError("an embedded engine's URL begins with keystead://")
-    options: dict[str, Any] = {"name": unquote(parts.netloc) or None}
-    rest = parts.path.strip("/")
-    if rest.isdecimal():
-        options["db"] = int(rest)
-    elif rest and parts.netloc:
-        raise ValueError("behind a name comes the number of a database; a path comes behind three slashes")
-    elif rest:
-        options["path"] = unquote(parts.path)
-    for name, value in parse_qsl(parts.query):
-        if name in ("db", "protocol", "max_connections"):
-            options[name] = int(value)
-        elif name in ("decode_responses", "single_connection_client"):
-            options[name] = value.lower() in ("1", "true", "yes")
-        else:
-            options[name] = value
+    options = url_options(url, URL_QUERY_ARGUMENT_PARSERS)
+    options["name"] = options.pop("engine")
     return options
 
 
@@ -107,7 +137,7 @@ def client_of(client: Any) -> Client:
     callbacks = client.response_callbacks
     moved = partial(_select, client.connection_pool)
     return Client(
-        kwargs["engine"], setup, text, BaseParser.parse_error, DataError, callbacks, _with_options, moved
+        client.engine, setup, text, BaseParser.parse_error, DataError, callbacks, _with_options, moved
     )
 
 
@@ -149,7 +179,7 @@ class Valkey(valkey.Valkey):
             connection_pool = pool(engine, db=db, protocol=protocol, **kwargs)
         elif not issubclass(connection_pool.connection_class, ConnectionMixin):
             raise ValueError("connection_pool must be one of keystead.valkey.pool")
-        self.engine: Engine = connection_pool.connection_kwargs["engine"]
+        self.engine: Engine = engine_of(connection_pool)
         super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
         self._execute = client_of(self).execute
         if not single_connection_client and type(self).execute_command is Valkey.execute_command:
@@ -183,7 +213,7 @@ class Valkey(valkey.Valkey):
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:
         """A client for `keystead://NAME/DB?option=value` or `keystead:///absolute/path?db=DB`."""
-        return cls(**{**kwargs, **url_options(url)})
+        return cls(**{**kwargs, **client_options(url)})
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Executes a command in the engine and returns the parsed response."""

@@ -43,6 +43,11 @@ pub enum Item<'t> {
 }
 
 impl<'t> Item<'t> {
+    /// Whether the item at the start of a tape is a push, without reading it.
+    pub fn is_push(tape: &[u8]) -> bool {
+        tape.first() == Some(&tag::PUSH)
+    }
+
     /// Reads one item and returns it with what stands behind it; `None` if the tape ends within, or there is no memory for the items of
     /// an array.
     pub fn read(tape: &'t [u8]) -> Option<(Item<'t>, &'t [u8])> {

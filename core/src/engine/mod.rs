@@ -50,6 +50,8 @@ struct Open {
     backend: Option<Arc<dyn Backend>>,
     /// How many have opened it and have not left. Grows, and comes to an end of the engine, only with the registry of names locked.
     openings: AtomicUsize,
+    /// The process that opened it.
+    generation: u64,
 }
 
 impl Open {
@@ -423,6 +425,12 @@ impl Engine {
         self.inner.number
     }
 
+    /// Whether this process was forked from the one that opened the engine: what is here is a copy then, whose changes nobody else sees. False of an
+    /// engine that stands elsewhere.
+    pub fn is_copy(&self) -> bool {
+        self.backend().is_none() && self.open.generation != os::generation()
+    }
+
     /// Bytes in use by data, tables and timers.
     pub fn used_bytes(&self) -> usize {
         self.inner.keyspace.used_bytes()
@@ -474,7 +482,8 @@ impl Open {
             fork::protect(&inner, freeze_names);
         }
         background::enter(inner.clone());
-        Ok(Arc::new(Open { inner, backend, openings: AtomicUsize::new(1) }))
+        let openings = AtomicUsize::new(1);
+        Ok(Arc::new(Open { inner, backend, openings, generation: os::generation() }))
     }
 
     /// One who opened it has left. Says whether that was the last.

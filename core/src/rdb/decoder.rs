@@ -127,6 +127,12 @@ impl<'a> Decoder<'a> {
         Self { bytes: Bytes::Stream(stream), longest, text: Vec::new() }
     }
 
+    /// Whether all bytes in memory were read.
+    #[cfg(feature = "scripting")]
+    pub(super) fn is_at_end(&self) -> bool {
+        matches!(&self.bytes, Bytes::Memory(rest) if rest.is_empty())
+    }
+
     /// Bytes that were read from the source.
     pub(super) fn position(&self) -> u64 {
         match &self.bytes {

@@ -73,7 +73,7 @@ pub(crate) fn restored_functions(payload: &[u8], options: &Hot) -> Result<Vec<Ve
         Damage::Memory(error) => error,
         _ => Error::command("failed loading functions from the given payload"),
     };
-    while bytes.position() < records.len() as u64 {
+    while !bytes.is_at_end() {
         if bytes.byte().map_err(broken)? != super::file::mark::FUNCTIONS {
             return Err(Error::command("given type is not a function"));
         }

@@ -5,43 +5,16 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from keystead._connection import AsyncConnectionMixin, LinkParser
+from keystead._connection import AsyncConnectionMixin, engine_of
 from keystead._engine import Path, close_async, open_engine
 from keystead._extras import needed
 from keystead._keystead import Engine
-from keystead.valkey import client_of, url_options
+from keystead.valkey import async_pool, client_of, client_options
 
 with needed("valkey", "valkey"):
     import valkey.asyncio
-    from valkey._parsers.base import BaseParser
-    from valkey.asyncio.connection import AbstractConnection
-    from valkey.exceptions import DataError
 
-__all__ = ["Connection", "Valkey", "pool"]
-
-
-class _Parser(LinkParser, BaseParser):
-    def on_connect(self, connection: Any) -> None:
-        """The connection reads for itself."""
-
-    async def read_response(self, disable_decoding: bool = False) -> Any:
-        return self.read(disable_decoding)
-
-
-class Connection(AsyncConnectionMixin, AbstractConnection):  # type: ignore[misc]
-    """A connection of valkey-py's asyncio pools that is a session of an engine."""
-
-    make_error = BaseParser.parse_error
-    data_error = DataError
-    link_parser = _Parser
-
-
-def pool(
-    engine: Engine | str | None = None, *, path: Path | None = None, **kwargs: Any
-) -> valkey.asyncio.ConnectionPool:
-    """A pool of sessions, for `valkey.asyncio.Valkey(connection_pool=...)` and whatever else takes one."""
-    opened = open_engine(engine, path=path)
-    return valkey.asyncio.ConnectionPool(connection_class=Connection, engine=opened, **kwargs)
+__all__ = ["Valkey"]
 
 
 class Valkey(valkey.asyncio.Valkey):
@@ -66,10 +39,10 @@ class Valkey(valkey.asyncio.Valkey):
             kwargs = {"lib_name": "keystead", "lib_version": None, **kwargs}
             engine = open_engine(name, path=path, maxmemory=maxmemory, config=config)
             self._own_engine = engine if engine is not name else None
-            connection_pool = pool(engine, db=db, protocol=protocol, **kwargs)
+            connection_pool = async_pool(engine, db=db, protocol=protocol, **kwargs)
         elif not issubclass(connection_pool.connection_class, AsyncConnectionMixin):
             raise ValueError("connection_pool must be one of keystead.asyncio.Valkey's own kind")
-        self.engine: Engine = connection_pool.connection_kwargs["engine"]
+        self.engine: Engine = engine_of(connection_pool)
         super().__init__(connection_pool=connection_pool, single_connection_client=single_connection_client)
         self._execute = client_of(self).execute_ready
         self._awaits = False
@@ -77,7 +50,7 @@ class Valkey(valkey.asyncio.Valkey):
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Valkey:  # type: ignore[override]
         """A client for `keystead://NAME/DB?option=value` or `keystead:///absolute/path?db=DB`."""
-        return cls(**{**kwargs, **url_options(url)})
+        return cls(**{**kwargs, **client_options(url)})
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Ends the sessions, and gives up the engine if this client has opened it; see `keystead.Engine.close`.
