@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
     ("api", &["check", "transfer", "database", "remote"]),
-    ("faces", &["listener", "share", "monitor", "redis", "bin", "lib", "loom_models", "fuzzing"]),
+    ("faces", &["listener", "wire", "share", "monitor", "redis", "bin", "lib", "loom_models", "fuzzing"]),
 ];
 
 /// One module's use of another.
