@@ -176,8 +176,17 @@ class Redis extends IORedis {
   }
 
   /** @ignore */
-  run({ name, args, replyEncoding }) {
-    const reply = execute(this.handle, this.styleOf(replyEncoding), name, args);
+  run(command) {
+    const style = this.styleOf(command.replyEncoding);
+    // One of `defineCommand`: what it writes by a connection for the first time is EVAL with the script. Between MULTI and EXEC nobody can try again.
+    const isScript = command.toWritable !== Command.prototype.toWritable;
+    if (isScript && !this.isDirect) command.toWritable({});
+    let reply = execute(this.handle, style, command.name, command.args);
+    if (isScript && reply instanceof Error && reply.code === "KS_ERR_NOSCRIPT") {
+      command.toWritable({});
+      reply = execute(this.handle, style, command.name, command.args);
+    }
+    const { name, args } = command;
     if (!Array.isArray(reply) || !isExec(name)) return reply;
     return reply.map((item) => (item instanceof Error ? replyError(item, name, args) : item));
   }

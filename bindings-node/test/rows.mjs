@@ -86,6 +86,8 @@ const OWN = /^(idle|inactive|seen-time|active-time)$/;
 export function settled(name, value) {
   if (typeof value === "number" && value > 1_577_836_800_000 && !name.endsWith("time")) return "now";
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
+    // A field as glide has it.
+    if (OWN.test(value.key) && "value" in value) return { key: value.key, value: "its own" };
     return Object.fromEntries(Object.entries(value).map(([field, inner]) => [field, OWN.test(field) ? "its own" : settled(name, inner)]));
   }
   if (!Array.isArray(value)) return value;

@@ -1,7 +1,7 @@
 // Uses every declared type once; `tsc --noEmit` checks it, nothing runs it.
 // Behaviour is tested in the .test.mjs files.
 
-import IORedis from "ioredis";
+import { Redis as IORedis } from "ioredis";
 import { Cache, type CacheStats, type KeysteadError, type Listener } from "keystead";
 import { Connector, type EngineOptions } from "keystead/connector";
 import Redis, { Connector as Same, ReplyError, Redis as Named } from "keystead/ioredis";
