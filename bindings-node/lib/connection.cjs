@@ -182,7 +182,7 @@ class Connection extends Duplex {
 
   /** Does what the state of the connection asks for. */
   #follow() {
-    if (this.#handle === undefined) return;
+    if (this.#handle === undefined || this.#isOver) return;
     const state = native.wireState(this.#handle);
     if (this.#timer !== undefined) {
       clearTimeout(this.#timer);

@@ -55,10 +55,10 @@ class Listener {
     }
     return this.#closed.then(() => undefined);
   }
+}
 
-  [Symbol.asyncDispose]() {
-    return this.close();
-  }
+if (Symbol.asyncDispose) {
+  Object.defineProperty(Listener.prototype, Symbol.asyncDispose, { value: Listener.prototype.close, configurable: true, writable: true });
 }
 
 /** Those that listen: one that nobody knows any more goes on, as a server does. */

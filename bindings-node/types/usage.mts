@@ -3,6 +3,7 @@
 
 import { Redis as IORedis } from "ioredis";
 import { Cache, type CacheStats, type KeysteadError, type Listener } from "keystead";
+import { type SessionClient, sessionClient } from "keystead/connect-redis";
 import { Connector, type EngineOptions } from "keystead/connector";
 import Redis, { Connector as Same, ReplyError, Redis as Named } from "keystead/ioredis";
 
@@ -49,6 +50,7 @@ const raw: Promise<Buffer | null> = redis.getBuffer("k");
 const hash: Promise<Record<string, string>> = redis.hgetall("h");
 const results: Promise<[Error | null, unknown][] | null> = redis.multi().set("a", 1).get("a").exec();
 const other: Named = redis.duplicate({ db: 2 });
+const sessions: SessionClient = sessionClient(cache);
 const place: EngineOptions = { name: "types", maxmemory: "64mb" };
 const stock = new IORedis({ Connector, ...place });
 const same: typeof Connector = Same;
@@ -57,4 +59,4 @@ const ended: Promise<void> = listener.then((open) => open.unref().ref().close())
 const where: Promise<string[]> = listener.then(({ addresses }) => addresses);
 const code: KeysteadError["code"] | undefined = new ReplyError("ERR").code;
 
-export { bytes, code, deleted, ended, hash, left, loaded, many, maybe, other, raw, results, same, set, stats, stock, strings, sum, sure, text, where };
+export { bytes, code, deleted, ended, hash, left, loaded, many, maybe, other, raw, results, same, sessions, set, stats, stock, strings, sum, sure, text, where };

@@ -1,4 +1,4 @@
-// Sessions of express-session, kept by connect-redis through node-redis: made, kept, prolonged, listed, ended.
+// Sessions of express-session, kept by connect-redis, in process and through node-redis: made, kept, prolonged, listed, ended.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,18 +7,31 @@ import express from "express";
 import session from "express-session";
 import { createClient } from "redis";
 import { createClient as createClient5 } from "redis5";
-import { nodeRedis } from "./places.mjs";
+import { Cache } from "keystead";
+import { sessionClient } from "keystead/connect-redis";
+import { atEnd, nodeRedis } from "./places.mjs";
 import { browser, serve } from "./web.mjs";
 
+/** A client of node-redis, and what asks its engine. */
+const bySocket = (create, options) => async () => {
+  const client = await nodeRedis(create, options);
+  return { client, ask: (...words) => client.sendCommand(words.map(String)) };
+};
+
 const CLIENTS = {
-  "node-redis 6": () => nodeRedis(createClient),
-  "node-redis 6 in RESP3": () => nodeRedis(createClient, { RESP: 3 }),
-  "node-redis 5": () => nodeRedis(createClient5),
+  "in process": () => {
+    const cache = new Cache();
+    atEnd(() => cache.close());
+    return { client: sessionClient(cache), ask: async (...words) => cache.call(...words) };
+  },
+  "over a socket by node-redis 6": bySocket(createClient),
+  "over a socket by node-redis 6 in RESP3": bySocket(createClient, { RESP: 3 }),
+  "over a socket by node-redis 5": bySocket(createClient5),
 };
 
 for (const [name, open] of Object.entries(CLIENTS)) {
-  test(`connect-redis on ${name}: sessions are kept, prolonged and ended`, async (context) => {
-    const client = await open();
+  test(`connect-redis ${name}: sessions are kept, prolonged and ended`, async (context) => {
+    const { client, ask } = await open();
     const store = new RedisStore({ client, prefix: "app:", ttl: 3600 });
     const app = express();
     app.use(session({ store, secret: "s", resave: false, saveUninitialized: false, rolling: true, cookie: { maxAge: 3_600_000 } }));
@@ -40,24 +53,24 @@ for (const [name, open] of Object.entries(CLIENTS)) {
     await json(bob, "/visit");
     assert.equal(await json(ada, "/look"), 2);
     // It stands in the engine as connect-redis writes it.
-    assert.equal(JSON.parse(await client.get(`app:${id}`)).name, "Größe");
+    assert.equal(JSON.parse(await ask("GET", `app:${id}`)).name, "Größe");
     // Looking at a page prolongs the session.
-    await client.expire(`app:${id}`, 10);
+    await ask("EXPIRE", `app:${id}`, 10);
     await json(ada, "/look");
-    assert.ok((await client.ttl(`app:${id}`)) > 1000);
+    assert.ok((await ask("TTL", `app:${id}`)) > 1000);
     const all = await store.all();
     assert.deepEqual(all.map(({ visits }) => visits).sort(), [1, 2]);
     assert.equal((await store.ids()).length, 2);
     assert.equal(await store.length(), 2);
     await json(ada, "/leave");
-    assert.equal(await client.exists(`app:${id}`), 0);
+    assert.equal(await ask("EXISTS", `app:${id}`), 0);
     assert.equal(await json(ada, "/look"), null);
     const before = (await json(bob, "/visit")).id;
     await json(bob, "/renew");
-    assert.equal(await client.exists(`app:${before}`), 0);
+    assert.equal(await ask("EXISTS", `app:${before}`), 0);
     // A session whose time is over is none.
     const { id: last } = await json(bob, "/visit");
-    await client.pExpire(`app:${last}`, 0);
+    await ask("PEXPIRE", `app:${last}`, 0);
     assert.equal(await json(bob, "/look"), null);
     await store.clear();
     assert.equal(await store.length(), 0);
