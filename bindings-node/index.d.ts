@@ -87,6 +87,21 @@ export interface KeysteadError extends Error {
 }
 
 /**
+ * What lets clients of other processes talk to an engine, in RESP2 and RESP3: made by `Cache.listen`. It keeps the process alive, and the engine open,
+ * until it is closed.
+ */
+export interface Listener extends AsyncDisposable {
+  /** Where it listens, such as "127.0.0.1:6379"; empty once it is closed. */
+  readonly addresses: string[];
+  /** Keeps the process alive, as from the beginning. */
+  ref(): this;
+  /** No longer keeps the process alive. */
+  unref(): this;
+  /** Accepts no more connections. Those that are open go on. A second call changes nothing. */
+  close(): Promise<void>;
+}
+
+/**
  * Values with their types under keys.
  *
  * Strings, numbers, BigInts, booleans and null come back as they are, bytes as Buffers, and plain objects and arrays of these (but for bytes and
@@ -181,6 +196,17 @@ export class Cache {
    * no memory for it. `KS_ERR_CLOSED`: the cache is closed.
    */
   restore(path: string | URL): Promise<void>;
+
+  /**
+   * Lets any client of Valkey talk to the engine, all databases of it and without the cache's prefix. The engine's options `protected-mode`, `requirepass`,
+   * `maxclients` and others count for its connections.
+   *
+   * @param address `"127.0.0.1:6379"`, `"[::1]:6379"`, or a name of a host with a port; port 0 lets the system choose.
+   * @returns A promise of what listens.
+   * @throws {TypeError} `KS_ERR_USAGE`: the address is no text, or none.
+   * @throws {KeysteadError} `KS_ERR_IO`: nobody can listen there. `KS_ERR_CLOSED`: the cache is closed.
+   */
+  listen(address: string): Promise<Listener>;
 
   /**
    * Ends the cache; tells whether it was open. Data under a name stays until every cache of that name is closed. With the last cache of a path its log ends,

@@ -2,20 +2,11 @@
 // ESM sees them through ioredis.d.mts.
 
 import { Redis as IORedis, type RedisOptions } from "ioredis";
+import type { EngineOptions } from "./connector.cjs";
 
-export interface KeysteadRedisOptions extends Omit<RedisOptions, "sentinels"> {
-  /** Clients of one name, and caches of that name, share an engine; by default those of one host and port, or path, do. */
-  name?: string;
-  /**
-   * The folder that the data is kept in, as the option `path` of `Cache` says; caches of that path share the engine, which is closed with the last of them all.
-   * Not `path`, which is ioredis's for the address of a socket. Excludes `name`.
-   */
-  dataPath?: string | URL;
-  /** Memory for data, in bytes or as in valkey.conf ("100mb"). Counts for whoever opens the engine first. */
-  maxmemory?: number | string;
-  /** The text of a valkey.conf, or names and values. Counts for whoever opens the engine first. */
-  config?: string | Record<string, string | number>;
-}
+export { Connector } from "./connector.cjs";
+
+export interface KeysteadRedisOptions extends Omit<RedisOptions, "sentinels">, EngineOptions {}
 
 /** ioredis's client on the embedded engine: no socket, the same methods. */
 export class Redis extends IORedis {

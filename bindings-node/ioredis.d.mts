@@ -1,4 +1,4 @@
 // Types of `keystead/ioredis` for ESM.
 // They are those of ioredis.d.cts.
 
-export { type KeysteadRedisOptions, Redis, Redis as default, ReplyError } from "./ioredis.cjs";
+export { Connector, type KeysteadRedisOptions, Redis, Redis as default, ReplyError } from "./ioredis.cjs";

@@ -4,6 +4,7 @@
 
 const native = require("./native.cjs");
 const { call, fullKey, isBytes, keys } = require("./keys.cjs");
+const { listen } = require("./listener.cjs");
 const { load } = require("./loads.cjs");
 const { KIND, readStrings, readTyped } = require("./many.cjs");
 const { Near } = require("./near.cjs");
@@ -304,6 +305,10 @@ class Cache {
 
   async restore(path) {
     return restore(this.#handle, path);
+  }
+
+  async listen(address) {
+    return listen(this.#handle, address);
   }
 
   call(...words) {

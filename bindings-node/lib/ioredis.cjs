@@ -3,7 +3,7 @@
 "use strict";
 
 const native = require("./native.cjs");
-const { configOf } = require("./cache.cjs");
+const { dataPathOf, openEngine } = require("./engines.cjs");
 const { BLOCKED } = require("./packed.cjs");
 const { pipelineClass } = require("./pipeline.cjs");
 const { awaitReply } = require("./replies.cjs");
@@ -11,7 +11,6 @@ const {
   BUFFERS, HOT, LONG, STRING_NUMBERS, addPrefix, execute, executeStrings, packedStyle, transformed, wordsOf,
 } = require("./shortcuts.cjs");
 const { Subscriber, beginningOf } = require("./subscriber.cjs");
-const { pathOf, text, usage } = require("./usage.cjs");
 
 function loadIORedis() {
   try {
@@ -24,21 +23,6 @@ function loadIORedis() {
 const ioredis = loadIORedis();
 const { Redis: IORedis, Command, ReplyError } = ioredis;
 const CLOSED = "Connection is closed.";
-
-/** Engines once opened by a client stay, as a server would, whether or not a client is connected; not those in folders, whose data stays anyway. */
-const kept = new Map();
-
-/** The name under which clients share an engine: theirs, or what stands for the address they were given. */
-function nameOf({ name, path, host, port }) {
-  return name ?? path ?? `${host}:${port}`;
-}
-
-function openEngine(options) {
-  if (options.dataPath !== undefined) return native.open(undefined, options.dataPath, ...configOf(options));
-  const name = text(nameOf(options), "name");
-  if (!kept.has(name)) kept.set(name, native.open(name, undefined, ...configOf(options)));
-  return native.duplicate(kept.get(name));
-}
 
 /** An error as ioredis's parser makes it, with the engine's code besides. */
 function replyError(error, name, args) {
@@ -84,11 +68,7 @@ class Redis extends IORedis {
     if (options.sentinels || options.isCluster) throw unsupported("Sentinel or Cluster");
     if (options.replyMapping === "resp3") throw unsupported('replyMapping "resp3"');
     if (options.monitor) throw unsupported("MONITOR");
-    if (options.dataPath !== undefined) {
-      // What a relative one stands for is said now, not at a later connect.
-      options.dataPath = pathOf(options.dataPath, "dataPath");
-      if (typeof options.name === "string") throw usage("name and dataPath exclude each other: a path is found by all who open it");
-    }
+    options.dataPath = dataPathOf(options);
     // The parent's constructor must not connect: there is no socket.
     this.wantsLazyConnect = options.lazyConnect;
     options.lazyConnect = true;
@@ -196,8 +176,17 @@ class Redis extends IORedis {
   }
 
   /** @ignore */
-  run({ name, args, replyEncoding }) {
-    const reply = execute(this.handle, this.styleOf(replyEncoding), name, args);
+  run(command) {
+    const style = this.styleOf(command.replyEncoding);
+    // One of `defineCommand`: what it writes by a connection for the first time is EVAL with the script. Between MULTI and EXEC nobody can try again.
+    const isScript = command.toWritable !== Command.prototype.toWritable;
+    if (isScript && !this.isDirect) command.toWritable({});
+    let reply = execute(this.handle, style, command.name, command.args);
+    if (isScript && reply instanceof Error && reply.code === "KS_ERR_NOSCRIPT") {
+      command.toWritable({});
+      reply = execute(this.handle, style, command.name, command.args);
+    }
+    const { name, args } = command;
     if (!Array.isArray(reply) || !isExec(name)) return reply;
     return reply.map((item) => (item instanceof Error ? replyError(item, name, args) : item));
   }

@@ -20,6 +20,7 @@ use crate::outcome::{MISUSED, Outcome, out_of_memory, usage, whole};
 use crate::packed::Packed;
 use crate::scratch::{Scratch, many, split, transcode};
 pub use crate::waits::{hold, on_wake, reply_left, rest, take_push, take_reply, wake_on_reply};
+pub use crate::wires::{wire_left, wire_look, wire_open, wire_state, wire_write};
 
 /// `getString(handle, key)`: a string or undefined.
 #[inline]

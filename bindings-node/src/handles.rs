@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use keystead::{
     Config, Databases, Engine, Error, ErrorKind, Form, Numbered, Outcome, Result, Session, Versions, Wake,
+    Wire,
 };
 use parking_lot::Mutex;
 
 use crate::loads::Loads;
+use crate::outcome::{self, usage};
 
 /// What a caller can do with: commands that wait, and messages.
 #[derive(Clone, Copy, Default)]
@@ -29,6 +31,8 @@ pub struct Store {
     current: AtomicUsize,
     closed: AtomicBool,
     session: Mutex<Option<Session>>,
+    /// The connection that it is, if a client speaks RESP to it.
+    wire: Mutex<Option<Wire>>,
     name: Option<String>,
     /// Made when a near cache first asks: from then on writes count.
     versions: OnceLock<Versions>,
@@ -42,6 +46,7 @@ impl Store {
             current: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             session: Mutex::new(None),
+            wire: Mutex::new(None),
             name,
             versions: OnceLock::new(),
             loads: Loads::default(),
@@ -138,6 +143,25 @@ impl Store {
     pub fn wake_by(&self, waker: Arc<dyn Wake>) {
         if let Some(session) = &*self.session.lock() {
             session.set_waker(Some(waker));
+        }
+    }
+
+    /// Has the handle be a connection, which calls `waker` when something has come.
+    pub fn open_wire(&self, waker: Arc<dyn Wake>) {
+        let wire = Wire::new(self.engine());
+        wire.set_waker(Some(waker));
+        let before = self.wire.lock().replace(wire);
+        drop(before);
+    }
+
+    /// Does something with the connection that the handle is.
+    ///
+    /// # Errors
+    /// It is none, or what is done fails.
+    pub fn with_wire<R>(&self, act: impl FnOnce(&mut Wire) -> outcome::Outcome<R>) -> outcome::Outcome<R> {
+        match &mut *self.wire.lock() {
+            Some(wire) => act(wire),
+            None => Err(usage("ERR the handle is no connection")),
         }
     }
 
@@ -300,6 +324,7 @@ fn end(handle: u32, is_release: bool) -> bool {
     drop(guard);
     store.loads.clear();
     drop(store.session.lock().take());
+    drop(store.wire.lock().take());
     drop((ended, store));
     true
 }

@@ -635,7 +635,8 @@ macro_rules! callbacks {
 callbacks! {
     get_string get_into set_raw get_value get_versioned versions versions_id pending_tag pending_text pending_into set_value set_values remove has incr incr_exact hget hset expire ttl
     size get_many execute execute_list execute_many packed count clear page begin_load load_within land_value end_load wait_target
-    wait_left wake_after end_wait landed_value take_reply wake_on_reply reply_left take_push on_wake hold rest own forget noop panic_for_tests
+    wait_left wake_after end_wait landed_value take_reply wake_on_reply reply_left take_push on_wake hold rest
+    wire_open wire_write wire_look wire_state wire_left own forget noop panic_for_tests
 }
 
 /// `get_string` as `getString`.

@@ -6,12 +6,14 @@
 mod calls;
 mod handles;
 mod hot;
+pub mod listening;
 mod loads;
 mod outcome;
 mod packed;
 pub mod saving;
 mod scratch;
 mod waits;
+mod wires;
 
 use handles::Place;
 use keystead::cache::check_options;

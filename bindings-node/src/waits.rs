@@ -72,9 +72,9 @@ pub fn next_wait() -> u64 {
 }
 
 /// Wakes an isolate that waits for a reply.
-struct Waker {
-    bell: Arc<Bell>,
-    id: u64,
+pub struct Waker {
+    pub bell: Arc<Bell>,
+    pub id: u64,
 }
 
 impl Wake for Waker {

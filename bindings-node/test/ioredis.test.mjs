@@ -285,3 +285,21 @@ test("what an embedded engine has not is refused plainly", async () => {
   await assert.rejects(broken.get("k"), { message: "Connection is closed." });
   redis.disconnect();
 });
+
+test("commands of defineCommand load their scripts, in pipelines and transactions, and anew when they were forgotten", async () => {
+  const redis = new Redis({ name: "defined scripts", scripts: { addUp: { numberOfKeys: 1, lua: "return redis.call('incrby', KEYS[1], ARGV[1])" } } });
+  redis.defineCommand("bytes", { numberOfKeys: 0, lua: "return ARGV[1]" });
+  // Nobody has loaded them yet: a transaction can't try again.
+  assert.deepEqual(await redis.multi().addUp("n", 1).get("n").exec(), [[null, 1], [null, "1"]]);
+  assert.equal(await redis.script("FLUSH"), "OK");
+  assert.equal(await redis.addUp("n", 2), 3);
+  assert.equal(await redis.addUp("n", 2), 5);
+  assert.equal(await redis.script("FLUSH"), "OK");
+  assert.deepEqual(await redis.pipeline().addUp("n", 1).addUp("n", 1).exec(), [[null, 6], [null, 7]]);
+  assert.equal(await redis.script("FLUSH"), "OK");
+  assert.deepEqual(await redis.multi().addUp("n", 1).addUp("n", 1).exec(), [[null, 8], [null, 9]]);
+  assert.deepEqual(await redis.bytesBuffer(Buffer.from([0, 255])), Buffer.from([0, 255]));
+  await redis.set("n", "x");
+  await assert.rejects(redis.addUp("n", 1), { name: "ReplyError", message: /not an integer/ });
+  redis.disconnect();
+});

@@ -66,10 +66,10 @@ export const outcome = (promise) => Promise.resolve(promise).then(plain, plain);
 
 let number = 0;
 
-/** Runs `steps` on both; each yields what is to be compared. */
-export async function compare(steps, options = {}) {
+/** Runs `steps` on both; each yields what is to be compared. `open` makes the client that is ours. */
+export async function compare(steps, options = {}, open = (all) => new Redis(all)) {
   const real = new IORedis({ path, ...options, retryStrategy: () => 20 });
-  const ours = new Redis({ name: `oracle ${(number += 1)}`, ...options });
+  const ours = open({ name: `oracle ${(number += 1)}`, ...options });
   const [expected, got] = [[], []];
   try {
     await real.flushall();

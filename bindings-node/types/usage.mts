@@ -1,8 +1,11 @@
 // Uses every declared type once; `tsc --noEmit` checks it, nothing runs it.
 // Behaviour is tested in the .test.mjs files.
 
-import { Cache, type CacheStats, type KeysteadError } from "keystead";
-import Redis, { ReplyError, Redis as Named } from "keystead/ioredis";
+import { Redis as IORedis } from "ioredis";
+import { Cache, type CacheStats, type KeysteadError, type Listener } from "keystead";
+import { type SessionClient, sessionClient } from "keystead/connect-redis";
+import { Connector, type EngineOptions } from "keystead/connector";
+import Redis, { Connector as Same, ReplyError, Redis as Named } from "keystead/ioredis";
 
 interface Property {
   id: string;
@@ -47,6 +50,13 @@ const raw: Promise<Buffer | null> = redis.getBuffer("k");
 const hash: Promise<Record<string, string>> = redis.hgetall("h");
 const results: Promise<[Error | null, unknown][] | null> = redis.multi().set("a", 1).get("a").exec();
 const other: Named = redis.duplicate({ db: 2 });
+const sessions: SessionClient = sessionClient(cache);
+const place: EngineOptions = { name: "types", maxmemory: "64mb" };
+const stock = new IORedis({ Connector, ...place });
+const same: typeof Connector = Same;
+const listener: Promise<Listener> = cache.listen("127.0.0.1:0");
+const ended: Promise<void> = listener.then((open) => open.unref().ref().close());
+const where: Promise<string[]> = listener.then(({ addresses }) => addresses);
 const code: KeysteadError["code"] | undefined = new ReplyError("ERR").code;
 
-export { bytes, code, deleted, hash, left, loaded, many, maybe, other, raw, results, set, stats, strings, sum, sure, text };
+export { bytes, code, deleted, ended, hash, left, loaded, many, maybe, other, raw, results, same, sessions, set, stats, stock, strings, sum, sure, text, where };

@@ -77,6 +77,8 @@ mod targets;
 mod transfer;
 mod typed;
 mod value;
+#[cfg(feature = "listener")]
+mod wire;
 
 pub use check::{check, check_watched};
 #[cfg(feature = "cli")]
@@ -111,6 +113,8 @@ pub use typed::hot::Call as HotCall;
 pub use value::Text;
 #[doc(hidden)]
 pub use value::Value;
+#[cfg(feature = "listener")]
+pub use wire::Wire;
 
 /// The Rust examples of the README, run as tests.
 #[cfg(doctest)]

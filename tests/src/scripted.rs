@@ -44,7 +44,8 @@ pub fn wrap(rng: &mut Rng, words: &[Vec<u8>], is_plain: bool) -> Vec<Vec<u8>> {
     let mut call: Vec<Vec<u8>> = Vec::new();
     let add = |word: &str| call.push(word.as_bytes().to_vec());
     // In a map, as RESP3 has it, members stand in no order, and neither do they in JSON.
-    let is_map = words.first().is_none_or(|name| name.starts_with(b"X") || name.starts_with(b"H"));
+    let is_map =
+        words.first().is_none_or(|name| name.starts_with(b"X") || name.starts_with(b"H") || name == b"LCS");
     match rng.below(12) {
         0 => ["FCALL", "call"].into_iter().for_each(add),
         1 => ["FCALL", "try"].into_iter().for_each(add),

@@ -63,5 +63,6 @@ fn node() -> Result<Count, String> {
     let tarball = only_file(&packed, "tgz")?.to_string_lossy().into_owned();
     npm("plugins", &["ci", "--no-audit", "--no-fund"], &folder)?;
     npm("plugins", &["install", "--no-save", "--no-audit", "--no-fund", &tarball], &folder)?;
-    tests("plugins", sh::program("npm", &["test"]).current_dir(&folder))
+    let mut run = sh::program("npm", &["test"]);
+    tests("plugins", run.current_dir(&folder).env("KEYSTEAD_ORACLE", setup::oracle()?))
 }

@@ -258,6 +258,25 @@ impl Session {
         }
     }
 
+    /// Whether it is subscribed to something, or monitors.
+    #[cfg(feature = "listener")]
+    pub(crate) fn hears(&self) -> bool {
+        let info = &self.client.state.info;
+        info.subscribed.is_any() || info.is_monitor.load(Ordering::Relaxed)
+    }
+
+    /// Appends all messages to the replies.
+    ///
+    /// # Errors
+    /// Some were dropped, since too many waited.
+    #[cfg(feature = "listener")]
+    pub(crate) fn take_all_pushes(&mut self) -> Result<()> {
+        while let Some(message) = self.next_push(Some(Duration::ZERO))? {
+            self.reply.append(&message);
+        }
+        Ok(())
+    }
+
     /// Appends messages to the replies until these are so many bytes. Says whether more may be there: who pushes may be faster than who sends.
     #[cfg(feature = "listener")]
     pub(crate) fn take_pushes(&mut self, most: usize) -> bool {

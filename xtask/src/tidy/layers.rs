@@ -51,7 +51,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("commands", &["commands"]),
     ("engine", &["typed", "engine", "fork"]),
     ("api", &["check", "transfer", "database", "remote"]),
-    ("faces", &["listener", "share", "monitor", "redis", "cli", "bin", "lib", "loom_models", "fuzzing"]),
+    (
+        "faces",
+        &["listener", "wire", "share", "monitor", "redis", "cli", "bin", "lib", "loom_models", "fuzzing"],
+    ),
 ];
 
 /// One module's use of another.

@@ -1,0 +1,8 @@
+#!/usr/bin/env node
+// The command line of the npm package, as that of the cargo binary: `npx keystead serve [valkey.conf] [--port ...]`, `check`, `import`, `export`.
+"use strict";
+
+const native = require("../lib/native.cjs");
+
+// Connections have threads of their own, which end with the process.
+process.exit(native.runCommandLine(["keystead", ...process.argv.slice(2)]));
