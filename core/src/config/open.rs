@@ -134,6 +134,22 @@ impl Config {
         }
     }
 
+    /// The port for encrypted connections, 0 for none.
+    #[cfg(feature = "listener")]
+    pub(crate) fn tls_port(&self) -> u16 {
+        match self.value("tls-port") {
+            Some(Value::Int(port)) => u16::try_from(port).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The path of the Unix socket, if the options name one.
+    #[cfg(feature = "listener")]
+    pub(crate) fn unix_socket(&self) -> Option<PathBuf> {
+        let path = self.text("unixsocket").filter(|path| !path.is_empty())?;
+        Some(PathBuf::from(String::from_utf8_lossy(&path).into_owned()))
+    }
+
     /// What the option `bind` lists. Where nobody set it that is the loopback address: what protected mode comes to.
     #[cfg(any(test, feature = "listener"))]
     pub(crate) fn bind(&self) -> Vec<String> {

@@ -23,7 +23,7 @@ use crate::config::{Config, PushLimit};
 use crate::keyspace::evictor::Room;
 use crate::keyspace::{HashSeed, Keyspace};
 use crate::latency::LatencyMonitor;
-use crate::network::Network;
+use crate::network::{self, Network};
 use crate::os::Guard;
 use crate::persist::Persistence;
 use crate::pulse::Pulse;
@@ -250,7 +250,10 @@ impl Local {
     /// The script that runs has run for so long that others are told so from now on.
     #[cfg(feature = "scripting")]
     pub(crate) fn script_is_busy(&self) {
-        self.set_measured(BUSY_SCRIPT, true);
+        if !self.has_busy_script() {
+            self.set_measured(BUSY_SCRIPT, true);
+            network::relieve();
+        }
     }
 
     /// The script has ended, and still has the locks.
@@ -319,6 +322,29 @@ impl Local {
             client.cut();
         }
         client.outbox.wake();
+    }
+
+    /// Ends the connections that take most, as long as all together take more than `maxmemory-clients` allows; but not those that asked to be spared.
+    #[cfg(feature = "listener")]
+    pub(crate) fn evict_clients(&self) {
+        let limit = self.config.client_memory_limit();
+        let held = || self.network.held.load(Ordering::Relaxed) as u64;
+        if limit == 0 || held() <= limit {
+            return;
+        }
+        let mut left = held();
+        let mut clients: Vec<_> =
+            self.clients.all().into_iter().filter(|client| client.may_be_evicted()).collect();
+        clients.sort_by_key(|client| std::cmp::Reverse(client.held()));
+        for client in clients {
+            if left <= limit {
+                return;
+            }
+            left = left.saturating_sub(client.held() as u64);
+            if client.evict() {
+                self.network.evicted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Whether a write may begin without making room and without an error of the log.
