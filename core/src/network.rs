@@ -99,6 +99,9 @@ pub(crate) struct Network {
     /// Connections that are open.
     #[cfg(feature = "listener")]
     pub(crate) open: AtomicUsize,
+    /// Connections that have more unsent than a soft limit allows, and are not ended yet.
+    #[cfg(feature = "listener")]
+    pub(crate) slow: AtomicUsize,
     /// Connections ended since clients took too much memory.
     pub(crate) evicted: AtomicU64,
     /// Bytes that connections hold.

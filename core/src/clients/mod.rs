@@ -121,24 +121,10 @@ impl ClientInfo {
         drop(ended);
     }
 
-    /// Whether its connection may be ended since clients take too much memory.
-    #[cfg(feature = "listener")]
-    pub(crate) fn may_be_evicted(&self) -> bool {
-        self.has_connection() && !self.is_cut() && !self.traits.has(Trait::NO_EVICT)
-    }
-
     /// Bytes that its connection holds.
     #[cfg(feature = "listener")]
     pub(crate) fn held(&self) -> usize {
         self.link.as_ref().map_or(0, |link| link.held())
-    }
-
-    /// Ends its connection. Says whether nobody else has.
-    #[cfg(feature = "listener")]
-    pub(crate) fn evict(&self) -> bool {
-        let is_first = !self.is_cut();
-        self.cut();
-        is_first
     }
 
     /// Ends its connection.

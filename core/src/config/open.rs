@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::schedule::Schedule;
-use super::{Config, Value, args_to_text};
+use super::{Config, OPTIONS, OptionSpec, Value, args_to_text, default_value};
 use crate::error::{Error, ErrorKind, Result, reason};
 use crate::files::Replacement;
 
@@ -100,6 +100,14 @@ impl Config {
     /// The most bytes that data may take; 0 is no limit.
     pub fn maxmemory(&self) -> u64 {
         self.hot().maxmemory()
+    }
+
+    /// A line for each option that was set to something else than its default and has no effect, with the reason. For whoever starts a server.
+    pub fn warnings(&self) -> Vec<String> {
+        let set = OPTIONS.iter().filter(|spec| self.is_set(spec.name));
+        let differs =
+            |spec: &&OptionSpec| self.value(spec.name).is_some_and(|value| value != default_value(spec));
+        set.filter(differs).filter_map(OptionSpec::warning).collect()
     }
 
     /// The pairs of seconds and changes after which a snapshot is due.

@@ -296,6 +296,9 @@ fn end_idle(engine: &Engine) -> Option<Duration> {
 
 /// Ends the connections of clients that have had more replies unsent than the soft limit allows, for longer than it allows. Returns when to look again.
 fn end_slow(engine: &Engine) -> Option<Duration> {
+    if engine.inner.network.slow.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
     let now_ms = engine.inner.keyspace.clock.now_ms();
     let mut next = None;
     for client in engine.inner.clients.all() {

@@ -111,6 +111,7 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.set_above_since(0);
         // It has not been sent whole.
         if let Some(undo) = self.undo.take() {
             undo.run(&self.session.engine().inner.keyspace);
@@ -184,6 +185,10 @@ impl Connection {
                 Answered::All => {}
                 Answered::Some => continue,
                 Answered::Drop => return Poll::Ready(Ok(())),
+            }
+            // What it has sent before it was cut off can still be read.
+            if self.session.is_quitting() {
+                return Poll::Ready(Ok(()));
             }
             let has_more = match ready!(self.receive(context))? {
                 0 => return Poll::Ready(Ok(())),
@@ -274,6 +279,12 @@ impl Connection {
 
     fn set_above_since(&mut self, ms: u64) {
         if self.above_since_ms != ms {
+            let slow = &self.engine().inner.network.slow;
+            match (self.above_since_ms, ms) {
+                (0, _) => slow.fetch_add(1, Ordering::Relaxed),
+                (_, 0) => slow.fetch_sub(1, Ordering::Relaxed),
+                _ => 0,
+            };
             self.above_since_ms = ms;
             self.session.link().inspect(|link| link.set_above_since(ms));
         }

@@ -211,8 +211,8 @@ impl Face for Shared {
             return true;
         }
         let is_used = self.places.lock().iter().any(|place| matches!(place, Place::Tls(_)));
-        // A port may follow in the same CONFIG SET, but a server without one does not care what its certificates are.
-        if !is_used && self.engine.config().tls_port() == 0 {
+        // A port may follow in the same CONFIG SET; who has none does not care what the certificates are.
+        if !is_used && !(self.follows && self.engine.config().tls_port() != 0) {
             return true;
         }
         match encryption::by_options(self.engine.config()) {

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::acl::{Catalog, Users};
+#[cfg(feature = "listener")]
+use crate::clients::Trait;
 use crate::clients::{ClientInfo, Clients, Paused};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
@@ -328,22 +330,22 @@ impl Local {
     #[cfg(feature = "listener")]
     pub(crate) fn evict_clients(&self) {
         let limit = self.config.client_memory_limit();
-        let held = || self.network.held.load(Ordering::Relaxed) as u64;
-        if limit == 0 || held() <= limit {
+        if limit == 0 || self.network.held.load(Ordering::Relaxed) as u64 <= limit {
             return;
         }
-        let mut left = held();
-        let mut clients: Vec<_> =
-            self.clients.all().into_iter().filter(|client| client.may_be_evicted()).collect();
+        // What those held who were ended already is about to be given back.
+        let mut clients = self.clients.all();
+        clients.retain(|client| client.has_connection() && !client.is_cut());
+        let mut left: u64 = clients.iter().map(|client| client.held() as u64).sum();
+        clients.retain(|client| !client.traits.has(Trait::NO_EVICT));
         clients.sort_by_key(|client| std::cmp::Reverse(client.held()));
         for client in clients {
             if left <= limit {
                 return;
             }
             left = left.saturating_sub(client.held() as u64);
-            if client.evict() {
-                self.network.evicted.fetch_add(1, Ordering::Relaxed);
-            }
+            self.network.evicted.fetch_add(1, Ordering::Relaxed);
+            client.cut();
         }
     }
 
