@@ -225,7 +225,8 @@ impl Acceptor {
             let _open = open;
             // Without a place in the system's list of sockets it can't be served.
             if let Ok(connection) = Connection::new(&engine, link, address, encryption) {
-                connection.await;
+                // The task would have room for it twice.
+                Box::new(connection).await;
             }
         });
     }

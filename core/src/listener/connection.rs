@@ -128,7 +128,7 @@ impl Connection {
         engine: &Engine,
         link: Arc<Link>,
         address: ClientAddress,
-        encryption: Option<rustls::ServerConnection>,
+        encryption: Option<Box<rustls::ServerConnection>>,
     ) -> io::Result<Self> {
         let wire = Wire::new(&link, encryption)?;
         Ok(Self {

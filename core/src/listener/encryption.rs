@@ -86,11 +86,12 @@ pub(super) fn by_options(config: &Config) -> Result<Arc<ServerConfig>> {
 ///
 /// # Errors
 /// rustls has none to give.
-pub(super) fn accept(encryption: &Arc<ServerConfig>) -> Result<ServerConnection> {
+pub(super) fn accept(encryption: &Arc<ServerConfig>) -> Result<Box<ServerConnection>> {
     let mut connection = ServerConnection::new(encryption.clone()).map_err(|error| wrong("TLS", error))?;
     // What waits to be sent is counted before it is encrypted.
     connection.set_buffer_limit(Some(64 * 1024));
-    Ok(connection)
+    // It is large, and most connections have none.
+    Ok(Box::new(connection))
 }
 
 /// The names that the certificate of a client has, of the kind that `tls-auth-clients-user` names, in its order.

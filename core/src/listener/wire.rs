@@ -38,10 +38,10 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(link: &Link, encryption: Option<ServerConnection>) -> io::Result<Self> {
+    pub(super) fn new(link: &Link, encryption: Option<Box<ServerConnection>>) -> io::Result<Self> {
         Ok(Self {
             socket: os::watched(link.socket().clone())?,
-            encryption: encryption.map(Box::new),
+            encryption,
             is_untried: false,
             is_greeted: false,
         })
