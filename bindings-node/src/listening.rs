@@ -30,7 +30,7 @@ impl Listening {
     fn of(opened: keystead::Result<Listener>) -> Self {
         match opened {
             Ok(listener) => Self {
-                addresses: listener.addresses().iter().map(ToString::to_string).collect(),
+                addresses: listener.places().iter().map(ToString::to_string).collect(),
                 listener: Mutex::new(Some(listener)),
                 failure: Vec::new(),
             },
@@ -75,7 +75,7 @@ impl Task for Opening {
         let wanted = self.0.take();
         Ok(Listening::of(guarded(|| {
             let (engine, address) = wanted.ok_or_else(handles::closed)?;
-            Listener::bind(&engine, address.as_str())
+            engine.listen(&address)
         })))
     }
 

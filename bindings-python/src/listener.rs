@@ -25,9 +25,9 @@ impl PyListener {
     /// # Errors
     /// As `keystead.Engine.listen` says.
     pub fn new(py: Python<'_>, engine: &PyEngine, address: &str) -> PyResult<Self> {
-        let listener = detach(py, || Listener::bind(&engine.engine, address));
+        let listener = detach(py, || engine.engine.listen(address));
         let listener = listener.map_err(|error| raise(py, &error))?;
-        let addresses = listener.addresses().iter().map(ToString::to_string).collect();
+        let addresses = listener.places().iter().map(ToString::to_string).collect();
         Ok(Self { listener: Mutex::new(Some(listener)), addresses })
     }
 }

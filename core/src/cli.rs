@@ -1,4 +1,4 @@
-//! The command line: `keystead serve` puts an engine behind a TCP port for Valkey's clients, `keystead check`, `import`
+//! The command line: `keystead serve` puts an engine behind ports and Unix sockets for Valkey's clients, `keystead check`, `import`
 //! and `export` work on files.
 
 use std::ffi::OsString;
@@ -156,13 +156,14 @@ impl Bar {
 fn serve(options: &[OsString]) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let options: Vec<&[u8]> = options.iter().map(|option| option.as_encoded_bytes()).collect();
     let config = Config::from_arguments(&options)?;
+    config.warnings().iter().for_each(|warning| eprintln!("{warning}"));
     let engine = Engine::builder().config(config).durable().open()?;
     for note in engine.opening_notes() {
         eprintln!("{note}");
     }
     let listener = Listener::serve(&engine)?;
-    for address in listener.addresses() {
-        eprintln!("Keystead {} listens on {address}", env!("CARGO_PKG_VERSION"));
+    for place in listener.places() {
+        eprintln!("Keystead {} listens on {place}", env!("CARGO_PKG_VERSION"));
     }
     end_on_signals(&engine)?;
     listener.join();

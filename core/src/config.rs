@@ -34,6 +34,8 @@ pub(crate) use args::args_to_text;
 pub(crate) use error::ConfigError;
 pub(crate) use events::KeyspaceEvents;
 pub(crate) use hot::Hot;
+#[cfg(feature = "listener")]
+pub(crate) use limits::BufferLimit;
 pub(crate) use limits::{BufferClass, BufferLimits, PushLimit};
 pub(crate) use policies::{EvictionPolicy, MAXMEMORY_POLICIES, POLICIES, Rule, Scope};
 pub(crate) use spec::{Applies, Kind, Mutability, OptionSpec};
@@ -117,6 +119,34 @@ impl Config {
     pub(crate) fn text(&self, name: &str) -> Option<Vec<u8>> {
         let index = table::find(name.as_bytes())?;
         Some(self.values.lock()[index].to_text(&OPTIONS[index].kind))
+    }
+
+    /// What may wait to be sent to a client of a class, as the option says it.
+    #[cfg(feature = "listener")]
+    pub(crate) fn buffer_limit(&self, class: BufferClass) -> BufferLimit {
+        match self.value("client-output-buffer-limit") {
+            Some(Value::BufferLimits(limits)) => limits.of(class),
+            other => unreachable!("the option has limits, not {other:?}"),
+        }
+    }
+
+    /// Bytes that all clients together may take; 0 is no limit.
+    #[cfg(feature = "listener")]
+    pub(crate) fn client_memory_limit(&self) -> u64 {
+        match self.value("maxmemory-clients") {
+            Some(Value::Memory(bytes)) => bytes,
+            Some(Value::Percent(percent)) => self.hot().maxmemory() / 100 * u64::from(percent),
+            _ => 0,
+        }
+    }
+
+    /// The option `io-threads`.
+    #[cfg(feature = "listener")]
+    pub(crate) fn io_threads(&self) -> usize {
+        match self.value("io-threads") {
+            Some(Value::Int(threads)) => usize::try_from(threads).unwrap_or(1).max(1),
+            _ => 1,
+        }
     }
 
     /// What may wait of messages for a client of a class; a client that monitors is a normal one.

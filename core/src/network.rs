@@ -2,19 +2,69 @@
 //!
 //! Listening and serving is the listener's work.
 
+use std::fmt;
 use std::net::SocketAddr;
-#[cfg(feature = "listener")]
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::os::Guard;
 use crate::sync::Mutex;
+
+/// Where connections are accepted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Tcp(SocketAddr),
+    /// Encrypted.
+    Tls(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp(address) => write!(f, "{address}"),
+            Place::Tls(address) => write!(f, "tls:{address}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Place {
+    /// The address, if it has one.
+    #[cfg(feature = "listener")]
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Place::Tcp(address) | Place::Tls(address) => Some(*address),
+            Place::Unix(_) => None,
+        }
+    }
+}
+
+/// Has others serve what a thread serves beside its connection: set by the listeners.
+static RELIEF: OnceLock<fn()> = OnceLock::new();
+
+/// Says how to [`relieve`].
+#[cfg(feature = "listener")]
+pub(crate) fn relieve_by(relief: fn()) {
+    RELIEF.get_or_init(|| relief);
+}
+
+/// What this thread does takes long. If it serves connections, another one serves the others from now on.
+#[cfg_attr(not(feature = "scripting"), expect(dead_code, reason = "only scripts take so long"))]
+pub(crate) fn relieve() {
+    if let Some(relief) = RELIEF.get() {
+        relief();
+    }
+}
 
 /// A listener, as the engine knows it.
 pub(crate) trait Face: Send + Sync {
     /// Listens where the options say now. Where that is not possible it listens as before and says false.
     fn follow(&self) -> bool;
+
+    /// Takes over certificates and what else the options say of encryption. Where that is not possible it goes on as before and says false.
+    fn follow_encryption(&self) -> bool;
 
     /// How many clients the system lets it serve, if that is fewer than so many.
     fn most_clients(&self, wanted: u64) -> Option<u64>;
@@ -49,7 +99,14 @@ pub(crate) struct Network {
     /// Connections that are open.
     #[cfg(feature = "listener")]
     pub(crate) open: AtomicUsize,
-    listeners: Mutex<Vec<SocketAddr>>,
+    /// Connections that have more unsent than a soft limit allows, and are not ended yet.
+    #[cfg(feature = "listener")]
+    pub(crate) slow: AtomicUsize,
+    /// Connections ended since clients took too much memory.
+    pub(crate) evicted: AtomicU64,
+    /// Bytes that connections hold.
+    pub(crate) held: Arc<AtomicUsize>,
+    listeners: Mutex<Vec<Place>>,
     faces: Mutex<Vec<Weak<dyn Face>>>,
     /// Held while options are set, so that a setting that fails restores what it found. Comes after the locks of shards.
     pub(crate) setting: Mutex<()>,
@@ -82,6 +139,11 @@ impl Network {
     /// Has the listeners that follow the options `bind` and `port` do so. Says whether all could.
     pub(crate) fn follow(&self) -> bool {
         self.faces().iter().all(|face| face.follow())
+    }
+
+    /// Has the listeners take over what the options say of encryption. Says whether all could.
+    pub(crate) fn follow_encryption(&self) -> bool {
+        self.faces().iter().all(|face| face.follow_encryption())
     }
 
     /// How many clients the system lets the listeners serve, if that is fewer than so many.
@@ -119,24 +181,27 @@ impl Network {
     }
 
     #[cfg(feature = "listener")]
-    pub(crate) fn listens(&self, address: SocketAddr) {
-        self.listeners.lock().push(address);
+    pub(crate) fn listens(&self, place: Place) {
+        self.listeners.lock().push(place);
     }
 
     #[cfg(feature = "listener")]
-    pub(crate) fn stopped_listening(&self, address: SocketAddr) {
-        self.listeners.lock().retain(|own| *own != address);
+    pub(crate) fn stopped_listening(&self, place: &Place) {
+        let mut listeners = self.listeners.lock();
+        if let Some(at) = listeners.iter().position(|own| own == place) {
+            listeners.remove(at);
+        }
     }
 
     /// Where connections are accepted, in the order of opening.
-    pub(crate) fn listeners(&self) -> Vec<SocketAddr> {
+    pub(crate) fn listeners(&self) -> Vec<Place> {
         self.listeners.lock().clone()
     }
 
     /// Forgets the counts.
     pub(crate) fn reset(&self) {
-        let Self { input, output, reads, writes, rejected, overfull, too_slow, .. } = self;
-        let counters = [input, output, reads, writes, rejected, overfull, too_slow];
+        let Self { input, output, reads, writes, rejected, overfull, too_slow, evicted, .. } = self;
+        let counters = [input, output, reads, writes, rejected, overfull, too_slow, evicted];
         for counter in counters {
             counter.store(0, Ordering::Relaxed);
         }

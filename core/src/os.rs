@@ -2,6 +2,7 @@
 //! Memory is [`crate::store::memory`]'s.
 //!
 //! # Unsafe: invariants
+//! - A socket that an event loop watches is open until that has let go of it.
 //! - [`Board`] and [`Frozen`] own what they lead to, from the first look to the drop; each says how.
 //! - Handlers of forks are functions, which live as long as the process.
 //! - A file that is mapped to write to is of a folder that this process has locked, and is as long as it was then: nobody makes it shorter. Pages of those
@@ -120,6 +121,21 @@ pub(crate) fn generation() -> u64 {
 /// Begins a new generation: this process is a forked child.
 pub(crate) fn begin_generation() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Has the event loop that this thread runs tell what a socket is ready for.
+///
+/// # Errors
+/// The system has no room for it.
+///
+/// # Panics
+/// If the thread runs no event loop.
+#[cfg(feature = "listener")]
+pub(crate) fn watched(
+    socket: std::sync::Arc<std::os::fd::OwnedFd>,
+) -> std::io::Result<tokio::io::unix::AsyncFd<std::sync::Arc<std::os::fd::OwnedFd>>> {
+    // SAFETY: an `OwnedFd` is open, and the same descriptor, until it is dropped; what is returned shares it until it is dropped itself.
+    Ok(unsafe { tokio::io::unix::AsyncFd::register(socket) }?)
 }
 
 /// Has `prepare` run before every `fork` of this process, `parent` and `child` after it on either side.

@@ -15,5 +15,7 @@ pub(crate) use inline::{UnbalancedQuotes, split_line};
 #[cfg(feature = "listener")]
 pub(crate) use request::ProtocolError;
 pub(crate) use request::RequestBuffer;
+#[cfg(feature = "listener")]
+pub(crate) use request::Room;
 #[cfg(debug_assertions)]
 pub(crate) use value::Value;

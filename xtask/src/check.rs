@@ -114,7 +114,7 @@ fn deny() -> Option<Result<(), String>> {
 
 fn ruff() -> Option<Result<(), String>> {
     let folders: Vec<&str> =
-        ["bindings-python", "examples", "tests"].into_iter().filter(|f| has_python(f)).collect();
+        ["benches", "bindings-python", "examples", "tests"].into_iter().filter(|f| has_python(f)).collect();
     if folders.is_empty() {
         return None;
     }

@@ -87,6 +87,43 @@ fn server(folder: &str, variable: &str) -> Result<PathBuf, String> {
     if path.is_file() { Ok(path) } else { Err(format!("there is no {}", path.display())) }
 }
 
+/// redis-benchmark, the load that servers are measured under: the system's own, valkey-benchmark first, or out of Debian's packages, which are unpacked into
+/// `target/tools` and installed nowhere. Returns its path, and the folder of the libraries that it needs beside the system's.
+pub fn load_generator() -> Result<(PathBuf, Option<PathBuf>), String> {
+    const PACKAGES: [&str; 3] = ["redis-tools", "libjemalloc2", "liblzf1"];
+    if let Some(own) = ["valkey-benchmark", "redis-benchmark"].into_iter().find(|name| sh::is_installed(name))
+    {
+        return Ok((own.into(), None));
+    }
+    let folder = sh::target().join("tools/redis-tools");
+    let (program, libraries) =
+        (folder.join("usr/bin/redis-benchmark"), folder.join("usr/lib/x86_64-linux-gnu"));
+    if program.is_file() {
+        return Ok((program, Some(libraries)));
+    }
+    if !sh::is_installed("apt-get") || !sh::is_installed("dpkg-deb") {
+        return Err(
+            "please install valkey-tools or redis-tools: there is no apt-get to take redis-benchmark from"
+                .into(),
+        );
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut download = sh::program("apt-get", &["download", "-qq"]);
+    sh::run("setup", download.args(PACKAGES).current_dir(&folder))?.ok("apt-get download")?;
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    for package in entries.flatten().map(|entry| entry.path()) {
+        if package.extension().is_some_and(|extension| extension == "deb") {
+            let words = ["-x", &package.to_string_lossy(), &folder.to_string_lossy()];
+            sh::run("setup", &mut sh::program("dpkg-deb", &words))?.ok("dpkg-deb")?;
+        }
+    }
+    if program.is_file() {
+        Ok((program, Some(libraries)))
+    } else {
+        Err(format!("there is no {}", program.display()))
+    }
+}
+
 /// Debian packages that provide programs of the same names.
 pub fn debian(names: &[&str]) -> Result<(), String> {
     let missing: Vec<&str> = names.iter().copied().filter(|name| !sh::is_installed(name)).collect();

@@ -362,7 +362,7 @@ fn fuzz() -> Result<Outcome, String> {
     fuzz::run("fuzz", fuzz::SHORT).map(Outcome::Ran)
 }
 
-/// What finds more the longer it runs: those who push, pop, cancel and die, and each fuzz target, ten minutes each, processes that are killed, and power that goes.
+/// What finds more the longer it runs: those who push, pop, cancel and die, clients that mean no good, and each fuzz target, ten minutes each, processes that are killed, and power that goes.
 fn long() -> Result<Outcome, String> {
     const TIME: Duration = Duration::from_secs(600);
     const KILLS: usize = 501;
@@ -373,6 +373,19 @@ fn long() -> Result<Outcome, String> {
     // Its figures are for the log.
     stress.args(["--", "--nocapture"]).env("KEYSTEAD_STRESS_SECONDS", TIME.as_secs().to_string());
     let mut sum = tests("long", &mut stress)?;
+    let mut hostile = sh::cargo(&[
+        "test",
+        "--profile",
+        "quick",
+        "-p",
+        "keystead",
+        "--features",
+        "listener",
+        "--test",
+        "hostile",
+    ]);
+    hostile.args(["--", "--nocapture"]).env("KEYSTEAD_HOSTILE_SECONDS", TIME.as_secs().to_string());
+    sum += tests("long", &mut hostile)?;
     let mut kills = sh::cargo(&["test", "--profile", "quick", "-p", "keystead", "--test", "kills"]);
     kills.env("KEYSTEAD_KILLS", KILLS.to_string());
     sum += tests("long", &mut kills)?;

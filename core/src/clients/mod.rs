@@ -3,6 +3,7 @@
 
 mod blocking;
 mod channels;
+mod link;
 mod monitors;
 mod outbox;
 mod pause;
@@ -12,8 +13,8 @@ mod subscriptions;
 mod tracking;
 mod traits;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::acl::User;
@@ -22,6 +23,7 @@ use crate::os::{Frozen, Guard};
 use crate::sync::{Arc, Mutex};
 pub(crate) use blocking::{Blocking, Ending};
 pub(crate) use channels::{Channels, Kind as SubscriptionKind};
+pub(crate) use link::{Buffers, Link};
 use monitors::Monitors;
 pub use outbox::Wake;
 pub(crate) use outbox::{Awaited, Late, Outbox};
@@ -40,7 +42,7 @@ pub(crate) struct ClientInfo {
     /// Who it acts as, and what that means for it.
     standings: Standings,
     /// The connection that it came by, if the engine's listener serves it.
-    socket: Option<Arc<TcpStream>>,
+    pub(crate) link: Option<Arc<Link>>,
     /// Its connection was ended by somebody else: nothing of it is executed any more.
     cut: AtomicBool,
     /// Something of it is being executed.
@@ -95,7 +97,7 @@ impl ClientInfo {
 
     /// Whether it has a connection that can be ended.
     pub(crate) fn has_connection(&self) -> bool {
-        self.socket.is_some()
+        self.link.is_some()
     }
 
     /// Its wait, if it waits for the reply of a command.
@@ -119,12 +121,17 @@ impl ClientInfo {
         drop(ended);
     }
 
+    /// Bytes that its connection holds.
+    #[cfg(feature = "listener")]
+    pub(crate) fn held(&self) -> usize {
+        self.link.as_ref().map_or(0, |link| link.held())
+    }
+
     /// Ends its connection.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
-        if let Some(socket) = &self.socket {
-            // It may have ended already.
-            let _ = socket.shutdown(Shutdown::Both);
+        if let Some(link) = &self.link {
+            link.cut();
         }
     }
 
@@ -164,7 +171,7 @@ impl Clients {
         &self,
         user: &Arc<User>,
         address: ClientAddress,
-        socket: Option<Arc<TcpStream>>,
+        link: Option<Arc<Link>>,
         reads_tape: bool,
         now_ms: u64,
     ) -> Arc<ClientInfo> {
@@ -172,7 +179,7 @@ impl Clients {
             id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
             address,
             standings: Standings::new(user.clone()),
-            socket,
+            link,
             cut: AtomicBool::new(false),
             #[cfg(feature = "listener")]
             busy: AtomicBool::new(false),
@@ -272,13 +279,15 @@ pub enum ClientAddress {
         /// Listener.
         local: String,
     },
+    /// Behind the Unix socket of this path.
+    Unix(String),
 }
 
 impl ClientAddress {
     /// Whether the client is on this machine.
     pub(crate) fn is_local(&self) -> bool {
         match self {
-            ClientAddress::InProcess => true,
+            ClientAddress::InProcess | ClientAddress::Unix(_) => true,
             ClientAddress::Socket { peer, .. } => {
                 peer.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
             }
@@ -286,10 +295,16 @@ impl ClientAddress {
     }
 
     /// The client's own address, empty in process.
-    pub(crate) fn peer(&self) -> &str {
+    pub(crate) fn peer(&self) -> Cow<'_, str> {
+        self.both().0
+    }
+
+    /// The client's own address and where it came in; both empty in process.
+    pub(crate) fn both(&self) -> (Cow<'_, str>, Cow<'_, str>) {
         match self {
-            ClientAddress::InProcess => "",
-            ClientAddress::Socket { peer, .. } => peer,
+            ClientAddress::InProcess => ("".into(), "".into()),
+            ClientAddress::Socket { peer, local } => (peer.into(), local.into()),
+            ClientAddress::Unix(path) => (format!("{path}:0").into(), format!("{path}:0").into()),
         }
     }
 }

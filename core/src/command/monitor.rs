@@ -8,6 +8,8 @@ use super::Reply;
 use super::reply::Form;
 use super::run::{Context, Found};
 use super::spec::{Flags, shown};
+use std::borrow::Cow;
+
 use crate::clients::ClientAddress;
 use crate::config::BufferClass;
 use crate::local::Local;
@@ -42,11 +44,12 @@ impl Context<'_, '_> {
 
     fn monitor_line(&self, argv: &[&[u8]]) -> String {
         let now_us = self.engine.keyspace.clock.now_us();
-        let client = match &self.session.info.address {
-            _ if self.session.in_script => "lua",
+        let client: Cow<'_, str> = match &self.session.info.address {
+            _ if self.session.in_script => "lua".into(),
             // As of a client that comes by a path, and not by an address with a port.
-            ClientAddress::InProcess => "unix:in-process",
-            ClientAddress::Socket { peer, .. } => peer,
+            ClientAddress::InProcess => "unix:in-process".into(),
+            ClientAddress::Socket { peer, .. } => peer.into(),
+            ClientAddress::Unix(path) => format!("unix:{path}").into(),
         };
         let mut line = String::new();
         // Writing to a string can't fail.

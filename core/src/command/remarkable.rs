@@ -62,7 +62,7 @@ impl Local {
             now_s,
             value,
             shown(found.spec, argv).into_iter(),
-            peer,
+            &peer,
             name.as_bytes(),
         );
     }

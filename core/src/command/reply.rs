@@ -122,6 +122,37 @@ impl Reply {
         self.buffer.shrink_to(64 * 1024);
     }
 
+    /// Works in memory that somebody else has left, if it has none of its own.
+    #[cfg(feature = "listener")]
+    pub(crate) fn borrow_room(&mut self, spare: &mut Vec<u8>) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = std::mem::take(spare);
+        }
+    }
+
+    /// Leaves its memory to others, if there is nothing in it.
+    #[cfg(feature = "listener")]
+    pub(crate) fn leave_room(&mut self, spare: &mut Vec<u8>) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            let room = std::mem::take(&mut self.buffer);
+            if spare.capacity() == 0 {
+                *spare = room;
+            }
+        }
+    }
+
+    /// Forgets what stands in front: it was sent.
+    #[cfg(feature = "listener")]
+    pub(crate) fn drop_front(&mut self, len: usize) {
+        self.buffer.drain(..len);
+    }
+
+    /// Bytes that the buffer has room for.
+    #[cfg(feature = "listener")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()

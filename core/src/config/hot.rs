@@ -179,6 +179,8 @@ hot_options! {
     notify_keyspace_events: KeyspaceEvents = "notify-keyspace-events",
     /// Keys remembered for client tracking; zero is no limit.
     tracking_table_max_keys: usize = "tracking-table-max-keys",
+    /// Commands whose keys are fetched together.
+    prefetch_batch_max_size: usize = "prefetch-batch-max-size",
     /// Greatest number of clients.
     maxclients: usize = "maxclients",
     /// Seconds after which an idle client is cut off; zero is never.

@@ -52,6 +52,12 @@ impl Default for BufferLimits {
 }
 
 impl BufferLimits {
+    /// The limit of a class.
+    #[cfg(feature = "listener")]
+    pub(crate) fn of(&self, class: BufferClass) -> BufferLimit {
+        self.0[class as usize]
+    }
+
     /// What may wait for a client of a class.
     pub(crate) fn push_limit(&self, class: BufferClass) -> PushLimit {
         /// Where the server has no limit there must be one all the same: what waits is memory of the host.

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::schedule::Schedule;
-use super::{Config, Value, args_to_text};
+use super::{Config, OPTIONS, OptionSpec, Value, args_to_text, default_value};
 use crate::error::{Error, ErrorKind, Result, reason};
 use crate::files::Replacement;
 
@@ -102,6 +102,14 @@ impl Config {
         self.hot().maxmemory()
     }
 
+    /// A line for each option that was set to something else than its default and has no effect, with the reason. For whoever starts a server.
+    pub fn warnings(&self) -> Vec<String> {
+        let set = OPTIONS.iter().filter(|spec| self.is_set(spec.name));
+        let differs =
+            |spec: &&OptionSpec| self.value(spec.name).is_some_and(|value| value != default_value(spec));
+        set.filter(differs).filter_map(OptionSpec::warning).collect()
+    }
+
     /// The pairs of seconds and changes after which a snapshot is due.
     pub(crate) fn save_points(&self) -> Vec<(u64, u64)> {
         match self.value("save") {
@@ -132,6 +140,22 @@ impl Config {
             Some(Value::Int(port)) => u16::try_from(port).unwrap_or(0),
             _ => 0,
         }
+    }
+
+    /// The port for encrypted connections, 0 for none.
+    #[cfg(feature = "listener")]
+    pub(crate) fn tls_port(&self) -> u16 {
+        match self.value("tls-port") {
+            Some(Value::Int(port)) => u16::try_from(port).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The path of the Unix socket, if the options name one.
+    #[cfg(feature = "listener")]
+    pub(crate) fn unix_socket(&self) -> Option<PathBuf> {
+        let path = self.text("unixsocket").filter(|path| !path.is_empty())?;
+        Some(PathBuf::from(String::from_utf8_lossy(&path).into_owned()))
     }
 
     /// What the option `bind` lists. Where nobody set it that is the loopback address: what protected mode comes to.

@@ -106,6 +106,8 @@ pub(crate) struct OptionSpec {
     /// Whether the engine honours it.
     pub(crate) applies: Applies,
     summary: &'static str,
+    /// Why it has no effect; empty if it has.
+    why_inert: &'static str,
 }
 
 impl OptionSpec {
@@ -124,6 +126,7 @@ impl OptionSpec {
             mutability: Mutability::Mutable,
             applies: Applies::Accepted,
             summary,
+            why_inert: "",
         }
     }
 
@@ -147,6 +150,12 @@ impl OptionSpec {
         self
     }
 
+    /// It has no effect, for a reason that is worded to follow a colon.
+    pub(super) const fn inert(mut self, why: &'static str) -> Self {
+        self.why_inert = why;
+        self
+    }
+
     pub(super) const fn refused(mut self) -> Self {
         self.applies = Applies::Refused;
         self
@@ -156,10 +165,16 @@ impl OptionSpec {
     #[cfg_attr(not(test), expect(dead_code, reason = "for the generated page of options"))]
     pub(crate) fn doc(&self) -> String {
         let effect = match self.applies {
-            Applies::Applied => "",
-            Applies::Accepted => " Accepted and reported, without effect in an embedded engine.",
-            Applies::Refused => " Refused: only the default is taken.",
+            Applies::Applied => String::new(),
+            Applies::Accepted => format!(" Accepted and reported, without effect: {}.", self.why_inert),
+            Applies::Refused => " Refused: only the default is taken.".to_owned(),
         };
         format!("{}{effect}", self.summary)
+    }
+
+    /// What whoever has set the option should know: that it has no effect, and why. Nothing if it has.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let is_inert = self.applies == Applies::Accepted;
+        is_inert.then(|| format!("The option {} has no effect: {}.", self.name, self.why_inert))
     }
 }

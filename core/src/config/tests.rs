@@ -60,6 +60,32 @@ fn every_option_says_what_it_is_for_and_whether_it_works() {
     for spec in OPTIONS.iter() {
         assert!(spec.doc().ends_with('.'), "{}", spec.name);
         assert_eq!(spec.applies == Applies::Accepted, spec.doc().contains("without effect"), "{}", spec.name);
+        let reason = spec.warning().map(|warning| warning.split(": ").nth(1).unwrap_or_default().len());
+        assert!(reason.is_none_or(|reason| reason > ".".len()), "{} has no reason", spec.name);
+    }
+}
+
+#[test]
+fn who_sets_what_has_no_effect_is_told_so_with_the_reason() {
+    let config =
+        Config::from_text(b"daemonize yes\nport 7000\nsupervised no\nrepl-timeout 5\nio-threads 4\n")
+            .unwrap();
+    assert_eq!(
+        config.warnings(),
+        [
+            "The option daemonize has no effect: the program stays in the foreground; a supervisor can put it elsewhere.",
+            "The option repl-timeout has no effect: there are no replicas."
+        ]
+    );
+}
+
+/// Every name that the server's CONFIG GET tells is done, refused, or warned about.
+#[test]
+fn no_option_of_the_server_is_without_effect_silently() {
+    for line in SERVER_NAMES.lines() {
+        let name = line.split('\t').next().unwrap();
+        let spec = &OPTIONS[table::find(name.as_bytes()).unwrap()];
+        assert_eq!(spec.warning().is_some(), spec.applies == Applies::Accepted, "{name}");
     }
 }
 

@@ -46,6 +46,33 @@ impl Session {
         begun
     }
 
+    /// Begins commands of a connection in turn, with messages before and behind their replies, and returns how many it began: until one has to wait, the connection
+    /// is to end, or so many bytes are in front of [`Session::replies`]. Of so many commands at a time the keys' memory is fetched ahead.
+    #[cfg(feature = "listener")]
+    pub(crate) fn begin_served(&mut self, commands: &[&[&[u8]]], most: usize, ahead: usize) -> usize {
+        let mut begun = 0;
+        for batch in commands.chunks(BATCH.min(ahead.max(1))) {
+            self.prefetch(batch);
+            for argv in batch {
+                // What was pushed before the command came stands before its reply.
+                if self.is_pushed_to() && self.take_pushes(most) {
+                    return begun;
+                }
+                begun += 1;
+                if self.run(argv) == Outcome::Blocked {
+                    return begun;
+                }
+                if self.is_pushed_to() {
+                    self.take_pushes(most);
+                }
+                if self.is_quitting() || self.reply.len() >= most {
+                    return begun;
+                }
+            }
+        }
+        begun
+    }
+
     /// Whether the session waits for the reply of its last command.
     #[inline]
     pub fn is_blocked(&self) -> bool {

@@ -8,8 +8,6 @@ pub(crate) mod session;
 pub(crate) mod tasks;
 
 use std::collections::HashMap;
-#[cfg(feature = "listener")]
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Weak};
@@ -19,6 +17,8 @@ use crate::alloc;
 use crate::backend::Backend;
 use crate::background;
 use crate::clients::ClientAddress;
+#[cfg(feature = "listener")]
+use crate::clients::Link;
 use crate::clock::Clock;
 use crate::command::{Form, block};
 use crate::commands::connection::client_list::describe;
@@ -370,9 +370,8 @@ impl Engine {
 
     /// A session of the client at the other end of a connection, which can be ended from outside.
     #[cfg(feature = "listener")]
-    pub(crate) fn session_on(&self, socket: Arc<TcpStream>) -> std::io::Result<Session> {
-        let (peer, local) = (socket.peer_addr()?.to_string(), socket.local_addr()?.to_string());
-        Ok(Session::new(self.clone(), Form::Resp, ClientAddress::Socket { peer, local }, Some(socket)))
+    pub(crate) fn session_on(&self, link: Arc<Link>, address: ClientAddress) -> Session {
+        Session::new(self.clone(), Form::Resp, address, Some(link))
     }
 
     /// Moves a manual clock forward, reclaims what has expired by then, wakes sessions whose waits are over, and begins a backup if one is due. Returns how many keys and fields were

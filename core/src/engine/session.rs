@@ -2,14 +2,13 @@
 //!
 //! It knows its database, protocol, transaction and watched keys. What commands do with keys is not its affair.
 
-use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
 use super::Engine;
 use crate::backend::{Backend, Connection};
-use crate::clients::{ClientAddress, SessionState};
+use crate::clients::{ClientAddress, Link, SessionState};
 use crate::command::{Form, Outcome, Reply, keys, run};
 use crate::commands::table;
 use crate::keyspace::read::prefetch;
@@ -65,16 +64,11 @@ impl hot::InSession for Client {
 }
 
 impl Session {
-    pub(crate) fn new(
-        engine: Engine,
-        form: Form,
-        address: ClientAddress,
-        socket: Option<Arc<TcpStream>>,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine, form: Form, address: ClientAddress, link: Option<Arc<Link>>) -> Self {
         engine.inner.ensure_background();
         let now_ms = engine.inner.keyspace.clock.coarse_ms();
         let default = engine.inner.users.default_user();
-        let info = engine.inner.clients.register(default, address, socket, form == Form::Tape, now_ms);
+        let info = engine.inner.clients.register(default, address, link, form == Form::Tape, now_ms);
         engine.inner.begin_as_default(&info);
         let state = SessionState::new(info);
         let connection = engine.backend().map(Backend::connect);
@@ -219,6 +213,39 @@ impl Session {
     pub(crate) fn is_authenticated(&self) -> bool {
         let Client { engine, state } = &self.client;
         state.is_authenticated() || self.connection.is_some() || engine.inner.users.default_is_open()
+    }
+
+    /// Acts as the user of this name, who has shown a certificate. False if there is no such user, or it is off.
+    #[cfg(feature = "listener")]
+    pub(crate) fn act_as(&mut self, name: &[u8]) -> bool {
+        let Client { engine, state } = &mut self.client;
+        let is_one = engine.inner.identify(&state.info, name);
+        state.adopt_standing(state.info.standing());
+        is_one
+    }
+
+    /// Its connection, if it has one.
+    #[cfg(feature = "listener")]
+    pub(crate) fn link(&self) -> Option<&Link> {
+        self.client.state.info.link.as_deref()
+    }
+
+    /// Whether it is subscribed to anything.
+    #[cfg(feature = "listener")]
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.client.state.info.subscribed.is_any()
+    }
+
+    /// Bytes of messages that wait for it.
+    #[cfg(feature = "listener")]
+    pub(crate) fn message_bytes(&self) -> usize {
+        if self.is_pushed_to() { self.client.state.info.outbox.bytes() } else { 0 }
+    }
+
+    /// Where its client is.
+    #[cfg(feature = "listener")]
+    pub(crate) fn peer(&self) -> String {
+        self.client.state.info.address.peer().into_owned()
     }
 
     /// The sink, for what a listener writes itself, such as protocol errors.

@@ -1,10 +1,11 @@
 //! The thread of a listener: accepts connections, turns away those it can't serve, ends idle ones, and moves to other addresses.
 //!
-//! It sleeps until a connection comes, the first idle client is due, or somebody wakes it. What a connection is served with is in `connection.rs`.
+//! It sleeps until a connection comes, the first idle client is due, or somebody wakes it. Connections are served by `workers.rs`, as `connection.rs` says.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,10 +13,14 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 
-use super::{Quiet, Shared, connection, sockets, warn};
-use crate::clients::ClientInfo;
-use crate::config::Value;
+use super::connection::Connection;
+use super::sockets::{Door, Visitor};
+use super::workers::Workers;
+use super::{Quiet, Shared, encryption, sockets, warn};
+use crate::clients::{ClientInfo, Link};
+use crate::config::{BufferClass, Value};
 use crate::engine::Engine;
 
 /// How long the thread waits when the system lacks what a connection needs, before it tries again.
@@ -38,7 +43,8 @@ const DENIED: &str = "-DENIED Running in protected mode because protected mode i
 /// The thread's own part of a listener.
 pub(super) struct Acceptor {
     shared: Arc<Shared>,
-    sockets: Vec<TcpListener>,
+    doors: Vec<Door>,
+    workers: Workers,
     woken: UnixStream,
     /// A descriptor to do without when there are none left: with it a client can be told so.
     reserve: Option<File>,
@@ -55,13 +61,10 @@ enum Accepted {
 }
 
 impl Acceptor {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        sockets: Vec<TcpListener>,
-        woken: UnixStream,
-    ) -> io::Result<Acceptor> {
-        let acceptor = Acceptor { shared, sockets, woken, reserve: reserve() };
-        acceptor.show()?;
+    pub(super) fn new(shared: Arc<Shared>, doors: Vec<Door>, woken: UnixStream) -> io::Result<Acceptor> {
+        let workers = Workers::new(shared.engine.config().io_threads())?;
+        let acceptor = Acceptor { shared, doors, workers, woken, reserve: reserve() };
+        acceptor.show();
         Ok(acceptor)
     }
 
@@ -69,21 +72,21 @@ impl Acceptor {
         &self.shared.engine
     }
 
-    fn show(&self) -> io::Result<()> {
-        let addresses: io::Result<Vec<_>> = self.sockets.iter().map(TcpListener::local_addr).collect();
-        self.shared.show(&addresses?);
-        Ok(())
+    fn show(&self) {
+        let places: Vec<_> = self.doors.iter().map(|door| door.place().clone()).collect();
+        self.shared.show(&places);
     }
 
     pub(super) fn run(mut self) {
         let mut is_lacking = false;
         loop {
-            let next = end_idle(self.engine());
+            let next = end_idle(self.engine()).into_iter().chain(end_slow(self.engine())).min();
             let ready = self.sleep(is_lacking, next);
             if self.shared.stopping.load(Ordering::Acquire) {
                 self.shared.waiting.lock().take();
                 return;
             }
+            self.hire();
             let has_moved = self.move_if_asked();
             // Who is left out is still there at the next turn.
             is_lacking = !has_moved && !ready.into_iter().all(|index| self.accept(index));
@@ -94,7 +97,7 @@ impl Acceptor {
     fn sleep(&self, is_lacking: bool, next: Option<Duration>) -> Vec<usize> {
         let limit = if is_lacking { Some(next.map_or(PATIENCE, |next| next.min(PATIENCE))) } else { next };
         let limit = limit.map(|limit| Timespec::try_from(limit).expect("an hour at most"));
-        let listening = if is_lacking { &[] } else { &self.sockets[..] };
+        let listening = if is_lacking { &[] } else { &self.doors[..] };
         let mut places: Vec<PollFd<'_>> = vec![PollFd::new(&self.woken, PollFlags::IN)];
         places.extend(listening.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
         if poll(&mut places, limit.as_ref()).is_err() {
@@ -120,12 +123,12 @@ impl Acceptor {
             return false;
         }
         let shared = self.shared.clone();
-        let moved = sockets::follow(shared.engine.config(), &mut self.sockets);
+        let moved = sockets::follow(shared.engine.config(), &mut self.doors);
         if let Err(error) = &moved {
             warn(format_args!("{error}"));
         }
-        let shown = self.show();
-        let fine = moved.is_ok() && shown.is_ok();
+        self.show();
+        let fine = moved.is_ok();
         // Whoever asked waits for the answer.
         for answer in asked {
             let _ = answer.send(fine);
@@ -135,7 +138,11 @@ impl Acceptor {
 
     /// Accepts some of the connections that wait at a socket; says whether the system has what more of them would need.
     fn accept(&mut self, index: usize) -> bool {
-        let most = match self.engine().config().value("max-new-connections-per-cycle") {
+        let option = match self.doors[index].is_encrypted() {
+            true => "max-new-tls-connections-per-cycle",
+            false => "max-new-connections-per-cycle",
+        };
+        let most = match self.engine().config().value(option) {
             Some(Value::Int(most)) => most,
             _ => 1,
         };
@@ -150,9 +157,9 @@ impl Acceptor {
     }
 
     fn accept_one(&mut self, index: usize) -> Accepted {
-        match self.sockets[index].accept() {
-            Ok((stream, peer)) => {
-                self.admit(stream, peer.ip());
+        match self.doors[index].accept() {
+            Ok(visitor) => {
+                self.admit(visitor, self.doors[index].is_encrypted());
                 self.reserve = self.reserve.take().or_else(reserve);
                 Accepted::One
             }
@@ -174,9 +181,9 @@ impl Acceptor {
             self.reserve = reserve();
             return Accepted::Nothing;
         }
-        let accepted = self.sockets[index].accept();
-        if let Ok((stream, _)) = &accepted {
-            self.refuse(stream, FULL);
+        let accepted = self.doors[index].accept();
+        if let Ok(visitor) = &accepted {
+            self.refuse(&visitor.socket, FULL);
         }
         let outcome = if accepted.is_ok() { Accepted::One } else { Accepted::Nothing };
         // The client's descriptor becomes the reserve again.
@@ -185,32 +192,50 @@ impl Acceptor {
         outcome
     }
 
-    fn refuse(&self, mut stream: &TcpStream, text: &str) {
+    fn refuse(&self, socket: &OwnedFd, text: &str) {
         self.engine().inner.network.rejected.fetch_add(1, Ordering::Relaxed);
         // It fits what a socket takes at once; the client may be gone.
-        let _ = stream.set_nonblocking(true);
-        let _ = stream.write_all(text.as_bytes());
+        let _ = rustix::io::ioctl_fionbio(socket, true);
+        let _ = send(socket, text.as_bytes(), SendFlags::NOSIGNAL);
     }
 
     /// Has a connection served, or refuses it.
-    fn admit(&self, stream: TcpStream, peer: IpAddr) {
+    fn admit(&self, visitor: Visitor, is_encrypted: bool) {
         let engine = self.engine();
+        // Who has not shaken hands yet would not understand it.
+        let refuse = |text| self.refuse(&visitor.socket, if is_encrypted { "" } else { text });
         if engine.inner.network.open.load(Ordering::Relaxed) >= engine.config().hot().maxclients() {
-            return self.refuse(&stream, FULL);
+            return refuse(FULL);
         }
-        if is_denied(engine, peer) {
-            return self.refuse(&stream, DENIED);
+        if visitor.ip.is_some_and(|peer| is_denied(engine, peer)) {
+            return refuse(DENIED);
         }
-        let stream = Arc::new(stream);
-        let open = Open::new(engine);
-        let (engine, served) = (engine.clone(), stream.clone());
-        let started = std::thread::Builder::new().name("keystead-client".into()).spawn(move || {
+        let encryption = match self.shared.encryption() {
+            Some(encryption) if is_encrypted => encryption::accept(&encryption).map(Some),
+            _ => Ok(None),
+        };
+        let Ok(encryption) = encryption else { return refuse("") };
+        if sockets::prepare(&visitor, engine.config()).is_err() {
+            return;
+        }
+        let Visitor { socket, address, .. } = visitor;
+        let link = Arc::new(Link::new(socket, engine.inner.network.held.clone()));
+        let (open, engine) = (Open::new(engine), engine.clone());
+        self.workers.place().serve(move || async move {
             let _open = open;
-            // The client is gone or misbehaves: either way there is nobody left to tell.
-            let _ = connection::serve(&engine, served);
+            // Without a place in the system's list of sockets it can't be served.
+            if let Ok(connection) = Connection::new(&engine, link, address, encryption) {
+                // The task would have room for it twice.
+                Box::new(connection).await;
+            }
         });
-        if started.is_err() {
-            self.refuse(&stream, FULL);
+    }
+
+    /// Has as many workers as the option `io-threads` says.
+    fn hire(&mut self) {
+        let wanted = self.engine().config().io_threads();
+        if let Err(error) = self.workers.resize(wanted) {
+            warn(format_args!("Starting a thread for connections: {error}"));
         }
     }
 }
@@ -268,4 +293,30 @@ fn end_idle(engine: &Engine) -> Option<Duration> {
         }
     }
     next.map(|left_ms| Duration::from_millis(left_ms.min(3_600_000)).max(ROUND))
+}
+
+/// Ends the connections of clients that have had more replies unsent than the soft limit allows, for longer than it allows. Returns when to look again.
+fn end_slow(engine: &Engine) -> Option<Duration> {
+    if engine.inner.network.slow.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    let now_ms = engine.inner.keyspace.clock.now_ms();
+    let mut next = None;
+    for client in engine.inner.clients.all() {
+        let Some(since_ms) = client.link.as_ref().map(|link| link.above_since_ms()).filter(|ms| *ms > 0)
+        else {
+            continue;
+        };
+        let class = if client.subscribed.is_any() { BufferClass::PubSub } else { BufferClass::Normal };
+        let longest_ms = engine.config().push_limit(class).soft_ms;
+        let above_ms = now_ms.saturating_sub(since_ms);
+        if above_ms > longest_ms {
+            engine.inner.network.too_slow.fetch_add(1, Ordering::Relaxed);
+            client.cut();
+        } else {
+            let left_ms = longest_ms - above_ms + 1;
+            next = Some(next.map_or(left_ms, |next: u64| next.min(left_ms)));
+        }
+    }
+    next.map(|left_ms| Duration::from_millis(left_ms).max(ROUND))
 }

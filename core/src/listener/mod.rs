@@ -1,34 +1,40 @@
-//! A listener: lets Valkey's clients talk RESP2 and RESP3 to an engine over TCP.
+//! A listener: lets Valkey's clients talk RESP2 and RESP3 to an engine over TCP, encrypted or not, and Unix sockets.
 //!
-//! One thread accepts for all addresses (`accept.rs`) and ends idle clients; each connection has a thread of its own (`connection.rs`), with plain
-//! blocking sockets. Unix sockets, TLS and an event loop are not here yet.
+//! One thread accepts at all places (`accept.rs`, `sockets.rs`) and ends idle clients; workers (`workers.rs`) serve the connections (`connection.rs`,
+//! `wire.rs`), as many as the option `io-threads` says. What is encrypted with is in `encryption.rs`.
 
 mod accept;
+mod address;
 mod connection;
-mod signal;
+mod encryption;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod wire;
+mod workers;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use accept::Acceptor;
+use rustls::ServerConfig;
+use sockets::Door;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::Face;
+use crate::network::{Face, Place};
 use crate::os;
 use crate::sync::Mutex;
 
 /// Sockets that listen. Dropping it stops accepting; connections that are open go on.
 ///
-/// Of the options it honours `maxclients`, `timeout`, `tcp-keepalive`, `tcp-backlog`, `protected-mode`, `requirepass`, `client-query-buffer-limit` and
-/// `proto-max-bulk-len`, and writes to the standard error what Valkey writes to its log about clients that it ends.
+/// Of the options it honours `io-threads`, `maxclients`, `timeout`, `tcp-keepalive`, `tcp-backlog`, `protected-mode`, `requirepass`, `client-query-buffer-limit`,
+/// `client-output-buffer-limit`, `maxmemory-clients`, `proto-max-bulk-len` and those that begin with `tls-`, and writes to the standard error what Valkey writes to its log about clients that it ends.
 pub struct Listener {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -46,7 +52,9 @@ struct Shared {
     waker: UnixStream,
     /// Those who wait until it listens where the options say; none can once the thread has ended.
     waiting: Mutex<Option<Vec<SyncSender<bool>>>>,
-    addresses: Mutex<Vec<SocketAddr>>,
+    places: Mutex<Vec<Place>>,
+    /// What encrypted connections are encrypted with, if there are such places.
+    encryption: Mutex<Option<Arc<ServerConfig>>>,
 }
 
 impl Listener {
@@ -55,12 +63,25 @@ impl Listener {
     /// # Errors
     /// The address can't be bound.
     pub fn bind(engine: &Engine, address: impl ToSocketAddrs) -> Result<Listener> {
+        Self::bind_any(engine, address.to_socket_addrs()?.map(Place::Tcp))
+    }
+
+    /// Listens at the path of a Unix socket, whatever the options say. A socket that nobody listens on any more gives way; the file goes with the listener.
+    ///
+    /// # Errors
+    /// The path is too long, another file is there, somebody listens there, or the system refuses.
+    pub fn bind_path(engine: &Engine, path: impl Into<PathBuf>) -> Result<Listener> {
+        Self::bind_any(engine, [Place::Unix(path.into())])
+    }
+
+    /// Listens at the first of these places that can be listened at.
+    fn bind_any(engine: &Engine, places: impl IntoIterator<Item = Place>) -> Result<Listener> {
         let backlog = sockets::backlog(engine.config());
         let mut last = Error::new(ErrorKind::Io, "ERR there is no address to listen on");
-        for address in address.to_socket_addrs()? {
-            match sockets::open(address, backlog) {
-                Ok(socket) => return Self::start(engine, false, vec![socket]),
-                Err(error) => last = sockets::describe(address, &error),
+        for place in places {
+            match sockets::open(&place, backlog) {
+                Ok(door) => return Self::start(engine, false, vec![door]),
+                Err(error) => last = sockets::describe(&place, &error),
             }
         }
         Err(last)
@@ -79,14 +100,16 @@ impl Listener {
             let lowered = engine.config().set_for(true, &[(b"maxclients", most.as_bytes())]);
             drop(lowered.map_err(Error::from)?);
         }
-        let sockets = sockets::open_all(engine.config())?;
-        if sockets.is_empty() {
+        let doors = sockets::open_all(engine.config())?;
+        if doors.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "ERR Configured to not listen anywhere"));
         }
-        Self::start(engine, true, sockets)
+        Self::start(engine, true, doors)
     }
 
-    fn start(engine: &Engine, follows: bool, sockets: Vec<std::net::TcpListener>) -> Result<Listener> {
+    fn start(engine: &Engine, follows: bool, doors: Vec<Door>) -> Result<Listener> {
+        let is_encrypted = doors.iter().any(Door::is_encrypted);
+        let encryption = is_encrypted.then(|| encryption::by_options(engine.config())).transpose()?;
         let (waker, woken) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
@@ -97,10 +120,11 @@ impl Listener {
             generation: os::generation(),
             waker,
             waiting: Mutex::new(Some(Vec::new())),
-            addresses: Mutex::default(),
+            places: Mutex::default(),
+            encryption: Mutex::new(encryption),
         });
         // Before the first client can ask: INFO tells where the engine listens.
-        let acceptor = Acceptor::new(shared.clone(), sockets, woken)?;
+        let acceptor = Acceptor::new(shared.clone(), doors, woken)?;
         let thread = std::thread::Builder::new()
             .name("keystead-accept".into())
             .spawn(move || acceptor.run())
@@ -110,9 +134,14 @@ impl Listener {
         Ok(Listener { shared, thread: Some(thread) })
     }
 
-    /// The addresses it listens on at the moment.
+    /// The addresses it listens on at the moment, encrypted ones among them.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.shared.addresses.lock().clone()
+        self.shared.places.lock().iter().filter_map(Place::address).collect()
+    }
+
+    /// All that it listens at, as [`Engine::listen`] takes it: `127.0.0.1:6379`, `unix:/run/app.sock`, `tls:127.0.0.1:6380`.
+    pub fn places(&self) -> Vec<String> {
+        self.shared.places.lock().iter().map(Place::to_string).collect()
     }
 
     /// Waits until the listener ends: a server does so on SHUTDOWN.
@@ -150,10 +179,15 @@ impl Shared {
     }
 
     /// Tells where it listens from now on.
-    fn show(&self, addresses: &[SocketAddr]) {
-        let before = std::mem::replace(&mut *self.addresses.lock(), addresses.to_vec());
-        before.into_iter().for_each(|address| self.engine.inner.network.stopped_listening(address));
-        addresses.iter().for_each(|address| self.engine.inner.network.listens(*address));
+    fn show(&self, places: &[Place]) {
+        let before = std::mem::replace(&mut *self.places.lock(), places.to_vec());
+        before.iter().for_each(|place| self.engine.inner.network.stopped_listening(place));
+        places.iter().for_each(|place| self.engine.inner.network.listens(place.clone()));
+    }
+
+    /// What encrypted connections are encrypted with from now on.
+    fn encryption(&self) -> Option<Arc<ServerConfig>> {
+        self.encryption.lock().clone()
     }
 }
 
@@ -170,6 +204,27 @@ impl Face for Shared {
         self.wake();
         // The thread ends without an answer only when the listener ends.
         answered.recv().unwrap_or(true)
+    }
+
+    fn follow_encryption(&self) -> bool {
+        if !self.is_here() {
+            return true;
+        }
+        let is_used = self.places.lock().iter().any(|place| matches!(place, Place::Tls(_)));
+        // A port may follow in the same CONFIG SET; who has none does not care what the certificates are.
+        if !is_used && !(self.follows && self.engine.config().tls_port() != 0) {
+            return true;
+        }
+        match encryption::by_options(self.engine.config()) {
+            Ok(encryption) => {
+                *self.encryption.lock() = Some(encryption);
+                true
+            }
+            Err(error) => {
+                warn(format_args!("{error}"));
+                false
+            }
+        }
     }
 
     fn most_clients(&self, wanted: u64) -> Option<u64> {

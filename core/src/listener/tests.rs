@@ -1,5 +1,8 @@
 //! Tests of listeners over real sockets of the loopback interface.
 
+mod limits;
+mod places;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;

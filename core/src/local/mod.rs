@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::acl::{Catalog, Users};
+#[cfg(feature = "listener")]
+use crate::clients::Trait;
 use crate::clients::{ClientInfo, Clients, Paused};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
@@ -23,7 +25,7 @@ use crate::config::{Config, PushLimit};
 use crate::keyspace::evictor::Room;
 use crate::keyspace::{HashSeed, Keyspace};
 use crate::latency::LatencyMonitor;
-use crate::network::Network;
+use crate::network::{self, Network};
 use crate::os::Guard;
 use crate::persist::Persistence;
 use crate::pulse::Pulse;
@@ -250,7 +252,10 @@ impl Local {
     /// The script that runs has run for so long that others are told so from now on.
     #[cfg(feature = "scripting")]
     pub(crate) fn script_is_busy(&self) {
-        self.set_measured(BUSY_SCRIPT, true);
+        if !self.has_busy_script() {
+            self.set_measured(BUSY_SCRIPT, true);
+            network::relieve();
+        }
     }
 
     /// The script has ended, and still has the locks.
@@ -319,6 +324,29 @@ impl Local {
             client.cut();
         }
         client.outbox.wake();
+    }
+
+    /// Ends the connections that take most, as long as all together take more than `maxmemory-clients` allows; but not those that asked to be spared.
+    #[cfg(feature = "listener")]
+    pub(crate) fn evict_clients(&self) {
+        let limit = self.config.client_memory_limit();
+        if limit == 0 || self.network.held.load(Ordering::Relaxed) as u64 <= limit {
+            return;
+        }
+        // What those held who were ended already is about to be given back.
+        let mut clients = self.clients.all();
+        clients.retain(|client| client.has_connection() && !client.is_cut());
+        let mut left: u64 = clients.iter().map(|client| client.held() as u64).sum();
+        clients.retain(|client| !client.traits.has(Trait::NO_EVICT));
+        clients.sort_by_key(|client| std::cmp::Reverse(client.held()));
+        for client in clients {
+            if left <= limit {
+                return;
+            }
+            left = left.saturating_sub(client.held() as u64);
+            self.network.evicted.fetch_add(1, Ordering::Relaxed);
+            client.cut();
+        }
     }
 
     /// Whether a write may begin without making room and without an error of the log.

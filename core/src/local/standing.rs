@@ -35,10 +35,18 @@ impl Local {
         if !registry.find(name).is_some_and(|own| Arc::ptr_eq(own, &user)) {
             return false;
         }
-        let is_restricted = !self.users.may_all(&user);
-        client.set_user(user);
-        let standing = Standing { is_anonymous: false, is_restricted };
-        self.set_standing(&mut registry.unaware, client, standing, true);
+        self.become_user(&mut registry.unaware, client, user);
+        true
+    }
+
+    /// A client has shown a certificate of a user. Says whether there is one of this name that may be used.
+    #[cfg(feature = "listener")]
+    pub(crate) fn identify(&self, client: &ClientInfo, name: &[u8]) -> bool {
+        let mut registry = self.users.lock();
+        let Some(user) = registry.find(name).filter(|user| user.rights().is_on()).cloned() else {
+            return false;
+        };
+        self.become_user(&mut registry.unaware, client, user);
         true
     }
 
@@ -88,6 +96,13 @@ impl Local {
         let standing = client.standing();
         self.set_standing(&mut registry.unaware, client, standing, true);
         standing
+    }
+
+    /// A client acts as a user from now on, and its own session knows.
+    fn become_user(&self, unaware: &mut usize, client: &ClientInfo, user: Arc<User>) {
+        let is_restricted = !self.users.may_all(&user);
+        client.set_user(user);
+        self.set_standing(unaware, client, Standing { is_anonymous: false, is_restricted }, true);
     }
 
     /// A session ends.

@@ -114,18 +114,25 @@ enum Progress {
     Bulk { missing: usize, len: usize },
 }
 
+/// The memory that a parser works in: what it gives to the next one when it has nothing left.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    buf: Vec<u8>,
+    args: Vec<Range<usize>>,
+    ends: Vec<usize>,
+}
+
 /// Bytes received from one client and the parser's place in them.
 #[derive(Debug)]
 pub(crate) struct RequestBuffer {
-    buf: Vec<u8>,
+    room: Room,
     /// Next byte to parse; everything before belongs to finished arguments.
     at: usize,
     /// Bytes behind `at` known to hold no end of line.
     searched: usize,
     progress: Progress,
-    args: Vec<Range<usize>>,
-    /// Whether `args` was handed out, so that the next call starts a new request.
-    delivered: bool,
+    /// Complete requests in front that were taken. The arguments of each end where `ends` says.
+    taken: usize,
     failed: Option<ProtocolError>,
     max_bulk_len: usize,
     /// Whether the client has authenticated, or need not.
@@ -136,12 +143,11 @@ impl RequestBuffer {
     /// An empty buffer. `max_bulk_len` is the limit of one argument in bytes (`proto-max-bulk-len`).
     pub(crate) fn new(max_bulk_len: usize) -> Self {
         Self {
-            buf: Vec::new(),
+            room: Room::default(),
             at: 0,
             searched: 0,
             progress: Progress::Start,
-            args: Vec::new(),
-            delivered: false,
+            taken: 0,
             failed: None,
             max_bulk_len,
             trusted: true,
@@ -169,18 +175,39 @@ impl RequestBuffer {
     /// The vector to append received bytes to, for readers that fill it themselves. Bytes already in it must stay.
     pub(crate) fn input(&mut self) -> &mut Vec<u8> {
         self.drop_finished();
-        &mut self.buf
+        &mut self.room.buf
     }
 
-    /// Bytes held: of requests that are not complete, and of those not yet asked for.
+    /// Bytes held: of requests that are not complete, and of those not yet taken.
     pub(crate) fn buffered(&self) -> usize {
-        self.buf.len() - self.finished()
+        self.room.buf.len() - self.finished()
     }
 
     /// Capacity in bytes, for the client's memory figures.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a client's memory in CLIENT LIST"))]
+    #[cfg(any(test, feature = "listener"))]
     pub(crate) fn capacity(&self) -> usize {
-        self.buf.capacity()
+        self.room.buf.capacity()
+    }
+
+    /// Works in memory that somebody else has left, if it has none of its own.
+    #[cfg(feature = "listener")]
+    pub(crate) fn borrow_room(&mut self, spare: &mut Room) {
+        if self.room.buf.capacity() == 0 {
+            std::mem::swap(&mut self.room, spare);
+        }
+    }
+
+    /// Leaves its memory to others, if there is nothing in it and it is of the usual size.
+    #[cfg(feature = "listener")]
+    pub(crate) fn leave_room(&mut self, spare: &mut Room) {
+        if self.buffered() > 0 || self.room.buf.capacity() == 0 {
+            return;
+        }
+        self.drop_finished();
+        let room = std::mem::take(&mut self.room);
+        if spare.buf.capacity() == 0 && room.buf.capacity() <= KEPT_CAPACITY {
+            *spare = room;
+        }
     }
 
     /// The next complete request, if there is one. Empty requests are skipped, as they get no reply.
@@ -188,54 +215,98 @@ impl RequestBuffer {
     /// # Errors
     /// What the client did against the protocol, again at every later call.
     pub(crate) fn next(&mut self) -> Result<Option<Args<'_>>, ProtocolError> {
+        if self.parse_ahead(1)? == 0 {
+            return Ok(None);
+        }
+        self.taken += 1;
+        Ok(Some(self.request(self.taken - 1)))
+    }
+
+    /// Parses until so many requests wait to be taken, or there are no more. Returns how many wait, which can be more.
+    ///
+    /// # Errors
+    /// What the client did against the protocol, once all requests before it are taken, and again at every later call.
+    pub(crate) fn parse_ahead(&mut self, most: usize) -> Result<usize, ProtocolError> {
+        let waiting = self.room.ends.len() - self.taken;
+        if waiting > 0 {
+            return Ok(waiting);
+        }
         if let Some(error) = self.failed {
             return Err(error);
         }
-        match self.parse() {
-            Ok(false) => Ok(None),
-            Ok(true) => Ok(Some(Args { buf: &self.buf, ranges: &self.args })),
-            Err(error) => {
-                self.failed = Some(error);
-                Err(error)
+        self.forget_taken();
+        while self.room.ends.len() < most {
+            match self.parse() {
+                Ok(true) => self.room.ends.push(self.room.args.len()),
+                Ok(false) => break,
+                Err(error) => {
+                    self.failed = Some(error);
+                    if self.room.ends.is_empty() {
+                        return Err(error);
+                    }
+                    break;
+                }
             }
         }
+        Ok(self.room.ends.len())
     }
 
-    /// Bytes in front that no unfinished request needs.
+    /// The requests that wait to be taken.
+    #[cfg(feature = "listener")]
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Args<'_>> {
+        (self.taken..self.room.ends.len()).map(|index| self.request(index))
+    }
+
+    /// Takes so many of them.
+    #[cfg(feature = "listener")]
+    pub(crate) fn take(&mut self, count: usize) {
+        self.taken += count;
+    }
+
+    fn request(&self, index: usize) -> Args<'_> {
+        let start = if index == 0 { 0 } else { self.room.ends[index - 1] };
+        Args { buf: &self.room.buf, ranges: &self.room.args[start..self.room.ends[index]] }
+    }
+
+    /// Bytes in front that no request needs which is unfinished, or not taken.
     fn finished(&self) -> usize {
-        match self.args.first() {
-            Some(first) if !self.delivered => first.start.min(self.at),
-            _ => self.at,
+        let taken = if self.taken == 0 { 0 } else { self.room.ends[self.taken - 1] };
+        self.room.args.get(taken).map_or(self.at, |first| first.start.min(self.at))
+    }
+
+    fn forget_taken(&mut self) {
+        if self.taken > 0 {
+            self.room.args.drain(..self.room.ends[self.taken - 1]);
+            self.room.ends.clear();
+            self.taken = 0;
         }
     }
 
     fn drop_finished(&mut self) {
-        if self.delivered {
-            self.args.clear();
-            self.delivered = false;
-        }
         let finished = self.finished();
+        if self.taken == self.room.ends.len() {
+            self.forget_taken();
+        }
         if finished == 0 {
             return;
         }
-        self.buf.drain(..finished);
+        self.room.buf.drain(..finished);
         self.at -= finished;
-        for range in &mut self.args {
-            *range = range.start - finished..range.end - finished;
+        for range in &mut self.room.args {
+            // Those of requests that were taken are not looked at any more.
+            *range = range.start.saturating_sub(finished)..range.end.saturating_sub(finished);
         }
-        if self.buf.is_empty() && self.buf.capacity() > KEPT_CAPACITY {
-            self.buf = Vec::new();
+        if self.room.buf.is_empty() && self.room.buf.capacity() > KEPT_CAPACITY {
+            self.room.buf = Vec::new();
         }
     }
 
+    /// Parses on. Says whether a request is complete.
     fn parse(&mut self) -> Result<bool, ProtocolError> {
-        if self.delivered {
-            self.args.clear();
-            self.delivered = false;
-        }
+        let before = self.room.ends.last().copied().unwrap_or(0);
         loop {
             let moved = match self.progress {
-                Progress::Start => match self.buf.get(self.at) {
+                Progress::Start => match self.room.buf.get(self.at) {
                     None => false,
                     Some(b'*') => self.parse_array_header()?,
                     Some(_) => self.parse_inline()?,
@@ -246,8 +317,7 @@ impl RequestBuffer {
             if !moved {
                 return Ok(false);
             }
-            if matches!(self.progress, Progress::Start) && !self.args.is_empty() {
-                self.delivered = true;
+            if matches!(self.progress, Progress::Start) && self.room.args.len() > before {
                 return Ok(true);
             }
         }
@@ -255,7 +325,7 @@ impl RequestBuffer {
 
     fn parse_array_header(&mut self) -> Result<bool, ProtocolError> {
         let Some(line) = self.header_line(ProtocolError::TooBigMultibulkCount)? else { return Ok(false) };
-        let count = num::parse_i64(&self.buf[line.start + 1..line.end])
+        let count = num::parse_i64(&self.room.buf[line.start + 1..line.end])
             .filter(|count| *count <= i64::from(i32::MAX))
             .ok_or(ProtocolError::InvalidMultibulkLength)?;
         if count > UNTRUSTED_ARGS && !self.trusted {
@@ -270,11 +340,11 @@ impl RequestBuffer {
 
     fn parse_bulk_header(&mut self, missing: usize) -> Result<bool, ProtocolError> {
         let Some(line) = self.line(ProtocolError::TooBigBulkCount)? else { return Ok(false) };
-        match self.buf[line.start] {
+        match self.room.buf[line.start] {
             b'$' => self.check_line_end(&line)?,
             other => return Err(ProtocolError::ExpectedBulk(other)),
         }
-        let len = num::parse_u64(&self.buf[line.start + 1..line.end])
+        let len = num::parse_u64(&self.room.buf[line.start + 1..line.end])
             .and_then(|len| usize::try_from(len).ok())
             .filter(|len| *len <= self.max_bulk_len)
             .ok_or(ProtocolError::InvalidBulkLength)?;
@@ -288,11 +358,11 @@ impl RequestBuffer {
 
     fn parse_bulk(&mut self, missing: usize, len: usize) -> Result<bool, ProtocolError> {
         let end = self.at + len;
-        let Some(line_end) = self.buf.get(end..end + 2) else { return Ok(false) };
+        let Some(line_end) = self.room.buf.get(end..end + 2) else { return Ok(false) };
         if line_end != b"\r\n" {
             return Err(ProtocolError::InvalidLineEnd);
         }
-        self.args.push(self.at..end);
+        self.room.args.push(self.at..end);
         self.at = end + 2;
         self.progress = match missing {
             1 => Progress::Start,
@@ -311,13 +381,13 @@ impl RequestBuffer {
     }
 
     fn check_line_end(&self, line: &Range<usize>) -> Result<(), ProtocolError> {
-        if self.buf[line.end + 1] == b'\n' { Ok(()) } else { Err(ProtocolError::InvalidLineEnd) }
+        if self.room.buf[line.end + 1] == b'\n' { Ok(()) } else { Err(ProtocolError::InvalidLineEnd) }
     }
 
     /// The bytes up to a carriage return that has a byte behind it.
     fn line(&mut self, too_long: ProtocolError) -> Result<Option<Range<usize>>, ProtocolError> {
         let Some(end) = self.find(b'\r', too_long)? else { return Ok(None) };
-        if end + 1 >= self.buf.len() {
+        if end + 1 >= self.room.buf.len() {
             return Ok(None);
         }
         self.searched = 0;
@@ -326,8 +396,8 @@ impl RequestBuffer {
 
     fn find(&mut self, byte: u8, too_long: ProtocolError) -> Result<Option<usize>, ProtocolError> {
         let from = self.at + self.searched;
-        let limit = self.buf.len().min(self.at + MAX_LINE + 1);
-        if let Some(offset) = memchr::memchr(byte, &self.buf[from..limit]) {
+        let limit = self.room.buf.len().min(self.at + MAX_LINE + 1);
+        if let Some(offset) = memchr::memchr(byte, &self.room.buf[from..limit]) {
             self.searched += offset;
             return Ok(Some(from + offset));
         }
@@ -340,10 +410,10 @@ impl RequestBuffer {
         self.searched = 0;
         let line = self.at..newline;
         // The server searches the newline in a C string: behind a NUL it finds none, and waits for ever.
-        if let Some(nul) = memchr::memchr(0, &self.buf[line.clone()]) {
+        if let Some(nul) = memchr::memchr(0, &self.room.buf[line.clone()]) {
             return self.inline_with_nul(nul);
         }
-        inline::split_in_place(&mut self.buf, line, &mut self.args)
+        inline::split_in_place(&mut self.room.buf, line, &mut self.room.args)
             .map_err(|_| ProtocolError::UnbalancedQuotes)?;
         self.at = newline + 1;
         Ok(true)
@@ -351,7 +421,7 @@ impl RequestBuffer {
 
     fn inline_with_nul(&mut self, nul: usize) -> Result<bool, ProtocolError> {
         self.searched = nul;
-        let too_long = self.buf.len() - self.at > MAX_LINE;
+        let too_long = self.room.buf.len() - self.at > MAX_LINE;
         if too_long { Err(ProtocolError::TooBigInlineRequest) } else { Ok(false) }
     }
 }

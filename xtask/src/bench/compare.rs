@@ -9,8 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The parts in the order they run, and what runs each.
-pub const PARTS: &[(&str, Bench)] =
-    &[("rust", rust), ("limits", engine), ("files", files), ("python", python), ("node", node), ("c", c)];
+pub const PARTS: &[(&str, Bench)] = &[
+    ("rust", rust),
+    ("limits", engine),
+    ("files", files),
+    ("listener", listener),
+    ("python", python),
+    ("node", node),
+    ("c", c),
+];
 
 /// Runs the benches of a part.
 type Bench = fn(&mut Run) -> Result<(), String>;
@@ -138,6 +145,23 @@ fn beside_a_server(run: &mut Run, cases: &[&str], theirs: &[&str]) -> Result<(),
         run.bench(case, &mut peer_command(&program, case, run.part.quick))?;
     }
     Ok(())
+}
+
+/// `keystead serve` beside the server whose behaviour it has, under the same load.
+fn listener(run: &mut Run) -> Result<(), String> {
+    let build = ["build", "--release", "-p", "keystead", "--features", "cli"];
+    sh::run("bench", &mut sh::cargo(&build))?.ok("cargo build")?;
+    let (program, libraries) = setup::load_generator()?;
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let (ours, theirs) = (path(sh::target().join("release/keystead")), path(setup::oracle()?));
+    let script = path(sh::root().join("benches/listener/compare.py"));
+    let words = [&script, "--ours", &ours, "--theirs", &theirs, "--benchmark", &path(program)];
+    let mut command = sh::program(setup::venv()?.join("python"), &words);
+    command.args(["--rounds", run.rounds("5")]);
+    if let Some(libraries) = libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    run.bench("compare.py", &mut command)
 }
 
 /// The wheel and the peers in an environment of their own.

@@ -184,6 +184,9 @@ fn title(part: &str) -> &'static str {
         "rust" => "Rust: the engine beside maps and caches in one process",
         "limits" => "The engine at its limits: memory, mass expiry, growth, copies, small and idle engines",
         "files" => "What is on disk: opening, snapshots, the log (5 M keys of 16 + 64 bytes)",
+        "listener" => {
+            "The listener beside a server of the same version, under redis-benchmark (time on the wall per request)"
+        }
         "python" => "Python",
         "node" => "Node",
         _ => "C",

@@ -3,7 +3,7 @@
 //! Only clients of a listener have a connection. A session in the process is a part of its host, which no client may take down: it is shown by
 //! CLIENT LIST, but no filter of CLIENT KILL finds it.
 
-use super::client_list::{ClientList, SkipMe, addresses};
+use super::client_list::{ClientList, SkipMe};
 use crate::clients::{ClientInfo, Ending};
 use crate::command::spec::{ArgKind, ArgSpec};
 use crate::command::{Arg, Args, Argv, Command, Context, Parse, Reply, Session};
@@ -142,7 +142,7 @@ impl Filter<'_> {
             return false;
         }
         match self {
-            Self::Address(address) => addresses(client).0.as_bytes() == *address,
+            Self::Address(address) => client.address.peer().as_bytes() == *address,
             Self::All(filters) => {
                 let is_spared = client.id == own_id && filters.skipme != Some(SkipMe::No);
                 !is_spared && filters.lets_through(client, own_id, now_ms)

@@ -1,9 +1,10 @@
 //! CLIENT LIST: one line per session, with filters.
 
 use std::fmt::Write as _;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
-use crate::clients::{ClientAddress, ClientInfo, SubscriptionKind, Trait};
+use crate::clients::{Buffers, ClientAddress, ClientInfo, Link, SubscriptionKind, Trait};
 use crate::command::{Arg, Args, Command, Context, Reply, Session};
 use crate::commands::table;
 use crate::error::{Error, Result, until_zero};
@@ -177,8 +178,8 @@ impl<'a> ClientList<'a> {
 
     /// Whether all filters hold for a client.
     pub(super) fn lets_through(&self, client: &ClientInfo, own_id: u64, now_ms: u64) -> bool {
-        let (peer, local) = addresses(client);
-        let ip = peer.rsplit_once(':').map_or(peer, |(ip, _)| ip);
+        let (peer, local) = client.address.both();
+        let ip = peer.rsplit_once(':').map_or(&*peer, |(ip, _)| ip);
         let seconds_since = |then: u64| (now_ms.saturating_sub(then) / 1000) as i64;
         let age_s = seconds_since(client.created_ms);
         let idle_s = seconds_since(client.last_seen_ms.load(Ordering::Relaxed));
@@ -290,14 +291,6 @@ impl Session for ClientList<'_> {
     }
 }
 
-/// Where a client is and where it came in; both empty in process.
-pub(super) fn addresses(client: &ClientInfo) -> (&str, &str) {
-    match &client.address {
-        ClientAddress::InProcess => ("", ""),
-        ClientAddress::Socket { peer, local } => (peer, local),
-    }
-}
-
 /// The flags of a client, in the server's order: it monitors, is subscribed, is in a transaction, waits for a reply, tracks keys, is about to see a
 /// transaction fail, and so on.
 fn flags(client: &ClientInfo) -> String {
@@ -311,6 +304,7 @@ fn flags(client: &ClientInfo) -> String {
         ('R', has(Trait::BROKEN_REDIRECT)),
         ('B', has(Trait::BROADCAST)),
         ('d', client.has_lost()),
+        ('U', matches!(client.address, ClientAddress::Unix(_))),
         ('e', has(Trait::NO_EVICT)),
         ('T', has(Trait::NO_TOUCH)),
         ('I', has(Trait::IMPORT_SOURCE)),
@@ -324,20 +318,25 @@ fn capabilities(client: &ClientInfo) -> &'static str {
     if client.traits.has(Trait::FOLLOWS_REDIRECTS) { "r" } else { "" }
 }
 
-/// One line of CLIENT LIST. Buffers and file descriptors are the listener's and told as 0.
+/// One line of CLIENT LIST. Who is in this process has no buffers and no file descriptor; both are told as 0.
 pub(crate) fn describe(client: &ClientInfo, now_ms: u64) -> String {
-    let (peer, local) = addresses(client);
+    let (peer, local) = client.address.both();
     let names = client.names.lock().clone();
     let seconds_since = |then: u64| now_ms.saturating_sub(then) / 1000;
     let last = client.last_command.load(Ordering::Relaxed);
     let command = table::all().get(last).map_or("NULL", |found| found.spec.name);
     let queued = client.queued.load(Ordering::Relaxed);
+    let link = client.link.as_deref();
+    let Buffers { input, input_free, output, output_room } = link.map(Link::buffers).unwrap_or_default();
+    let (fd, multi) = (link.map_or(0, AsRawFd::as_raw_fd), link.map_or(0, Link::queued));
+    let held = link.map_or(0, Link::held);
     let mut line = String::new();
     // Writing to a string can't fail.
     let _ = writeln!(
         line,
-        "id={} addr={peer} laddr={local} fd=0 name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} \
-         multi={queued} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
+        "id={} addr={peer} laddr={local} fd={fd} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} \
+         multi={queued} watch={} qbuf={input} qbuf-free={input_free} argv-mem=0 multi-mem={multi} rbs={output_room} rbp={output_room} obl={output} oll={} omem={} \
+         tot-mem={held} \
          events=r cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
          tot-cmds={}",
         client.id,

@@ -108,6 +108,23 @@ fn set(context: &Context<'_, '_>, pairs: &[(&[u8], &[u8])]) -> Result<Before, Co
     Ok(before)
 }
 
+/// Options that listeners encrypt by.
+const ENCRYPTION: [&str; 13] = [
+    "tls-cert-file",
+    "tls-key-file",
+    "tls-key-file-pass",
+    "tls-ca-cert-file",
+    "tls-ca-cert-dir",
+    "tls-auth-clients",
+    "tls-protocols",
+    "tls-ciphers",
+    "tls-ciphersuites",
+    "tls-prefer-server-ciphers",
+    "tls-session-caching",
+    "tls-session-cache-size",
+    "tls-session-cache-timeout",
+];
+
 /// Has the listeners do what an option says, if it is one of theirs.
 ///
 /// # Errors
@@ -118,8 +135,19 @@ fn apply(engine: &Local, name: &[u8]) -> Result<(), (&'static str, String)> {
         true => Ok(()),
         false => Err((option, reason.to_owned())),
     };
+    const UNABLE: &str = "Unable to listen on this port. Check server logs.";
     if is("port") {
-        follow("port", "Unable to listen on this port. Check server logs.")
+        follow("port", UNABLE)
+    } else if is("tls-port") {
+        match engine.network.follow_encryption() {
+            true => follow("tls-port", UNABLE),
+            false => Err(("tls-port", "Unable to update TLS configuration. Check server logs.".to_owned())),
+        }
+    } else if let Some(option) = ENCRYPTION.iter().find(|option| is(option)) {
+        match engine.network.follow_encryption() {
+            true => Ok(()),
+            false => Err((option, "Unable to update TLS configuration. Check server logs.".to_owned())),
+        }
     } else if is("bind") {
         follow("bind", "Failed to bind to specified addresses.")
     } else if is("maxclients")

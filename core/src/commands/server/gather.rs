@@ -2,7 +2,7 @@
 //!
 //! What is printed of it, and how, is [`crate::info`]'s; how the shards are counted, the keyspace's.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use crate::clients::{ClientInfo, SubscriptionKind};
@@ -11,6 +11,7 @@ use crate::config::{MAXMEMORY_POLICIES, Value};
 use crate::info::{CommandLatency, CommandStats, DatabaseStats, Snapshot};
 use crate::keyspace::survey::Survey;
 use crate::local::Local;
+use crate::network::Place;
 use crate::persist::Tries;
 use crate::{lazyfree, process};
 
@@ -44,10 +45,11 @@ impl Local {
         snapshot.redis_build_id = build_id();
         snapshot.os = process::system_name();
         snapshot.monotonic_clock = "POSIX clock_gettime".to_owned();
-        snapshot.multiplexing_api = "threads".to_owned();
+        snapshot.multiplexing_api = if cfg!(target_os = "linux") { "epoll" } else { "kqueue" }.to_owned();
         snapshot.process_id = std::process::id().into();
         snapshot.run_id.clone_from(&self.run_id);
-        snapshot.tcp_port = addresses.first().map_or(0, |address| address.port().into());
+        let port = |place: &Place| if let Place::Tcp(address) = place { Some(address.port()) } else { None };
+        snapshot.tcp_port = addresses.iter().find_map(port).unwrap_or(0).into();
         snapshot.server_time_usec = now_us;
         snapshot.uptime_in_seconds = (now_us / 1000).saturating_sub(self.started_ms) / 1000;
         snapshot.hz = hot.hz();
@@ -96,9 +98,9 @@ impl Local {
             paused.map_or(0, |paused| paused.until_ms.saturating_sub(now_ms));
     }
 
-    /// Bytes that the engine keeps about its sessions; their buffers are their owners'.
+    /// Bytes that the engine keeps about its sessions, and that connections hold.
     pub(crate) fn client_bytes(&self) -> usize {
-        self.clients.len() * size_of::<ClientInfo>()
+        self.clients.len() * size_of::<ClientInfo>() + self.network.held.load(Ordering::Relaxed)
     }
 
     fn describe_memory(&self, snapshot: &mut Snapshot, survey: &Survey) {
@@ -189,6 +191,7 @@ impl Local {
         snapshot.instantaneous_input_kbps = rates.input / 1024.0;
         snapshot.instantaneous_output_kbps = rates.output / 1024.0;
         snapshot.rejected_connections = load(&network.rejected);
+        snapshot.evicted_clients = load(&network.evicted);
         snapshot.client_query_buffer_limit_disconnections = load(&network.overfull);
         snapshot.client_output_buffer_limit_disconnections = load(&network.too_slow);
         snapshot.total_reads_processed = load(&network.reads);
@@ -272,17 +275,28 @@ fn build_id() -> String {
     format!("{hash:016x}")
 }
 
-/// One line per port, as `name=tcp,bind=127.0.0.1,bind=::1,port=6379`.
-fn listener_lines(addresses: &[SocketAddr]) -> Vec<String> {
-    let mut ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let line = |port: u16| {
-        let here = addresses.iter().filter(|address| address.port() == port);
-        let binds: String = here.map(|address| format!("bind={},", address.ip())).collect();
-        format!("name=tcp,{binds}port={port}")
+/// One line per port or path, as `name=tcp,bind=127.0.0.1,bind=::1,port=6379`: those without encryption, those by a path, and those with.
+fn listener_lines(places: &[Place]) -> Vec<String> {
+    let mut lines = BTreeMap::<(u8, u16), String>::new();
+    let mut paths = Vec::new();
+    for place in places {
+        let (kind, address) = match place {
+            Place::Tcp(address) => (0, address),
+            Place::Tls(address) => (2, address),
+            Place::Unix(path) => {
+                paths.push(format!("name=unix,bind={}", path.display()));
+                continue;
+            }
+        };
+        let line = lines.entry((kind, address.port())).or_default();
+        line.push_str(&format!("bind={},", address.ip()));
+    }
+    let line = |((kind, port), binds): ((u8, u16), String)| {
+        let name = if kind == 0 { "tcp" } else { "tls" };
+        format!("name={name},{binds}port={port}")
     };
-    ports.into_iter().map(line).collect()
+    let (plain, encrypted): (Vec<_>, Vec<_>) = lines.into_iter().partition(|((kind, _), _)| *kind == 0);
+    plain.into_iter().map(line).chain(paths).chain(encrypted.into_iter().map(line)).collect()
 }
 
 #[cfg(test)]
@@ -291,11 +305,19 @@ mod tests {
 
     #[test]
     fn listeners_of_one_port_share_a_line() {
-        let addresses: Vec<SocketAddr> =
-            ["127.0.0.1:7000", "[::1]:7000", "127.0.0.1:6999"].map(|text| text.parse().unwrap()).to_vec();
+        let mut places = ["127.0.0.1:7000", "[::1]:7000", "127.0.0.1:6999"]
+            .map(|text| Place::Tcp(text.parse().unwrap()))
+            .to_vec();
+        places.push(Place::Tls("127.0.0.1:7001".parse().unwrap()));
+        places.push(Place::Unix("/tmp/s".into()));
         assert_eq!(
-            listener_lines(&addresses),
-            ["name=tcp,bind=127.0.0.1,port=6999", "name=tcp,bind=127.0.0.1,bind=::1,port=7000"]
+            listener_lines(&places),
+            [
+                "name=tcp,bind=127.0.0.1,port=6999",
+                "name=tcp,bind=127.0.0.1,bind=::1,port=7000",
+                "name=unix,bind=/tmp/s",
+                "name=tls,bind=127.0.0.1,port=7001",
+            ]
         );
     }
 }

@@ -35,7 +35,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Kind::MemoryOrPercent,
         "0",
         "Bytes, or percent of maxmemory, that all clients' buffers may use; 0 is no limit.",
-    ),
+    )
+    .applied(),
     option(
         "lfu-log-factor",
         NATURAL_32,
@@ -76,56 +77,66 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Let FLUSHDB and FLUSHALL free in the background unless they say SYNC.",
     )
     .applied(),
-    option("activedefrag", Kind::Bool, "no", "Compact memory while serving."),
+    option("activedefrag", Kind::Bool, "no", "Compact memory while serving.")
+        .inert("memory is always kept compact"),
     option(
         "active-defrag-cycle-min",
         Kind::Int { min: 1, max: 99 },
         "1",
         "Least effort of compaction in percent of processor time.",
-    ),
+    )
+    .inert("memory is always kept compact"),
     option(
         "active-defrag-cycle-max",
         Kind::Int { min: 1, max: 99 },
         "25",
         "Greatest effort of compaction in percent of processor time.",
-    ),
+    )
+    .inert("memory is always kept compact"),
     option(
         "active-defrag-cycle-us",
         Kind::Int { min: 0, max: 100_000 },
         "500",
         "Length of one step of compaction in microseconds.",
-    ),
+    )
+    .inert("memory is always kept compact"),
     option(
         "active-defrag-ignore-bytes",
         Kind::Memory { min: 1, max: MAX_MEMORY },
         "104857600",
         "Bytes of waste below which compaction does not start.",
-    ),
+    )
+    .inert("memory is always kept compact"),
     option(
         "active-defrag-max-scan-fields",
         POSITIVE,
         "1000",
         "Fields of a collection handled in one step; larger ones in a separate pass.",
-    ),
+    )
+    .inert("memory is always kept compact"),
     option(
         "active-defrag-threshold-lower",
         Kind::Int { min: 0, max: 1_000 },
         "10",
         "Percent of waste at which compaction starts.",
-    ),
+    )
+    .inert("memory is always kept compact"),
     option(
         "active-defrag-threshold-upper",
         Kind::Int { min: 0, max: 1_000 },
         "100",
         "Percent of waste at which compaction takes its greatest effort.",
-    ),
-    option("activerehashing", Kind::Bool, "yes", "Rehash tables in idle time too."),
+    )
+    .inert("memory is always kept compact"),
+    option("activerehashing", Kind::Bool, "yes", "Rehash tables in idle time too.")
+        .inert("tables grow and shrink with each write, and never all at once"),
     option(
         "jemalloc-bg-thread",
         Kind::Bool,
         "yes",
         "Let the allocator return memory in a thread of its own.",
-    ),
+    )
+    .inert("the allocator is the host process's"),
     option(
         "tracking-table-max-keys",
         NATURAL,
@@ -133,5 +144,6 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Keys remembered for client side caching; 0 is no limit.",
     )
     .applied(),
-    option("import-mode", Kind::Bool, "no", "Keep expired keys as during an import from another server."),
+    option("import-mode", Kind::Bool, "no", "Keep expired keys as during an import from another server.")
+        .applied(),
 ];

@@ -14,10 +14,11 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Addresses to listen on; the loopback address alone where it was never set.",
     )
     .applied(),
-    option("bind-source-addr", TEXT, "", "Address that outgoing connections come from."),
-    option("unixsocket", TEXT, "", "Path of the Unix socket to listen on.").immutable(),
-    option("unixsocketgroup", TEXT, "", "Group of the Unix socket.").immutable(),
-    option("unixsocketperm", Kind::Octal, "0", "Permissions of the Unix socket.").immutable(),
+    option("bind-source-addr", TEXT, "", "Address that outgoing connections come from.")
+        .inert("connections to other servers leave from the address that the system chooses"),
+    option("unixsocket", TEXT, "", "Path of the Unix socket to listen on.").immutable().applied(),
+    option("unixsocketgroup", TEXT, "", "Group of the Unix socket.").immutable().applied(),
+    option("unixsocketperm", Kind::Octal, "0", "Permissions of the Unix socket.").immutable().applied(),
     option("protected-mode", Kind::Bool, "yes", "Refuse clients of other machines while no password is set.")
         .applied(),
     option("tcp-backlog", NATURAL_32, "511", "Length of the queue of connections not yet accepted.")
@@ -41,13 +42,15 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Kind::Int { min: 1, max: 1_000 },
         "1",
         "TLS connections accepted at once.",
-    ),
+    )
+    .applied(),
     option(
         "client-output-buffer-limit",
         Kind::BufferLimits,
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
         "Output buffer limits of normal clients, replicas and subscribers.",
-    ),
+    )
+    .applied(),
     option(
         "client-query-buffer-limit",
         Kind::Memory { min: 1_048_576, max: MAX_MEMORY },
@@ -76,15 +79,20 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "0",
         "Mark of the listening sockets' packets.",
     )
-    .immutable(),
-    option("io-threads", Kind::Int { min: 1, max: 256 }, "1", "Threads that read and write for clients."),
-    option("mptcp", Kind::Bool, "no", "Listen with multipath TCP.").immutable(),
+    .immutable()
+    .inert("packets are not marked"),
+    option("io-threads", Kind::Int { min: 1, max: 256 }, "1", "Threads that read and write for clients.")
+        .applied(),
+    option("mptcp", Kind::Bool, "no", "Listen with multipath TCP.")
+        .immutable()
+        .inert("connections are accepted by plain TCP"),
     option(
         "prefetch-batch-max-size",
         Kind::Int { min: 0, max: 128 },
         "16",
         "Commands whose keys are prefetched together.",
-    ),
+    )
+    .applied(),
     option("rdma-bind", Kind::Words { max: 16 }, "", "Addresses to listen on for RDMA.").refused(),
     option("rdma-port", PORT, "0", "Port to listen on for RDMA.").refused(),
     option(

@@ -22,15 +22,19 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         FROM_MINUS_ONE,
         "1048576",
         "Bytes above which a request enters the log of large requests; negative is never.",
-    ),
-    option("commandlog-large-request-max-len", NATURAL, "128", "Entries of the log of large requests."),
+    )
+    .applied(),
+    option("commandlog-large-request-max-len", NATURAL, "128", "Entries of the log of large requests.")
+        .applied(),
     option(
         "commandlog-reply-larger-than",
         FROM_MINUS_ONE,
         "1048576",
         "Bytes above which a reply enters the log of large replies; negative is never.",
-    ),
-    option("commandlog-large-reply-max-len", NATURAL, "128", "Entries of the log of large replies."),
+    )
+    .applied(),
+    option("commandlog-large-reply-max-len", NATURAL, "128", "Entries of the log of large replies.")
+        .applied(),
     option(
         "latency-monitor-threshold",
         NATURAL,
@@ -54,19 +58,29 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "loglevel",
         Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]),
         "notice",
-        "How much is logged.",
-    ),
-    option("logfile", TEXT, "", "File to log to; empty is standard output.").immutable(),
-    option("log-format", Kind::Choice(&["legacy", "logfmt"]), "legacy", "Form of log lines."),
+        "How much of what scripts log is shown.",
+    )
+    .applied(),
+    option("logfile", TEXT, "", "File to log to; empty is standard output.")
+        .immutable()
+        .inert("what there is to say goes to standard error"),
+    option("log-format", Kind::Choice(&["legacy", "logfmt"]), "legacy", "Form of log lines.")
+        .inert("there is no log file, only lines on standard error"),
     option(
         "log-timestamp-format",
         Kind::Choice(&["legacy", "iso8601", "milliseconds"]),
         "legacy",
         "Form of times in log lines.",
-    ),
-    option("hide-user-data-from-log", Kind::Bool, "yes", "Keep keys and values out of the log."),
-    option("syslog-enabled", Kind::Bool, "no", "Log to syslog.").immutable(),
-    option("syslog-ident", TEXT, "valkey", "Name in syslog.").immutable(),
+    )
+    .inert("there is no log file, only lines on standard error"),
+    option("hide-user-data-from-log", Kind::Bool, "yes", "Keep keys and values out of the log.")
+        .inert("keys and values are never written to standard error"),
+    option("syslog-enabled", Kind::Bool, "no", "Log to syslog.")
+        .immutable()
+        .inert("what there is to say goes to standard error"),
+    option("syslog-ident", TEXT, "valkey", "Name in syslog.")
+        .immutable()
+        .inert("what there is to say goes to standard error"),
     option(
         "syslog-facility",
         Kind::Choice(&[
@@ -75,8 +89,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "local0",
         "Facility in syslog.",
     )
-    .immutable(),
-    option("crash-log-enabled", Kind::Bool, "yes", "Write a report at a crash."),
-    option("crash-memcheck-enabled", Kind::Bool, "yes", "Test memory at a crash."),
-    option("always-show-logo", Kind::Bool, "no", "Show the logo at start.").immutable(),
+    .immutable()
+    .inert("what there is to say goes to standard error"),
+    option("crash-log-enabled", Kind::Bool, "yes", "Write a report at a crash.")
+        .inert("reports of crashes are the host process's"),
+    option("crash-memcheck-enabled", Kind::Bool, "yes", "Test memory at a crash.")
+        .inert("reports of crashes are the host process's"),
+    option("always-show-logo", Kind::Bool, "no", "Show the logo at start.")
+        .immutable()
+        .inert("there is no logo"),
 ];

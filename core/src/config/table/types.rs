@@ -30,7 +30,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         NATURAL_32,
         "0",
         "Nodes at each end of a list that are not compressed; 0 compresses none.",
-    ),
+    )
+    .inert("lists are not compressed"),
     option("set-max-intset-entries", NATURAL, "512", "Members up to which a set of integers stays packed.")
         .applied(),
     option("set-max-listpack-entries", NATURAL, "128", "Members up to which a set stays packed.").applied(),
