@@ -194,6 +194,11 @@ typedef enum ks_reply_type {
 typedef struct ks_engine ks_engine;
 
 /**
+ * What lets clients of other processes talk to an engine. Opaque.
+ */
+typedef struct ks_listener ks_listener;
+
+/**
  * A session. Opaque.
  */
 typedef struct ks_session ks_session;
@@ -324,6 +329,30 @@ enum ks_status ks_opening_notes(const struct ks_engine *engine,
  * processes may open it. NULL is allowed.
  */
 void ks_close(struct ks_engine *engine);
+
+/**
+ * Lets Valkey's clients talk to an engine, in RESP2 and RESP3, until the listener is closed: at "host:port", "[IPv6 address]:port", "unix:/path", or,
+ * encrypted with what the `tls-` options name, "tls:host:port". With port 0 the system chooses the port, which ks_listener_places tells. Threads of the
+ * library serve them. The engine stays open as long. On an error `*listener` is NULL.
+ *
+ * Returns KS_OK, KS_ERR_IO if the place can't be listened at, or KS_ERR_USAGE if the address names none or is not UTF-8.
+ */
+enum ks_status ks_listen(const struct ks_engine *engine,
+                         const char *address,
+                         struct ks_listener **listener);
+
+/**
+ * Gives where a listener listens through `*places`: an array of strings, to be freed with ks_free_reply.
+ *
+ * Returns KS_OK, KS_ERR_USAGE, or KS_ERR_OOM.
+ */
+enum ks_status ks_listener_places(const struct ks_listener *listener,
+                                  struct ks_reply **places);
+
+/**
+ * Ends a listener: nobody else is let in. Connections that are open go on. NULL is allowed.
+ */
+void ks_listener_close(struct ks_listener *listener);
 
 /**
  * Opens a session. On an error `*session` is NULL.

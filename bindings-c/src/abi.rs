@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keystead::{
-    Condition, Config, Databases, Engine, Error, ErrorKind, Form, Item, Numbered, Outcome, Session,
+    Condition, Config, Databases, Engine, Error, ErrorKind, Form, Item, Listener, Numbered, Outcome, Session,
     SetOptions, Ttl,
 };
 
@@ -45,6 +45,11 @@ pub struct ks_session {
     session: Session,
     /// What its user polls, once that was asked for.
     bell: Option<Bell>,
+}
+
+/// What lets clients of other processes talk to an engine. Opaque.
+pub struct ks_listener {
+    listener: Listener,
 }
 
 /// How to open an engine. Set `size` to sizeof(struct ks_options), and what you don't need to zero.
@@ -331,6 +336,59 @@ pub unsafe extern "C" fn ks_close(engine: *mut ks_engine) {
     if !engine.is_null() {
         // SAFETY: the handle came from `ks_open` and is closed once.
         let handle = unsafe { Box::from_raw(engine) };
+        guarded(move || {
+            drop(handle);
+            Ok(ks_status::KS_OK)
+        });
+    }
+}
+
+/// Lets Valkey's clients talk to an engine, in RESP2 and RESP3, until the listener is closed: at "host:port", "[IPv6 address]:port", "unix:/path", or,
+/// encrypted with what the `tls-` options name, "tls:host:port". With port 0 the system chooses the port, which ks_listener_places tells. Threads of the
+/// library serve them. The engine stays open as long. On an error `*listener` is NULL.
+///
+/// Returns KS_OK, KS_ERR_IO if the place can't be listened at, or KS_ERR_USAGE if the address names none or is not UTF-8.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_listen(
+    engine: *const ks_engine,
+    address: *const c_char,
+    listener: *mut *mut ks_listener,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the caller's pointers are as the head of this file says.
+        let (given, engine, address) =
+            unsafe { (out("listener", listener, std::ptr::null_mut())?, engine.as_ref(), text(address)) };
+        let engine = engine.ok_or_else(|| null("the engine"))?.databases.engine();
+        let address = std::str::from_utf8(address.ok_or_else(|| null("the address"))?);
+        let address = address.map_err(|_| usage("ERR the address is not UTF-8"))?;
+        *given = Box::into_raw(Box::new(ks_listener { listener: engine.listen(address)? }));
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Gives where a listener listens through `*places`: an array of strings, to be freed with ks_free_reply.
+///
+/// Returns KS_OK, KS_ERR_USAGE, or KS_ERR_OOM.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_listener_places(
+    listener: *const ks_listener,
+    places: *mut *mut ks_reply,
+) -> ks_status {
+    guarded(|| {
+        // SAFETY: the caller's pointer is valid for writing, the handle open; or they are null.
+        let (given, listener) = unsafe { (out("places", places, std::ptr::null_mut())?, listener.as_ref()) };
+        let places = listener.ok_or_else(|| null("the listener"))?.listener.places();
+        *given = reply_of(&Item::Array(places.iter().map(|place| Item::Bulk(place.as_bytes())).collect()))?;
+        Ok(ks_status::KS_OK)
+    })
+}
+
+/// Ends a listener: nobody else is let in. Connections that are open go on. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ks_listener_close(listener: *mut ks_listener) {
+    if !listener.is_null() {
+        // SAFETY: the handle came from `ks_listen` and is closed once.
+        let handle = unsafe { Box::from_raw(listener) };
         guarded(move || {
             drop(handle);
             Ok(ks_status::KS_OK)
