@@ -13,6 +13,7 @@ pub(crate) enum Origin {
     /// A client's transaction.
     Transaction,
     /// A script.
+    #[cfg_attr(not(feature = "scripting"), expect(dead_code, reason = "there are no scripts"))]
     Script,
 }
 

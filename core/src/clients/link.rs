@@ -22,6 +22,7 @@ pub(crate) struct Buffers {
 }
 
 /// See the module's text.
+#[cfg_attr(not(feature = "listener"), expect(dead_code, reason = "only listeners make them"))]
 pub(crate) struct Link {
     socket: Arc<OwnedFd>,
     /// What all connections hold together.
@@ -44,6 +45,7 @@ impl AsRawFd for Link {
     }
 }
 
+#[cfg_attr(not(feature = "listener"), expect(dead_code, reason = "only listeners make them"))]
 impl Link {
     /// What a connection takes beside its buffers: its session and its task.
     pub(crate) const LEAST: usize = 2048;

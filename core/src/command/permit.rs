@@ -44,6 +44,7 @@ impl Denied {
     }
 
     /// The error of a call that a script makes.
+    #[cfg(feature = "scripting")]
     pub(crate) fn error_in_script(&self, user: &User) -> Error {
         let error = self.error(user);
         let text = error.as_bytes().strip_prefix(b"NOPERM ").unwrap_or_default();

@@ -86,6 +86,7 @@ impl<'e> Db<'e> {
     }
 
     /// From now on strings are stored as they came, also those that are integers, or no longer: the server stores what scripts set so.
+    #[cfg(feature = "scripting")]
     pub(crate) fn keep_texts(&mut self, does: bool) {
         self.keeps_texts = does;
     }

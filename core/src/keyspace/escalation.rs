@@ -90,6 +90,7 @@ impl Keyspace {
 
 impl<'e> Locks<'e> {
     /// Locks the shards of the keys that a script declares, or all, if it declares none.
+    #[cfg(feature = "scripting")]
     pub(crate) fn declared(keyspace: &'e Keyspace, db: usize, hashes: &[u64]) -> Self {
         if hashes.is_empty() {
             return Locks::all(keyspace);

@@ -16,6 +16,7 @@ pub(crate) enum Locks<'e> {
     One(usize, ShardGuard<'e>),
     /// Several shards, ascending.
     Some(Vec<(usize, ShardGuard<'e>)>),
+    #[cfg_attr(not(feature = "scripting"), expect(dead_code, reason = "only scripts hold them"))]
     /// Those of the keys that a script has declared, ascending, and its turn to ask for the others.
     Declared(Vec<(usize, ShardGuard<'e>)>, MutexGuard<'e, ()>),
     /// Every shard.

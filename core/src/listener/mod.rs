@@ -212,7 +212,8 @@ impl Face for Shared {
         }
         let is_used = self.places.lock().iter().any(|place| matches!(place, Place::Tls(_)));
         // A port may follow in the same CONFIG SET; who has none does not care what the certificates are.
-        if !is_used && !(self.follows && self.engine.config().tls_port() != 0) {
+        let may_be = self.follows && self.engine.config().tls_port() != 0;
+        if !is_used && !may_be {
             return true;
         }
         match encryption::by_options(self.engine.config()) {

@@ -25,7 +25,7 @@ use crate::config::{Config, PushLimit};
 use crate::keyspace::evictor::Room;
 use crate::keyspace::{HashSeed, Keyspace};
 use crate::latency::LatencyMonitor;
-use crate::network::{self, Network};
+use crate::network::Network;
 use crate::os::Guard;
 use crate::persist::Persistence;
 use crate::pulse::Pulse;
@@ -254,7 +254,7 @@ impl Local {
     pub(crate) fn script_is_busy(&self) {
         if !self.has_busy_script() {
             self.set_measured(BUSY_SCRIPT, true);
-            network::relieve();
+            crate::network::relieve();
         }
     }
 
