@@ -184,6 +184,19 @@ unsafe fn database<'a>(engine: *const ks_engine, db: u32) -> Result<Numbered<'a>
     unsafe { engine.as_ref() }.ok_or_else(|| null("the engine"))?.databases.get(db as usize)
 }
 
+/// # Safety
+/// `handle` came from a box and is closed once, or is null.
+unsafe fn close<T>(handle: *mut T) {
+    if !handle.is_null() {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { Box::from_raw(handle) };
+        guarded(move || {
+            drop(handle);
+            Ok(ks_status::KS_OK)
+        });
+    }
+}
+
 /// Text of this thread's last failure, valid until its next one. Never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn ks_last_error() -> *const c_char {
@@ -333,14 +346,8 @@ pub unsafe extern "C" fn ks_opening_notes(engine: *const ks_engine, notes: *mut 
 /// processes may open it. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_close(engine: *mut ks_engine) {
-    if !engine.is_null() {
-        // SAFETY: the handle came from `ks_open` and is closed once.
-        let handle = unsafe { Box::from_raw(engine) };
-        guarded(move || {
-            drop(handle);
-            Ok(ks_status::KS_OK)
-        });
-    }
+    // SAFETY: the handle came from this library and is closed once, or is null.
+    unsafe { close(engine) };
 }
 
 /// Lets Valkey's clients talk to an engine, in RESP2 and RESP3, until the listener is closed: at "host:port", "[IPv6 address]:port", "unix:/path", or,
@@ -386,14 +393,8 @@ pub unsafe extern "C" fn ks_listener_places(
 /// Ends a listener: nobody else is let in. Connections that are open go on. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_listener_close(listener: *mut ks_listener) {
-    if !listener.is_null() {
-        // SAFETY: the handle came from `ks_listen` and is closed once.
-        let handle = unsafe { Box::from_raw(listener) };
-        guarded(move || {
-            drop(handle);
-            Ok(ks_status::KS_OK)
-        });
-    }
+    // SAFETY: the handle came from this library and is closed once, or is null.
+    unsafe { close(listener) };
 }
 
 /// Opens a session. On an error `*session` is NULL.
@@ -417,14 +418,8 @@ pub unsafe extern "C" fn ks_session_open(
 /// Closes a session. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ks_session_close(session: *mut ks_session) {
-    if !session.is_null() {
-        // SAFETY: the handle came from `ks_session_open` and is closed once.
-        let handle = unsafe { Box::from_raw(session) };
-        guarded(move || {
-            drop(handle);
-            Ok(ks_status::KS_OK)
-        });
-    }
+    // SAFETY: the handle came from this library and is closed once, or is null.
+    unsafe { close(session) };
 }
 
 /// Executes a command given as `count` words and as many lengths. `lengths` may be NULL if all words end with a zero.
