@@ -186,7 +186,7 @@ fn nothing_stops_or_bloats_the_process() {
         .map(|(number, hostile)| {
             let scene = scene.clone();
             std::thread::spawn(move || {
-                let mut random = Random(0x9e37_79b9_7f4a_7c15 * (number as u64 + 1));
+                let mut random = Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number as u64 + 1));
                 while scene.goes_on() {
                     hostile(&scene, &mut random);
                 }

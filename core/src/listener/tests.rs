@@ -339,7 +339,7 @@ fn without_descriptors_clients_are_told_and_the_processor_rests() {
         let mut stat = std::fs::File::open("/proc/self/stat").unwrap();
         filling.push(stat.try_clone().unwrap());
         let highest = filling.iter().map(AsRawFd::as_raw_fd).max().unwrap().max(stat.as_raw_fd());
-        assert!(os::limit_descriptors(highest as u64 + 16));
+        assert!(os::limit_descriptors(highest as u64 + 32));
         crowd.extend(std::iter::from_fn(|| TcpStream::connect(address).ok()).take(64));
         trail.step("nobody can connect any more");
         let before = hundredths_used(&mut stat);
@@ -348,8 +348,9 @@ fn without_descriptors_clients_are_told_and_the_processor_rests() {
         trail.step(&format!("{used} of 60 hundredths of a second, {} connections", crowd.len()));
         assert!(used < 20);
         assert_eq!(ask(&mut crowd[0], "PING"), "+PONG\r\n");
+        trail.step("who was there before is served");
         let last = crowd.len() - 1;
-        assert!(last > 4 && last < 20);
+        assert!(last > 4 && last < 36, "{last}");
         let mut last = crowd.remove(last);
         crowd.truncate(1);
         trail.step("all but two have gone");
