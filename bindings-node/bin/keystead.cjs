@@ -4,5 +4,8 @@
 
 const native = require("../lib/native.cjs");
 
+// A server ends on these by itself. Node's own handlers would raise them anew, for ever, since those of the server call them.
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {});
+
 // Connections have threads of their own, which end with the process.
 process.exit(native.runCommandLine(["keystead", ...process.argv.slice(2)]));
