@@ -16,6 +16,7 @@ use super::{Args, Parse, Read, Reply, Session, Write};
 use crate::clients::SessionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::Keyspace;
+use crate::keyspace::escalation::Patience;
 use crate::keyspace::hooks::Appended;
 use crate::keyspace::locks::Locks;
 use crate::keyspace::{Db, Group};
@@ -361,13 +362,10 @@ impl Context<'_, '_> {
 
     #[cold]
     fn wait_for_running_script(&self) -> Result<()> {
-        /// Looks without a pause, and then with a short one.
-        const AWAKE: u32 = 100;
-        const SOON: u32 = 120;
         /// Whoever has seen so many scripts come and go waits for the locks like all others, lest more of them come first.
         const MOST_SCRIPTS: u32 = 8;
         let scripts = &self.engine.scripts;
-        let (mut looks, mut changes, mut run) = (0, 0, scripts.runs());
+        let (mut patience, mut changes, mut run) = (Patience::default(), 0, scripts.runs());
         while self.engine.has_script() {
             if self.engine.has_busy_script() {
                 return Err(self.busy());
@@ -378,12 +376,7 @@ impl Context<'_, '_> {
             if changes > MOST_SCRIPTS {
                 break;
             }
-            match looks {
-                ..AWAKE => (0..32).for_each(|_| std::hint::spin_loop()),
-                AWAKE..SOON => std::thread::sleep(Duration::from_micros(50)),
-                SOON.. => std::thread::sleep(Duration::from_millis(1)),
-            }
-            looks += 1;
+            patience.wait();
         }
         Ok(())
     }
@@ -504,12 +497,10 @@ fn locks_for<'e, 'a, C: Parse<'a>>(keyspace: &'e Keyspace, db: usize, command: &
 
 /// Sees to it that the shards of a command are locked: a script has locked those of the keys that it declared.
 fn cover<'a, C: Parse<'a>>(db: &mut Db<'_>, command: &C) {
-    if C::SPEC.whole_keyspace {
-        return db.cover_all();
+    match C::SPEC.whole_keyspace {
+        true => db.cover_all(),
+        false => db.cover(|visit| command.each_key(&mut |key| visit(key))),
     }
-    let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-    command.each_key(&mut |key| hashes.push(key.hash()));
-    db.cover(hashes);
 }
 
 /// Whether running the command means locking every shard.

@@ -167,17 +167,22 @@ impl<'e> Db<'e> {
         &mut self.locks
     }
 
-    /// Locks the shards of these keys as well, and then all others: a script that touches one key which it did not declare may touch any.
+    /// Locks all shards, unless those of the keys that `each` visits are locked: a script that touches a key which it did not declare may touch any.
     #[inline]
-    pub(crate) fn cover(&mut self, hashes: impl IntoIterator<Item = u64>) {
-        if hashes.into_iter().any(|hash| !self.locks.has(key::shard_of(hash))) {
+    pub(crate) fn cover(&mut self, each: impl FnOnce(&mut dyn FnMut(&Key<'_>))) {
+        if self.locks.are_complete() {
+            return;
+        }
+        let mut is_covered = true;
+        each(&mut |key| is_covered &= self.locks.has(key.shard()));
+        if !is_covered {
             self.cover_all();
         }
     }
 
-    /// Locks all shards: a script's, where they are not locked already.
+    /// Locks all shards, if a script holds those of the keys that it declared.
     pub(crate) fn cover_all(&mut self) {
-        if !matches!(self.locks, Locks::All(_)) {
+        if !self.locks.are_complete() {
             let locks = std::mem::replace(&mut self.locks, Locks::Some(Vec::new()));
             self.locks = locks.escalated(self.keyspace);
         }

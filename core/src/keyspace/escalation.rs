@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Keyspace;
 use super::guard::ShardGuard;
-use super::locks::{Locks, undeclared};
+use super::locks::Locks;
 use crate::store::key::SHARDS;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
@@ -43,10 +43,10 @@ impl Escalation {
 
 /// How somebody waits who has to look on: awake at first, asleep for ever longer after that.
 #[derive(Default)]
-pub(super) struct Patience(u32);
+pub(crate) struct Patience(u32);
 
 impl Patience {
-    pub(super) fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         /// Some 50 us, which is longer than most writes take.
         const AWAKE: u32 = 100;
         const SOON: u32 = AWAKE + 20;
@@ -103,10 +103,7 @@ impl<'e> Locks<'e> {
         }
     }
 
-    /// Locks the shards that are not locked yet.
-    ///
-    /// # Panics
-    /// If these are the locks of no script: a command touches a key that it did not declare.
+    /// Locks the shards that are not locked yet, if these are the locks of a script: all others have locked what they may touch.
     pub(super) fn escalated(self, keyspace: &'e Keyspace) -> Self {
         struct Off<'e>(&'e AtomicBool);
         impl Drop for Off<'_> {
@@ -116,8 +113,7 @@ impl<'e> Locks<'e> {
         }
         let (own, _turn) = match self {
             Locks::Declared(guards, turn) => (guards, turn),
-            Locks::All(guards) => return Locks::All(guards),
-            Locks::One(..) | Locks::Some(_) => undeclared(),
+            complete => return complete,
         };
         keyspace.escalation.is_on.store(true, Ordering::Release);
         let _off = Off(&keyspace.escalation.is_on);

@@ -89,6 +89,12 @@ impl<'e> Locks<'e> {
         }
     }
 
+    /// Whether these are all shards that whoever has them will touch: only a script may come to need more.
+    #[inline]
+    pub(super) fn are_complete(&self) -> bool {
+        !matches!(self, Locks::Declared(..))
+    }
+
     /// Indices of the locked shards, ascending.
     pub(crate) fn indices(&self) -> Vec<usize> {
         match self {
@@ -153,6 +159,6 @@ impl<'e> Locks<'e> {
 }
 
 #[cold]
-pub(super) fn undeclared() -> ! {
+fn undeclared() -> ! {
     panic!("a command may only touch keys that it declared");
 }
