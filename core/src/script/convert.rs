@@ -207,8 +207,16 @@ impl Writing<'_> {
     /// # Errors
     /// The interpreter has no memory.
     pub(super) fn value(&mut self, value: &Value) -> mlua::Result<()> {
-        let mut levels: Vec<Level> = self.begin(value, 0)?.into_iter().collect();
         let mut has_deep = false;
+        let written = self.levels(value, &mut has_deep);
+        if has_deep {
+            self.deep.clear()?;
+        }
+        written
+    }
+
+    fn levels(&mut self, value: &Value, has_deep: &mut bool) -> mlua::Result<()> {
+        let mut levels: Vec<Level> = self.begin(value, 0)?.into_iter().collect();
         while let Some(level) = levels.last_mut() {
             let table = level.table.clone();
             let next = match table {
@@ -225,8 +233,8 @@ impl Writing<'_> {
                         if levels.len() >= HELD
                             && let Some(table) = level.table.take()
                         {
+                            *has_deep = true;
                             self.deep.raw_set(level.depth as i64, table)?;
-                            has_deep = true;
                         }
                         levels.push(level);
                     }
@@ -238,7 +246,7 @@ impl Writing<'_> {
                 }
             }
         }
-        if has_deep { self.deep.clear() } else { Ok(()) }
+        Ok(())
     }
 
     /// Writes a value, or the beginning of one that has several.
