@@ -12,8 +12,6 @@ mod value;
 #[cfg(debug_assertions)]
 pub(crate) use decode::Decoder;
 pub(crate) use inline::{UnbalancedQuotes, split_line};
-#[cfg(feature = "listener")]
-pub(crate) use request::ProtocolError;
 pub(crate) use request::RequestBuffer;
 #[cfg(feature = "listener")]
 pub(crate) use request::Room;

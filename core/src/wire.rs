@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::command::Form;
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::resp::RequestBuffer;
 use crate::{Session, Wake};
 
@@ -130,9 +130,7 @@ impl Wire {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    let mut text = b"ERR ".to_vec();
-                    error.write(&mut text);
-                    self.session.reply().error(&Error::from_bytes(ErrorKind::Command, text));
+                    self.session.reply().error(&error.told());
                     self.has_ended = true;
                 }
             }

@@ -18,14 +18,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 use smallvec::SmallVec;
 
-use super::wire::Wire;
+use super::transport::Transport;
 use super::{Quiet, warn};
 use crate::clients::{Buffers, ClientAddress, Link};
 use crate::config::{BufferClass, BufferLimit};
 use crate::engine::Engine;
-use crate::error::{Error, until_zero};
+use crate::error::until_zero;
 use crate::keyspace::waiting::Undo;
-use crate::resp::{ProtocolError, RequestBuffer, Room};
+use crate::resp::{RequestBuffer, Room};
 use crate::{Session, Wake, os};
 
 /// Replies are sent once this many bytes wait, even in the middle of a pipeline; and in pieces of so many.
@@ -48,7 +48,7 @@ thread_local! {
 /// See the module's text.
 pub(super) struct Connection {
     session: Session,
-    wire: Wire,
+    transport: Transport,
     requests: RequestBuffer,
     /// Bytes of the session's replies that were sent.
     sent: usize,
@@ -130,10 +130,10 @@ impl Connection {
         address: ClientAddress,
         encryption: Option<Box<rustls::ServerConnection>>,
     ) -> io::Result<Self> {
-        let wire = Wire::new(&link, encryption)?;
+        let transport = Transport::new(&link, encryption)?;
         Ok(Self {
             session: engine.session_on(link, address),
-            wire,
+            transport,
             requests: RequestBuffer::new(engine.config().hot().proto_max_bulk_len()),
             sent: 0,
             above_since_ms: 0,
@@ -170,7 +170,7 @@ impl Connection {
             if self.session.is_blocked() {
                 match self.take_late(context) {
                     true => continue,
-                    false => return self.wire.poll_gone(context).map(|()| Ok(())),
+                    false => return self.transport.poll_gone(context).map(|()| Ok(())),
                 }
             }
             if self.session.is_pushed_to() {
@@ -216,7 +216,8 @@ impl Connection {
     fn flush(&mut self, context: &mut Context<'_>) -> io::Result<Poll<()>> {
         while self.unsent() > 0 {
             let end = (self.sent + FLUSH).min(self.session.replies().len());
-            let Poll::Ready(sent) = self.wire.poll_send(context, &self.session.replies()[self.sent..end])?
+            let Poll::Ready(sent) =
+                self.transport.poll_send(context, &self.session.replies()[self.sent..end])?
             else {
                 self.drop_sent();
                 return Ok(Poll::Pending);
@@ -227,7 +228,7 @@ impl Connection {
         self.session.clear_replies();
         self.sent = 0;
         self.set_above_since(0);
-        Ok(self.wire.poll_flush(context)?)
+        Ok(self.transport.poll_flush(context)?)
     }
 
     /// Forgets what was sent of the replies, once that is most of it.
@@ -328,7 +329,7 @@ impl Connection {
             Ok(0) => return Answered::All,
             Ok(_) => {}
             Err(error) => {
-                self.session.reply().error(&protocol_error(error));
+                self.session.reply().error(&error.told());
                 self.ends = true;
                 return Answered::Some;
             }
@@ -369,11 +370,11 @@ impl Connection {
     /// Receives what is there; 0 at the end of the connection.
     fn receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SPARE.with_borrow_mut(|(room, _)| self.requests.borrow_room(room));
-        let received = ready!(self.wire.poll_receive(context, self.requests.input()))?;
+        let received = ready!(self.transport.poll_receive(context, self.requests.input()))?;
         if received > 0 {
             self.session.received(received);
             self.requests.set_max_bulk_len(self.engine().config().hot().proto_max_bulk_len());
-            let names = self.wire.take_names(self.session.engine().config());
+            let names = self.transport.take_names(self.session.engine().config());
             names.iter().any(|name| self.session.act_as(name));
         }
         Poll::Ready(Ok(received))
@@ -404,7 +405,7 @@ impl Connection {
 }
 
 /// A read that brings so much may have left something.
-const FULL: usize = super::wire::READ;
+const FULL: usize = super::transport::READ;
 
 /// Whether a request is a line of HTTP. Any web page can have a browser send one, with commands behind it, to a server of the browser's machine.
 fn is_of_a_browser(name: &[u8]) -> bool {
@@ -424,10 +425,4 @@ fn warn_of_attack(engine: &Engine, peer: &str) {
              attacker attempting to use Cross Protocol Scripting to compromise your Keystead instance. Connection from {peer} aborted."
         ),
     );
-}
-
-fn protocol_error(error: ProtocolError) -> Error {
-    let mut text = b"ERR ".to_vec();
-    error.write(&mut text);
-    Error::from_bytes(crate::error::ErrorKind::Command, text)
 }

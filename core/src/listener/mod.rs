@@ -1,7 +1,7 @@
 //! A listener: lets Valkey's clients talk RESP2 and RESP3 to an engine over TCP, encrypted or not, and Unix sockets.
 //!
 //! One thread accepts at all places (`accept.rs`, `sockets.rs`) and ends idle clients; workers (`workers.rs`) serve the connections (`connection.rs`,
-//! `wire.rs`), as many as the option `io-threads` says. What is encrypted with is in `encryption.rs`.
+//! `transport.rs`), as many as the option `io-threads` says. What is encrypted with is in `encryption.rs`.
 
 mod accept;
 mod address;
@@ -10,7 +10,7 @@ mod encryption;
 mod sockets;
 #[cfg(test)]
 mod tests;
-mod wire;
+mod transport;
 mod workers;
 
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -8,6 +8,8 @@
 use std::{fmt, ops::Range};
 
 use super::inline;
+#[cfg(feature = "listener")]
+use crate::error::{Error, ErrorKind};
 use crate::num;
 
 /// Longest line: an inline request, or a count in front of an array or a string.
@@ -71,8 +73,16 @@ impl ProtocolError {
     /// The error's bytes exactly as the server sends them (behind `-ERR `): unlike in the `Display` form, an unexpected byte above 127
     /// is itself.
     #[cfg(any(test, feature = "listener"))]
-    pub(crate) fn write(&self, buf: &mut Vec<u8>) {
+    fn write(&self, buf: &mut Vec<u8>) {
         buf.extend(self.to_string().chars().map(|char| u8::try_from(char).expect("all texts are Latin-1")));
+    }
+
+    /// As the client is told.
+    #[cfg(feature = "listener")]
+    pub(crate) fn told(&self) -> Error {
+        let mut text = b"ERR ".to_vec();
+        self.write(&mut text);
+        Error::from_bytes(ErrorKind::Command, text)
     }
 }
 

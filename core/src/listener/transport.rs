@@ -28,7 +28,7 @@ const SEND: SendFlags = SendFlags::NOSIGNAL;
 const SEND: SendFlags = SendFlags::empty();
 
 /// See the module's text.
-pub(super) struct Wire {
+pub(super) struct Transport {
     socket: AsyncFd<Arc<OwnedFd>>,
     encryption: Option<Box<ServerConnection>>,
     /// There may be something to receive, though that is not known.
@@ -37,7 +37,7 @@ pub(super) struct Wire {
     is_greeted: bool,
 }
 
-impl Wire {
+impl Transport {
     pub(super) fn new(link: &Link, encryption: Option<Box<ServerConnection>>) -> io::Result<Self> {
         Ok(Self {
             socket: os::watched(link.socket().clone())?,
