@@ -1,23 +1,11 @@
 /* Tests of the C interface: every function, every type of reply, the errors, and the printf-style command.
  * Built with -Wall -Wextra -Werror and run under valgrind by `cargo xtask test c`. */
-#include <keystead.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-static int passed, failed;
-
-static void check(int holds, const char *what, int line) {
-  if (holds) {
-    passed++;
-  } else {
-    failed++;
-    fprintf(stderr, "line %d: %s\n", line, what);
-  }
-}
-
-#define CHECK(condition) check((condition), #condition, __LINE__)
+#include "check.h"
 
 static int text_is(const ks_reply *reply, ks_reply_type type, const char *text) {
   return reply != NULL && reply->type_ == type && reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;

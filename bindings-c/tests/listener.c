@@ -1,7 +1,6 @@
 /* Tests of listeners: clients of other processes talk to an engine that a C program has. */
 #define _DEFAULT_SOURCE
 #include <arpa/inet.h>
-#include <keystead.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,18 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int passed, failed;
-
-static void check(int holds, const char *what, int line) {
-  if (holds) {
-    passed++;
-  } else {
-    failed++;
-    fprintf(stderr, "line %d: %s\n", line, what);
-  }
-}
-
-#define CHECK(condition) check((condition), #condition, __LINE__)
+#include "check.h"
 
 /* The only place of a listener, as a string. */
 static void place_of(ks_listener *listener, char *text, size_t room) {

@@ -1,20 +1,8 @@
 /* Tests of what callers do wrong: null pointers for every argument of every function, sizes of options, names, formats.
  * Each is an error that ks_last_error() tells in words, changes nothing, and gives back 0 or NULL. */
-#include <keystead.h>
 #include <locale.h>
 
-static int passed, failed;
-
-static void check(int holds, const char *what, int line) {
-  if (holds) {
-    passed++;
-  } else {
-    failed++;
-    fprintf(stderr, "line %d: %s (last error: %s)\n", line, what, ks_last_error());
-  }
-}
-
-#define CHECK(condition) check((condition), #condition, __LINE__)
+#include "check.h"
 
 /* The call is refused, and its error, not that of an earlier call, names what is wrong. */
 #define REFUSED(call, what) \
