@@ -1,5 +1,8 @@
-// Calls of ioredis's methods for data, in their order, and what of their results must be equal on two engines.
-// Who calls them, and through which client, is the tests' affair.
+// Calls of ioredis's methods for data, in their order, what of their results must be equal on two engines, and the walk over all of them.
+// Through which client they are called is the tests' affair.
+
+import assert from "node:assert/strict";
+import { outcome, target } from "./oracle.mjs";
 
 /** 1 January 2100, in seconds. */
 const FAR = 4_102_444_800;
@@ -95,4 +98,18 @@ export function settled(name, value) {
   // An entry that waits to be acknowledged: its third word is how long it has.
   if (name === "xpending" && inner.length === 4 && typeof inner[3] === "number") inner[2] = "its own";
   return UNORDERED.test(name) ? inner.sort((one, other) => (JSON.stringify(one) < JSON.stringify(other) ? -1 : 1)) : inner;
+}
+
+/** Makes each call on two clients with ioredis's methods: what they resolve to must be equal. Ends both. */
+export async function walk(real, ours) {
+  try {
+    await real.flushall();
+    for (const [name, ...row] of ROWS) {
+      const words = row.map((word) => (word === TARGET ? target : word));
+      const [expected, got] = [await outcome(real[name](...words)), await outcome(ours[name](...words))];
+      assert.deepEqual(settled(name, got), settled(name, expected), `${name} ${words}`);
+    }
+  } finally {
+    for (const client of [real, ours]) client.disconnect();
+  }
 }
