@@ -41,7 +41,7 @@ def unpacked(tmp_path):
 
     def unpack(package):
         archive = SUITES / f"{package}.tar.gz"
-        if not archive.exists():
+        if not archive.exists() and "KEYSTEAD_SUITES" not in os.environ:
             pytest.skip(f"there is no {archive}")
         with tarfile.open(archive) as files:
             files.extractall(tmp_path, filter="data")

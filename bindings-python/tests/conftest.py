@@ -1,6 +1,7 @@
 """Fixtures of all tests: engines of their own, and redis-like clients."""
 
 import contextlib
+import importlib
 import itertools
 import os
 import socket
@@ -148,3 +149,20 @@ def target(tmp_path_factory):
     """The port of another real server, which keys are moved to."""
     with _real_server(tmp_path_factory) as port:
         yield port
+
+
+@pytest.fixture
+def methods_without():
+    """Says which methods of classes of valkey-py or redis-py have no row and are not left out."""
+
+    def without(rows, library, groups, left_out):
+        core = importlib.import_module(f"{library}.commands.core")
+        methods = {
+            name
+            for group in groups
+            for name, method in vars(getattr(core, group)).items()
+            if callable(method) and not name.startswith("_")
+        }
+        return methods - {name for name, *_ in rows} - left_out.keys()
+
+    return without
