@@ -161,7 +161,7 @@ mod tests {
     #[test]
     #[cfg_attr(any(miri, tsan, loom), ignore = "forks a process with threads")]
     fn children_of_a_busy_process_live_and_work() {
-        survive(&Engine::new(), 100, forks(200), |_| true);
+        survive(&Engine::new(), 100, forks(40), |_| true);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         let engine = Engine::builder().config(config).open().unwrap();
         // Many times as many as there is room for, whatever they are hashed to: some are evicted all the time, also after CONFIG RESETSTAT.
         let keys = 10_000;
-        survive(&engine, keys, forks(50), |engine| engine.inner.keyspace.evictor.counters.evicted() > 0);
+        survive(&engine, keys, forks(12), |engine| engine.inner.keyspace.evictor.counters.evicted() > 0);
     }
 
     /// How often to fork: `cargo xtask test soak` has it done less often, but anew each time.

@@ -42,6 +42,8 @@ mod fork;
 #[doc(hidden)]
 pub mod fuzzing;
 mod info;
+#[cfg(all(test, sanitized))]
+mod integration;
 #[doc(hidden)]
 pub mod keyspace;
 mod latency;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 
 use crate::command::Outcome;
 use crate::engine::blocking::tests::begin;
@@ -16,14 +16,24 @@ use crate::{Clock, Config, Engine, Form, Session};
 /// Steps of one interleaving: a command takes some twenty locks and atomics.
 const MAX_BRANCHES: usize = 20_000;
 
+/// Words of a thread's stack: what is not optimised needs more than loom's own 32 KiB.
+const STACK: usize = 32 * 1024;
+
+/// A thread of a model.
+fn thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+    thread::Builder::new().stack_size(STACK).spawn(work).unwrap()
+}
+
 fn model(run: impl Fn() + Sync + Send + 'static) {
+    let run = Arc::new(run);
     let mut builder = loom::model::Builder::new();
     builder.max_branches = MAX_BRANCHES;
     let interleavings = Arc::new(AtomicUsize::new(0));
     let counted = interleavings.clone();
     builder.check(move || {
         counted.fetch_add(1, Ordering::Relaxed);
-        run();
+        let run = run.clone();
+        thread(move || run()).join().unwrap();
     });
     assert!(interleavings.load(Ordering::Relaxed) > 1, "a model without a choice shows nothing");
 }
@@ -47,12 +57,12 @@ fn run(session: &mut Session, argv: &[&[u8]]) -> String {
     String::from_utf8(session.execute(argv).to_vec()).unwrap()
 }
 
-fn spawn<R: 'static>(
+fn spawn<R: Send + 'static>(
     engine: &Engine,
-    work: impl FnOnce(&mut Session) -> R + 'static,
-) -> thread::JoinHandle<R> {
+    work: impl FnOnce(&mut Session) -> R + Send + 'static,
+) -> JoinHandle<R> {
     let engine = engine.clone();
-    thread::spawn(move || work(&mut engine.session(Form::Resp)))
+    thread(move || work(&mut engine.session(Form::Resp)))
 }
 
 #[test]
@@ -65,7 +75,7 @@ fn loom_a_read_without_the_lock_sees_whole_values_and_its_own_writes() {
         };
         set(&db, "one");
         let reading = engine.database(0).unwrap();
-        let reader = thread::spawn(move || {
+        let reader = thread(move || {
             let seen = reading.get(key).unwrap().unwrap();
             assert!(seen == b"one" || seen == b"two", "{seen:?}");
         });
@@ -226,7 +236,7 @@ fn loom_a_parked_waiter_is_woken() {
     model(|| {
         let ([a, _], engine) = (keys(), engine());
         let ahead = engine.clone();
-        let waiter = thread::spawn(move || {
+        let waiter = thread(move || {
             let mut session = ahead.session(Form::Resp);
             if begin(&mut session, &format!("TAKE 0 {}", a.escape_ascii())) == Outcome::Blocked {
                 assert!(session.wait(None));

@@ -4,13 +4,16 @@
 //! with those of [`RESTARTS`] if it keeps its cache; what it measures and how is its own business.
 
 use crate::table::table;
-use crate::test::{cinstall, pkg_config};
+use crate::test::install_c;
 use crate::{setup, sh};
 use std::path::Path;
 use std::process::Command;
 
 /// Installs and builds what the example in a folder needs, and gives the command that runs it.
 type Prepare = fn(&Path) -> Result<Command, String>;
+
+/// What the examples are built as: fast enough for their figures, without the minutes that fat LTO costs each.
+const PROFILE: &str = "quick";
 
 /// An example: its folder and how it is run; the list is in the order of the table.
 const EXAMPLES: &[(&str, Prepare)] = &[
@@ -124,9 +127,9 @@ fn python(folder: &Path) -> Result<Command, String> {
     let requirements = folder.join("requirements.txt").to_string_lossy().into_owned();
     let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement", &requirements];
     sh::run("demo", &mut sh::program(&pip, &install))?.ok("pip install")?;
-    let arguments = ["develop", "--manifest-path", "bindings-python/Cargo.toml", "--release"];
+    let arguments = ["develop", "--manifest-path", "bindings-python/Cargo.toml", "--profile", PROFILE];
     let mut develop = sh::program(maturin, &arguments);
-    sh::run("demo", develop.env("VIRTUAL_ENV", &environment))?.ok("maturin develop")?;
+    sh::run("demo", sh::unified(&mut develop).env("VIRTUAL_ENV", &environment))?.ok("maturin develop")?;
     Ok(sh::program(environment.join("bin/python"), &["main.py"]))
 }
 
@@ -135,7 +138,8 @@ fn node(folder: &Path) -> Result<Command, String> {
     let package = sh::root().join("bindings-node");
     setup::npm(&package)?;
     let mut build = sh::program("npm", &["run", "build"]);
-    sh::run("demo", build.current_dir(&package))?.ok("npm run build")?;
+    sh::run("demo", sh::unified(&mut build).env("KEYSTEAD_PROFILE", PROFILE).current_dir(&package))?
+        .ok("npm run build")?;
     if folder.join("package.json").is_file() {
         let mut install = sh::program("npm", &["install", "--no-audit", "--no-fund"]);
         sh::run("demo", install.current_dir(folder))?.ok("npm install")?;
@@ -146,12 +150,12 @@ fn node(folder: &Path) -> Result<Command, String> {
 /// Compiles `main.c` against an installed library.
 fn c(folder: &Path) -> Result<Command, String> {
     let prefix = sh::target().join("xtask/demo-prefix");
-    cinstall(&prefix)?;
+    let flags = install_c("demo", PROFILE, &prefix)?;
     let program = prefix.join("demo").to_string_lossy().into_owned();
     let source = folder.join("main.c").to_string_lossy().into_owned();
     let mut compile =
         sh::program("cc", &["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", &program, &source]);
-    sh::run("demo", compile.args(pkg_config(&prefix)?).arg("-pthread"))?.ok("cc")?;
+    sh::run("demo", compile.args(flags).arg("-pthread"))?.ok("cc")?;
     let mut command = sh::program(program, &[]);
     command.env("LD_LIBRARY_PATH", prefix.join("lib"));
     Ok(command)
@@ -160,7 +164,9 @@ fn c(folder: &Path) -> Result<Command, String> {
 /// Runs the folder's crate.
 fn rust(folder: &Path) -> Result<Command, String> {
     let manifest = folder.join("Cargo.toml").to_string_lossy().into_owned();
-    Ok(sh::cargo(&["run", "--quiet", "--release", "--manifest-path", &manifest]))
+    let mut run = sh::cargo(&["run", "--quiet", "--profile", PROFILE, "--manifest-path", &manifest]);
+    sh::unified(&mut run);
+    Ok(run)
 }
 
 #[cfg(test)]

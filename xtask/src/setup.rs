@@ -14,8 +14,7 @@ const PYTHONS: &[&str] = &["python3", "python3.13", "python3.12", "python3.11", 
 /// Everything at once, so that later commands are quick.
 pub fn everything() -> Result<(), String> {
     oracle()?;
-    debian(&["valgrind", "pkg-config"])?;
-    cargo_tool("cargo-c", "cargo-cinstall", CARGO_C)?;
+    debian(&["valgrind"])?;
     cargo_tool("cargo-deny", "cargo-deny", CARGO_DENY)?;
     if sh::root().join("bindings-node/package-lock.json").is_file() {
         npm(&sh::root().join("bindings-node"))?;

@@ -52,6 +52,15 @@ impl Output {
     }
 }
 
+/// Has cargo, or what runs it, build each dependency once for all packages of the workspace, the engine above all: by itself it builds them anew for each
+/// package that asks for other features. That is not stable yet; a cargo that does not know it builds more often.
+pub fn unified(command: &mut Command) -> &mut Command {
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_UNSTABLE_FEATURE_UNIFICATION", "true")
+        .env("CARGO_RESOLVER_FEATURE_UNIFICATION", "workspace")
+}
+
 /// A cargo command in the root folder, with the cargo that runs this program.
 pub fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

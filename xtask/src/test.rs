@@ -17,9 +17,11 @@ struct Stage {
 
 /// The stage that runs only if it is named, since it takes hours.
 const SOAK: &str = "soak";
-/// Stages that run only if they are named: the packages of the ecosystem, for which the gate has no time left beside all others, and what takes longer than
-/// these together.
-const NAMED: &[Stage] = &[Stage { name: "plugins", run: plugins }, Stage { name: "long", run: long }];
+/// Stages that run only if they are named: `cargo cinstall`, since its tool takes five minutes to build, and what takes longer than all others together.
+const NAMED: &[Stage] = &[Stage { name: "cinstall", run: installed_c }, Stage { name: "long", run: long }];
+
+/// How the packages are built that the stages test: as the engine's own tests are, which is a fifth of the time that optimising takes.
+const PROFILE: &str = "dev";
 
 /// What a stage that could run has to say.
 enum Outcome {
@@ -27,7 +29,7 @@ enum Outcome {
     Missing(String),
 }
 
-/// Cheap and telling first. `fuzz`, `asan`, `tsan` and `loom` each build the engine's dependencies anew, hence last.
+/// Cheap and telling first. Those from `loom` on each build the engine's dependencies anew.
 const STAGES: &[Stage] = &[
     Stage { name: "check", run: check },
     Stage { name: "rust", run: rust },
@@ -37,6 +39,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "python", run: python },
     Stage { name: "node", run: node },
     Stage { name: "c", run: c },
+    Stage { name: "plugins", run: plugins },
     Stage { name: "loom", run: loom },
     Stage { name: "fuzz", run: fuzz },
     Stage { name: "asan", run: asan },
@@ -122,16 +125,8 @@ fn check() -> Result<Outcome, String> {
 }
 
 fn rust() -> Result<Outcome, String> {
-    Ok(Outcome::Ran(tests(
-        "rust",
-        &mut sh::cargo(&[
-            "test",
-            "--workspace",
-            "--features",
-            "keystead/cli,keystead/redis",
-            "--no-fail-fast",
-        ]),
-    )?))
+    let mut command = sh::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    Ok(Outcome::Ran(tests("rust", sh::unified(&mut command))?))
 }
 
 /// Builds the `keystead` command; nothing if the engine has none yet.
@@ -139,8 +134,8 @@ fn keystead(log: &str) -> Result<Option<PathBuf>, String> {
     if !sh::root().join("core/src/bin/keystead.rs").is_file() {
         return Ok(None);
     }
-    let arguments = ["build", "-p", "keystead", "--features", "cli", "--bin", "keystead"];
-    sh::run(log, &mut sh::cargo(&arguments))?.ok("building keystead")?;
+    let arguments = ["build", "-p", "keystead", "--bin", "keystead"];
+    sh::run(log, sh::unified(&mut sh::cargo(&arguments)))?.ok("building keystead")?;
     Ok(Some(sh::target().join("debug/keystead")))
 }
 
@@ -148,7 +143,7 @@ fn keystead(log: &str) -> Result<Option<PathBuf>, String> {
 pub fn beside_oracle(log: &str, targets: &[&str]) -> Result<Option<Command>, String> {
     let Some(keystead) = keystead(log)? else { return Ok(None) };
     let mut command = sh::cargo(&["test", "-p", "keystead-tests", "--no-fail-fast"]);
-    command.args(targets.iter().flat_map(|target| ["--test", target]));
+    sh::unified(&mut command).args(targets.iter().flat_map(|target| ["--test", target]));
     command.env("KEYSTEAD_ORACLE", setup::oracle()?).env("KEYSTEAD_OLDER", setup::peer()?);
     command.env("KEYSTEAD_BIN", keystead).env("KEYSTEAD_PYTHON", setup::venv()?.join("python"));
     Ok(Some(command))
@@ -183,8 +178,8 @@ pub fn wheel(log: &str) -> Result<PathBuf, String> {
     let out = wheels.to_string_lossy().into_owned();
     let maturin = setup::venv()?.join("maturin");
     let manifest =
-        ["build", "--manifest-path", "bindings-python/Cargo.toml", "--profile", "quick", "--out", &out];
-    sh::run(log, &mut sh::program(maturin, &manifest))?.ok("maturin build")?;
+        ["build", "--manifest-path", "bindings-python/Cargo.toml", "--profile", PROFILE, "--out", &out];
+    sh::run(log, sh::unified(&mut sh::program(maturin, &manifest)))?.ok("maturin build")?;
     only_file(&wheels, "whl")
 }
 
@@ -217,7 +212,9 @@ pub fn npm(log: &str, arguments: &[&str], folder: &Path) -> Result<String, Strin
 pub fn pack_npm(log: &str, folder: &Path) -> Result<(), String> {
     let source = sh::root().join("bindings-node");
     setup::npm(&source)?;
-    npm(log, &["run", "build"], &source)?;
+    let mut build = sh::program("npm", &["run", "build"]);
+    sh::run(log, sh::unified(&mut build).env("KEYSTEAD_PROFILE", PROFILE).current_dir(&source))?
+        .ok("npm run build")?;
     npm(log, &["pack", "--pack-destination", &folder.to_string_lossy()], &source)?;
     Ok(())
 }
@@ -270,16 +267,29 @@ fn instructions() -> Result<Outcome, String> {
     crate::instructions::run().map(Outcome::Ran)
 }
 
-/// Installs the library into a prefix, builds each C test through pkg-config, and runs it under valgrind.
+/// The C tests with the library as cargo builds it.
 fn c() -> Result<Outcome, String> {
     if let Some(missing) = missing("bindings-c/Cargo.toml") {
         return Ok(missing);
     }
-    setup::debian(&["valgrind", "pkg-config"])?;
     let prefix = fresh_folder("c-prefix")?;
+    let flags = install_c("c", PROFILE, &prefix)?;
+    c_tests(&prefix, &flags)
+}
+
+/// The C tests with the library as cargo-c installs it, found by pkg-config.
+fn installed_c() -> Result<Outcome, String> {
+    setup::debian(&["pkg-config"])?;
+    let prefix = fresh_folder("cinstall-prefix")?;
     cinstall(&prefix)?;
     let flags = pkg_config(&prefix)?;
-    let mut sum = header(&flags)?;
+    c_tests(&prefix, &flags)
+}
+
+/// Builds each C test with these flags, and runs it under valgrind.
+fn c_tests(prefix: &Path, flags: &[String]) -> Result<Outcome, String> {
+    setup::debian(&["valgrind"])?;
+    let mut sum = header(flags)?;
     for source in files(&sh::root().join("bindings-c/tests"), "c")? {
         let name = source.file_stem().expect("a .c file has a name").to_string_lossy().into_owned();
         let program = prefix.join(&name);
@@ -288,11 +298,11 @@ fn c() -> Result<Outcome, String> {
             "cc",
             &["-std=c11", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o", &to, &from],
         );
-        sh::run("c", compile.args(&flags).arg("-pthread"))?.ok(&format!("compiling {name}.c"))?;
+        sh::run("c", compile.args(flags).arg("-pthread"))?.ok(&format!("compiling {name}.c"))?;
         let checks =
             ["--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", &to];
         let mut valgrind = sh::program("valgrind", &checks);
-        let output = sh::run("c", valgrind.env("LD_LIBRARY_PATH", prefix.join("lib")).current_dir(&prefix))?;
+        let output = sh::run("c", valgrind.env("LD_LIBRARY_PATH", prefix.join("lib")).current_dir(prefix))?;
         let success = output.success;
         // A program that counts its own checks says so in cargo's words.
         let counted = count(&output.text);
@@ -322,8 +332,26 @@ fn header(flags: &[String]) -> Result<Count, String> {
     Ok(sum)
 }
 
+/// Builds the C library and puts it and its header into a prefix, without cargo-c; returns the flags that find them there.
+pub fn install_c(log: &str, profile: &str, prefix: &Path) -> Result<Vec<String>, String> {
+    let mut build = sh::cargo(&["build", "-p", "keystead-c", "--profile", profile]);
+    sh::run(log, sh::unified(&mut build))?.ok("cargo build")?;
+    let (include, lib) = (prefix.join("include"), prefix.join("lib"));
+    let built = sh::target().join(if profile == "dev" { "debug" } else { profile });
+    let copies = [
+        (sh::root().join("include/keystead.h"), include.join("keystead.h")),
+        (built.join("libkeystead_c.so"), lib.join("libkeystead.so")),
+    ];
+    for (from, to) in &copies {
+        let folder = to.parent().expect("it stands in a folder");
+        let copied = std::fs::create_dir_all(folder).and_then(|()| std::fs::copy(from, to));
+        copied.map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    Ok(vec![format!("-I{}", include.display()), format!("-L{}", lib.display()), "-lkeystead".to_owned()])
+}
+
 /// `cargo cinstall` of the C library into a prefix.
-pub fn cinstall(prefix: &Path) -> Result<(), String> {
+fn cinstall(prefix: &Path) -> Result<(), String> {
     let tool = setup::cargo_c()?;
     let prefix = prefix.to_string_lossy();
     let manifest =
@@ -334,7 +362,7 @@ pub fn cinstall(prefix: &Path) -> Result<(), String> {
 }
 
 /// Compiler and linker flags for the library installed in a prefix.
-pub fn pkg_config(prefix: &Path) -> Result<Vec<String>, String> {
+fn pkg_config(prefix: &Path) -> Result<Vec<String>, String> {
     let mut command = sh::program("pkg-config", &["--cflags", "--libs", "keystead"]);
     command.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
     let flags = sh::run("c", &mut command)?.ok("pkg-config")?;
@@ -343,7 +371,8 @@ pub fn pkg_config(prefix: &Path) -> Result<Vec<String>, String> {
 
 /// The engine's loom models, with preemptions bounded so that they end.
 fn loom() -> Result<Outcome, String> {
-    let mut command = sh::cargo(&["test", "-p", "keystead", "--lib", "--profile", "loom", "loom"]);
+    let arguments = ["test", "-p", "keystead", "--no-default-features", "--lib", "--profile", "loom", "loom"];
+    let mut command = sh::cargo(&arguments);
     let build = sh::target().join("loom");
     command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", build);
     if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
@@ -362,37 +391,29 @@ fn fuzz() -> Result<Outcome, String> {
     fuzz::run("fuzz", fuzz::SHORT).map(Outcome::Ran)
 }
 
-/// What finds more the longer it runs: those who push, pop, cancel and die, clients that mean no good, and each fuzz target, ten minutes each, processes that are killed, and power that goes.
+/// What finds more the longer it runs: those who push, pop, cancel and die, clients that mean no good, and each fuzz target, ten minutes each; processes
+/// that are killed, and power that goes; a million random commands.
 fn long() -> Result<Outcome, String> {
     const TIME: Duration = Duration::from_secs(600);
     const KILLS: usize = 501;
     const LOSSES: usize = 4000;
-    let arguments =
-        ["test", "--profile", "quick", "-p", "keystead", "--features", "listener", "--test", "blocking"];
-    let mut stress = sh::cargo(&arguments);
-    // Its figures are for the log.
-    stress.args(["--", "--nocapture"]).env("KEYSTEAD_STRESS_SECONDS", TIME.as_secs().to_string());
-    let mut sum = tests("long", &mut stress)?;
-    let mut hostile = sh::cargo(&[
-        "test",
-        "--profile",
-        "quick",
-        "-p",
-        "keystead",
-        "--features",
-        "listener",
-        "--test",
-        "hostile",
-    ]);
-    hostile.args(["--", "--nocapture"]).env("KEYSTEAD_HOSTILE_SECONDS", TIME.as_secs().to_string());
-    sum += tests("long", &mut hostile)?;
-    let mut kills = sh::cargo(&["test", "--profile", "quick", "-p", "keystead", "--test", "kills"]);
-    kills.env("KEYSTEAD_KILLS", KILLS.to_string());
-    sum += tests("long", &mut kills)?;
-    let mut losses = sh::cargo(&["test", "--profile", "quick", "-p", "keystead", "--test", "power"]);
-    // How old the oldest was that went is for the log.
-    losses.args(["--", "--nocapture"]).env("KEYSTEAD_LOSSES", LOSSES.to_string());
-    sum += tests("long", &mut losses)?;
+    const COMMANDS: usize = 1_000_000;
+    // An integration test, and how long it is to go on; its figures are for the log.
+    let part = |name: &str, variable: &str, value: String| {
+        let arguments =
+            ["test", "--profile", "quick", "-p", "keystead", "--features", "listener", "--test", name];
+        let mut command = sh::cargo(&arguments);
+        tests("long", command.args(["--", "--nocapture"]).env(variable, value))
+    };
+    let seconds = || TIME.as_secs().to_string();
+    let mut sum = part("blocking", "KEYSTEAD_STRESS_SECONDS", seconds())?;
+    sum += part("hostile", "KEYSTEAD_HOSTILE_SECONDS", seconds())?;
+    sum += part("kills", "KEYSTEAD_KILLS", KILLS.to_string())?;
+    sum += part("power", "KEYSTEAD_LOSSES", LOSSES.to_string())?;
+    if let Some(mut property) = beside_oracle("long", &["property"])? {
+        property.env("KEYSTEAD_SEED", "random").env("KEYSTEAD_COMMANDS", COMMANDS.to_string());
+        sum += tests("long", &mut property)?;
+    }
     sum += fuzz::run("long", TIME)?;
     Ok(Outcome::Ran(sum))
 }
@@ -425,7 +446,7 @@ pub fn sanitized_cargo(name: &str, flags: &str, which: &[&str]) -> Command {
     command
         .args(which)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", flags)
+        .env("RUSTFLAGS", format!("{flags} --cfg sanitized"))
         .env("CARGO_TARGET_DIR", sh::target().join(name));
     command
 }
@@ -442,7 +463,7 @@ pub fn sanitized_module() -> Result<PathBuf, String> {
 }
 
 fn sanitized(name: &str, flags: &str, variables: &[(&str, &str)]) -> Result<Outcome, String> {
-    let mut command = sanitized_cargo(name, flags, &["--tests"]);
+    let mut command = sanitized_cargo(name, flags, &[]);
     // Random tests run shorter: the sanitizers cost five to fifteen times.
     command.env("PROPTEST_CASES", "32").envs(variables.iter().copied());
     // Backtraces of expected panics are read through a cache that std guards by a mutex of its own.

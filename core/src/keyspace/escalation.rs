@@ -4,6 +4,7 @@
 //! holds others: it looks on, and gives way as soon as a script escalates. It has executed nothing by then and begins anew. Only one script at a
 //! time has the [`turn`](Escalation::turn) that this needs, so no two scripts wait for each other. Who can't give way, as a fork, takes the turn first.
 
+#[cfg(not(loom))]
 use std::time::Duration;
 
 use super::Keyspace;
@@ -46,6 +47,14 @@ impl Escalation {
 pub(crate) struct Patience(u32);
 
 impl Patience {
+    /// A model has no clock: it is told that others have to go on.
+    #[cfg(loom)]
+    pub(crate) fn wait(&mut self) {
+        loom::thread::yield_now();
+        self.0 = self.0.saturating_add(1);
+    }
+
+    #[cfg(not(loom))]
     pub(crate) fn wait(&mut self) {
         /// Some 50 us, which is longer than most writes take.
         const AWAKE: u32 = 100;
