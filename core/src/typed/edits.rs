@@ -190,9 +190,7 @@ impl Edit for Pop {
     }
 
     fn edit_large(&mut self, list: &mut Editing<'_, List>) -> Result<Option<Option<Taken>>> {
-        let Some(taken) = list.as_ref().end(self.end).and_then(Taken::of) else { return Ok(None) };
-        list.remove_end(self.end);
-        Ok(Some(Some(taken)))
+        Ok(list.take_end(self.end, Taken::of).map(Some))
     }
 }
 

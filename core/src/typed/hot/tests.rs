@@ -92,7 +92,7 @@ fn collection_command() -> impl Strategy<Value = Vec<Vec<u8>>> {
         4 => (-2_i64..20).prop_map(|number| number.to_string()),
         1 => any::<i64>().prop_map(|number| number.to_string()),
         3 => (0_u32..20).prop_map(|number| format!("member {number}")),
-        1 => (0_usize..3000).prop_map(|length| "x".repeat(length)),
+        1 => (0_usize..9000).prop_map(|length| "x".repeat(length)),
     ];
     let key = (proptest::sample::select(names.to_vec()), 0_u32..12);
     (key, proptest::collection::vec(element, 2)).prop_map(|((name, number), elements)| {
