@@ -15,6 +15,8 @@ use keystead_benches::key;
 const KEYS: usize = 256;
 /// Members of the sorted set that is asked for ranks.
 const RANKS: u64 = 10_000;
+/// Elements of the collections that are popped from: more than are popped.
+const MANY: u64 = 20_000;
 const VALUE: [u8; 64] = [b'v'; 64];
 
 fn main() -> ExitCode {
@@ -132,14 +134,40 @@ fn main() -> ExitCode {
                 session.execute(&[hidden(b"RPOP"), hidden(b"queue")])
             });
         }
+        "session-pop" => {
+            let mut filling = engine.session(Form::Resp);
+            (0..MANY).for_each(|number| {
+                filling.execute(&[b"RPUSH", b"jobs", &key(number)]);
+            });
+            session(&engine, &mut turn, |session, _| session.execute(&[hidden(b"RPOP"), hidden(b"jobs")]));
+        }
+        "session-pop-none" => {
+            session(&engine, &mut turn, |session, _| session.execute(&[hidden(b"LPOP"), hidden(b"jobs")]));
+        }
+        "session-zpopmin" => {
+            fill_ranks(&engine, MANY);
+            session(&engine, &mut turn, |session, _| {
+                session.execute(&[hidden(b"ZPOPMIN"), hidden(b"ranks")])
+            });
+        }
+        "session-exec" => {
+            session(&engine, &mut turn, |session, key| {
+                session.execute(&[hidden(b"MULTI")]);
+                for _ in 0..5 {
+                    session.execute(&[hidden(b"SET"), key, hidden(&VALUE)]);
+                    session.execute(&[hidden(b"INCR"), hidden(b"counter")]);
+                }
+                session.execute(&[hidden(b"EXEC")])
+            });
+        }
         "session-zrank" => {
-            fill_ranks(&engine);
+            fill_ranks(&engine, RANKS);
             session(&engine, &mut turn, |session, key| {
                 session.execute(&[hidden(b"ZRANK"), hidden(b"ranks"), key])
             });
         }
         "session-zrange" => {
-            fill_ranks(&engine);
+            fill_ranks(&engine, RANKS);
             session(&engine, &mut turn, |session, _| {
                 session.execute(&[hidden(b"ZRANGE"), hidden(b"ranks"), hidden(b"1000"), hidden(b"1009")])
             });
@@ -189,9 +217,9 @@ fn fill(database: &Database, keys: &[[u8; 16]]) {
     }
 }
 
-fn fill_ranks(engine: &Engine) {
+fn fill_ranks(engine: &Engine, members: u64) {
     let mut session = engine.session(Form::Resp);
-    for number in 0..RANKS {
+    for number in 0..members {
         session.execute(&[b"ZADD", b"ranks", number.to_string().as_bytes(), &key(number)]);
     }
 }

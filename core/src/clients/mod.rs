@@ -12,6 +12,7 @@ mod state;
 mod subscriptions;
 mod tracking;
 mod traits;
+mod transaction;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,10 +31,11 @@ pub(crate) use outbox::{Awaited, Late, Outbox};
 pub(crate) use pause::{Pause, Paused};
 pub(crate) use standing::Standing;
 use standing::Standings;
-pub(crate) use state::{Blocked, Queued, SessionState, Transaction, Watched};
+pub(crate) use state::{Blocked, SessionState, Watched};
 use subscriptions::{Subscribed, Subscriptions};
 pub(crate) use tracking::{Tracking, Wishes};
 pub(crate) use traits::{Trait, Traits};
+pub(crate) use transaction::Transaction;
 
 /// What others may know of a session. Written by the session itself, read by CLIENT LIST.
 pub(crate) struct ClientInfo {

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{
-    Blocking, Channels, ClientInfo, Clients, Standing, SubscriptionKind, Subscriptions, Trait, Wishes,
+    Blocking, Channels, ClientInfo, Clients, Standing, SubscriptionKind, Subscriptions, Trait, Transaction,
+    Wishes,
 };
 use crate::alloc;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keyspace::{Db, Key, Keyspace};
 use crate::stats::{Stats, Stripe};
 use crate::sync::Arc;
@@ -49,25 +50,6 @@ pub(crate) struct SessionState {
     is_plain: bool,
     /// Where its commands are counted; none before the first.
     stripe: OnceCell<Arc<Stripe>>,
-}
-
-/// Commands between MULTI and EXEC.
-#[derive(Default)]
-pub(crate) struct Transaction {
-    pub(crate) queue: Vec<Queued>,
-    /// A command could not be queued: EXEC will refuse.
-    pub(crate) poisoned: bool,
-    /// A command in it may change something.
-    pub(crate) may_change: bool,
-    /// Bytes of the words in the queue.
-    pub(crate) bytes: usize,
-}
-
-/// A command waiting for EXEC.
-pub(crate) struct Queued {
-    /// Its number in the command table.
-    pub(crate) command: usize,
-    pub(crate) argv: Vec<Box<[u8]>>,
 }
 
 /// A command whose reply has yet to come.
@@ -374,16 +356,10 @@ impl SessionState {
     /// The system has no memory for it.
     pub(crate) fn queue(&mut self, command: usize, argv: &[&[u8]], may_change: bool) -> Result<()> {
         let transaction = self.transaction.as_mut().expect("queueing happens in a transaction");
-        let mut words = alloc::with_room_for(argv.len())?;
-        for word in argv {
-            words.push(alloc::boxed(word)?);
-        }
-        transaction.queue.try_reserve(1).map_err(|_| Error::no_memory())?;
+        transaction.queue(command, argv)?;
         transaction.may_change |= may_change;
-        transaction.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
-        transaction.queue.push(Queued { command, argv: words });
         self.info.last_command.store(command, Ordering::Relaxed);
-        self.info.queued.store(transaction.queue.len() as i64, Ordering::Relaxed);
+        self.info.queued.store(transaction.len() as i64, Ordering::Relaxed);
         Ok(())
     }
 

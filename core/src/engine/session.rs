@@ -205,7 +205,7 @@ impl Session {
     /// Bytes of the commands that wait for EXEC.
     #[cfg(feature = "listener")]
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.client.state.transaction.as_ref().map_or(0, |transaction| transaction.bytes)
+        self.client.state.transaction.as_ref().map_or(0, |transaction| transaction.bytes())
     }
 
     /// Whether the client may execute more than AUTH.

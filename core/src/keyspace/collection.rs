@@ -100,7 +100,7 @@ fn run<T: Collection, R>(
         let result = editing.run(edit);
         let Edited { has_changed, is_unheard, goes, repacked, .. } = editing.end();
         let is_unheard = is_unheard && !has_changed;
-        ((result, large.timer_to_arm(), is_unheard, goes, repacked), has_changed)
+        ((result, large.timer_to_arm(), is_unheard, goes.then_some(has_changed), repacked), has_changed)
     })?;
     entry.db().remember_time(&time);
     let (result, timer, is_unheard, goes, repacked) = edited.expect("the kind says that it owns something");
@@ -110,8 +110,8 @@ fn run<T: Collection, R>(
     if let Some(timer) = timer {
         entry.arm(timer);
     }
-    if goes {
-        entry.remove_emptied();
+    if let Some(is_recorded) = goes {
+        entry.remove_emptied(is_recorded);
     } else if let Some((kind, bytes)) = repacked {
         // Without memory for that it stays large.
         let _ = entry.set_form(NewValue::Bytes(kind, &bytes));
@@ -170,7 +170,7 @@ impl<'d, 'e> Block<'d, 'e> {
             return Ok(());
         }
         if edited.goes {
-            self.entry.remove_emptied();
+            self.entry.remove_emptied(false);
             return Ok(());
         }
         let is_large = edited.unpacked.is_some();

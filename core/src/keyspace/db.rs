@@ -19,7 +19,7 @@ use super::collection::expire_elements;
 use super::entry::Head;
 use super::evictor::Created;
 use super::hooks::EventClass;
-use super::locks::Locks;
+use super::locks::{Locks, Several};
 use super::shard::ShardData;
 use crate::alloc;
 use crate::error::Result;
@@ -183,7 +183,7 @@ impl<'e> Db<'e> {
     /// Locks all shards, if a script holds those of the keys that it declared.
     pub(crate) fn cover_all(&mut self) {
         if !self.locks.are_complete() {
-            let locks = std::mem::replace(&mut self.locks, Locks::Some(Vec::new()));
+            let locks = std::mem::replace(&mut self.locks, Locks::Some(Several::default()));
             self.locks = locks.escalated(self.keyspace);
         }
     }

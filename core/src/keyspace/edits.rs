@@ -1,5 +1,5 @@
-//! Editing collections: packed ones where they stand, or in the block that they outgrow their own for, and additions to large ones. That is what most
-//! writes to collections come to.
+//! Editing collections: packed ones where they stand, or in the block that they outgrow their own for, and large ones. That is what most writes to
+//! collections come to.
 //!
 //! It is a short cut past [`super::Db`]; logs, observers and whoever watches the key are told here too ([`super::hearing`]). All else is for
 //! [`super::Db`], by way of [`super::collection`], whose every effect this must have.
@@ -15,6 +15,7 @@ use super::shared::{Located, Lookup};
 use super::{Keyspace, compaction};
 use crate::error::Result;
 use crate::evict::Event as Used;
+use crate::lazyfree;
 use crate::store::key::Key;
 use crate::store::memory::{OutOfMemory, Ref};
 use crate::value::editing::{Collection, Editing, LazyTime, Splice};
@@ -54,16 +55,19 @@ pub(crate) trait Edit<const FRONT: usize = { listpack::COUNT_BYTES }> {
     /// Works out what becomes of packed bytes of that kind. `None`: that is for the command to do.
     fn plan(&mut self, kind: Kind, packed: &[u8]) -> Option<(Change<FRONT>, Self::Done)>;
 
-    /// Whether it makes no collection smaller. What does is left to the command where the collection is large.
-    const ADDS: bool = false;
+    /// What it comes to where there is no key. Asked where there is no [beginning](Self::beginning). `None`: that is for the command to say.
+    fn absent(&self) -> Option<Self::Done> {
+        None
+    }
 
-    /// Makes the edit of a large collection.
+    /// Whether it edits large collections, too. If not, they are left to the command.
+    const EDITS_LARGE: bool = true;
+
+    /// Makes the edit of a large collection. `None`: nothing was done, and the command must do it.
     ///
     /// # Errors
     /// Nothing was done.
-    fn add_to(&mut self, _: &mut Editing<'_, Self::Of>) -> Result<Self::Done> {
-        unreachable!("it is asked only whether it adds")
-    }
+    fn edit_large(&mut self, large: &mut Editing<'_, Self::Of>) -> Result<Option<Self::Done>>;
 }
 
 /// Edits the collection of a key for a session: the database's number, and the session's. `None`: nothing was done, and the command must do it.
@@ -123,7 +127,7 @@ fn run<const FRONT: usize, E: Edit<FRONT>>(
             Lookup::Found(found) => found,
             Lookup::NeedsLock => return Ok(None),
             Lookup::Missing => {
-                let Some((kind, empty)) = edit.beginning() else { return Ok(None) };
+                let Some((kind, empty)) = edit.beginning() else { return Ok(edit.absent()) };
                 let Some((Change::Patched(patch), done)) = edit.plan(kind, empty) else { return Ok(None) };
                 let value = patch.joined_with(empty)?;
                 create(keyspace, shard, db, key, NewValue::Bytes(kind, &value), None, listeners)?;
@@ -138,10 +142,10 @@ fn run<const FRONT: usize, E: Edit<FRONT>>(
         return Ok(None);
     }
     if head.kind().owns() {
-        if !E::ADDS {
+        if !E::EDITS_LARGE {
             return Ok(None);
         }
-        return add_to_large(keyspace, shard, db, key, at, edit, listeners);
+        return edit_large(keyspace, shard, db, key, at, edit, listeners);
     }
     let Some((change, done)) = edit.plan(head.kind(), head.value(&shard.arena, at)) else { return Ok(None) };
     let became = match change {
@@ -185,7 +189,7 @@ fn run<const FRONT: usize, E: Edit<FRONT>>(
 
 /// Goes on with a large collection.
 #[inline(never)]
-fn add_to_large<const FRONT: usize, E: Edit<FRONT>>(
+fn edit_large<const FRONT: usize, E: Edit<FRONT>>(
     keyspace: &Keyspace,
     mut shard: ShardGuard<'_>,
     db: usize,
@@ -197,23 +201,39 @@ fn add_to_large<const FRONT: usize, E: Edit<FRONT>>(
     let time = LazyTime::new(&keyspace.clock, 0);
     let data = &mut *shard;
     let stamp = data.head(at);
-    let (at, done, has_changed) = data.edit_owned(db, key.hash(), at, |value, _| {
+    let (at, (done, goes, repacked), has_changed) = data.edit_owned(db, key.hash(), at, |value, _| {
         let large = E::Of::of_owned(value).expect("the type was checked");
         let mut editing = Editing::large(large, around(keyspace, &time));
-        let result = editing.run(|editing| edit.add_to(editing));
+        let result = editing.run(|editing| edit.edit_large(editing));
         let edited = editing.end();
-        debug_assert!(!edited.goes && edited.repacked.is_none(), "it became no smaller");
-        (result, edited.has_changed)
+        ((result, edited.goes, edited.repacked), edited.has_changed)
     })?;
-    let done = done?;
+    let Some(done) = done? else { return Ok(None) };
     touch(keyspace, data, key, at, stamp);
+    let (mut became, mut old) = (Became::Changed, None);
+    if goes {
+        keyspace.evictor.note(key.hash(), Used::Removed);
+        old = data.delete(db, key.hash(), at);
+        became = Became::Removed;
+    } else if let Some((kind, bytes)) = repacked {
+        let deadline = data.head(at).deadline(&data.arena, at);
+        // Without memory for that it stays large.
+        if let Ok((_, large)) = data.replace(db, key.hash(), at, NewValue::Bytes(kind, &bytes), deadline) {
+            old = large;
+        }
+    }
     if has_changed {
         data.stats.count_change();
         keyspace.counters.bump(key.hash());
-        listeners.changed(data, db, key.bytes(), Became::Changed);
+        listeners.changed(data, db, key.bytes(), became);
     }
+    // What nobody can reach is no reason to evict more.
+    old.iter_mut().for_each(|value| value.depart());
     keyspace.report(data);
     drop(shard);
+    if let Some(old) = old {
+        lazyfree::discard(vec![old]);
+    }
     compaction::help(keyspace);
     Ok(Some(done))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Keyspace;
 use super::guard::ShardGuard;
-use super::locks::Locks;
+use super::locks::{Locks, Several};
 use crate::store::key::SHARDS;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
@@ -106,8 +106,8 @@ impl<'e> Locks<'e> {
         }
         let turn = keyspace.escalation.turn();
         match Locks::of(keyspace, db, hashes) {
-            Locks::One(index, guard) => Locks::Declared(vec![(index, guard)], turn),
-            Locks::Some(guards) => Locks::Declared(guards, turn),
+            Locks::One(index, guard) => Locks::Declared(Several::new(vec![(index, guard)]), turn),
+            Locks::Some(several) => Locks::Declared(several, turn),
             locks => locks,
         }
     }
@@ -121,7 +121,7 @@ impl<'e> Locks<'e> {
             }
         }
         let (own, _turn) = match self {
-            Locks::Declared(guards, turn) => (guards, turn),
+            Locks::Declared(several, turn) => (several.into_guards(), turn),
             complete => return complete,
         };
         keyspace.escalation.is_on.store(true, Ordering::Release);

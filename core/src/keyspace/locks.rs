@@ -15,12 +15,61 @@ pub(crate) enum Locks<'e> {
     /// The shard of a single key, and its index.
     One(usize, ShardGuard<'e>),
     /// Several shards, ascending.
-    Some(Vec<(usize, ShardGuard<'e>)>),
+    Some(Several<'e>),
     #[cfg_attr(not(feature = "scripting"), expect(dead_code, reason = "only scripts hold them"))]
     /// Those of the keys that a script has declared, ascending, and its turn to ask for the others.
-    Declared(Vec<(usize, ShardGuard<'e>)>, MutexGuard<'e, ()>),
+    Declared(Several<'e>, MutexGuard<'e, ()>),
     /// Every shard.
     All(Vec<ShardGuard<'e>>),
+}
+
+/// Several locked shards, ascending. Which of them is a certain one is counted, not searched for: a transaction asks for it several times a command, and
+/// the processor can't foresee how a search ends.
+#[derive(Default)]
+pub(crate) struct Several<'e> {
+    guards: Vec<(usize, ShardGuard<'e>)>,
+    /// A bit for each shard that is locked.
+    locked: [u64; SHARDS.div_ceil(64)],
+    /// How many are locked that come before those of each word.
+    before: [u8; SHARDS.div_ceil(64)],
+}
+
+impl<'e> Several<'e> {
+    /// These, which ascend.
+    pub(super) fn new(guards: Vec<(usize, ShardGuard<'e>)>) -> Self {
+        let mut locked = [0_u64; SHARDS.div_ceil(64)];
+        for (index, _) in &guards {
+            locked[index / 64] |= 1 << (index % 64);
+        }
+        let mut before = [0; SHARDS.div_ceil(64)];
+        for word in 1..before.len() {
+            before[word] = before[word - 1] + locked[word - 1].count_ones() as u8;
+        }
+        Self { guards, locked, before }
+    }
+
+    /// The guards and their shards, ascending.
+    pub(super) fn into_guards(self) -> Vec<(usize, ShardGuard<'e>)> {
+        self.guards
+    }
+
+    #[inline]
+    fn has(&self, index: usize) -> bool {
+        self.locked[index / 64] >> (index % 64) & 1 != 0
+    }
+
+    /// Where the guard of a shard is.
+    ///
+    /// # Panics
+    /// If the shard is not locked.
+    #[inline]
+    fn place(&self, index: usize) -> usize {
+        if !self.has(index) {
+            undeclared();
+        }
+        let below = self.locked[index / 64] & ((1 << (index % 64)) - 1);
+        usize::from(self.before[index / 64]) + below.count_ones() as usize
+    }
 }
 
 impl<'e> Locks<'e> {
@@ -46,7 +95,9 @@ impl<'e> Locks<'e> {
             _ => {
                 let indices = indices.iter().copied();
                 let count = indices.len();
-                Locks::Some(keyspace.lock_ascending(indices, count, |index, guard| (index, guard)))
+                Locks::Some(Several::new(
+                    keyspace.lock_ascending(indices, count, |index, guard| (index, guard)),
+                ))
             }
         }
     }
@@ -63,10 +114,7 @@ impl<'e> Locks<'e> {
     pub(crate) fn shard(&self, index: usize) -> &ShardData {
         match self {
             Locks::One(own, guard) if *own == index => guard,
-            Locks::Some(guards) | Locks::Declared(guards, _) => {
-                let at = guards.binary_search_by_key(&index, |(own, _)| *own).expect("the key was declared");
-                &guards[at].1
-            }
+            Locks::Some(several) | Locks::Declared(several, _) => &several.guards[several.place(index)].1,
             Locks::All(guards) => &guards[index],
             Locks::One(..) => undeclared(),
         }
@@ -80,9 +128,9 @@ impl<'e> Locks<'e> {
     pub(crate) fn shard_mut(&mut self, index: usize) -> &mut ShardData {
         match self {
             Locks::One(own, guard) if *own == index => guard,
-            Locks::Some(guards) | Locks::Declared(guards, _) => {
-                let at = guards.binary_search_by_key(&index, |(own, _)| *own).expect("the key was declared");
-                &mut guards[at].1
+            Locks::Some(several) | Locks::Declared(several, _) => {
+                let place = several.place(index);
+                &mut several.guards[place].1
             }
             Locks::All(guards) => &mut guards[index],
             Locks::One(..) => undeclared(),
@@ -99,8 +147,8 @@ impl<'e> Locks<'e> {
     pub(crate) fn indices(&self) -> Vec<usize> {
         match self {
             Locks::One(index, _) => vec![*index],
-            Locks::Some(guards) | Locks::Declared(guards, _) => {
-                guards.iter().map(|(index, _)| *index).collect()
+            Locks::Some(several) | Locks::Declared(several, _) => {
+                several.guards.iter().map(|(index, _)| *index).collect()
             }
             Locks::All(guards) => (0..guards.len()).collect(),
         }
@@ -111,9 +159,7 @@ impl<'e> Locks<'e> {
     pub(super) fn has(&self, index: usize) -> bool {
         match self {
             Locks::One(own, _) => *own == index,
-            Locks::Some(guards) | Locks::Declared(guards, _) => {
-                guards.binary_search_by_key(&index, |(own, _)| *own).is_ok()
-            }
+            Locks::Some(several) | Locks::Declared(several, _) => several.has(index),
             Locks::All(_) => true,
         }
     }
@@ -123,7 +169,9 @@ impl<'e> Locks<'e> {
     pub(super) fn any(&self, mut is_it: impl FnMut(&ShardData) -> bool) -> bool {
         match self {
             Locks::One(_, guard) => is_it(guard),
-            Locks::Some(guards) | Locks::Declared(guards, _) => guards.iter().any(|(_, guard)| is_it(guard)),
+            Locks::Some(several) | Locks::Declared(several, _) => {
+                several.guards.iter().any(|(_, guard)| is_it(guard))
+            }
             Locks::All(guards) => guards.iter().any(|guard| is_it(guard)),
         }
     }
@@ -138,8 +186,8 @@ impl<'e> Locks<'e> {
         };
         match self {
             Locks::One(_, guard) => visit(guard),
-            Locks::Some(guards) | Locks::Declared(guards, _) => {
-                guards.iter_mut().for_each(|(_, guard)| visit(guard))
+            Locks::Some(several) | Locks::Declared(several, _) => {
+                several.guards.iter_mut().for_each(|(_, guard)| visit(guard))
             }
             Locks::All(guards) => guards.iter_mut().for_each(visit),
         }
@@ -150,8 +198,8 @@ impl<'e> Locks<'e> {
     pub(crate) fn each_mut(&mut self, mut visit: impl FnMut(&mut ShardData)) {
         match self {
             Locks::One(_, guard) => visit(guard),
-            Locks::Some(guards) | Locks::Declared(guards, _) => {
-                guards.iter_mut().for_each(|(_, guard)| visit(guard))
+            Locks::Some(several) | Locks::Declared(several, _) => {
+                several.guards.iter_mut().for_each(|(_, guard)| visit(guard))
             }
             Locks::All(guards) => guards.iter_mut().for_each(|guard| visit(guard)),
         }
@@ -161,4 +209,30 @@ impl<'e> Locks<'e> {
 #[cold]
 fn undeclared() -> ! {
     panic!("a command may only touch keys that it declared");
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::Engine;
+
+    #[test]
+    fn each_of_several_shards_is_found_and_no_other() {
+        let engine = Engine::new();
+        let keyspace = &engine.inner.keyspace;
+        let wanted = [0, 1, 62, 63, 64, 65, 127, 128, 191, 192, 254, 255];
+        let locks = Locks::Some(Several::new(keyspace.lock_ascending(
+            wanted.into_iter(),
+            wanted.len(),
+            |index, guard| (index, guard),
+        )));
+        let Locks::Some(several) = &locks else { unreachable!("they are several") };
+        for index in 0..SHARDS {
+            assert_eq!(locks.has(index), wanted.contains(&index), "{index}");
+            if locks.has(index) {
+                assert_eq!(several.guards[several.place(index)].0, index);
+            }
+        }
+        assert_eq!(locks.indices(), wanted);
+    }
 }

@@ -1,23 +1,28 @@
 //! Edits of collections, as the short way makes them: [`crate::keyspace::edits`].
 
+use std::ops::ControlFlow;
+
 use smallvec::SmallVec;
 
 use crate::clock::Clock;
+use crate::command::Reply;
 use crate::commands::stream::add::{add_now, next_id};
+use crate::commands::zset::pop::End as Extreme;
 use crate::config::Hot;
 use crate::error::Result;
 use crate::keyspace::edits::{Change, Edit};
 use crate::keyspace::hearing::{Events, events_of};
 use crate::keyspace::{EventClass, Keyspace};
-use crate::value::Kind;
 use crate::value::editing::{Collection, Editing};
 use crate::value::hash::{Hash, fields};
 use crate::value::list::editing::{popping, pushing};
 use crate::value::list::{End, List};
 use crate::value::listpack::Element;
+use crate::value::patch::Patch;
 use crate::value::set::{Set, members as set};
 use crate::value::stream::{Id, Stream, packed};
 use crate::value::zset::{ZSet, members as zset};
+use crate::value::{Kind, MAX_IN_ARENA, ZSetRef};
 
 /// HSET of one field; says whether it is new.
 pub(super) struct SetField<'w> {
@@ -35,6 +40,8 @@ impl<'w> SetField<'w> {
 impl Edit for SetField<'_> {
     type Of = Hash;
     type Done = bool;
+    /// Fields of one may have expired.
+    const EDITS_LARGE: bool = false;
 
     fn events(&self) -> &'static Events {
         &const { events_of(EventClass::Hash, "hset") }
@@ -57,6 +64,10 @@ impl Edit for SetField<'_> {
         let stays = patch.count_after() / 2 <= self.limits.fields && patch.is_within(packed);
         stays.then_some((Change::Patched(patch), is_new))
     }
+
+    fn edit_large(&mut self, _: &mut Editing<'_, Hash>) -> Result<Option<bool>> {
+        Ok(None)
+    }
 }
 
 /// LPUSH and RPUSH of one element; says how many there are then.
@@ -75,7 +86,6 @@ impl<'w> Push<'w> {
 impl Edit for Push<'_> {
     type Of = List;
     type Done = usize;
-    const ADDS: bool = true;
 
     fn events(&self) -> &'static Events {
         if self.end == End::Left {
@@ -100,9 +110,9 @@ impl Edit for Push<'_> {
         Some((Change::Patched(patch), len))
     }
 
-    fn add_to(&mut self, list: &mut Editing<'_, List>) -> Result<usize> {
+    fn edit_large(&mut self, list: &mut Editing<'_, List>) -> Result<Option<usize>> {
         list.push(self.end, &[self.element]);
-        Ok(list.len())
+        Ok(Some(list.len()))
     }
 }
 
@@ -110,6 +120,31 @@ impl Edit for Push<'_> {
 pub(super) enum Taken {
     Int(i64),
     Bytes(SmallVec<[u8; 128]>),
+}
+
+impl Taken {
+    /// Copies an element; `None` if it is long, or there is no memory.
+    #[inline]
+    fn of(element: Element<'_>) -> Option<Self> {
+        Some(match element {
+            Element::Int(int) => Taken::Int(int),
+            Element::Bytes(bytes) if bytes.len() > MAX_IN_ARENA => return None,
+            Element::Bytes(bytes) => {
+                let mut copy = SmallVec::new();
+                copy.try_reserve_exact(bytes.len()).ok()?;
+                copy.extend_from_slice(bytes);
+                Taken::Bytes(copy)
+            }
+        })
+    }
+
+    /// Replies it.
+    pub(super) fn write_to(&self, reply: &mut Reply) {
+        match self {
+            Taken::Int(int) => reply.bulk_integer(*int),
+            Taken::Bytes(bytes) => reply.bulk(bytes),
+        }
+    }
 }
 
 /// LPOP and RPOP of one element.
@@ -125,7 +160,8 @@ impl Pop {
 
 impl Edit for Pop {
     type Of = List;
-    type Done = Taken;
+    /// The element, if there is a list.
+    type Done = Option<Taken>;
 
     fn events(&self) -> &'static Events {
         if self.end == End::Left {
@@ -143,20 +179,18 @@ impl Edit for Pop {
         None
     }
 
+    fn absent(&self) -> Option<Option<Taken>> {
+        Some(None)
+    }
+
     #[inline(always)]
-    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change, Taken)> {
+    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change, Option<Taken>)> {
         let (element, patch) = popping(packed, self.end)?;
-        let taken = match element {
-            Element::Int(int) => Taken::Int(int),
-            Element::Bytes(bytes) => {
-                let mut copy = SmallVec::new();
-                copy.try_reserve_exact(bytes.len()).ok()?;
-                copy.extend_from_slice(bytes);
-                Taken::Bytes(copy)
-            }
-        };
-        let change = if patch.count_after() == 0 { Change::Gone } else { Change::Patched(patch) };
-        Some((change, taken))
+        Some((rest(patch), Some(Taken::of(element)?)))
+    }
+
+    fn edit_large(&mut self, list: &mut Editing<'_, List>) -> Result<Option<Option<Taken>>> {
+        Ok(list.take_end(self.end, Taken::of).map(Some))
     }
 }
 
@@ -175,7 +209,6 @@ impl<'w> AddMember<'w> {
 impl Edit for AddMember<'_> {
     type Of = Set;
     type Done = bool;
-    const ADDS: bool = true;
 
     fn events(&self) -> &'static Events {
         &const { events_of(EventClass::Set, "sadd") }
@@ -197,8 +230,8 @@ impl Edit for AddMember<'_> {
         })
     }
 
-    fn add_to(&mut self, set: &mut Editing<'_, Set>) -> Result<bool> {
-        Ok(set.add_all(&[self.member]) == 1)
+    fn edit_large(&mut self, set: &mut Editing<'_, Set>) -> Result<Option<bool>> {
+        Ok(Some(set.add_all(&[self.member]) == 1))
     }
 }
 
@@ -229,13 +262,20 @@ impl Edit for RemoveMember<'_> {
         None
     }
 
+    fn absent(&self) -> Option<bool> {
+        Some(false)
+    }
+
     #[inline(always)]
     fn plan(&mut self, kind: Kind, packed: &[u8]) -> Option<(Change, bool)> {
         Some(match set::removing(kind, packed, Element::of(self.member)) {
-            Some(patch) if patch.count_after() == 0 => (Change::Gone, true),
-            Some(patch) => (Change::Patched(patch), true),
+            Some(patch) => (rest(patch), true),
             None => (Change::Nothing, false),
         })
+    }
+
+    fn edit_large(&mut self, set: &mut Editing<'_, Set>) -> Result<Option<bool>> {
+        Ok(Some(set.remove_all(std::iter::once(self.member)) == 1))
     }
 }
 
@@ -257,7 +297,6 @@ impl<'w> SetScore<'w> {
 impl Edit for SetScore<'_> {
     type Of = ZSet;
     type Done = bool;
-    const ADDS: bool = true;
 
     fn events(&self) -> &'static Events {
         &const { events_of(EventClass::ZSet, "zadd") }
@@ -277,12 +316,68 @@ impl Edit for SetScore<'_> {
         Some((patch.map_or(Change::Nothing, Change::Patched), is_new))
     }
 
-    fn add_to(&mut self, zset: &mut Editing<'_, ZSet>) -> Result<bool> {
+    fn edit_large(&mut self, zset: &mut Editing<'_, ZSet>) -> Result<Option<bool>> {
         let old = zset.as_ref().score(self.member);
         if old != Some(self.score) {
             zset.set(self.member, self.score);
         }
-        Ok(old.is_none())
+        Ok(Some(old.is_none()))
+    }
+}
+
+/// ZPOPMIN and ZPOPMAX of one member.
+pub(super) struct PopScore {
+    end: Extreme,
+}
+
+impl PopScore {
+    pub(super) fn new(end: Extreme) -> Self {
+        Self { end }
+    }
+}
+
+impl Edit for PopScore {
+    type Of = ZSet;
+    /// The member and its score, if there is a sorted set.
+    type Done = Option<(Taken, f64)>;
+
+    fn events(&self) -> &'static Events {
+        match self.end {
+            Extreme::Min => &const { events_of(EventClass::ZSet, Extreme::Min.event()) },
+            Extreme::Max => &const { events_of(EventClass::ZSet, Extreme::Max.event()) },
+        }
+    }
+
+    fn words<R>(&self, key: &[u8], hand_on: impl FnOnce(&[&[u8]]) -> R) -> R {
+        hand_on(&[self.end.command(), key])
+    }
+
+    fn beginning(&self) -> Option<(Kind, &'static [u8])> {
+        None
+    }
+
+    fn absent(&self) -> Option<Option<(Taken, f64)>> {
+        Some(None)
+    }
+
+    #[inline(always)]
+    fn plan(&mut self, _: Kind, packed: &[u8]) -> Option<(Change, Option<(Taken, f64)>)> {
+        let rank = self.end.ranks(1, ZSetRef::packed(packed).len()).start;
+        let ((member, score), patch) = zset::taking(packed, rank)?;
+        Some((rest(patch), Some((Taken::of(member)?, score))))
+    }
+
+    fn edit_large(&mut self, zset: &mut Editing<'_, ZSet>) -> Result<Option<Option<(Taken, f64)>>> {
+        let ranks = self.end.ranks(1, zset.as_ref().len());
+        let mut taken = None;
+        zset.as_ref().walk(ranks.clone(), false, |member, score| {
+            taken = Taken::of(member).map(|member| (member, score));
+            ControlFlow::Break(())
+        });
+        if taken.is_some() {
+            zset.remove_ranks(ranks);
+        }
+        Ok(taken.map(Some))
     }
 }
 
@@ -304,7 +399,6 @@ impl Edit<{ packed::FRONT }> for AddEntry<'_> {
     type Done = Id;
     /// The log gets the ID, which is known last.
     const IS_HEARD: bool = false;
-    const ADDS: bool = true;
 
     fn events(&self) -> &'static Events {
         unreachable!("nobody hears of it")
@@ -325,7 +419,13 @@ impl Edit<{ packed::FRONT }> for AddEntry<'_> {
         Some((Change::Patched(patch), id))
     }
 
-    fn add_to(&mut self, stream: &mut Editing<'_, Stream>) -> Result<Id> {
-        add_now(stream, self.fields)
+    fn edit_large(&mut self, stream: &mut Editing<'_, Stream>) -> Result<Option<Id>> {
+        add_now(stream, self.fields).map(Some)
     }
+}
+
+/// What taking something away leaves.
+#[inline(always)]
+fn rest(patch: Patch) -> Change {
+    if patch.count_after() == 0 { Change::Gone } else { Change::Patched(patch) }
 }

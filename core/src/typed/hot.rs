@@ -10,11 +10,12 @@ mod call;
 use std::time::Duration;
 
 use super::Typed;
-use super::edits::{AddEntry, AddMember, Pop, Push, RemoveMember, SetScore, Taken};
+use super::edits::{AddEntry, AddMember, Pop, PopScore, Push, RemoveMember, SetScore};
 use crate::clients::SessionState;
 use crate::command::Reply;
 use crate::command::reply::BulkSink;
 use crate::commands::LIST;
+use crate::commands::zset::pop::End as Extreme;
 use crate::error::{Error, Result};
 use crate::keyspace::Key;
 use crate::keyspace::edits::{Edit, edit_at_once};
@@ -46,6 +47,8 @@ struct Numbers {
     srem: usize,
     zadd: usize,
     xadd: usize,
+    zpopmin: usize,
+    zpopmax: usize,
 }
 
 /// Found at compile time: a command that is not in the list is an error there.
@@ -67,6 +70,8 @@ static NUMBERS: Numbers = Numbers {
     srem: number_of("srem"),
     zadd: number_of("zadd"),
     xadd: number_of("xadd"),
+    zpopmin: number_of("zpopmin"),
+    zpopmax: number_of("zpopmax"),
 };
 
 /// The number of a command in the order of the list, subcommands included.
@@ -205,8 +210,19 @@ impl<C: InSession> Execution<'_, C> {
             CollectionCall::Pop(end, key) => {
                 let number = if end == End::Left { NUMBERS.lpop } else { NUMBERS.rpop };
                 self.edit(number, key, Pop::new(end), |reply, taken| match taken {
-                    Taken::Int(int) => reply.bulk_integer(int),
-                    Taken::Bytes(bytes) => reply.bulk(&bytes),
+                    Some(taken) => taken.write_to(reply),
+                    None => reply.null(),
+                })
+            }
+            CollectionCall::ZPop(end, key) => {
+                let number = if end == Extreme::Min { NUMBERS.zpopmin } else { NUMBERS.zpopmax };
+                self.edit(number, key, PopScore::new(end), |reply, taken| match taken {
+                    Some((member, score)) => {
+                        reply.array(2);
+                        member.write_to(reply);
+                        reply.double(score);
+                    }
+                    None => reply.array(0),
                 })
             }
             CollectionCall::SAdd(key, member) => {

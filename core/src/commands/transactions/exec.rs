@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::clients::{Queued, SessionState, Transaction};
+use crate::clients::{SessionState, Transaction};
 use crate::command::run::{self, Locked, needs_every_shard};
 use crate::command::spec::{Flags, Spec};
 use crate::command::{Command, Context, Reply, Session, keys};
@@ -41,7 +41,7 @@ impl Context<'_, '_> {
                 "EXECABORT Transaction discarded because of previous errors.",
             ));
         }
-        let has = |flag: Flags| transaction.queue.iter().any(|queued| spec_of(queued).flags.contains(flag));
+        let has = |flag: Flags| transaction.numbers().any(|number| spec_of(number).flags.contains(flag));
         if has(Flags::WRITE)
             && let Some(refusal) = self.engine.keyspace.hooks.refusal()
         {
@@ -64,11 +64,11 @@ impl Context<'_, '_> {
             return Ok(());
         }
         let (mut effects, mut options_changed) = (Group::default(), false);
-        reply.array(transaction.queue.len());
+        reply.array(transaction.len());
         let mut last = None;
-        for queued in &transaction.queue {
+        for (number, argv) in transaction.commands() {
             let locked = Locked { db: &mut db, effects: &mut effects, options_changed: &mut options_changed };
-            self.run_queued(queued, locked, reply);
+            self.run_queued(number, &argv, locked, reply);
             if self.session.quitting {
                 last.get_or_insert(reply.len());
             }
@@ -84,16 +84,15 @@ impl Context<'_, '_> {
         released
     }
 
-    fn run_queued(&mut self, queued: &Queued, locked: Locked<'_, '_>, reply: &mut Reply) {
-        let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
+    fn run_queued(&mut self, number: usize, argv: &[&[u8]], locked: Locked<'_, '_>, reply: &mut Reply) {
         let start = reply.len();
         let mut context = Context { engine: self.engine, session: self.session, transaction: Some(locked) };
-        let found = &table::all()[queued.command];
-        let admitted = context.admit_queued(found, &argv);
+        let found = &table::all()[number];
+        let admitted = context.admit_queued(found, argv);
         if let Err(error) = &admitted {
             context.engine.stats.count_error(error);
         }
-        if let Err(error) = admitted.and_then(|()| run::call(&mut context, found, &argv, reply)) {
+        if let Err(error) = admitted.and_then(|()| run::call(&mut context, found, argv, reply)) {
             reply.truncate(start);
             reply.error(&error);
         } else if std::mem::take(&mut self.session.has_no_reply) {
@@ -116,8 +115,8 @@ impl Context<'_, '_> {
     }
 }
 
-fn spec_of(queued: &Queued) -> &'static Spec {
-    table::all()[queued.command].spec
+fn spec_of(number: usize) -> &'static Spec {
+    table::all()[number].spec
 }
 
 /// Locks the shards of all queued commands and of the watched keys.
@@ -128,12 +127,11 @@ fn locks_of<'e>(
     writes: bool,
 ) -> Locks<'e> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-    for queued in &transaction.queue {
-        if needs_every_shard(spec_of(queued)) {
+    for (number, argv) in transaction.commands() {
+        if needs_every_shard(spec_of(number)) {
             return Locks::all(keyspace);
         }
-        let argv: SmallVec<[&[u8]; 8]> = queued.argv.iter().map(|word| &**word).collect();
-        keys::each_position(spec_of(queued), &argv, |position, _| {
+        keys::each_position(spec_of(number), &argv, |position, _| {
             hashes.push(Key::new(argv[position], &keyspace.seed).hash());
         });
     }

@@ -17,8 +17,8 @@ use crate::num;
 use crate::value::ZSetRef;
 
 /// Which end members are taken from.
-#[derive(Arg, Clone, Copy, PartialEq, Eq)]
-enum End {
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
     #[arg(token = "MIN")]
     Min,
     #[arg(token = "MAX")]
@@ -27,7 +27,7 @@ enum End {
 
 impl End {
     /// The ranks of so many members at this end, of so many.
-    fn ranks(self, count: usize, len: usize) -> Range<usize> {
+    pub(crate) fn ranks(self, count: usize, len: usize) -> Range<usize> {
         let count = count.min(len);
         match self {
             End::Min => 0..count,
@@ -35,7 +35,7 @@ impl End {
         }
     }
 
-    fn event(self) -> &'static str {
+    pub(crate) const fn event(self) -> &'static str {
         match self {
             End::Min => "zpopmin",
             End::Max => "zpopmax",
@@ -43,7 +43,7 @@ impl End {
     }
 
     /// The command that does it to one key, for the log.
-    fn command(self) -> &'static [u8] {
+    pub(crate) fn command(self) -> &'static [u8] {
         match self {
             End::Min => b"ZPOPMIN",
             End::Max => b"ZPOPMAX",

@@ -357,11 +357,13 @@ impl<'d, 'e> EntryMut<'d, 'e> {
         self.db.arm_inside(&self.key);
     }
 
-    /// Removes the entry, since its collection became empty.
-    pub(in crate::keyspace) fn remove_emptied(self) {
+    /// Removes the entry, since its collection became empty. `is_recorded`: the change that emptied it was recorded; it is one change with this.
+    pub(in crate::keyspace) fn remove_emptied(self, is_recorded: bool) {
         let Self { db, key, at } = self;
         db.delete(&key, at);
-        db.modified(&key);
+        if !is_recorded {
+            db.modified(&key);
+        }
         db.notify(EventClass::Generic, "del", key.bytes());
     }
 

@@ -71,7 +71,7 @@ type Collections = (&'static str, [&'static str; 2], [&'static str; 2], &'static
 const COLLECTIONS: [Collections; 4] = [
     ("list", ["LPUSH", "RPUSH"], ["LPOP", "RPOP"], &["LRANGE", "list", "0", "-1"]),
     ("set", ["SADD", "SADD"], ["SREM", "SREM"], &["SORT", "set", "ALPHA"]),
-    ("zset", ["ZADD", "ZADD"], ["ZREM", "ZREM"], &["ZRANGE", "zset", "0", "-1", "WITHSCORES"]),
+    ("zset", ["ZADD", "ZADD"], ["ZREM", "ZPOPMIN"], &["ZRANGE", "zset", "0", "-1", "WITHSCORES"]),
     ("stream", ["XADD", "XADD"], ["XDEL", "XDEL"], &["XRANGE", "stream", "-", "+"]),
 ];
 
@@ -88,7 +88,7 @@ fn change_collection(session: &mut crate::Session, draw: u64, number: u64) {
     let which = draw as usize / 256 % 2;
     let few = draw / 512 % 5 < if number.is_multiple_of(3) { 1 } else { 2 };
     let words = match (name, few) {
-        ("list", true) => vec![removing[which], &key],
+        (_, true) if removing[which].contains("POP") => vec![removing[which], &key],
         ("stream", true) => vec![removing[which], &key, "5-5"],
         (_, true) => vec![removing[which], &key, &element],
         ("stream", false) => vec![adding[which], &key, "*", "field", &element],

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::commands::zset::pop::End as Extreme;
 use crate::num;
 use crate::value::list::End;
 
@@ -39,6 +40,8 @@ pub(super) enum CollectionCall<'a, 'w> {
     Push(End, &'w [u8], &'w [u8]),
     /// LPOP and RPOP of one element.
     Pop(End, &'w [u8]),
+    /// ZPOPMIN and ZPOPMAX of one member.
+    ZPop(Extreme, &'w [u8]),
     /// SADD of one member.
     SAdd(&'w [u8], &'w [u8]),
     /// SREM of one member.
@@ -57,6 +60,8 @@ impl<'a, 'w> CollectionCall<'a, 'w> {
             [name, key] => match folded(name) {
                 LPOP => Self::Pop(End::Left, key),
                 RPOP => Self::Pop(End::Right, key),
+                ZPOPMIN => Self::ZPop(Extreme::Min, key),
+                ZPOPMAX => Self::ZPop(Extreme::Max, key),
                 _ => return None,
             },
             [name, key, word] => match folded(name) {
@@ -82,7 +87,7 @@ fn is_in_pairs(words: &[&[u8]]) -> bool {
     !words.is_empty() && words.len().is_multiple_of(2)
 }
 
-/// A name of three to six letters in one number, small and capital letters alike; 0 for others.
+/// A name of three to seven letters in one number, small and capital letters alike; 0 for others.
 #[inline(always)]
 const fn folded(name: &[u8]) -> u64 {
     const CASE: u64 = u64::from_le_bytes([0x20; 8]);
@@ -91,6 +96,7 @@ const fn folded(name: &[u8]) -> u64 {
         [a, b, c, d] => u64::from_le_bytes([*a, *b, *c, *d, 0, 0, 0, 4]),
         [a, b, c, d, e] => u64::from_le_bytes([*a, *b, *c, *d, *e, 0, 0, 5]),
         [a, b, c, d, e, f] => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, 0, 6]),
+        [a, b, c, d, e, f, g] => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 7]),
         _ => return 0,
     };
     word | CASE
@@ -109,6 +115,8 @@ const LPUSH: u64 = folded(b"lpush");
 const RPUSH: u64 = folded(b"rpush");
 const LPOP: u64 = folded(b"lpop");
 const RPOP: u64 = folded(b"rpop");
+const ZPOPMIN: u64 = folded(b"zpopmin");
+const ZPOPMAX: u64 = folded(b"zpopmax");
 const SADD: u64 = folded(b"sadd");
 const SREM: u64 = folded(b"srem");
 const ZADD: u64 = folded(b"zadd");

@@ -212,6 +212,19 @@ impl Editing<'_, List> {
         self.may_repack = true;
     }
 
+    /// Takes out the element at an end, which is there, after `read` has had it. `None`: that said no, and it stays. O(log n), and O(n) of a listpack.
+    pub(crate) fn take_end<R>(&mut self, end: End, read: impl FnOnce(Element<'_>) -> Option<R>) -> Option<R> {
+        if self.is_packed() {
+            let read = self.as_ref().end(end).and_then(read)?;
+            self.remove_end(end);
+            return Some(read);
+        }
+        let (read, may_repack) = self.change(|list, _| list.pop(end, read))??;
+        self.has_changed = true;
+        self.may_repack |= may_repack;
+        Some(read)
+    }
+
     /// Removes the element at an end, which is there.
     pub(crate) fn remove_end(&mut self, end: End) {
         let at = if end == End::Left { 0 } else { self.len() - 1 };

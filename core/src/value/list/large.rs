@@ -6,6 +6,8 @@
 //!
 //! A list that is a listpack to the server, but too large for its entry here, is one node without a limit.
 
+mod merging;
+
 use super::node::{self, Content, Growth, Head};
 use super::sizes::{self, Fill};
 use super::{End, Large};
@@ -227,7 +229,7 @@ impl List {
     }
 
     fn pack(&self, node: &Found) -> Listpack<'_> {
-        match Content::of(self.collection.view(), node.block) {
+        match Content::at(self.collection.view(), node.block, node.head) {
             Content::Pack(pack) => pack,
             Content::Plain(_) => unreachable!("the caller knows that it is packed"),
         }
@@ -327,6 +329,39 @@ impl List {
         self.add(&node, offset, element)
     }
 
+    /// Takes out the element at an end, after `read` has had it; `None` where that says no, and all stays, or there is none. Beside what it has made of the
+    /// element it is told whether there may be one node left. O(log n).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(super) fn pop<R>(
+        &mut self,
+        end: End,
+        read: impl FnOnce(Element<'_>) -> Option<R>,
+    ) -> Result<Option<(R, bool)>, OutOfMemory> {
+        let len = self.as_ref().len();
+        let index = if end == End::Left { 0 } else { len.saturating_sub(1) };
+        let Some(node) = self.node_of(index) else { return Ok(None) };
+        let content = Content::at(self.collection.view(), node.block, node.head);
+        let pack = match content {
+            Content::Pack(pack) if node.count > 1 => pack,
+            Content::Pack(_) | Content::Plain(_) => {
+                let Some(read) = content.get(0).and_then(read) else { return Ok(None) };
+                self.remove_node(&node)?;
+                self.tidy();
+                return Ok(Some((read, true)));
+            }
+        };
+        let at = if end == End::Left { pack.start() } else { pack.before_last().expect("it has elements") };
+        let element = pack.element(at).expect("it has elements");
+        let Some(read) = read(element) else { return Ok(None) };
+        let size = node.head.size - sizes::of_element(element);
+        let patch = pack.splice(at, 1, &[]);
+        self.patch(&node, &patch, size)?;
+        self.tidy();
+        Ok(Some((read, node.count == len)))
+    }
+
     /// Removes elements from an index on: as many as there are. O(log n) a node, and the elements of two nodes.
     ///
     /// # Errors
@@ -346,56 +381,6 @@ impl List {
         }
         self.tidy();
         Ok(())
-    }
-
-    /// Splits a node before its element number `offset`, which is neither the first nor behind the last.
-    fn split(&mut self, node: &Found, offset: usize) -> Result<(), OutOfMemory> {
-        let pack = self.pack(node);
-        let at = pack.seek(offset).expect("it is in the node");
-        let (mut right, mut size) = (crate::value::listpack::EMPTY.to_vec(), sizes::EMPTY);
-        let elements: Vec<Element<'_>> = pack.iter_from(at).collect();
-        size += elements.iter().copied().map(sizes::of_element).sum::<usize>();
-        let empty = Listpack::new(&crate::value::listpack::EMPTY);
-        empty.splice(empty.end(), 0, &elements).apply_to(&mut right);
-        let (count, growth) = (elements.len(), self.growth());
-        drop(elements);
-        let block = node::store_pack(&mut self.collection, &right, size, growth)?;
-        if let Err(error) = self.thin(node, offset, count) {
-            node::free(&mut self.collection, block);
-            return Err(error);
-        }
-        self.insert_node(node.start() + offset, block, count)
-    }
-
-    /// Makes one node of two neighbours, if they may be one.
-    fn merge(&mut self, left: Option<Found>, right: Option<Found>) -> Result<(), OutOfMemory> {
-        let (Some(left), Some(right)) = (left, right) else { return Ok(()) };
-        if left.head.is_plain || right.head.is_plain || !self.limit().may_merge(left.extent(), right.extent())
-        {
-            return Ok(());
-        }
-        let pack = self.pack(&left);
-        let elements: Vec<Element<'_>> = self.pack(&right).iter().collect();
-        let patch = pack.splice(pack.end(), 0, &elements);
-        drop(elements);
-        self.patch(&left, &patch, left.head.size + right.head.size - sizes::EMPTY)?;
-        // It begins further on, behind what was doubled.
-        let right = self.node_of(left.end() + right.count).expect("it is behind the other");
-        self.remove_node(&right)
-    }
-
-    /// Merges the nodes around the one that holds an element, as far as they may be: the two before it, the two behind it, it with the one before it, and
-    /// what that is with the one behind it.
-    fn merge_around(&mut self, index: usize) -> Result<(), OutOfMemory> {
-        let center = |list: &Self| list.node_of(index).expect("the element is there");
-        let before = self.before(&center(self));
-        let before_that = before.as_ref().and_then(|node| self.before(node));
-        self.merge(before_that, before)?;
-        let after = self.after(&center(self));
-        let after_that = after.as_ref().and_then(|node| self.after(node));
-        self.merge(after, after_that)?;
-        self.merge(self.before(&center(self)), Some(center(self)))?;
-        self.merge(Some(center(self)), self.after(&center(self)))
     }
 
     /// Inserts an element before another, or behind it. O(log n + elements of some nodes).

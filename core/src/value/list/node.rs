@@ -76,7 +76,11 @@ pub(crate) enum Content<'a> {
 
 impl<'a> Content<'a> {
     pub(super) fn of(view: View<'a>, block: Ref) -> Self {
-        let head = Head::of(view, block);
+        Self::at(view, block, Head::of(view, block))
+    }
+
+    /// Those of a node whose head is known.
+    pub(super) fn at(view: View<'a>, block: Ref, head: Head) -> Self {
         let bytes = view.bytes(block, HEAD + head.start, head.len);
         if head.is_plain { Self::Plain(bytes) } else { Self::Pack(Listpack::new(bytes)) }
     }

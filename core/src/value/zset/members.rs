@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::table::ZSet;
-use super::{PackedScore, ZSetRef, pairs, place_of, score_of};
+use super::{Member, PackedScore, ZSetRef, pairs, place_of, score_of};
 use crate::config::Hot;
 use crate::store::HashSeed;
 use crate::store::memory::{OutOfMemory, Pool};
@@ -71,6 +71,15 @@ impl Collection for ZSet {
     fn is_in_pages(&self) -> bool {
         self.has_pages()
     }
+}
+
+/// The member of a rank of a packed sorted set, its score, and what removing it comes to; `None` if there is none.
+pub(crate) fn taking(packed: &[u8], rank: usize) -> Option<(Member<'_>, Patch)> {
+    let pack = Listpack::new(packed);
+    let at = pack.seek(rank * 2)?;
+    let mut elements = pack.iter_from(at);
+    let member = (elements.next()?, score_of(elements.next()?));
+    Some((member, pack.splice(at, 2, &[])))
 }
 
 /// What giving a member a score comes to in a packed sorted set, and whether the member is new; no patch if that is its score. `None`: it does not

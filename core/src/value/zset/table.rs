@@ -11,6 +11,8 @@
 
 use std::ops::{ControlFlow, Range};
 
+use smallvec::SmallVec;
+
 use super::bounds::{LexRange, ScoreRange};
 use crate::store::collection::tree::{Items, Place, Tree, TreeMut};
 use crate::store::collection::{Collection, Elements, View};
@@ -325,7 +327,7 @@ impl ZSet {
         let Some((place, _)) = tree.as_ref().at(rank as u64) else { return Ok(()) };
         let (block, _) = tree.as_ref().item(&place).expect("there is a member of this rank");
         let element = self.collection.view().element::<Members>(block);
-        let (size, member) = (element.len(), member_of(element).to_vec());
+        let (size, member) = (element.len(), SmallVec::<[u8; 64]>::from_slice(member_of(element)));
         self.remove_at(seed, &place, (block, size), &member)?;
         self.tidy(seed);
         Ok(())
