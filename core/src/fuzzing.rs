@@ -1,6 +1,9 @@
-//! What fuzz targets run: structures that no program sees, each beside a model of its own. A fuzzer's bytes become one of these, which runs itself.
+//! What fuzz targets run: structures that no program sees, each beside a model of its own, files, and what clients send. A fuzzer's bytes become one of
+//! these, which runs itself.
 //!
 //! The targets are in `fuzz/`, the models beside what they try.
+
+mod protocol;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -12,6 +15,8 @@ use crate::keyspace::Keyspace;
 use crate::persist::{loading::Time, log_reader, manifest::Manifest, mapped::MappedFile, mapped::repair};
 use crate::rdb::{FileReader, payload_of};
 use crate::{Clock, Config, Engine, Form, Session};
+
+pub use protocol::protocol;
 
 pub use crate::store::collection::tree::model::Input as Tree;
 pub use crate::value::hyperloglog::model::Input as HyperLogLog;

@@ -2,18 +2,18 @@
 //!
 //! Replies are written by the command machinery's sink; reading from and writing to connections is the listener's.
 
-#[cfg(any(test, debug_assertions))]
+#[cfg(any(test, debug_assertions, feature = "fuzzing"))]
 mod decode;
 mod inline;
 mod request;
-#[cfg(any(test, debug_assertions))]
+#[cfg(any(test, debug_assertions, feature = "fuzzing"))]
 mod value;
 
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "fuzzing"))]
 pub(crate) use decode::Decoder;
 pub(crate) use inline::{UnbalancedQuotes, split_line};
 pub(crate) use request::RequestBuffer;
 #[cfg(feature = "listener")]
 pub(crate) use request::Room;
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "fuzzing"))]
 pub(crate) use value::Value;
