@@ -195,8 +195,9 @@ fn python() -> Result<Outcome, String> {
     let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement", &list, &wheel];
     sh::run("python", &mut sh::program(environment.join("bin/pip"), &install))?.ok("pip install")?;
     let mut pytest = sh::program(environment.join("bin/python"), &["-m", "pytest", "-q"]);
-    let folders = ["bindings-python/tests", "examples/flask-valuation/tests", "examples/queue-service/tests"];
-    pytest.args(folders.map(|folder| sh::root().join(folder)));
+    let examples = ["flask-valuation", "policy-cache", "queue-service"];
+    pytest.arg(sh::root().join("bindings-python/tests"));
+    pytest.args(examples.map(|name| sh::root().join("examples").join(name).join("tests")));
     // Elsewhere than in the sources, so that the installed package is the one imported.
     pytest.current_dir(fresh_folder("python")?).env("KEYSTEAD_ORACLE", setup::oracle()?);
     Ok(Outcome::Ran(tests("python", &mut pytest)?))
