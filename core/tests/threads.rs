@@ -13,7 +13,7 @@ use std::time::Duration;
 use keystead::{Clock, Config, Engine, Form, Item, Session};
 
 /// Rounds of each thread.
-const ROUNDS: usize = if cfg!(any(tsan, miri)) { 300 } else { 1_500 };
+const ROUNDS: usize = if cfg!(any(sanitized, miri)) { 300 } else { 1_500 };
 
 fn argv(line: &str) -> Vec<&[u8]> {
     line.split(' ').map(str::as_bytes).collect()

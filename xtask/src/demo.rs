@@ -20,6 +20,7 @@ const EXAMPLES: &[(&str, Prepare)] = &[
     ("flask-valuation", python),
     ("property-cache", node),
     ("queue-service", python),
+    ("policy-cache", python),
     ("c-file-digests", c),
     ("rust-word-counts", rust),
 ];

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use super::Keyspace;
 use super::guard::ShardGuard;
-use super::locks::{Locks, Several};
+use super::locks::Locks;
+#[cfg(feature = "scripting")]
+use super::locks::Several;
 use crate::store::key::SHARDS;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
