@@ -27,10 +27,6 @@ pub fn run(log: &str, time: Duration) -> Result<Count, String> {
     let build = ["build", "--manifest-path", &manifest, "--release", "--locked", "--target", test::HOST];
     let mut build = sh::cargo(&build);
     build.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", format!("{} {COVERAGE}", test::ADDRESS));
-    if time <= SHORT {
-        // To optimise takes longer than all targets run then.
-        build.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
-    }
     sh::run(log, build.env("CARGO_TARGET_DIR", &folder))?.ok("building the fuzz targets")?;
     let programs = folder.join(test::HOST).join("release");
     let (mut sum, mut rows) = (Count::default(), Vec::new());
