@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any
 
 from sark import events, limits, monitor, sessions
-from sark.decisions import Decisions, key_of, keys_of, pack, seconds_of
+from sark.decisions import Decisions, keep_in, key_of, seconds_of
 from sark.settings import Clients, Settings, connect
 
 #: Seconds of a call of the policy engine.
@@ -105,10 +105,8 @@ def fill(clients: Clients) -> None:
         with clients.raw.pipeline(transaction=False) as pipe:
             for number in range(first, first + 1000):
                 user, action, resource = USERS[number % 5_000], draw.choice(ACTIONS), f"server-{number}"
-                key, seconds = key_of(user, action, resource), seconds_of(action)
-                pipe.set(key, pack(evaluate(user, action, resource, {})), ex=seconds)
-                pipe.sadd(keys_of(user), key)
-                pipe.expire(keys_of(user), seconds, nx=True)
+                decision = evaluate(user, action, resource, {})
+                keep_in(pipe, user, key_of(user, action, resource), decision, seconds_of(action))
             pipe.execute()
     for number in range(SESSIONS):
         sessions.begin(clients.text, USERS[number % 5_000], f"10.0.{number // 256 % 256}.{number % 256}")

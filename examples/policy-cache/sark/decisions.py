@@ -65,6 +65,19 @@ def unpack(packed: bytes) -> Decision:
     return json.loads(gzip.decompress(packed) if packed.startswith(b"\x1f\x8b") else packed)
 
 
+def keep_in(pipe: redis.client.Pipeline, user: str, key: str, decision: Decision, seconds: int) -> None:
+    """Puts into a pipeline what keeps a decision, and notes its key among the user's.
+
+    The guide gives that set each decision's own time, so an admin's five minutes cut short what is to last an hour. Here the set lives as long as the
+    longest of them.
+    """
+    owned = keys_of(user)
+    pipe.set(key, pack(decision), ex=seconds)
+    pipe.sadd(owned, key)
+    pipe.expire(owned, seconds, nx=True)
+    pipe.expire(owned, seconds, gt=True)
+
+
 class Decisions:
     """The cache of decisions. A cache that fails never fails a request: it is logged, and the policy engine is asked."""
 
@@ -94,18 +107,10 @@ class Decisions:
         return decision
 
     def keep(self, user: str, key: str, decision: Decision, seconds: int) -> None:
-        """Keeps a decision, and notes its key among the user's.
-
-        The guide gives that set each decision's own time, so an admin's five minutes cut short what is to last an hour. Here the set lives as long as the
-        longest of them.
-        """
-        owned = keys_of(user)
+        """Keeps a decision, and notes its key among the user's."""
         try:
             with self.clients.raw.pipeline() as pipe:
-                pipe.set(key, pack(decision), ex=seconds)
-                pipe.sadd(owned, key)
-                pipe.expire(owned, seconds, nx=True)
-                pipe.expire(owned, seconds, gt=True)
+                keep_in(pipe, user, key, decision, seconds)
                 pipe.execute()
         except redis.RedisError as error:
             log.error("a decision is not kept: %s", error)
@@ -146,11 +151,8 @@ class Decisions:
         for some in batches(questions):
             with self.clients.raw.pipeline(transaction=False) as pipe:
                 for user, action in some:
-                    key, seconds = key_of(user, action, "*"), seconds_of(action)
-                    pipe.set(key, pack(self.evaluate(user, action, "*", {})), ex=seconds)
-                    pipe.sadd(keys_of(user), key)
-                    pipe.expire(keys_of(user), seconds, nx=True)
-                    pipe.expire(keys_of(user), seconds, gt=True)
+                    decision = self.evaluate(user, action, "*", {})
+                    keep_in(pipe, user, key_of(user, action, "*"), decision, seconds_of(action))
                 pipe.execute()
             kept += len(some)
             yield kept

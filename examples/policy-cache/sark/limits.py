@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from redis import Redis
-from redis.exceptions import NoScriptError
 
 #: Counts a request unless the limit is reached. The first of a window sets when the counter goes.
 #:
@@ -30,8 +29,9 @@ class Limits:
     """The limits of one place."""
 
     def __init__(self, client: Redis) -> None:
-        self.client = client
-        self.sha = client.script_load(SCRIPT)
+        # It calls EVALSHA, and loads the script again where a server has begun anew and knows none.
+        self.count = client.register_script(SCRIPT)
+        client.script_load(SCRIPT)
 
     def allows(
         self, kind: str, who: str, limit: int = 1000, window: int = 60, now: float | None = None
@@ -44,9 +44,4 @@ class Limits:
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
         key = f"ratelimit:{kind}:{who}:{int((time.time() if now is None else now) // window)}"
-        try:
-            return bool(self.client.evalsha(self.sha, 1, key, limit, window))
-        except NoScriptError:
-            # A server that has begun anew knows no scripts.
-            self.sha = self.client.script_load(SCRIPT)
-            return bool(self.client.evalsha(self.sha, 1, key, limit, window))
+        return bool(self.count(keys=[key], args=[limit, window]))

