@@ -280,6 +280,10 @@ fn open_named(name: String, config: Config) -> Result<u32> {
             named.engine.clone()
         }
         None => {
+            if Engine::is_remote(&name) {
+                let text = "ERR an engine in a Valkey elsewhere has calls that wait, which would hold up the event loop: this package can't have one yet";
+                return Err(Error::new(ErrorKind::Usage, text));
+            }
             let engine = Engine::builder().name(name.clone()).config(config).open()?;
             table.named.insert(name.clone(), Named { engine: engine.clone(), handles: 1 });
             engine

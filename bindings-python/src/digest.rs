@@ -135,7 +135,10 @@ impl CachedResult {
     fn hit<'py>(&self, arguments: &Arguments<'_, 'py>) -> Option<Bound<'py, PyAny>> {
         let py = arguments.py();
         let store = self.store.get();
-        if store.db.with(py, |db| db.is_none()) || self.logs(py) {
+        // What stands elsewhere may have to be waited for, and nobody else gets at the store meanwhile.
+        if store.db.with(py, |db| db.as_ref().is_none_or(|db| db.engine().stands_elsewhere()))
+            || self.logs(py)
+        {
             return None;
         }
         let key = self.digest(arguments)?;

@@ -7,7 +7,7 @@ use keystead::cache::check_options;
 use keystead::{Config, Engine};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::{raise, usage};
 use crate::exit::{detach, enter};
@@ -116,6 +116,54 @@ impl PyEngine {
     #[getter]
     fn _number(&self) -> u64 {
         self.engine.number()
+    }
+
+    /// Whether it stands in a Valkey, whose URL its name is.
+    #[getter]
+    fn _is_remote(&self) -> bool {
+        self.engine.stands_elsewhere()
+    }
+
+    /// The database of whoever names none.
+    #[getter]
+    fn _default_db(&self) -> usize {
+        self.engine.default_db()
+    }
+
+    /// What is known of what is kept near of a remote: a dict, or None for an engine in this process, and where nothing is kept.
+    ///
+    /// `hits` and `misses` are of commands, fast reads aside; `fills` values that were kept, `fills_dropped` those that were written meanwhile; `joined`
+    /// reads that waited for another's fetch; `generation` counts links, `linked` says whether there is one, `refused` that the remote does not
+    /// track; `bytes` is what is near; `staleness_bound` the seconds that a value can be behind if the link breaks unnoticed; `breaker` is "closed",
+    /// "half-open" or "open".
+    fn near_stats<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(stats) = self.engine.near_stats() else { return Ok(None) };
+        let told = PyDict::new(py);
+        for (name, count) in [
+            ("hits", stats.hits),
+            ("misses", stats.misses),
+            ("fills", stats.fills),
+            ("fills_dropped", stats.fills_dropped),
+            ("invalidations", stats.invalidations),
+            ("flushes", stats.flushes),
+            ("joined", stats.joined),
+            ("generation", stats.generation),
+            ("bytes", stats.bytes as u64),
+        ] {
+            told.set_item(name, count)?;
+        }
+        told.set_item("linked", stats.is_linked)?;
+        told.set_item("refused", stats.is_refused)?;
+        told.set_item("staleness_bound", stats.staleness_bound.as_secs_f64())?;
+        told.set_item("breaker", stats.breaker.name())?;
+        Ok(Some(told))
+    }
+
+    /// Drops what is kept near of a remote: the next read of each key asks it. O(keys that are near).
+    fn flush_near(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = enter(py)?;
+        detach(py, || self.engine.flush_near());
+        Ok(())
     }
 
     /// Bytes in use by data, tables and timers.

@@ -80,6 +80,15 @@ pub fn detach<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> R {
     result
 }
 
+/// Runs a wait of the engine without the interpreter's lock, if this thread has it: what it waits for may be far away.
+pub fn outside(work: &mut (dyn FnMut() + Send)) {
+    if crate::hot::holds_lock() {
+        Python::attach(|py| detach(py, work));
+    } else {
+        work();
+    }
+}
+
 fn is_last() -> bool {
     LAST.get().is_none_or(|last| *last == std::thread::current().id())
 }

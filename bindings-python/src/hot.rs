@@ -555,6 +555,16 @@ impl<'py> NewList<'py> {
     }
 }
 
+/// Whether this thread holds the interpreter's lock.
+pub fn holds_lock() -> bool {
+    // Not of the limited API, but exported by every interpreter since 3.4.
+    unsafe extern "C" {
+        fn PyGILState_Check() -> std::ffi::c_int;
+    }
+    // SAFETY: it may be called from any thread at any time, and only looks at the thread's own state.
+    unsafe { PyGILState_Check() == 1 }
+}
+
 /// A value that the interpreter's lock guards. A build for interpreters without one has a mutex instead.
 #[derive(Default)]
 pub struct Guarded<T> {

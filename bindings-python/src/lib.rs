@@ -68,6 +68,7 @@ fn _keystead(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(methods::own_methods, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     exit::register(module)?;
+    keystead::backend::set_waiter(exit::outside);
     // PyO3 imports these when they are asked for first, and panics where that can't be done: when Python ends.
     drop((module.py().get_type::<PyAny>(), module.py().get_type::<pyo3::types::PyMapping>()));
     methods::install(module.py())

@@ -4,6 +4,9 @@
 //! look and nothing there is silent, and the long way leads here. So an engine in this process pays nothing for there being others. What a backend
 //! keeps near to answer faster is its own affair, and an engine of its own.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use crate::command::Reply;
 use crate::error::Result;
 
@@ -16,11 +19,78 @@ pub trait Backend: Send + Sync {
     /// A client of its own there, on database 0. If the other side can't be reached, its commands say so.
     fn connect(&self) -> Box<dyn Connection>;
 
+    /// The database that clients begin in.
+    fn default_db(&self) -> usize {
+        0
+    }
+
+    /// What is known of what is kept near; `None` where nothing is.
+    fn near_stats(&self) -> Option<NearStats> {
+        None
+    }
+
+    /// Drops what is kept near.
+    fn flush_near(&self) {}
+
     /// Ends it, after the last handle of the engine.
     ///
     /// # Errors
     /// Something that was acknowledged could not be brought to the other side.
     fn close(&self) -> Result<()>;
+}
+
+/// What is known of a near cache and its remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NearStats {
+    /// Reads of commands that were answered by what is near, those of typed calls aside.
+    pub hits: u64,
+    /// Reads that were not.
+    pub misses: u64,
+    /// Values that were kept.
+    pub fills: u64,
+    /// Values that were not, since their key was written while they were fetched.
+    pub fills_dropped: u64,
+    /// Keys that the remote said have changed.
+    pub invalidations: u64,
+    /// Times that everything near was dropped.
+    pub flushes: u64,
+    /// Reads that waited for the fetch of another.
+    pub joined: u64,
+    /// Links so far; 0 if there has been none.
+    pub generation: u64,
+    /// Whether there is a link now, so that reads can be answered by what is near.
+    pub is_linked: bool,
+    /// The remote does not track what clients read: nothing is kept near.
+    pub is_refused: bool,
+    /// Bytes that what is near takes, its tables included.
+    pub bytes: usize,
+    /// The most that what is near can be behind the remote, if the link breaks without anybody noticing.
+    pub staleness_bound: Duration,
+    /// Whether calls to the remote are made.
+    pub breaker: BreakerState,
+}
+
+/// What a remote's breaker is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls are made.
+    Closed,
+    /// One call is made, to see whether the remote is there again.
+    HalfOpen,
+    /// No call is made.
+    Open,
+}
+
+impl BreakerState {
+    /// Its name, as metrics tell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            BreakerState::Closed => "closed",
+            BreakerState::HalfOpen => "half-open",
+            BreakerState::Open => "open",
+        }
+    }
 }
 
 /// A client of an engine elsewhere: its database, protocol, transaction and watched keys are kept there. Dropping it ends it.
@@ -41,6 +111,25 @@ pub trait Connection: Send {
 
     /// Whether it is to be ended: QUIT was executed, or the other side has ended it.
     fn is_quitting(&self) -> bool;
+}
+
+/// Runs the waits for other sides: for a language whose threads hold a lock that others need meanwhile.
+pub type Waiter = fn(&mut (dyn FnMut() + Send));
+
+static WAITER: OnceLock<Waiter> = OnceLock::new();
+
+/// Has waits for other sides run by this. The first counts: there is one language in a process that knows of such a lock.
+pub fn set_waiter(waiter: Waiter) {
+    let _ = WAITER.set(waiter);
+}
+
+/// Waits for the other side.
+#[cfg_attr(not(feature = "remote"), allow(dead_code, reason = "nobody waits"))]
+pub(crate) fn wait<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let Some(waiter) = WAITER.get() else { return work() };
+    let (mut work, mut result) = (Some(work), None);
+    waiter(&mut || result = work.take().map(|work| work()));
+    result.expect("a waiter runs what it is given")
 }
 
 #[cfg(test)]

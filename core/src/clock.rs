@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A source of time: the system's, or one that a test moves by hand. Clones share it.
+/// A source of time: the system's, one that a test moves by hand, or one that is leased. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: Arc<Source>,
@@ -16,10 +16,30 @@ pub struct Clock {
 struct Source {
     /// A test drives the clock.
     is_manual: bool,
-    /// Microseconds since the epoch at which the clock stands; 0 is the system's time.
+    /// Microseconds since the epoch at which the clock stands; 0 is the system's time, [`LEASED`] that of its lease.
     stands_at_us: AtomicU64,
     /// Milliseconds since the epoch as of the last [`Clock::refresh`].
     coarse_ms: AtomicU64,
+    leased: Option<Leased>,
+}
+
+/// What a clock that is leased stands at.
+const LEASED: u64 = u64::MAX;
+
+/// A time that setting the system's clock does not move, and up to when deadlines are worth anything.
+#[derive(Debug)]
+struct Leased {
+    start: Instant,
+    /// Unix microseconds at the start.
+    start_us: u64,
+    /// In milliseconds of this clock: from then on every deadline has passed.
+    until_ms: AtomicU64,
+}
+
+impl Leased {
+    fn now_us(&self) -> u64 {
+        self.start_us + self.start.elapsed().as_micros() as u64
+    }
 }
 
 /// More than [`Clock::late_ms`] is ever late by, in milliseconds.
@@ -85,7 +105,27 @@ impl Clock {
                 is_manual: false,
                 stands_at_us: AtomicU64::new(0),
                 coarse_ms: AtomicU64::new(system_us() / 1000),
+                leased: None,
             }),
+        }
+    }
+
+    /// A clock that goes on evenly from the system's time, whoever sets that, and by which every deadline has passed until [`Clock::lease`] says otherwise:
+    /// for what is worth keeping only as long as somebody vouches for it.
+    #[cfg(feature = "remote")]
+    pub(crate) fn leased() -> Self {
+        let start_us = system_us();
+        let leased = Leased { start: Instant::now(), start_us, until_ms: AtomicU64::new(0) };
+        let coarse_ms = AtomicU64::new(start_us / 1000);
+        let stands_at_us = AtomicU64::new(LEASED);
+        Self { source: Arc::new(Source { is_manual: false, stands_at_us, coarse_ms, leased: Some(leased) }) }
+    }
+
+    /// Has deadlines of a leased clock count until then, in its own milliseconds; 0 ends the lease. Whoever reads a key next goes by it.
+    #[cfg(feature = "remote")]
+    pub(crate) fn lease(&self, until_ms: u64) {
+        if let Some(leased) = &self.source.leased {
+            leased.until_ms.store(until_ms, Ordering::Release);
         }
     }
 
@@ -98,7 +138,7 @@ impl Clock {
     pub fn manual(start_ms: u64) -> Self {
         let stands_at_us = AtomicU64::new((start_ms * 1000).max(1));
         let coarse_ms = AtomicU64::new(start_ms);
-        Self { source: Arc::new(Source { is_manual: true, stands_at_us, coarse_ms }) }
+        Self { source: Arc::new(Source { is_manual: true, stands_at_us, coarse_ms, leased: None }) }
     }
 
     /// Whether a test drives it.
@@ -142,6 +182,7 @@ impl Clock {
     pub fn now_us(&self) -> u64 {
         match self.source.stands_at_us.load(Ordering::Relaxed) {
             0 => system_us(),
+            LEASED => self.leased_us(),
             time => time,
         }
     }
@@ -163,14 +204,30 @@ impl Clock {
     pub fn late_ms(&self) -> u64 {
         match self.source.stands_at_us.load(Ordering::Relaxed) {
             0 => crate::os::late_ms().unwrap_or_else(|| self.now_ms()),
+            LEASED => self.leased_us() / 1000,
             time => time / 1000,
         }
+    }
+
+    #[cold]
+    fn leased_us(&self) -> u64 {
+        self.source.leased.as_ref().map_or_else(system_us, Leased::now_us)
     }
 
     /// Whether a deadline in unix milliseconds has passed: exact, but the exact clock is only asked where the late one leaves a doubt.
     #[inline]
     pub fn has_passed(&self, deadline_ms: u64) -> bool {
+        if self.source.stands_at_us.load(Ordering::Relaxed) == LEASED {
+            return self.has_passed_leased(deadline_ms);
+        }
         deadline_ms <= self.late_ms() + LATE_MS && deadline_ms <= self.now_ms()
+    }
+
+    #[inline(never)]
+    fn has_passed_leased(&self, deadline_ms: u64) -> bool {
+        let Some(leased) = &self.source.leased else { return deadline_ms <= self.now_ms() };
+        let now_ms = leased.now_us() / 1000;
+        deadline_ms <= now_ms || leased.until_ms.load(Ordering::Acquire) <= now_ms
     }
 
     /// Brings the coarse time up to date.
@@ -216,6 +273,21 @@ mod tests {
             assert!(jumps.jumped(now, 91_000));
             assert!(!jumps.jumped(now + 10, 91_010));
         }
+    }
+
+    #[cfg(feature = "remote")]
+    #[test]
+    fn by_a_leased_clock_deadlines_count_while_the_lease_does() {
+        let clock = Clock::leased();
+        let (now, hour) = (clock.now_ms(), 3_600_000);
+        assert!(clock.has_passed(now + hour));
+        clock.lease(now + hour);
+        assert!(!clock.has_passed(now + hour) && clock.has_passed(now));
+        clock.lease(clock.now_ms());
+        assert!(clock.has_passed(now + hour));
+        clock.lease(now + hour);
+        clock.lease(0);
+        assert!(clock.has_passed(u64::MAX));
     }
 
     #[test]

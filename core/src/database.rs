@@ -43,8 +43,9 @@ impl Engine {
     /// # Errors
     /// There is no such database.
     pub fn database(&self, index: usize) -> Result<Database> {
-        // How many there are elsewhere is for the other side to say.
-        if index < self.config().hot().databases() || self.backend().is_some() {
+        // How many there are elsewhere is for the other side to say. Nobody has as many as that, and what is near may stand beyond.
+        let is_elsewhere = self.backend().is_some() && i32::try_from(index).is_ok();
+        if index < self.config().hot().databases() || is_elsewhere {
             Ok(Database { engine: self.clone(), index })
         } else {
             Err(Error::command("DB index is out of range"))

@@ -66,6 +66,8 @@ mod rdb;
 mod recovery;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "remote")]
+mod remote;
 mod resp;
 #[cfg(feature = "scripting")]
 mod script;
@@ -82,6 +84,7 @@ mod value;
 #[cfg(feature = "listener")]
 mod wire;
 
+pub use backend::{BreakerState, NearStats};
 pub use check::{check, check_watched};
 #[cfg(feature = "cli")]
 #[doc(hidden)]

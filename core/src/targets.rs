@@ -3,7 +3,7 @@
 //! What is sent, and what becomes of the keys, is MIGRATE's affair. No lock of the engine is held while anything here waits for a network.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::background::NEVER;
@@ -36,6 +36,14 @@ impl Place {
     /// # Errors
     /// The host has no address, nobody listens there, or the time is over. Looking up a name has a time limit of the system's.
     pub(crate) fn connect(&self, timeout: Duration) -> io::Result<Target> {
+        Target::over(self.open(timeout)?)
+    }
+
+    /// A socket that is connected to it, within so much time.
+    ///
+    /// # Errors
+    /// As [`Place::connect`].
+    pub(crate) fn open(&self, timeout: Duration) -> io::Result<TcpStream> {
         let timer = Clock::system().timer();
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
@@ -43,8 +51,8 @@ impl Place {
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }
-            match Target::connect(&address, left) {
-                Ok(target) => return Ok(target),
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(socket) => return Ok(socket),
                 Err(error) => last = error,
             }
         }
@@ -64,8 +72,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn connect(address: &SocketAddr, timeout: Duration) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(address, timeout)?;
+    fn over(socket: TcpStream) -> io::Result<Self> {
         // What is sent is collected here.
         socket.set_nodelay(true)?;
         Ok(Self { socket, db: None, unsent: Vec::new(), unread: Vec::new() })

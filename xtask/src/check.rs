@@ -81,7 +81,8 @@ fn features() -> Option<Result<(), String>> {
         let arguments = [&["clippy", "-p", "keystead"], features, &["--", "-D", "warnings"]].concat();
         cargo(&arguments)
     };
-    Some(alone(&[]).and_then(|()| alone(&["--no-default-features", "--features", "listener"])))
+    let without_scripts = |feature: &str| alone(&["--no-default-features", "--features", feature]);
+    Some(alone(&[]).and_then(|()| without_scripts("listener")).and_then(|()| without_scripts("remote")))
 }
 
 /// They are a workspace of their own, which the checks of the other do not see.

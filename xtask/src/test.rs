@@ -161,7 +161,7 @@ fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
 }
 
 fn compat() -> Result<Outcome, String> {
-    against_oracle("compat", &["selfcheck", "compat", "files", "mapped"])
+    against_oracle("compat", &["selfcheck", "compat", "files", "mapped", "remote"])
 }
 
 fn property() -> Result<Outcome, String> {

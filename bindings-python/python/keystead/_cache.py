@@ -34,7 +34,7 @@ class CacheBase:
         *,
         path: Path | None = None,
         namespace: str = "",
-        db: int = 0,
+        db: int | None = None,
         maxmemory: int | str | None = None,
         codec: str = "json",
         secret: bytes | str | None = None,
@@ -45,6 +45,7 @@ class CacheBase:
             # A cache makes room; an error for a full one is what a database wants.
             config = {"maxmemory-policy": "allkeys-adaptive", **(config or {})}
         engine = open_engine(name, path=path, maxmemory=maxmemory, config=config, is_cache=True)
+        db = engine._default_db if db is None else db
         begin = f"{namespace}:" if namespace else ""
         objects = live_objects(live)
         self = super().__new__(cls, engine, db, begin.encode(), codec_of(codec, secret), objects)  # type: ignore[call-arg]

@@ -27,15 +27,33 @@ def open_engine(
     maxmemory: int | str | None = None,
     config: dict[str, Any] | None = None,
     is_cache: bool = False,
+    is_awaited: bool = False,
 ) -> Engine:
     """The engine of this name in this process, the one that is kept in the folder `path`, a private one without either, or the engine given.
+    A name such as "valkey://host:6379/0" is the URL of a Valkey that it stands in. `is_awaited`: its calls are made on an event loop.
 
     Options count only for whoever opens a name or a path first.
 
     Raises:
         ConnectionError: another process has the folder, which the text names, or what is in it is damaged or can't be read or written.
-        ValueError: there are a name and a path, or options for an engine that is open already.
+        ValueError: there are a name and a path, or options for an engine that is open already; or it stands in a Valkey and is awaited, since its calls
+            wait for a network and would hold up the loop.
     """
+    engine = _open(name, path, maxmemory, config, is_cache)
+    if is_awaited and engine._is_remote:
+        raise ValueError(
+            "an engine in a Valkey elsewhere can't be awaited yet: use the plain face in a thread (asyncio.to_thread)"
+        )
+    return engine
+
+
+def _open(
+    name: str | Engine | None,
+    path: Path | None,
+    maxmemory: int | str | None,
+    config: dict[str, Any] | None,
+    is_cache: bool,
+) -> Engine:
     if isinstance(name, Engine):
         if path is not None:
             raise ValueError("give an engine or a path, not both")

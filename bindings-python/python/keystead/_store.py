@@ -28,12 +28,12 @@ class Store(_keystead.Store):
         name: str | Engine | None = None,
         *,
         path: Path | None = None,
-        db: int = 0,
+        db: int | None = None,
         maxmemory: int | str | None = None,
         config: dict[str, Any] | None = None,
     ) -> Store:
         engine = open_engine(name, path=path, maxmemory=maxmemory, config=config)
-        self = super().__new__(cls, engine, db)
+        self = super().__new__(cls, engine, engine._default_db if db is None else db)
         self.engine = engine
         self._owns_engine = engine is not name
         return self

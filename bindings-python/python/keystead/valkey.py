@@ -164,7 +164,7 @@ class Valkey(valkey.Valkey):
         name: str | Engine | None = None,
         *,
         path: Path | None = None,
-        db: int = 0,
+        db: int | None = None,
         maxmemory: int | str | None = None,
         config: dict[str, Any] | None = None,
         connection_pool: Any = None,
@@ -176,7 +176,9 @@ class Valkey(valkey.Valkey):
             kwargs = {"lib_name": "keystead", "lib_version": None, **kwargs}
             engine = open_engine(name, path=path, maxmemory=maxmemory, config=config)
             self._own_engine = engine if engine is not name else None
-            connection_pool = pool(engine, db=db, protocol=protocol, **kwargs)
+            connection_pool = pool(
+                engine, db=engine._default_db if db is None else db, protocol=protocol, **kwargs
+            )
         elif not issubclass(connection_pool.connection_class, ConnectionMixin):
             raise ValueError("connection_pool must be one of keystead.valkey.pool")
         self.engine: Engine = engine_of(connection_pool)

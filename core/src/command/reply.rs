@@ -303,7 +303,7 @@ impl Reply {
     }
 
     /// A status line of bytes that need be no text, and have no line ends.
-    #[cfg(feature = "scripting")]
+    #[cfg(any(feature = "scripting", feature = "remote"))]
     pub(crate) fn status(&mut self, text: &[u8]) {
         match self.form {
             Form::Resp => self.line(b'+', text),

@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
 use crate::alloc;
-use crate::backend::Backend;
+use crate::backend::{Backend, NearStats};
 use crate::background;
 use crate::clients::ClientAddress;
 #[cfg(feature = "listener")]
@@ -33,6 +33,8 @@ use crate::os::{self, Guard};
 use crate::persist::files;
 use crate::persist::loading::stored_seed;
 use crate::recovery;
+#[cfg(feature = "remote")]
+use crate::remote::{self, is_remote};
 use crate::sync::{Arc, Condvar, Mutex};
 use session::Session;
 
@@ -179,6 +181,9 @@ impl Builder {
         const BYTES: usize = 1 << 20;
         drop(alloc::with_room_for::<u8>(BYTES)?);
         let Builder { mut name, config, clock, seed, backend, is_durable, path } = self;
+        if name.as_deref().is_some_and(is_remote) {
+            return open_remote(name.unwrap_or_default(), config, is_durable || path.is_some());
+        }
         let mut kept = if is_durable { Kept::Folder } else { Kept::Nowhere };
         if let Some(path) = path {
             if name.is_some() {
@@ -194,23 +199,61 @@ impl Builder {
         let Some(name) = name else {
             return Open::new(config, clock, seed, (backend, kept)).map(Engine::of);
         };
-        let mut named = NAMED.lock();
-        while let Some(found) = named.get(&name) {
-            if let Some(open) = found.open.upgrade() {
-                open.openings.fetch_add(1, Ordering::Relaxed);
-                return Ok(Engine::of(open));
-            }
-            if !found.is_ending() {
-                break;
-            }
-            named = LEFT.wait(named, None);
-        }
-        named.retain(|_, found| found.open.strong_count() > 0 || found.is_ending());
-        let open = Open::new(config, clock, seed, (backend, kept))?;
-        let (is_kept, generation) = (kept != Kept::Nowhere, os::generation());
-        named.insert(name, Named { open: Arc::downgrade(&open), is_kept, generation });
-        Ok(Engine::of(open))
+        open_named(name, kept, || Open::new(config, clock, seed, (backend, kept)))
     }
+}
+
+/// The engine of a name in this process, which `open` makes if there is none.
+fn open_named(name: String, kept: Kept, open: impl FnOnce() -> Result<Arc<Open>>) -> Result<Engine> {
+    let mut named = NAMED.lock();
+    while let Some(found) = named.get(&name) {
+        if let Some(open) = found.open.upgrade() {
+            open.openings.fetch_add(1, Ordering::Relaxed);
+            return Ok(Engine::of(open));
+        }
+        if !found.is_ending() {
+            break;
+        }
+        named = LEFT.wait(named, None);
+    }
+    named.retain(|_, found| found.open.strong_count() > 0 || found.is_ending());
+    let open = open()?;
+    let (is_kept, generation) = (kept != Kept::Nowhere, os::generation());
+    named.insert(name, Named { open: Arc::downgrade(&open), is_kept, generation });
+    Ok(Engine::of(open))
+}
+
+#[cfg(not(feature = "remote"))]
+fn is_remote(_: &str) -> bool {
+    false
+}
+
+#[cfg(not(feature = "remote"))]
+fn open_remote(_: String, _: Config, _: bool) -> Result<Engine> {
+    unreachable!("no name is a remote's")
+}
+
+/// Opens an engine that stands where a URL says.
+#[cfg(feature = "remote")]
+fn open_remote(url: String, config: Config, has_place: bool) -> Result<Engine> {
+    if has_place {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "ERR what a remote keeps is on its own disk: an engine has a path or a URL",
+        ));
+    }
+    let (address, options) = remote::parse(&url)?;
+    open_named(url, Kept::Nowhere, || {
+        if !config.is_set("maxmemory") {
+            config.set_option("maxmemory", &options.near_bytes().to_string())?;
+        }
+        if !config.is_set("maxmemory-policy") {
+            config.set_option("maxmemory-policy", "allkeys-adaptive")?;
+        }
+        Open::elsewhere(config, Clock::leased(), |local| {
+            Ok(Arc::new(remote::Remote::new(address, options, local)?))
+        })
+    })
 }
 
 /// Where an engine is kept beside memory.
@@ -339,6 +382,29 @@ impl Engine {
         self.open.leave();
     }
 
+    /// Whether it stands elsewhere: its calls may have to wait for a network.
+    #[doc(hidden)]
+    pub fn stands_elsewhere(&self) -> bool {
+        self.backend().is_some()
+    }
+
+    /// The number of the database that sessions begin in: 0, or the one that the URL of a remote names.
+    pub fn default_db(&self) -> usize {
+        self.backend().map_or(0, Backend::default_db)
+    }
+
+    /// What is known of what is kept near of a remote; `None` of an engine that stands in this process, and where nothing is kept.
+    pub fn near_stats(&self) -> Option<NearStats> {
+        self.backend().and_then(Backend::near_stats)
+    }
+
+    /// Drops what is kept near of a remote: the next read of each key asks it. O(keys that are near).
+    pub fn flush_near(&self) {
+        if let Some(backend) = self.backend() {
+            backend.flush_near();
+        }
+    }
+
     /// Where it stands, if not in this process.
     #[inline(always)]
     pub(crate) fn backend(&self) -> Option<&dyn Backend> {
@@ -351,6 +417,11 @@ impl Engine {
     /// None today; names that stand for files will have some.
     pub fn open(name: impl Into<String>) -> Result<Engine> {
         Engine::builder().name(name).open()
+    }
+
+    /// Whether a name is the URL of a remote: `valkey://host:6379/0`.
+    pub fn is_remote(name: &str) -> bool {
+        is_remote(name)
     }
 
     /// Chooses options before opening.
@@ -454,6 +525,22 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Open {
+    /// One whose backend is made of its parts.
+    #[cfg(feature = "remote")]
+    fn elsewhere(
+        config: Config,
+        clock: Clock,
+        backend: impl FnOnce(Arc<Local>) -> Result<Arc<dyn Backend>>,
+    ) -> Result<Arc<Open>> {
+        let open = Open::new(config, Some(clock), HashSeed::random(), (None, Kept::Nowhere))?;
+        let Some(mut open) = Arc::into_inner(open) else {
+            return Err(Error::new(ErrorKind::Internal, "ERR the engine is in use"));
+        };
+        open.inner.stand_elsewhere();
+        open.backend = Some(backend(open.inner.clone())?);
+        Ok(Arc::new(open))
+    }
+
     fn new(
         config: Config,
         clock: Option<Clock>,

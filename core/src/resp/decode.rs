@@ -6,6 +6,7 @@
 //! large reply arriving in many pieces is scanned once and not from the start each time.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::value::Value;
 use crate::num;
@@ -57,15 +58,39 @@ impl Decoder {
     /// # Errors
     /// Bytes that are no reply; the decoder is of no use afterwards.
     pub(crate) fn next(&mut self) -> Result<Option<Value>, DecodeError> {
-        let pending = &self.buf[self.start..];
-        if !self.skip.advance(pending)? {
+        match self.next_frame()? {
+            Some(frame) => Value::read(self.bytes(frame)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Where the next complete reply stands, if there is one; [`Decoder::bytes`] has it until more is fed.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`]; what [`Value::read`] finds wrong is not found here.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Range<usize>>, DecodeError> {
+        if !self.skip.advance(&self.buf[self.start..])? {
             return Ok(None);
         }
-        let mut reader = Reader { bytes: &pending[..self.skip.at], at: 0 };
-        let value = reader.value()?;
+        let from = self.start;
         self.start += self.skip.at;
         self.skip = Skip::default();
-        Ok(Some(value))
+        Ok(Some(from..self.start))
+    }
+
+    /// The bytes at a place that [`Decoder::next_frame`] told.
+    pub(crate) fn bytes(&self, frame: Range<usize>) -> &[u8] {
+        &self.buf[frame]
+    }
+}
+
+impl Value {
+    /// Decodes a complete reply.
+    ///
+    /// # Errors
+    /// A part of it is malformed.
+    pub(crate) fn read(frame: &[u8]) -> Result<Value, DecodeError> {
+        Reader { bytes: frame, at: 0 }.value()
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) enum Value {
     },
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "fuzzing", feature = "remote"))]
 impl Value {
     /// Appends the reply's bytes, in the form of RESP3 (RESP2's kinds are the same there, but for null).
     pub(crate) fn write(&self, buf: &mut Vec<u8>) {
@@ -78,14 +78,14 @@ impl Value {
     }
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "fuzzing", feature = "remote"))]
 fn write_line(buf: &mut Vec<u8>, kind: u8, line: &[u8]) {
     buf.push(kind);
     buf.extend_from_slice(line);
     buf.extend_from_slice(b"\r\n");
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "fuzzing", feature = "remote"))]
 fn write_bulk(buf: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     write_line(buf, kind, len.to_string().as_bytes());
@@ -95,13 +95,13 @@ fn write_bulk(buf: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     buf.extend_from_slice(b"\r\n");
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "fuzzing", feature = "remote"))]
 fn write_values(buf: &mut Vec<u8>, kind: u8, values: &[Value]) {
     write_line(buf, kind, values.len().to_string().as_bytes());
     values.iter().for_each(|value| value.write(buf));
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "fuzzing", feature = "remote"))]
 fn write_pairs(buf: &mut Vec<u8>, kind: u8, pairs: &[(Value, Value)]) {
     write_line(buf, kind, pairs.len().to_string().as_bytes());
     for (key, value) in pairs {

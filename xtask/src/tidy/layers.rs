@@ -49,8 +49,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("machinery", &["command", "backend", "info", "recovery", "script"]),
     ("commands", &["commands"]),
-    ("engine", &["typed", "engine", "fork"]),
-    ("api", &["check", "transfer", "database", "remote"]),
+    ("engine", &["typed", "remote", "engine", "fork"]),
+    ("api", &["check", "transfer", "database"]),
     (
         "faces",
         &["listener", "wire", "share", "monitor", "redis", "cli", "bin", "lib", "loom_models", "fuzzing"],

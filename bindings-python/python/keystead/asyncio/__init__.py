@@ -30,6 +30,7 @@ class Cache(CacheBase, _keystead.AsyncCache):
 
     def __new__(cls, name: str | Engine | None = None, **options: Any) -> Any:
         self = super().__new__(cls, name, **options)
+        open_engine(self.engine, is_awaited=True)
         options = {
             name: value
             for name, value in options.items()
@@ -96,7 +97,7 @@ class Store(_keystead.AsyncStore):
         maxmemory: int | str | None = None,
         config: dict[str, Any] | None = None,
     ) -> Store:
-        engine = open_engine(name, path=path, maxmemory=maxmemory, config=config)
+        engine = open_engine(name, path=path, maxmemory=maxmemory, config=config, is_awaited=True)
         self = super().__new__(cls, engine, db)
         self.engine = engine
         self._owns_engine = engine is not name

@@ -37,7 +37,7 @@ class Valkey(valkey.asyncio.Valkey):
     ) -> None:
         if connection_pool is None:
             kwargs = {"lib_name": "keystead", "lib_version": None, **kwargs}
-            engine = open_engine(name, path=path, maxmemory=maxmemory, config=config)
+            engine = open_engine(name, path=path, maxmemory=maxmemory, config=config, is_awaited=True)
             self._own_engine = engine if engine is not name else None
             connection_pool = async_pool(engine, db=db, protocol=protocol, **kwargs)
         elif not issubclass(connection_pool.connection_class, AsyncConnectionMixin):

@@ -1,0 +1,253 @@
+//! A session's client at a remote: its database, protocol, transaction and watched keys, on a connection that is its own as long as there is any of these.
+
+use super::calling::Request;
+use super::plain::Plain;
+use super::{Inner, Side};
+use crate::backend::{self, Connection};
+use crate::command::spec::Flags;
+use crate::command::{Reply, keys};
+use crate::commands::table::{self, Found};
+use crate::error::{Error, ErrorKind};
+use crate::sync::Arc;
+
+/// A client.
+pub(super) struct Client {
+    remote: Arc<Inner>,
+    db: usize,
+    resp3: bool,
+    /// Its own connection, while something is kept there.
+    own: Option<Plain>,
+    transaction: Option<Transaction>,
+    is_watching: bool,
+    /// It acts as another user, or in another way than the near cache knows of.
+    is_apart: bool,
+    is_quitting: bool,
+}
+
+/// What an open transaction will do.
+#[derive(Default)]
+struct Transaction {
+    keys: Vec<Box<[u8]>>,
+    /// One of its commands is about all keys.
+    is_whole: bool,
+}
+
+impl Client {
+    pub(super) fn new(remote: Arc<Inner>) -> Self {
+        let db = remote.address.db;
+        Self {
+            remote,
+            db,
+            resp3: false,
+            own: None,
+            transaction: None,
+            is_watching: false,
+            is_apart: false,
+            is_quitting: false,
+        }
+    }
+
+    /// Whether nothing of it stands on a connection.
+    fn is_plain(&self) -> bool {
+        self.transaction.is_none() && !self.is_watching && !self.is_apart
+    }
+
+    /// Executes a command that may change what is kept on its connection.
+    fn execute_own(&mut self, side: &Side, found: Option<&Found>, argv: &[&[u8]], reply: &mut Reply) {
+        let start = reply.len();
+        let request = Request { db: self.db, argv, found, resp3: self.resp3, is_bound: !self.is_plain() };
+        let effect = found.map_or(Effect::None, |found| Effect::of(found.spec.name));
+        let keeps = effect.keeps() || request.is_bound;
+        let (remote, own) = (&self.remote, &mut self.own);
+        let executed = backend::wait(|| remote.execute_plain(side, &request, own, keeps, reply));
+        let is_lost = !executed;
+        let is_refused = is_lost || is_error(reply, start);
+        self.note(effect, argv, is_refused, reply);
+        if is_lost && request.is_bound {
+            // What was on it is gone with it, as for a client whose connection was lost.
+            self.forget();
+        }
+        self.let_go(side);
+    }
+
+    fn note(&mut self, effect: Effect, argv: &[&[u8]], is_refused: bool, reply: &mut Reply) {
+        match effect {
+            Effect::Exec | Effect::Discard => {
+                (self.transaction, self.is_watching) = (None, false);
+            }
+            _ if is_refused => {}
+            Effect::Multi => self.transaction = Some(Transaction::default()),
+            Effect::Watch => self.is_watching = true,
+            Effect::Unwatch => self.is_watching = self.transaction.is_some() && self.is_watching,
+            Effect::Select if self.transaction.is_none() => {
+                self.db = argv
+                    .get(1)
+                    .and_then(|text| crate::num::parse_u64(text))
+                    .map_or(self.db, |db| db as usize);
+                if let Some(own) = &mut self.own {
+                    own.db = self.db;
+                }
+            }
+            Effect::Hello => {
+                self.resp3 = match argv.get(1) {
+                    Some(version) => *version == b"3",
+                    None => self.resp3,
+                };
+                if let Some(own) = &mut self.own {
+                    own.resp3 = self.resp3;
+                }
+                self.is_apart |= argv.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"AUTH"));
+                reply.set_resp3(self.resp3);
+            }
+            Effect::Auth => self.is_apart = true,
+            Effect::Reset => {
+                self.forget();
+                self.db = self.remote.address.db;
+                self.resp3 = false;
+                reply.set_resp3(false);
+            }
+            Effect::Quit => self.is_quitting = true,
+            Effect::Select | Effect::None | Effect::Refused => {}
+        }
+    }
+
+    /// Leaves its connection to others, if nothing is kept there.
+    fn let_go(&mut self, side: &Side) {
+        if self.is_plain()
+            && let Some(own) = self.own.take()
+        {
+            side.pool.give_back(own);
+        }
+    }
+
+    fn forget(&mut self) {
+        (self.own, self.transaction, self.is_watching, self.is_apart) = (None, None, false, false);
+    }
+
+    /// Notes what a command that is queued will write.
+    fn queue(&mut self, found: &Found, argv: &[&[u8]]) {
+        let Some(transaction) = &mut self.transaction else { return };
+        let is_write = !found.spec.flags.contains(Flags::READONLY);
+        transaction.is_whole |= is_write && found.spec.whole_keyspace;
+        if is_write {
+            keys::each_position(found.spec, argv, |position, _| {
+                transaction.keys.extend(argv.get(position).map(|key| Box::from(*key)));
+            });
+        }
+    }
+}
+
+/// What a command does to the client's state, by its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    None,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
+    Select,
+    Hello,
+    Auth,
+    Reset,
+    Quit,
+    /// It would have the connection speak when nobody asked it, or be silent when somebody did.
+    Refused,
+}
+
+impl Effect {
+    fn of(name: &str) -> Effect {
+        match name {
+            "multi" => Effect::Multi,
+            "exec" => Effect::Exec,
+            "discard" => Effect::Discard,
+            "watch" => Effect::Watch,
+            "unwatch" => Effect::Unwatch,
+            "select" => Effect::Select,
+            "hello" => Effect::Hello,
+            "auth" => Effect::Auth,
+            "reset" => Effect::Reset,
+            "quit" => Effect::Quit,
+            "subscribe" | "psubscribe" | "ssubscribe" | "monitor" | "sync" | "psync" | "client|reply"
+            | "client|tracking" | "client|caching" => Effect::Refused,
+            _ => Effect::None,
+        }
+    }
+
+    /// Whether the connection has to stay the client's, to see what comes of it.
+    fn keeps(self) -> bool {
+        !matches!(self, Effect::None)
+    }
+}
+
+fn is_error(reply: &Reply, start: usize) -> bool {
+    let first = reply.as_bytes().get(start).copied();
+    match reply.form() {
+        crate::command::Form::Resp => first == Some(b'-'),
+        crate::command::Form::Tape => first == Some(crate::command::reply::tag::ERROR),
+    }
+}
+
+impl Connection for Client {
+    fn execute(&mut self, argv: &[&[u8]], reply: &mut Reply) {
+        let side = match self.remote.side() {
+            Ok(side) => side,
+            Err(error) => return reply.error(&error),
+        };
+        let found = table::find(argv);
+        let effect = found.map_or(Effect::None, |found| Effect::of(found.spec.name));
+        if effect == Effect::Refused {
+            let name = found.map_or("", |found| found.spec.name);
+            let text = format!(
+                "ERR {} is not available on a session whose engine stands elsewhere",
+                name.to_uppercase()
+            );
+            return reply.error(&Error::new(ErrorKind::Command, text));
+        }
+        if self.is_plain()
+            && let Some(found) = found
+            && self.remote.read_near(&side, self.db, found, argv, reply)
+        {
+            return;
+        }
+        let is_queued = self.transaction.is_some() && !effect.keeps();
+        if is_queued {
+            if let Some(found) = found {
+                self.queue(found, argv);
+            }
+            return self.execute_own(&side, found, argv, reply);
+        }
+        let writing = match (effect, &self.transaction) {
+            (Effect::Exec, Some(transaction)) => {
+                let keys = transaction.keys.iter().map(|key| &**key);
+                side.near.as_ref().filter(|near| near.db == self.db).map(|near| {
+                    if transaction.is_whole { near.begin_flush() } else { near.begin_write(keys) }
+                })
+            }
+            _ => found.and_then(|found| side.begin_write(self.db, found, argv)),
+        };
+        self.execute_own(&side, found, argv, reply);
+        drop(writing);
+    }
+
+    fn db(&self) -> usize {
+        self.db
+    }
+
+    fn clean(&mut self, db: usize) {
+        if !self.is_apart {
+            // With its connection its transaction and its watches end.
+            let is_kept = self.own.is_some() && self.is_plain();
+            let own = self.own.take();
+            (self.transaction, self.is_watching) = (None, false);
+            if let (true, Some(own), Ok(side)) = (is_kept, own, self.remote.side()) {
+                side.pool.give_back(own);
+            }
+        }
+        self.db = db;
+    }
+
+    fn is_quitting(&self) -> bool {
+        self.is_quitting
+    }
+}

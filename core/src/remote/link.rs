@@ -1,0 +1,465 @@
+//! The tracked link: one connection to the remote that reads for the near cache, and by which the remote says what is no longer true.
+//!
+//! One thread reads it, and keeps what comes before it reads on (R1 of `docs/remote.md`): a reply and the invalidation behind it stand in the order in which
+//! the remote did them. Any thread writes: requests of several go together, in the order of the queue of those who wait.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use rustls::ClientConfig;
+
+use super::address::{Address, OnDown, Options};
+use super::breaker::{Breaker, before_connecting};
+use super::codec;
+use super::flight::{Answer, Flight, Lost, Slot};
+use super::near::{Fetched, Near};
+use super::plain::Greeting;
+use super::transport::{Transport, is_silence};
+use crate::resp::{Decoder, Value};
+use crate::sync::{Arc, Condvar, Mutex};
+
+/// Fetches under way on a link; more wait (R16).
+const MOST_FETCHES: usize = 64;
+/// Heartbeats between two looks at whether the remote is a primary still (R12).
+const ROLE_EVERY: u32 = 5;
+/// How long a remote that refuses tracking is left alone before it is asked again.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// The link of a remote, alive or not.
+pub(super) struct Link {
+    address: Address,
+    options: Options,
+    encryption: Option<Arc<ClientConfig>>,
+    pub(super) near: Arc<Near>,
+    breaker: Arc<Breaker>,
+    live: ArcSwapOption<Live>,
+    is_closing: AtomicBool,
+    /// What the thread waits at between attempts.
+    pause: (Mutex<()>, Condvar),
+    /// Links so far.
+    pub(super) generation: AtomicU64,
+    /// The remote does not track.
+    pub(super) is_refused: AtomicBool,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// A link that is alive: one generation. What is near was fetched by it, and goes with it (R2).
+struct Live {
+    transport: Transport,
+    out: Mutex<Out>,
+    /// Something left the queue.
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct Out {
+    queue: VecDeque<Pending>,
+    /// What has not been sent yet.
+    unsent: Vec<u8>,
+    is_writing: bool,
+    fetches: usize,
+    last_sent_ms: u64,
+    is_over: bool,
+}
+
+/// A request that was sent, or is about to be.
+struct Pending {
+    /// Replies in front of the one that counts.
+    skip: usize,
+    /// One of those was an error.
+    early: Option<Value>,
+    sent_ms: u64,
+    kind: Kind,
+}
+
+enum Kind {
+    Fetch { flight: Arc<Flight>, has_fields: bool },
+    Call(Arc<Slot>),
+    Beat,
+    Role,
+}
+
+/// Why a link is over.
+#[derive(Debug)]
+enum Over {
+    Closed,
+    Silent,
+    Protocol,
+    NoPrimary,
+}
+
+impl Link {
+    /// A link, which its own thread brings up and keeps up.
+    pub(super) fn open(
+        address: Address,
+        options: Options,
+        encryption: Option<Arc<ClientConfig>>,
+        near: Arc<Near>,
+        breaker: Arc<Breaker>,
+    ) -> std::io::Result<Arc<Link>> {
+        let link = Arc::new(Link {
+            address,
+            options,
+            encryption,
+            near,
+            breaker,
+            live: ArcSwapOption::empty(),
+            is_closing: AtomicBool::new(false),
+            pause: Default::default(),
+            generation: AtomicU64::new(0),
+            is_refused: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        });
+        let own = link.clone();
+        let thread = thread::Builder::new().name("keystead-link".into()).spawn(move || own.run())?;
+        *link.thread.lock() = Some(thread);
+        Ok(link)
+    }
+
+    /// Ends it, and waits for its thread: no longer than connecting takes.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        let held = self.pause.0.lock();
+        self.pause.1.notify_all();
+        drop(held);
+        if let Some(live) = &*self.live.load() {
+            live.transport.shut_down();
+        }
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.load().is_some()
+    }
+
+    /// Asks for what a command says of a key, and then for how long the remote keeps it, at one moment. False if there is no link: nobody will land the flight.
+    pub(super) fn fetch(&self, flight: &Arc<Flight>, argv: &[&[u8]], fields: &[&[u8]]) -> bool {
+        let mut bytes = Vec::with_capacity(128 + 2 * codec::encoded_len(argv));
+        bytes.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n*1\r\n$5\r\nMULTI\r\n");
+        codec::encode(&mut bytes, &[b"PTTL", &flight.key]);
+        if !fields.is_empty() {
+            let mut count = itoa::Buffer::new();
+            let words = [b"HPTTL", &flight.key[..], b"FIELDS", count.format(fields.len()).as_bytes()];
+            codec::encode(&mut bytes, &[&words, fields].concat());
+        }
+        codec::encode(&mut bytes, argv);
+        bytes.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+        let skip = 4 + usize::from(!fields.is_empty());
+        self.send(&bytes, skip, Kind::Fetch { flight: flight.clone(), has_fields: !fields.is_empty() })
+    }
+
+    /// Sends a command that depends on no session. `None` if there is no link: it was not sent.
+    pub(super) fn call(&self, argv: &[&[u8]]) -> Option<Arc<Slot>> {
+        let mut bytes = Vec::with_capacity(codec::encoded_len(argv));
+        codec::encode(&mut bytes, argv);
+        let slot = Arc::new(Slot::default());
+        self.send(&bytes, 0, Kind::Call(slot.clone())).then_some(slot)
+    }
+
+    fn send(&self, bytes: &[u8], skip: usize, kind: Kind) -> bool {
+        let live = self.live.load_full();
+        live.is_some_and(|live| self.send_on(&live, bytes, skip, kind))
+    }
+
+    fn send_on(&self, live: &Live, bytes: &[u8], skip: usize, kind: Kind) -> bool {
+        let is_fetch = matches!(kind, Kind::Fetch { .. });
+        let mut out = live.out.lock();
+        while is_fetch && out.fetches >= MOST_FETCHES && !out.is_over {
+            out = live.moved.wait(out, None);
+        }
+        if out.is_over {
+            return false;
+        }
+        let sent_ms = self.near.now_ms();
+        out.fetches += usize::from(is_fetch);
+        out.last_sent_ms = sent_ms;
+        out.queue.push_back(Pending { skip, early: None, sent_ms, kind });
+        out.unsent.extend_from_slice(bytes);
+        if out.is_writing {
+            // Who writes will write this, too.
+            return true;
+        }
+        out.is_writing = true;
+        while !out.unsent.is_empty() && !out.is_over {
+            let unsent = std::mem::take(&mut out.unsent);
+            drop(out);
+            if live.transport.write_all(&unsent).is_err() {
+                // Who reads will hear of it.
+                live.transport.shut_down();
+            }
+            out = live.out.lock();
+        }
+        out.is_writing = false;
+        true
+    }
+
+    fn run(&self) {
+        let mut attempt = 0;
+        while !self.is_closing.load(Ordering::Acquire) {
+            let wait = match self.establish() {
+                Ok(Some(live)) => {
+                    attempt = 0;
+                    self.serve(live);
+                    before_connecting(0)
+                }
+                Ok(None) => REFUSED,
+                Err(_) => {
+                    self.breaker.connection_failed();
+                    attempt += 1;
+                    before_connecting(attempt)
+                }
+            };
+            let held = self.pause.0.lock();
+            if !self.is_closing.load(Ordering::Acquire) {
+                drop(self.pause.1.wait(held, Some(wait)));
+            }
+        }
+    }
+
+    /// Connects and has the remote track what this link reads; `None` where it does not.
+    fn establish(&self) -> std::io::Result<Option<Live>> {
+        let Options { connect_timeout, deadline, .. } = self.options;
+        let transport =
+            Transport::connect(&self.address, self.encryption.as_ref(), connect_timeout, deadline)?;
+        let mut greeting = Greeting::new(&transport, connect_timeout);
+        let hello = greeting.hello(&self.address, true)?;
+        let tracks = hello.as_ref().is_ok_and(Greeted::can_track);
+        if let Err(told) = &hello {
+            // A remote that is loading, or that knows no such user, may change its mind.
+            if !told.starts_with(b"NOPROTO") && !told.starts_with(b"ERR unknown command") {
+                return Err(std::io::Error::other(String::from_utf8_lossy(told).into_owned()));
+            }
+        }
+        if hello.as_ref().is_ok_and(|greeted| greeted.role != b"master") {
+            return Err(std::io::Error::other("it is no primary"));
+        }
+        if !tracks || !greeting.is_ok(&[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"])? {
+            self.is_refused.store(true, Ordering::Relaxed);
+            return Ok(None);
+        }
+        let proven_ms = self.near.now_ms();
+        greeting.select(self.address.db)?;
+        let tick = self.options.heartbeat.min(self.options.deadline) / 4;
+        transport.set_read_timeout(tick.max(Duration::from_millis(1)))?;
+        self.is_refused.store(false, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        // Where old values were served meanwhile, they end here.
+        self.near.lease(0);
+        self.near.drop_all();
+        self.near.lease(proven_ms + self.bound_ms());
+        self.breaker.succeeded();
+        let out = Out { last_sent_ms: proven_ms, ..Out::default() };
+        Ok(Some(Live { transport, out: Mutex::new(out), moved: Condvar::default() }))
+    }
+
+    fn bound_ms(&self) -> u64 {
+        self.options.bound().as_millis() as u64
+    }
+
+    fn serve(&self, live: Live) {
+        let live = Arc::new(live);
+        self.live.store(Some(live.clone()));
+        let mut proven_ms = self.near.now_ms();
+        let _why = self.read(&live, &mut proven_ms);
+        self.live.store(None);
+        // First nothing is served any more, then it goes (R3).
+        match self.options.on_down {
+            OnDown::Stale(time) if !self.is_closing.load(Ordering::Acquire) => {
+                self.near.lease(proven_ms + (time.as_millis() as u64).max(self.bound_ms()));
+            }
+            _ => {
+                self.near.lease(0);
+                self.near.drop_all();
+            }
+        }
+        let mut out = live.out.lock();
+        out.is_over = true;
+        let lost = std::mem::take(&mut out.queue);
+        drop(out);
+        live.moved.notify_all();
+        live.transport.shut_down();
+        for pending in lost {
+            self.answer(pending.kind, Err(Lost::Link));
+        }
+    }
+
+    fn answer(&self, kind: Kind, answer: Answer) {
+        match kind {
+            Kind::Fetch { flight, .. } => {
+                self.near.land(&flight, None);
+                flight.slot.fill(answer);
+            }
+            Kind::Call(slot) => slot.fill(answer),
+            Kind::Beat | Kind::Role => {}
+        }
+    }
+
+    fn read(&self, live: &Live, proven_ms: &mut u64) -> Over {
+        let mut decoder = Decoder::default();
+        let mut buffer = vec![0; 64 << 10];
+        let mut beats = 0;
+        loop {
+            match live.transport.read(&mut buffer) {
+                Ok(0) => return Over::Closed,
+                Ok(len) => decoder.feed(&buffer[..len]),
+                Err(error) if is_silence(&error) => {}
+                Err(_) => return Over::Closed,
+            }
+            loop {
+                match decoder.next() {
+                    Ok(Some(value)) => {
+                        if let Err(over) = self.take(live, value, proven_ms) {
+                            return over;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(_) => return Over::Protocol,
+                }
+            }
+            if self.is_closing.load(Ordering::Acquire) {
+                return Over::Closed;
+            }
+            let out = live.out.lock();
+            // Behind the lock: what others send is stamped under it.
+            let now_ms = self.near.now_ms();
+            let (oldest, last_sent_ms) = (out.queue.front().map(|oldest| oldest.sent_ms), out.last_sent_ms);
+            drop(out);
+            if oldest.is_some_and(|sent_ms| now_ms - sent_ms > self.options.deadline.as_millis() as u64) {
+                return Over::Silent;
+            }
+            if oldest.is_none() && now_ms - last_sent_ms >= self.options.heartbeat.as_millis() as u64 {
+                beats += 1;
+                let is_role = beats % ROLE_EVERY == 0;
+                let (bytes, kind): (&[u8], _) = match is_role {
+                    true => (b"*1\r\n$4\r\nROLE\r\n", Kind::Role),
+                    false => (b"*1\r\n$4\r\nPING\r\n", Kind::Beat),
+                };
+                self.send_on(live, bytes, 0, kind);
+            }
+        }
+    }
+
+    /// Takes what has come, before anything that came behind it is looked at.
+    fn take(&self, live: &Live, value: Value, proven_ms: &mut u64) -> Result<(), Over> {
+        let value = match value {
+            Value::Attributed { value, .. } => *value,
+            value => value,
+        };
+        if codec::has_push_within(&value) {
+            return Err(Over::Protocol);
+        }
+        if let Value::Push(parts) = &value {
+            return self.hear(parts);
+        }
+        let mut out = live.out.lock();
+        let Some(first) = out.queue.front_mut() else { return Err(Over::Protocol) };
+        if first.skip > 0 {
+            first.skip -= 1;
+            if codec::failure(&value).is_some() {
+                first.early.get_or_insert(value);
+            }
+            return Ok(());
+        }
+        let Some(pending) = out.queue.pop_front() else { return Err(Over::Protocol) };
+        out.fetches -= usize::from(matches!(pending.kind, Kind::Fetch { .. }));
+        drop(out);
+        live.moved.notify_all();
+        // What it said before it replied was said after this was asked.
+        *proven_ms = pending.sent_ms;
+        self.near.lease(pending.sent_ms + self.bound_ms());
+        match pending.kind {
+            Kind::Fetch { flight, has_fields } => {
+                self.land(&flight, has_fields, pending.sent_ms, pending.early, value);
+            }
+            Kind::Role => return is_primary(&value).then_some(()).ok_or(Over::NoPrimary),
+            Kind::Beat => {}
+            Kind::Call(slot) => slot.fill(Ok(Arc::new(value))),
+        }
+        Ok(())
+    }
+
+    fn land(&self, flight: &Flight, has_fields: bool, asked_ms: u64, early: Option<Value>, value: Value) {
+        let count = 2 + usize::from(has_fields);
+        let mut replies = match value {
+            Value::Array(replies) if replies.len() == count => replies,
+            value => {
+                self.near.land(flight, None);
+                return flight.slot.fill(Ok(Arc::new(early.unwrap_or(value))));
+            }
+        };
+        let value = replies.pop().unwrap_or(Value::Null);
+        let field_ttls = replies.get(1).map(left_of_fields);
+        let ttl_ms = match (replies.first(), field_ttls) {
+            (Some(Value::Integer(ttl @ 0..)), fields) => {
+                Some((*ttl as u64).min(fields.flatten().unwrap_or(u64::MAX)))
+            }
+            (_, fields) => fields.flatten(),
+        };
+        // What was not tracked, for whatever reason, is not kept.
+        let is_kept = early.is_none()
+            && codec::failure(&value).is_none()
+            && replies.iter().all(|reply| codec::failure(reply).is_none());
+        let fetched = Fetched { value: &value, asked_ms, ttl_ms, cap: self.options.ttl_cap };
+        self.near.land(flight, is_kept.then_some(&fetched));
+        flight.slot.fill(Ok(Arc::new(value)));
+    }
+
+    /// Hears what is no longer true (R8).
+    fn hear(&self, parts: &[Value]) -> Result<(), Over> {
+        let (Some(Value::Bulk(kind) | Value::Simple(kind)), rest) = (parts.first(), parts.get(1)) else {
+            return Ok(());
+        };
+        match (&kind[..], rest) {
+            (b"invalidate", Some(Value::Array(keys))) => {
+                for key in keys {
+                    if let Value::Bulk(key) = key {
+                        self.near.hear(key);
+                    }
+                }
+            }
+            (b"invalidate", _) => self.near.drop_all(),
+            (b"tracking-redir-broken", _) => return Err(Over::Protocol),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a remote says of itself in its greeting.
+pub(super) struct Greeted {
+    pub(super) role: Vec<u8>,
+    pub(super) version: Vec<u8>,
+}
+
+impl Greeted {
+    /// Messages stand within replies of servers before 7.2.
+    fn can_track(&self) -> bool {
+        let mut parts =
+            self.version.split(|byte| *byte == b'.').map(|part| crate::num::parse_u64(part).unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (7, 2)
+    }
+}
+
+fn is_primary(role: &Value) -> bool {
+    match role {
+        Value::Array(parts) => matches!(parts.first(), Some(Value::Bulk(role)) if role == b"master"),
+        // A user who may not ask does not know.
+        value => codec::failure(value).is_some_and(|told| told.starts_with(b"NOPERM")),
+    }
+}
+
+/// The least time that any of a hash's fields has left, of those that end.
+fn left_of_fields(reply: &Value) -> Option<u64> {
+    let Value::Array(fields) = reply else { return None };
+    let left = fields.iter().filter_map(|field| match field {
+        Value::Integer(left @ 0..) => Some(*left as u64),
+        _ => None,
+    });
+    left.min()
+}
