@@ -267,8 +267,7 @@ impl Link {
         self.live.store(Some(live.clone()));
         let mut proven_ms = self.near.now_ms();
         let _why = self.read(&live, &mut proven_ms);
-        self.live.store(None);
-        // First nothing is served any more, then it goes (R3).
+        // First nothing is served any more, then it goes (R3), and only then is anybody told that there is no link.
         match self.options.on_down {
             OnDown::Stale(time) if !self.is_closing.load(Ordering::Acquire) => {
                 self.near.lease(proven_ms + (time.as_millis() as u64).max(self.bound_ms()));
@@ -278,6 +277,7 @@ impl Link {
                 self.near.drop_all();
             }
         }
+        self.live.store(None);
         let mut out = live.out.lock();
         out.is_over = true;
         let lost = std::mem::take(&mut out.queue);
