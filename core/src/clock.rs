@@ -32,6 +32,9 @@ struct Leased {
     start: Instant,
     /// Unix microseconds at the start.
     start_us: u64,
+    /// What [`os::late_steady_ms`](crate::os::late_steady_ms) said at the start.
+    #[cfg(feature = "remote")]
+    start_tick_ms: Option<u64>,
     /// In milliseconds of this clock: from then on every deadline has passed.
     until_ms: AtomicU64,
 }
@@ -39,6 +42,16 @@ struct Leased {
 impl Leased {
     fn now_us(&self) -> u64 {
         self.start_us + self.start.elapsed().as_micros() as u64
+    }
+
+    /// Its time in milliseconds, off by less than [`LATE_MS`]: the ticks that it is reckoned from are late by half of that at most.
+    #[inline]
+    fn late_ms(&self) -> u64 {
+        #[cfg(feature = "remote")]
+        if let (Some(start_ms), Some(now_ms)) = (self.start_tick_ms, crate::os::late_steady_ms()) {
+            return self.start_us / 1000 + (now_ms - start_ms);
+        }
+        self.now_us() / 1000
     }
 }
 
@@ -115,7 +128,8 @@ impl Clock {
     #[cfg(feature = "remote")]
     pub(crate) fn leased() -> Self {
         let start_us = system_us();
-        let leased = Leased { start: Instant::now(), start_us, until_ms: AtomicU64::new(0) };
+        let start_tick_ms = crate::os::late_steady_ms();
+        let leased = Leased { start: Instant::now(), start_us, start_tick_ms, until_ms: AtomicU64::new(0) };
         let coarse_ms = AtomicU64::new(start_us / 1000);
         let stands_at_us = AtomicU64::new(LEASED);
         Self { source: Arc::new(Source { is_manual: false, stands_at_us, coarse_ms, leased: Some(leased) }) }
@@ -226,8 +240,8 @@ impl Clock {
     #[inline(never)]
     fn has_passed_leased(&self, deadline_ms: u64) -> bool {
         let Some(leased) = &self.source.leased else { return deadline_ms <= self.now_ms() };
-        let now_ms = leased.now_us() / 1000;
-        deadline_ms <= now_ms || leased.until_ms.load(Ordering::Acquire) <= now_ms
+        let end_ms = deadline_ms.min(leased.until_ms.load(Ordering::Acquire));
+        end_ms <= leased.late_ms() + LATE_MS && end_ms <= leased.now_us() / 1000
     }
 
     /// Brings the coarse time up to date.

@@ -100,14 +100,28 @@ impl Frozen {
 #[inline]
 pub(crate) fn late_ms() -> Option<u64> {
     #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
-    {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the system fills in the structure, which outlives the call.
-        let failed = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut time) };
-        (failed == 0).then(|| time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000)
-    }
+    return tick_ms(libc::CLOCK_REALTIME_COARSE);
     #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
     None
+}
+
+/// As [`late_ms`], but since some moment that does not change while the system runs, whoever sets its time.
+#[cfg(feature = "remote")]
+#[inline]
+pub(crate) fn late_steady_ms() -> Option<u64> {
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+    return tick_ms(libc::CLOCK_MONOTONIC_COARSE);
+    #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
+    None
+}
+
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+#[inline(always)]
+fn tick_ms(clock: libc::clockid_t) -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the system fills in the structure, which outlives the call.
+    let failed = unsafe { libc::clock_gettime(clock, &mut time) };
+    (failed == 0).then(|| time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000)
 }
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark shows its results")]
 
 mod measure;
+mod remote;
 mod stores;
 mod valkey;
 
@@ -75,6 +76,7 @@ const PEERS: &[(&str, Run)] = &[
         let name = format!("{}, Unix socket, one client", valkey::name());
         compare::<Valkey>(plan, &name, Goals::new(150.0, 60.0, f64::NAN, 50.0, f64::NAN));
     }),
+    ("remote", |plan| remote::run((LARGE / plan.large) as usize, plan.rounds)),
     ("valkey-memory", |plan| valkey::memory(LARGE / plan.large)),
     ("valkey-calls", |plan| valkey::calls(LARGE / plan.large)),
     ("valkey-scripts", |_| valkey::scripts()),
@@ -170,7 +172,7 @@ fn inserted<S: Store>(keys: &[Key]) -> (S, f64) {
 fn compare<P: Store>(plan: &Plan, peer: &str, goals: Goals) {
     let suffix = plan.layout.as_ref().map(|name| format!(", build {name}")).unwrap_or_default();
     let row = |case: &str, rounds: &[(f64, f64)], goal: f64| {
-        print_pair(&format!("{case}{suffix}"), peer, rounds, (!goal.is_nan()).then_some(goal));
+        print_pair("rust", &format!("{case}{suffix}"), peer, rounds, (!goal.is_nan()).then_some(goal));
     };
     {
         let keys = all_keys(SMALL);

@@ -109,14 +109,14 @@ pub fn in_turn(
     (0..=rounds).map(|_| (ours(), theirs())).skip(1).collect()
 }
 
-/// Prints the row of a case: ours beside theirs.
-pub fn print_pair(case: &str, peer: &str, rounds: &[(f64, f64)], goal: Option<f64>) {
+/// Prints the row of a case of a part of the comparison: ours beside theirs.
+pub fn print_pair(face: &str, case: &str, peer: &str, rounds: &[(f64, f64)], goal: Option<f64>) {
     let (ours, _, _) = spread(rounds.iter().map(|(ours, _)| *ours));
     let (theirs, _, _) = spread(rounds.iter().map(|(_, theirs)| *theirs));
     let (ratio, low, high) = spread(rounds.iter().map(|(ours, theirs)| theirs / ours));
     let goal = goal.map_or("null".into(), |goal| goal.to_string());
     println!(
-        r#"{{"face":"rust","case":"{case}","ours_ns":{ours:.1},"peer":"{peer}","peer_ns":{theirs:.1},"ratio":{ratio:.3},"low":{low:.3},"high":{high:.3},"goal_ns":null,"goal_ratio":{goal}}}"#
+        r#"{{"face":"{face}","case":"{case}","ours_ns":{ours:.1},"peer":"{peer}","peer_ns":{theirs:.1},"ratio":{ratio:.3},"low":{low:.3},"high":{high:.3},"goal_ns":null,"goal_ratio":{goal}}}"#
     );
 }
 

@@ -31,7 +31,7 @@ impl Server {
     }
 
     /// As [`Server::start`], with more options.
-    fn with(options: &[&str]) -> Self {
+    pub fn with(options: &[&str]) -> Self {
         let program = std::env::var_os("KEYSTEAD_ORACLE").expect("KEYSTEAD_ORACLE names a valkey-server");
         let folder = std::env::temp_dir().join(format!("keystead-compare-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the socket");

@@ -67,16 +67,15 @@ struct Out {
 
 /// A request that was sent, or is about to be.
 struct Pending {
-    /// Replies in front of the one that counts.
-    skip: usize,
-    /// One of those was an error.
-    early: Option<Value>,
+    /// Replies in front of the one that answers, which are still to come, and those that have.
+    before: usize,
+    early: Vec<Value>,
     sent_ms: u64,
     kind: Kind,
 }
 
 enum Kind {
-    Fetch { flight: Arc<Flight>, has_fields: bool },
+    Fetch(Arc<Flight>),
     Call(Arc<Slot>),
     Beat,
     Role,
@@ -138,10 +137,12 @@ impl Link {
         self.live.load().is_some()
     }
 
-    /// Asks for what a command says of a key, and then for how long the remote keeps it, at one moment. False if there is no link: nobody will land the flight.
+    /// Asks for how long the remote keeps a key, and then for what a command says of it. False if there is no link: nobody will land the flight.
+    ///
+    /// The link tracks whatever it reads, since it reads for nothing else: that takes two commands, where to ask for tracking and for one moment (`CLIENT CACHING`, `MULTI`) took five. What
+    /// is written between the two is told between their replies, so that the time of the one is not taken for that of the other.
     pub(super) fn fetch(&self, flight: &Arc<Flight>, argv: &[&[u8]], fields: &[&[u8]]) -> bool {
         let mut bytes = Vec::with_capacity(128 + 2 * codec::encoded_len(argv));
-        bytes.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n*1\r\n$5\r\nMULTI\r\n");
         codec::encode(&mut bytes, &[b"PTTL", &flight.key]);
         if !fields.is_empty() {
             let mut count = itoa::Buffer::new();
@@ -149,9 +150,8 @@ impl Link {
             codec::encode(&mut bytes, &[&words, fields].concat());
         }
         codec::encode(&mut bytes, argv);
-        bytes.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
-        let skip = 4 + usize::from(!fields.is_empty());
-        self.send(&bytes, skip, Kind::Fetch { flight: flight.clone(), has_fields: !fields.is_empty() })
+        let before = 1 + usize::from(!fields.is_empty());
+        self.send(&bytes, before, Kind::Fetch(flight.clone()))
     }
 
     /// Sends a command that depends on no session. `None` if there is no link: it was not sent.
@@ -162,13 +162,13 @@ impl Link {
         self.send(&bytes, 0, Kind::Call(slot.clone())).then_some(slot)
     }
 
-    fn send(&self, bytes: &[u8], skip: usize, kind: Kind) -> bool {
+    fn send(&self, bytes: &[u8], before: usize, kind: Kind) -> bool {
         let live = self.live.load_full();
-        live.is_some_and(|live| self.send_on(&live, bytes, skip, kind))
+        live.is_some_and(|live| self.send_on(&live, bytes, before, kind))
     }
 
-    fn send_on(&self, live: &Live, bytes: &[u8], skip: usize, kind: Kind) -> bool {
-        let is_fetch = matches!(kind, Kind::Fetch { .. });
+    fn send_on(&self, live: &Live, bytes: &[u8], before: usize, kind: Kind) -> bool {
+        let is_fetch = matches!(kind, Kind::Fetch(_));
         let mut out = live.out.lock();
         while is_fetch && out.fetches >= MOST_FETCHES && !out.is_over {
             out = live.moved.wait(out, None);
@@ -179,7 +179,7 @@ impl Link {
         let sent_ms = self.near.now_ms();
         out.fetches += usize::from(is_fetch);
         out.last_sent_ms = sent_ms;
-        out.queue.push_back(Pending { skip, early: None, sent_ms, kind });
+        out.queue.push_back(Pending { before, early: Vec::new(), sent_ms, kind });
         out.unsent.extend_from_slice(bytes);
         if out.is_writing {
             // Who writes will write this, too.
@@ -239,7 +239,7 @@ impl Link {
         if hello.as_ref().is_ok_and(|greeted| greeted.role != b"master") {
             return Err(std::io::Error::other("it is no primary"));
         }
-        if !tracks || !greeting.is_ok(&[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"])? {
+        if !tracks || !greeting.is_ok(&[b"CLIENT", b"TRACKING", b"ON"])? {
             self.is_refused.store(true, Ordering::Relaxed);
             return Ok(None);
         }
@@ -291,7 +291,7 @@ impl Link {
 
     fn answer(&self, kind: Kind, answer: Answer) {
         match kind {
-            Kind::Fetch { flight, .. } => {
+            Kind::Fetch(flight) => {
                 self.near.land(&flight, None);
                 flight.slot.fill(answer);
             }
@@ -355,28 +355,24 @@ impl Link {
             return Err(Over::Protocol);
         }
         if let Value::Push(parts) = &value {
-            return self.hear(parts);
+            return self.hear(live, parts);
         }
         let mut out = live.out.lock();
         let Some(first) = out.queue.front_mut() else { return Err(Over::Protocol) };
-        if first.skip > 0 {
-            first.skip -= 1;
-            if codec::failure(&value).is_some() {
-                first.early.get_or_insert(value);
-            }
+        if first.before > 0 {
+            first.before -= 1;
+            first.early.push(value);
             return Ok(());
         }
         let Some(pending) = out.queue.pop_front() else { return Err(Over::Protocol) };
-        out.fetches -= usize::from(matches!(pending.kind, Kind::Fetch { .. }));
+        out.fetches -= usize::from(matches!(pending.kind, Kind::Fetch(_)));
         drop(out);
         live.moved.notify_all();
         // What it said before it replied was said after this was asked.
         *proven_ms = pending.sent_ms;
         self.near.lease(pending.sent_ms + self.bound_ms());
         match pending.kind {
-            Kind::Fetch { flight, has_fields } => {
-                self.land(&flight, has_fields, pending.sent_ms, pending.early, value);
-            }
+            Kind::Fetch(flight) => self.land(&flight, pending.sent_ms, &pending.early, value),
             Kind::Role => return is_primary(&value).then_some(()).ok_or(Over::NoPrimary),
             Kind::Beat => {}
             Kind::Call(slot) => slot.fill(Ok(Arc::new(value))),
@@ -384,50 +380,58 @@ impl Link {
         Ok(())
     }
 
-    fn land(&self, flight: &Flight, has_fields: bool, asked_ms: u64, early: Option<Value>, value: Value) {
-        let count = 2 + usize::from(has_fields);
-        let mut replies = match value {
-            Value::Array(replies) if replies.len() == count => replies,
-            value => {
-                self.near.land(flight, None);
-                return flight.slot.fill(Ok(Arc::new(early.unwrap_or(value))));
-            }
+    /// `early` is how long the key has left, and its fields if it was asked for some.
+    fn land(&self, flight: &Flight, asked_ms: u64, early: &[Value], value: Value) {
+        let left = |reply: &Value| match reply {
+            Value::Integer(left @ 0..) => Some(*left as u64),
+            _ => None,
         };
-        let value = replies.pop().unwrap_or(Value::Null);
-        let field_ttls = replies.get(1).map(left_of_fields);
-        let ttl_ms = match (replies.first(), field_ttls) {
-            (Some(Value::Integer(ttl @ 0..)), fields) => {
-                Some((*ttl as u64).min(fields.flatten().unwrap_or(u64::MAX)))
-            }
-            (_, fields) => fields.flatten(),
-        };
-        // What was not tracked, for whatever reason, is not kept.
-        let is_kept = early.is_none()
-            && codec::failure(&value).is_none()
-            && replies.iter().all(|reply| codec::failure(reply).is_none());
+        let of_fields = early.get(1).and_then(|fields| match fields {
+            Value::Array(fields) => fields.iter().filter_map(left).min(),
+            _ => None,
+        });
+        let ttl_ms = early.first().and_then(left).into_iter().chain(of_fields).min();
+        let is_kept = early.iter().chain([&value]).all(|reply| codec::failure(reply).is_none());
         let fetched = Fetched { value: &value, asked_ms, ttl_ms, cap: self.options.ttl_cap };
         self.near.land(flight, is_kept.then_some(&fetched));
         flight.slot.fill(Ok(Arc::new(value)));
     }
 
     /// Hears what is no longer true (R8).
-    fn hear(&self, parts: &[Value]) -> Result<(), Over> {
+    fn hear(&self, live: &Live, parts: &[Value]) -> Result<(), Over> {
         let (Some(Value::Bulk(kind) | Value::Simple(kind)), rest) = (parts.first(), parts.get(1)) else {
             return Ok(());
         };
         match (&kind[..], rest) {
             (b"invalidate", Some(Value::Array(keys))) => {
+                let keys = keys
+                    .iter()
+                    .filter_map(|key| if let Value::Bulk(key) = key { Some(&key[..]) } else { None });
                 for key in keys {
-                    if let Value::Bulk(key) = key {
-                        self.near.hear(key);
-                    }
+                    self.near.hear(key);
+                    live.soil_half(|half| *half.key == *key);
                 }
             }
-            (b"invalidate", _) => self.near.drop_all(),
+            (b"invalidate", _) => {
+                self.near.drop_all();
+                live.soil_half(|_| true);
+            }
             (b"tracking-redir-broken", _) => return Err(Over::Protocol),
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Live {
+    /// A key has changed: if it is the one whose time has come and whose value has not, they are not of one moment.
+    fn soil_half(&self, is_it: impl FnOnce(&Flight) -> bool) {
+        if let Some(Pending { early, kind: Kind::Fetch(flight), .. }) = self.out.lock().queue.front()
+            && !early.is_empty()
+            && is_it(flight)
+        {
+            flight.soil();
+        }
     }
 }
 
@@ -452,14 +456,4 @@ fn is_primary(role: &Value) -> bool {
         // A user who may not ask does not know.
         value => codec::failure(value).is_some_and(|told| told.starts_with(b"NOPERM")),
     }
-}
-
-/// The least time that any of a hash's fields has left, of those that end.
-fn left_of_fields(reply: &Value) -> Option<u64> {
-    let Value::Array(fields) = reply else { return None };
-    let left = fields.iter().filter_map(|field| match field {
-        Value::Integer(left @ 0..) => Some(*left as u64),
-        _ => None,
-    });
-    left.min()
 }

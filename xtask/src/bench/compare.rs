@@ -14,6 +14,7 @@ pub const PARTS: &[(&str, Bench)] = &[
     ("limits", engine),
     ("files", files),
     ("listener", listener),
+    ("remote", remote),
     ("python", python),
     ("node", node),
     ("c", c),
@@ -88,7 +89,7 @@ fn rust(run: &mut Run) -> Result<(), String> {
     let program = peers(run)?;
     let listed = sh::program(&program, &["--list"]).output().map_err(|error| error.to_string())?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    for peer in listed.lines().filter(|peer| !peer.starts_with("valkey-")) {
+    for peer in listed.lines().filter(|peer| !peer.starts_with("valkey-") && *peer != "remote") {
         run.bench(peer, &mut peer_command(&program, peer, run.part.quick))?;
     }
     // The same GET where the compiler laid it out otherwise: without LTO, in sixteen units.
@@ -162,6 +163,12 @@ fn listener(run: &mut Run) -> Result<(), String> {
         command.env("LD_LIBRARY_PATH", libraries);
     }
     run.bench("compare.py", &mut command)
+}
+
+/// An engine in a real server, beside one in this process and beside redis-rs.
+fn remote(run: &mut Run) -> Result<(), String> {
+    let program = peers(run)?;
+    run.bench("remote", &mut peer_command(&program, "remote", run.part.quick))
 }
 
 /// The wheel and the peers in an environment of their own.

@@ -187,6 +187,9 @@ fn title(part: &str) -> &'static str {
         "listener" => {
             "The listener beside a server of the same version, under redis-benchmark (time on the wall per request)"
         }
+        "remote" => {
+            "A near cache in front of a server on loopback (hits: processor time; misses: time on the wall)"
+        }
         "python" => "Python",
         "node" => "Node",
         _ => "C",

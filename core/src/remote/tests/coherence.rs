@@ -182,18 +182,42 @@ fn r4_silence_ends_what_is_near() {
     until("the remote is back", || matches!(db.get("k"), Ok(Some(_))));
 }
 
-/// R5: replies that are not tracked are not kept.
+/// R5: what can't be told how long it lives is not kept.
 #[test]
-fn r5_what_is_not_tracked_is_not_kept() {
+fn r5_what_has_no_known_end_is_not_kept() {
     let server = Server::start();
     server.set("k", "one");
-    server.state().caching_reply = b"-ERR CLIENT CACHING can be called only when\r\n";
+    server
+        .state()
+        .instead
+        .insert("PTTL", b"-NOPERM this user has no permissions to run the 'pttl' command\r\n".to_vec());
     let engine = server.engine(QUICK);
     let db = database(&engine);
     for _ in 0..3 {
         assert_eq!(get(&db, "k").as_deref(), Some("one"));
     }
     assert_eq!((server.count("GET", "k"), engine.near_stats().unwrap().fills), (3, 0));
+}
+
+/// R1 and R10: a key that is written between the replies of its time and its value.
+#[test]
+fn r10_a_time_and_a_value_are_of_one_moment() {
+    let server = Server::start();
+    let engine = server.engine(QUICK);
+    let db = database(&engine);
+    for message in [&b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"[..], b">2\r\n$10\r\ninvalidate\r\n_\r\n"]
+    {
+        // The key had no end when that was asked for, and has one by now.
+        server.state().instead.insert("PTTL", [b":-1\r\n", message].concat());
+        server.set("k", "one");
+        until("it is not near", || {
+            let (fills, dropped) =
+                (engine.near_stats().unwrap().fills, engine.near_stats().unwrap().fills_dropped);
+            assert_eq!(get(&db, "k").as_deref(), Some("one"));
+            let stats = engine.near_stats().unwrap();
+            stats.fills == fills && stats.fills_dropped == dropped + 1
+        });
+    }
 }
 
 /// R5: a remote that does not track is used without anything near.

@@ -39,7 +39,6 @@ pub(super) struct State {
     pub(super) refuses: bool,
     pub(super) tracking_reply: &'static [u8],
     pub(super) hello_reply: Option<&'static [u8]>,
-    pub(super) caching_reply: &'static [u8],
     pub(super) version: &'static str,
     pub(super) role: &'static str,
     pub(super) connections: usize,
@@ -55,9 +54,6 @@ struct Peer {
     socket: TcpStream,
     unsent: Vec<u8>,
     tracks: bool,
-    caches_next: bool,
-    /// The transaction is of reads to be tracked.
-    caches_all: bool,
     queue: Option<Vec<Vec<Vec<u8>>>>,
     watched: bool,
 }
@@ -94,7 +90,6 @@ impl Server {
             refuses: false,
             tracking_reply: b"+OK\r\n",
             hello_reply: None,
-            caching_reply: b"+OK\r\n",
             version: "9.1.2",
             role: "master",
             connections: 0,
@@ -233,15 +228,7 @@ impl Server {
             let number = state.next;
             let own = socket.try_clone().unwrap();
             socket.set_nodelay(true).unwrap();
-            let peer = Peer {
-                socket,
-                unsent: Vec::new(),
-                tracks: false,
-                caches_next: false,
-                caches_all: false,
-                queue: None,
-                watched: false,
-            };
+            let peer = Peer { socket, unsent: Vec::new(), tracks: false, queue: None, watched: false };
             state.peers.insert(number, peer);
             drop(state);
             let server = self.clone();
@@ -323,8 +310,7 @@ impl State {
             words.get(at).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).unwrap_or_default()
         };
         let name = text(0);
-        let is_greeting =
-            matches!(&*name, "HELLO" | "PING" | "ROLE") || name == "CLIENT" && text(1) != "CACHING";
+        let is_greeting = matches!(&*name, "HELLO" | "PING" | "ROLE") || name == "CLIENT";
         if !is_greeting {
             self.log.push((number, words.clone()));
         }
@@ -334,7 +320,7 @@ impl State {
             "EXEC" => {
                 let Some(peer) = self.peers.get_mut(&number) else { return };
                 let queue = peer.queue.take().unwrap_or_default();
-                let tracks = peer.tracks && std::mem::take(&mut peer.caches_all);
+                let tracks = peer.tracks;
                 peer.watched = false;
                 let mut reply = format!("*{}\r\n", queue.len()).into_bytes();
                 for words in queue {
@@ -356,13 +342,12 @@ impl State {
             }
             "MULTI" => {
                 let Some(peer) = self.peers.get_mut(&number) else { return };
-                peer.caches_all = std::mem::take(&mut peer.caches_next);
                 peer.queue = Some(Vec::new());
                 b"+OK\r\n".to_vec()
             }
             _ => {
                 let Some(peer) = self.peers.get_mut(&number) else { return };
-                let tracks = peer.tracks && std::mem::take(&mut peer.caches_next);
+                let tracks = peer.tracks;
                 self.execute(number, &words, tracks, &mut behind)
             }
         };
@@ -408,12 +393,6 @@ impl State {
                     peer.tracks = self.tracking_reply == b"+OK\r\n";
                 }
                 self.tracking_reply.to_vec()
-            }
-            "CLIENT" if text(1) == "CACHING" => {
-                if let Some(peer) = self.peers.get_mut(&number) {
-                    peer.caches_next = self.caching_reply == b"+OK\r\n";
-                }
-                self.caching_reply.to_vec()
             }
             "PING" => b"+PONG\r\n".to_vec(),
             "ROLE" => [&b"*1\r\n"[..], &bulk(Some(self.role.as_bytes()))].concat(),
