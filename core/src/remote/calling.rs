@@ -36,7 +36,7 @@ impl Inner {
             return false;
         }
         let Some(slot) = link.call(request.argv) else { return false };
-        match backend::wait(|| slot.wait(self.options.timeout)) {
+        match backend::wait(|| link.wait(&slot, self.options.timeout)) {
             Ok(value) => {
                 codec::write(&value, reply);
                 true

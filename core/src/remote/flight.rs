@@ -33,33 +33,49 @@ pub(super) type Answer = Result<Arc<Value>, Lost>;
 /// A place that a reply is put into once, and that any number of threads wait at.
 #[derive(Default)]
 pub(super) struct Slot {
-    answer: Mutex<Option<Answer>>,
+    place: Mutex<SlotPlace>,
     filled: Condvar,
+}
+
+#[derive(Default)]
+struct SlotPlace {
+    answer: Option<Answer>,
+    /// Somebody has to be woken, which is a system call even if it is nobody.
+    has_waiters: bool,
 }
 
 impl Slot {
     /// Gives those who wait their answer, if none has had one.
     pub(super) fn fill(&self, answer: Answer) {
-        let mut place = self.answer.lock();
-        if place.is_none() {
-            *place = Some(answer);
+        let mut place = self.place.lock();
+        if place.answer.is_none() {
+            place.answer = Some(answer);
+            let has_waiters = place.has_waiters;
             drop(place);
-            self.filled.notify_all();
+            if has_waiters {
+                self.filled.notify_all();
+            }
         }
+    }
+
+    /// Whether the answer has come.
+    pub(super) fn is_filled(&self) -> bool {
+        self.place.lock().answer.is_some()
     }
 
     /// Waits for the answer, for so long at most.
     pub(super) fn wait(&self, most: Duration) -> Answer {
         let timer = Clock::system().timer();
-        let mut place = self.answer.lock();
+        let mut place = self.place.lock();
         loop {
-            if let Some(answer) = &*place {
+            if let Some(answer) = &place.answer {
                 return answer.clone();
             }
             let left = most.saturating_sub(timer.elapsed());
             if left.is_zero() {
                 return Err(Lost::Late);
             }
+            place.has_waiters = true;
             place = self.filled.wait(place, Some(left));
         }
     }

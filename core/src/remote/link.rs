@@ -1,7 +1,8 @@
 //! The tracked link: one connection to the remote that reads for the near cache, and by which the remote says what is no longer true.
 //!
-//! One thread reads it, and keeps what comes before it reads on (R1 of `docs/remote.md`): a reply and the invalidation behind it stand in the order in which
-//! the remote did them. Any thread writes: requests of several go together, in the order of the queue of those who wait.
+//! One thread at a time reads it ([`Reader`]), and keeps what comes before it reads on (R1 of `docs/remote.md`): a reply and the invalidation behind it stand in the order in which
+//! the remote did them. That is the thread of the link, or one that waits for its own reply: to be woken by another would take as long as the remote does.
+//! Any thread writes: requests of several go together, in the order of the queue of those who wait.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use super::flight::{Answer, Flight, Lost, Slot};
 use super::near::{Fetched, Near};
 use super::plain::Greeting;
 use super::transport::{Transport, is_silence};
+use crate::clock::Clock;
 use crate::resp::{Decoder, Value};
 use crate::sync::{Arc, Condvar, Mutex};
 
@@ -25,6 +27,8 @@ use crate::sync::{Arc, Condvar, Mutex};
 const MOST_FETCHES: usize = 64;
 /// Heartbeats between two looks at whether the remote is a primary still (R12).
 const ROLE_EVERY: u32 = 5;
+/// So long after a caller has read, another may; the thread of the link looks less often meanwhile.
+const CALLERS_READ: Duration = Duration::from_millis(1);
 /// How long a remote that refuses tracking is left alone before it is asked again.
 const REFUSED: Duration = Duration::from_secs(60);
 
@@ -52,6 +56,27 @@ struct Live {
     out: Mutex<Out>,
     /// Something left the queue.
     moved: Condvar,
+    reader: Mutex<Reader>,
+    /// When a caller read last, in the engine's milliseconds.
+    caller_read_ms: AtomicU64,
+    /// A caller has left replies of others to the thread of the link, which waits there while callers read.
+    left: (Mutex<Left>, Condvar),
+}
+
+#[derive(Default)]
+struct Left {
+    is_left: bool,
+    /// The thread of the link waits there.
+    is_awaited: bool,
+}
+
+/// Who has it reads the link.
+struct Reader {
+    decoder: Decoder,
+    buffer: Vec<u8>,
+    /// When what was answered last had been sent: until then it is known that all that was said had been heard.
+    proven_ms: u64,
+    is_over: bool,
 }
 
 #[derive(Default)]
@@ -61,6 +86,8 @@ struct Out {
     unsent: Vec<u8>,
     is_writing: bool,
     fetches: usize,
+    /// Threads that wait until fewer fetches are under way.
+    waiting: usize,
     last_sent_ms: u64,
     is_over: bool,
 }
@@ -171,7 +198,9 @@ impl Link {
         let is_fetch = matches!(kind, Kind::Fetch(_));
         let mut out = live.out.lock();
         while is_fetch && out.fetches >= MOST_FETCHES && !out.is_over {
+            out.waiting += 1;
             out = live.moved.wait(out, None);
+            out.waiting -= 1;
         }
         if out.is_over {
             return false;
@@ -245,8 +274,7 @@ impl Link {
         }
         let proven_ms = self.near.now_ms();
         greeting.select(self.address.db)?;
-        let tick = self.options.heartbeat.min(self.options.deadline) / 4;
-        transport.set_read_timeout(tick.max(Duration::from_millis(1)))?;
+        transport.set_read_timeout(self.tick())?;
         self.is_refused.store(false, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::Relaxed);
         // Where old values were served meanwhile, they end here.
@@ -255,7 +283,45 @@ impl Link {
         self.near.lease(proven_ms + self.bound_ms());
         self.breaker.succeeded();
         let out = Out { last_sent_ms: proven_ms, ..Out::default() };
-        Ok(Some(Live { transport, out: Mutex::new(out), moved: Condvar::default() }))
+        let reader =
+            Reader { decoder: Decoder::default(), buffer: vec![0; 64 << 10], proven_ms, is_over: false };
+        Ok(Some(Live {
+            transport,
+            out: Mutex::new(out),
+            moved: Condvar::default(),
+            reader: Mutex::new(reader),
+            caller_read_ms: AtomicU64::new(0),
+            left: Default::default(),
+        }))
+    }
+
+    fn tick(&self) -> Duration {
+        (self.options.heartbeat.min(self.options.deadline) / 4).max(Duration::from_millis(1))
+    }
+
+    /// Waits for an answer, for so long at most: reads the link meanwhile, if nobody does.
+    pub(super) fn wait(&self, slot: &Slot, most: Duration) -> Answer {
+        let timer = Clock::system().timer();
+        let Some(live) = self.live.load_full() else { return slot.wait(most) };
+        if let Some(mut reader) = live.reader.try_lock() {
+            while !slot.is_filled() && !reader.is_over && timer.elapsed() < most {
+                live.caller_read_ms.store(self.near.now_ms(), Ordering::Relaxed);
+                if self.read_on(&live, &mut reader).is_err() {
+                    // The thread of the link finds it ended.
+                    live.transport.shut_down();
+                    break;
+                }
+            }
+            drop(reader);
+            if !live.out.lock().queue.is_empty() {
+                let mut left = live.left.0.lock();
+                left.is_left = true;
+                if left.is_awaited {
+                    live.left.1.notify_all();
+                }
+            }
+        }
+        slot.wait(most.saturating_sub(timer.elapsed()))
     }
 
     fn bound_ms(&self) -> u64 {
@@ -265,25 +331,29 @@ impl Link {
     fn serve(&self, live: Live) {
         let live = Arc::new(live);
         self.live.store(Some(live.clone()));
-        let mut proven_ms = self.near.now_ms();
-        let _why = self.read(&live, &mut proven_ms);
+        let _why = self.watch(&live);
         // First nothing is served any more, then it goes (R3), and only then is anybody told that there is no link.
+        self.near.lease(0);
+        live.transport.shut_down();
+        // Who reads has vouched for it once more, perhaps.
+        let mut reader = live.reader.lock();
+        reader.is_over = true;
         match self.options.on_down {
             OnDown::Stale(time) if !self.is_closing.load(Ordering::Acquire) => {
-                self.near.lease(proven_ms + (time.as_millis() as u64).max(self.bound_ms()));
+                self.near.lease(reader.proven_ms + (time.as_millis() as u64).max(self.bound_ms()));
             }
             _ => {
                 self.near.lease(0);
                 self.near.drop_all();
             }
         }
+        drop(reader);
         self.live.store(None);
         let mut out = live.out.lock();
         out.is_over = true;
         let lost = std::mem::take(&mut out.queue);
         drop(out);
         live.moved.notify_all();
-        live.transport.shut_down();
         for pending in lost {
             self.answer(pending.kind, Err(Lost::Link));
         }
@@ -300,27 +370,12 @@ impl Link {
         }
     }
 
-    fn read(&self, live: &Live, proven_ms: &mut u64) -> Over {
-        let mut decoder = Decoder::default();
-        let mut buffer = vec![0; 64 << 10];
+    /// Reads what no caller does, and looks whether the remote is there, until the link is over.
+    fn watch(&self, live: &Live) -> Over {
         let mut beats = 0;
         loop {
-            match live.transport.read(&mut buffer) {
-                Ok(0) => return Over::Closed,
-                Ok(len) => decoder.feed(&buffer[..len]),
-                Err(error) if is_silence(&error) => {}
-                Err(_) => return Over::Closed,
-            }
-            loop {
-                match decoder.next() {
-                    Ok(Some(value)) => {
-                        if let Err(over) = self.take(live, value, proven_ms) {
-                            return over;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(_) => return Over::Protocol,
-                }
+            if let Err(over) = self.read_what_is_left(live) {
+                return over;
             }
             if self.is_closing.load(Ordering::Acquire) {
                 return Over::Closed;
@@ -341,6 +396,45 @@ impl Link {
                     false => (b"*1\r\n$4\r\nPING\r\n", Kind::Beat),
                 };
                 self.send_on(live, bytes, 0, kind);
+            }
+        }
+    }
+
+    fn read_what_is_left(&self, live: &Live) -> Result<(), Over> {
+        let last_ms = live.caller_read_ms.load(Ordering::Relaxed);
+        if self.near.now_ms() <= last_ms + CALLERS_READ.as_millis() as u64 {
+            // Callers read for themselves, until one has its reply before others have theirs.
+            let mut left = live.left.0.lock();
+            if !left.is_left {
+                left.is_awaited = true;
+                left = live.left.1.wait(left, Some(CALLERS_READ));
+                left.is_awaited = false;
+            }
+            if !std::mem::take(&mut left.is_left) {
+                return Ok(());
+            }
+        } else if !live.transport.wait(self.tick()) {
+            return Ok(());
+        }
+        let Some(mut reader) = live.reader.try_lock() else { return Ok(()) };
+        // Where nothing comes, it is time to look how long that has been so.
+        while self.read_on(live, &mut reader)? && !live.out.lock().queue.is_empty() {}
+        Ok(())
+    }
+
+    /// Reads once, and takes what is complete. False: nothing has come for a while.
+    fn read_on(&self, live: &Live, reader: &mut Reader) -> Result<bool, Over> {
+        match live.transport.read(&mut reader.buffer) {
+            Ok(0) => return Err(Over::Closed),
+            Ok(len) => reader.decoder.feed(&reader.buffer[..len]),
+            Err(error) if is_silence(&error) => return Ok(false),
+            Err(_) => return Err(Over::Closed),
+        }
+        loop {
+            match reader.decoder.next() {
+                Ok(Some(value)) => self.take(live, value, &mut reader.proven_ms)?,
+                Ok(None) => return Ok(true),
+                Err(_) => return Err(Over::Protocol),
             }
         }
     }
@@ -366,8 +460,11 @@ impl Link {
         }
         let Some(pending) = out.queue.pop_front() else { return Err(Over::Protocol) };
         out.fetches -= usize::from(matches!(pending.kind, Kind::Fetch(_)));
+        let has_waiters = out.waiting > 0;
         drop(out);
-        live.moved.notify_all();
+        if has_waiters {
+            live.moved.notify_all();
+        }
         // What it said before it replied was said after this was asked.
         *proven_ms = pending.sent_ms;
         self.near.lease(pending.sent_ms + self.bound_ms());

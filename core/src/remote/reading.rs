@@ -58,7 +58,7 @@ impl Inner {
     }
 
     fn fetched(&self, near: &Near, link: &Link, wanted: &Wanted<'_>) -> Answer {
-        backend::wait(|| under_way(near, link, wanted).slot.wait(self.options.timeout))
+        backend::wait(|| link.wait(&under_way(near, link, wanted).slot, self.options.timeout))
     }
 
     /// The strings of keys, from what is near and else by fetches that go together. False: they can't be had so.
@@ -90,7 +90,7 @@ impl Inner {
                 Err(flight) => flight,
             };
             let left = self.options.timeout.saturating_sub(timer.elapsed());
-            match backend::wait(|| flight.slot.wait(left)) {
+            match backend::wait(|| link.wait(&flight.slot, left)) {
                 // What holds no string is no string, for MGET.
                 Ok(value) if codec::failure(&value).is_some_and(|told| told.starts_with(b"WRONGTYPE")) => {
                     reply.null()

@@ -2,9 +2,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -66,6 +68,18 @@ impl Transport {
     /// The system refuses.
     pub(super) fn set_read_timeout(&self, time: Duration) -> io::Result<()> {
         self.socket.set_read_timeout(time)
+    }
+
+    /// Waits until there is something to read, for so long at most, and says whether there is.
+    pub(super) fn wait(&self, most: Duration) -> bool {
+        let fd = match &self.socket {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        };
+        let most = Timespec::try_from(most).ok();
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        // An error is one that reading tells, too.
+        poll(&mut fds, most.as_ref()).map_or(true, |ready| ready > 0)
     }
 
     /// Reads what has come, or waits for it; 0 bytes are the end. For one thread at a time.

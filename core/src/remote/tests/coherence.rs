@@ -156,6 +156,31 @@ fn r3_a_link_that_ends_within_a_message_is_lost() {
     }
 }
 
+/// R4: a network that swallows everything is noticed within the bound though calls wait: the link is lost, and nobody vouches for it meanwhile.
+#[test]
+fn r4_silence_is_noticed_while_calls_wait() {
+    let server = Server::start();
+    server.set("k", "one");
+    let engine = server.engine("heartbeat=100ms&deadline=300ms&timeout=5s&connect_timeout=100ms");
+    let db = database(&engine);
+    settle(&server, &db, "k");
+    server.freeze();
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..8)
+            .map(|number| {
+                scope.spawn({
+                    let db = &db;
+                    move || db.get(format!("other {number}")).map(|_| ())
+                })
+            })
+            .collect();
+        until("the link is lost", || !engine.near_stats().unwrap().is_linked);
+        server.thaw();
+        waiting.into_iter().for_each(|waiting| drop(waiting.join().unwrap()));
+    });
+    until("the remote is back", || matches!(db.get("k"), Ok(Some(_))));
+}
+
 /// R4: a network that swallows everything is noticed within the bound, by every read.
 #[test]
 fn r4_silence_ends_what_is_near() {
