@@ -58,12 +58,13 @@ def environment(request):
         port = place if place == "in process" else str(request.getfixturevalue("port"))
         path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
         redirected = {"SUITE_PORT": port, "PYTHONPATH": str(HERE / "redirected")}
-        # cachelib starts no server of its own on CI; dogpile and kombu ask where there is one.
+        # cachelib starts no server of its own on CI; dogpile and kombu ask where there is one. kombu's tests have proxies, too, which are no connections of
+        # redis-py's, so they are told the port itself.
         asked = {
             "CI": "true",
             "DOGPILE_REDIS_PORT": "6379",
             "REDIS_HOST": "127.0.0.1",
-            "REDIS_6379_TCP": "6379",
+            "REDIS_6379_TCP": "6379" if place == "in process" else port,
         }
         return {**os.environ, **redirected, **asked, "PATH": path}
 
@@ -129,7 +130,8 @@ def test_django(place, unpacked, environment, tmp_path, request):
     if place == "in process":
         location, options = "keystead://django/1", {"pool_class": "keystead.redis.Pool"}
     else:
-        location, options = f"redis://127.0.0.1:{request.getfixturevalue('port')}/1", {}
+        # A database in the URL would go before those that the tests name in options.
+        location, options = f"redis://127.0.0.1:{request.getfixturevalue('port')}", {}
     settings = SETTINGS.replace("LOCATION,", f"{location!r},").replace("OPTIONS}}", f"{options!r}}}}}")
     (tmp_path / "settings_keystead.py").write_text(settings)
     variables = {**environment(place), "PYTHONPATH": str(tmp_path)}
