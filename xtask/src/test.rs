@@ -420,6 +420,18 @@ fn long() -> Result<Outcome, String> {
         sum += tests("long", &mut property)?;
     }
     sum += fuzz::run("long", TIME)?;
+    // The contract of `docs/remote.md`: races that come out right once have to do so always.
+    const ON_THE_FAKE: usize = 200;
+    const ON_REAL_ONES: usize = 20;
+    for _ in 0..ON_THE_FAKE {
+        let arguments = ["test", "-p", "keystead", "--features", "cli", "--lib", "remote::"];
+        sum += tests("long", &mut sh::cargo(&arguments))?;
+    }
+    for _ in 0..ON_REAL_ONES {
+        if let Some(mut remote) = beside_oracle("long", &["remote"])? {
+            sum += tests("long", &mut remote)?;
+        }
+    }
     Ok(Outcome::Ran(sum))
 }
 
