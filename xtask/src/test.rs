@@ -458,8 +458,18 @@ fn tsan() -> Result<Outcome, String> {
 
 /// `cargo test` of some of the engine's own tests under a sanitizer, on the stable toolchain.
 pub fn sanitized_cargo(name: &str, flags: &str, which: &[&str]) -> Command {
-    let mut command =
-        sh::cargo(&["test", "-p", "keystead", "--target", HOST, "--profile", "sanitized", "--lib"]);
+    let mut command = sh::cargo(&[
+        "test",
+        "-p",
+        "keystead",
+        "--features",
+        "remote",
+        "--target",
+        HOST,
+        "--profile",
+        "sanitized",
+        "--lib",
+    ]);
     command
         .args(which)
         .env("RUSTC_BOOTSTRAP", "1")

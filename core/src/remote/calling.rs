@@ -119,6 +119,42 @@ impl Inner {
         }
     }
 
+    /// Executes commands that go together over a plain connection, and returns which were refused, in their order. As [`Inner::execute_plain`], but nothing is tried again: where the replies
+    /// end, errors stand in their place.
+    pub(super) fn execute_together(
+        &self,
+        side: &Side,
+        request: &Request<'_>,
+        commands: &[&[&[u8]]],
+        own: &mut Option<Plain>,
+        reply: &mut Reply,
+    ) -> (Vec<bool>, bool) {
+        let mut refused = Vec::with_capacity(commands.len());
+        let error = match self.connection(side, request, own) {
+            Err(error) => Some(Error::io(format_args!("the remote {}", self.address.endpoint), &error)),
+            Ok(Err(told)) => Some(codec::error(&told)),
+            Ok(Ok(mut plain)) => {
+                let executed = plain.execute_all(commands, self.options.timeout, |frame| {
+                    refused.push(frame.first() == Some(&b'-'));
+                    write_frame(frame, request.resp3, reply);
+                });
+                let error = executed.err().map(|lost| lost.error(&self.address.endpoint));
+                if error.is_none() {
+                    side.breaker.succeeded();
+                    *own = Some(plain);
+                } else {
+                    side.breaker.failed();
+                }
+                error
+            }
+        };
+        if let Some(error) = &error {
+            (refused.len()..commands.len()).for_each(|_| reply.error(error));
+            refused.resize(commands.len(), true);
+        }
+        (refused, error.is_none())
+    }
+
     /// A connection for a request, in its database; inside is what the remote refuses that with.
     fn connection(
         &self,

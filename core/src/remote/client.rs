@@ -1,8 +1,9 @@
 //! A session's client at a remote: its database, protocol, transaction and watched keys, on a connection that is its own as long as there is any of these.
 
 use super::calling::Request;
+use super::near::Writing;
 use super::plain::Plain;
-use super::{Inner, Side};
+use super::{Inner, Side, Written};
 use crate::backend::{self, Connection};
 use crate::command::spec::Flags;
 use crate::command::{Reply, keys};
@@ -111,6 +112,33 @@ impl Client {
         }
     }
 
+    /// The writes of commands that go together are about to be sent, and those of a transaction that was open before.
+    fn begin_writes<'s>(
+        &self,
+        side: &'s Side,
+        commands: &[&[&[u8]]],
+        founds: &[Option<&Found>],
+    ) -> Option<Writing<'s>> {
+        let near = side.near.as_ref()?;
+        let (mut written, mut is_whole) = (Vec::new(), false);
+        for (argv, found) in commands.iter().zip(founds) {
+            let Some(found) = found else { continue };
+            match side.written_by(self.db, found, argv) {
+                Written::Nothing => {}
+                Written::Keys(keys) => written.extend(keys),
+                Written::Everything => is_whole = true,
+            }
+        }
+        if let Some(transaction) = &self.transaction {
+            is_whole |= transaction.is_whole;
+            written.extend(transaction.keys.iter().map(|key| &**key).filter(|_| self.db == near.db));
+        }
+        if is_whole {
+            return Some(near.begin_flush());
+        }
+        (!written.is_empty()).then(|| near.begin_write(written))
+    }
+
     /// Leaves its connection to others, if nothing is kept there.
     fn let_go(&mut self, side: &Side) {
         if self.is_plain()
@@ -174,6 +202,14 @@ impl Effect {
         }
     }
 
+    /// Whether what follows depends on it in a way that only its reply tells.
+    fn goes_alone(self) -> bool {
+        !matches!(
+            self,
+            Effect::None | Effect::Multi | Effect::Exec | Effect::Discard | Effect::Watch | Effect::Unwatch
+        )
+    }
+
     /// Whether the connection has to stay the client's, to see what comes of it.
     fn keeps(self) -> bool {
         !matches!(self, Effect::None)
@@ -227,6 +263,42 @@ impl Connection for Client {
             _ => found.and_then(|found| side.begin_write(self.db, found, argv)),
         };
         self.execute_own(&side, found, argv, reply);
+        drop(writing);
+    }
+
+    fn execute_all(&mut self, commands: &[&[&[u8]]], reply: &mut Reply) {
+        let founds: Vec<Option<&Found>> = commands.iter().map(|argv| table::find(argv)).collect();
+        let goes_alone = |found: &Option<&Found>| {
+            found.is_some_and(|found| {
+                Effect::of(found.spec.name).goes_alone() || found.spec.flags.contains(Flags::BLOCKING)
+            })
+        };
+        if commands.len() < 2 || founds.iter().any(goes_alone) {
+            return commands.iter().for_each(|argv| self.execute(argv, reply));
+        }
+        let side = match self.remote.side() {
+            Ok(side) => side,
+            Err(error) => return commands.iter().for_each(|_| reply.error(&error)),
+        };
+        let writing = self.begin_writes(&side, commands, &founds);
+        let request =
+            Request { db: self.db, argv: &[], found: None, resp3: self.resp3, is_bound: !self.is_plain() };
+        let (remote, own) = (&self.remote, &mut self.own);
+        let (refused, is_whole) =
+            backend::wait(|| remote.execute_together(&side, &request, commands, own, reply));
+        for ((argv, found), is_refused) in commands.iter().zip(founds).zip(refused) {
+            let effect = found.map_or(Effect::None, |found| Effect::of(found.spec.name));
+            if let Some(found) = found
+                && !effect.keeps()
+            {
+                self.queue(found, argv);
+            }
+            self.note(effect, argv, is_refused, reply);
+        }
+        if !is_whole {
+            self.forget();
+        }
+        self.let_go(&side);
         drop(writing);
     }
 

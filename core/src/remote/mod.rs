@@ -141,26 +141,45 @@ impl Inner {
     }
 }
 
+/// What a command writes, as far as the near cache goes.
+enum Written<'w> {
+    Nothing,
+    Keys(Vec<&'w [u8]>),
+    Everything,
+}
+
 impl Side {
-    /// A write is about to be sent, if this is one that the near cache has to know of.
-    fn begin_write(&self, db: usize, found: &Found, argv: &[&[u8]]) -> Option<Writing<'_>> {
-        let near = self.near.as_ref()?;
-        let spec = found.spec;
+    fn written_by<'w>(&self, db: usize, found: &Found, argv: &[&'w [u8]]) -> Written<'w> {
+        let (Some(near), spec) = (&self.near, found.spec) else { return Written::Nothing };
         if spec.flags.contains(Flags::READONLY) {
-            return None;
+            return Written::Nothing;
         }
         // These are about databases, whichever the caller is in.
         if matches!(spec.name, "flushall" | "flushdb" | "swapdb") {
-            return Some(near.begin_flush());
+            return Written::Everything;
         }
         if db != near.db {
             // It may bring a key here all the same.
             let is_move = matches!(spec.name, "copy" | "move");
-            return is_move.then(|| near.begin_write(argv.iter().skip(1).copied()));
+            return if is_move {
+                Written::Keys(argv.iter().skip(1).copied().collect())
+            } else {
+                Written::Nothing
+            };
         }
         let mut written = Vec::new();
         keys::each_position(spec, argv, |position, _| written.extend(argv.get(position).copied()));
-        (!written.is_empty()).then(|| near.begin_write(written))
+        if written.is_empty() { Written::Nothing } else { Written::Keys(written) }
+    }
+
+    /// A write is about to be sent, if this is one that the near cache has to know of.
+    fn begin_write(&self, db: usize, found: &Found, argv: &[&[u8]]) -> Option<Writing<'_>> {
+        let near = self.near.as_ref()?;
+        match self.written_by(db, found, argv) {
+            Written::Nothing => None,
+            Written::Keys(written) => Some(near.begin_write(written)),
+            Written::Everything => Some(near.begin_flush()),
+        }
     }
 }
 

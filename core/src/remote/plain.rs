@@ -117,6 +117,11 @@ fn next_frame<R>(
     }
 }
 
+/// Why no reply came, by what reading told.
+fn lost(error: &io::Error) -> Lost {
+    if error.kind() == ErrorKind::TimedOut { Lost::Late } else { Lost::Link }
+}
+
 /// A connection that has been greeted.
 pub(super) struct Plain {
     transport: Transport,
@@ -153,12 +158,36 @@ impl Plain {
                     self.is_broken = false;
                     return Ok(taken);
                 }
-                Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    return Err(Lost::Late);
-                }
-                Err(_) => return Err(Lost::Link),
+                Err(error) => return Err(lost(&error)),
             }
         }
+    }
+
+    /// Executes commands that are sent together, and calls `take` with the bytes of each reply in turn. Each is waited for as long as the one of a command alone.
+    pub(super) fn execute_all(
+        &mut self,
+        commands: &[&[&[u8]]],
+        most: Duration,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), Lost> {
+        let mut bytes = Vec::with_capacity(commands.iter().map(|argv| codec::encoded_len(argv)).sum());
+        commands.iter().for_each(|argv| codec::encode(&mut bytes, argv));
+        self.is_broken = true;
+        self.transport.write_all(&bytes).map_err(|_| Lost::Link)?;
+        let mut left = commands.len();
+        while left > 0 {
+            let is_reply = next_frame(&self.transport, &mut self.decoder, Some(most), |frame| {
+                // Messages of what nobody asked for are nobody's reply.
+                let is_reply = frame.first() != Some(&b'>');
+                if is_reply {
+                    take(frame);
+                }
+                is_reply
+            });
+            left -= usize::from(is_reply.map_err(|error| lost(&error))?);
+        }
+        self.is_broken = false;
+        Ok(())
     }
 
     /// Goes to a database.

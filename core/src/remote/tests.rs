@@ -8,8 +8,8 @@ use rig::{Server, until};
 
 use crate::{Database, Engine};
 
-/// Times that leave a busy machine room, and a dead link is noticed soon.
-const QUICK: &str = "heartbeat=200ms&deadline=2s";
+/// Times that leave a busy machine room: nothing here is noticed by their being over.
+const PATIENT: &str = "heartbeat=200ms&deadline=20s&timeout=20s&connect_timeout=20s";
 
 fn database(engine: &Engine) -> Database {
     engine.database(0).unwrap()

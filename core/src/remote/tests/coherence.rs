@@ -5,14 +5,14 @@ use std::thread;
 use std::time::Duration;
 
 use super::rig::{Server, State, until};
-use super::{QUICK, database, get, settle};
+use super::{PATIENT, database, get, settle};
 use crate::{Clock, ErrorKind, Form};
 
 #[test]
 fn what_was_read_is_near() {
     let server = Server::start();
     server.set("k", "one");
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     for _ in 0..10 {
         assert_eq!((get(&db, "k").as_deref(), get(&db, "none")), (Some("one"), None));
@@ -31,7 +31,7 @@ fn what_was_read_is_near() {
 fn a_write_of_another_is_seen() {
     let server = Server::start();
     server.set("k", "one");
-    let db = database(&server.engine(QUICK));
+    let db = database(&server.engine(PATIENT));
     assert_eq!(get(&db, "k").as_deref(), Some("one"));
     server.set("k", "two");
     until("the new value", || get(&db, "k").as_deref() == Some("two"));
@@ -45,7 +45,7 @@ fn a_write_of_another_is_seen() {
 fn r1_a_value_that_ends_as_it_comes_is_not_kept() {
     let server = Server::start();
     server.set("k", "one");
-    let db = database(&server.engine(QUICK));
+    let db = database(&server.engine(PATIENT));
     for round in 0..200 {
         let (before, after) = (format!("before {round}"), format!("after {round}"));
         server.set("k", &before);
@@ -71,7 +71,7 @@ fn r1_a_value_that_ends_as_it_comes_is_not_kept() {
 fn r1_readers_and_a_writer_race() {
     let server = Server::start();
     server.set("k", "0");
-    let db = database(&server.engine(QUICK));
+    let db = database(&server.engine(PATIENT));
     let (written, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -98,7 +98,7 @@ fn r1_readers_and_a_writer_race() {
 fn r2_a_fetch_does_not_outlive_its_link() {
     let server = Server::start();
     server.set("k", "one");
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     server.hold();
     thread::scope(|scope| {
@@ -120,7 +120,7 @@ fn r2_a_fetch_does_not_outlive_its_link() {
 fn r3_a_lost_link_ends_what_is_near() {
     let server = Server::start();
     server.set("k", "one");
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     settle(&server, &db, "k");
     server.state().refuses = true;
@@ -144,7 +144,7 @@ fn r3_a_link_that_ends_within_a_message_is_lost() {
     ] {
         let server = Server::start();
         server.set("k", "one");
-        let engine = server.engine(QUICK);
+        let engine = server.engine(PATIENT);
         let db = database(&engine);
         settle(&server, &db, "k");
         server.push(bytes);
@@ -216,7 +216,7 @@ fn r5_what_has_no_known_end_is_not_kept() {
         .state()
         .instead
         .insert("PTTL", b"-NOPERM this user has no permissions to run the 'pttl' command\r\n".to_vec());
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     for _ in 0..3 {
         assert_eq!(get(&db, "k").as_deref(), Some("one"));
@@ -228,7 +228,7 @@ fn r5_what_has_no_known_end_is_not_kept() {
 #[test]
 fn r10_a_time_and_a_value_are_of_one_moment() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     for message in [&b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"[..], b">2\r\n$10\r\ninvalidate\r\n_\r\n"]
     {
@@ -258,7 +258,7 @@ fn r5_a_remote_that_refuses_tracking_serves_all_the_same() {
         let server = Server::start();
         server.set("k", "one");
         refuse(&mut server.state());
-        let engine = server.unlinked(QUICK);
+        let engine = server.unlinked(PATIENT);
         until("the refusal", || engine.near_stats().unwrap().is_refused);
         if number == 1 {
             // Plain connections don't need the protocol.
@@ -278,7 +278,7 @@ fn r5_a_remote_that_refuses_tracking_serves_all_the_same() {
 #[test]
 fn r6_own_writes_are_read_back_at_once() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     db.set("k", "0").unwrap();
     let written = AtomicU64::new(0);
@@ -305,7 +305,7 @@ fn r6_own_writes_are_read_back_at_once() {
 #[test]
 fn r6_what_was_written_here_is_tracked_still() {
     let server = Server::start();
-    let db = database(&server.engine(QUICK));
+    let db = database(&server.engine(PATIENT));
     db.set("k", "own").unwrap();
     settle(&server, &db, "k");
     db.set("k", "own again").unwrap();
@@ -334,7 +334,7 @@ fn r6_a_write_that_comes_late_is_seen() {
 fn r6_a_fetch_that_a_write_overtakes_is_not_kept() {
     let server = Server::start();
     server.set("k", "one");
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     server.hold();
     thread::scope(|scope| {
@@ -356,7 +356,7 @@ fn r6_a_fetch_that_a_write_overtakes_is_not_kept() {
 fn r7_transactions_and_watches_ask_the_remote() {
     let server = Server::start();
     server.set("k", "one");
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     settle(&server, &db, "k");
     let asked = server.count("GET", "k");
@@ -382,7 +382,7 @@ fn r7_transactions_and_watches_ask_the_remote() {
 #[test]
 fn r8_messages_of_all_forms() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     let keys = ["a", "b\0\r\nc", "d"];
     for key in keys {
@@ -411,7 +411,7 @@ fn r8_messages_of_all_forms() {
 #[test]
 fn r8_flushes_drop_everything() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     server.set("k", "one");
     settle(&server, &db, "k");
@@ -424,7 +424,7 @@ fn r8_flushes_drop_everything() {
 #[test]
 fn r10_a_value_ends_with_its_time() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     server.set_for("k", "short", Duration::from_millis(50));
     assert_eq!(get(&db, "k").as_deref(), Some("short"));
@@ -449,7 +449,7 @@ fn r10_a_value_ends_with_its_time() {
 #[test]
 fn r10_a_cap_ends_what_has_no_time() {
     let server = Server::start();
-    let db = database(&server.engine(&format!("{QUICK}&ttl_cap=50ms")));
+    let db = database(&server.engine(&format!("{PATIENT}&ttl_cap=50ms")));
     server.set("k", "one");
     get(&db, "k");
     let asked = server.count("GET", "k");
@@ -462,7 +462,7 @@ fn r10_a_cap_ends_what_has_no_time() {
 #[test]
 fn r10_a_field_ends_with_its_time() {
     let server = Server::start();
-    let db = database(&server.engine(QUICK));
+    let db = database(&server.engine(PATIENT));
     server.set_field("h", "short", "one", Some(40));
     server.set_field("h", "long", "two", None);
     let read = |field: &str| db.hget("h", field).unwrap();

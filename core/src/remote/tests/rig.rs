@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use crate::resp::{Decoder, Value};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 use crate::{Clock, Engine};
 
 /// The server.
@@ -97,14 +97,15 @@ impl Server {
             is_over: false,
         };
         let address = listener.local_addr().unwrap();
-        let server = Server(Arc::new(Shared { address, state: Mutex::new(state), changed: Condvar::new() }));
+        let server =
+            Server(Arc::new(Shared { address, state: Mutex::new(state), changed: Condvar::default() }));
         let own = server.clone();
         thread::spawn(move || own.accept(&listener));
         server
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap()
+        self.0.state.lock()
     }
 
     /// The URL of the server with these options.
@@ -242,7 +243,7 @@ impl Server {
             decoder.feed(&buffer[..len]);
             let mut state = self.state();
             while state.is_frozen {
-                state = self.0.changed.wait(state).unwrap();
+                state = self.0.changed.wait(state, None);
             }
             while let Ok(Some(Value::Array(words))) = decoder.next() {
                 let words: Vec<Vec<u8>> = words
@@ -266,7 +267,7 @@ impl Server {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.state.lock().unwrap().is_over = true;
+        self.state.lock().is_over = true;
         let _ = TcpStream::connect(self.address);
     }
 }

@@ -4,14 +4,14 @@ use std::thread;
 use std::time::Duration;
 
 use super::rig::{Server, until};
-use super::{QUICK, database, get, settle};
+use super::{PATIENT, database, get, settle};
 use crate::{ErrorKind, Form};
 
 /// R13: commands whose words run together are not one.
 #[test]
 fn r13_words_databases_and_keys_are_told_apart() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     for (field, value) in [("a", "1"), ("b", "2"), ("ab", "3")] {
         server.set_field("h", field, value, None);
     }
@@ -37,7 +37,7 @@ fn r13_words_databases_and_keys_are_told_apart() {
 #[test]
 fn r14_sessions_have_connections_of_their_own() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let mut session = engine.session(Form::Resp);
     for words in
         [&["SUBSCRIBE", "c"][..], &["MONITOR"], &["CLIENT", "REPLY", "OFF"], &["CLIENT", "TRACKING", "ON"]]
@@ -58,12 +58,13 @@ fn r14_sessions_have_connections_of_their_own() {
 fn r15_one_fetch_for_all_and_no_wait_without_an_end() {
     let server = Server::start();
     server.set("k", "one");
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     server.hold();
     thread::scope(|scope| {
         let readers: Vec<_> = (0..100).map(|_| scope.spawn(|| get(&db, "k"))).collect();
         until("all wait", || engine.near_stats().unwrap().joined == 99);
+        server.await_command("GET", "k", 1);
         assert_eq!(server.count("GET", "k"), 1);
         server.release();
         readers.into_iter().for_each(|reader| assert_eq!(reader.join().unwrap().as_deref(), Some("one")));
@@ -98,7 +99,7 @@ fn r15_a_wait_ends_with_its_time() {
 #[test]
 fn r16_a_lost_server_is_asked_ever_less_often() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     server.state().refuses = true;
     server.cut();
     let before = server.state().connections;
@@ -115,11 +116,11 @@ fn r16_a_lost_server_is_asked_ever_less_often() {
 fn r18_messages_stand_between_replies_only() {
     let server = Server::start();
     server.set("k", "one");
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     server.state().instead.insert("GET", b"|1\r\n+ttl\r\n:3\r\n$5\r\nnoted\r\n".to_vec());
     assert_eq!(get(&db, "k").as_deref(), Some("noted"));
-    server.state().instead.insert("GET", b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n".to_vec());
+    server.state().instead.insert("GET", b"*1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n".to_vec());
     db.delete("k").unwrap();
     let _ = db.get("k");
     server.state().instead.clear();
@@ -132,7 +133,7 @@ fn r18_messages_stand_between_replies_only() {
 #[test]
 fn r19_what_is_near_stays_within_its_bound() {
     let server = Server::start();
-    let engine = server.engine(&format!("{QUICK}&near=2mb"));
+    let engine = server.engine(&format!("{PATIENT}&near=2mb"));
     let db = database(&engine);
     server.set("large", &"x".repeat(300 << 10));
     for _ in 0..2 {
@@ -156,7 +157,7 @@ fn a_remote_that_is_down_is_answered_for_as_the_options_say() {
     let down = |options: &str| {
         let server = Server::start();
         server.set("k", "one");
-        let engine = server.engine(&format!("{QUICK}&timeout=200ms&{options}"));
+        let engine = server.engine(&format!("{PATIENT}&timeout=200ms&{options}"));
         let db = database(&engine);
         settle(&server, &db, "k");
         server.state().refuses = true;
@@ -178,7 +179,7 @@ fn a_remote_that_is_down_is_answered_for_as_the_options_say() {
 #[test]
 fn many_keys_are_near_one_by_one() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     server.set("a", "1");
     server.set("b", "2");
@@ -203,10 +204,70 @@ fn many_keys_are_near_one_by_one() {
 #[test]
 fn closing_leaves_nobody_connected() {
     let server = Server::start();
-    let engine = server.engine(QUICK);
+    let engine = server.engine(PATIENT);
     let db = database(&engine);
     db.set("k", "one").unwrap();
     drop(db);
     engine.close().unwrap();
     until("all have gone", || server.connected() == 0);
+}
+
+/// Commands of one call go together, transactions among them.
+#[test]
+fn commands_that_are_executed_together_are_sent_together() {
+    let server = Server::start();
+    let engine = server.engine(PATIENT);
+    let db = database(&engine);
+    let mut session = engine.session(Form::Resp);
+    let commands: [&[&[u8]]; 9] = [
+        &[b"SET", b"k", b"one"],
+        &[b"GET", b"k"],
+        &[b"MULTI"],
+        &[b"SET", b"k", b"two"],
+        &[b"GET", b"k"],
+        &[b"EXEC"],
+        &[b"NONSENSE"],
+        &[b"GET", b"k"],
+        &[b"INCRBY", b"n", b"2"],
+    ];
+    server.set("k", "zero");
+    settle(&server, &db, "k");
+    // So that there is a connection: no greeting is answered while the server holds.
+    assert_eq!(session.execute(&[b"DEL", b"none"]), b":0\r\n");
+    session.clear_replies();
+    server.hold();
+    let replies = thread::scope(|scope| {
+        let sent = scope.spawn(|| {
+            session.execute_all(&commands);
+            session.replies().to_vec()
+        });
+        // The last has come before the first was answered.
+        server.await_command("INCRBY", "n", 1);
+        server.release();
+        sent.join().unwrap()
+    });
+    let expected = "+OK\r\n$3\r\none\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n$3\r\ntwo\r\n-ERR unknown command 'NONSENSE'\r\n$3\r\ntwo\r\n:2\r\n";
+    assert_eq!(String::from_utf8_lossy(&replies), expected);
+    assert_eq!(get(&db, "k").as_deref(), Some("two"));
+    // An open transaction stays on its connection.
+    session.clear_replies();
+    session.execute_all(&[&[&b"MULTI"[..]][..], &[b"SET", b"k", b"three"]]);
+    assert_eq!(session.replies(), b"+OK\r\n+QUEUED\r\n");
+    assert_eq!(get(&db, "k").as_deref(), Some("two"));
+    assert_eq!(session.execute(&[b"EXEC"]), b"*1\r\n+OK\r\n");
+    assert_eq!(get(&db, "k").as_deref(), Some("three"));
+    // Where the replies end, errors stand in their place.
+    server.hold();
+    let replies = thread::scope(|scope| {
+        let sent = scope.spawn(|| {
+            session.clear_replies();
+            session.execute_all(&[&[&b"INCRBY"[..], b"n", b"1"][..], &[b"INCRBY", b"n", b"1"]]);
+            String::from_utf8_lossy(session.replies()).into_owned()
+        });
+        server.await_command("INCRBY", "n", 3);
+        server.cut();
+        server.release();
+        sent.join().unwrap()
+    });
+    assert_eq!(replies.matches("-ERR the remote").count(), 2, "{replies}");
 }
