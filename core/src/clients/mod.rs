@@ -79,6 +79,8 @@ pub(crate) struct ClientInfo {
     pub(crate) subscribed: Subscribed,
     /// What other threads have for it.
     pub(crate) outbox: Outbox,
+    /// Bytes of the words of the command that it waits with.
+    pub(crate) held_words: AtomicUsize,
     /// Its wait for the reply of its last command.
     blocking: Mutex<Option<Arc<dyn Blocking>>>,
 }
@@ -204,6 +206,7 @@ impl Clients {
             redirects_to: AtomicU64::new(0),
             subscribed: Subscribed::default(),
             outbox: Outbox::default(),
+            held_words: AtomicUsize::new(0),
             blocking: Mutex::default(),
         });
         self.opened.fetch_add(1, Ordering::Relaxed);

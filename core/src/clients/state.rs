@@ -335,6 +335,8 @@ impl SessionState {
 
     /// The session waits for the reply of a command from now on.
     pub(crate) fn block(&mut self, blocked: Blocked) {
+        let held = blocked.words.iter().map(|word| word.len()).sum();
+        self.info.held_words.store(held, Ordering::Relaxed);
         self.blocked = Some(blocked);
         self.is_plain = false;
     }
@@ -342,6 +344,7 @@ impl SessionState {
     /// It waits no longer, for what is returned.
     pub(crate) fn unblock(&mut self) -> Option<Blocked> {
         let blocked = self.blocked.take();
+        self.info.held_words.store(0, Ordering::Relaxed);
         self.is_plain = self.would_be_plain();
         blocked
     }

@@ -302,7 +302,6 @@ impl Near {
             let mut stripe = self.stripe(key).lock();
             let busy = stripe.entry(key.clone()).or_default();
             busy.writers += 1;
-            busy.flights.iter().for_each(|flight| flight.soil());
             self.invalidate(key);
         }
         Writing { near: self, keys, whole: false }

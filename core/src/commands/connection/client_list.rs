@@ -329,13 +329,14 @@ pub(crate) fn describe(client: &ClientInfo, now_ms: u64) -> String {
     let link = client.link.as_deref();
     let Buffers { input, input_free, output, output_room } = link.map(Link::buffers).unwrap_or_default();
     let (fd, multi) = (link.map_or(0, AsRawFd::as_raw_fd), link.map_or(0, Link::queued));
-    let held = link.map_or(0, Link::held);
+    let words = client.held_words.load(Ordering::Relaxed);
+    let held = words + link.map_or(0, Link::held);
     let mut line = String::new();
     // Writing to a string can't fail.
     let _ = writeln!(
         line,
         "id={} addr={peer} laddr={local} fd={fd} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} \
-         multi={queued} watch={} qbuf={input} qbuf-free={input_free} argv-mem=0 multi-mem={multi} rbs={output_room} rbp={output_room} obl={output} oll={} omem={} \
+         multi={queued} watch={} qbuf={input} qbuf-free={input_free} argv-mem={words} multi-mem={multi} rbs={output_room} rbp={output_room} obl={output} oll={} omem={} \
          tot-mem={held} \
          events=r cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} \
          tot-cmds={}",

@@ -214,3 +214,25 @@ fn tapes_have_null_for_replies_that_are_left_out() {
     assert_eq!(resp.execute(&words("GET a")), b"");
     assert_eq!(resp.execute(&words("GET a")), b"$1\r\n1\r\n");
 }
+
+#[test]
+fn the_words_of_who_waits_are_told_as_their_memory() {
+    let engine = engine("");
+    let (mut waits, mut looks) = (engine.session(Form::Resp), engine.session(Form::Resp));
+    let key = "k".repeat(1000);
+    let told = |looks: &mut Session, id: u64| {
+        let line =
+            String::from_utf8_lossy(looks.execute(&words(&format!("CLIENT LIST ID {id}")))).into_owned();
+        let figure = |name: &str| line.split(' ').find_map(|part| part.strip_prefix(name).map(str::to_owned));
+        (figure("argv-mem="), figure("tot-mem="))
+    };
+    let both = |bytes: &str| (Some(bytes.to_owned()), Some(bytes.to_owned()));
+    let id = waits.id();
+    assert_eq!(told(&mut looks, id), both("0"));
+    assert_eq!(waits.begin(&words(&format!("BLPOP {key} 0"))), Outcome::Blocked);
+    // As 9.1.2 tells it: the words themselves.
+    assert_eq!(told(&mut looks, id), both("1006"));
+    run(&mut looks, &format!("RPUSH {key} x"));
+    assert!(waits.wait(None));
+    assert_eq!(told(&mut looks, id), both("0"));
+}
