@@ -1,7 +1,9 @@
 //! The contract of `docs/remote.md` against real servers: what the fake one of the engine's own tests can't know.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -312,4 +314,94 @@ fn blocking_commands_hold_up_nobody() {
     let mut session = engine.session(Form::Resp);
     assert_eq!(session.execute(&[b"RPUSH", b"l", b"x"]), b":1\r\n");
     assert_eq!(popped.join().unwrap(), b"*2\r\n$1\r\nl\r\n$1\r\nx\r\n");
+}
+
+/// A process that ends with this value.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Three sentinels of the server's own program that watch a primary by the name "mymaster", and their ports.
+fn sentinels(folder: &Path, primary: &Server) -> Vec<(Running, u16)> {
+    let program = std::env::var_os("KEYSTEAD_ORACLE").unwrap();
+    let start = |number: usize| {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = folder.join(format!("sentinel-{number}.conf"));
+        let watched = primary.address().port();
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor mymaster 127.0.0.1 {watched} 2\n\
+             sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n",
+            folder.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let log = std::fs::File::create(folder.join(format!("sentinel-{number}.log"))).unwrap();
+        let child = Command::new(&program).arg(&file).arg("--sentinel").stdout(log).spawn().unwrap();
+        (Running(child), port)
+    };
+    (0..3).map(start).collect()
+}
+
+/// R12: sentinels make a replica the primary: the link and the writes go there, and what is near is what it says.
+#[test]
+fn r12_a_failover_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (primary, replica) = (started(), started());
+    // A connection each time: those of clients are closed when a server changes its part.
+    let ask = |server: &Server, words: &[&str]| server.client().and_then(|mut client| client.call(words));
+    let has = |server: &Server, value: &str| {
+        ask(server, &["GET", "k"]).is_ok_and(|reply| reply.text() == Some(value.as_bytes()))
+    };
+    let port = primary.address().port().to_string();
+    ask(&replica, &["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    let watching = sentinels(folder.path(), &primary);
+    let mut sentinel = Client::connect(([127, 0, 0, 1], watching[0].1).into());
+    until("a sentinel", || {
+        sentinel = Client::connect(([127, 0, 0, 1], watching[0].1).into());
+        sentinel.is_ok()
+    });
+    let mut sentinel = sentinel.unwrap();
+    let field = |sentinel: &mut Client, name: &str| {
+        let Reply::Array(parts) = told(sentinel, &["SENTINEL", "MASTER", "mymaster"]) else {
+            return String::new();
+        };
+        let texts: Vec<String> = parts
+            .iter()
+            .map(|part| String::from_utf8_lossy(part.text().unwrap_or_default()).into_owned())
+            .collect();
+        texts.chunks(2).find(|pair| pair[0] == name).map(|pair| pair[1].clone()).unwrap_or_default()
+    };
+    until("the sentinels know each other and the replica", || {
+        field(&mut sentinel, "num-slaves") == "1" && field(&mut sentinel, "num-other-sentinels") == "2"
+    });
+    let hosts: Vec<String> = watching.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+    let engine = Engine::open(format!("sentinel://{}/mymaster?timeout=1s", hosts.join(","))).unwrap();
+    until("a link", || engine.near_stats().unwrap().is_linked);
+    let db = engine.database(0).unwrap();
+    db.set("k", "before").unwrap();
+    assert_eq!(get(&db, "k").as_deref(), Some("before"));
+    until("the replica has it", || has(&replica, "before"));
+    let generation = engine.near_stats().unwrap().generation;
+    until("the failover begins", || {
+        matches!(told(&mut sentinel, &["SENTINEL", "FAILOVER", "mymaster"]), Reply::Simple(_))
+    });
+    until("another link", || {
+        engine.near_stats().is_some_and(|stats| stats.is_linked && stats.generation > generation)
+    });
+    until("the new primary takes writes", || db.set("k", "after").is_ok());
+    assert!(has(&replica, "after"));
+    until("another writes", || {
+        ask(&replica, &["SET", "k", "theirs"]).is_ok_and(|reply| matches!(reply, Reply::Simple(_)))
+    });
+    until(
+        "the value of another, by the new link",
+        || matches!(db.get("k"), Ok(Some(value)) if value == b"theirs"),
+    );
+    // What the old one says by now is what the new one has said.
+    until("the old one follows", || has(&primary, "theirs"));
 }

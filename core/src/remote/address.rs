@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::sentinel::Sentinels;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::targets::Place;
@@ -13,7 +14,7 @@ use crate::targets::Place;
 const PORT: u16 = 6379;
 
 /// The schemes of URLs that name a remote.
-const SCHEMES: [&str; 6] = ["valkey", "redis", "valkeys", "rediss", "valkey+unix", "unix"];
+const SCHEMES: [&str; 7] = ["valkey", "redis", "valkeys", "rediss", "valkey+unix", "unix", "sentinel"];
 
 /// Whether the name of an engine is the URL of a remote.
 pub(crate) fn is_remote(name: &str) -> bool {
@@ -47,6 +48,8 @@ pub(super) struct Certificates {
 pub(super) enum Endpoint {
     Tcp(Place),
     Unix(PathBuf),
+    /// Whichever server sentinels say is the primary.
+    Watched(Sentinels),
 }
 
 impl std::fmt::Display for Endpoint {
@@ -55,6 +58,7 @@ impl std::fmt::Display for Endpoint {
             Endpoint::Tcp(Place { host, port }) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Endpoint::Tcp(Place { host, port }) => write!(f, "{host}:{port}"),
             Endpoint::Unix(path) => write!(f, "{}", path.display()),
+            Endpoint::Watched(sentinels) => write!(f, "'{}' of the sentinels", sentinels.name),
         }
     }
 }
@@ -123,10 +127,12 @@ impl Options {
 /// # Errors
 /// It is malformed, or has an option that there is not.
 pub(crate) fn parse(text: &str) -> Result<(Address, Options)> {
-    let url = Url::parse(text).map_err(wrong)?;
+    let (sentinels, plain) = sentinels_in(text)?;
+    let url = Url::parse(&plain).map_err(wrong)?;
     let mut options = Options::default();
     let mut db = None;
     let (mut authorities, mut certificate, mut key) = (None, None, None);
+    let (mut sentinel_user, mut sentinel_password) = (None, None);
     for (name, value) in url.query_pairs() {
         match &*name {
             "db" => db = Some(number(&name, &value)?),
@@ -138,6 +144,8 @@ pub(crate) fn parse(text: &str) -> Result<(Address, Options)> {
             "connect_timeout" => options.connect_timeout = duration(&name, &value)?,
             "pool_size" => options.pool_size = number(&name, &value)?,
             "on_down" => options.on_down = on_down(&value)?,
+            "sentinel_user" if !sentinels.is_empty() => sentinel_user = Some(value.as_bytes().into()),
+            "sentinel_password" if !sentinels.is_empty() => sentinel_password = Some(value.as_bytes().into()),
             "ca" => authorities = Some(PathBuf::from(&*value)),
             "cert" => certificate = Some(PathBuf::from(&*value)),
             "key" => key = Some(PathBuf::from(&*value)),
@@ -148,6 +156,17 @@ pub(crate) fn parse(text: &str) -> Result<(Address, Options)> {
     let is_encrypted = matches!(url.scheme(), "valkeys" | "rediss");
     let endpoint = if is_unix {
         Endpoint::Unix(PathBuf::from(decoded(url.path())?))
+    } else if !sentinels.is_empty() {
+        let mut parts = url.path().trim_matches('/').split('/');
+        let name = decoded(parts.next().unwrap_or_default())?;
+        if name.is_empty() {
+            return Err(wrong("sentinels are asked for a name: sentinel://host:26379/mymaster"));
+        }
+        if let Some(number_of_db) = parts.next() {
+            db.get_or_insert(number("db", number_of_db)?);
+        }
+        let (user, password) = (sentinel_user, sentinel_password);
+        Endpoint::Watched(Sentinels { places: sentinels, name, user, password })
     } else {
         let host = match url.host() {
             None => "localhost".to_owned(),
@@ -170,6 +189,29 @@ pub(crate) fn parse(text: &str) -> Result<(Address, Options)> {
     let certificates = Certificates { authorities, own: certificate.zip(key) };
     let address = Address { endpoint, is_encrypted, user, password, db: db.unwrap_or(0), certificates };
     Ok((address, options))
+}
+
+/// The sentinels of such a URL, and the URL with the first of them alone, as a URL can have one host.
+fn sentinels_in(text: &str) -> Result<(Vec<Place>, String)> {
+    /// The port of sentinels where none is named.
+    const PORT: u16 = 26379;
+    let Some(rest) = text.strip_prefix("sentinel://") else { return Ok((Vec::new(), text.to_owned())) };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at(end);
+    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
+    let place = |text: &str| {
+        let url = Url::parse(&format!("sentinel://{text}")).map_err(wrong)?;
+        match url.host_str().filter(|host| !host.is_empty()) {
+            Some(host) => {
+                let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                Ok(Place { host, port: url.port().unwrap_or(PORT) })
+            }
+            None => Err(wrong(format_args!("'{text}' is no sentinel"))),
+        }
+    };
+    let places = hosts.split(',').map(place).collect::<Result<Vec<Place>>>()?;
+    let at = if user.is_empty() { "" } else { "@" };
+    Ok((places, format!("sentinel://{user}{at}sentinel{behind}")))
 }
 
 fn wrong(why: impl std::fmt::Display) -> Error {
@@ -262,6 +304,19 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_are_many() {
+        let (address, options) =
+            parse("sentinel://me:pass@a,b:7000,[::1]:7001/mymaster/2?near=1mb&sentinel_password=s").unwrap();
+        let Endpoint::Watched(sentinels) = &address.endpoint else { panic!("{}", address.endpoint) };
+        let places: Vec<String> =
+            sentinels.places.iter().map(|place| Endpoint::Tcp(place.clone()).to_string()).collect();
+        assert_eq!(places, ["a:26379", "b:7000", "[::1]:7001"]);
+        assert_eq!((&*sentinels.name, sentinels.password.as_deref()), ("mymaster", Some(&b"s"[..])));
+        assert_eq!((address.user.as_deref(), address.db, options.near), (Some(&b"me"[..]), 2, 1 << 20));
+        assert_eq!(address.endpoint.to_string(), "'mymaster' of the sentinels");
+    }
+
+    #[test]
     fn what_makes_no_sense_is_told() {
         for (text, told) in [
             ("valkey://h:99999", "invalid port number"),
@@ -272,6 +327,9 @@ mod tests {
             ("valkey://h?timeout=-1s", "timeout=-1s is no time of a millisecond or more"),
             ("valkey://h?timeout=9e9d", "timeout=9e9d is no time of a millisecond or more"),
             ("valkey://h?on_down=panic", "on_down=panic is none of error, miss, stale:30s"),
+            ("sentinel://h", "sentinels are asked for a name: sentinel://host:26379/mymaster"),
+            ("sentinel://h,/x", "'' is no sentinel"),
+            ("valkey://h?sentinel_user=x", "there is no option 'sentinel_user'"),
             ("valkeys://h?cert=a.pem", "cert and key go together"),
             ("valkey://h?nearby=1", "there is no option 'nearby'"),
         ] {

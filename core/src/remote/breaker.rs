@@ -37,7 +37,7 @@ pub(super) fn before_retry(attempt: u32) -> Duration {
 }
 
 /// A random number from 0 to 1.
-fn share() -> f64 {
+pub(super) fn share() -> f64 {
     let random = getrandom::u32().unwrap_or(u32::MAX / 2);
     f64::from(random) / f64::from(u32::MAX)
 }

@@ -38,6 +38,9 @@ impl Inner {
         let Some(slot) = link.call(request.argv) else { return false };
         match backend::wait(|| link.wait(&slot, self.options.timeout)) {
             Ok(value) => {
+                if codec::failure(&value).is_some_and(|told| told.starts_with(b"READONLY")) {
+                    side.leave();
+                }
                 codec::write(&value, reply);
                 true
             }
@@ -75,8 +78,15 @@ impl Inner {
                     Ok(())
                 }
                 Ok(Ok(mut plain)) => {
-                    let executed =
-                        plain.execute(request.argv, most, |frame| write_frame(frame, request.resp3, reply));
+                    let mut is_demoted = false;
+                    let executed = plain.execute(request.argv, most, |frame| {
+                        is_demoted = is_of_replica(frame);
+                        write_frame(frame, request.resp3, reply)
+                    });
+                    if is_demoted {
+                        side.leave();
+                        plain.is_broken = true;
+                    }
                     let outcome = match executed {
                         Ok(is_able) => {
                             if is_able {
@@ -227,6 +237,11 @@ fn write_frame(frame: &[u8], resp3: bool, reply: &mut Reply) -> bool {
         },
     }
     ![&b"-LOADING"[..], b"-CLUSTERDOWN", b"-MASTERDOWN"].iter().any(|told| frame.starts_with(told))
+}
+
+/// Whether a reply is that of a server that is a replica by now (R11, R12).
+fn is_of_replica(frame: &[u8]) -> bool {
+    frame.starts_with(b"-READONLY")
 }
 
 /// Replies as if there were no such key.

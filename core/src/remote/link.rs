@@ -22,6 +22,7 @@ use super::transport::{Transport, is_silence};
 use crate::clock::Clock;
 use crate::resp::{Decoder, Value};
 use crate::sync::{Arc, Condvar, Mutex};
+use crate::targets::Place;
 
 /// Fetches under way on a link; more wait (R16).
 const MOST_FETCHES: usize = 64;
@@ -158,6 +159,20 @@ impl Link {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+
+    /// Ends the link that there is, so that another is made: to whoever is the primary by now.
+    pub(super) fn reset(&self) {
+        if let Some(live) = &*self.live.load() {
+            // First nothing is served any more: whoever reads sees the end of the connection a little later.
+            self.near.lease(0);
+            live.transport.shut_down();
+        }
+    }
+
+    /// Whether there is a link, to this server.
+    pub(super) fn is_to(&self, place: &Place) -> bool {
+        self.live.load().as_ref().is_some_and(|live| live.transport.place() == Some(place))
     }
 
     pub(super) fn is_live(&self) -> bool {

@@ -14,6 +14,7 @@ mod link;
 mod near;
 mod plain;
 mod reading;
+mod sentinel;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -31,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::local::Local;
 use crate::os;
 use crate::sync::{Arc, Mutex};
-use address::{Address, Options};
+use address::{Address, Endpoint, Options};
 pub(crate) use address::{is_remote, parse};
 use breaker::Breaker;
 use calling::Request;
@@ -39,6 +40,7 @@ use client::Client;
 use link::Link;
 use near::{Near, Writing};
 use plain::Pool;
+use sentinel::Watcher;
 
 /// Further tries of what may be tried again.
 const RETRIES: u32 = 2;
@@ -62,6 +64,7 @@ struct Side {
     process: u64,
     near: Option<Arc<Near>>,
     link: Option<Arc<Link>>,
+    watcher: Option<Arc<Watcher>>,
     pool: Pool,
     breaker: Arc<Breaker>,
 }
@@ -109,14 +112,23 @@ impl Inner {
         let (address, options, encryption) = (&self.address, &self.options, &self.encryption);
         let pool = Pool::new(address.clone(), options.clone(), encryption.clone(), breaker.clone());
         if options.near == 0 {
-            return Ok(Side { process, near: None, link: None, pool, breaker });
+            return Ok(Side { process, near: None, link: None, watcher: None, pool, breaker });
         }
         let near = Arc::new(Near::new(self.local.clone(), address.db, options.near));
         near.lease(0);
         let link =
             Link::open(address.clone(), options.clone(), encryption.clone(), near.clone(), breaker.clone());
         let link = link.map_err(|error| Error::io("Starting the thread of a link", &error))?;
-        Ok(Side { process, near: Some(near), link: Some(link), pool, breaker })
+        let watcher = match &address.endpoint {
+            Endpoint::Watched(sentinels) => {
+                Some(Watcher::open(sentinels.clone(), options.clone(), link.clone()))
+            }
+            _ => None,
+        };
+        let watcher = watcher
+            .transpose()
+            .map_err(|error| Error::io("Starting the thread that hears sentinels", &error))?;
+        Ok(Side { process, near: Some(near), link: Some(link), watcher, pool, breaker })
     }
 
     fn stats(&self, side: &Side) -> Option<NearStats> {
@@ -149,6 +161,14 @@ enum Written<'w> {
 }
 
 impl Side {
+    /// Ends the connections that there are: their server is the primary no longer.
+    fn leave(&self) {
+        if let Some(link) = &self.link {
+            link.reset();
+        }
+        self.pool.clear();
+    }
+
     fn written_by<'w>(&self, db: usize, found: &Found, argv: &[&'w [u8]]) -> Written<'w> {
         let (Some(near), spec) = (&self.near, found.spec) else { return Written::Nothing };
         if spec.flags.contains(Flags::READONLY) {
@@ -214,6 +234,9 @@ impl Backend for Remote {
         let Some(side) = self.0.side.load_full().filter(|side| side.process == os::generation()) else {
             return Ok(());
         };
+        if let Some(watcher) = &side.watcher {
+            watcher.close();
+        }
         if let Some(link) = &side.link {
             link.close();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use super::address::{Address, Options};
+use super::address::{Address, Endpoint, Options};
 use super::breaker::Breaker;
 use super::codec;
 use super::flight::Lost;
@@ -31,13 +31,31 @@ impl<'t> Greeting<'t> {
         Self { transport, decoder: Decoder::default(), timeout }
     }
 
-    fn ask(&mut self, argv: &[&[u8]]) -> io::Result<Value> {
+    pub(super) fn ask(&mut self, argv: &[&[u8]]) -> io::Result<Value> {
+        self.send(argv)?;
+        self.next(self.timeout)
+    }
+
+    pub(super) fn send(&mut self, argv: &[&[u8]]) -> io::Result<()> {
         let mut bytes = Vec::new();
         codec::encode(&mut bytes, argv);
-        self.transport.write_all(&bytes)?;
-        let most = Some(self.timeout);
-        let frame = next_frame(self.transport, &mut self.decoder, most, |frame| frame.to_vec())?;
+        self.transport.write_all(&bytes)
+    }
+
+    /// What comes next, within so much time.
+    pub(super) fn next(&mut self, most: Duration) -> io::Result<Value> {
+        let frame = next_frame(self.transport, &mut self.decoder, Some(most), |frame| frame.to_vec())?;
         Value::read(&frame).map_err(io::Error::other)
+    }
+
+    /// Says who calls, where only that matters.
+    pub(super) fn authenticate(&mut self, address: &Address) -> io::Result<()> {
+        let Some(password) = &address.password else { return Ok(()) };
+        let words = [&b"AUTH"[..], address.user.as_deref().unwrap_or(b"default"), password];
+        match self.ask(&words)? {
+            value if codec::failure(&value).is_some() => Err(refused(&value)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn is_ok(&mut self, argv: &[&[u8]]) -> io::Result<bool> {
@@ -254,8 +272,12 @@ impl Pool {
         let transport =
             Transport::connect(&self.address, self.encryption.as_ref(), connect_timeout, timeout)?;
         let mut greeting = Greeting::new(&transport, connect_timeout);
-        if let Err(told) = greeting.hello(&self.address, resp3)? {
-            return Err(io::Error::other(String::from_utf8_lossy(&told).into_owned()));
+        let greeted = greeting.hello(&self.address, resp3)?;
+        let greeted =
+            greeted.map_err(|told| io::Error::other(String::from_utf8_lossy(&told).into_owned()))?;
+        // Sentinels may be late, or wrong about a server that came back.
+        if matches!(self.address.endpoint, Endpoint::Watched(_)) && greeted.role != b"master" {
+            return Err(io::Error::other("it is no primary"));
         }
         greeting.select(self.address.db)?;
         let decoder = Decoder::default();

@@ -13,11 +13,13 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::address::{Address, Endpoint};
 use crate::sync::{Arc, Mutex};
+use crate::targets::Place;
 
 /// A connection.
 pub(super) struct Transport {
     socket: Socket,
     encryption: Option<Mutex<Box<ClientConnection>>>,
+    place: Option<Place>,
 }
 
 enum Socket {
@@ -36,20 +38,26 @@ impl Transport {
         timeout: Duration,
         write_timeout: Duration,
     ) -> io::Result<Self> {
-        let socket = match &address.endpoint {
-            Endpoint::Tcp(place) => {
+        let place = match &address.endpoint {
+            Endpoint::Tcp(place) => Some(place.clone()),
+            Endpoint::Watched(sentinels) => Some(sentinels.primary(timeout)?),
+            Endpoint::Unix(_) => None,
+        };
+        let socket = match (&address.endpoint, &place) {
+            (_, Some(place)) => {
                 let socket = place.open(timeout)?;
                 // What is sent is collected before.
                 socket.set_nodelay(true)?;
                 keep_alive(&socket, write_timeout)?;
                 Socket::Tcp(socket)
             }
-            Endpoint::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+            (Endpoint::Unix(path), None) => Socket::Unix(UnixStream::connect(path)?),
+            (_, None) => return Err(ErrorKind::AddrNotAvailable.into()),
         };
         socket.set_write_timeout(write_timeout)?;
         socket.set_read_timeout(timeout)?;
-        let encryption = match (encryption, &address.endpoint) {
-            (Some(config), Endpoint::Tcp(place)) => {
+        let encryption = match (encryption, &place) {
+            (Some(config), Some(place)) => {
                 let name = ServerName::try_from(place.host.clone()).map_err(io::Error::other)?;
                 let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
                 while connection.is_handshaking() {
@@ -59,7 +67,12 @@ impl Transport {
             }
             _ => None,
         };
-        Ok(Self { socket, encryption })
+        Ok(Self { socket, encryption, place })
+    }
+
+    /// The host and port at its other end, if it has any.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     /// How long a read waits before it fails.
