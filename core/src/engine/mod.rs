@@ -411,10 +411,11 @@ impl Engine {
         self.open.backend.as_deref()
     }
 
-    /// The engine of this name in this process, opened with default options if nobody has yet.
+    /// The engine of this name in this process, opened with default options if nobody has yet. With feature `remote`, a name such as `valkey://host:6379/0` is the URL
+    /// of a server that the engine stands in: `docs/remote.md` has its options. It is not waited for: calls tell where nobody is.
     ///
     /// # Errors
-    /// None today; names that stand for files will have some.
+    /// A URL that makes no sense.
     pub fn open(name: impl Into<String>) -> Result<Engine> {
         Engine::builder().name(name).open()
     }

@@ -227,7 +227,8 @@ fn write_frame(frame: &[u8], resp3: bool, reply: &mut Reply) -> bool {
         Form::Tape => match Value::read(frame) {
             Ok(value) => {
                 let before = reply.resp3();
-                reply.set_resp3(resp3 || before);
+                // HELLO replies so before anybody knows that the protocol is another.
+                reply.set_resp3(resp3 || before || frame.starts_with(b"%"));
                 codec::write(&value, reply);
                 reply.set_resp3(before);
             }

@@ -20,8 +20,10 @@ pub(super) struct Client {
     own: Option<Plain>,
     transaction: Option<Transaction>,
     is_watching: bool,
-    /// It acts as another user, or in another way than the near cache knows of.
+    /// It acts as another user.
     is_apart: bool,
+    /// Its connection has a name or another mark, which nobody else is to have.
+    is_marked: bool,
     is_quitting: bool,
 }
 
@@ -44,6 +46,7 @@ impl Client {
             transaction: None,
             is_watching: false,
             is_apart: false,
+            is_marked: false,
             is_quitting: false,
         }
     }
@@ -58,7 +61,7 @@ impl Client {
         let start = reply.len();
         let request = Request { db: self.db, argv, found, resp3: self.resp3, is_bound: !self.is_plain() };
         let effect = found.map_or(Effect::None, |found| Effect::of(found.spec.name));
-        let keeps = effect.keeps() || request.is_bound;
+        let keeps = effect.keeps() || request.is_bound || self.is_marked;
         let (remote, own) = (&self.remote, &mut self.own);
         let executed = backend::wait(|| remote.execute_plain(side, &request, own, keeps, reply));
         let is_lost = !executed;
@@ -101,6 +104,7 @@ impl Client {
                 reply.set_resp3(self.resp3);
             }
             Effect::Auth => self.is_apart = true,
+            Effect::Mark => self.is_marked = true,
             Effect::Reset => {
                 self.forget();
                 self.db = self.remote.address.db;
@@ -142,6 +146,7 @@ impl Client {
     /// Leaves its connection to others, if nothing is kept there.
     fn let_go(&mut self, side: &Side) {
         if self.is_plain()
+            && !self.is_marked
             && let Some(own) = self.own.take()
         {
             side.pool.give_back(own);
@@ -149,7 +154,8 @@ impl Client {
     }
 
     fn forget(&mut self) {
-        (self.own, self.transaction, self.is_watching, self.is_apart) = (None, None, false, false);
+        (self.own, self.transaction) = (None, None);
+        (self.is_watching, self.is_apart, self.is_marked) = (false, false, false);
     }
 
     /// Notes what a command that is queued will write.
@@ -158,9 +164,10 @@ impl Client {
         let is_write = !found.spec.flags.contains(Flags::READONLY);
         transaction.is_whole |= is_write && found.spec.whole_keyspace;
         if is_write {
-            keys::each_position(found.spec, argv, |position, _| {
-                transaction.keys.extend(argv.get(position).map(|key| Box::from(*key)));
-            });
+            let keys = keys::of_call(found.spec, argv).unwrap_or_default();
+            transaction.keys.extend(
+                keys.iter().filter_map(|(position, _)| argv.get(*position).map(|key| Box::from(*key))),
+            );
         }
     }
 }
@@ -179,6 +186,8 @@ enum Effect {
     Auth,
     Reset,
     Quit,
+    /// It says something of the connection that stays so.
+    Mark,
     /// It would have the connection speak when nobody asked it, or be silent when somebody did.
     Refused,
 }
@@ -196,6 +205,11 @@ impl Effect {
             "auth" => Effect::Auth,
             "reset" => Effect::Reset,
             "quit" => Effect::Quit,
+            "client|setname"
+            | "client|no-evict"
+            | "client|no-touch"
+            | "client|capa"
+            | "client|import-source" => Effect::Mark,
             "subscribe" | "psubscribe" | "ssubscribe" | "monitor" | "sync" | "psync" | "client|reply"
             | "client|tracking" | "client|caching" => Effect::Refused,
             _ => Effect::None,

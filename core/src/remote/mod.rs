@@ -187,8 +187,10 @@ impl Side {
                 Written::Nothing
             };
         }
-        let mut written = Vec::new();
-        keys::each_position(spec, argv, |position, _| written.extend(argv.get(position).copied()));
+        // What the options name is among them, such as where SORT stores.
+        let keys = keys::of_call(spec, argv).unwrap_or_default();
+        let written: Vec<&[u8]> =
+            keys.into_iter().filter_map(|(position, _)| argv.get(position).copied()).collect();
         if written.is_empty() { Written::Nothing } else { Written::Keys(written) }
     }
 

@@ -53,6 +53,31 @@ fn r14_sessions_have_connections_of_their_own() {
     assert_ne!(*peer, link);
 }
 
+/// What a session says of its connection is no other session's.
+#[test]
+fn r14_a_marked_connection_stays_its_session_s() {
+    let server = Server::start();
+    server.state().instead.insert("CLIENT", b"+OK\r\n".to_vec());
+    let engine = server.unlinked(&format!("{PATIENT}&near=0"));
+    let (mut named, mut other) = (engine.session(Form::Resp), engine.session(Form::Resp));
+    assert_eq!(named.execute(&[b"CLIENT", b"SETNAME", b"me"]), b"+OK\r\n");
+    named.execute(&[b"DEL", b"mine"]);
+    other.execute(&[b"DEL", b"theirs"]);
+    other.execute(&[b"DEL", b"theirs too"]);
+    named.execute(&[b"DEL", b"mine too"]);
+    let state = server.state();
+    let peer = |key: &[u8]| {
+        state
+            .log
+            .iter()
+            .find(|(_, words)| words.get(1).is_some_and(|word| word == key))
+            .map(|(peer, _)| *peer)
+    };
+    assert_eq!(peer(b"mine"), peer(b"mine too"));
+    assert_eq!(peer(b"theirs"), peer(b"theirs too"));
+    assert_ne!(peer(b"mine"), peer(b"theirs"));
+}
+
 /// R15: many want one key: one fetch. It is lost with the link: all of them end, with what the remote has.
 #[test]
 fn r15_one_fetch_for_all_and_no_wait_without_an_end() {
