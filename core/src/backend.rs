@@ -113,6 +113,12 @@ pub trait Connection: Send {
     fn is_quitting(&self) -> bool;
 }
 
+/// Whether the name of an engine is the URL of a server that it is to stand in.
+pub(crate) fn is_url(name: &str) -> bool {
+    const SCHEMES: [&str; 7] = ["valkey", "redis", "valkeys", "rediss", "valkey+unix", "unix", "sentinel"];
+    name.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+}
+
 /// Runs the waits for other sides: for a language whose threads hold a lock that others need meanwhile.
 pub type Waiter = fn(&mut (dyn FnMut() + Send));
 

@@ -85,6 +85,21 @@ impl Connection for Looped {
     }
 }
 
+#[test]
+fn only_urls_of_servers_name_what_stands_elsewhere() {
+    assert!(
+        Engine::is_remote("valkey://h") && Engine::is_remote("rediss://h") && Engine::is_remote("unix:///s")
+    );
+    assert!(Engine::is_remote("sentinel://h/name"));
+    assert!(
+        !Engine::is_remote("sessions")
+            && !Engine::is_remote("keystead://app.ks")
+            && !Engine::is_remote("path:/x")
+    );
+    #[cfg(not(feature = "remote"))]
+    assert_eq!(Engine::open("valkey://h").unwrap_err().kind(), ErrorKind::Usage);
+}
+
 fn keep_nothing(engine: &Engine) {
     let keyspace = &engine.inner.keyspace;
     assert_eq!(keyspace.made_shards().map(|shard| keyspace.lock(shard).len(0)).sum::<usize>(), 0);

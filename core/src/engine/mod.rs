@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
 use crate::alloc;
-use crate::backend::{Backend, NearStats};
+use crate::backend::{self, Backend, NearStats};
 use crate::background;
 use crate::clients::ClientAddress;
 #[cfg(feature = "listener")]
@@ -34,7 +34,7 @@ use crate::persist::files;
 use crate::persist::loading::stored_seed;
 use crate::recovery;
 #[cfg(feature = "remote")]
-use crate::remote::{self, is_remote};
+use crate::remote;
 use crate::sync::{Arc, Condvar, Mutex};
 use session::Session;
 
@@ -181,7 +181,7 @@ impl Builder {
         const BYTES: usize = 1 << 20;
         drop(alloc::with_room_for::<u8>(BYTES)?);
         let Builder { mut name, config, clock, seed, backend, is_durable, path } = self;
-        if name.as_deref().is_some_and(is_remote) {
+        if name.as_deref().is_some_and(backend::is_url) {
             return open_remote(name.unwrap_or_default(), config, is_durable || path.is_some());
         }
         let mut kept = if is_durable { Kept::Folder } else { Kept::Nowhere };
@@ -224,13 +224,10 @@ fn open_named(name: String, kept: Kept, open: impl FnOnce() -> Result<Arc<Open>>
 }
 
 #[cfg(not(feature = "remote"))]
-fn is_remote(_: &str) -> bool {
-    false
-}
-
-#[cfg(not(feature = "remote"))]
 fn open_remote(_: String, _: Config, _: bool) -> Result<Engine> {
-    unreachable!("no name is a remote's")
+    let text =
+        "ERR an engine that stands in a Valkey, as its URL says, needs the feature `remote` of the crate";
+    Err(Error::new(ErrorKind::Usage, text))
 }
 
 /// Opens an engine that stands where a URL says.
@@ -422,7 +419,7 @@ impl Engine {
 
     /// Whether a name is the URL of a remote: `valkey://host:6379/0`.
     pub fn is_remote(name: &str) -> bool {
-        is_remote(name)
+        backend::is_url(name)
     }
 
     /// Chooses options before opening.

@@ -13,14 +13,6 @@ use crate::targets::Place;
 /// The port where none is named.
 const PORT: u16 = 6379;
 
-/// The schemes of URLs that name a remote.
-const SCHEMES: [&str; 7] = ["valkey", "redis", "valkeys", "rediss", "valkey+unix", "unix", "sentinel"];
-
-/// Whether the name of an engine is the URL of a remote.
-pub(crate) fn is_remote(name: &str) -> bool {
-    name.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
-}
-
 /// A remote.
 #[derive(Clone)]
 pub(crate) struct Address {
@@ -336,11 +328,5 @@ mod tests {
             let error = parse(text).err().map(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
             assert_eq!(error, Some(format!("ERR the URL of a remote: {told}")), "{text}");
         }
-    }
-
-    #[test]
-    fn names_of_engines_are_no_urls() {
-        assert!(is_remote("valkey://h") && is_remote("rediss://h") && is_remote("unix:///s"));
-        assert!(!is_remote("sessions") && !is_remote("keystead://app.ks") && !is_remote("path:/x"));
     }
 }
