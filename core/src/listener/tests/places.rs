@@ -259,3 +259,57 @@ fn certificates_are_taken_over_by_config_set_and_wrong_ones_are_not() {
         assert_ne!(serial(), before);
     }
 }
+
+/// An engine that stands in one behind TLS: with a certificate of its own, with values of many records, and not where the names are wrong.
+#[cfg(feature = "remote")]
+#[test]
+fn an_engine_elsewhere_is_reached_encrypted() {
+    let certificates = Certificates::new();
+    ["server", "client"].iter().for_each(|name| certificates.sign(name));
+    let (engine, _listener, address) = certificates.engine(&["--tls-auth-clients", "yes"]);
+    let (ca, own) = (certificates.path("ca.pem"), certificates.path("client"));
+    let port = address.port();
+    let url = |host: &str, options: &str| {
+        format!("valkeys://{host}:{port}/0?timeout=20s&connect_timeout=5s&{options}")
+    };
+    let near = Engine::open(url("localhost", &format!("ca={ca}&cert={own}.pem&key={own}.key"))).unwrap();
+    let timer = crate::Clock::system().timer();
+    while !near.near_stats().unwrap().is_linked {
+        assert!(timer.elapsed() < Duration::from_secs(20), "there is no link");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let (here, there) = (near.database(0).unwrap(), engine.database(0).unwrap());
+    let large: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
+    here.set("large", &large).unwrap();
+    assert_eq!(there.get("large").unwrap().as_deref(), Some(&large[..]));
+    for _ in 0..2 {
+        assert_eq!(here.get("large").unwrap().as_deref(), Some(&large[..]));
+    }
+    let threads: Vec<_> = (0..8)
+        .map(|number| {
+            let here = here.clone();
+            std::thread::spawn(move || {
+                for round in 0..50 {
+                    let (key, value) = (format!("key:{number}:{round}"), "v".repeat(round * 300));
+                    here.set(&key, &value).unwrap();
+                    assert_eq!(here.get(&key).unwrap().as_deref(), Some(value.as_bytes()));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    there.set("large", "small").unwrap();
+    while here.get("large").unwrap().as_deref() != Some(b"small") {
+        assert!(timer.elapsed() < Duration::from_secs(60), "the change is not heard of");
+    }
+    // Nobody signed for that name; without the authority nobody signed at all; and who shows nothing is refused.
+    for wrong in [
+        url("127.0.0.1", &format!("ca={ca}&cert={own}.pem&key={own}.key")),
+        url("localhost", ""),
+        url("localhost", &format!("ca={ca}")),
+    ] {
+        let engine = Engine::open(wrong).unwrap();
+        assert_eq!(engine.database(0).unwrap().get("large").unwrap_err().kind(), crate::ErrorKind::Io);
+    }
+    assert!(Engine::open(url("localhost", "ca=/nonexistent")).is_err());
+}
