@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keystead::cache::check_options;
-use keystead::{Config, Engine};
+use keystead::{Config, Copied, CopyOptions, Engine};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -34,6 +34,33 @@ impl Drop for PyEngine {
         if !self.closed.load(Ordering::Relaxed) {
             self.engine.drop_opening();
         }
+    }
+}
+
+/// A copy in one of its directions.
+type CopyWay = fn(&Engine, &str, &CopyOptions, &mut dyn FnMut(&Copied) -> bool) -> keystead::Result<Copied>;
+
+impl PyEngine {
+    fn copy<'py>(
+        &self,
+        py: Python<'py>,
+        way: CopyWay,
+        (url, pattern): (&str, &str),
+        (replace, cursor, most): (bool, u64, Option<u64>),
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let _inside = enter(py)?;
+        let mut options = CopyOptions::default();
+        (options.pattern, options.replaces, options.cursor) = (pattern.into(), replace, cursor);
+        let mut goes_on = |copied: &Copied| most.is_none_or(|most| copied.keys + copied.kept < most);
+        let copied = detach(py, || way(&self.engine, url, &options, &mut goes_on));
+        let copied = copied.map_err(|error| raise(py, &error))?;
+        let told = PyDict::new(py);
+        told.set_item("keys", copied.keys)?;
+        told.set_item("bytes", copied.bytes)?;
+        told.set_item("kept", copied.kept)?;
+        told.set_item("cursor", copied.cursor)?;
+        told.set_item("complete", copied.is_complete)?;
+        Ok(told)
     }
 }
 
@@ -157,6 +184,49 @@ impl PyEngine {
         told.set_item("staleness_bound", stats.staleness_bound.as_secs_f64())?;
         told.set_item("breaker", stats.breaker.name())?;
         Ok(Some(told))
+    }
+
+    /// Copies keys, with their types and times to live, from the Valkey of a URL into this engine: those that match `pattern`, from `cursor` on, and no more than about
+    /// `most`, if that is given. Other threads go on meanwhile.
+    ///
+    /// Returns a dict: `keys` that were copied and `bytes` of their values, `kept`, keys that were here already and have kept their value since `replace` is false, and `cursor`, to go on with
+    /// unless it is `complete`.
+    ///
+    /// Raises ConnectionError if the server can't be reached; ResponseError if it refuses, or a value can't be stored.
+    #[pyo3(signature = (url, pattern="*", *, replace=true, cursor=0, most=None))]
+    fn pull<'py>(
+        &self,
+        py: Python<'py>,
+        url: &str,
+        pattern: &str,
+        replace: bool,
+        cursor: u64,
+        most: Option<u64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.copy(py, keystead::pull, (url, pattern), (replace, cursor, most))
+    }
+
+    /// As `pull`, the other way round: from this engine to the Valkey of a URL.
+    #[pyo3(signature = (url, pattern="*", *, replace=true, cursor=0, most=None))]
+    fn push<'py>(
+        &self,
+        py: Python<'py>,
+        url: &str,
+        pattern: &str,
+        replace: bool,
+        cursor: u64,
+        most: Option<u64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.copy(py, keystead::push, (url, pattern), (replace, cursor, most))
+    }
+
+    /// Reads the strings whose keys match `pattern`, so that they are near; for an engine that stands in a Valkey. Other threads go on meanwhile. Returns how many strings there were.
+    ///
+    /// Raises ConnectionError if the server can't be reached; ValueError if the engine stands in this process.
+    #[pyo3(signature = (pattern="*"))]
+    fn warm(&self, py: Python<'_>, pattern: &str) -> PyResult<u64> {
+        let _inside = enter(py)?;
+        detach(py, || keystead::warm(&self.engine, pattern.as_bytes())).map_err(|error| raise(py, &error))
     }
 
     /// Drops what is kept near of a remote: the next read of each key asks it. O(keys that are near).

@@ -174,7 +174,35 @@ def test_what_is_near_is_told_and_dropped(engine, other):
     stats = engine.near_stats()
     assert stats["fills"] >= 1 and stats["linked"] and stats["generation"] == 1 and not stats["refused"]
     assert (stats["staleness_bound"], stats["breaker"]) == (2.0, "closed")
+    other.mset({"w:1": "a", "w:2": "b"})
+    other.rpush("w:list", "x")
+    assert engine.warm("w:*") == 2
     before = calls(other, "get")
+    assert store.mget(["w:1", "w:2"]) == [b"a", b"b"] and calls(other, "get") == before
+    with pytest.raises(ValueError, match="stands in this process"):
+        keystead.Engine().warm()
     engine.flush_near()
     assert store.get("k") == b"one" and calls(other, "get") == before + 1
     assert keystead.Engine().near_stats() is None
+
+
+def test_keys_are_copied_both_ways(url, other):
+    other.mset({f"s:{number}": number for number in range(500)})
+    other.rpush("list", "a", "b")
+    other.set("short", "lived", px=60_000)
+    with keystead.Engine() as engine:
+        here = keystead.Valkey(engine, decode_responses=True)
+        done = engine.pull(url, "s:*", most=100)
+        assert not done["complete"] and 100 <= done["keys"] < 500
+        while not done["complete"]:
+            done = engine.pull(url, "s:*", cursor=done["cursor"], most=100)
+        assert here.dbsize() == 500 and here.get("s:499") == "499"
+        assert engine.pull(url, replace=False)["kept"] == 500
+        assert here.lrange("list", 0, -1) == ["a", "b"] and 0 < here.pttl("short") <= 60_000
+        other.flushall()
+        assert engine.push(url)["keys"] == 502 and other.dbsize() == 502
+        assert other.lrange("list", 0, -1) == ["a", "b"] and 0 < other.pttl("short") <= 60_000
+        with pytest.raises(ValueError, match="is no URL of a server"):
+            engine.pull("sessions")
+        with pytest.raises(keystead.exceptions.ConnectionError, match="the remote"):
+            engine.push("valkey://127.0.0.1:1?timeout=100ms&connect_timeout=100ms")

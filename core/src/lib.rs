@@ -112,6 +112,8 @@ pub use keyspace::{Version, Versions};
 pub use listener::Listener;
 #[cfg(feature = "redis")]
 pub use redis::RedisConnection;
+#[cfg(feature = "remote")]
+pub use transfer::copying::{Copied, CopyOptions, pull, push, warm};
 pub use transfer::{Export, Progress, Stage, Watch, export, export_watched, import, import_watched};
 #[doc(hidden)]
 pub use typed::hot::Call as HotCall;

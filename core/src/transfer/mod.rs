@@ -1,7 +1,9 @@
-//! Data that goes between files of a server and the folder of an engine, by way of an engine in memory. What import and export share.
+//! Data that goes between files of a server and the folder of an engine, by way of an engine in memory, and between engines. What import and export share.
 //!
 //! Which files there are is [`crate::persist::source`]'s to say; how commands are repeated is [`crate::recovery`]'s.
 
+#[cfg(feature = "remote")]
+pub(crate) mod copying;
 mod export;
 mod import;
 
