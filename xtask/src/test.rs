@@ -161,7 +161,7 @@ fn against_oracle(stage: &str, targets: &[&str]) -> Result<Outcome, String> {
 }
 
 fn compat() -> Result<Outcome, String> {
-    against_oracle("compat", &["selfcheck", "compat", "files", "mapped", "remote"])
+    against_oracle("compat", &["selfcheck", "compat", "files", "mapped", "remote", "faults"])
 }
 
 fn property() -> Result<Outcome, String> {
@@ -426,6 +426,11 @@ fn long() -> Result<Outcome, String> {
     for _ in 0..ON_THE_FAKE {
         let arguments = ["test", "-p", "keystead", "--features", "cli", "--lib", "remote::"];
         sum += tests("long", &mut sh::cargo(&arguments))?;
+    }
+    if let Some(mut faults) = beside_oracle("long", &["faults"])? {
+        const FAULTS: Duration = Duration::from_secs(1_800);
+        faults.env("KEYSTEAD_FAULTS_SECONDS", FAULTS.as_secs().to_string());
+        sum += tests("long", &mut faults)?;
     }
     for _ in 0..ON_REAL_ONES {
         if let Some(mut remote) = beside_oracle("long", &["remote"])? {
