@@ -136,6 +136,31 @@ fn r16_a_lost_server_is_asked_ever_less_often() {
     until("a link", || engine.near_stats().unwrap().is_linked);
 }
 
+/// R16: many that lose one server come back each by itself, without asking it more than they have to.
+#[test]
+fn r16_many_near_caches_lose_one_server() {
+    // Opening an engine takes a tenth of a second without optimisation.
+    const ENGINES: usize = if cfg!(debug_assertions) { 30 } else { 200 };
+    let server = Server::start();
+    server.set("k", "one");
+    let engines: Vec<_> = (0..ENGINES).map(|_| server.unlinked(PATIENT)).collect();
+    let linked =
+        || engines.iter().filter(|engine| engine.near_stats().is_some_and(|stats| stats.is_linked)).count();
+    until("all are linked", || linked() == ENGINES);
+    engines.iter().for_each(|engine| assert_eq!(get(&database(engine), "k").as_deref(), Some("one")));
+    let connections = server.state().connections;
+    let asked = server.count("GET", "k");
+    server.cut();
+    until("all are linked again", || {
+        linked() == ENGINES
+            && engines.iter().all(|engine| engine.near_stats().is_some_and(|stats| stats.generation == 2))
+    });
+    engines.iter().for_each(|engine| assert_eq!(get(&database(engine), "k").as_deref(), Some("one")));
+    // One connection each, and one fetch of the one key that each reads.
+    assert_eq!(server.state().connections - connections, ENGINES);
+    assert_eq!(server.count("GET", "k") - asked, ENGINES);
+}
+
 /// R18: a message within a reply ends the link; attributes are passed over.
 #[test]
 fn r18_messages_stand_between_replies_only() {
