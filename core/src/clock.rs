@@ -20,25 +20,28 @@ struct Source {
     stands_at_us: AtomicU64,
     /// Milliseconds since the epoch as of the last [`Clock::refresh`].
     coarse_ms: AtomicU64,
+    #[cfg(feature = "remote")]
     leased: Option<Leased>,
 }
 
 /// What a clock that is leased stands at.
+#[cfg(feature = "remote")]
 const LEASED: u64 = u64::MAX;
 
 /// A time that setting the system's clock does not move, and up to when deadlines are worth anything.
+#[cfg(feature = "remote")]
 #[derive(Debug)]
 struct Leased {
     start: Instant,
     /// Unix microseconds at the start.
     start_us: u64,
     /// What [`os::late_steady_ms`](crate::os::late_steady_ms) said at the start.
-    #[cfg(feature = "remote")]
     start_tick_ms: Option<u64>,
     /// In milliseconds of this clock: from then on every deadline has passed.
     until_ms: AtomicU64,
 }
 
+#[cfg(feature = "remote")]
 impl Leased {
     fn now_us(&self) -> u64 {
         self.start_us + self.start.elapsed().as_micros() as u64
@@ -47,11 +50,17 @@ impl Leased {
     /// Its time in milliseconds, off by less than [`LATE_MS`]: the ticks that it is reckoned from are late by half of that at most.
     #[inline]
     fn late_ms(&self) -> u64 {
-        #[cfg(feature = "remote")]
         if let (Some(start_ms), Some(now_ms)) = (self.start_tick_ms, crate::os::late_steady_ms()) {
             return self.start_us / 1000 + (now_ms - start_ms);
         }
         self.now_us() / 1000
+    }
+
+    /// By the lease, and by the deadline, exact where the late time leaves a doubt.
+    #[inline(never)]
+    fn has_passed(&self, deadline_ms: u64) -> bool {
+        let end_ms = deadline_ms.min(self.until_ms.load(Ordering::Acquire));
+        end_ms <= self.late_ms() + LATE_MS && end_ms <= self.now_us() / 1000
     }
 }
 
@@ -118,6 +127,7 @@ impl Clock {
                 is_manual: false,
                 stands_at_us: AtomicU64::new(0),
                 coarse_ms: AtomicU64::new(system_us() / 1000),
+                #[cfg(feature = "remote")]
                 leased: None,
             }),
         }
@@ -152,7 +162,15 @@ impl Clock {
     pub fn manual(start_ms: u64) -> Self {
         let stands_at_us = AtomicU64::new((start_ms * 1000).max(1));
         let coarse_ms = AtomicU64::new(start_ms);
-        Self { source: Arc::new(Source { is_manual: true, stands_at_us, coarse_ms, leased: None }) }
+        Self {
+            source: Arc::new(Source {
+                is_manual: true,
+                stands_at_us,
+                coarse_ms,
+                #[cfg(feature = "remote")]
+                leased: None,
+            }),
+        }
     }
 
     /// Whether a test drives it.
@@ -196,8 +214,7 @@ impl Clock {
     pub fn now_us(&self) -> u64 {
         match self.source.stands_at_us.load(Ordering::Relaxed) {
             0 => system_us(),
-            LEASED => self.leased_us(),
-            time => time,
+            time => self.other_us(time),
         }
     }
 
@@ -218,30 +235,35 @@ impl Clock {
     pub fn late_ms(&self) -> u64 {
         match self.source.stands_at_us.load(Ordering::Relaxed) {
             0 => crate::os::late_ms().unwrap_or_else(|| self.now_ms()),
-            LEASED => self.leased_us() / 1000,
-            time => time / 1000,
+            time => self.other_us(time) / 1000,
         }
     }
 
+    #[cfg(not(feature = "remote"))]
+    #[inline(always)]
+    fn other_us(&self, stands_at_us: u64) -> u64 {
+        stands_at_us
+    }
+
+    /// The time of a clock that is not the system's. Apart, so that the system's takes no longer for there being others.
+    #[cfg(feature = "remote")]
     #[cold]
-    fn leased_us(&self) -> u64 {
-        self.source.leased.as_ref().map_or_else(system_us, Leased::now_us)
+    #[inline(never)]
+    fn other_us(&self, stands_at_us: u64) -> u64 {
+        match &self.source.leased {
+            Some(leased) if stands_at_us == LEASED => leased.now_us(),
+            _ => stands_at_us,
+        }
     }
 
     /// Whether a deadline in unix milliseconds has passed: exact, but the exact clock is only asked where the late one leaves a doubt.
     #[inline]
     pub fn has_passed(&self, deadline_ms: u64) -> bool {
-        if self.source.stands_at_us.load(Ordering::Relaxed) == LEASED {
-            return self.has_passed_leased(deadline_ms);
+        #[cfg(feature = "remote")]
+        if let Some(leased) = &self.source.leased {
+            return leased.has_passed(deadline_ms);
         }
         deadline_ms <= self.late_ms() + LATE_MS && deadline_ms <= self.now_ms()
-    }
-
-    #[inline(never)]
-    fn has_passed_leased(&self, deadline_ms: u64) -> bool {
-        let Some(leased) = &self.source.leased else { return deadline_ms <= self.now_ms() };
-        let end_ms = deadline_ms.min(leased.until_ms.load(Ordering::Acquire));
-        end_ms <= leased.late_ms() + LATE_MS && end_ms <= leased.now_us() / 1000
     }
 
     /// Brings the coarse time up to date.

@@ -97,8 +97,8 @@ pub fn all() -> &'static [Found] {
 pub fn by_name(name: &[u8]) -> Option<&'static Found> {
     let mut lower = [0; MAX_NAME];
     let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
+    // Names are short: to copy them and then to go over them again takes longer.
+    lower.iter_mut().zip(name).for_each(|(to, byte)| *to = byte.to_ascii_lowercase());
     TABLE.by_name.get(&*lower).map(|id| &TABLE.all[*id])
 }
 
