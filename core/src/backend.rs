@@ -1,8 +1,8 @@
 //! What an engine that stands elsewhere offers: another process's, or a server's.
 //!
 //! An [`crate::Engine`] over a backend keeps no key of its own. Its typed calls and sessions go the long way, since nothing is found where short cuts
-//! look and nothing there is silent, and the long way leads here. So an engine in this process pays nothing for there being others. What a backend
-//! keeps near to answer faster is its own affair, and an engine of its own.
+//! look and nothing there is silent, and the long way leads here. So an engine in this process pays nothing for there being others. A backend may keep
+//! strings near in the engine's own keyspace, where reads find them; what they are worth is its own affair.
 
 use std::sync::OnceLock;
 use std::time::Duration;
