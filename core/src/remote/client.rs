@@ -5,8 +5,9 @@ use super::near::Writing;
 use super::plain::Plain;
 use super::{Inner, Side, Written};
 use crate::backend::{self, Connection};
+use crate::command::reply::tag;
 use crate::command::spec::Flags;
-use crate::command::{Reply, keys};
+use crate::command::{Form, Reply, keys};
 use crate::commands::table::{self, Found};
 use crate::error::{Error, ErrorKind};
 use crate::sync::Arc;
@@ -33,6 +34,8 @@ struct Transaction {
     keys: Vec<Box<[u8]>>,
     /// One of its commands is about all keys.
     is_whole: bool,
+    /// The database that it will go to.
+    selects: Option<usize>,
 }
 
 impl Client {
@@ -66,7 +69,7 @@ impl Client {
         let executed = backend::wait(|| remote.execute_plain(side, &request, own, keeps, reply));
         let is_lost = !executed;
         let is_refused = is_lost || is_error(reply, start);
-        self.note(effect, argv, is_refused, reply);
+        self.note(effect, argv, (is_refused, is_null(reply, start)), reply);
         if is_lost && request.is_bound {
             // What was on it is gone with it, as for a client whose connection was lost.
             self.forget();
@@ -74,24 +77,32 @@ impl Client {
         self.let_go(side);
     }
 
-    fn note(&mut self, effect: Effect, argv: &[&[u8]], is_refused: bool, reply: &mut Reply) {
+    /// Notes what a command has done, by whether its reply was an error, or null.
+    fn note(
+        &mut self,
+        effect: Effect,
+        argv: &[&[u8]],
+        (is_refused, is_null): (bool, bool),
+        reply: &mut Reply,
+    ) {
+        let number = || argv.get(1).and_then(|text| crate::num::parse_u64(text)).map(|db| db as usize);
         match effect {
             Effect::Exec | Effect::Discard => {
-                (self.transaction, self.is_watching) = (None, false);
+                let ended = self.transaction.take();
+                self.is_watching = false;
+                let selected = ended.and_then(|transaction| transaction.selects);
+                if let (Effect::Exec, false, false, Some(db)) = (effect, is_refused, is_null, selected) {
+                    self.go_to(db);
+                }
             }
             _ if is_refused => {}
             Effect::Multi => self.transaction = Some(Transaction::default()),
             Effect::Watch => self.is_watching = true,
             Effect::Unwatch => self.is_watching = self.transaction.is_some() && self.is_watching,
-            Effect::Select if self.transaction.is_none() => {
-                self.db = argv
-                    .get(1)
-                    .and_then(|text| crate::num::parse_u64(text))
-                    .map_or(self.db, |db| db as usize);
-                if let Some(own) = &mut self.own {
-                    own.db = self.db;
-                }
-            }
+            Effect::Select => match &mut self.transaction {
+                Some(transaction) => transaction.selects = number(),
+                None => self.go_to(number().unwrap_or(self.db)),
+            },
             Effect::Hello => {
                 self.resp3 = match argv.get(1) {
                     Some(version) => *version == b"3",
@@ -112,7 +123,15 @@ impl Client {
                 reply.set_resp3(false);
             }
             Effect::Quit => self.is_quitting = true,
-            Effect::Select | Effect::None | Effect::Refused => {}
+            Effect::None | Effect::Refused => {}
+        }
+    }
+
+    /// Its connection, if it has one, is in this database by now.
+    fn go_to(&mut self, db: usize) {
+        self.db = db;
+        if let Some(own) = &mut self.own {
+            own.db = db;
         }
     }
 
@@ -233,8 +252,16 @@ impl Effect {
 fn is_error(reply: &Reply, start: usize) -> bool {
     let first = reply.as_bytes().get(start).copied();
     match reply.form() {
-        crate::command::Form::Resp => first == Some(b'-'),
-        crate::command::Form::Tape => first == Some(crate::command::reply::tag::ERROR),
+        Form::Resp => first == Some(b'-'),
+        Form::Tape => first == Some(tag::ERROR),
+    }
+}
+
+fn is_null(reply: &Reply, start: usize) -> bool {
+    let written = reply.as_bytes().get(start..).unwrap_or_default();
+    match reply.form() {
+        Form::Resp => written.starts_with(b"*-1") || written.starts_with(b"_"),
+        Form::Tape => matches!(written.first(), Some(&(tag::NULL | tag::NULL_ARRAY))),
     }
 }
 
@@ -252,6 +279,10 @@ impl Connection for Client {
                 "ERR {} is not available on a session whose engine stands elsewhere",
                 name.to_uppercase()
             );
+            return reply.error(&Error::new(ErrorKind::Command, text));
+        }
+        if self.transaction.is_some() && matches!(effect, Effect::Hello | Effect::Auth) {
+            let text = "ERR how a session speaks and who it is can't change within a transaction whose engine stands elsewhere";
             return reply.error(&Error::new(ErrorKind::Command, text));
         }
         if self.is_plain()
@@ -287,7 +318,8 @@ impl Connection for Client {
                 Effect::of(found.spec.name).goes_alone() || found.spec.flags.contains(Flags::BLOCKING)
             })
         };
-        if commands.len() < 2 || founds.iter().any(goes_alone) {
+        let selects = self.transaction.as_ref().is_some_and(|transaction| transaction.selects.is_some());
+        if commands.len() < 2 || selects || founds.iter().any(goes_alone) {
             return commands.iter().for_each(|argv| self.execute(argv, reply));
         }
         let side = match self.remote.side() {
@@ -307,7 +339,7 @@ impl Connection for Client {
             {
                 self.queue(found, argv);
             }
-            self.note(effect, argv, is_refused, reply);
+            self.note(effect, argv, (is_refused, false), reply);
         }
         if !is_whole {
             self.forget();
