@@ -215,9 +215,7 @@ typedef struct ks_options {
    */
   size_t size;
   /**
-   * Everyone in the process who opens the same name gets the same engine; NULL for a private one. A name such as "valkey://host:6379/0" is the URL of a
-   * server that the engine stands in, with what was read kept near: docs/remote.md has its options. Calls then wait for a network, no longer than its "timeout";
-   * the database that is kept near is that of the URL.
+   * Everyone in the process who opens the same name gets the same engine; NULL for a private one. "valkey://host:6379/0" is the URL of a server: see docs/remote.md.
    */
   const char *name;
   /**

@@ -60,9 +60,7 @@ pub struct ks_listener {
 pub struct ks_options {
     /// sizeof(struct ks_options) of the header that the program was compiled with.
     pub size: usize,
-    /// Everyone in the process who opens the same name gets the same engine; NULL for a private one. A name such as "valkey://host:6379/0" is the URL of a
-    /// server that the engine stands in, with what was read kept near: docs/remote.md has its options. Calls then wait for a network, no longer than its "timeout";
-    /// the database that is kept near is that of the URL.
+    /// Everyone in the process who opens the same name gets the same engine; NULL for a private one. "valkey://host:6379/0" is the URL of a server: see docs/remote.md.
     pub name: *const c_char,
     /// Options as in valkey.conf, one a line, such as "maxmemory 100mb"; NULL for the defaults.
     pub config: *const c_char,

@@ -1,9 +1,11 @@
 //! When calls to a remote are not even tried, and how long to wait before trying again.
 
+use std::io;
 use std::time::Duration;
 
 use crate::backend::BreakerState;
 use crate::clock::{Clock, Timer};
+use crate::error;
 use crate::sync::Mutex;
 
 /// The last calls that count.
@@ -52,6 +54,8 @@ struct Inner {
     failures: u32,
     calls: u32,
     connections_failed: u32,
+    /// Why the last of them did.
+    reason: String,
     open: Option<Opened>,
 }
 
@@ -101,9 +105,15 @@ impl Breaker {
         }
     }
 
-    /// Connecting failed.
-    pub(super) fn connection_failed(&self) {
+    /// Why connecting failed last.
+    pub(super) fn reason(&self) -> String {
+        self.0.lock().reason.clone()
+    }
+
+    /// Connecting failed, for this reason.
+    pub(super) fn connection_failed(&self, reason: &io::Error) {
         let mut inner = self.0.lock();
+        inner.reason = error::reason(reason);
         inner.connections_failed += 1;
         if inner.connections_failed >= CONNECTIONS || inner.open.is_some() {
             inner.trip();
@@ -134,6 +144,10 @@ impl Inner {
 mod tests {
     use super::*;
 
+    fn gone() -> io::Error {
+        io::Error::other("gone")
+    }
+
     #[test]
     fn it_opens_when_half_of_the_last_calls_failed() {
         let breaker = Breaker::default();
@@ -146,19 +160,20 @@ mod tests {
     #[test]
     fn it_opens_when_nobody_is_there_and_lets_one_try() {
         let breaker = Breaker::default();
-        (0..4).for_each(|_| breaker.connection_failed());
+        (0..4).for_each(|_| breaker.connection_failed(&gone()));
         breaker.succeeded();
-        (0..4).for_each(|_| breaker.connection_failed());
+        (0..4).for_each(|_| breaker.connection_failed(&gone()));
         assert!(breaker.allows());
-        breaker.connection_failed();
+        breaker.connection_failed(&gone());
         assert!(!breaker.allows());
+        assert_eq!(breaker.reason(), "gone");
         let wait = breaker.0.lock().open.as_ref().map(|open| open.wait);
         assert!(wait >= Some(OPEN / 2) && wait <= Some(OPEN), "{wait:?}");
         let overdue = |breaker: &Breaker| breaker.0.lock().open.as_mut().unwrap().wait = Duration::ZERO;
         overdue(&breaker);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         assert_eq!([breaker.allows(), breaker.allows()], [true, false]);
-        breaker.connection_failed();
+        breaker.connection_failed(&gone());
         assert!(!breaker.allows());
         let wait = breaker.0.lock().open.as_ref().map(|open| open.wait);
         assert!(wait >= Some(OPEN) && wait <= Some(2 * OPEN), "{wait:?}");

@@ -253,8 +253,8 @@ impl Link {
                     before_connecting(0)
                 }
                 Ok(None) => REFUSED,
-                Err(_) => {
-                    self.breaker.connection_failed();
+                Err(error) => {
+                    self.breaker.connection_failed(&error);
                     attempt += 1;
                     before_connecting(attempt)
                 }

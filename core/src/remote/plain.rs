@@ -260,11 +260,12 @@ impl Pool {
             }
         }
         if !self.breaker.allows() {
-            return Err(io::Error::other(
-                "it could not be reached several times, so it is left alone for a moment",
-            ));
+            let reason = self.breaker.reason();
+            let text =
+                format!("it could not be reached several times, so it is left alone for a moment: {reason}");
+            return Err(io::Error::other(text));
         }
-        self.connect(resp3).inspect_err(|_| self.breaker.connection_failed())
+        self.connect(resp3).inspect_err(|error| self.breaker.connection_failed(error))
     }
 
     fn connect(&self, resp3: bool) -> io::Result<Plain> {
